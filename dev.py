@@ -53,7 +53,12 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PASSED, FAILED, NO_TESTS = 0, 1, 5
 """Exit statuses of pytest with which it has run all the tests that there are."""
-LOCKS = {"serve": ("run", "build"), "bucket": ("gcs", "build"), "test": ("dev",)}
+LOCKS = {
+    "serve": ("run", "build"),
+    "bucket": ("gcs", "build"),
+    "objects": ("objects", "build"),
+    "test": ("dev",),
+}
 """The lock files of each purpose. `dev` includes those of all other purposes."""
 
 
@@ -71,7 +76,9 @@ def main(arguments: list[str]) -> int:
 def serve(arguments: list[str]) -> int:
     """Become `wheelyard serve`: signals and the exit status are then its own."""
     places = [*arguments, os.environ.get("WHEELYARD_STORE", ""), read(Path("wheelyard.toml"))]
-    prepare("bucket" if any("gs://" in place for place in places) else "serve")
+    schemes = {"gs://": "bucket", "s3://": "objects", "az://": "objects"}
+    needed = {name for scheme, name in schemes.items() if any(scheme in it for it in places)}
+    prepare("test" if len(needed) > 1 else min(needed, default="serve"))
     command = str(BIN / "wheelyard")
     os.execv(command, [command, "serve", *arguments])  # noqa: S606  # no shell is wanted
 
@@ -119,7 +126,11 @@ def prepare(command: str) -> None:
     """See to it that `.venv` holds what a purpose needs, and wheelyard itself in place."""
     with one_at_a_time():
         make_environment()
-        enough = {"serve": ("serve", "bucket", "test"), "bucket": ("bucket", "test")}
+        enough = {
+            "serve": ("serve", "bucket", "objects", "test"),
+            "bucket": ("bucket", "test"),
+            "objects": ("objects", "test"),
+        }
         if any(read(stamp(name)) == digest(name) for name in enough.get(command, ("test",))):
             return
         files = [f"requirements/{lock}.txt" for lock in LOCKS[command]]

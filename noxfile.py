@@ -16,7 +16,7 @@ PYTHONS = nox.project.python_versions(PROJECT)
 COOLDOWN = "1 week"
 """A release younger than this stays out of the locks: the bad ones are withdrawn by then."""
 
-EXTRAS = ("--extra", "gcs", "--extra", "otel")
+EXTRAS = ("--extra", "azure", "--extra", "gcs", "--extra", "otel", "--extra", "s3")
 ALL = ("--constraint", "requirements/otel.txt")
 """The lock with every extra; the others have the same versions."""
 
@@ -104,6 +104,7 @@ def lock(session: nox.Session) -> None:
         session.install("uv")
     compile_lock(session, "otel", "pyproject.toml", *EXTRAS)
     compile_lock(session, "gcs", "pyproject.toml", "--extra", "gcs", *ALL)
+    compile_lock(session, "objects", "pyproject.toml", "--extra", "s3", "--extra", "azure", *ALL)
     compile_lock(session, "run", "pyproject.toml", *ALL)
     compile_lock(session, "dev", "pyproject.toml", *EXTRAS, "--group", "dev", *ALL)
     compile_lock(session, "build", "--group", "build", "--constraint", "requirements/dev.txt")

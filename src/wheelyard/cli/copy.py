@@ -19,7 +19,7 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
-from wheelyard.storage.location import is_bucket, parse_location
+from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index, open_index
 
 LOCAL_THREADS: Final = 4
@@ -45,7 +45,7 @@ REMOTE_THREADS: Final = 16
 @settings_options
 def command(*, source: str, target: str, with_credentials: bool) -> int:
     """
-    Copy the store FROM into the store TO; each is a folder or gs://BUCKET/PREFIX.
+    Copy the store FROM into the store TO; each is a folder or a bucket.
 
     Only what TO lacks is written, and every digest is verified. FROM may be written meanwhile: what
     arrives is its state when the copy began. After an interruption, copy again.
@@ -144,8 +144,6 @@ def _require_apart(source: list[str], target: list[str]) -> None:
 def _place(location: str) -> str:
     """Return a location in the one form that its other spellings have, too; it ends in a slash."""
     if not location:
-        raise Invalid(
-            "FROM or TO is empty. Name a folder, or gs://BUCKET/PREFIX.", code="bad_setting"
-        )
+        raise Invalid(f"FROM or TO is empty. Name a folder, {BUCKET_FORMS}.", code="bad_setting")
     path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     return f"{path.rstrip('/')}/"

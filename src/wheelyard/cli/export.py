@@ -51,7 +51,7 @@ def command(
     *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
 ) -> int:
     """
-    Write the index to DEST, a folder or gs://BUCKET/PREFIX, for any web server.
+    Write the index to DEST, a folder or a bucket, for any web server.
 
     Only what has changed since the last export is written; options that are not given stay as they
     were then. With --all, every page is made again, which repairs a damaged site. Anyone who can

@@ -27,7 +27,7 @@ from wheelyard.settings.load import (
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import warnings_for
-from wheelyard.storage.location import is_bucket
+from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
@@ -57,7 +57,7 @@ def store_options_with(default: str) -> Callable[[F], F]:
         shell_complete=complete_path,
         expose_value=False,
         callback=keep_option,
-        help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",
+        help=f"A folder, {BUCKET_FORMS}.  [default: {default}]",
     )
     return lambda command: with_store(settings_options(command))
 

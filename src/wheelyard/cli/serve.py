@@ -102,7 +102,7 @@ def access_options(command: F) -> F:
     multiple=True,
     metavar="PLACE",
     shell_complete=complete_path,
-    help="Import what is and what appears in a folder, or gs://BUCKET/PREFIX.",
+    help="Import what is and what appears in a folder or a bucket.",
 )
 @click.option(
     "--watch-every",

@@ -27,7 +27,13 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.base import Key, Store, WebType
 from wheelyard.storage.forwarding import PrefixedStore
-from wheelyard.storage.location import BucketLocation, is_bucket, parse_location
+from wheelyard.storage.location import (
+    BUCKET_FORMS,
+    GOOGLE,
+    BucketLocation,
+    is_bucket,
+    parse_location,
+)
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
 
@@ -39,7 +45,7 @@ def open_export(
     index: Index, dest: str, requested: RequestedOptions, on_wait: Callable[[], None]
 ) -> Export:
     """
-    Return the export of an index to a folder, which is made, or to `gs://BUCKET/PREFIX`.
+    Return the export of an index to a folder, which is made, or to a bucket.
 
     An option that is not requested is that of the site's last export. `on_wait` is called if
     another export is writing the site. Raise Invalid if the export is not allowed.
@@ -101,17 +107,18 @@ def file_store(index: Index, place: SitePlace, store: Store) -> FileStore:
         prefix, location = store.prefix, settings.upstream.bucket or settings.store.location
     if not place.is_bucket or not is_bucket(location):
         return FileStore(store)
+    source = parse_location(location)
     from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of a bucket's site only
 
-    if not isinstance(place.store, GcsStore):
+    if not isinstance(place.store, GcsStore) or source.scheme != GOOGLE:
         return FileStore(store)
-    return FileStore(store, BucketCopy(place.store, parse_location(location), prefix))
+    return FileStore(store, BucketCopy(place.store, source, prefix))
 
 
 def _check_destination(dest: str, index: Index) -> None:
     if not is_bucket(dest) and ("://" in dest or dest in ("", MEMORY_LOCATION)):
         raise Invalid(
-            f"A site cannot be written to {quoted(dest)}. Give a folder, or gs://BUCKET/PREFIX.",
+            f"A site cannot be written to {quoted(dest)}. Give a folder, {BUCKET_FORMS}.",
             code=BAD_DESTINATION,
         )
     settings = index.settings
@@ -129,7 +136,7 @@ def _check_destination(dest: str, index: Index) -> None:
                     "store.",
                     code=BAD_DESTINATION,
                 )
-        elif parse_location(location).bucket == parse_location(dest).bucket:
+        elif parse_location(location).root == parse_location(dest).root:
             raise Invalid(
                 f"{escaped(dest)} is in the bucket of {escaped(location)}, and a site's bucket "
                 "is readable as a whole. Choose another bucket.",

@@ -21,6 +21,7 @@ from wheelyard.settings.upstream_section import (
     variable_part,
 )
 from wheelyard.settings.value_checks import is_host, is_location, is_url, quote_safely
+from wheelyard.storage.location import BUCKET_FORMS
 
 Network = IPv4Network | IPv6Network
 
@@ -112,7 +113,7 @@ UPSTREAM_RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = Mapping
             _is_moment,
             "a date such as 2026-10-31, or a time such as 2026-10-31T12:00:00Z",
         ),
-        "upstream.bucket": (_is_place, "a folder, or gs://BUCKET/PREFIX"),
+        "upstream.bucket": (_is_place, f"a folder, {BUCKET_FORMS}"),
         "upstream.allow_private_networks": (
             _is_network,
             "a network such as 10.0.0.0/8, in which all bits after the prefix are 0",

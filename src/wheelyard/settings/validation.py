@@ -31,7 +31,13 @@ from wheelyard.settings.value_checks import (
     parse_bucket,
     quote_safely,
 )
-from wheelyard.storage.location import BucketLocation, is_bucket, parse_location
+from wheelyard.storage.location import (
+    BUCKET_FORMS,
+    GOOGLE,
+    BucketLocation,
+    is_bucket,
+    parse_location,
+)
 
 RESERVED_ROOTS: Final = frozenset(
     {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}
@@ -110,7 +116,7 @@ def _is_path(text: str) -> bool:
 
 def _is_whole_bucket(text: str) -> bool:
     found = parse_bucket(text)
-    return found is not None and not found.prefix
+    return found is not None and not found.prefix and found.scheme == GOOGLE
 
 
 def _matching(form: re.Pattern[str]) -> Callable[[str], bool]:
@@ -118,7 +124,6 @@ def _matching(form: re.Pattern[str]) -> Callable[[str], bool]:
 
 
 _FILE_RULE: Final = (lambda text: "\0" not in text, "the path of a file, without NUL")
-_BUCKET_ADVICE: Final = "gs://BUCKET or gs://BUCKET/PREFIX"
 _AUDIENCE_RULE: Final = (
     _matching(_AUDIENCE),
     "1 to 500 ASCII characters without spaces, such as https://packages.example.com",
@@ -134,8 +139,8 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
         is_url,
         "a URL such as https://packages.example.com, without a name and a password in it",
     ),
-    "store.location": (is_location, "a folder, gs://BUCKET/PREFIX, or memory:, without ~"),
-    "store.files": (lambda text: parse_bucket(text) is not None, _BUCKET_ADVICE),
+    "store.location": (is_location, f"a folder, {BUCKET_FORMS}, or memory:, without ~"),
+    "store.files": (lambda text: parse_bucket(text) is not None, BUCKET_FORMS),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
     "access.metrics_token": (_matching(_PRINTABLE), "ASCII without spaces"),
     "access.trusted_hosts": (
@@ -144,7 +149,7 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     ),
     "access.credentials_store": (
         lambda text: text != MEMORY_LOCATION and is_location(text),
-        "a folder, or gs://BUCKET/PREFIX",
+        f"a folder, {BUCKET_FORMS}",
     ),
     "google.id_token.audience": _AUDIENCE_RULE,
     "google.id_token.allowed_domains": (_matching(_DOMAIN), "a domain such as acme.dev"),
@@ -172,7 +177,7 @@ def _location_errors(settings: Settings) -> Iterator[str]:
         if is_changed and not is_bucket(store.location):
             yield (
                 f"[store] {name} is for a bucket, and [store] location names none. Leave it out, "
-                "or give gs://BUCKET/PREFIX as the location"
+                f"or give {BUCKET_FORMS} as the location"
             )
     if tokens and store.location == MEMORY_LOCATION:
         yield "[access] credentials_store: a store in memory keeps its tokens there. Leave it out"
@@ -184,14 +189,15 @@ def _location_errors(settings: Settings) -> Iterator[str]:
 
 
 def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
-    private = parse_location(store.location).bucket
-    public = parse_location(store.files or store.location).bucket
+    private = parse_location(store.location).root
+    public = parse_location(store.files or store.location).root
     if public == private:
         yield (
-            '[store] downloads = "public" needs [store] files in a bucket of its own: allUsers '
-            f"covers a whole bucket, and {private} holds credentials and the journal as well"
+            '[store] downloads = "public" needs [store] files in a bucket of its own: '
+            f"everybody may read a whole bucket, and {private} holds credentials and the journal "
+            "as well"
         )
-    if is_bucket(tokens) and parse_location(tokens).bucket == public:
+    if is_bucket(tokens) and parse_location(tokens).root == public:
         why = f'[store] downloads = "public" opens the bucket {public} to everybody'
         yield f"[access] credentials_store: {why}. Keep the tokens in another one"
 
@@ -255,7 +261,7 @@ def _tls_errors(server: ServerSettings) -> Iterator[str]:
 def _cookie_errors(settings: Settings) -> Iterator[str]:
     server, resource = settings.server, settings.google.access_token.resource
     credentials = settings.access.credentials_store or settings.store.location
-    buckets = {parse_location(each).bucket for each in (credentials, resource) if is_bucket(each)}
+    buckets = {parse_location(each).root for each in (credentials, resource) if is_bucket(each)}
     if is_bucket(credentials) and is_bucket(resource) and len(buckets) == 1:
         yield (
             "[access] cookie_login: whoever may read the bucket of [google.access_token] resource "

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.settings.sections import MEMORY_LOCATION
-from wheelyard.storage.location import BucketLocation, parse_location
+from wheelyard.storage.location import SCHEMES, BucketLocation, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 
@@ -45,12 +45,13 @@ def _has_host(url: str) -> bool:
 
 
 def _is_folder(text: str) -> bool:
-    is_other = text[:3].lower() == "gs:" or text[:1] == "~"  # only a shell knows a home folder
+    is_bucket = text.partition(":")[0].lower() in SCHEMES and ":" in text
+    is_other = is_bucket or text[:1] == "~"  # only a shell knows a home folder
     return bool(text) and "\0" not in text and "://" not in text and not is_other
 
 
 def parse_bucket(text: str) -> BucketLocation | None:
-    """Return the location that `gs://BUCKET/PREFIX` names; None if it is malformed."""
+    """Return the location that the URL of a bucket names; None if it is malformed."""
     with suppress(Invalid):
         return None if "?" in text or "#" in text else parse_location(text)
     return None

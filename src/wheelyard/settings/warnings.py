@@ -221,7 +221,7 @@ def _locations(settings: Settings) -> Iterator[str]:
         yield f"reading needs a credential, but {why}"
     if not is_bucket(store.location):
         return
-    packages = {parse_location(each).bucket for each in (store.location, store.files) if each}
+    packages = {parse_location(each).root for each in (store.location, store.files) if each}
     if settings.grants.all and not credentials:
         yield (
             f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
@@ -233,12 +233,12 @@ def _locations(settings: Settings) -> Iterator[str]:
             "may read there past the index can sign in as anybody; give credentials a place in "
             "[access] credentials_store"
         )
-    if is_bucket(credentials) and parse_location(credentials).bucket in packages:
+    if is_bucket(credentials) and parse_location(credentials).root in packages:
         yield (
             "[access] credentials_store is in a bucket of the packages, so who may write to that "
             "bucket can make a token, unless an IAM condition on the names of objects forbids it"
         )
-    if resource and parse_location(resource).bucket in packages:
+    if resource and parse_location(resource).root in packages:
         yield (
             f"[google.access_token] resource {resource} holds the packages, so that access tokens "
             "are good for reading only; name an empty bucket"

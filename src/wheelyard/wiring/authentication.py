@@ -140,9 +140,11 @@ class _VerifierFactory:
         from wheelyard.authentication.verifiers import google_access_tokens as access_tokens
 
         options = self.settings.google.access_token
-        name = parse_location(options.resource).bucket
-        read_only = self._is_store_bucket(name)
-        bucket = access_tokens.AuthorizationBucket(name, read_only=read_only, google=self.google)
+        resource = parse_location(options.resource)
+        read_only = self._is_store_bucket(resource.root)
+        bucket = access_tokens.AuthorizationBucket(
+            resource.bucket, read_only=read_only, google=self.google
+        )
         client, clock = self._for_google.json_client, self.runtime.monotonic
         return access_tokens.AccessTokenVerifier(
             bucket, client, clock, self._cache(), options.cache_seconds
@@ -183,8 +185,8 @@ class _VerifierFactory:
                 issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
         return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 
-    def _is_store_bucket(self, bucket: str) -> bool:
+    def _is_store_bucket(self, root: str) -> bool:
         """Return whether a bucket has a part of the store: writing there would bypass the index."""
         store, tokens = self.settings.store, self.settings.access.credentials_store
         locations = (store.location, store.files, tokens)
-        return any(is_bucket(each) and parse_location(each).bucket == bucket for each in locations)
+        return any(is_bucket(each) and parse_location(each).root == root for each in locations)

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 from stat import S_ISDIR
 from tempfile import gettempdir
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -29,12 +29,46 @@ from wheelyard.storage.deferred import DeferredSpool, DeferredStore
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
-from wheelyard.storage.location import is_bucket, parse_location
+from wheelyard.storage.location import (
+    AZURE,
+    BUCKET_FORMS,
+    GOOGLE,
+    S3,
+    is_bucket,
+    parse_location,
+)
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
+
+
+_LIBRARIES: Final = {
+    GOOGLE: ("google-cloud-storage", "gcs", "gcs"),
+    S3: ("obstore", "s3", "objects"),
+    AZURE: ("obstore", "azure", "objects"),
+}
+"""The library of each service, the extra that it is in, and the lock file."""
+
+
+class ConnectedBucket(Protocol):
+    """What a service opens: the stores of a bucket."""
+
+    @property
+    def documents(self) -> Store:
+        """The store of everything but the distributions."""
+        ...
+
+    @property
+    def files(self) -> Store:
+        """The store of the distributions, perhaps in another bucket."""
+        ...
+
+    @property
+    def account_email(self) -> str | None:
+        """The e-mail of the account that opened it, if it is known."""
+        ...
 
 
 class StoreTraits(Struct, frozen=True, kw_only=True):
@@ -110,7 +144,7 @@ def _open_main(
     if "://" in location:
         raise Invalid(
             f"The store {escaped(location)} is of a kind that this version cannot open. Name "
-            "a folder, or gs://BUCKET/PREFIX.",
+            f"a folder, {BUCKET_FORMS}.",
             code="bad_setting",
         )
     if not create and _has_no_store(location):
@@ -271,20 +305,19 @@ def _defer_folder(
 def _open_bucket(
     bucket: StoreSettings, counter: OperationCounter, runtime: Runtime, files: str = ""
 ) -> OpenedStore:
-    try:
-        # imported only for a bucket: Google's libraries take 40 MB of memory
-        from wheelyard.storage.gcs import connect  # noqa: PLC0415
-    except ImportError as error:
+    location = parse_location(bucket.location)
+    files_location = parse_location(files) if files else None
+    if files_location is not None and files_location.scheme != location.scheme:
         raise Invalid(
-            "A bucket needs google-cloud-storage, which is not installed. Install "
-            "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
+            f"The store {escaped(bucket.location)} and its files {escaped(files)} are in buckets "
+            "of different services. Choose [store] files in the service of [store] location.",
             code="bad_setting",
-        ) from error
-    opened = connect.open_bucket(
-        parse_location(bucket.location),
+        )
+    opened = _bucket_opener(location.scheme)(
+        location,
         runtime,
         counter,
-        files_location=parse_location(files) if files else None,
+        files_location=files_location,
         downloads=bucket.downloads,
     )
     traits = StoreTraits(
@@ -295,6 +328,25 @@ def _open_bucket(
     )
     stores = Stores(opened.documents, opened.documents, opened.files)
     return OpenedStore(stores, scratch_spool(), traits)
+
+
+def _bucket_opener(scheme: str) -> Callable[..., ConnectedBucket]:
+    """Return what opens a bucket; raise Invalid if the library of its service is missing."""
+    try:
+        # imported only for a bucket: Google's libraries take 40 MB of memory
+        if scheme == GOOGLE:
+            from wheelyard.storage.gcs import connect as google  # noqa: PLC0415
+
+            return google.open_bucket
+        from wheelyard.storage.objects import connect  # noqa: PLC0415
+    except ImportError as error:
+        library, extra, lock = _LIBRARIES[scheme]
+        raise Invalid(
+            f"A bucket of {scheme}:// needs {library}, which is not installed. Install "
+            f"'wheelyard[{extra}]', or in a clone requirements/{lock}.txt.",
+            code="bad_setting",
+        ) from error
+    return connect.open_bucket
 
 
 def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) -> OpenedStore:

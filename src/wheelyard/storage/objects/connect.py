@@ -40,6 +40,7 @@ PROFILE_FILES: Final = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "AWS_CONFIG_FILE": "~/.aws/config",
 }
+FOR_EVER: Final = "max-age=31536000, immutable"
 PROFILE_SECONDS: Final = 300
 """How long a profile's credentials are kept; boto3 renews them when ten minutes are left."""
 DEVELOPMENT: Final = {
@@ -67,20 +68,51 @@ class _Service(Struct, frozen=True):
     """Whether a signature ends with the credentials it was made with."""
 
 
+class ConnectedBucket(Struct, frozen=True):
+    """The stores of a bucket."""
+
+    documents: ObjectStore
+    files: ObjectStore
+    """With the caching headers of what never changes; perhaps in another bucket."""
+    account_email: str | None = None
+    """These services do not say whose credentials they are."""
+
+
 def open_bucket(
     location: BucketLocation,
     runtime: Runtime,
     counter: OperationCounter,
     *,
+    files_location: BucketLocation | None = None,
     downloads: Downloads = "auto",
-) -> ObjectStore:
+) -> ConnectedBucket:
     """
-    Return the store of a bucket, without a request to it; `downloads`: how clients get its files.
+    Return the stores of a bucket, without a request to it.
+
+    The distributions may have a bucket of their own, `files_location`, in the same service.
+    `downloads` says how clients get them.
 
     Raises:
-        Invalid: The environment lacks something or contradicts itself (code `bad_setting`).
+        Invalid: The environment lacks something, or `redirect` needs signed URLs, and the
+            credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
+    scope = "public" if downloads == "public" else "private"
+    # only the bucket of the files is public
+    is_apart = files_location is not None and downloads == "public"
+    return ConnectedBucket(
+        _open(location, runtime, counter, "auto" if is_apart else downloads),
+        _open(files_location or location, runtime, counter, downloads, f"{scope}, {FOR_EVER}"),
+    )
+
+
+def _open(
+    location: BucketLocation,
+    runtime: Runtime,
+    counter: OperationCounter,
+    downloads: Downloads,
+    caching: str = "",
+) -> ObjectStore:
     service = (_azure if location.scheme == AZURE else _s3)(
         location,
         os.environ,  # noqa: TID251 - the variables of these services, as all their tools read them
@@ -90,7 +122,7 @@ def open_bucket(
     place = location.root, service.endpoint
     check = _checks.setdefault(place, ConditionCheck(location, runtime))
     urls = _urls(downloads, service, clients, location, runtime)
-    return ObjectStore(clients, location, runtime, counter, check, urls)
+    return ObjectStore(clients, location, runtime, counter, check, urls=urls, caching=caching)
 
 
 def _urls(

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -25,6 +24,7 @@ from wheelyard.storage.base import (
     CHUNK_BYTES,
     NOT_MODIFIED,
     Entry,
+    FileBody,
     Found,
     Key,
     ObjectVersion,
@@ -93,14 +93,16 @@ class ObjectStore(Store):
     new store. Processes are spawned.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what connect.py has made for it
         self,
         clients: Clients,
         location: BucketLocation,
         runtime: Runtime,
         counter: OperationCounter,
         check: ConditionCheck,
+        *,
         urls: DownloadUrls | None,
+        caching: str,
     ) -> None:
         self._clients = clients
         self._location = location
@@ -108,6 +110,7 @@ class ObjectStore(Store):
         self._counter = counter
         self._check = check
         self._urls = urls
+        self._caching = caching
         self._large_files = BoundedSemaphore(LARGE_FILES_AT_A_TIME)
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
@@ -168,13 +171,13 @@ class ObjectStore(Store):
             self._clients.writes,
             self._name(key),
             body,
-            attributes=_attributes(kind),
+            attributes=self._attributes(kind),
             mode=mode,
             use_multipart=False,
         )
         return _version_of(self._ask(INSERT, request)["e_tag"])
 
-    def put_file(self, key: Key, body: Path | bytes, kind: WebType | None = None) -> None:
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
         self._ensure_conditions()
         with storage_faults("the upload"):
@@ -185,7 +188,7 @@ class ObjectStore(Store):
             self._clients.uploads,
             self._name(key),
             body,
-            attributes=_attributes(kind),
+            attributes=self._attributes(kind),
             mode="overwrite",
             use_multipart=parts > 1,
             chunk_size=PART_BYTES,
@@ -340,6 +343,11 @@ class ObjectStore(Store):
             raise bad_name()
         return self._location.name_of(key)
 
+    def _attributes(self, kind: WebType | None) -> "Attributes":
+        kind = kind or WebType("application/octet-stream", self._caching)
+        headers = {"Content-Type": kind.content_type, "Cache-Control": kind.cache_control}
+        return {name: value for name, value in headers.items() if value}
+
     def _ask(self, operation: Operation, request: Callable[[], T]) -> T:
         """Count a request, and return its answer; raise Failure."""
         self._counter.add(operation)
@@ -351,10 +359,3 @@ class ObjectStore(Store):
 
 def _version_of(etag: str | None) -> ObjectVersion:
     return ObjectVersion((etag or "").strip('"'))  # Azure's listings have no quotes
-
-
-def _attributes(kind: WebType | None) -> "Attributes":
-    if kind is None:
-        return {}
-    headers = {"Content-Type": kind.content_type, "Cache-Control": kind.cache_control}
-    return {name: value for name, value in headers.items() if value}
