@@ -18,11 +18,12 @@ from typing import Final
 
 from msgspec import json
 
-from tests.browser.axe import npm_package, violations
+from tests.browser.axe import violations
 from tests.browser.chromium import OPTIONS, Person, running_browser
 from tests.browser.site import viewers
 from tests.clients.harness import system_program
 from tests.http.servers import RunningServer
+from tests.npm import npm_package
 from tools.showcase import PAGES, running_showcase
 
 SCHEMES: Final = ("light", "dark")

@@ -1,17 +1,11 @@
 """axe-core, which finds what a keyboard or a screen reader cannot use; npm installs it, locked."""
 
 import functools
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Final
 
 from tests.browser.chromium import Person
-from tests.clients.harness import REPOSITORY, system_program
-from tests.once import made_once
+from tests.npm import npm_package
 
-PACKAGES: Final = REPOSITORY / "requirements" / "npm"
-"""A folder for each program of npm, with its lock."""
 RUN: Final = """
 async () => {
   const found = await axe.run(document, {resultTypes: ["violations"]});
@@ -56,14 +50,6 @@ BROKEN_WORDS: Final = """
 """Finds words in tables that go over two lines, besides names that may."""
 
 
-def npm_package(name: str) -> Path:
-    """Return the folder of a package below `node_modules`; skip the test without npm."""
-    npm = system_program("npm")
-    lock = PACKAGES / name
-    install = functools.partial(_install, npm, lock)
-    return made_once(f"npm-{name}", [lock], install) / "node_modules" / name
-
-
 def violations(person: Person) -> list[str]:
     """Return what axe-core finds on the page that is open, and what `misplaced` finds."""
     # through the debugger, as the policy of the page allows no such script
@@ -81,9 +67,3 @@ def misplaced(person: Person) -> list[str]:
 @functools.cache
 def _source() -> str:
     return (npm_package("axe-core") / "axe.min.js").read_text()
-
-
-def _install(npm: str, lock: Path, folder: Path) -> None:
-    shutil.copytree(lock, folder, dirs_exist_ok=True)
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)

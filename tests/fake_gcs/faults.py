@@ -27,10 +27,15 @@ When = Literal["before", "after"]
 
 @dataclass(frozen=True, slots=True)
 class StatusBefore:
-    """Read the request, do nothing, and answer this status, with Retry-After unless empty."""
+    """
+    Read the request, do nothing, and answer this status, with Retry-After unless empty.
+
+    `reason` is the short name of the error, in the words of the service; it has one by default.
+    """
 
     status: int
     retry_after: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class StatusAfter:
 
     status: int
     retry_after: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
