@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.plugins.scheduling",
     "tests.plugins.skips",
     "tests.plugins.durations",
+    "tests.services.fixtures",
 ]

@@ -66,7 +66,7 @@ def map_(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Do the tests pass, on each Python there is? Real clients are asked once, by `clients`."""
     install_project(session)
-    session.run("pytest", "-m", "not clients and not downloads", *session.posargs)
+    session.run("pytest", "-m", "not clients and not downloads and not services", *session.posargs)
 
 
 @nox.session
@@ -81,6 +81,13 @@ def downloads(session: nox.Session) -> None:
     """Do archives that real projects have published pass through unharmed?"""
     install_project(session)
     session.run("pytest", "-m", "downloads", *session.posargs)
+
+
+@nox.session
+def services(session: nox.Session) -> None:
+    """Do S3, Azure and Ceph keep what is written, whatever is lost, late, refused or killed?"""
+    install_project(session)
+    session.run("pytest", "-m", "services", *session.posargs)
 
 
 @nox.session

@@ -50,6 +50,10 @@ class FakeGcs:
         """The root of every API, without a slash at its end."""
         return f"http://{self.address}"
 
+    def location(self, path: str) -> str:
+        """Return the location of `BUCKET` or `BUCKET/PREFIX`."""
+        return f"gs://{path}"
+
     def bucket(self, name: str) -> Bucket:
         """Return a bucket, which is made if it is not there."""
         return self._state.make_bucket(name)

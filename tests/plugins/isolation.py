@@ -26,10 +26,11 @@ FOLDERS = frozenset(
         "instances",
         "keyring_tests",
         "migration",
+        "services",
     }
 )
 """Folders in which every test is an integration test."""
-LEFT_OUT = frozenset({"integration", "clients", "downloads", "slow"})
+LEFT_OUT = frozenset({"integration", "clients", "downloads", "services", "slow"})
 """Markers of the tests that `--fast` leaves out."""
 FORBIDDEN = frozenset(
     {

@@ -13,14 +13,17 @@ from pathlib import Path
 from tests.clients.harness import program, system_program
 from tests.clients.servers import free_port
 from tests.npm import npm_package
+from tests.services import azure
 from tests.waiting import TIMEOUT_SECONDS, until
+
+Command = list[str | Path]
 
 
 @contextmanager
 def running_moto(log: Path) -> Iterator[str]:
     """Yield the address of an S3 service: moto's server."""
     port = free_port()
-    command = [program("moto", "moto_server"), "--host", "127.0.0.1", "--port", str(port)]
+    command: Command = [program("moto", "moto_server"), "--host", "127.0.0.1", "--port", str(port)]
     # it knows what AWS would ask of credentials, and takes any
     with _running(command, port, log, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test"):
         yield f"127.0.0.1:{port}"
@@ -33,14 +36,13 @@ def running_azurite(log: Path) -> Iterator[str]:
     main = npm_package("azurite") / "dist" / "src" / "blob" / "main.js"
     options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
     place = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
-    with _running([system_program("node"), main, *options, *place], port, log):
+    command: Command = [system_program("node"), main, *options, *place]
+    with _running(command, port, log, AZURITE_ACCOUNTS=f"{azure.ACCOUNT}:{azure.KEY}"):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(
-    command: list[str | Path], port: int, log: Path, **environment: str
-) -> Iterator[None]:
+def _running(command: list[str | Path], port: int, log: Path, **environment: str) -> Iterator[None]:
     with log.open("w") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, cwd=log.parent

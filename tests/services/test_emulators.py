@@ -1,0 +1,98 @@
+"""What stands for S3 and Azure in the tests: it is there, and does what a test has planned."""
+
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
+
+import pytest
+
+from tests.clients.harness import system_program
+from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
+from tests.services.fixtures import ALL, Emulators
+from tests.services.service import DIALECTS, ProxiedService
+
+NAME = "projects/a+b c.json"
+
+
+@pytest.fixture(params=[name for name in ALL if name in DIALECTS])
+def emulated(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[ProxiedService]:
+    """A service behind the proxy."""
+    with emulators.serving(request.param, "wheels") as service:
+        assert isinstance(service, ProxiedService)
+        yield service
+
+
+def test_azurite_is_there() -> None:
+    """Azure is among the services, where npm can install what stands for it."""
+    system_program("npm")
+
+    assert "azure" in ALL
+
+
+def test_a_bucket_past_the_wire(emulated: ProxiedService) -> None:
+    """A test sees and changes a bucket of its own, and that is no request of the index."""
+    bucket = emulated.bucket("wheels")
+    bucket.put(NAME, b"one")
+    bucket.put("other", b"two")
+
+    found = bucket.get(NAME)
+    assert found is not None
+    assert found.data == b"one"
+    assert bucket.names() == ["other", NAME]
+    assert bucket.names("projects/") == [NAME]
+    bucket.remove(NAME)
+    assert bucket.get(NAME) is None
+    assert emulated.log.records() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "is_written"),
+    [
+        (StatusBefore(503), 503, False),
+        (StatusBefore(429), 429, False),
+        (StatusBefore(409), 409, False),
+        (StatusAfter(503), 503, True),
+        (DropBefore(), 0, False),
+        (DropAfter(), 0, True),
+    ],
+)
+def test_faults(emulated: ProxiedService, fault: Fault, status: int, *, is_written: bool) -> None:
+    """A write that is planned to fail fails before the service has it or after, and only once."""
+    planned = emulated.faults.add(fault, "insert", "projects/*")
+
+    assert asked(emulated, "PUT", "other", b"x") == (201 if is_azure(emulated) else 200, b"")
+    assert asked(emulated, "PUT", NAME, b"x")[0] == status
+
+    assert planned.taken == 1
+    assert (NAME in emulated.bucket("wheels").names()) is is_written
+    assert [each.status for each in emulated.log.records("insert", NAME)] == [status]
+    assert asked(emulated, "PUT", NAME, b"y")[0] in {200, 201}
+    assert asked(emulated, "GET", NAME) == (200, b"y")
+
+
+def test_an_answer_that_is_cut(emulated: ProxiedService) -> None:
+    """An answer may end in its middle; its length is that of the whole."""
+    emulated.bucket("wheels").put(NAME, b"0123456789")
+    emulated.faults.add(CutAt(4), name=NAME)
+
+    assert asked(emulated, "GET", NAME) == (0, b"")
+    assert asked(emulated, "HEAD", NAME) == (200, b"")
+    assert len(emulated.log.records(name=NAME)) == 2
+
+
+def is_azure(service: ProxiedService) -> bool:
+    """Return whether a service is Azure."""
+    return service.location("x").startswith("az://")
+
+
+def asked(service: ProxiedService, method: str, name: str, body: bytes = b"") -> tuple[int, bytes]:
+    """Ask through the proxy; the status is 0 without a whole answer."""
+    connection = HTTPConnection(service.url.removeprefix("http://"), timeout=10)
+    bucket = service.bucket("wheels")
+    try:
+        connection.request(method, bucket.target(name), body, bucket.headers(body))
+        answer = connection.getresponse()
+        return answer.status, answer.read()[:10] if answer.status < 300 else b""
+    except (OSError, HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
