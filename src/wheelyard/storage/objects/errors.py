@@ -107,7 +107,7 @@ _KINDS: Final = {
 _BY_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in codes.split()}
 _BY_WORDS: Final = (
     ("", "specified container does not exist", Kind.NO_BUCKET),  # deletions have no codes
-    ("InvalidInput", "StartTooLarge", Kind.OUT_OF_RANGE),
+    ("", "Wanted range starting at", Kind.OUT_OF_RANGE),  # from the start of an answer
     ("AuthenticationFailed", "Request date header too old", Kind.CLOCK),
     ("AuthorizationHeaderMalformed", "the region", Kind.ELSEWHERE),
 )

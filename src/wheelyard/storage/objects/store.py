@@ -4,8 +4,8 @@ The store in an S3 bucket or an Azure container.
 A version is the ETag. obstore would repeat a conditional write whose answer was lost, and then
 report the lost race against itself as a conflict. So these writes are sent by a client that repeats
 nothing, and are repeated here, where it is known whether an earlier try may have been executed. If
-one may have been, and then the condition fails, the object is read: it has the bytes of this write,
-or the outcome is unknown.
+one may have been, and then the condition fails, the object is read. If it has the bytes of this
+write, the write has succeeded; else nobody knows.
 """
 
 from collections.abc import Callable, Iterator
@@ -81,6 +81,8 @@ LISTED: Final = Operation("list", "A")
 GET: Final = Operation("get", "B")
 STREAM: Final = Operation("read", "B")
 DELETED: Final = Operation("delete", "free")
+TOO_MANY_REQUESTS: Final = 429
+"""The status of a request that was not executed, unlike that of 503."""
 TRANSIENT: Final = frozenset({Kind.BUSY, Kind.THROTTLED, Kind.UNCLEAR})
 LAST_CHARACTER: Final = "\U0010ffff"
 
@@ -116,11 +118,12 @@ class ObjectStore(Store):
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         options: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
-        name, client, tries_left = self._name(key), self._clients.reads, BODY_TRIES
+        request = partial(obstore.get, self._clients.reads, self._name(key), options=options)
+        tries_left = BODY_TRIES
         while True:
             tries_left -= 1
             try:
-                answer = self._ask(GET, partial(obstore.get, client, name, options=options))
+                answer = self._ask(GET, request)
             except Failure as failure:
                 if failure.kind is Kind.ABSENT:
                     return None
@@ -147,15 +150,17 @@ class ObjectStore(Store):
                 return self.write_once(key, body, expect, kind)
             except Failure as failure:
                 fault = self._fault(failure, WRITE)
-                reason = failure.kind
+                reason, status = failure.kind, failure.status
             if reason is Kind.BUSY and expect == ABSENT and self.get(key) is not None:
                 reason = Kind.CONFLICT  # a service that answers so for what exists
             if reason is Kind.CONFLICT or (reason is Kind.ABSENT and expect):
-                return self._settled(key, body, may_be_written=may_be_written)
+                if not may_be_written:
+                    raise Conflict(conflict_message(key))
+                return self._settled(key, body)
             pause = next(pauses, None)
             if reason not in TRANSIENT or pause is None:
                 raise fault
-            may_be_written |= reason is Kind.UNCLEAR
+            may_be_written |= status != TOO_MANY_REQUESTS and reason is not Kind.BUSY
             throttled = THROTTLED_PAUSE_SECONDS if reason is Kind.THROTTLED else 0.0
             self._runtime.pause(max(pause, throttled))
 
@@ -297,14 +302,12 @@ class ObjectStore(Store):
             for at in range(0, len(whole), CHUNK_BYTES):
                 yield bytes(whole[at : at + CHUNK_BYTES])
 
-    def _settled(self, key: Key, body: bytes, *, may_be_written: bool) -> ObjectVersion:
+    def _settled(self, key: Key, body: bytes) -> ObjectVersion:
         """
         Return the version that a write has made although its condition failed in the end.
 
-        Raises Conflict if no try of it can have been executed, Unavailable if that is unknown.
+        Raises Unavailable if another write's bytes are there: which came first is unknown.
         """
-        if not may_be_written:
-            raise Conflict(conflict_message(key))
         found = self.get(key)
         if isinstance(found, Stored) and found.body == body:
             return found.version

@@ -1,0 +1,1 @@
+"""Tests of the stores in S3 buckets and Azure containers."""

@@ -1,0 +1,66 @@
+"""Fixtures: a service of a test's own, and stores in it whose pauses take no time."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.services.fixtures import ALL, Emulators
+from tests.services.service import DIALECTS, ProxiedService
+from tests.storage.gcs.opened import SkippedPauses
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.storage.base import Key
+from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.location import parse_location
+from wheelyard.storage.objects import connect
+from wheelyard.storage.objects.connect import ConnectedBucket, Downloads, open_bucket
+from wheelyard.storage.objects.store import ObjectStore
+from wheelyard.wiring.stores import system_runtime
+
+Open = Callable[..., ConnectedBucket]
+
+
+@pytest.fixture(params=[name for name in ALL if name in DIALECTS])
+def service(
+    request: pytest.FixtureRequest, emulators: Emulators, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProxiedService]:
+    """A service with a bucket `wheels`; the environment leads there."""
+    with emulators.serving(request.param, "wheels") as service:
+        assert isinstance(service, ProxiedService)
+        for name, value in service.environment().items():
+            monkeypatch.setenv(name, value)
+        yield service
+
+
+@pytest.fixture
+def patience() -> SkippedPauses:
+    """The time of all stores of a test."""
+    return SkippedPauses()
+
+
+@pytest.fixture
+def open_place(
+    service: ProxiedService, patience: SkippedPauses, monkeypatch: pytest.MonkeyPatch
+) -> Open:
+    """Open `BUCKET/PREFIX` as another process would, which has checked no bucket yet."""
+
+    def opened(path: str = "wheels", downloads: Downloads = "auto") -> ConnectedBucket:
+        monkeypatch.setattr(connect, "_checks", {})
+        runtime = Runtime(
+            now=system_runtime().now,
+            monotonic=patience.monotonic,
+            pause=patience.pause,
+            random=patience.chance,
+        )
+        location = parse_location(service.location(path))
+        return open_bucket(location, runtime, OperationCounter(), downloads=downloads)
+
+    return opened
+
+
+@pytest.fixture
+def store(open_place: Open, service: ProxiedService) -> ObjectStore:
+    """Return the store of the bucket, which was written before."""
+    store = open_place().documents
+    store.delete(Key("written"))
+    service.log.clear()
+    return store
