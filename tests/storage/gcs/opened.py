@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
 
-from wheelyard.storage.location import parse_location
-
 from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 from wheelyard.storage.gcs.connect import ConnectedBucket, Downloads, open_bucket
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.location import parse_location
 from wheelyard.wiring.stores import system_runtime
 
 FILES = "files/"

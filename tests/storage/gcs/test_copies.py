@@ -1,7 +1,6 @@
 """Copies from bucket to bucket, of which no byte comes by here."""
 
 import pytest
-from wheelyard.storage.location import BucketLocation
 
 from tests.fake_gcs.faults import DropAfter, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
@@ -12,6 +11,7 @@ from wheelyard.storage.base import Key, WebType
 from wheelyard.storage.gcs.connect import operation_of
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import Operation
+from wheelyard.storage.location import BucketLocation
 
 pytestmark = pytest.mark.integration
 

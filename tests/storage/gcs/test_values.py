@@ -8,12 +8,12 @@ import pytest
 import requests
 from google.api_core import exceptions as api
 from google.cloud.storage.exceptions import InvalidResponse
-from wheelyard.storage.location import PREFIX_LIMIT, parse_location
 
 from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.storage.gcs.connect import email_of
 from wheelyard.storage.gcs.error_mapping import retry_after, status_of
+from wheelyard.storage.location import PREFIX_LIMIT, parse_location
 
 EMAIL = "index@project.example"
 

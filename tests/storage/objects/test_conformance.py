@@ -33,6 +33,7 @@ class TestBucket(StoreConformance):
         return open_place(f"wheels/{PREFIX}").documents
 
 
+@pytest.mark.services
 class TestBucketWithFaults(StoreConformance):
     """A bucket of which every seventh request fails, before it is carried out or after."""
 

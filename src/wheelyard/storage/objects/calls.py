@@ -5,7 +5,6 @@ from threading import current_thread, main_thread
 from typing import Final, TypeVar
 
 from wheelyard.concurrency.daemon_threads import DaemonThreads
-from wheelyard.errors import Invalid
 from wheelyard.storage.objects.errors import OBSTORE_ERRORS, failure_of
 
 T = TypeVar("T")
@@ -15,7 +14,7 @@ _threads: Final = DaemonThreads(8, "bucket")
 
 def answer_of(call: Callable[[], T]) -> T:
     """
-    Return what a call of obstore returns; raise Failure, or Invalid for a name that it refuses.
+    Return what a call of obstore returns; raise Failure.
 
     obstore waits for the network without looking at signals. So the main thread, which handles
     them, lets another one wait: Ctrl-C then ends a command at once.
@@ -23,16 +22,6 @@ def answer_of(call: Callable[[], T]) -> T:
     try:
         return _threads.start(call).result() if current_thread() is main_thread() else call()
     except OBSTORE_ERRORS as error:
-        failure: Exception = failure_of(error)
-    except ValueError:
-        failure = bad_name()
-    # outside of the handlers, so that the exception does not refer to obstore's
+        failure = failure_of(error)
+    # outside of the handler, so that the exception does not refer to obstore's
     raise failure
-
-
-def bad_name() -> Invalid:
-    """Return the Invalid for a key or a prefix that no object of these services can have."""
-    return Invalid(
-        "A key of an object in this bucket may not have an empty part, '.', '..', or a control "
-        "character."
-    )

@@ -11,11 +11,13 @@ secret, a workload identity, or a managed identity.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from msgspec import Struct
+from obstore.exceptions import BaseError
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
@@ -118,7 +120,15 @@ def _open(
         os.environ,  # noqa: TID251 - the variables of these services, as all their tools read them
     )
     is_http = service.endpoint.startswith("http://")
-    clients = make_clients(location, service.config, allow_http=is_http)
+    clients: Clients | None = None
+    with suppress(BaseError, ValueError):  # whose text may have the key
+        clients = make_clients(location, service.config, allow_http=is_http)
+    if clients is None:
+        raise Invalid(
+            f"The variables of the environment for {location.root} are malformed: look at the key, "
+            "the region and the URL of the service.",
+            code="bad_setting",
+        )
     place = location.root, service.endpoint
     check = _checks.setdefault(place, ConditionCheck(location, runtime))
     urls = _urls(downloads, service, clients, location, runtime)

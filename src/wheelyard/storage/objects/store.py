@@ -8,6 +8,7 @@ one may have been, and then the condition fails, the object is read. If it has t
 write, the write has succeeded; else nobody knows.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import obstore
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
-from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     CHUNK_BYTES,
@@ -36,7 +37,7 @@ from wheelyard.storage.base import (
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
-from wheelyard.storage.objects.calls import answer_of, bad_name
+from wheelyard.storage.objects.calls import answer_of
 from wheelyard.storage.objects.clients import Clients
 from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.download_urls import DownloadUrls
@@ -73,6 +74,8 @@ THROTTLED_PAUSE_SECONDS: Final = 1.0
 """The shortest pause after a service has asked for fewer requests; obstore hides for how long."""
 BODY_TRIES: Final = 3
 """Tries of a small read whose object changes while its body is sent."""
+FILE_TRIES: Final = 3
+"""Tries of a file as a whole; obstore repeats only some of the requests of an upload."""
 SETTLED_WITHIN: Final = timedelta(hours=1)
 """The age up to which a file of the right size is taken for one that was just sent."""
 INSERT: Final = Operation("insert", "A")
@@ -85,6 +88,9 @@ TOO_MANY_REQUESTS: Final = 429
 """The status of a request that was not executed, unlike that of 503."""
 TRANSIENT: Final = frozenset({Kind.BUSY, Kind.THROTTLED, Kind.UNCLEAR})
 LAST_CHARACTER: Final = "\U0010ffff"
+_NAME: Final = re.compile(
+    r"(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+)*"
+)
 
 
 class ObjectStore(Store):
@@ -203,13 +209,7 @@ class ObjectStore(Store):
             for _ in range(parts + 1):  # and one that begins the upload; the insert completes it
                 self._counter.add(PIECE)
         with self._large_files if parts > 1 else nullcontext():
-            try:
-                self._ask(INSERT, request)
-            except Failure as failure:
-                # after a lost answer the service has no upload to complete any more
-                is_open = failure.kind in (Kind.ABSENT, Kind.REFUSED, Kind.UNCLEAR)
-                if not (is_open and self._has_just_got(key, size)):
-                    raise self._fault(failure, WRITE) from failure
+            self._send_file(request, key, size)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`; the stream resumes after a broken connection."""
@@ -274,6 +274,23 @@ class ObjectStore(Store):
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`; None if the server streams downloads itself."""
         return self._urls.url(self._name(key), lifetime) if self._urls else None
+
+    def _send_file(self, request: Callable[[], object], key: Key, size: int) -> None:
+        """Send a file, again if that fails; raise Unavailable."""
+        pauses = backoff_pauses(self._runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+        for tries_left in reversed(range(FILE_TRIES)):
+            try:
+                self._ask(INSERT, request)
+            except Failure as failure:
+                # after a lost answer the service has no upload any more that could be completed
+                is_open = failure.kind in (Kind.ABSENT, Kind.REFUSED, Kind.UNCLEAR)
+                if is_open and self._has_just_got(key, size):
+                    return
+                if not tries_left or failure.kind not in (Kind.ABSENT, *TRANSIENT):
+                    raise self._fault(failure, WRITE) from failure
+            else:
+                return
+            self._runtime.pause(next(pauses))
 
     def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
         """Return the next page of a listing; empty at its end."""
@@ -341,9 +358,12 @@ class ObjectStore(Store):
                 return
             yield pause
 
-    def _name(self, key: Key) -> str:
-        if not key or key[0] == "/" or key[-1] == "/":  # obstore would strip these
-            raise bad_name()
+    def _name(self, key: str) -> str:
+        if not _NAME.fullmatch(key):  # obstore would strip some slashes, and refuse the rest
+            raise Invalid(
+                "A key of an object in this bucket may not have an empty part, '.', '..', or a "
+                "control character."
+            )
         return self._location.name_of(key)
 
     def _attributes(self, kind: WebType | None) -> "Attributes":

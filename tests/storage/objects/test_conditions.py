@@ -1,0 +1,144 @@
+"""The check whether a bucket keeps the conditions of writes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
+from tests.services.service import ProxiedService
+from tests.storage.gcs.opened import StillTime
+from tests.storage.objects.conftest import Open
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+from wheelyard.storage.location import parse_location
+from wheelyard.storage.objects.conditions import ConditionCheck
+from wheelyard.storage.objects.errors import Failure, Kind
+from wheelyard.wiring.stores import system_runtime
+
+A = Key("a/1.json")
+
+
+@dataclass
+class Service:
+    """A service in memory that keeps, ignores or misunderstands conditions."""
+
+    keeps_creation: bool = True
+    keeps_version: bool = True
+    knows_own_version: bool = True
+    failures: list[Kind] = field(default_factory=list)
+    """What the next requests fail with, after they were executed."""
+    objects: dict[str, bytes] = field(default_factory=dict)
+    requests: int = 0
+
+    def write_once(self, key: Key, body: bytes, expect: ObjectVersion) -> ObjectVersion:
+        """Write an object, as this service understands `expect`."""
+        self.requests += 1
+        found = self.objects.get(key)
+        if expect == ABSENT:
+            is_refused = self.keeps_creation and found is not None
+        else:
+            is_own = found is not None and expect == f"version {found!r}"
+            is_refused = not (self.knows_own_version if is_own else not self.keeps_version)
+        if is_refused:
+            raise Failure(Kind.CONFLICT, 412)
+        self.objects[key] = body
+        if self.failures:
+            raise Failure(self.failures.pop(0))
+        return ObjectVersion(f"version {body!r}")
+
+    def delete_once(self, key: Key) -> None:
+        """Delete an object."""
+        self.requests += 1
+        self.objects.pop(key, None)
+
+
+def checked(service: Service, patience: int = 3) -> Callable[[], None]:
+    """Return the check of a service by one process."""
+    still, runtime = StillTime(), system_runtime()
+    runtime = Runtime(
+        now=runtime.now, monotonic=still.monotonic, pause=still.pause, random=still.chance
+    )
+    check = ConditionCheck(parse_location("s3://wheels"), runtime)
+    return lambda: check.ensure(service, lambda: iter([1.0] * patience))
+
+
+def test_a_service_that_keeps_conditions() -> None:
+    """Four requests and a deletion tell that a bucket keeps conditions, once a process."""
+    service = Service()
+    check = checked(service)
+
+    check()
+    check()
+
+    assert service.requests == 5
+    assert service.objects == {}
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        Service(keeps_creation=False),
+        Service(keeps_version=False),
+        Service(knows_own_version=False),
+    ],
+)
+def test_a_service_that_does_not(service: Service) -> None:
+    """A service that ignores a condition, or refuses the right one, is never written again."""
+    check = checked(service)
+
+    with pytest.raises(Unavailable, match="does not keep the conditions") as caught:
+        check()
+    asked = service.requests
+    with pytest.raises(Unavailable):
+        check()
+
+    assert caught.value.code == "conditions_ignored"
+    assert service.requests == asked
+    assert service.objects == {}
+
+
+def test_a_lost_answer_is_no_verdict() -> None:
+    """What a lost answer leaves open is asked again, about another object."""
+    service = Service(failures=[Kind.UNCLEAR, Kind.THROTTLED])
+
+    checked(service)()
+
+    assert service.failures == []
+
+
+def test_no_answer_is_no_verdict() -> None:
+    """A service that does not answer is asked again by the next write."""
+    service = Service(failures=[Kind.UNCLEAR] * 4)
+    check = checked(service)
+
+    with pytest.raises(Failure):
+        check()
+
+    check()
+    assert service.failures == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "fault", [None, DropAfter(), DropBefore(), StatusAfter(500), StatusBefore(503)]
+)
+def test_the_first_write_of_a_process(
+    open_place: Open, service: ProxiedService, fault: Fault | None
+) -> None:
+    """The first write asks, and leaves nothing behind; a process that only reads never asks."""
+    store = open_place("wheels/packages").documents
+    assert store.get(A) is None
+    assert list(store.list("")) == []
+    assert service.log.records("insert") == []
+
+    if fault is not None:
+        service.faults.add(fault, "insert", skip=1)
+    store.put(A, b"one", None)
+    asked = service.log.count(kind="insert")
+    store.put(A, b"two", None)
+
+    assert service.log.count(kind="insert") == asked + 1
+    assert fault is not None or asked == 5
+    assert [name for name in service.bucket("wheels").names() if not name.endswith(A)] == []

@@ -1,0 +1,182 @@
+"""Where a store finds its service and its credentials."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.storage.base import Key
+from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.location import parse_location
+from wheelyard.storage.objects.connect import ConnectedBucket, Downloads, open_bucket
+from wheelyard.wiring.stores import system_runtime
+
+KEY = "a2V5"
+NAME = Key("files/demo/1/demo-1.0+local.tar.gz")
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials of this machine, and no instance that would give any."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def opened(location: str, downloads: Downloads = "auto") -> ConnectedBucket:
+    """Open a bucket, without a request."""
+    place = parse_location(location)
+    return open_bucket(place, system_runtime(), OperationCounter(), downloads=downloads)
+
+
+def with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a key of S3."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "variables", "begin"),
+    [
+        ("wheels", {}, "https://wheels.s3.us-east-1.amazonaws.com/team/files/"),
+        (
+            "wheels",
+            {"AWS_REGION": "eu-west-1"},
+            "https://wheels.s3.eu-west-1.amazonaws.com/team/files/",
+        ),
+        ("acme.wheels", {}, "https://s3.us-east-1.amazonaws.com/acme.wheels/team/files/"),
+        (
+            "wheels",
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000/"},
+            "http://127.0.0.1:9000/wheels/team/files/",
+        ),
+    ],
+)
+def test_the_place_of_a_bucket(
+    monkeypatch: pytest.MonkeyPatch, bucket: str, variables: dict[str, str], begin: str
+) -> None:
+    """A bucket is at Amazon's, in its region, or at the endpoint of another service."""
+    with_keys(monkeypatch)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    for downloads in ("redirect", "public"):
+        url = opened(f"s3://{bucket}/team", downloads).files.sign(NAME, HOUR)
+        assert url is not None
+        assert url.startswith(begin)
+        assert ("X-Amz-Signature=" in url) == (downloads == "redirect")
+
+
+def test_without_credentials() -> None:
+    """Without credentials, and without an instance that gives some, a bucket is not opened."""
+    with pytest.raises(Unavailable, match="There are no credentials for s3://wheels") as caught:
+        opened("s3://wheels")
+
+    assert caught.value.code == "storage_credentials"
+
+
+def test_a_profile_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that was asked for, and that nothing here can read, is an error."""
+    monkeypatch.setenv("AWS_PROFILE", "acme")
+    monkeypatch.setitem(sys.modules, "boto3", None)
+
+    with pytest.raises(Invalid, match="Install boto3"):
+        opened("s3://wheels")
+
+
+def test_keys_come_before_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys in the environment are used, whatever profiles there are."""
+    with_keys(monkeypatch)
+    monkeypatch.setenv("AWS_PROFILE", "acme")
+    monkeypatch.setitem(sys.modules, "boto3", None)
+
+    url = opened("s3://wheels", "redirect").files.sign(NAME, HOUR)
+
+    assert url is not None
+    assert "X-Amz-Credential=AKIA%2F" in url
+
+
+def test_azure_needs_an_account() -> None:
+    """A container is of an account that the environment names."""
+    with pytest.raises(Invalid, match="AZURE_STORAGE_ACCOUNT_NAME"):
+        opened("az://wheels")
+
+
+@pytest.mark.parametrize(
+    ("variables", "begin"),
+    [
+        (
+            {"AZURE_STORAGE_ACCOUNT_NAME": "acme", "AZURE_STORAGE_ACCOUNT_KEY": KEY},
+            "https://acme.blob.core.windows.net/wheels/team/files/",
+        ),
+        (
+            {"AZURE_STORAGE_CONNECTION_STRING": f"AccountName=acme;AccountKey={KEY};"},
+            "https://acme.blob.core.windows.net/wheels/team/files/",
+        ),
+        (
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=https;"
+                f"AccountName=acme;AccountKey={KEY};EndpointSuffix=core.example.com"
+            },
+            "https://acme.blob.core.example.com/wheels/team/files/",
+        ),
+        (
+            {"AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true"},
+            "http://127.0.0.1:10000/devstoreaccount1/wheels/team/files/",
+        ),
+    ],
+)
+def test_the_account_of_a_container(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], begin: str
+) -> None:
+    """An account is named alone or by a connection string, which has its key and its host."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    for downloads in ("redirect", "public"):
+        url = opened("az://wheels/team", downloads).files.sign(NAME, HOUR)
+        assert url is not None
+        assert url.startswith(begin)
+        assert ("sig=" in url) == (downloads == "redirect")
+
+
+def test_a_malformed_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is none is refused at once, and is not shown."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "s3cr3t=key")
+
+    with pytest.raises(Invalid, match="malformed") as caught:
+        opened("az://wheels")
+
+    assert caught.value.__context__ is None
+    assert "s3cr3t" not in caught.value.message
+
+
+def test_a_shared_access_signature_signs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a signature alone the index sends files itself, or says that it cannot redirect."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "?sv=2023-11-03&sig=abc")
+
+    assert opened("az://wheels").files.sign(NAME, HOUR) is None
+    with pytest.raises(Invalid, match="cannot sign a URL"):
+        opened("az://wheels", "redirect")
+
+
+@pytest.mark.parametrize("name", ["a b.whl", "a%b.whl", "ä.whl", "a?b.whl"])
+def test_names_that_azure_cannot_sign(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What the library would sign wrongly has no URL: the index sends it itself."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
+
+    assert opened("az://wheels", "redirect").files.sign(Key(f"files/{name}"), HOUR) is None
+
+
+def test_no_redirects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where downloads are to be sent by the index, nothing is signed."""
+    with_keys(monkeypatch)
+
+    assert opened("s3://wheels", "proxy").files.sign(NAME, HOUR) is None

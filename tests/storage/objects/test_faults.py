@@ -1,0 +1,211 @@
+"""What becomes of calls whose answers are lost, late or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fake_gcs.faults import (
+    CutAt,
+    DropAfter,
+    DropBefore,
+    Fault,
+    ResetAt,
+    StatusAfter,
+    StatusBefore,
+)
+from tests.services.dialect import PART
+from tests.services.service import ProxiedService
+from tests.storage.conformance import LARGE_BYTES
+from tests.storage.gcs.opened import SkippedPauses
+from tests.storage.objects.conftest import Open
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, Key, Stored
+from wheelyard.storage.objects.store import ObjectStore
+
+pytestmark = pytest.mark.integration
+
+A, FILE = Key("a/1.json"), Key("files/demo/abc/demo-1.0.tar.gz")
+LOST: list[Fault] = [DropAfter(), StatusAfter(503), StatusAfter(500), DropBefore()]
+"""Faults after which nobody knows whether the request was executed."""
+FOR_EVER = 100
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_write_whose_answer_is_lost(
+    store: ObjectStore, service: ProxiedService, fault: Fault
+) -> None:
+    """A write whose answer is lost succeeds, once, and is no lost race against itself."""
+    service.faults.add(fault, "insert", A)
+    version = store.put(A, b"one", ABSENT)
+    assert store.get(A) == Stored(b"one", version)
+
+    service.faults.add(fault, "insert", A)
+    newer = store.put(A, b"two", version)
+
+    assert store.get(A) == Stored(b"two", newer)
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_lost_answer_and_another_writer(
+    open_place: Open,
+    store: ObjectStore,
+    service: ProxiedService,
+    patience: SkippedPauses,
+    fault: Fault,
+) -> None:
+    """After a lost answer and another writer's write, the outcome is said to be unknown."""
+    version, other = store.put(A, b"one", ABSENT), open_place().documents
+    service.faults.add(fault, "insert", A)
+    patience.meanwhile = lambda: other.put(A, b"of another", None)
+
+    with pytest.raises(Unavailable, match="is not known"):
+        store.put(A, b"two", version)
+
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    assert found.body == b"of another"
+
+
+def test_a_lost_race(store: ObjectStore, service: ProxiedService) -> None:
+    """A write that lost a race is a Conflict, even if it was throttled before."""
+    store.put(A, b"one", ABSENT)
+    service.faults.add(StatusBefore(429), "insert", A)
+
+    with pytest.raises(Conflict):
+        store.put(A, b"two", ABSENT)
+
+
+@pytest.mark.parametrize("service", ["s3"], indirect=True)
+def test_a_creation_beside_another_write(store: ObjectStore, service: ProxiedService) -> None:
+    """S3 refuses a creation while another write is under way: it is tried again."""
+    service.faults.add(StatusBefore(409), "insert", A, count=2)
+
+    version = store.put(A, b"one", ABSENT)
+
+    assert store.get(A) == Stored(b"one", version)
+
+
+@pytest.mark.parametrize("service", ["s3"], indirect=True)
+def test_a_service_that_answers_409_for_what_exists(
+    store: ObjectStore, service: ProxiedService
+) -> None:
+    """A service may refuse the creation of what exists by 409, and not by 412."""
+    store.put(A, b"one", ABSENT)
+    service.faults.add(StatusBefore(409), "insert", A, count=FOR_EVER)
+
+    with pytest.raises(Conflict):
+        store.put(A, b"two", ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "overloaded"), (429, "overloaded"), (500, "storage_unavailable")]
+)
+def test_a_service_that_never_answers_well(
+    store: ObjectStore, service: ProxiedService, status: int, code: str
+) -> None:
+    """A write is given up in the end, and the message says why."""
+    service.faults.add(StatusBefore(status), "insert", A, count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as caught:
+        store.put(A, b"one", ABSENT)
+
+    assert caught.value.code == code
+    assert caught.value.retry_after
+    assert store.get(A) is None
+
+
+@pytest.mark.parametrize("fault", [DropAfter(), StatusAfter(500), DropBefore(), StatusBefore(503)])
+@pytest.mark.parametrize("kind", ["resumable-start", PART, "resumable-end"])
+def test_a_large_file_with_a_lost_answer(
+    store: ObjectStore, service: ProxiedService, tmp_path: Path, fault: Fault, kind: str
+) -> None:
+    """A file of several parts is stored whole, whichever request fails, or is not answered."""
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789" * (LARGE_BYTES // 10))
+    planned = service.faults.add(fault, kind)
+
+    store.put_file(FILE, path)
+
+    assert b"".join(store.read(FILE)) == path.read_bytes()
+    is_begun = kind != "resumable-start" or service.environment().get("AWS_REGION")
+    assert planned.taken == bool(is_begun)  # Azure has no such request
+
+
+@pytest.mark.parametrize("fault", [CutAt(100_000), ResetAt(100_000)])
+def test_a_broken_stream_goes_on(store: ObjectStore, service: ProxiedService, fault: Fault) -> None:
+    """A download that breaks off goes on where it was."""
+    body = bytes(range(256)) * 4000
+    store.put_file(FILE, body)
+    service.faults.add(fault, "media")
+
+    assert b"".join(store.read(FILE)) == body
+
+
+def test_a_broken_document(store: ObjectStore, service: ProxiedService) -> None:
+    """A document whose answer breaks off is read again, also if it has changed meanwhile."""
+    version = store.put(A, b"x" * 5000, ABSENT)
+    service.faults.add(CutAt(10), "media", A)
+
+    assert store.get(A) == Stored(b"x" * 5000, version)
+
+
+def test_an_error_is_no_absence(store: ObjectStore, service: ProxiedService) -> None:
+    """Whoever may not read learns that, and not that there is nothing."""
+    service.faults.add(StatusBefore(403, reason="AccessDenied"), "*", count=FOR_EVER)
+
+    for call in (
+        lambda: store.get(A),
+        lambda: store.read(A),
+        lambda: store.put(A, b"", None),
+        lambda: store.put_file(FILE, b""),
+        lambda: list(store.list("")),
+        lambda: store.delete(A),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            call()
+        assert caught.value.code == "storage_denied"
+
+
+def test_a_missing_bucket(open_place: Open) -> None:
+    """A bucket that does not exist is never taken for an empty one."""
+    store = open_place("absent").documents
+
+    for call in (
+        lambda: store.get(A),
+        lambda: store.read(A),
+        lambda: store.put(A, b"", ABSENT),
+        lambda: store.put_file(FILE, b""),
+        lambda: list(store.list("")),
+        lambda: store.delete(A),
+    ):
+        with pytest.raises(Unavailable, match="does not exist") as caught:
+            call()
+        assert caught.value.code == "bucket_missing"
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "a/../b", ".", "a\n"])
+def test_keys_that_no_object_may_have(store: ObjectStore, key: str) -> None:
+    """A key that the library would change or refuse is refused by one sentence."""
+    for call in (store.get, store.read, store.delete):
+        with pytest.raises(Invalid, match="A key of an object in this bucket may not"):
+            call(Key(key))
+
+
+def test_a_service_that_is_gone(store: ObjectStore, service: ProxiedService) -> None:
+    """Without an answer, the message says so, and holds nothing of the request."""
+    service.stop()
+
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        store.put(A, b"secret", None)
+
+    fault: BaseException | None = caught.value
+    while fault is not None:
+        assert "127.0.0.1" not in str(fault)
+        fault = fault.__cause__ or fault.__context__
+
+
+def test_reading_what_is_absent(store: ObjectStore) -> None:
+    """An absent object is NotFound, for an empty range, too."""
+    for start, stop in ((0, None), (3, 3), (2, 9)):
+        with pytest.raises(NotFound):
+            store.read(A, start, stop)
