@@ -120,7 +120,8 @@ class FileDelivery:
                 return path
         elif (url := self._signed_url(store, key)) is not None:
             return url
-        chunks = _exactly(stop - start, store.read(key, start, stop))
+        chunks = store.read(key, start, stop)
+        chunks = _checked(chunks, stop - start, "" if part else file.sha256)
         # now, as long as an error response can still be sent
         return BegunBody(next(chunks, b""), chunks)
 
@@ -173,14 +174,29 @@ def _check_file(path: Path, file: File) -> bytes | None:
         os.close(descriptor)
 
 
-def _exactly(size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield chunks and close them; raise Unavailable at the end if they are not `size` bytes."""
+def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]:
+    """
+    Yield chunks, which are closed at the end; the last one only if they are as they should be.
+
+    Raise Unavailable if they are not `size` bytes, or have another SHA-256 than `digest`, unless
+    that is empty. A service may send a damaged file, and not every library notices it.
+    """
+    received, last = sha256(), b""
     try:
         for chunk in chunks:
             size -= len(chunk)
-            if chunk:  # an empty one would end the body
-                yield chunk
-        if size:
-            raise Unavailable("The store has fewer bytes of this file than it was given.")
+            if digest:
+                received.update(chunk)
+            if last:  # an empty one would end the body
+                yield last
+            last = chunk
+        if size or (digest and received.hexdigest() != digest):
+            raise Unavailable(
+                "The store has other bytes of this file than it was given. Run 'wheelyard check'.",
+                code=DAMAGED,
+                short="The file is damaged in storage.",
+            )
+        if last:
+            yield last
     finally:
         getattr(chunks, "close", lambda: None)()

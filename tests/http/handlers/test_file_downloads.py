@@ -228,6 +228,21 @@ def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("filler", [b"", bytes(1 << 20)])
+def test_a_damaged_download(tmp_path: Path, filler: bytes) -> None:
+    """What comes damaged from a bucket never looks like a whole file."""
+    package, store = wheel("flipped", filler=filler), MemoryStore(Clock().seconds)
+    with in_process(tmp_path, store=store) as server:
+        server.publish(package)
+        (key,) = [entry.key for entry in store.list("files/") if entry.key.endswith(".whl")]
+        store.put_file(key, package.data[:-1] + bytes([package.data[-1] ^ 1]))
+        answer = server.get(f"/packages/{package.filename}")
+    if filler:  # it has begun to send
+        assert len(answer.body) < len(package.data)
+    else:
+        assert (answer.status, json.loads(answer.body)["error"]) == (503, "damaged_document")
+
+
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
 def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> None:
     """A download in part ends on this side, too, soon after the client has hung up (H42)."""
