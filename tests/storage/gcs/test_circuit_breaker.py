@@ -9,8 +9,8 @@ from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
-from wheelyard.storage.gcs.error_mapping import CircuitOpen
-from wheelyard.storage.gcs.retry import COOL_DOWN_SECONDS, READ_RETRY_SECONDS
+from wheelyard.storage.circuit_breaker import COOL_DOWN_SECONDS, CircuitOpen
+from wheelyard.storage.gcs.retry import READ_RETRY_SECONDS
 
 pytestmark = pytest.mark.integration
 

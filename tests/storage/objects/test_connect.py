@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.settings.sections import StoreSettings
+from wheelyard.storage import objects
 from wheelyard.storage.base import Key
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects.connect import ConnectedBucket, Downloads, open_bucket
-from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
 
 KEY = "a2V5"
 NAME = Key("files/demo/1/demo-1.0+local.tar.gz")
@@ -173,6 +175,27 @@ def test_names_that_azure_cannot_sign(monkeypatch: pytest.MonkeyPatch, name: str
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
 
     assert opened("az://wheels", "redirect").files.sign(Key(f"files/{name}"), HOUR) is None
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("az", "azure")])
+def test_a_library_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, extra: str
+) -> None:
+    """Where the library of a service is not installed, the message names the extra that has it."""
+    monkeypatch.delattr(objects, "connect")
+    monkeypatch.setitem(sys.modules, "wheelyard.storage.objects.connect", None)
+
+    with pytest.raises(Invalid, match=rf"needs obstore.*'wheelyard\[{extra}\]'"):
+        store_in(f"{scheme}://wheels")
+
+
+def test_files_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket of the files is in the service of the store."""
+    with_keys(monkeypatch)
+    settings = StoreSettings(location="s3://wheels", files="gs://files")
+
+    with pytest.raises(Invalid, match="in buckets of different services"):
+        _open_bucket(settings, OperationCounter(), system_runtime(), settings.files)
 
 
 def test_no_redirects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_a_service_that_never_answers_well(
 
     assert caught.value.code == code
     assert caught.value.retry_after
-    assert store.get(A) is None
+    assert service.bucket("wheels").get(A) is None
 
 
 @pytest.mark.parametrize("fault", [DropAfter(), StatusAfter(500), DropBefore(), StatusBefore(503)])
@@ -202,6 +202,26 @@ def test_a_service_that_is_gone(store: ObjectStore, service: ProxiedService) -> 
     while fault is not None:
         assert "127.0.0.1" not in str(fault)
         fault = fault.__cause__ or fault.__context__
+
+
+def test_no_request_while_a_service_is_gone(
+    store: ObjectStore, service: ProxiedService, patience: SkippedPauses
+) -> None:
+    """After a call without an answer others fail at once; a little later one asks again."""
+    service.faults.add(StatusBefore(500), count=FOR_EVER)
+    with pytest.raises(Unavailable):
+        store.put(A, b"one", None)
+    asked = service.log.count()
+
+    for call in (lambda: store.get(A), lambda: list(store.list("")), lambda: store.delete(A)):
+        with pytest.raises(Unavailable, match="does not answer"):
+            call()
+    assert service.log.count() == asked
+
+    service.faults.clear()
+    patience.pause(5)
+    assert store.get(A) is None
+    assert list(store.list("")) == []
 
 
 def test_reading_what_is_absent(store: ObjectStore) -> None:

@@ -12,6 +12,7 @@ from google.cloud.storage import exceptions as storage
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.storage.base import STORAGE_DENIED
+from wheelyard.storage.circuit_breaker import CircuitOpen
 from wheelyard.storage.location import BucketLocation
 
 STORAGE_CREDENTIALS: Final = "storage_credentials"
@@ -46,10 +47,6 @@ LOG_IN_HINT: Final = (
     "GOOGLE_APPLICATION_CREDENTIALS."
 )
 _PERMISSION: Final = re.compile(r"\bstorage\.[a-z]+\.[a-zA-Z]+\b")
-
-
-class CircuitOpen(ConnectionError):
-    """The circuit is open: an earlier call had no answer, so no request was sent."""
 
 
 def status_of(error: BaseException) -> int:

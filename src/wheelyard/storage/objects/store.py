@@ -34,6 +34,7 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
+from wheelyard.storage.circuit_breaker import CircuitBreaker, CircuitOpen
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
@@ -117,12 +118,14 @@ class ObjectStore(Store):
         self._runtime = runtime
         self._counter = counter
         self._check = check
+        self._breaker = CircuitBreaker(runtime.monotonic)
         self._urls = urls
         self._caching = caching
         self._large_files = BoundedSemaphore(LARGE_FILES_AT_A_TIME)
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
+        self._enter()
         options: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
         request = partial(obstore.get, self._clients.reads, self._name(key), options=options)
         tries_left = BODY_TRIES
@@ -149,14 +152,13 @@ class ObjectStore(Store):
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
-        self._ensure_conditions()
+        self._begin_write()
         may_be_written, pauses = False, self._pauses()
         while True:
             try:
                 return self.write_once(key, body, expect, kind)
             except Failure as failure:
-                fault = self._fault(failure, WRITE)
-                reason, status = failure.kind, failure.status
+                lost, reason = failure, failure.kind
             if reason is Kind.BUSY and expect == ABSENT and self.get(key) is not None:
                 reason = Kind.CONFLICT  # a service that answers so for what exists
             if reason is Kind.CONFLICT or (reason is Kind.ABSENT and expect):
@@ -165,8 +167,8 @@ class ObjectStore(Store):
                 return self._settled(key, body)
             pause = next(pauses, None)
             if reason not in TRANSIENT or pause is None:
-                raise fault
-            may_be_written |= status != TOO_MANY_REQUESTS and reason is not Kind.BUSY
+                raise self._fault(lost, WRITE) from lost
+            may_be_written |= lost.status != TOO_MANY_REQUESTS and reason is not Kind.BUSY
             throttled = THROTTLED_PAUSE_SECONDS if reason is Kind.THROTTLED else 0.0
             self._runtime.pause(max(pause, throttled))
 
@@ -190,7 +192,7 @@ class ObjectStore(Store):
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
-        self._ensure_conditions()
+        self._begin_write()
         with storage_faults("the upload"):
             size = len(body) if isinstance(body, bytes) else body.stat().st_size
         parts = -(-size // PART_BYTES)
@@ -213,6 +215,7 @@ class ObjectStore(Store):
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`; the stream resumes after a broken connection."""
+        self._enter()
         name, client = self._name(key), self._clients.downloads
         options: GetOptions = {"range": {"offset": start}} if start else {}
         if stop is not None:
@@ -232,7 +235,7 @@ class ObjectStore(Store):
 
     def delete(self, key: Key) -> None:
         """See `Store`."""
-        self._ensure_conditions()
+        self._begin_write()
         try:
             self.delete_once(key)
         except Failure as failure:
@@ -248,6 +251,7 @@ class ObjectStore(Store):
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
+        self._enter()
         limit = PAGE_ENTRIES[self._location.scheme]
         pages = obstore.list(
             self._clients.reads,
@@ -344,7 +348,8 @@ class ObjectStore(Store):
         age = self._runtime.now() - found["last_modified"]
         return found["size"] == size and age < SETTLED_WITHIN
 
-    def _ensure_conditions(self) -> None:
+    def _begin_write(self) -> None:
+        self._enter()
         try:
             self._check.ensure(self, self._pauses)
         except Failure as failure:
@@ -374,9 +379,26 @@ class ObjectStore(Store):
     def _ask(self, operation: Operation, request: Callable[[], T]) -> T:
         """Count a request, and return its answer; raise Failure."""
         self._counter.add(operation)
-        return answer_of(request)
+        try:
+            answer = answer_of(request)
+        except Failure as failure:
+            if failure.kind is not Kind.UNCLEAR:
+                self._breaker.record_success()
+            raise
+        self._breaker.record_success()
+        return answer
+
+    def _enter(self) -> None:
+        """Begin a call; raise Unavailable, without a request, while the service does not answer."""
+        try:
+            self._breaker.acquire()
+        except CircuitOpen as error:
+            raise unavailable(Failure(Kind.UNCLEAR), self._location, READ) from error
 
     def _fault(self, failure: Failure, rights: Rights) -> Unavailable:
+        """Return what a call raises that has given up."""
+        if failure.kind is Kind.UNCLEAR:
+            self._breaker.record_failure()
         return unavailable(failure, self._location, rights)
 
 
