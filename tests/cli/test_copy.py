@@ -142,7 +142,7 @@ def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None
         *((store, store), (store, "./store/"), (store, "link"), (store, inside), (inside, store)),
         *(("gs://packages", "gs://packages/team"), ("gs://packages/team/", "gs://packages/team")),
         *(("missing", "new"), ("memory:", "new"), (store, "memory:"), (store, "gs://x")),
-        *((store, "s3://bucket"), (store, ""), ("", "new"), (store, file)),
+        *((store, "ftp://bucket"), (store, ""), ("", "new"), (store, file)),
     ):
         done = wheelyard("copy", source, target)
         assert (done.returncode, done.stdout) == (1, ""), (source, target)

@@ -135,7 +135,7 @@ def test_upload_with_a_wrong_place(sandbox: Sandbox, wheelyard: Typed) -> None:
     (sandbox.folder / "theirs").mkdir()
     (sandbox.folder / "theirs/index.html").write_text("")
 
-    for place in ("theirs", "file", "s3://bucket", "wheelyard-data"):
+    for place in ("theirs", "file", "ftp://bucket", "wheelyard-data"):
         done = wheelyard("upload", made.filename, "--export", place)
         assert (done.returncode, done.stdout) == (1, "")
     assert wheelyard("list").stdout == ""

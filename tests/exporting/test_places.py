@@ -161,7 +161,7 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
     [
         *((place, "Choose a folder beside") for place in ("store", "store/site", ".", "link")),
         *(("tokens/x", "Choose a folder beside"), ("file/site", "Choose another folder")),
-        *((place, "Give a folder, or gs:") for place in ("s3://bucket", "https://x.example/")),
+        *((place, "Give a folder, gs:") for place in ("ftp://bucket", "https://x.example/")),
     ],
 )
 def test_not_there(stocked: StoreFolder, wheelyard: Typed, place: str, words: str) -> None:

@@ -52,7 +52,7 @@ PLAIN = (
         '[access]\ntrusted_hosts = [""]',
         '[access]\ntrusted_hosts = ["a.com"]\n[server]\npublic_url = "https://b.com"',
         '[access]\ncredentials_store = "memory:"',
-        '[access]\ncredentials_store = "s3://bucket"',
+        '[access]\ncredentials_store = "ftp://bucket"',
         '[access]\ncredentials_store = "gs://B/x"',
         '[access]\ncredentials_store = "./wheelyard-data/"',
         '[access]\ncredentials_store = "kept"\n[store]\nlocation = "memory:"',
@@ -141,7 +141,7 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
         ),
         (
             '[store]\nlocation = "gs://Bucket"',
-            "[store] location: 'gs://Bucket' is none. Write a folder, gs://BUCKET/PREFIX, or",
+            "[store] location: 'gs://Bucket' is none. Write a folder, gs://BUCKET/PREFIX, s3:",
         ),
         ("[server]\nprot = 1", "[server] has no setting 'prot'. It has host, port, workers,"),
         ("[google.id_token]\naud = 1", "[google.id_token] has no setting 'aud'. It has audience,"),

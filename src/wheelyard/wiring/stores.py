@@ -52,7 +52,7 @@ _LIBRARIES: Final = {
 """The library of each service, the extra that it is in, and the lock file."""
 
 
-class ConnectedBucket(Protocol):
+class BucketConnection(Protocol):
     """What a service opens: the stores of a bucket."""
 
     @property
@@ -330,7 +330,7 @@ def _open_bucket(
     return OpenedStore(stores, scratch_spool(), traits)
 
 
-def _bucket_opener(scheme: str) -> Callable[..., ConnectedBucket]:
+def _bucket_opener(scheme: str) -> Callable[..., BucketConnection]:
     """Return what opens a bucket; raise Invalid if the library of its service is missing."""
     try:
         # imported only for a bucket: Google's libraries take 40 MB of memory

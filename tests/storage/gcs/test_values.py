@@ -45,7 +45,7 @@ def test_a_place_in_a_bucket(text: str, bucket: str, prefix: str) -> None:
 
 
 NO_PLACES = """
-    wheels /srv/wheels s3://wheels GS://wheels gs:/wheels gs:// gs:///a gs://ab gs://Wheels
+    wheels /srv/wheels ftp://wheels GS://wheels gs:/wheels gs:// gs:///a gs://ab gs://Wheels
     gs://-wheels gs://wheels- gs://.wheels gs://wheels@x gs://wheels:80 gs://wheels/a//b
     gs://wheels/./a gs://wheels/a/..
 """

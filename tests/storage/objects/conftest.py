@@ -12,11 +12,11 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects import connect
-from wheelyard.storage.objects.connect import ConnectedBucket, Downloads, open_bucket
+from wheelyard.storage.objects.connect import Downloads, OpenedBucket, open_bucket
 from wheelyard.storage.objects.store import ObjectStore
 from wheelyard.wiring.stores import system_runtime
 
-Open = Callable[..., ConnectedBucket]
+Open = Callable[..., OpenedBucket]
 
 
 @pytest.fixture(params=[name for name in ALL if name in DIALECTS])
@@ -43,7 +43,7 @@ def open_place(
 ) -> Open:
     """Open `BUCKET/PREFIX` as another process would, which has checked no bucket yet."""
 
-    def opened(path: str = "wheels", downloads: Downloads = "auto") -> ConnectedBucket:
+    def opened(path: str = "wheels", downloads: Downloads = "auto") -> OpenedBucket:
         monkeypatch.setattr(connect, "_checks", {})
         runtime = Runtime(
             now=system_runtime().now,

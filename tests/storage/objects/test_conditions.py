@@ -14,7 +14,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.errors import Failure, Kind
+from wheelyard.storage.objects.errors import Failure, FailureKind
 from wheelyard.wiring.stores import system_runtime
 
 A = Key("a/1.json")
@@ -27,7 +27,7 @@ class Service:
     keeps_creation: bool = True
     keeps_version: bool = True
     knows_own_version: bool = True
-    failures: list[Kind] = field(default_factory=list)
+    failures: list[FailureKind] = field(default_factory=list)
     """What the next requests fail with, after they were executed."""
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: int = 0
@@ -42,7 +42,7 @@ class Service:
             is_own = found is not None and expect == f"version {found!r}"
             is_refused = not (self.knows_own_version if is_own else not self.keeps_version)
         if is_refused:
-            raise Failure(Kind.CONFLICT, 412)
+            raise Failure(FailureKind.CONFLICT, 412)
         self.objects[key] = body
         if self.failures:
             raise Failure(self.failures.pop(0))
@@ -101,7 +101,7 @@ def test_a_service_that_does_not(service: Service) -> None:
 
 def test_a_lost_answer_is_no_verdict() -> None:
     """What a lost answer leaves open is asked again, about another object."""
-    service = Service(failures=[Kind.UNCLEAR, Kind.THROTTLED])
+    service = Service(failures=[FailureKind.UNCLEAR, FailureKind.THROTTLED])
 
     checked(service)()
 
@@ -110,7 +110,7 @@ def test_a_lost_answer_is_no_verdict() -> None:
 
 def test_no_answer_is_no_verdict() -> None:
     """A service that does not answer is asked again by the next write."""
-    service = Service(failures=[Kind.UNCLEAR] * 4)
+    service = Service(failures=[FailureKind.UNCLEAR] * 4)
     check = checked(service)
 
     with pytest.raises(Failure):

@@ -12,7 +12,7 @@ from wheelyard.storage import objects
 from wheelyard.storage.base import Key
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.connect import ConnectedBucket, Downloads, open_bucket
+from wheelyard.storage.objects.connect import Downloads, OpenedBucket, open_bucket
 from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
 
 KEY = "a2V5"
@@ -29,7 +29,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def opened(location: str, downloads: Downloads = "auto") -> ConnectedBucket:
+def opened(location: str, downloads: Downloads = "auto") -> OpenedBucket:
     """Open a bucket, without a request."""
     place = parse_location(location)
     return open_bucket(place, system_runtime(), OperationCounter(), downloads=downloads)

@@ -4,7 +4,7 @@ import pytest
 from obstore import exceptions as obstore
 
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.errors import READ, WRITE, Kind, failure_of, unavailable
+from wheelyard.storage.objects.errors import READ, WRITE, FailureKind, failure_of, unavailable
 
 S3, AZURE = parse_location("s3://wheels/team"), parse_location("az://wheels")
 SAID = "Error performing PUT https://host/x in 3ms - Server returned non-2xx status code: {}: {}"
@@ -21,60 +21,63 @@ def answer(status: str, code: str = "", message: str = "") -> obstore.GenericErr
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (answer("404 Not Found", "NoSuchKey"), Kind.ABSENT),
-        (answer("404 Not Found"), Kind.ABSENT),
-        (answer("404 Not Found", "NoSuchBucket"), Kind.NO_BUCKET),
-        (answer("404 Not Found", "ContainerNotFound"), Kind.NO_BUCKET),
+        (answer("404 Not Found", "NoSuchKey"), FailureKind.ABSENT),
+        (answer("404 Not Found"), FailureKind.ABSENT),
+        (answer("404 Not Found", "NoSuchBucket"), FailureKind.NO_BUCKET),
+        (answer("404 Not Found", "ContainerNotFound"), FailureKind.NO_BUCKET),
         (
             FileNotFoundError("failed for x: The specified container does not exist. (code: 404)"),
-            Kind.NO_BUCKET,
+            FailureKind.NO_BUCKET,
         ),
         (
             FileNotFoundError("failed for x: The specified blob does not exist. (code: 404)"),
-            Kind.ABSENT,
+            FailureKind.ABSENT,
         ),
-        (answer("304 Not Modified"), Kind.UNCHANGED),
-        (answer("412 Precondition Failed", "PreconditionFailed"), Kind.CONFLICT),
-        (answer("409 Conflict", "BlobAlreadyExists"), Kind.CONFLICT),
-        (answer("409 Conflict", "ConditionalRequestConflict"), Kind.BUSY),
-        (answer("429 Too Many Requests"), Kind.THROTTLED),
-        (answer("503 Service Unavailable", "SlowDown"), Kind.THROTTLED),
-        (answer("503 Service Unavailable", "ServerBusy"), Kind.THROTTLED),
-        (answer("503 Service Unavailable"), Kind.UNCLEAR),
-        (answer("500 Internal Server Error", "InternalError"), Kind.UNCLEAR),
-        (answer("416 Range Not Satisfiable", "InvalidRange"), Kind.OUT_OF_RANGE),
-        (obstore.GenericError("Wanted range starting at 9, but object was 9"), Kind.OUT_OF_RANGE),
-        (answer("403 Forbidden", "AccessDenied"), Kind.DENIED),
-        (answer("403 Forbidden", "AuthorizationPermissionMismatch"), Kind.DENIED),
-        (answer("403 Forbidden"), Kind.DENIED),
-        (answer("403 Forbidden", "InvalidAccessKeyId"), Kind.BAD_CREDENTIALS),
-        (answer("403 Forbidden", "SignatureDoesNotMatch"), Kind.BAD_CREDENTIALS),
-        (answer("403 Forbidden", "AuthenticationFailed"), Kind.BAD_CREDENTIALS),
-        (answer("401 Unauthorized", "InvalidAuthenticationInfo"), Kind.BAD_CREDENTIALS),
-        (answer("400 Bad Request", "ExpiredToken"), Kind.EXPIRED_CREDENTIALS),
-        (answer("403 Forbidden", "RequestTimeTooSkewed"), Kind.CLOCK),
-        (answer("301 Moved Permanently", "PermanentRedirect"), Kind.ELSEWHERE),
+        (answer("304 Not Modified"), FailureKind.UNCHANGED),
+        (answer("412 Precondition Failed", "PreconditionFailed"), FailureKind.CONFLICT),
+        (answer("409 Conflict", "BlobAlreadyExists"), FailureKind.CONFLICT),
+        (answer("409 Conflict", "ConditionalRequestConflict"), FailureKind.BUSY),
+        (answer("429 Too Many Requests"), FailureKind.THROTTLED),
+        (answer("503 Service Unavailable", "SlowDown"), FailureKind.THROTTLED),
+        (answer("503 Service Unavailable", "ServerBusy"), FailureKind.THROTTLED),
+        (answer("503 Service Unavailable"), FailureKind.UNCLEAR),
+        (answer("500 Internal Server Error", "InternalError"), FailureKind.UNCLEAR),
+        (answer("416 Range Not Satisfiable", "InvalidRange"), FailureKind.OUT_OF_RANGE),
+        (
+            obstore.GenericError("Wanted range starting at 9, but object was 9"),
+            FailureKind.OUT_OF_RANGE,
+        ),
+        (answer("403 Forbidden", "AccessDenied"), FailureKind.DENIED),
+        (answer("403 Forbidden", "AuthorizationPermissionMismatch"), FailureKind.DENIED),
+        (answer("403 Forbidden"), FailureKind.DENIED),
+        (answer("403 Forbidden", "InvalidAccessKeyId"), FailureKind.BAD_CREDENTIALS),
+        (answer("403 Forbidden", "SignatureDoesNotMatch"), FailureKind.BAD_CREDENTIALS),
+        (answer("403 Forbidden", "AuthenticationFailed"), FailureKind.BAD_CREDENTIALS),
+        (answer("401 Unauthorized", "InvalidAuthenticationInfo"), FailureKind.BAD_CREDENTIALS),
+        (answer("400 Bad Request", "ExpiredToken"), FailureKind.EXPIRED_CREDENTIALS),
+        (answer("403 Forbidden", "RequestTimeTooSkewed"), FailureKind.CLOCK),
+        (answer("301 Moved Permanently", "PermanentRedirect"), FailureKind.ELSEWHERE),
         (
             answer("400 Bad Request", "AuthorizationHeaderMalformed", "the region 'x' is wrong"),
-            Kind.ELSEWHERE,
+            FailureKind.ELSEWHERE,
         ),
-        (answer("400 Bad Request", "KeyTooLongError"), Kind.REFUSED),
-        (obstore.GenericError(NO_ANSWER.format("https://host/x")), Kind.UNCLEAR),
+        (answer("400 Bad Request", "KeyTooLongError"), FailureKind.REFUSED),
+        (obstore.GenericError(NO_ANSWER.format("https://host/x")), FailureKind.UNCLEAR),
         (
             obstore.GenericError(NO_ANSWER.format("http://127.0.0.1:1/latest/api/token")),
-            Kind.NO_CREDENTIALS,
+            FailureKind.NO_CREDENTIALS,
         ),
         (
             obstore.GenericError(
                 "Error performing POST https://login.example.com/t/oauth2/v2.0/token in 1s - "
                 "Server returned non-2xx status code: 401 Unauthorized: no"
             ),
-            Kind.BAD_CREDENTIALS,
+            FailureKind.BAD_CREDENTIALS,
         ),
-        (obstore.UnauthenticatedError("a provider failed"), Kind.BAD_CREDENTIALS),
+        (obstore.UnauthenticatedError("a provider failed"), FailureKind.BAD_CREDENTIALS),
     ],
 )
-def test_kinds(error: Exception, kind: Kind) -> None:
+def test_kinds(error: Exception, kind: FailureKind) -> None:
     """Each kind of error is told from the others by the status and the code of the answer."""
     assert failure_of(error).kind is kind
 
@@ -86,7 +89,7 @@ def test_a_name_that_looks_like_an_answer() -> None:
         + SAID.format("404 Not Found", XML.format("NoSuchKey", ""))
     )
 
-    assert failure_of(error).kind is Kind.ABSENT
+    assert failure_of(error).kind is FailureKind.ABSENT
 
 
 @pytest.mark.parametrize(

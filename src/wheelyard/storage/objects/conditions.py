@@ -13,7 +13,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.location import BucketLocation
-from wheelyard.storage.objects.errors import Failure, Kind
+from wheelyard.storage.objects.errors import Failure, FailureKind
 
 STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
 """The ETag of no object here."""
@@ -69,7 +69,11 @@ class ConditionCheck:
             try:
                 return self._try(requests, key)
             except Failure as failure:
-                if failure.kind not in (Kind.UNCLEAR, Kind.THROTTLED, Kind.BUSY):
+                if failure.kind not in (
+                    FailureKind.UNCLEAR,
+                    FailureKind.THROTTLED,
+                    FailureKind.BUSY,
+                ):
                     raise
                 pause = next(pauses, None)
                 if pause is None:
@@ -93,7 +97,9 @@ def _is_refused(requests: Requests, key: Key, body: bytes, expect: ObjectVersion
         requests.write_once(key, body, expect)
     except Failure as failure:
         # a service may answer 409 for what exists
-        if failure.kind is Kind.CONFLICT or (failure.kind is Kind.BUSY and expect == ABSENT):
+        if failure.kind is FailureKind.CONFLICT or (
+            failure.kind is FailureKind.BUSY and expect == ABSENT
+        ):
             return True
         raise
     return False

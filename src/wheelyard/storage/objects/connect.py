@@ -26,7 +26,7 @@ from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.clients import Clients, make_clients
 from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.download_urls import DownloadUrls, PublicUrls, SignedUrls
-from wheelyard.storage.objects.errors import READ, Failure, Kind, unavailable
+from wheelyard.storage.objects.errors import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.objects.store import ObjectStore
 
 Downloads = Literal["auto", "redirect", "proxy", "public"]
@@ -70,7 +70,7 @@ class _Service(Struct, frozen=True):
     """Whether a signature ends with the credentials it was made with."""
 
 
-class ConnectedBucket(Struct, frozen=True):
+class OpenedBucket(Struct, frozen=True):
     """The stores of a bucket."""
 
     documents: ObjectStore
@@ -87,7 +87,7 @@ def open_bucket(
     *,
     files_location: BucketLocation | None = None,
     downloads: Downloads = "auto",
-) -> ConnectedBucket:
+) -> OpenedBucket:
     """
     Return the stores of a bucket, without a request to it.
 
@@ -102,7 +102,7 @@ def open_bucket(
     scope = "public" if downloads == "public" else "private"
     # only the bucket of the files is public
     is_apart = files_location is not None and downloads == "public"
-    return ConnectedBucket(
+    return OpenedBucket(
         _open(location, runtime, counter, "auto" if is_apart else downloads),
         _open(files_location or location, runtime, counter, downloads, f"{scope}, {FOR_EVER}"),
     )
@@ -173,7 +173,7 @@ def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
         if provider is not None:
             config["credential_provider"] = provider
         elif environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-            raise unavailable(Failure(Kind.NO_CREDENTIALS), location, READ)
+            raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
         if metadata := environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
             config["metadata_endpoint"] = metadata.rstrip("/")
     is_permanent = environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_SESSION_TOKEN")
@@ -203,7 +203,7 @@ def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # no
     except (BotoCoreError, ValueError):
         if not named:
             return None
-    raise unavailable(Failure(Kind.NO_CREDENTIALS), location, READ)
+    raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
 
 
 def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:

@@ -14,7 +14,7 @@ from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.calls import answer_of
 from wheelyard.storage.objects.clients import Client
-from wheelyard.storage.objects.errors import READ, Failure, Kind, unavailable
+from wheelyard.storage.objects.errors import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.url_cache import UrlCache
 
 TEMPORARY_SECONDS: Final = 240
@@ -77,7 +77,7 @@ class SignedUrls:
             return answer_of(partial(obstore.sign, self._client, "GET", name, lifetime))
         except Failure as failure:
             fault = unavailable(failure, self._location, READ)
-            is_denied = failure.kind is Kind.DENIED
+            is_denied = failure.kind is FailureKind.DENIED
         raise Unavailable(
             f"Download URLs cannot be signed. {fault.message}",
             code="signing_denied" if is_denied else "signing_unavailable",

@@ -23,7 +23,7 @@ OBSTORE_ERRORS: Final = (obstore.BaseError, OSError)
 """All exceptions that a request by obstore may raise; OSError for what does not exist."""
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """What an error says, and so what may be done after it."""
 
     ABSENT = auto()
@@ -52,7 +52,7 @@ class Kind(Enum):
 class Failure(Exception):
     """An error of obstore without its text; it leaves this package only as an Unavailable."""
 
-    def __init__(self, kind: Kind, status: int = 0, code: str = "", right: str = "") -> None:
+    def __init__(self, kind: FailureKind, status: int = 0, code: str = "", right: str = "") -> None:
         super().__init__(kind, status, code, right)
         self.kind = kind
         self.status = status
@@ -92,48 +92,48 @@ _LOGIN: Final = re.compile(
 )
 """A request for credentials, not to the bucket."""
 _KINDS: Final = {
-    Kind.NO_BUCKET: "NoSuchBucket ContainerNotFound ContainerBeingDeleted ContainerDisabled",
-    Kind.ABSENT: "NoSuchKey BlobNotFound",
-    Kind.CONFLICT: "PreconditionFailed ConditionNotMet BlobAlreadyExists TargetConditionNotMet",
-    Kind.THROTTLED: "SlowDown Throttling ThrottlingException TooManyRequests RequestLimitExceeded "
+    FailureKind.NO_BUCKET: "NoSuchBucket ContainerNotFound ContainerBeingDeleted ContainerDisabled",
+    FailureKind.ABSENT: "NoSuchKey BlobNotFound",
+    FailureKind.CONFLICT: "PreconditionFailed ConditionNotMet BlobAlreadyExists TargetConditionNotMet",
+    FailureKind.THROTTLED: "SlowDown Throttling ThrottlingException TooManyRequests RequestLimitExceeded "
     "ServerBusy",
-    Kind.EXPIRED_CREDENTIALS: "ExpiredToken ExpiredTokenException TokenRefreshRequired",
-    Kind.BAD_CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity "
+    FailureKind.EXPIRED_CREDENTIALS: "ExpiredToken ExpiredTokenException TokenRefreshRequired",
+    FailureKind.BAD_CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity "
     "AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation "
     "AuthorizationHeaderMalformed UnrecognizedClientException InvalidClientTokenId",
-    Kind.CLOCK: "RequestTimeTooSkewed RequestExpired",
-    Kind.ELSEWHERE: "PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
+    FailureKind.CLOCK: "RequestTimeTooSkewed RequestExpired",
+    FailureKind.ELSEWHERE: "PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
 }
 _BY_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in codes.split()}
 _BY_WORDS: Final = (
-    ("", "specified container does not exist", Kind.NO_BUCKET),  # deletions have no codes
-    ("", "Wanted range starting at", Kind.OUT_OF_RANGE),  # from the start of an answer
-    ("AuthenticationFailed", "Request date header too old", Kind.CLOCK),
-    ("AuthorizationHeaderMalformed", "the region", Kind.ELSEWHERE),
+    ("", "specified container does not exist", FailureKind.NO_BUCKET),  # deletions have no codes
+    ("", "Wanted range starting at", FailureKind.OUT_OF_RANGE),  # from the start of an answer
+    ("AuthenticationFailed", "Request date header too old", FailureKind.CLOCK),
+    ("AuthorizationHeaderMalformed", "the region", FailureKind.ELSEWHERE),
 )
 _BY_STATUS: Final = {
-    301: Kind.ELSEWHERE,
-    304: Kind.UNCHANGED,
-    307: Kind.ELSEWHERE,
-    401: Kind.BAD_CREDENTIALS,
-    403: Kind.DENIED,
-    404: Kind.ABSENT,
-    408: Kind.UNCLEAR,
-    409: Kind.BUSY,
-    412: Kind.CONFLICT,
-    416: Kind.OUT_OF_RANGE,
-    429: Kind.THROTTLED,
+    301: FailureKind.ELSEWHERE,
+    304: FailureKind.UNCHANGED,
+    307: FailureKind.ELSEWHERE,
+    401: FailureKind.BAD_CREDENTIALS,
+    403: FailureKind.DENIED,
+    404: FailureKind.ABSENT,
+    408: FailureKind.UNCLEAR,
+    409: FailureKind.BUSY,
+    412: FailureKind.CONFLICT,
+    416: FailureKind.OUT_OF_RANGE,
+    429: FailureKind.THROTTLED,
 }
-_BY_CLASS: Final[dict[type[Exception], Kind]] = {
-    obstore.NotModifiedError: Kind.UNCHANGED,
-    obstore.PermissionDeniedError: Kind.DENIED,
-    obstore.UnauthenticatedError: Kind.BAD_CREDENTIALS,
+_BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
+    obstore.NotModifiedError: FailureKind.UNCHANGED,
+    obstore.PermissionDeniedError: FailureKind.DENIED,
+    obstore.UnauthenticatedError: FailureKind.BAD_CREDENTIALS,
 }
 _CREDENTIALS: Final = (
-    Kind.BAD_CREDENTIALS,
-    Kind.EXPIRED_CREDENTIALS,
-    Kind.NO_CREDENTIALS,
-    Kind.CLOCK,
+    FailureKind.BAD_CREDENTIALS,
+    FailureKind.EXPIRED_CREDENTIALS,
+    FailureKind.NO_CREDENTIALS,
+    FailureKind.CLOCK,
 )
 SERVER_ERROR: Final = 500
 
@@ -148,18 +148,22 @@ def failure_of(error: Exception) -> Failure:
     return Failure(_kind(error, text, status, code), status, code, missing[1] if missing else "")
 
 
-def _kind(error: Exception, text: str, status: int, code: str) -> Kind:
+def _kind(error: Exception, text: str, status: int, code: str) -> FailureKind:
     if _LOGIN.search(text):
         # what a login server says is about the credentials; without an answer there are none
-        return Kind.BAD_CREDENTIALS if SERVER_ERROR > status > 0 else Kind.NO_CREDENTIALS
+        return (
+            FailureKind.BAD_CREDENTIALS if SERVER_ERROR > status > 0 else FailureKind.NO_CREDENTIALS
+        )
     for named_code, words, kind in _BY_WORDS:
         if code == named_code and words in text:
             return kind
     if code in _BY_CODE:
         return _BY_CODE[code]
     if not status:
-        return _BY_CLASS.get(type(error), Kind.UNCLEAR)
-    return _BY_STATUS.get(status, Kind.UNCLEAR if status >= SERVER_ERROR else Kind.REFUSED)
+        return _BY_CLASS.get(type(error), FailureKind.UNCLEAR)
+    return _BY_STATUS.get(
+        status, FailureKind.UNCLEAR if status >= SERVER_ERROR else FailureKind.REFUSED
+    )
 
 
 def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
@@ -168,17 +172,17 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
 
     `rights` are those that the request needs; if the answer names another one, the message does.
     """
-    if failure.kind is Kind.DENIED:
+    if failure.kind is FailureKind.DENIED:
         return _denied(failure, location, rights)
     if failure.kind in _CREDENTIALS:
         return _credentials(failure, location)
-    if failure.kind in (Kind.UNCLEAR, Kind.THROTTLED):
+    if failure.kind in (FailureKind.UNCLEAR, FailureKind.THROTTLED):
         return _not_now(failure, location)
     return _refused(failure, location)
 
 
 def _not_now(failure: Failure, location: BucketLocation) -> Unavailable:
-    if failure.kind is Kind.THROTTLED:
+    if failure.kind is FailureKind.THROTTLED:
         return Unavailable(
             f"The bucket {location.root} takes no more requests for the moment.",
             code=OVERLOADED,
@@ -195,11 +199,11 @@ def _not_now(failure: Failure, location: BucketLocation) -> Unavailable:
 
 def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
     code, short = "storage_refused", "The store refuses a request."
-    if failure.kind is Kind.NO_BUCKET:
+    if failure.kind is FailureKind.NO_BUCKET:
         code, short = "bucket_missing", "The store's bucket is missing."
         account = "storage account" if location.scheme == AZURE else "account"
         message = f"does not exist. Check its name and the {account}, or create it."
-    elif failure.kind is Kind.ELSEWHERE:
+    elif failure.kind is FailureKind.ELSEWHERE:
         message = f"is in another region ({failure.said}). Set AWS_REGION to its region."
     else:
         message = (
@@ -236,16 +240,20 @@ def _credentials(failure: Failure, location: BucketLocation) -> Unavailable:
     else:
         how = "Give the server a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
     short, of = "The store's credentials are not accepted.", f"The credentials for {location.root}"
-    if failure.kind is Kind.CLOCK:
+    if failure.kind is FailureKind.CLOCK:
         short = "The clock of the server is wrong."
         message = f"{of} are not accepted at the time of this machine's clock. Set the clock."
-    elif failure.kind is Kind.NO_CREDENTIALS:
+    elif failure.kind is FailureKind.NO_CREDENTIALS:
         short = "There are no credentials for the store."
         message = (
             f"There are no credentials for {location.root}: none are set, and no service of the "
             f"platform gives any. {how}"
         )
     else:
-        are = "have expired" if failure.kind is Kind.EXPIRED_CREDENTIALS else "are not accepted"
+        are = (
+            "have expired"
+            if failure.kind is FailureKind.EXPIRED_CREDENTIALS
+            else "are not accepted"
+        )
         message = f"{of} {are} ({failure.said}). Renew them. {how}"
     return Unavailable(message, code=STORAGE_CREDENTIALS, short=short)

@@ -48,7 +48,7 @@ from wheelyard.storage.objects.errors import (
     READ,
     WRITE,
     Failure,
-    Kind,
+    FailureKind,
     Rights,
     unavailable,
 )
@@ -87,7 +87,7 @@ STREAM: Final = Operation("read", "B")
 DELETED: Final = Operation("delete", "free")
 TOO_MANY_REQUESTS: Final = 429
 """The status of a request that was not executed, unlike that of 503."""
-TRANSIENT: Final = frozenset({Kind.BUSY, Kind.THROTTLED, Kind.UNCLEAR})
+TRANSIENT: Final = frozenset({FailureKind.BUSY, FailureKind.THROTTLED, FailureKind.UNCLEAR})
 LAST_CHARACTER: Final = "\U0010ffff"
 _NAME: Final = re.compile(
     r"(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+)*"
@@ -134,9 +134,9 @@ class ObjectStore(Store):
             try:
                 answer = self._ask(GET, request)
             except Failure as failure:
-                if failure.kind is Kind.ABSENT:
+                if failure.kind is FailureKind.ABSENT:
                     return None
-                if failure.kind is Kind.UNCHANGED:
+                if failure.kind is FailureKind.UNCHANGED:
                     return NOT_MODIFIED
                 raise self._fault(failure, READ) from failure
             try:
@@ -159,17 +159,17 @@ class ObjectStore(Store):
                 return self.write_once(key, body, expect, kind)
             except Failure as failure:
                 lost, reason = failure, failure.kind
-            if reason is Kind.BUSY and expect == ABSENT and self.get(key) is not None:
-                reason = Kind.CONFLICT  # a service that answers so for what exists
-            if reason is Kind.CONFLICT or (reason is Kind.ABSENT and expect):
+            if reason is FailureKind.BUSY and expect == ABSENT and self.get(key) is not None:
+                reason = FailureKind.CONFLICT  # a service that answers so for what exists
+            if reason is FailureKind.CONFLICT or (reason is FailureKind.ABSENT and expect):
                 if not may_be_written:
                     raise Conflict(conflict_message(key))
                 return self._settled(key, body)
             pause = next(pauses, None)
             if reason not in TRANSIENT or pause is None:
                 raise self._fault(lost, WRITE) from lost
-            may_be_written |= lost.status != TOO_MANY_REQUESTS and reason is not Kind.BUSY
-            throttled = THROTTLED_PAUSE_SECONDS if reason is Kind.THROTTLED else 0.0
+            may_be_written |= lost.status != TOO_MANY_REQUESTS and reason is not FailureKind.BUSY
+            throttled = THROTTLED_PAUSE_SECONDS if reason is FailureKind.THROTTLED else 0.0
             self._runtime.pause(max(pause, throttled))
 
     def write_once(
@@ -226,9 +226,9 @@ class ObjectStore(Store):
                 return iter(())
             answer = self._ask(STREAM, partial(obstore.get, client, name, options=options))
         except Failure as failure:
-            if failure.kind is Kind.ABSENT:
+            if failure.kind is FailureKind.ABSENT:
                 raise NotFound(f"The store holds nothing at {key}.") from failure
-            if failure.kind is Kind.OUT_OF_RANGE:
+            if failure.kind is FailureKind.OUT_OF_RANGE:
                 return iter(())
             raise self._fault(failure, READ) from failure
         return self._chunks(answer.stream(CHUNK_BYTES))
@@ -246,7 +246,7 @@ class ObjectStore(Store):
         try:
             self._ask(DELETED, partial(obstore.delete, self._clients.reads, self._name(key)))
         except Failure as failure:
-            if failure.kind is not Kind.ABSENT:
+            if failure.kind is not FailureKind.ABSENT:
                 raise
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
@@ -271,7 +271,9 @@ class ObjectStore(Store):
                         return
                     continue
                 if key <= last:
-                    raise self._fault(Failure(Kind.REFUSED, 200, "an unsorted listing"), LIST)
+                    raise self._fault(
+                        Failure(FailureKind.REFUSED, 200, "an unsorted listing"), LIST
+                    )
                 last = key
                 yield Entry(Key(key), found["size"], found["last_modified"].timestamp())
 
@@ -287,10 +289,14 @@ class ObjectStore(Store):
                 self._ask(INSERT, request)
             except Failure as failure:
                 # after a lost answer the service has no upload any more that could be completed
-                is_open = failure.kind in (Kind.ABSENT, Kind.REFUSED, Kind.UNCLEAR)
+                is_open = failure.kind in (
+                    FailureKind.ABSENT,
+                    FailureKind.REFUSED,
+                    FailureKind.UNCLEAR,
+                )
                 if is_open and self._has_just_got(key, size):
                     return
-                if not tries_left or failure.kind not in (Kind.ABSENT, *TRANSIENT):
+                if not tries_left or failure.kind not in (FailureKind.ABSENT, *TRANSIENT):
                     raise self._fault(failure, WRITE) from failure
             else:
                 return
@@ -382,7 +388,7 @@ class ObjectStore(Store):
         try:
             answer = answer_of(request)
         except Failure as failure:
-            if failure.kind is not Kind.UNCLEAR:
+            if failure.kind is not FailureKind.UNCLEAR:
                 self._breaker.record_success()
             raise
         self._breaker.record_success()
@@ -393,11 +399,11 @@ class ObjectStore(Store):
         try:
             self._breaker.acquire()
         except CircuitOpen as error:
-            raise unavailable(Failure(Kind.UNCLEAR), self._location, READ) from error
+            raise unavailable(Failure(FailureKind.UNCLEAR), self._location, READ) from error
 
     def _fault(self, failure: Failure, rights: Rights) -> Unavailable:
         """Return what a call raises that has given up."""
-        if failure.kind is Kind.UNCLEAR:
+        if failure.kind is FailureKind.UNCLEAR:
             self._breaker.record_failure()
         return unavailable(failure, self._location, rights)
 
