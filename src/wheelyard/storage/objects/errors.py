@@ -94,12 +94,11 @@ _LOGIN: Final = re.compile(
 _KINDS: Final = {
     FailureKind.NO_BUCKET: "NoSuchBucket ContainerNotFound ContainerBeingDeleted ContainerDisabled",
     FailureKind.ABSENT: "NoSuchKey BlobNotFound",
-    FailureKind.CONFLICT: "PreconditionFailed ConditionNotMet BlobAlreadyExists TargetConditionNotMet",
-    FailureKind.THROTTLED: "SlowDown Throttling ThrottlingException TooManyRequests RequestLimitExceeded "
-    "ServerBusy",
+    FailureKind.CONFLICT: "PreconditionFailed ConditionNotMet BlobAlreadyExists",
+    FailureKind.THROTTLED: "SlowDown Throttling TooManyRequests RequestLimitExceeded ServerBusy",
     FailureKind.EXPIRED_CREDENTIALS: "ExpiredToken ExpiredTokenException TokenRefreshRequired",
-    FailureKind.BAD_CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity "
-    "AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation "
+    FailureKind.BAD_CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
+    "InvalidSecurity AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation "
     "AuthorizationHeaderMalformed UnrecognizedClientException InvalidClientTokenId",
     FailureKind.CLOCK: "RequestTimeTooSkewed RequestExpired",
     FailureKind.ELSEWHERE: "PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
