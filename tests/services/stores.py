@@ -33,4 +33,4 @@ def store_at(service: Service, time: StillTime, path: str = "wheels") -> Iterato
             pause=time.pause,
             random=time.chance,
         )
-        yield connect.open_bucket(parse_location(location), runtime, OperationCounter())
+        yield connect.open_bucket(parse_location(location), runtime, OperationCounter()).documents

@@ -1,6 +1,7 @@
 """The conformance suite for stores at Google, S3 and Azure: as they are, and with faults."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -60,7 +61,7 @@ class TestServiceWithoutPrefix(ServiceConformance):
 class TestServiceWithFaults(ServiceConformance):
     """A bucket of which every seventh request fails, before it is carried out or after."""
 
-    lost = (Conflict, Unavailable)
+    lost: ClassVar[tuple[type[Exception], ...]] = (Conflict, Unavailable)
     passes = 3  # of each of the five beginnings
 
     @pytest.fixture(params=range(len(FAULTS)))
