@@ -91,7 +91,10 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.chdir(folder)
-        patch.setattr(os, "environ", dict(environment))
+        for name in list(os.environ):  # noqa: TID251 - all of it is replaced
+            patch.delenv(name)
+        for name, value in environment.items():  # which libraries read that are not Python's, too
+            patch.setenv(name, value)
         patch.setattr(tempfile, "tempdir", environment["TMPDIR"])
         patch.setattr(sys, "argv", ["wheelyard", *typed])
         patch.setattr(sys, "stdout", out)

@@ -22,9 +22,8 @@ from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import free_port
 from tests.durability.serving import get, post
-from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcs
 from tests.operations.distributions import Made
+from tests.services.service import BucketView, Service
 from tests.waiting import TIMEOUT_SECONDS, until
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
@@ -214,9 +213,9 @@ class BucketCluster:
         return Instance(port, token, process, log)
 
 
-def cluster_at(server: FakeGcs, folder: Path, store: str = "gs://wheels") -> BucketCluster:
-    """Return a cluster in a bucket of the fake server; its processes send no credentials."""
-    return BucketCluster(store, server.environment(), folder)
+def cluster_at(service: Service, folder: Path, path: str = "wheels") -> BucketCluster:
+    """Return a cluster at `BUCKET` or `BUCKET/PREFIX` of a service."""
+    return BucketCluster(service.location(path), service.environment(), folder)
 
 
 def end_now(process: Process) -> None:
@@ -229,7 +228,7 @@ def end_now(process: Process) -> None:
             pipe.close()
 
 
-def assert_dense(bucket: Bucket, name: str) -> int:
+def assert_dense(bucket: BucketView, name: str) -> int:
     """Expect every commit of a project in its journal, each once; return how many they are."""
     revision: int = json.loads(data_of(bucket, f"projects/{name}.json"))["revision"]
     entries = [f"journal/{name}/{number:010}.json" for number in range(1, revision + 1)]
@@ -237,19 +236,19 @@ def assert_dense(bucket: Bucket, name: str) -> int:
     return revision
 
 
-def data_of(bucket: Bucket, name: str) -> bytes:
+def data_of(bucket: BucketView, name: str) -> bytes:
     """Return the bytes of an object that has to be there."""
     found = bucket.get(name)
     assert found is not None, name
-    return bytes(found.body.piece(0, found.body.size))
+    return found.data
 
 
-def contents(bucket: Bucket) -> dict[str, bytes]:
+def contents(bucket: BucketView) -> dict[str, bytes]:
     """Return every object of a bucket."""
     return {name: data_of(bucket, name) for name in bucket.names()}
 
 
-def put_all(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
+def put_all(bucket: BucketView, objects: Mapping[str, bytes]) -> None:
     """Put objects into a bucket without wheelyard."""
     for name, data in objects.items():
         bucket.put(name, data)

@@ -1,29 +1,28 @@
 """A bucket for processes of an index, and a store in it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcs, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs
 from tests.instances.bucket_cluster import BucketCluster, cluster_at
+from tests.services.service import BucketView, Service
 
 
 @pytest.fixture
-def server() -> Iterator[FakeGcs]:
-    """A bucket, and one for what belongs apart."""
-    with running_fake_gcs("wheels", "apart") as server:
-        yield server
+def bucket(service: Service) -> BucketView:
+    """The first bucket of the service, past the wire."""
+    return service.bucket("wheels")
 
 
 @pytest.fixture
-def bucket(server: FakeGcs) -> Bucket:
-    """The first one, past the wire."""
-    return server.bucket("wheels")
-
-
-@pytest.fixture
-def cluster(server: FakeGcs, tmp_path: Path) -> BucketCluster:
+def cluster(service: Service, tmp_path: Path) -> BucketCluster:
     """A new store in it."""
-    return cluster_at(server, tmp_path)
+    return cluster_at(service, tmp_path)
+
+
+@pytest.fixture
+def server(service: Service) -> FakeGcs:
+    """The service, of a test that is about Google's."""
+    assert isinstance(service, FakeGcs)
+    return service

@@ -1,7 +1,7 @@
 """A process is killed at each of its writes in turn: nothing dangles, and doing it again heals."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,7 @@ import pytest
 
 from tests.catalog.invariants import document, violations
 from tests.fake_gcs.faults import Hold, When
-from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcs, running_fake_gcs
+from tests.fake_gcs.server import running_fake_gcs
 from tests.http.in_process import InProcessServer, in_process
 from tests.instances.bucket_cluster import (
     BucketCluster,
@@ -25,6 +24,7 @@ from tests.instances.bucket_cluster import (
 )
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.services.service import BucketView, Service
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Stores
 from wheelyard.storage.memory import MemoryStore
@@ -91,24 +91,23 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> InitialState:
 
 
 @pytest.fixture
-def server(initial: InitialState) -> Iterator[FakeGcs]:
-    """A bucket with the store in it."""
-    with running_fake_gcs("wheels") as server:
-        put_all(server.bucket("wheels"), initial.empty)
-        yield server
+def bucket(bucket: BucketView, initial: InitialState) -> BucketView:
+    """The bucket, with the empty store in it."""
+    put_all(bucket, initial.empty)
+    return bucket
 
 
 @pytest.fixture
-def stocked(cluster: BucketCluster, bucket: Bucket, initial: InitialState) -> BucketCluster:
+def stocked(cluster: BucketCluster, bucket: BucketView, initial: InitialState) -> BucketCluster:
     """The same with two releases in it."""
     put_all(bucket, initial.stocked)
     return cluster
 
 
-def die(server: FakeGcs, cluster: BucketCluster, moment: KillPoint, *command: str | Path) -> None:
+def die(service: Service, cluster: BucketCluster, moment: KillPoint, *command: str | Path) -> None:
     """Run a command that is killed at that moment."""
     hold = Hold(moment.when)
-    server.faults.add(hold, moment.kind, moment.name)
+    service.faults.add(hold, moment.kind, moment.name)
     process = cluster.begin(*command)
     try:
         hold.wait()
@@ -116,10 +115,10 @@ def die(server: FakeGcs, cluster: BucketCluster, moment: KillPoint, *command: st
         end_now(process)
     # what was on its way when the process died is lost
     hold.abandon()
-    server.faults.clear()
+    service.faults.clear()
 
 
-def copy_of(bucket: Bucket) -> MemoryStore:
+def copy_of(bucket: BucketView) -> MemoryStore:
     """Return a store with the same objects."""
     store = MemoryStore(lambda: 0.0)
     for name, data in contents(bucket).items():
@@ -127,12 +126,12 @@ def copy_of(bucket: Bucket) -> MemoryStore:
     return store
 
 
-def assert_nothing_dangles(bucket: Bucket) -> None:
+def assert_nothing_dangles(bucket: BucketView) -> None:
     """Expect that whatever is listed is there, and that document and journal agree."""
     assert list(violations(copy_of(bucket), {}, {})) == []
 
 
-def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
+def assert_healed(bucket: BucketView, folder: Path, *files: str) -> None:
     """Expect that these files are listed, and that a check finds nothing to mend."""
     store = copy_of(bucket)
     assert {file.filename for file in document(store).files} == set(files)
@@ -143,7 +142,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
     assert (findings.problems, findings.repaired) == ([], [])
 
 
-def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
+def put_back(bucket: BucketView, objects: Mapping[str, bytes]) -> None:
     """Replace the content of a bucket."""
     for name in bucket.names():
         bucket.remove(name)
@@ -151,10 +150,12 @@ def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("moment", UPLOAD, ids=str)
-def test_upload(server: FakeGcs, bucket: Bucket, cluster: BucketCluster, moment: KillPoint) -> None:
+def test_upload(
+    service: Service, bucket: BucketView, cluster: BucketCluster, moment: KillPoint
+) -> None:
     """A project's first upload, killed anywhere, is put right by the same again, or by a check."""
     (wheel,), (other,) = cluster.written(ONE), cluster.written(OTHER_BUILD)
-    die(server, cluster, moment, "upload", wheel)
+    die(service, cluster, moment, "upload", wheel)
     assert_nothing_dangles(bucket)
     left = contents(bucket)
 
@@ -175,9 +176,11 @@ def test_upload(server: FakeGcs, bucket: Bucket, cluster: BucketCluster, moment:
 
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
-def test_delete(server: FakeGcs, bucket: Bucket, stocked: BucketCluster, moment: KillPoint) -> None:
+def test_delete(
+    service: Service, bucket: BucketView, stocked: BucketCluster, moment: KillPoint
+) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
-    die(server, stocked, moment, "delete", "demo", "1.0", "--yes")
+    die(service, stocked, moment, "delete", "demo", "1.0", "--yes")
     assert_nothing_dangles(bucket)
     stocked.succeed("delete", "demo", "1.0", "--yes")
 
@@ -189,8 +192,8 @@ def test_delete(server: FakeGcs, bucket: Bucket, stocked: BucketCluster, moment:
 
 @pytest.mark.parametrize("moment", UPLOAD[1:], ids=str)
 def test_server(
-    server: FakeGcs,
-    bucket: Bucket,
+    service: Service,
+    bucket: BucketView,
     cluster: BucketCluster,
     initial: InitialState,
     moment: KillPoint,
@@ -198,13 +201,13 @@ def test_server(
     """A server, killed anywhere in an upload, leaves pages whose files are all there."""
     hold = Hold(moment.when)
     with cluster.serving(initial.token) as first, ThreadPoolExecutor(1) as pool:
-        server.faults.add(hold, moment.kind, moment.name)
+        service.faults.add(hold, moment.kind, moment.name)
         answer = pool.submit(first.post, ONE)
         hold.wait()
         first.kill()
         hold.abandon()
         assert answer.result() == 0
-    server.faults.clear()
+    service.faults.clear()
     assert_nothing_dangles(bucket)
 
     with in_process(cluster.folder, store=copy_of(bucket)) as second:

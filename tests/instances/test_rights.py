@@ -11,6 +11,8 @@ from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at, 
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
+pytestmark = pytest.mark.parametrize("service", ["google"], indirect=True)
+
 FOR_EVER = 1_000_000
 WRITES = ("insert", "resumable-start", "delete")
 Refuse = Callable[[FakeGcs], None]
@@ -134,7 +136,7 @@ def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> No
 
 def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path) -> None:
     """A server with read_only begins no store, and imports nothing."""
-    cluster = cluster_at(server, tmp_path, "gs://apart")
+    cluster = cluster_at(server, tmp_path, "apart")
 
     done = cluster.run("serve", "--port", "0", "--set", "server.read_only=true")
     watching = cluster.run("serve", "--set", "server.read_only=true", "--watch", str(tmp_path))

@@ -66,6 +66,8 @@ class S3(Dialect):
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
+            # no client may ever ask the address of an instance's metadata
+            "AWS_EC2_METADATA_DISABLED": "true",
         }
 
     def creation(self, bucket: str) -> tuple[str, str]:
