@@ -25,7 +25,7 @@ def running_moto(log: Path) -> Iterator[str]:
     port = free_port()
     command: Command = [program("moto", "moto_server"), "--host", "127.0.0.1", "--port", str(port)]
     # it knows what AWS would ask of credentials, and takes any
-    with _running(command, port, log, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test"):
+    with running(command, port, log, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test"):
         yield f"127.0.0.1:{port}"
 
 
@@ -37,18 +37,19 @@ def running_azurite(log: Path) -> Iterator[str]:
     options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
     place = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     command: Command = [system_program("node"), main, *options, *place]
-    with _running(command, port, log, AZURITE_ACCOUNTS=f"{azure.ACCOUNT}:{azure.KEY}"):
+    with running(command, port, log, AZURITE_ACCOUNTS=f"{azure.ACCOUNT}:{azure.KEY}"):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(command: list[str | Path], port: int, log: Path, **environment: str) -> Iterator[None]:
+def running(command: list[str | Path], port: int, log: Path, **environment: str) -> Iterator[None]:
+    """Run a service until the block ends; wait until it answers on a port, unless that is 0."""
     with log.open("w") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, cwd=log.parent
         )
     try:
-        until(lambda: _answers(port), log.read_text, process)
+        until(lambda: not port or _answers(port), log.read_text, process)
         yield
     finally:
         process.kill()  # it has nothing to keep
