@@ -1,9 +1,9 @@
-"""Ceph's S3 service, of Debian's packages radosgw, ceph-mon and ceph-osd: it keeps all in memory."""
+"""Ceph's S3 service, from Debian's packages radosgw, ceph-mon and ceph-osd; all is in memory."""
 
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from tests.clients.harness import program, system_program
@@ -49,40 +49,57 @@ client.create_bucket(Bucket=sys.argv[5])
 @contextmanager
 def running_ceph(folder: Path, bucket: str) -> Iterator[str]:
     """Yield the URL of a service that has a bucket; skip the test where Ceph is not installed."""
-    daemons = {name: system_program(name) for name in ("ceph-mon", "ceph-osd", "radosgw")}
-    port, identity, disk = free_port(), str(uuid.uuid4()), str(uuid.uuid4())
-    for name in ("mon", "osd"):
-        (folder / name).mkdir()
-    settings = folder / "ceph.conf"
-    settings.write_text(SETTINGS.format(fsid=identity, port=free_port(), folder=folder))
-
-    def run(command: str, *options: str | Path) -> None:
-        line = [command, *options] if "tool" in command else [command, "-c", settings, *options]
-        subprocess.run(line, check=True, capture_output=True, timeout=TIMEOUT_SECONDS)
-
-    monitor = settings.read_text().partition("mon host = ")[2].partition("\n")[0]
-    keys, table = folder / "keyring", folder / "monmap"
-    run("ceph-authtool", keys, "--create-keyring", "--gen-key", "-n", "mon.", "--cap", "mon", "*")
-    run("monmaptool", "--create", "--addv", "a", monitor, "--fsid", identity, table)
-    run("ceph-mon", "--mkfs", "-i", "a", "--monmap", table, "--keyring", keys)
+    for name in ("ceph-mon", "ceph-osd", "radosgw"):
+        system_program(name)
+    port, disk, ceph = free_port(), str(uuid.uuid4()), _Ceph(folder)
+    ceph.make()
     with ExitStack() as stack:
-
-        def begin(name: str, *options: str, listening: int = 0) -> None:
-            command: list[str | Path] = [daemons[name], "-c", settings, *options, "-f"]
-            stack.enter_context(running(command, listening, folder / f"{name}.txt"))
-
-        begin("ceph-mon", "-i", "a")
-        run("ceph", "osd", "new", disk)
+        stack.enter_context(ceph.daemon("ceph-mon", "-i", "a"))
+        ceph.run("ceph", "osd", "new", disk)
         # by itself it would do so before it knows which cluster it belongs to
-        run("ceph", "osd", "crush", "add", "osd.0", "1", "root=default")
-        run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
-        begin("ceph-osd", "-i", "0")
-        account = ("--access-key", KEY, "--secret-key", SECRET)
-        run("radosgw-admin", "user", "create", "--uid", "test", "--display-name", "test", *account)
-        place = f"beast endpoint=127.0.0.1:{port}"
-        begin("radosgw", "-n", "client.admin", "--rgw-frontends", place, listening=port)
+        ceph.run("ceph", "osd", "crush", "add", "osd.0", "1", "root=default")
+        ceph.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
+        stack.enter_context(ceph.daemon("ceph-osd", "-i", "0"))
+        user = ("--uid", "test", "--display-name", "test")
+        keys = ("--access-key", KEY, "--secret-key", SECRET)
+        ceph.run("radosgw-admin", "user", "create", *user, *keys)
+        place = ("-n", "client.admin", "--rgw-frontends", f"beast endpoint=127.0.0.1:{port}")
+        stack.enter_context(ceph.daemon("radosgw", *place, port=port))
         url = f"http://127.0.0.1:{port}"
         python = program("moto", "python")
         script: list[str | Path] = [python, "-c", MAKE_BUCKET, url, REGION, KEY, SECRET, bucket]
         subprocess.run(script, check=True, capture_output=True)
         yield url
+
+
+class _Ceph:
+    """A cluster of one monitor and one disk, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settings = folder / "ceph.conf"
+
+    def make(self) -> None:
+        """Write its settings, and make its monitor."""
+        for name in ("mon", "osd"):
+            (self._folder / name).mkdir()
+        port, identity = free_port(), str(uuid.uuid4())
+        self._settings.write_text(SETTINGS.format(fsid=identity, port=port, folder=self._folder))
+        keys, table = str(self._folder / "keyring"), str(self._folder / "monmap")
+        monitor = f"v1:127.0.0.1:{port}"
+        for command in (
+            ["ceph-authtool", keys, "--create-keyring", "--gen-key", "-n", "mon."],
+            ["monmaptool", "--create", "--addv", "a", monitor, "--fsid", identity, table],
+        ):
+            subprocess.run(command, check=True, capture_output=True)
+        self.run("ceph-mon", "--mkfs", "-i", "a", "--monmap", table, "--keyring", keys)
+
+    def run(self, command: str, *options: str) -> None:
+        """Run a command to its end."""
+        line = [command, "-c", self._settings, *options]
+        subprocess.run(line, check=True, capture_output=True, timeout=TIMEOUT_SECONDS)
+
+    def daemon(self, name: str, *options: str, port: int = 0) -> AbstractContextManager[None]:
+        """Return what runs a daemon, which answers on a port unless that is 0."""
+        command = [system_program(name), "-c", self._settings, *options, "-f"]
+        return running(command, port, self._folder / f"{name}.txt")
