@@ -96,10 +96,10 @@ class _Ceph:
 
     def run(self, command: str, *options: str) -> None:
         """Run a command to its end."""
-        line = [command, "-c", self._settings, *options]
+        line: list[str | Path] = [command, "-c", self._settings, *options]
         subprocess.run(line, check=True, capture_output=True, timeout=TIMEOUT_SECONDS)
 
     def daemon(self, name: str, *options: str, port: int = 0) -> AbstractContextManager[None]:
         """Return what runs a daemon, which answers on a port unless that is 0."""
-        command = [system_program(name), "-c", self._settings, *options, "-f"]
+        command: list[str | Path] = [system_program(name), "-c", self._settings, *options, "-f"]
         return running(command, port, self._folder / f"{name}.txt")

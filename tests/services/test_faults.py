@@ -22,14 +22,15 @@ from tests.fake_gcs.faults import (
     StatusBefore,
 )
 from tests.refused import refused
-from tests.services.fixtures import RARELY
+from tests.services.fixtures import ALL
 from tests.services.service import Service
 from tests.services.stores import store_at
 from tests.storage.gcs.opened import FOR_EVER, SkippedPauses
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("service", RARELY, indirect=True)]
+pytestmark = pytest.mark.services
+each_service = pytest.mark.parametrize("service", ALL, indirect=True)
 
 A, NEW = Key("a/old.json"), Key("a/new.json")
 OLD_BODY, BODY = b"as it was before", b"as it is to be"
@@ -128,6 +129,7 @@ def version_of(store: Store) -> ObjectVersion:
     return found.version
 
 
+@each_service
 @each_verb
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_a_fault_that_passes(service: Service, store: Store, verb: Verb, fault: Fault) -> None:
@@ -146,6 +148,7 @@ def test_a_fault_that_passes(service: Service, store: Store, verb: Verb, fault: 
         assert body_of(store, key) == body
 
 
+@each_service
 @pytest.mark.parametrize("nth", range(1, 4))
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_a_fault_within_a_large_upload(
@@ -159,6 +162,7 @@ def test_a_fault_within_a_large_upload(
     assert body_of(store, NEW) == LARGE
 
 
+@each_service
 @each_verb
 @pytest.mark.parametrize(
     "fault",
@@ -180,6 +184,7 @@ def test_a_fault_that_stays(
     assert verb.call(store) == verb.expected
 
 
+@each_service
 @each_verb
 def test_credentials_that_have_expired(service: Service, store: Store, verb: Verb) -> None:
     """Credentials that are not valid any more are named as the cause, and nothing is written."""
@@ -198,6 +203,7 @@ def test_credentials_that_have_expired(service: Service, store: Store, verb: Ver
     assert (body_of(store), store.get(NEW)) == (OLD_BODY, None)
 
 
+@each_service
 @each_verb
 def test_rights_that_are_missing(service: Service, store: Store, verb: Verb) -> None:
     """A right that is missing is named as the cause, and nothing is written."""
@@ -212,6 +218,7 @@ def test_rights_that_are_missing(service: Service, store: Store, verb: Verb) -> 
     assert (body_of(store), store.get(NEW)) == (OLD_BODY, None)
 
 
+@each_service
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_a_lost_answer_is_no_lost_race(
@@ -226,6 +233,7 @@ def test_a_lost_answer_is_no_lost_race(
     assert store.get(key) == Stored(BODY, version)
 
 
+@each_service
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_another_write_after_a_lost_answer(
@@ -243,6 +251,7 @@ def test_another_write_after_a_lost_answer(
     assert body_of(store, key) == b"of somebody else"
 
 
+@each_service
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 def test_another_write_before_a_try(
     service: Service, store: Store, time: SkippedPauses, *, is_creation: bool
@@ -258,13 +267,12 @@ def test_another_write_before_a_try(
     assert body_of(store, key) == b"of somebody else"
 
 
+@pytest.mark.parametrize("service", ALL[1:], indirect=True)
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 def test_a_write_that_meets_another_one(
     service: Service, store: Store, *, is_creation: bool
 ) -> None:
     """A 409, by which S3 says that another write is under way, is no lost race."""
-    if service.location("x").startswith("gs:"):
-        pytest.skip("Google's service does not say so")
     key, expect = (NEW, ABSENT) if is_creation else (A, version_of(store))
     service.faults.add(StatusBefore(409, reason="ConditionalRequestConflict"), "insert", count=2)
 
@@ -273,6 +281,7 @@ def test_a_write_that_meets_another_one(
     assert store.get(key) == Stored(BODY, version)
 
 
+@each_service
 @pytest.mark.parametrize("verb", [VERBS["get"], VERBS["create"]], ids=["get", "create"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_stall(service: Service, store: Store, verb: Verb, when: str) -> None:
