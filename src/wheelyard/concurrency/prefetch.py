@@ -19,20 +19,31 @@ def prefetch_map(
 
     With one thread it is that of the caller, and nothing is computed ahead.
 
-    An exception of `work` is raised in its turn. Closing the iterator cancels the calls that have
-    not begun, and waits for running ones.
+    An exception of `work`, and one of `items`, is raised in its turn. Closing the iterator cancels
+    the calls that have not begun, and waits for running ones.
     """
     if threads == 1:
         yield from map(work, items)
         return
     pool = ThreadPoolExecutor(threads, "prefetch")
     pending = deque[Future[R]]()
+    fault: Exception | None = None
+    remaining = iter(items)
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(remaining)
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - raised below, behind what came before it
+                fault = error
+                break
             pending.append(pool.submit(work, item))
             if len(pending) >= 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        if fault is not None:
+            raise fault
     finally:
         pool.shutdown(cancel_futures=True)
