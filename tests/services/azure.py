@@ -35,6 +35,7 @@ class Azure(Dialect):
     """Azure with the key of the account."""
 
     scheme = "az"
+    metadata_prefix = "x-ms-meta-"
 
     def asked(self, request: Request) -> Asked:
         """See `Dialect`."""

@@ -50,9 +50,11 @@ class Dialect(Protocol):
 
     Attributes:
         scheme: Of a location, as `s3`.
+        metadata_prefix: Of the headers that are custom metadata of an object.
     """
 
     scheme: str
+    metadata_prefix: str
 
     def asked(self, request: Request) -> Asked:
         """Return what a request asks; `request.body` is as it was."""

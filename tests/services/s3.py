@@ -31,6 +31,7 @@ class S3(Dialect):
     """S3 with a key."""
 
     scheme = "s3"
+    metadata_prefix = "x-amz-meta-"
 
     def asked(self, request: Request) -> Asked:
         """See `Dialect`."""

@@ -1,10 +1,11 @@
 """A service that keeps objects, on a port of this machine, and a look at its buckets."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from types import MappingProxyType
 from typing import Protocol
 
 from tests.fake_gcs.faults import FaultPlan
@@ -17,6 +18,7 @@ from tests.waiting import TIMEOUT_SECONDS
 
 DIALECTS: dict[str, Dialect] = {"s3": S3(), "azure": Azure()}
 """The dialect of each service that an emulator of others speaks."""
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class HasData(Protocol):
@@ -116,9 +118,11 @@ class RemoteBucket:
         data = self._ask("GET", self.target(name))
         return None if data is None else RemoteObject(data)
 
-    def put(self, name: str, data: bytes, /) -> None:
-        """See `BucketView`."""
-        self._ask("PUT", self.target(name), data)
+    def put(self, name: str, data: bytes, /, **metadata: str) -> None:
+        """See `BucketView`; `metadata` is custom metadata of the object."""
+        prefix = self._dialect.metadata_prefix
+        headers = {f"{prefix}{key}": text for key, text in metadata.items()}
+        self._ask("PUT", self.target(name), data, headers)
 
     def remove(self, name: str) -> None:
         """See `BucketView`."""
@@ -132,11 +136,13 @@ class RemoteBucket:
         """Return the headers of a request with this body."""
         return {"Content-Length": str(len(body)), **dict(self._dialect.headers())}
 
-    def _ask(self, method: str, target: str, body: bytes = b"") -> bytes | None:
+    def _ask(
+        self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+    ) -> bytes | None:
         """Return the body of the answer, None if it is 404."""
         connection = HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(method, target, body, self.headers(body))
+            connection.request(method, target, body, {**self.headers(body), **headers})
             answer = connection.getresponse()
             found = answer.read()
         finally:

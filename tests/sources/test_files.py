@@ -148,7 +148,7 @@ def test_projects_that_are_asked_for(tmp_path: Path) -> None:
         ("nowhere", {"kind": "apt"}, "no kind of source"),
         ("https://a b/", {}, "cannot be used"),
         ("https://example.com:x/", {}, "cannot be used"),
-        ("https://u:secret@example.com/", {"kind": "devpi"}, "folder or gs://"),
+        ("https://u:secret@example.com/", {"kind": "devpi"}, "a folder, gs://"),
         ("gs://acme", {"kind": "backupni"}, "--meta"),
         ("list.json", {"kind": "dumb-pypi", "packages_url": "x"}, "no package list"),
         ("https://example.com/packages.json", {}, "--packages-url"),

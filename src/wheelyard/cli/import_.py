@@ -36,7 +36,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     "importing.md",
     "wheelyard import ~/packages --dry-run",
     "wheelyard import https://packages.example.com/simple/ --project 'acme-*'",
-    "wheelyard import gs://old-packages --lenient",
+    "wheelyard import s3://old-packages/pypi --lenient",
 )
 @click.command("import")
 @click.argument("source", metavar="SOURCE", shell_complete=complete_path)
@@ -66,7 +66,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
 @store_options
 def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """
-    Import SOURCE: a folder, gs://BUCKET/PREFIX, a package list, or another index's URL.
+    Import SOURCE: a folder, a bucket, a package list, or another index's URL.
 
     SOURCE is not changed. Files that the index has already are skipped, so the command can be run
     again at any time. For each file that cannot be imported, the reason is printed, and the import

@@ -1,15 +1,14 @@
 """
-Buckets as file trees, read at the generations that were listed; opening buckets and folders.
+Buckets as file trees, read at the versions that were listed; opening buckets and folders.
 
 Separate from `file_tree.py`, because `operations` may not import Google's storage.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -18,16 +17,21 @@ from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http_client.urls import is_url, redact_url
 from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
-from wheelyard.storage.location import is_bucket, parse_location
-
-if TYPE_CHECKING:
-    from wheelyard.storage.gcs.bucket_reader import BucketObject, BucketReader
+from wheelyard.storage.bucket_reader import BucketObject, BucketReader
+from wheelyard.storage.location import (
+    BUCKET_FORMS,
+    GOOGLE,
+    BucketLocation,
+    is_bucket,
+    missing_library,
+    parse_location,
+)
 
 
 class BucketTree(Struct, frozen=True):
-    """A bucket, or a prefix in it; objects are read at the generations that were listed."""
+    """A bucket, or a prefix in it; objects are read at the versions that were listed."""
 
-    bucket: "BucketReader"
+    bucket: BucketReader
 
     def __str__(self) -> str:
         return str(self.bucket)
@@ -65,7 +69,7 @@ class BucketTree(Struct, frozen=True):
 
 def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> FileTree:
     """
-    Return the file tree of a folder, without `excluded` folders, or of `gs://BUCKET/PREFIX`.
+    Return the file tree of a folder, without `excluded` folders, or of a place in a bucket.
 
     Raise Invalid (`bad_source`) if it is neither, and Unavailable without credentials for a bucket.
     """
@@ -73,7 +77,7 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
         return _open_bucket(text, runtime)
     name = quoted(redact_url(text))
     if is_url(text):
-        raise bad_source(f"{name} is a URL, and this needs a folder or gs://BUCKET/PREFIX.")
+        raise bad_source(f"{name} is a URL, and this needs a folder, {BUCKET_FORMS}.")
     path = Path(text)
     try:
         next(path.iterdir(), None)  # a misspelled folder must not look empty
@@ -111,18 +115,24 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
 
 def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
     try:
-        # imported only for a bucket: 40 MB of memory
-        from wheelyard.storage.gcs.connect import open_bucket_reader  # noqa: PLC0415
-
         location = parse_location(text)
-    except ImportError as error:
-        raise bad_source(
-            "A bucket needs google-cloud-storage, which is not installed. Install "
-            "'wheelyard[gcs]', or in a clone requirements/gcs.txt."
-        ) from error
     except Invalid as fault:
         raise bad_source(fault.message) from fault
-    return BucketTree(open_bucket_reader(location, runtime))
+    return BucketTree(_open_reader(location, runtime))
+
+
+def _open_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
+    """Return the reader of a bucket; the library of its service is imported for it only."""
+    try:
+        if location.scheme == GOOGLE:
+            from wheelyard.storage.gcs.connect import open_bucket_reader  # noqa: PLC0415 - 40 MB
+
+            return open_bucket_reader(location, runtime)
+        from wheelyard.storage.objects import connect  # noqa: PLC0415 - 14 MB
+
+        return connect.open_bucket_reader(location)
+    except ImportError as error:
+        raise bad_source(missing_library(location.scheme)) from error
 
 
 def _overlaps_store(text: str, store: str, files: str) -> bool:
@@ -131,7 +141,7 @@ def _overlaps_store(text: str, store: str, files: str) -> bool:
     if is_bucket(text):
         own, watched = parse_location(store), parse_location(text)
         below = watched.prefix.removeprefix(own.prefix)
-        return own.bucket == watched.bucket and (
+        return own.root == watched.root and (
             own.prefix.startswith(watched.prefix)
             or (watched.prefix.startswith(own.prefix) and below.startswith(files))
         )
@@ -139,15 +149,19 @@ def _overlaps_store(text: str, store: str, files: str) -> bool:
     return folder == root or folder.is_relative_to(root / files)
 
 
-def _entry(found: "BucketObject") -> TreeEntry:
-    # some libraries change the case and the dashes of custom metadata's names
-    attributes = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
+def _entry(found: BucketObject) -> TreeEntry:
     return TreeEntry(
         path=found.name,
         size=None if found.is_compressed else found.size,
         created_at=found.created,
         changed_at=found.created.timestamp(),
-        attributes=MappingProxyType(attributes),
+        attributes=None if found.metadata is None else _attributes(found.metadata),
         hashes={"md5": found.md5} if found.md5 and not found.is_compressed else EMPTY_MAPPING,
-        version=found.generation,
+        version=found.version,
     )
+
+
+def _attributes(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    # some libraries change the case and the dashes of custom metadata's names
+    renamed = {name.lower().replace("-", "_"): value for name, value in metadata.items()}
+    return MappingProxyType(renamed)

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from wheelyard.concurrency.prefetch import PREFETCH_THREADS, prefetch_map
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, to_candidate
@@ -35,17 +36,19 @@ class FileTreeSource(Struct, frozen=True):
 
     def candidates(self) -> Iterator[SourceItem]:
         """Yield the items of each distribution, and every `Skipped` of `distribution_entries`."""
-        for found in distribution_entries(self.tree):
-            if isinstance(found, Skipped):
-                yield found
-            else:
-                yield from self.describe(self.tree, found)
+        threads = 1 if self.describe is as_listed else PREFETCH_THREADS
+        entries = distribution_entries(self.tree)
+        for items in prefetch_map(self._items, entries, threads):
+            yield from items
 
     def total(self) -> int | None:
         """Return the number of distributions, after a scan of the folder; None for a bucket."""
         if not isinstance(self.tree, FolderTree):
             return None
         return sum(isinstance(each, TreeEntry) for each in distribution_entries(self.tree))
+
+    def _items(self, entry: TreeEntry | Skipped) -> list[SourceItem]:
+        return [entry] if isinstance(entry, Skipped) else list(self.describe(self.tree, entry))
 
 
 def distribution_entries(tree: FileTree) -> Iterator[TreeEntry | Skipped]:

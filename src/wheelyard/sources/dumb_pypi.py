@@ -27,7 +27,7 @@ from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds,
 from wheelyard.sources.file_tree import FileTree, to_candidate
 from wheelyard.sources.web.index_client import IndexClient
 from wheelyard.sources.web.resumable_download import ResumableDownload
-from wheelyard.storage.location import GOOGLE, is_bucket
+from wheelyard.storage.location import is_bucket
 
 LIST_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
 PROJECT_PAGE: Final = "simple/name/"
@@ -125,8 +125,8 @@ def resolve_packages_url(text: str, reference: str) -> str:
     if is_url(text):
         return urljoin(urljoin(text, PROJECT_PAGE), reference)
     if is_bucket(text):
-        folder = text.removeprefix(f"{GOOGLE}://").rpartition("/")[0]
-        return f"{GOOGLE}://" + normpath(f"{folder}/{PROJECT_PAGE}{reference}")
+        scheme, _, path = text.partition("://")
+        return f"{scheme}://" + normpath(f"{path.rpartition('/')[0]}/{PROJECT_PAGE}{reference}")
     if Path(reference).is_dir():
         return reference
     return normpath(Path(text).parent / PROJECT_PAGE / reference)

@@ -32,9 +32,10 @@ class TreeEntry(Struct, frozen=True, kw_only=True):  # a listing has thousands
     size: int | None  # None if the stored size differs from the size that is read
     created_at: datetime | None  # UTC; in a folder, the modification time
     changed_at: float  # when the bytes or the name last changed, seconds since the epoch
-    attributes: Mapping[str, str] = EMPTY_MAPPING  # custom metadata; none in a folder
+    attributes: Mapping[str, str] | None = EMPTY_MAPPING
+    """Custom metadata; empty in a folder, None if a listing lacks it, and `find` has it."""
     hashes: Mapping[str, str] = EMPTY_MAPPING
-    version: str  # differs after each change; a bucket's generation
+    version: str  # differs after each change
 
     @property
     def filename(self) -> str:
@@ -87,6 +88,11 @@ def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
         uploaded_at=item.created_at,
         changed_at=item.changed_at,
     )
+
+
+def described(tree: FileTree, item: TreeEntry) -> TreeEntry:
+    """Return an entry with its attributes: the one that is there now if the listing lacks them."""
+    return item if item.attributes is not None else tree.find(item.path) or item
 
 
 def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:

@@ -2,9 +2,10 @@
 Import source `pypicloud`: its files in an object store or on disk.
 
 Object store: `NAME/FILE`, after the first four digits of the filename's MD5 unless
-`storage.prepend_hash` was off. Metadata is the object's custom metadata: `hash_sha256`, `hash_md5`,
-`uploader`; some libraries have written `-` for `_`. pypicloud shows the date of the last change of
-the object or its metadata; we use the date of its creation.
+`storage.prepend_hash` was off (on Azure there are none). Metadata is the object's custom metadata:
+`hash_sha256`, `hash_md5`, `uploader`; some libraries have written `-` for `_`. Where a listing
+lacks it, each object is asked for it. pypicloud shows the date of the last change of the object or
+its metadata; we use the date of its creation, where the service keeps one.
 
 Disk: `NAME/VERSION/FILE`, with the same keys as JSON in `FILE.meta`. The date is the file's.
 Summary and requires_python are truncated there, so they are read from the file itself.
@@ -13,15 +14,24 @@ Summary and requires_python are truncated there, so they are read from the file 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import md5
+from typing import Final
 
 import msgspec
 from msgspec.structs import asdict
 
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.field_parsing import BadDigest, clean_uploader, parse_digests
-from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_candidate
+from wheelyard.sources.file_tree import (
+    FileTree,
+    TreeEntry,
+    described,
+    read_bounded,
+    to_candidate,
+)
 
-META_SUFFIX = ".meta"
+META_SUFFIX: Final = ".meta"
+METADATA_SAMPLE: Final = 8
+"""Distributions whose metadata is looked at to detect the kind: a request each on S3 and Azure."""
 
 
 class _Metadata(msgspec.Struct):
@@ -36,6 +46,7 @@ def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceIte
 
     If these are damaged, yield a `Skipped` with the damage, and the candidate without them.
     """
+    entry = described(tree, entry)
     candidate = to_candidate(tree, entry)
     try:
         metadata = entry.attributes or _read_meta_file(tree, entry)
@@ -51,13 +62,17 @@ def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceIte
         yield replace(candidate, hashes={**candidate.hashes, **hashes}, uploaded_by=uploader)
 
 
-def looks_like_pypicloud(entries: list[TreeEntry], distributions: list[TreeEntry]) -> bool:
+def looks_like_pypicloud(
+    tree: FileTree, entries: list[TreeEntry], distributions: list[TreeEntry]
+) -> bool:
     """
     Return whether the distributions at the beginning of a listing look like pypicloud's.
 
     The paths or the metadata decide. `entries` has all files of that beginning, also `.meta` files.
     """
-    if all(_has_hash(entry) or _has_metadata(entry) for entry in distributions):
+    if all(map(_has_hash, distributions)):
+        return True
+    if all(_has_metadata(tree, entry) for entry in distributions[:METADATA_SAMPLE]):
         return True
     paths = {entry.path for entry in entries}
     # only the first half: the .meta files of the others may be beyond the limit of entries
@@ -72,8 +87,9 @@ def _has_hash(entry: TreeEntry) -> bool:
     return entry.parts[-3:-2] == [digest[:4]]
 
 
-def _has_metadata(entry: TreeEntry) -> bool:
-    return bool(entry.attributes.get("name") and entry.attributes.get("version"))
+def _has_metadata(tree: FileTree, entry: TreeEntry) -> bool:
+    attributes = described(tree, entry).attributes or {}
+    return bool(attributes.get("name") and attributes.get("version"))
 
 
 def _read_meta_file(tree: FileTree, entry: TreeEntry) -> Mapping[str, str | None]:

@@ -29,10 +29,11 @@ from wheelyard.sources.distribution_files import FileTreeSource, as_listed
 from wheelyard.sources.file_tree import FileTree, TreeEntry
 from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
 from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
+from wheelyard.sources.s3pypi import S3pypiSource, looks_like_s3pypi
 from wheelyard.sources.web.index_client import IndexClient, SourceCredentials
 from wheelyard.sources.web.index_source import IndexSource
 from wheelyard.sources.web.resumable_download import ResumableDownload
-from wheelyard.storage.location import is_bucket
+from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 
 AUTO: Final = "auto"
 KIND_TITLES: Final = MappingProxyType(
@@ -42,6 +43,7 @@ KIND_TITLES: Final = MappingProxyType(
         "backupni": "backupni's buckets",
         "dumb-pypi": "a package list of dumb-pypi",
         "pypicloud": "pypicloud's files",
+        "s3pypi": "s3pypi's bucket",
         "devpi": "an export of devpi-server",
         "index": "another index",
     }
@@ -63,7 +65,7 @@ DETECT_LIMIT: Final = 500
 class SourceRequest(Struct, frozen=True, kw_only=True):
     """The source of an import, as given on the command line."""
 
-    text: str  # a folder, `gs://BUCKET/PREFIX`, a package list, or a URL
+    text: str  # a folder, a place in a bucket, a package list, or a URL
     kind: str = AUTO
     meta: str = ""  # backupni: location of the .meta files; default: from the bucket's name
     packages_url: str = ""  # dumb-pypi: location of the files of a list
@@ -114,15 +116,17 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
 
 
 def detect_kind(tree: FileTree) -> str:
-    """Return `devpi`, `gaepypi`, `pypicloud` or `files`, as the first files of a tree suggest."""
+    """Return the kind of a tree, as its first files suggest: `files` if they suggest no other."""
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
     items = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, TreeEntry)]
     distributions = [item for item in items if is_distribution_name(item.filename)]
     if distributions and all(map(is_gaepypi_path, distributions)):
         return "gaepypi"
-    if distributions and looks_like_pypicloud(items, distributions):
+    if distributions and looks_like_pypicloud(tree, items, distributions):
         return "pypicloud"
+    if distributions and looks_like_s3pypi(tree, distributions[0]):
+        return "s3pypi"
     return "files"
 
 
@@ -166,6 +170,8 @@ class _SourceFactory(Struct, frozen=True):
             return BackupniSource(tree, self._tree(meta))
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
+        if kind == "s3pypi":
+            return S3pypiSource(tree)
         described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
         return FileTreeSource(tree, described.get(kind, as_listed))
 
@@ -181,7 +187,7 @@ class _SourceFactory(Struct, frozen=True):
         if not reference:
             raise bad_source(
                 "A package list does not say where its files are. Give what dumb-pypi was given as "
-                "--packages-url: a URL, gs://BUCKET/PREFIX or a folder."
+                f"--packages-url: a URL, a folder, {BUCKET_FORMS}."
             )
         if is_url(text):
             url = _url(text)
@@ -240,7 +246,7 @@ def _check_options(request: SourceRequest, kind: str) -> None:
 
 
 def _default_meta_bucket(text: str) -> str:
-    """Return `gs://NAME-meta` for the packages in `gs://NAME-packages`, or raise Invalid."""
+    """Return the bucket `NAME-meta` for the packages in `NAME-packages`, or raise Invalid."""
     bucket = text.rstrip("/")
     if is_bucket(bucket) and bucket.endswith("-packages"):
         return bucket.removesuffix("-packages") + "-meta"

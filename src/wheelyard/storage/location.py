@@ -18,6 +18,12 @@ PREFIX_LIMIT: Final = 512
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 """What any of the services allows; each allows less."""
+_LIBRARIES: Final = {
+    GOOGLE: ("google-cloud-storage", "gcs", "gcs"),
+    S3: ("obstore", "s3", "objects"),
+    AZURE: ("obstore", "azure", "objects"),
+}
+"""The library of each service, the extra that it is in, and the lock file."""
 
 
 class BucketLocation(Struct, frozen=True):
@@ -67,3 +73,12 @@ def parse_location(text: str) -> BucketLocation:
             code="bad_setting",
         )
     return BucketLocation(bucket, prefix, scheme)
+
+
+def missing_library(scheme: str) -> str:
+    """Return the sentences for buckets of a scheme whose library is not installed."""
+    library, extra, lock = _LIBRARIES[scheme]
+    return (
+        f"A bucket of {scheme}:// needs {library}, which is not installed. Install "
+        f"'wheelyard[{extra}]', or in a clone requirements/{lock}.txt."
+    )

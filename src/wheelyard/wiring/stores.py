@@ -30,11 +30,10 @@ from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
 from wheelyard.storage.location import (
-    AZURE,
     BUCKET_FORMS,
     GOOGLE,
-    S3,
     is_bucket,
+    missing_library,
     parse_location,
 )
 from wheelyard.storage.memory import MemoryStore
@@ -42,14 +41,6 @@ from wheelyard.storage.spool import Spool
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
-
-
-_LIBRARIES: Final = {
-    GOOGLE: ("google-cloud-storage", "gcs", "gcs"),
-    S3: ("obstore", "s3", "objects"),
-    AZURE: ("obstore", "azure", "objects"),
-}
-"""The library of each service, the extra that it is in, and the lock file."""
 
 
 class BucketConnection(Protocol):
@@ -340,12 +331,7 @@ def _bucket_opener(scheme: str) -> Callable[..., BucketConnection]:
             return google.open_bucket
         from wheelyard.storage.objects import connect  # noqa: PLC0415
     except ImportError as error:
-        library, extra, lock = _LIBRARIES[scheme]
-        raise Invalid(
-            f"A bucket of {scheme}:// needs {library}, which is not installed. Install "
-            f"'wheelyard[{extra}]', or in a clone requirements/{lock}.txt.",
-            code="bad_setting",
-        ) from error
+        raise Invalid(missing_library(scheme), code="bad_setting") from error
     return connect.open_bucket
 
 

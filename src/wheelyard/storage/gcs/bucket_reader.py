@@ -1,24 +1,21 @@
 """
-Read-only access to a bucket that is not a wheelyard store, as a source of imports.
+The reader of a bucket of Google Cloud Storage; the version of an object is its generation.
 
-An object is read at the generation that was listed, so its bytes are those that the listing
-describes. An object stored with `Content-Encoding: gzip` may have another size and other digests
-than its download; `is_compressed` marks it for the importer.
+An object stored with `Content-Encoding: gzip` may have another size and other digests than its
+download; `is_compressed` marks it for the importer.
 """
 
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Final
 
 import requests
 from google.api_core import exceptions as api
 from google.cloud.storage import Blob, Client
-from msgspec import Struct
 
-from wheelyard.errors import NotFound
+from wheelyard.storage.bucket_reader import BucketObject, was_replaced
 from wheelyard.storage.gcs.error_mapping import READ_PERMISSION, bucket_faults, is_missing_bucket
 from wheelyard.storage.gcs.object_download import ObjectDownload
 from wheelyard.storage.gcs.retry import RetryEnvironment, RetryPolicy
@@ -28,30 +25,11 @@ RETRY_SECONDS: Final = 30.0
 """Seconds after which a call is not retried; long, because no client waits for an import."""
 TIMEOUTS: Final = (5.0, 30.0)
 """Seconds to connect, and without a byte."""
-OBJECT_FIELDS: Final = "name,generation,size,timeCreated,updated,md5Hash,metadata,contentEncoding"
+OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,contentEncoding"
 
 
-class BucketObject(Struct, frozen=True, kw_only=True):
-    """The metadata of one object in the bucket."""
-
-    name: str
-    """Without the prefix."""
-    generation: str
-    size: int
-    """Bytes as stored."""
-    created: datetime
-    """When this generation was written."""
-    updated: datetime
-    """When the object or its metadata was last changed."""
-    metadata: Mapping[str, str] = {}
-    """Custom metadata, as the uploader set it."""
-    md5: str = ""
-    """Hexadecimal; empty for a composite object."""
-    is_compressed: bool = False
-
-
-class BucketReader:
-    """Lists and reads the objects below a bucket location; safe to share between threads."""
+class GcsReader:
+    """See `BucketReader`."""
 
     def __init__(self, client: Client, location: BucketLocation, env: RetryEnvironment) -> None:
         self._client = client
@@ -62,11 +40,11 @@ class BucketReader:
         return str(self._location)
 
     def close(self) -> None:
-        """Close the connections of this reader."""
+        """See `BucketReader`."""
         self._client.close()
 
     def objects(self) -> Iterator[BucketObject]:
-        """Yield the metadata of every object below the prefix, sorted by name."""
+        """See `BucketReader`."""
         blobs = self._client.list_blobs(
             self._location.bucket,
             prefix=self._location.prefix or None,
@@ -79,7 +57,7 @@ class BucketReader:
                 yield self._described(blob)
 
     def find(self, name: str) -> BucketObject | None:
-        """Return the metadata of the object `name` below the prefix; None if it does not exist."""
+        """See `BucketReader`."""
         bucket = self._client.bucket(self._location.bucket)
         with bucket_faults(self._location, READ_PERMISSION):
             blob = bucket.get_blob(
@@ -87,16 +65,16 @@ class BucketReader:
             )
             return None if blob is None else self._described(blob)
 
-    def read(self, name: str, generation: str) -> Iterator[bytes]:
-        """Return an iterator of the bytes of one generation; raise NotFound if it was replaced."""
+    def read(self, name: str, version: str) -> Iterator[bytes]:
+        """See `BucketReader`."""
         # an open circuit is ignored, or one unreadable file would keep the next from being tried
         policy = RetryPolicy(env=self._env, retry_seconds=RETRY_SECONDS, ignores_circuit=True)
         whole_name = self._location.name_of(name)
         stream = ObjectDownload(self._client, self._location, whole_name, policy)
-        stream.generation = generation
+        stream.generation = version
         with self._reading():
             if not stream.open(0, None):
-                raise _was_replaced()
+                raise was_replaced()
         return self._chunks(stream)
 
     def _chunks(self, stream: ObjectDownload) -> Iterator[bytes]:
@@ -108,10 +86,9 @@ class BucketReader:
             raise requests.ConnectionError("the listing lacks required fields")
         return BucketObject(
             name=blob.name.removeprefix(self._location.prefix),
-            generation=str(blob.generation),
+            version=str(blob.generation),
             size=int(blob.size),
             created=blob.time_created,
-            updated=blob.updated or blob.time_created,
             metadata=dict(blob.metadata or {}),
             md5=_hexadecimal(blob.md5_hash),
             is_compressed=bool(blob.content_encoding),
@@ -128,11 +105,7 @@ class BucketReader:
             except api.NotFound as error:
                 if is_missing_bucket(error):
                     raise
-                raise _was_replaced() from error
-
-
-def _was_replaced() -> NotFound:
-    return NotFound("It was replaced or deleted after it was listed.")
+                raise was_replaced() from error
 
 
 def _hexadecimal(encoded: str | None) -> str:

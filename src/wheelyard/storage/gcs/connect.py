@@ -24,7 +24,7 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
-from wheelyard.storage.gcs.bucket_reader import BucketReader
+from wheelyard.storage.gcs.bucket_reader import GcsReader
 from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.session import set_up_session
@@ -57,9 +57,9 @@ class ConnectedBucket(Struct, frozen=True):
         return email_of(self.credentials)
 
 
-def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
+def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
     """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
-    return BucketReader(_connect(location, OperationCounter()), location, RetryEnvironment(runtime))
+    return GcsReader(_connect(location, OperationCounter()), location, RetryEnvironment(runtime))
 
 
 def open_bucket(

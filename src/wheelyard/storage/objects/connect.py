@@ -23,6 +23,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
+from wheelyard.storage.objects.bucket_reader import ObjectReader
 from wheelyard.storage.objects.clients import Clients, make_clients
 from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.download_urls import DownloadUrls, PublicUrls, SignedUrls
@@ -115,10 +116,7 @@ def _open(
     downloads: Downloads,
     caching: str = "",
 ) -> ObjectStore:
-    service = (_azure if location.scheme == AZURE else _s3)(
-        location,
-        os.environ,  # noqa: TID251 - the variables of these services, as all their tools read them
-    )
+    service = _service(location)
     is_http = service.endpoint.startswith("http://")
     clients: Clients | None = None
     with suppress(BaseError, ValueError):  # whose text may have the key
@@ -133,6 +131,19 @@ def _open(
     check = _checks.setdefault(place, ConditionCheck(location, runtime))
     urls = _urls(downloads, service, clients, location, runtime)
     return ObjectStore(clients, location, runtime, counter, check, urls=urls, caching=caching)
+
+
+def open_bucket_reader(location: BucketLocation) -> ObjectReader:
+    """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
+    service = _service(location)
+    return ObjectReader(location, service.config, service.public_base)
+
+
+def _service(location: BucketLocation) -> _Service:
+    return (_azure if location.scheme == AZURE else _s3)(
+        location,
+        os.environ,  # noqa: TID251 - the variables of these services, as all their tools read them
+    )
 
 
 def _urls(

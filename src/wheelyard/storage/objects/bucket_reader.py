@@ -1,0 +1,187 @@
+"""
+The reader of an S3 bucket or an Azure container; the version of an object is its ETag.
+
+obstore strips the slash at the end of a name, so it cannot ask for the object of a folder (`NAME/`,
+where s3pypi has its pages), and lists it like a file. It is read by a client of its own, whose
+endpoint is the URL of the object. Azure has no such objects.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import obstore
+from msgspec import Struct
+from obstore.exceptions import InvalidPathError
+
+from wheelyard.errors import Invalid
+from wheelyard.storage.base import CHUNK_BYTES
+from wheelyard.storage.bucket_reader import BucketObject, was_replaced
+from wheelyard.storage.location import AZURE, BucketLocation
+from wheelyard.storage.objects.calls import answer_of
+from wheelyard.storage.objects.clients import Client, Clients, make_clients
+from wheelyard.storage.objects.errors import LIST, READ, Failure, FailureKind, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from obstore import BytesStream, GetOptions, GetResult, ListStream, ObjectMeta
+
+PAGE_ENTRIES: Final = 1000
+"""Objects of a page of a listing."""
+HEADERS: Final = frozenset(
+    {
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "storage-class",
+    }
+)
+"""What obstore returns beside custom metadata."""
+
+
+class _Place(Struct, frozen=True):
+    """Where one object is: its clients, and the name to ask them for."""
+
+    clients: Clients
+    name: str
+
+
+class ObjectReader:
+    """
+    See `BucketReader`.
+
+    Args:
+        location: The bucket and the prefix.
+        config: What obstore needs for the bucket.
+        base: The URL of the bucket, with a slash at its end.
+    """
+
+    def __init__(self, location: BucketLocation, config: Mapping[str, Any], base: str) -> None:
+        self._location = location
+        self._config = config
+        self._base = base
+        self._clients = self._make_clients(config)
+
+    def __str__(self) -> str:
+        return str(self._location)
+
+    def close(self) -> None:
+        """See `BucketReader`; obstore closes the connections of a client that nobody has."""
+
+    def objects(self) -> Iterator[BucketObject]:
+        """See `BucketReader`; objects of folders are left out, unless nothing is in the folder."""
+        folder = self._location.prefix.rstrip("/") or None
+        pages = obstore.list(self._clients.reads, folder, chunk_size=PAGE_ENTRIES)
+        last: BucketObject | None = None
+        while page := self._page(pages):
+            for meta in page:
+                if f"{meta['path']}/" == self._location.prefix:
+                    continue
+                name = meta["path"].removeprefix(self._location.prefix)
+                if last is not None and not name.startswith(f"{last.name}/"):
+                    yield last
+                last = _described(name, meta)
+        if last is not None:
+            yield last
+
+    def find(self, name: str) -> BucketObject | None:
+        """See `BucketReader`."""
+        place = self._place(name)
+        if place is None:
+            return None
+        try:
+            found = _get(place.clients.reads, place.name, {"head": True})
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT:
+                return None
+            raise unavailable(failure, self._location, READ) from failure
+        return _described(name, found.meta, found.attributes)
+
+    def read(self, name: str, version: str) -> Iterator[bytes]:
+        """See `BucketReader`."""
+        place = self._place(name)
+        if place is None:
+            raise was_replaced()
+        try:
+            found = _get(place.clients.downloads, place.name, {})
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT:
+                raise was_replaced() from failure
+            raise unavailable(failure, self._location, READ) from failure
+        # not by If-Match, as some services refuse it; what obstore resumes is this version
+        if _version_of(found.meta) != version:
+            raise was_replaced()
+        return self._chunks(found.stream(CHUNK_BYTES))
+
+    def _chunks(self, stream: "BytesStream") -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = answer_of(partial(next, stream, None))
+            except Failure as failure:
+                raise unavailable(failure, self._location, READ) from failure
+            if chunk is None:
+                return
+            yield bytes(chunk)
+
+    def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
+        """Return the next page of a listing; empty at its end."""
+        try:
+            page = answer_of(partial(_next_page, pages))
+        except Failure as failure:
+            raise unavailable(failure, self._location, LIST) from failure
+        if page is None:
+            raise Invalid(
+                f"{self} has an object whose name has an empty part ('//'), '.' or '..', and such "
+                "names cannot be listed. Choose a prefix without one, or copy the packages.",
+                code="bad_source",
+            )
+        return page
+
+    def _place(self, name: str) -> _Place | None:
+        """Return where an object is; None if the service cannot have it."""
+        whole = self._location.name_of(name)
+        if not whole.endswith("/"):
+            return _Place(self._clients, whole)
+        if self._location.scheme == AZURE:
+            return None
+        url = self._base + quote(whole.rstrip("/"))
+        own = {**self._config, "endpoint": url, "virtual_hosted_style_request": True}
+        return _Place(self._make_clients(own), "")
+
+    def _make_clients(self, config: Mapping[str, Any]) -> Clients:
+        is_http = self._base.startswith("http://")
+        return make_clients(self._location, config, allow_http=is_http)
+
+
+def _get(client: Client, name: str, options: "GetOptions") -> "GetResult":
+    return answer_of(partial(obstore.get, client, name, options=options))
+
+
+def _next_page(pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta] | None":
+    """Return the next page, empty at the end; None if a name in it is invalid for obstore."""
+    try:
+        return next(pages, ())
+    except InvalidPathError:
+        return None
+
+
+def _described(
+    name: str, meta: "ObjectMeta", attributes: Mapping[str, str] | None = None
+) -> BucketObject:
+    if attributes is not None:
+        attributes = {key: text for key, text in attributes.items() if key.lower() not in HEADERS}
+    return BucketObject(
+        name=name,
+        version=_version_of(meta),
+        size=meta["size"],
+        created=meta["last_modified"],
+        metadata=attributes,
+    )
+
+
+def _version_of(meta: "ObjectMeta") -> str:
+    return (meta["e_tag"] or "").strip('"')  # Azure's listings have no quotes
