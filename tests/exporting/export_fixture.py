@@ -139,7 +139,7 @@ class ExportHarness:
         index, observed = self.opened(store), ObservedStore(site or self.site, on_call)
         return Export(
             index=index,
-            place=SitePlace(observed, index.spool, is_bucket=False),
+            place=SitePlace(observed, index.spool),
             lease=SiteLease(observed, index.runtime, self._note_wait),
             requested=self.options,
             file_store=FileStore,

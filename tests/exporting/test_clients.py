@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,6 +17,8 @@ from tests.clients.projects import Builder, Built
 from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server, free_port, running
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
+from tests.services.fixtures import Emulators
+from tests.services.service import ProxiedService
 
 pytestmark = pytest.mark.clients
 
@@ -64,33 +67,38 @@ def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "site"
 
 
-@pytest.fixture
-def web(exported: Path, tmp_path: Path) -> Iterator[Server]:
-    """Yield nginx as the guide has it."""
-    port, log = free_port(), tmp_path / "log.txt"
-    guide = (REPOSITORY / "docs" / "static-site.md").read_text()
-    (recipe,) = re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL)
-    for shown, here in (("80;", f"127.0.0.1:{port};"), ("/srv/packages", str(exported))):
+@contextmanager
+def nginx(heading: str, folder: Path, **replaced: str) -> Iterator[Server]:
+    """Run nginx as the guide has it below a heading, with some of its words replaced."""
+    port, log = free_port(), folder / "log.txt"
+    guide = (REPOSITORY / "docs" / "static-site.md").read_text().partition(f"# {heading}\n")[2]
+    (recipe, *_) = re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL)
+    for shown, here in {"80;": f"127.0.0.1:{port};", **replaced}.items():
         assert shown in recipe
         recipe = recipe.replace(shown, here)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "".join(f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in kinds)
-    (tmp_path / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {tmp_path}/pid;\nerror_log {log};\n"
+    places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {log};\n"
         f"events {{}}\nhttp {{\n{places}access_log {log};\n"
         f"types {{ text/html html; application/json json; }}\n{recipe}}}\n"
     )
-    command = [system_program("nginx"), "-p", f"{tmp_path}", "-c", f"{tmp_path}/nginx.conf"]
+    command = [system_program("nginx"), "-p", f"{folder}", "-c", f"{folder}/nginx.conf"]
 
     def is_up() -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    sandbox = Sandbox(tmp_path, tmp_path)
-    with running(
-        sandbox, [*command, "-e", str(log)], tmp_path / "out.txt", is_up, {}, is_ours=False
-    ):
-        yield Server(f"127.0.0.1:{port}", "", tmp_path / "store", private=False)
+    sandbox = Sandbox(folder, folder)
+    with running(sandbox, [*command, "-e", str(log)], folder / "out.txt", is_up, {}, is_ours=False):
+        yield Server(f"127.0.0.1:{port}", "", folder / "store", private=False)
+
+
+@pytest.fixture
+def web(exported: Path, tmp_path: Path) -> Iterator[Server]:
+    """Yield nginx before a folder."""
+    with nginx("Serving with nginx", tmp_path, **{"/srv/packages": str(exported)}) as server:
+        yield server
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -172,3 +180,45 @@ def test_what_a_bucket_says(bucket: FakeGcs) -> None:
     assert {kinds[path] for path in files if path in kinds} == {
         ("application/octet-stream", lasting)
     }
+
+
+POLICY = """{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*",
+    "Action": "s3:GetObject", "Resource": "arn:aws:s3:::{}/*"}}]}}"""
+"""Lets anyone read the objects of a bucket."""
+
+
+@pytest.fixture(scope="module")
+def site_in_s3(
+    emulators: Emulators, dist: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Yield nginx before a bucket of S3 with a site in it that anyone may read."""
+    folder = tmp_path_factory.mktemp("s3")
+    with emulators.serving("s3", "wheels", "site") as service:
+        assert isinstance(service, ProxiedService)
+        sandbox, site = new_sandbox(folder / "cloud"), service.location("site")
+        where = ("--store", service.location("wheels"), "--export", site)
+        wheelyard(sandbox, "upload", *where, *dist, **service.environment())
+        name, address = site.removeprefix("s3://"), service.url.removeprefix("http://")
+        policy = POLICY.format(name).encode()
+        headers = service.bucket("site").headers(policy)
+        answer = httpx2.put(f"{service.url}/{name}?policy", content=policy, headers=headers)
+        assert answer.is_success, answer.text
+        words = {"minio.example.com:9000": address, "/acme-site": f"/{name}"}
+        with nginx("S3", folder, **words) as server:
+            yield server
+
+
+@pytest.mark.parametrize("client", ["pip", "uv"])
+def test_from_s3(
+    site_in_s3: Server,
+    public: PublicIndex,
+    sandbox: Sandbox,
+    tool: Built,
+    base: Built,
+    client: str,
+) -> None:
+    """Clients install from a bucket of S3 where nginx answers folders with their pages."""
+    CLIENTS[client](site_in_s3, public, sandbox, tool, base)
+
+    assert re.search(r"GET /simple/acme-tool/ HTTP\S+ 200", site_in_s3.log)
+    assert re.search(r"GET /files/acme-tool/\S*whl\.metadata\S* HTTP\S+ 200", site_in_s3.log)

@@ -30,7 +30,7 @@ from wheelyard.wiring.index import Index
 @examples(
     "static-site.md",
     "wheelyard export /srv/www/packages --base-url https://packages.example.com",
-    "wheelyard export gs://acme-site --gzip",
+    "wheelyard export s3://acme-site",
     "wheelyard export site --all",
 )
 @click.command("export")

@@ -82,12 +82,12 @@ def open_place(index: Index, dest: str) -> SitePlace:
     _check_destination(dest, index)
     if is_bucket(dest):
         store = store_in(dest, index.traits.operation_counter)
-        return SitePlace(store, index.spool, is_bucket=True)
-    return SitePlace(SiteFolder(Path(dest)), index.spool, is_bucket=False)
+        return SitePlace(store, index.spool, parse_location(dest))
+    return SitePlace(SiteFolder(Path(dest)), index.spool)
 
 
 class BucketCopy(Struct, frozen=True):
-    """Copies objects from a bucket to a site in a bucket."""
+    """Copies objects from a bucket of Google to a site in another one."""
 
     site: "GcsStore"
     source: BucketLocation
@@ -100,19 +100,27 @@ class BucketCopy(Struct, frozen=True):
 
 
 def file_store(index: Index, place: SitePlace, store: Store) -> FileStore:
-    """Return how files are copied from a store: from bucket to bucket without this machine."""
+    """
+    Return how files are copied from a store: within Google without this machine.
+
+    obstore copies within one bucket only, and a site has one of its own.
+    """
     prefix, settings = "", index.settings
     location = index.traits.files or settings.store.location
     if isinstance(store, PrefixedStore):  # of an upstream index
         prefix, location = store.prefix, settings.upstream.bucket or settings.store.location
-    if not place.is_bucket or not is_bucket(location):
+    if not _is_in_google(place.bucket) or not is_bucket(location):
         return FileStore(store)
     source = parse_location(location)
-    from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of a bucket's site only
+    from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of such a site only
 
-    if not isinstance(place.store, GcsStore) or source.scheme != GOOGLE:
+    if not _is_in_google(source) or not isinstance(place.store, GcsStore):
         return FileStore(store)
     return FileStore(store, BucketCopy(place.store, source, prefix))
+
+
+def _is_in_google(location: BucketLocation | None) -> bool:
+    return location is not None and location.scheme == GOOGLE
 
 
 def _check_destination(dest: str, index: Index) -> None:

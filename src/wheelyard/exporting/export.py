@@ -137,7 +137,7 @@ class _Run:
         self._before = {entry.facts.name: entry for entry in before.projects}
         self._facts_before = tuple(entry.facts for entry in before.projects)
         self._is_full = is_full
-        self._is_local = export.index.is_local and not export.place.is_bucket
+        self._is_local = export.index.is_local and export.place.bucket is None
         self._concurrency = 1 if self._is_local else REMOTE_PROJECTS
         self._index = index_for_site(export.index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)

@@ -17,6 +17,7 @@ from wheelyard.exporting.site_folder import SiteStore
 from wheelyard.rendering.listing import Listing
 from wheelyard.storage.base import Key, Store, Stored, WebType
 from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all
+from wheelyard.storage.location import GOOGLE, BucketLocation
 from wheelyard.storage.spool import Spool
 
 PAGE_CACHE_CONTROL: Final = "no-cache"
@@ -37,7 +38,7 @@ class Page(Struct, frozen=True):
     """A page to write."""
 
     path: str
-    """`project/demo/index.html`; a bucket has such a page at `project/demo/`, too."""
+    """`project/demo/index.html`; see `SitePlace.has_folder_pages`."""
     kind: WebType
     body: bytes
     is_final: bool = True
@@ -58,8 +59,18 @@ class SitePlace(Struct, frozen=True):
     store: SiteStore
     spool: Spool
     """The folder for scratch files."""
-    is_bucket: bool
-    """Whether `simple/` is not answered with `simple/index.html`."""
+    bucket: BucketLocation | None = None
+    """None for a folder."""
+
+    @property
+    def has_folder_pages(self) -> bool:
+        """
+        Whether each `simple/index.html` is also at `simple/`.
+
+        Google answers a request with the object of that name and no other. S3 and Azure can be told
+        to answer with index.html; obstore cannot write a name that ends with a slash.
+        """
+        return self.bucket is not None and self.bucket.scheme == GOOGLE
 
 
 class SiteWriter:
@@ -83,11 +94,11 @@ class SiteWriter:
         return {entry.key: entry.size for entry in entries}
 
     def paths_of(self, path: str) -> Iterator[Key]:
-        """Yield the path of a page, of its compressed form, and of its folder in a bucket."""
+        """Yield the path of a page, of its compressed form, and of its folder."""
         yield Key(path)
         if self._is_gzipped:
             yield Key(f"{path}.gz")
-        if self.place.is_bucket and path.endswith(f"/{INDEX}"):
+        if self.place.has_folder_pages and path.endswith(f"/{INDEX}"):
             yield Key(path.removesuffix(INDEX))
 
     def write(self, page: Page, existing: Sizes | None) -> None:

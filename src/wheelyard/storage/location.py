@@ -16,6 +16,9 @@ BUCKET_FORMS: Final = "gs://BUCKET/PREFIX, s3://BUCKET/PREFIX or az://CONTAINER/
 PREFIX_LIMIT: Final = 512
 """Bytes of a prefix; an object name has at most 1024, and the longest store key needs 410."""
 
+WEBSITE: Final = "$web"
+"""The container that Azure serves as a web site."""
+
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 """What any of the services allows; each allows less."""
 _LIBRARIES: Final = {
@@ -61,7 +64,7 @@ def parse_location(text: str) -> BucketLocation:
     prefix = "".join(f"{part}/" for part in parts)
     is_valid = (
         is_bucket(text)
-        and _BUCKET.fullmatch(bucket)
+        and (_BUCKET.fullmatch(bucket) or (scheme, bucket) == (AZURE, WEBSITE))
         and not any(part in ("", ".", "..") for part in parts)
         and len(prefix.encode(errors="replace")) <= PREFIX_LIMIT
         and prefix.isprintable()  # which excludes control characters

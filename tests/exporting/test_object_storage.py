@@ -1,0 +1,154 @@
+"""A site in S3 or Azure: the pages of a folder, each with its headers; what an export costs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.exporting.export_fixture import AT_BASE, export_to, ignore, publish, stock
+from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.http.packages import wheel
+from tests.plain_http import LOCALLY
+from tests.services.fixtures import ALL, Emulators
+from tests.services.service import DIALECTS, ProxiedService
+from tests.waiting import until
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.exporting.destination import open_export
+from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import Index, open_index
+
+pytestmark = pytest.mark.integration
+
+PREFIX = "all/of/them/"
+WRITES = ("insert", "resumable-start", "resumable-chunk", "resumable-end", "delete")
+
+
+@pytest.fixture(params=[name for name in ALL if name in DIALECTS], autouse=True)
+def service(
+    request: pytest.FixtureRequest, emulators: Emulators, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProxiedService]:
+    """Buckets for a store and a site, which this process is led to."""
+    with emulators.serving(request.param, "wheels", "site") as service:
+        assert isinstance(service, ProxiedService)
+        for name, value in service.environment().items():
+            monkeypatch.setenv(name, value)
+        yield service
+
+
+def index_at(location: str) -> Index:
+    """Return the index with a store."""
+    return open_index(Settings(store=StoreSettings(location=location)))
+
+
+def objects(service: ProxiedService) -> dict[str, bytes]:
+    """Return every object of the site but the manifest."""
+    bucket, found = service.bucket("site"), dict[str, bytes]()
+    for name in bucket.names():
+        stored = bucket.get(name)
+        assert stored is not None
+        found[name.removeprefix(PREFIX)] = stored.data
+    found.pop(MANIFEST)
+    return found
+
+
+def headers(service: ProxiedService, path: str) -> tuple[str, str]:
+    """Return the content type of an object of the site, and how long it may be kept."""
+    bucket = service.bucket("site")
+    url = f"{service.url}{bucket.target(f'{PREFIX}{path}')}"
+    answer = httpx2.get(url, headers=bucket.headers(b""), **LOCALLY)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["Content-Type"], answer.headers["Cache-Control"]
+
+
+def test_the_same_as_in_a_folder(service: ProxiedService, tmp_path: Path) -> None:
+    """A bucket has what a folder has; without news nothing is written, else what has changed."""
+    index = index_at(service.location("wheels/store"))
+    site = service.location(f"site/{PREFIX}")
+    stock(index, tmp_path)
+    export_to(index, site)
+    export_to(index, tmp_path / "site")
+    assert objects(service) == tree(tmp_path / "site")
+
+    def writes() -> int:
+        service.log.clear()
+        assert export_to(index, site).written == 0
+        return sum(record.kind in WRITES for record in service.log.records())
+
+    until(lambda: writes() == 0)  # times of whole seconds may hide a change for two of them
+
+    publish(index, tmp_path, wheel("demo", "7.0"))
+    service.log.clear()
+    export_to(index, site)
+
+    written = [record.name for record in service.log.records("insert")]
+    # pages, two forms of JSON, feeds; the file and its metadata; the manifest twice
+    assert len([name for name in written if not name.startswith("probe-")]) == 13
+    assert broken(objects(service)) == []
+
+
+def test_headers(service: ProxiedService, tmp_path: Path) -> None:
+    """Each object says what it is; pages are asked for each time, files are kept for a year."""
+    index = index_at(str(tmp_path / "store"))
+    publish(index, tmp_path, wheel("demo"))
+    export_to(index, service.location(f"site/{PREFIX}"))
+    (metadata,) = (path for path in objects(service) if path.endswith(".metadata"))
+    fixed = "public, max-age=31536000, immutable"
+
+    shown = {
+        path: headers(service, path)
+        for path in ("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json")
+    }
+
+    assert shown == {
+        "simple/demo/index.html": ("text/html; charset=utf-8", "no-cache"),
+        "simple/demo/index.json": ("application/vnd.pypi.simple.v1+json", "no-cache"),
+        "pypi/demo/json": ("application/json", "no-cache"),
+    }
+    assert headers(service, metadata) == ("text/plain; charset=utf-8", fixed)
+    assert headers(service, metadata.removesuffix(".metadata")) == (
+        "application/octet-stream",
+        fixed,
+    )
+
+
+def test_not_where_something_else_is(service: ProxiedService, tmp_path: Path) -> None:
+    """Pages that no export has made stay, and the bucket of the store takes no site."""
+    index = index_at(service.location("wheels/store"))
+    publish(index, tmp_path, wheel("demo"))
+    service.bucket("site").put("simple/theirs/index.html", b"theirs")
+
+    with pytest.raises(Invalid, match="no export has made"):
+        export_to(index, service.location("site"))
+    with pytest.raises(Invalid, match="Choose another bucket"):
+        export_to(index, service.location("wheels/site"))
+
+    assert service.bucket("site").names() == ["simple/theirs/index.html"]
+
+
+def test_one_export_at_a_time(service: ProxiedService, tmp_path: Path) -> None:
+    """Of two exports that find the same manifest, one gets the lease."""
+    index, site = index_at(str(tmp_path / "store")), service.location("site")
+    publish(index, tmp_path, wheel("demo"))
+    leases = [open_export(index, site, AT_BASE, ignore).lease for _ in range(2)]
+    found = [lease.wait(AT_BASE, replaces_others=False) for lease in leases]
+
+    leases[0].take(*found[0])
+    with pytest.raises(Conflict):
+        leases[1].take(*found[1])
+
+
+def test_files_are_left_in_the_store(service: ProxiedService, tmp_path: Path) -> None:
+    """With the URL of the store's files, pages link there, and no file is copied."""
+    index = index_at(service.location("wheels/store"))
+    publish(index, tmp_path, wheel("demo"))
+    url = "https://files.example.com/files"
+
+    export_to(
+        index, service.location(f"site/{PREFIX}"), RequestedOptions(base_url=BASE, files_url=url)
+    )
+
+    found = objects(service)
+    assert not [path for path in found if path.startswith("files/")]
+    assert f'href="{url}/demo/'.encode() in found["simple/demo/index.html"]
