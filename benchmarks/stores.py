@@ -18,8 +18,9 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import ensure_format
+from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.project import Commit, File, Project, Uploaded, fold
+from wheelyard.model.project import Commit, Event, File, Project, fold, with_commit
 from wheelyard.storage.base import Key
 from wheelyard.storage.local import LocalStore
 
@@ -152,7 +153,7 @@ def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
     The files and the journal are missing, and digests are invented: pages need none of these.
     """
     ensure_format(LocalStore(folder, Random()))
-    codec, listing = Codec(Project), list[NormalizedName]()
+    codec, listing = ProjectCodec(), list[NormalizedName]()
     for project, count in plan.items():
         name = canonicalize_name(project)
         listing.append(name)
@@ -174,12 +175,12 @@ def fill_with_files(folder: Path, projects: Iterable[Sequence[Wheel]]) -> None:
             _write(folder, keys.core_metadata(name, digest, filename), distribution.metadata)
             files.append(_file(distribution, digest, len(body)))
         events = tuple(
-            Uploaded(at=NOON, by="local:benchmark", file=file, summary=SUMMARY) for file in files
+            Event.uploaded(file, SUMMARY, at=NOON, by="local:benchmark") for file in files
         )
         commit = Commit(number=1, id="0" * 32, previous="", events=events)
         document = fold(Project(name=name), commit)
-        _write(folder, keys.commit(name, 1), Codec(Commit).encode(commit))
-        _write(folder, keys.project(name), Codec(Project).encode(document))
+        _write(folder, keys.commit(name, 1), CommitCodec().encode(commit))
+        _write(folder, keys.project(name), ProjectCodec().encode(document))
         names.append(name)
     listing = NameList(tuple(sorted(names)))
     _write(folder, keys.PROJECT_NAMES, Codec(NameList).encode(listing))
@@ -205,9 +206,9 @@ def fill_pypiserver(folder: Path, plan: Mapping[str, int]) -> None:
 def _document(name: NormalizedName, count: int) -> Project:
     files = [_file(wheel, _invented(wheel)) for wheel in wheels(name, count)]
     files.sort(key=lambda file: file.filename)
-    events = tuple(Uploaded(at=NOON, by="local:benchmark", file=file) for file in files)
+    events = tuple(Event.uploaded(file, at=NOON, by="local:benchmark") for file in files)
     commit = Commit(number=1, id="0" * 32, previous="", events=events[-1:])
-    return Project(name=name, revision=1, files=tuple(files), commit=commit)
+    return with_commit(Project(name=name, files=tuple(files)), commit)
 
 
 def _invented(wheel: Wheel) -> str:
@@ -223,7 +224,7 @@ def _file(wheel: Wheel, digest: str, size: int = 2048) -> File:
         size=size,
         uploaded_at=NOON,
         uploaded_by="local:benchmark",
-        core_metadata=sha256(wheel.metadata).hexdigest(),
+        sidecars={"metadata": sha256(wheel.metadata).hexdigest()},
         requires_python=">=3.9",
     )
 

@@ -18,6 +18,12 @@ RETRY_AFTER_SECONDS: Final = 5
 
 DAMAGED: Final = "damaged_document"
 """The code of an Unavailable about something in the store that is damaged or lost."""
+NEWER_DOCUMENT: Final = "newer_document"
+"""The code of an Unavailable about a project that only a newer version of wheelyard can read."""
+UNREADABLE_CODES: Final = frozenset({DAMAGED, NEWER_DOCUMENT})
+"""The codes of an Unavailable that concerns one document or file of the store."""
+NEWER_STORE: Final = "newer_store"
+"""The code of an error about a store that only a newer version of wheelyard can read or write."""
 OVERLOADED: Final = "overloaded"
 """The code of an Unavailable after too many concurrent writes."""
 STORAGE_FULL: Final = "storage_full"

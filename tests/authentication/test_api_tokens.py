@@ -104,7 +104,14 @@ def test_a_revocation_that_loses_a_race(
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
     who = "local:bob" if somebody_revokes else "local:eve"
-    assert revoked == changed(record, revoked_at=harness.clock.now, revoked_by=who)
+    assert revoked.write_id != record.write_id
+    assert revoked == changed(
+        record,
+        revoked_at=harness.clock.now,
+        revoked_by=who,
+        revision=record.revision + 1,
+        write_id=revoked.write_id,
+    )
     assert harness.opened(4).tokens.all() == [revoked]
     (line,) = [each for each in caplog.messages if each.startswith("token revoked")]
     assert f"by {who}" in line
@@ -299,7 +306,7 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
         MemoryStore(lambda: 0.0), (Fault(FaultKind.LOST_RACE, "put", times=10_000),)
     )
     runtime = replace(fake_runtime(Clock(), 1), monotonic=lambda: seconds, pause=pause)
-    store.store.put(keys.FORMAT, b'{"format":2}', None)
+    store.store.put(keys.FORMAT, b'{"format":3}', None)
     index = build_index(Stores.of(store), Spool(tmp_path), Settings(), runtime)
 
     with pytest.raises(Unavailable):

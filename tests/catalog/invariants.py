@@ -11,8 +11,9 @@ from tests.operations.distributions import Made
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.document_cache import Codec, digest
+from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.project import Commit, Project, fold
+from wheelyard.model.project import Project, fold
 from wheelyard.storage.base import Key, Store, Stored
 
 DEMO = NormalizedName("demo")
@@ -66,25 +67,25 @@ def document(store: Store) -> Project:
     found = store.get(key)
     if not isinstance(found, Stored):
         return Project(name=DEMO)
-    return Codec(Project).decode(key, found.body)
+    return ProjectCodec().decode(key, found.body)
 
 
 def _broken_journal(store: Store, project: Project) -> Iterator[str]:
     """Dense, chained by the digest of stored bytes, and folding to the document's very bytes."""
     entries = [_body(store, keys.commit(DEMO, n)) for n in range(1, project.revision + 1)]
     if entries and entries[-1] is None and project.commit is not None:
-        entries[-1] = Codec(Commit).encode(project.commit)
+        entries[-1] = CommitCodec().encode(project.commit)
     folded, previous = Project(name=DEMO), ""
     for number, body in enumerate(entries, 1):
         if body is None:
             yield f"journal entry {number} of {project.revision} is missing"
             return
-        commit = Codec(Commit).decode(keys.commit(DEMO, number), body)
+        commit = CommitCodec().decode(keys.commit(DEMO, number), body)
         if (commit.number, commit.previous) != (number, previous):
             yield f"the hash chain is broken at {number}"
         folded, previous = fold(folded, commit), digest(body)
     found = _body(store, keys.project(DEMO))
-    if found is not None and Codec(Project).encode(folded) != found:
+    if found is not None and ProjectCodec().encode(folded) != found:
         yield "the journal does not fold to the document"
     if len([*store.list(keys.journal(DEMO))]) > project.revision:
         yield "the journal is ahead of the document"

@@ -19,7 +19,7 @@ from wheelyard.catalog.changes import Changes, ProjectChange
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.project import AnyEvent, Project, Status, StatusSet
+from wheelyard.model.project import Event, Project, Status
 from wheelyard.storage.base import ABSENT, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
@@ -49,9 +49,9 @@ class Process:
 
     def commit(self, name: NormalizedName) -> int:
         """Make a commit to a project; return its number."""
-        event = StatusSet(at=self.clock.now, by="local:alice", status=Status.ACTIVE, reason="")
+        event = Event.status_set(Status.ACTIVE, at=self.clock.now, by="local:alice")
 
-        def intent(_: Project) -> tuple[AnyEvent, ...]:
+        def intent(_: Project) -> tuple[Event, ...]:
             return (event,)
 
         return self.catalog.projects.commits.submit(name, intent).after.revision

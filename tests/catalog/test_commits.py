@@ -11,9 +11,10 @@ from tests.catalog.invariants import DEMO, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Intent
-from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
+from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
+from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.model.project import AnyEvent, Deleted, File, Project, Uploaded
+from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 
@@ -25,14 +26,14 @@ class CommittingProcess:
 
     def __init__(self, store: Store, seed: int, *, near: bool = True) -> None:
         self.store = FaultyStore(store)
-        self.events = list[AnyEvent]()
+        self.events = list[Event]()
         clock = Clock()
         runtime = replace(
             fake_runtime(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
         )
         cache_policy = CachePolicy(is_local=near, freshness=1e9, capacity=1 << 20)
         documents = DocumentCache(
-            self.store, Codec(Project), runtime, cache_policy, is_permanent=True
+            self.store, ProjectCodec(), runtime, cache_policy, is_permanent=True
         )
         self.commits = Commits(
             self.store,
@@ -57,16 +58,16 @@ def uploads(version: str) -> Intent:
         size=1,
         uploaded_at=START,
         uploaded_by="local:alice",
-        core_metadata="",
     )
-    event = Uploaded(at=START, by="local:alice", file=file)
+    event = Event.uploaded(file, at=START, by="local:alice")
     return lambda project: () if filename in project.by_filename else (event,)
 
 
-def deletes_all(project: Project) -> tuple[AnyEvent, ...]:
+def deletes_all(project: Project) -> tuple[Event, ...]:
     """Want every file gone."""
     names = tuple(project.by_filename)
-    return (Deleted(at=START, by="local:alice", filenames=names),) if names else ()
+    event = Event(what=EventKind.DELETED, at=START, by="local:alice", files=names)
+    return (event,) if names else ()
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_commit_whose_reply_is_lost(store: MemoryStore, wish: str, *, near: bo
 
     after = writer.submit(uploads("2.0") if wish == "upload" else deletes_all)
 
-    assert [type(event) for event in writer.events] == [Uploaded if wish == "upload" else Deleted]
+    assert [event.what for event in writer.events] == [f"{wish.removesuffix('e')}ed"]
     assert after == document(store)
     assert after.commit is not None
     assert (after.revision, after.commit.events) == (2, tuple(writer.events))

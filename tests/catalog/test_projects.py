@@ -5,22 +5,21 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.catalog.invariants import DEMO
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.projects import ProjectCodec, Projects
+from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.catalog.projects import Projects
 from wheelyard.model.project import (
-    AnyEvent,
-    Deleted,
+    Event,
+    EventKind,
     File,
     Project,
     Status,
-    StatusSet,
-    Uploaded,
-    Yanked,
     apply,
 )
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -65,17 +64,17 @@ KINDS = ("upload", "upload", "upload", "yank", "delete", "status")
 STEPS = st.tuples(FILES, st.sampled_from(KINDS))
 
 
-def event_of(step: Step, project: Project, text: str) -> AnyEvent | None:
+def event_of(step: Step, project: Project, text: str) -> Event | None:
     """Return the event of a step, if the project accepts it."""
     file, what = step
     is_listed = file.filename in project.by_filename
     if what == "status":
-        return StatusSet(at=NOON, by=text, status=Status.DEPRECATED, reason=text)
+        return Event.status_set(Status.DEPRECATED, text, at=NOON, by=text)
     if what == "upload" and not is_listed and file.filename not in project.deleted_filenames:
-        return Uploaded(at=NOON, by=text, file=file, summary=text)
+        return Event.uploaded(file, text, at=NOON, by=text)
     if what in ("yank", "delete") and is_listed:
-        kind = Yanked if what == "yank" else Deleted
-        return kind(at=NOON, by=text, filenames=(file.filename,), reason=text)
+        kind = EventKind.YANKED if what == "yank" else EventKind.DELETED
+        return Event(what=kind, at=NOON, by=text, files=(file.filename,), reason=text)
     return None
 
 
@@ -96,3 +95,20 @@ def test_a_document_is_encoded_in_parts(steps: list[Step], text: str) -> None:
             each: len(found) for each, found in project.by_release.items()
         }
         assert read.deleted_keys == project.deleted_keys
+
+
+def test_the_list_of_names_after_a_lost_answer(tmp_path: Path) -> None:
+    """A list that was written, though the answer was lost, is written once; each write is new."""
+    harness = IndexHarness(tmp_path)
+    fault = Fault(FaultKind.DONE, "put", keys.PROJECT_NAMES)
+    store = FaultyStore(harness.store, (fault,))
+    names = harness.opened(2, store).projects.names
+
+    names.claim(DEMO)
+    first = names.get_current()
+    names.remove(DEMO)
+    second = names.get_current()
+
+    assert store.calls.count(("put", keys.PROJECT_NAMES)) == 2
+    assert [(each.names, each.revision) for each in (first, second)] == [((DEMO,), 1), ((), 2)]
+    assert first.write_id != second.write_id

@@ -14,7 +14,7 @@ from tests.cli.conftest import WHEELYARD, WHERE, Typed
 from tests.clients.harness import Sandbox
 from tests.operations.distributions import make_wheel
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.project import Status, StatusSet, Yanked
+from wheelyard.model.project import Event, EventKind, Status
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index
 
@@ -125,15 +125,15 @@ def test_an_older_format(
 ) -> None:
     """A store of an older format is refused by the server and each command, and left as it was."""
     store = published.parent / "wheelyard-data"
-    (store / "wheelyard.json").write_text('{"format":1}\n')
+    (store / "wheelyard.json").write_text('{"format":2}\n')
     before = contents(store)
 
     done = wheelyard(*arguments, WHEELYARD_STORE=str(store))
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "wheelyard: This store has format 1, which no release of wheelyard wrote: make a new "
-        "store, and import its 'files' folder there with 'wheelyard import'."
+        "wheelyard: This store has format 2, and this version of wheelyard knows 3. 'wheelyard "
+        "copy OLD NEW' makes a new store of it."
     )
     assert contents(store) == before
     assert not (sandbox.folder / "site").exists()
@@ -330,8 +330,8 @@ def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Ty
     settings = Settings(store=StoreSettings(location=str(sandbox.folder / "wheelyard-data")))
     index, name = open_index(settings), parse_name("acme-core")
     at, by = index.runtime.now(), "local:\x1b[1m"
-    yanked = Yanked(at=at, by=by, filenames=(WHEEL,), reason="\x1b[2J \u202e")
-    status = StatusSet(at=at, by=by, status=Status.ARCHIVED, reason="\x9b1m\n")
+    yanked = Event(what=EventKind.YANKED, at=at, by=by, files=(WHEEL,), reason="\x1b[2J \u202e")
+    status = Event.status_set(Status.ARCHIVED, "\x9b1m\n", at=at, by=by)
     index.projects.change(name, lambda _: (yanked, status))
 
     done = wheelyard("list", "acme-core")

@@ -19,6 +19,8 @@ from tests.exporting.export_fixture import (
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE, objects
+from wheelyard.catalog import keys
+from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.exporting import questions
 from wheelyard.exporting.manifest import FORMAT, Lease, Manifest, Options
 from wheelyard.http.handlers import home as home_handler
@@ -334,6 +336,23 @@ def test_what_the_store_has_lost(
     filled.export()
     assert filled.result.failed == ()
     filled.assert_fresh()
+
+
+def test_a_project_that_needs_a_newer_version(filled: ExportHarness) -> None:
+    """A project that only a newer version can read keeps its pages; all others are exported."""
+    before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
+    key, codec = keys.project(CLAIMED), ProjectCodec()
+    newer = replace(filled.index.projects.get(CLAIMED), needs={"promoted": "7.5"})
+    filled.store.put(key, codec.encode(newer), None)
+    filled.publish(wheel("last", "1.0"))
+
+    filled.export()
+
+    (message,) = filled.result.failed
+    assert "Upgrade to wheelyard 7.5" in message
+    site = tree(filled.site)
+    assert b"last/" in site["simple/index.html"]
+    assert before.items() <= site.items()
 
 
 def text_of(harness: ExportHarness, path: str) -> str:

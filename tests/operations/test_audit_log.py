@@ -16,7 +16,7 @@ from wheelyard.authentication.authenticator import REJECTIONS_LOGGED_PER_MINUTE,
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.project import Uploaded
+from wheelyard.model.project import EventKind
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.upstream.policy.deciding import Deciding
 
@@ -75,7 +75,7 @@ def test_only_one_has_done_it(harness: IndexHarness, log: pytest.LogCaptureFixtu
 
     (line,) = said(log)
     (event,) = [event for commit in history(harness.index, DEMO) for event in commit.events]
-    assert isinstance(event, Uploaded)
+    assert event.what == EventKind.UPLOADED
     assert line["who"] == event.by
     assert line["sha256"] == made.sha256
 

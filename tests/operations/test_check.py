@@ -136,7 +136,7 @@ def test_rebuild(full: IndexHarness, damage: str) -> None:
 def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
     """A name that is missing in the list, or the whole list, is put back."""
     full.upload(make_wheel("other"))
-    healthy = full.bytes_at(keys.PROJECT_NAMES)
+    healthy = full.index.projects.names.get_current()
     if lost == "entry":
         edit(full, keys.PROJECT_NAMES, b'"demo",', b"")
     elif lost == "list":
@@ -148,7 +148,8 @@ def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
 
     assert findings.problems == []
     assert findings.repaired
-    assert full.bytes_at(keys.PROJECT_NAMES) == healthy
+    mended = full.opened(seed=3).projects.names.get_current()
+    assert (mended.names, mended.write_id == healthy.write_id) == (healthy.names, False)
     assert full.check().repaired == []
 
 

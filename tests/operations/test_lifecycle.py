@@ -208,15 +208,15 @@ def test_rights(life: Lifecycle, change: str) -> None:
 def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecycle) -> None:
     """Every change is in the journal with its author, its time and its reason, in order."""
     manager = Caller("token:carol", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
-    expected = [("local:alice", harness.clock.now, "Uploaded")] * 3
-    kinds = ("Yanked", "Unyanked", "StatusSet", "Deleted")
+    expected = [("local:alice", harness.clock.now, "uploaded")] * 3
+    kinds = ("yanked", "unyanked", "status", "deleted")
     for change, kind in zip(("yank", "unyank", "status", "delete"), kinds, strict=True):
         harness.clock.advance(hours=1)
         CHANGES[change](life, manager)
         expected.append(("token:carol", harness.clock.now, kind))
 
     commits = history(harness.opened(3), DEMO)
-    recorded = [(e.by, e.at, type(e).__name__) for commit in commits for e in commit.events]
+    recorded = [(e.by, e.at, e.what) for commit in commits for e in commit.events]
 
     assert recorded == expected
     assert [commit.number for commit in commits] == list(range(1, 8))

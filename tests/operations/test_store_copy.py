@@ -46,8 +46,13 @@ def stocked(folder: Path) -> IndexHarness:
 
 
 def stored(index: IndexHarness) -> dict[str, bytes]:
-    """Return every object of an index but the marks: each store gives serials of its own."""
-    found = index.snapshot()
+    """
+    Return every object of an index, and of the list of names only the names.
+
+    The marks are left out: each store gives serials of its own.
+    """
+    names = " ".join(index.opened(9).projects.names.get_current().names)
+    found = index.snapshot() | {keys.PROJECT_NAMES: names.encode()}
     return {key: body for key, body in found.items() if not key.startswith(keys.PENDING)}
 
 
@@ -399,19 +404,34 @@ def test_a_document_that_was_changed(source: IndexHarness, target: IndexHarness)
     assert left_out(copy(source, target)) == [DEMO]
 
 
+def test_what_a_newer_version_has_published(source: IndexHarness, target: IndexHarness) -> None:
+    """Commits arrive byte for byte, with what this version does not know in them."""
+    source.upload(make_wheel(version="2.0"))
+    entry = keys.commit(DEMO, source.index.projects.get(DEMO).revision)
+    for key in (keys.project(DEMO), entry):
+        body = source.bytes_at(key).replace(b'"what":', b'"since": "tomorrow","what":')
+        source.store.put(key, body, None)
+
+    copied = copy(source, target)
+
+    assert copied.problems == []
+    assert stored(target) == stored(source)
+    assert b'"since": "tomorrow"' in target.bytes_at(entry)
+    assert target.check().problems == []
+
+
 def test_a_newer_version(source: IndexHarness, target: IndexHarness) -> None:
-    """What a newer version has written, and this one does not know, is left to a newer version."""
+    """What a newer version makes of its commits, and this one does not, is left to a newer one."""
     copy(source, target)
     before = stored(target)
     source.upload(make_wheel(version="2.0"))
-    body = source.bytes_at(keys.project(DEMO))
-    body = body.replace(b'"what":', b'"since":"tomorrow","what":')
+    body = source.bytes_at(keys.project(DEMO)).replace(b'"revision":', b'"since":[],"revision":')
     source.store.put(keys.project(DEMO), body, None)
 
     copied = copy(source, target)
 
     assert left_out(copied) == [DEMO]
-    assert "Upgrade wheelyard" in copied.problems[0]
+    assert "does not know the field 'since'" in copied.problems[0]
     assert target.snapshot(keys.JOURNAL) == {
         key: body for key, body in before.items() if key.startswith(keys.JOURNAL)
     }

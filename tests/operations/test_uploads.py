@@ -17,7 +17,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_known_filename, parse_version
-from wheelyard.model.project import Status, Uploaded
+from wheelyard.model.project import Event, Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import find_identical
@@ -76,7 +76,7 @@ def test_the_work_of_an_upload(harness: IndexHarness) -> None:
     few = [calls(harness, version) for version in ("1.1", "1.2")]
     versions = [f"0.{number}" for number in range(1000)]
     files = [replace(first, filename=f"demo-{each}.tar.gz", version=each) for each in versions]
-    events = tuple(Uploaded(at=first.uploaded_at, by="local:alice", file=each) for each in files)
+    events = tuple(Event.uploaded(each, at=first.uploaded_at, by="local:alice") for each in files)
     harness.index.projects.change(DEMO, lambda _: events)
 
     many = [calls(harness, version) for version in ("1.3", "1.4")]

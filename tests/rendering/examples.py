@@ -27,7 +27,7 @@ def file(
         size=1337,
         uploaded_at=NOON,
         uploaded_by="local:ann",
-        core_metadata="b" * 64,
+        sidecars={"metadata": "b" * 64},
         requires_python=requires_python,
         yanked=yanked,
     )

@@ -8,7 +8,7 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from tests.rendering.examples import NOON, PROJECTS, file, project
-from wheelyard.model.project import Commit, Project, Status, Yanked
+from wheelyard.model.project import Commit, Event, EventKind, Project, Status, with_commit
 from wheelyard.rendering.project_facts import (
     Description,
     ProjectFacts,
@@ -81,10 +81,10 @@ def test_status(made: Project, status: str) -> None:
 def test_last_change() -> None:
     """The time of a project's last change is that of its last commit."""
     moment = NOON + timedelta(hours=3)
-    event = Yanked(at=moment, by="local:ann", filenames=("a",))
+    event = Event(what=EventKind.YANKED, at=moment, by="local:ann", files=("a",))
     commit = Commit(number=2, id="0" * 16, previous="", events=(event,))
 
-    assert facts(replace(project(file()), commit=commit)).changed == moment.timestamp() * 1000
+    assert facts(with_commit(project(file()), commit)).changed == moment.timestamp() * 1000
 
 
 def test_names_of_requirements() -> None:

@@ -6,7 +6,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.rendering.examples import NOON, file
-from wheelyard.model.project import Project, Uploaded, apply
+from wheelyard.model.project import Event, Project, apply
 from wheelyard.rendering.releases import release_of, releases_of
 
 
@@ -17,5 +17,5 @@ def test_spellings_of_one_version() -> None:
         project = Project(name=canonicalize_name("demo"))
         assert release_of(project, Version("1")) is None
         for each in order:
-            project = apply(project, Uploaded(at=NOON, by="local:ann", file=each))
+            project = apply(project, Event.uploaded(each, at=NOON, by="local:ann"))
             assert (release_of(project, Version("1.0.0")),) == releases_of(project)

@@ -9,10 +9,6 @@ from packaging.utils import canonicalize_name
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.upstream.fake_upstream import FakeUpstream
-from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
-from wheelyard.catalog.journaled_document import JournaledDocument
-from wheelyard.catalog.journals import DECISIONS, DecisionRecords
-from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -20,7 +16,6 @@ from wheelyard.upstream.clients import make_clients
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.stored_pages import StoredPages
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -61,14 +56,7 @@ class Asking:
         self.observation = Observation(self.clock.seconds)
         runtime = fake_runtime(self.clock, 1)
         self.clients = make_clients(self.config, runtime, self.observation)
-        policy = CachePolicy(is_local=True, freshness=0.0, capacity=1000)
-        documents = DocumentCache(self.store, DECISIONS.documents, runtime, policy)
-        retries = ConflictRetries(runtime=runtime)
-        records: DecisionRecords = JournaledDocument(
-            DECISIONS, self.store, documents, retries, runtime
-        )
-        earlier = EarlierApprovals(records, lambda page: page, is_read_only=False)
-        stored = StoredPages(self.store, earlier)
+        stored = StoredPages(self.store)
         self.pages = UpstreamPages(
             self.config, self.clients, stored, runtime, self.observation, run_now
         )

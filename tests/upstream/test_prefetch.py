@@ -24,7 +24,6 @@ from tests.upstream.settings import upstream_settings
 from tests.upstream.team import Team, locked
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.prefetch import FileState, PrefetchReport
 from wheelyard.upstream.stored_pages import StoredPages
 
@@ -106,8 +105,7 @@ def test_a_page_that_is_older_than_the_lock_file(team: Team) -> None:
     """A release that is newer than the page in the store is found all the same."""
     team.prefetch(locked(IDNA), dry_run=True)
     with team.index() as index:
-        earlier = EarlierApprovals(index.decisions, lambda page: page, is_read_only=False)
-        pages = StoredPages(index.files.store, earlier)
+        pages = StoredPages(index.files.store)
         (place,) = team.store.glob("upstream/*/pages/idna.json.gz")
         stored = pages.load(place.parent.parent.name, NormalizedName("idna"))
         assert stored is not None

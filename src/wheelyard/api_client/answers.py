@@ -10,7 +10,8 @@ from wheelyard.authentication.api_tokens import ListedToken
 from wheelyard.model.access import Action, Pattern
 from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.decisions import Decision, DecisionCommit
-from wheelyard.model.project import Commit, File, Project, Status
+from wheelyard.model.project import METADATA_SUFFIX, Commit, File, Project, Status, with_commit
+from wheelyard.model.project_json import CommitJson
 from wheelyard.model.token import Rotation, TokenRecord
 from wheelyard.operations.lifecycle import Changed
 from wheelyard.operations.names import PrivateName
@@ -63,7 +64,7 @@ class _FileAnswer(Struct, frozen=True, rename="kebab"):
             size=self.size,
             uploaded_at=self.upload_time,
             uploaded_by=self.uploaded_by,
-            core_metadata=self.core_metadata,
+            sidecars={METADATA_SUFFIX: self.core_metadata} if self.core_metadata else {},
             requires_python=self.requires_python,
             yanked=reason,
             imported_at=self.imported,
@@ -85,12 +86,12 @@ class ProjectAnswer(Struct, frozen=True):
     files: tuple[_FileAnswer, ...]
     deleted: tuple[str, ...]
     summary: str
-    commit: Commit | None
+    commit: CommitJson | None
     status: _StatusAnswer = field(name="project-status")
 
     def project(self) -> Project:
         """Return the project."""
-        return Project(
+        project = Project(
             name=self.name,
             revision=self.revision,
             status=self.status.status,
@@ -98,8 +99,8 @@ class ProjectAnswer(Struct, frozen=True):
             summary=self.summary,
             files=tuple(each.file() for each in self.files),
             deleted_filenames=self.deleted,
-            commit=self.commit,
         )
+        return with_commit(project, self.commit.commit()) if self.commit else project
 
 
 class ChangeAnswer(ProjectAnswer, frozen=True, kw_only=True):
@@ -166,7 +167,7 @@ class JournalPage(Struct, frozen=True):
 
     revision: int
     """The number of the last commit of the project."""
-    commits: tuple[Commit, ...]
+    commits: tuple[CommitJson, ...]
     next: int = 0
     """The number of the last commit of this page, if there are more."""
 
@@ -179,7 +180,8 @@ class JournalPage(Struct, frozen=True):
         """Yield the commits `after + 1` to `end` with their numbers; None for a lost one."""
         known = {each.number: each for each in self.commits}
         for number in range(end, after, -1):
-            yield number, known.get(number)
+            shown = known.get(number)
+            yield number, shown.commit() if shown else None
 
 
 class TokensAnswer(Struct, frozen=True):

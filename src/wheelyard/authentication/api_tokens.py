@@ -111,12 +111,10 @@ class ApiTokens(Struct, frozen=True):
         """Store the record of a new token; return both, with another token if its id was taken."""
         for _ in self.records.retries.attempts():
             try:
-                self.records.create(record)
+                return token, self.records.create(record)
             except Conflict:  # one in 62 to the tenth
                 token = new_token(self.runtime.random)
                 record = replace(record, id=token.id, sha256=token.digest)
-            else:
-                return token, record
         raise self.records.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
@@ -193,8 +191,11 @@ class ApiTokens(Struct, frozen=True):
             record = snapshot.value
             assert record is not None  # noqa: S101 - `get_for_update` raises if it is missing
             changed = change(record)
-            if changed == record or self.records.replace(changed, snapshot):
-                return record, changed
+            if changed == record:
+                return record, record
+            written = self.records.replace(changed, snapshot)
+            if written is not None:
+                return record, written
         raise self.records.retries.exhausted(f"the token {token_id}")
 
     def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:

@@ -20,10 +20,10 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, DamageIgnored, DocumentCache, damaged
+from wheelyard.catalog.document_cache import Codec, DocumentCache, UnreadableIgnored, damaged
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import RETRY_AFTER_SECONDS, NotFound, Unavailable
+from wheelyard.errors import NEWER_STORE, RETRY_AFTER_SECONDS, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 from wheelyard.storage.forwarding import READ_ONLY
 
@@ -259,7 +259,7 @@ class Changes(Struct, frozen=True):
         """Return a project's revision; 0 without a document, None if it is damaged."""
         key = keys.project(name)
         found = self.store.get(key)
-        with DamageIgnored():
+        with UnreadableIgnored():
             return _REVISIONS.decode(key, found.body).revision if isinstance(found, Stored) else 0
         return None
 
@@ -303,7 +303,7 @@ class _ReadOnlyIgnored:
         pass
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
-        return isinstance(error, Unavailable) and error.code == READ_ONLY
+        return isinstance(error, Unavailable) and error.code in {READ_ONLY, NEWER_STORE}
 
 
 def _lowest(marks: Sequence[keys.PendingMark]) -> int:

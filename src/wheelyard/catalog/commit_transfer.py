@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -28,7 +28,8 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored
 class IncomingCommits(Struct, frozen=True):
     """The stored list of the commits that a copy is adding to a project; it is never empty."""
 
-    commits: tuple[Commit, ...]
+    commits: tuple[Raw, ...]
+    """As they are stored."""
 
 
 _INCOMING: Final = Codec(IncomingCommits)
@@ -43,7 +44,7 @@ def transfer(
     Raises Conflict, and changes nothing, if the project has other commits, or if another copy is
     adding commits to it.
     """
-    body = _INCOMING.encode(IncomingCommits(tuple(commits)))
+    body = _INCOMING.encode(IncomingCommits(tuple(Raw(commit.stored) for commit in commits)))
     try:
         store.put(keys.incoming(name), body, ABSENT)
     except Conflict as error:
@@ -64,8 +65,8 @@ def finish_transfer(store: Store, runtime: Runtime, key: Key) -> None:
     name, found = keys.project_of_incoming(key), store.get(key)
     if name is None or not isinstance(found, Stored):
         return
-    commits = _INCOMING.decode_whole(key, found.body).commits
-    kind = project_journal(name)
+    stored, kind = _INCOMING.decode_whole(key, found.body).commits, project_journal(name)
+    commits = [kind.commits.decode(key, bytes(commit)) for commit in stored]
     is_ours = _write_document(store, runtime, kind, commits)
     if is_ours:
         for commit in commits:

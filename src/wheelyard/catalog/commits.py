@@ -19,18 +19,19 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import mark_commit
-from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot, damaged, digest
+from wheelyard.catalog.document_cache import DocumentCache, Snapshot, damaged, digest
+from wheelyard.catalog.project_codec import CommitCodec
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
-from wheelyard.model.project import AnyEvent, Commit, Project, apply, with_commit
+from wheelyard.model.project import Commit, Event, Project, apply, with_commit
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is cached, to save creates that change nothing."""
 
-Intent = Callable[[Project], tuple[AnyEvent, ...]]
+Intent = Callable[[Project], tuple[Event, ...]]
 """
 Returns the events that a caller wants to add to a project, none if there is nothing to do.
 
@@ -38,7 +39,7 @@ Raises a WheelyardError to refuse. It must be pure: after a conflict it is calle
 project.
 """
 
-EventListener = Callable[[NormalizedName, AnyEvent], None]
+EventListener = Callable[[NormalizedName, Event], None]
 """Called with each event after its commit, in the context of the caller that wanted it."""
 
 
@@ -66,7 +67,7 @@ class _Decision(Struct, frozen=True):
 
     context: Context
     before: Project
-    events: tuple[AnyEvent, ...] = ()
+    events: tuple[Event, ...] = ()
     refusal: WheelyardError | None = None
 
     def outcome(self, after: Project) -> Committed | WheelyardError:
@@ -89,7 +90,7 @@ class Commits:
         self.runtime = runtime
         self._retries = retries
         self._on_event = on_event
-        self._codec = Codec(Commit)
+        self._codec = CommitCodec()
         self._journaled: LruCache[NormalizedName, int] = LruCache(JOURNALED_LIMIT)
         self._group_commit = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
 
@@ -134,7 +135,7 @@ class Commits:
             return [each.outcome(after) for each in decisions]
         raise self._retries.exhausted(f"the project {name}")
 
-    def _new_commit(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
+    def _new_commit(self, project: Project, events: tuple[Event, ...]) -> Commit:
         previous = digest(self._codec.encode(project.commit)) if project.commit else ""
         number, commit_id = project.revision + 1, self.runtime.new_id()
         return Commit(number=number, id=commit_id, previous=previous, events=events)

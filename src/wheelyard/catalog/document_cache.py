@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import DAMAGED, OVERLOADED, Conflict, Unavailable
+from wheelyard.errors import DAMAGED, OVERLOADED, UNREADABLE_CODES, Conflict, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     Entry,
@@ -67,12 +67,17 @@ class Codec(Generic[T]):
     def decode(self, key: Key, body: bytes) -> T:
         """Return the value of the stored bytes `body`; raise Unavailable if they are invalid."""
         try:
-            return self._decoder.decode(body)
+            return self._read(key, body)
         except DecodeError as error:
             raise damaged(
                 f"The document {key} is damaged: {error}. Run 'wheelyard check', which says what "
                 "can be done about it."
             ) from error
+
+    def _read(self, key: Key, body: bytes) -> T:
+        """Return the value of `body`; raise DecodeError if it is invalid."""
+        del key
+        return self._decoder.decode(body)
 
     def decode_whole(self, key: Key, body: bytes) -> T:
         """Return the value of `body`; raise Unavailable if invalid, or if a part is unknown."""
@@ -96,14 +101,18 @@ def damaged(message: str, what: str = "damaged") -> Unavailable:
     return Unavailable(message, code=DAMAGED, short=short, on_page=short)
 
 
-class DamageIgnored:
-    """Suppresses the Unavailable of a damaged document in a `with` block; `check` reports it."""
+class UnreadableIgnored:
+    """
+    Suppresses the Unavailable of a document that is damaged, or of a newer version, in a `with`.
+
+    `check` reports it.
+    """
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
-        return isinstance(error, Unavailable) and error.code == DAMAGED
+        return isinstance(error, Unavailable) and error.code in UNREADABLE_CODES
 
 
 class Snapshot(Struct, Generic[T], frozen=True):
@@ -210,7 +219,7 @@ class DocumentCache(Generic[T]):
             return self._revalidate(key, max_age)
         except Unavailable as fault:
             cached = self.peek(key, "stale")
-            if cached is None or fault.code == DAMAGED:
+            if cached is None or fault.code in UNREADABLE_CODES:
                 raise
             # so that the store is asked once per `freshness`, not by every request
             stale = replace(cached, attempted_at=self._runtime.monotonic())

@@ -42,11 +42,11 @@ class Files(Struct, frozen=True):
                 self.store.put_file(key, content)
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
-        """Return whether a stored distribution and its core metadata have their listed digests."""
+        """Return whether a stored distribution and its sidecars have their listed digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
     def remove(self, name: NormalizedName, file: File) -> None:
-        """Delete a distribution and its core metadata; a missing object is no error."""
+        """Delete a distribution and its sidecars; a missing object is no error."""
         for key, _ in listed_objects(name, file):
             self.store.delete(key)
 
@@ -69,10 +69,10 @@ class Files(Struct, frozen=True):
 
 
 def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]]:
-    """Yield the key and listed SHA-256 of a distribution, and of its core metadata, if any."""
+    """Yield the key and listed SHA-256 of a distribution, and of each of its sidecars."""
     yield keys.distribution(name, file.sha256, file.filename), file.sha256
-    if file.has_metadata:
-        yield keys.core_metadata(name, file.sha256, file.filename), file.core_metadata
+    for suffix, digest in file.sidecars.items():
+        yield keys.sidecar(name, file, suffix), digest
 
 
 def _objects(name: NormalizedName, body: FileContent) -> Iterator[tuple[Key, Path | bytes]]:

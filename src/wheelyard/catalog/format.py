@@ -1,13 +1,16 @@
 """
 The format of a store (`wheelyard.json`), and the construction of a store's catalog.
 
-The format keeps an older version of wheelyard from writing into a newer store.
+The format keeps an older version of wheelyard from reading or writing a newer store. Within one
+format, `reader` and `writer` do, for what an older version would otherwise show or lose.
 """
 
+from importlib.metadata import version
 from typing import Final
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.structs import replace
+from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes
@@ -16,17 +19,23 @@ from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_document import JournaledDocument
 from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
-from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
+from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
-from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
+from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
+from wheelyard.model.unknown_fields import Extensible, ExtensibleCodec, encode_all_fields
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
+from wheelyard.storage.forwarding import ReadOnlyStore
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The only format that this version reads and writes."""
+OLDEST_VERSION: Final = "0.1.0"
+"""The first version of wheelyard that reads and writes it, as this version does."""
 TOKEN_FRESHNESS: Final = 14.0
 """
 Seconds for which records of tokens and sessions, and grants, are cached with a remote store.
@@ -41,6 +50,8 @@ class Catalog(Struct, frozen=True):
 
     is_new: bool
     """Whether `open_catalog` has created the store."""
+    stores: Stores
+    """Where the objects are; nothing is written if only a newer version may write."""
     retries: ConflictRetries
     """For writes that lose a race."""
     projects: Projects
@@ -62,8 +73,9 @@ def open_catalog(
     `on_event` is called with each event after its commit. `files` is the location of a new store's
     distributions, if they have a bucket of their own. Raises Invalid as `ensure_format` does.
     """
+    written = ensure_format(stores.documents, files)
+    stores = _writable(stores, written)
     store, credentials = stores.documents, stores.credentials
-    is_new = ensure_format(store, files)
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
     retries = make_retries(runtime=runtime)
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
@@ -78,7 +90,8 @@ def open_catalog(
     threads = 1 if policy.is_local else PREFETCH_THREADS
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
-        is_new=is_new,
+        is_new=written is None,
+        stores=stores,
         retries=retries,
         projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
         changes=Changes(store, change_logs, runtime, retries, threads),
@@ -91,12 +104,21 @@ def open_catalog(
     )
 
 
-class StoreFormat(Struct, frozen=True, omit_defaults=True):
+class StoreFormat(
+    Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """The content of `wheelyard.json`."""
 
     format: int
+    reader: str = ""
+    """The lowest version of wheelyard that may read the store; empty for any."""
+    writer: str = ""
+    """The lowest version of wheelyard that may write to the store; empty for any."""
     files: str = ""
     """The location of the distributions, if they have a bucket of their own."""
+
+
+_FORMATS: Final = ExtensibleCodec(StoreFormat)
 
 
 def read_format(store: Store) -> StoreFormat | None:
@@ -104,38 +126,45 @@ def read_format(store: Store) -> StoreFormat | None:
     Return the content of `wheelyard.json`; None if the store has none.
 
     Raises:
-        Invalid: The format is another one than `FORMAT` (code `newer_store` or `older_store`), or
-            `wheelyard.json` is damaged (code `damaged_document`).
+        Invalid: The format is another one than `FORMAT`, or only a newer version of wheelyard may
+            read the store (code `newer_store` or `older_store`), or `wheelyard.json` is damaged
+            (code `damaged_document`).
     """
     found = store.get(keys.FORMAT)
     if not isinstance(found, Stored):
         return None
     try:
-        written = Codec(StoreFormat).decode(keys.FORMAT, found.body)
-    except Unavailable as fault:
+        written = _FORMATS.decode(found.body)
+    except DecodeError as error:
         raise Invalid(
             f"{keys.FORMAT} of this store is damaged. Restore it from a backup: "
             f'{{"format":{FORMAT}}}.',
-            code=fault.code,
-        ) from fault
+            code=DAMAGED,
+        ) from error
     if written.format > FORMAT:
         raise Invalid(
             f"This store has format {written.format}, and this version of wheelyard knows "
             f"{FORMAT}. Upgrade wheelyard.",
-            code="newer_store",
+            code=NEWER_STORE,
         )
     if written.format < FORMAT:
         raise Invalid(
-            f"This store has format {written.format}, which no release of wheelyard wrote: "
-            "make a new store, and import its 'files' folder there with 'wheelyard import'.",
+            f"This store has format {written.format}, and this version of wheelyard knows "
+            f"{FORMAT}. 'wheelyard copy OLD NEW' makes a new store of it.",
             code="older_store",
+        )
+    if _is_newer(written.reader):
+        raise Invalid(
+            f"Reading this store needs wheelyard {escaped(written.reader)} or newer. Upgrade "
+            "wheelyard.",
+            code=NEWER_STORE,
         )
     return written
 
 
-def ensure_format(store: Store, files: str = "") -> bool:
+def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     """
-    Write `wheelyard.json` if the store has none; return whether this call has written it.
+    Write `wheelyard.json` if the store has none, and return None; else return what it says.
 
     `files` is the location of a new store's distributions, if they have a bucket of their own.
 
@@ -143,20 +172,43 @@ def ensure_format(store: Store, files: str = "") -> bool:
         Invalid: As `read_format` does, and if a store has projects but no format (code
             `damaged_document`).
     """
-    if read_format(store) is not None:
-        return False
+    found = read_format(store)
+    if found is not None:
+        return found
     if any(True for _ in store.list(keys.PROJECTS)):
         raise Invalid(
             f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
             f'{{"format":{FORMAT}}}.',
             code=DAMAGED,
         )
+    new = StoreFormat(format=FORMAT, reader=OLDEST_VERSION, writer=OLDEST_VERSION, files=files)
     try:
-        store.put(keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)), ABSENT)
+        store.put(keys.FORMAT, encode_all_fields(new) + b"\n", ABSENT)
     except Conflict:
-        read_format(store)  # another process has just created the store
+        return read_format(store)  # another process has just created the store
+    return None
+
+
+def _writable(stores: Stores, written: StoreFormat | None) -> Stores:
+    """Return stores that refuse each write if only a newer version of wheelyard may write."""
+    if written is None or not _is_newer(written.writer):
+        return stores
+    why = (
+        f"writing to this store needs wheelyard {escaped(written.writer)} or newer. Upgrade "
+        "wheelyard."
+    )
+    guarded = (stores.documents, stores.credentials, stores.files)
+    return Stores(*(ReadOnlyStore(store, why, NEWER_STORE) for store in guarded))
+
+
+def _is_newer(needed: str) -> bool:
+    """Return whether a version of wheelyard, or an empty text, is newer than this one."""
+    if needed in {"", OLDEST_VERSION}:
         return False
-    return True
+    try:
+        return Version(needed) > Version(version("wheelyard"))
+    except InvalidVersion:
+        return True  # as a newer version may write it
 
 
 def rewrite_format(store: Store, retries: ConflictRetries) -> None:

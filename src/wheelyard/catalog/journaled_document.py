@@ -6,7 +6,7 @@ contains its last commit whole, is the commit point. Its journal entry is writte
 else by the next writer or by `wheelyard check`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -61,6 +61,12 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     """Returns a commit of its `number`, `id`, digest of the `previous` commit, and `event`."""
     fold: Callable[[D, C], D]
     """Returns a document after one more commit."""
+    unknown_parts: Callable[[D, Iterable[C]], Mapping[str, str]] = lambda _document, _commits: {}
+    """
+    Returns what of a document and its commits only a newer version of wheelyard knows.
+
+    By its name in words; with the version that knows it, or an empty text.
+    """
     require_valid: Callable[[D], object] = lambda document: document
     """Raises Invalid for a document that has what only a person can have written there."""
 

@@ -14,12 +14,13 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_document import JournaledDocument, JournalKind
+from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Invalid
 from wheelyard.model import access_rules, decisions
 from wheelyard.model.access_rules import AccessCommit, AccessRules, AnyAccessEvent
 from wheelyard.model.decisions import Decision, DecisionCommit, DecisionList
 from wheelyard.model.grants import Grants
-from wheelyard.model.project import Commit, Project, fold
+from wheelyard.model.project import Commit, Project, fold, unknown_parts
 
 AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAccessEvent]
 """The grants and groups in the store."""
@@ -51,8 +52,8 @@ DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     new_commit=DecisionCommit,
     fold=decisions.fold,
 )
-_PROJECTS: Final = Codec(Project)
-_COMMITS: Final = Codec(Commit)
+_PROJECTS: Final = ProjectCodec()
+_COMMITS: Final = CommitCodec()
 
 
 def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
@@ -73,5 +74,6 @@ def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
         last_commit=lambda project: project.commit,
         new_commit=Commit,
         fold=fold,
+        unknown_parts=unknown_parts,
         require_valid=require_name,
     )

@@ -4,6 +4,7 @@ The object layout of a store; the only module that builds and parses keys.
     wheelyard.json                                         format of the store
     files/<project>/<sha256>/<filename>                    a distribution
     files/<project>/<sha256>/<filename>.metadata           its core metadata, byte for byte
+    files/<project>/<sha256>/<filename>.<digest>.<suffix>  any other sidecar, by its own SHA-256
     journal/<project>/<number>.json                        commit `number`
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
@@ -42,6 +43,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.project import METADATA_SUFFIX, File
 from wheelyard.storage.base import Key
 
 FORMAT = Key("wheelyard.json")
@@ -78,7 +80,9 @@ ENDED_SESSIONS = "credentials/sessions/ended/"
 
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
-_FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
+_FILE = re.compile(
+    rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata|\.[0-9a-f]{{64}}\.[^/]+)?"
+)
 _PENDING_MARK = re.compile(rf"{PENDING}([a-z0-9-]+)\.([0-9]{{10}})\.[0-9a-f]{{16}}")
 _UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
@@ -132,6 +136,13 @@ def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     """Return the key of a distribution's core metadata; `sha256` is the distribution's digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
+
+
+def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:
+    """Return the key of the sidecar of a distribution that is listed with this suffix."""
+    if suffix == METADATA_SUFFIX:
+        return core_metadata(name, file.sha256, file.filename)
+    return Key(f"{FILES}{name}/{file.sha256}/{file.filename}.{file.sidecars[suffix]}.{suffix}")
 
 
 def probe(prefix: str, unique: str) -> Key:
@@ -232,7 +243,7 @@ def parse_pending_mark(key: Key) -> PendingMark | None:
 
 
 class FileKey(Struct, frozen=True):
-    """The parts of a distribution's key; the key of its core metadata has equal parts."""
+    """The parts of a distribution's key; the keys of its sidecars have equal parts."""
 
     project: str
     sha256: str
@@ -240,7 +251,7 @@ class FileKey(Struct, frozen=True):
 
 
 def parse_file_key(key: Key) -> FileKey | None:
-    """Return the parts of a distribution's or its core metadata's key; None for any other key."""
+    """Return the parts of a distribution's or a sidecar's key; None for any other key."""
     match = _FILE.fullmatch(key)
     return FileKey(*match.groups()) if match else None
 

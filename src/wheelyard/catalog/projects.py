@@ -11,50 +11,41 @@ is listed before its first commit, so a listed name without any commit is a proj
 A name is only removed from the list if its project has no files (`operations/names.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from msgspec.structs import replace as replace_snapshot
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Committed, Intent
-from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot, damaged
+from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
+from wheelyard.catalog.project_codec import CommitCodec
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
-_COMMITS: Final = Codec(Commit)
-
-
-class ProjectCodec(Codec[Project]):
-    """The codec of projects, which encodes a file that was added, and not all the others again."""
-
-    def __init__(self) -> None:
-        super().__init__(Project)
-
-    def encode(self, value: Project) -> bytes:
-        """Return the bytes to store for `value`."""
-        first = value.files[:1]
-        if not first:
-            return super().encode(value)
-        # no text contains the separator: its quotes would be escaped
-        separator = b'"files":' + self._encoder.encode(first)
-        head, _, tail = super().encode(replace(value, files=first)).partition(separator)
-        stored = value.stored_files
-        return b"".join((head, b'"files":[', stored[0][1:], *stored[1:], b"]", tail))
+_COMMITS: Final = CommitCodec()
 
 
 class NameList(Struct, frozen=True, dict=True):
     """The stored document `projects.json`: all project names, sorted."""
 
     names: tuple[NormalizedName, ...] = ()
+    revision: int = 0
+    """The number of writes."""
+    write_id: str = ""
+    """Random; shows whether a write without a reply has succeeded."""
+
+    def with_names(self, names: Iterable[NormalizedName], write_id: str) -> "NameList":
+        """Return the list after the next write, which gives it these names."""
+        # `sorted` is fast on a nearly sorted list
+        return NameList(tuple(sorted(names)), self.revision + 1, write_id)
 
     @cached_property
     def as_set(self) -> frozenset[NormalizedName]:
@@ -110,8 +101,7 @@ class ProjectNames:
             before = snapshot.value or NameList()
             if before.as_set.isdisjoint(names):
                 return
-            after = NameList(tuple(each for each in before.names if each not in names))
-            if self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version):
+            if self._swap(snapshot, [each for each in before.names if each not in names]):
                 return
         if names:
             raise self._retries.exhausted("the list of projects")
@@ -124,12 +114,19 @@ class ProjectNames:
             missing = frozenset[NormalizedName]().union(*wanted) - before.as_set
             if not missing:
                 return [True for _ in wanted]
-            # `sorted` is fast on a nearly sorted list
-            after = NameList(tuple(sorted([*before.names, *missing])))
-            # if the answer is lost, the next attempt finds out whether the write succeeded
-            if self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version):
+            if self._swap(snapshot, [*before.names, *missing]):
                 return [True for _ in wanted]
         raise self._retries.exhausted("the list of projects")
+
+    def _swap(self, snapshot: Snapshot[NameList], names: Iterable[NormalizedName]) -> bool:
+        """Write a list of these names over the one of `snapshot`; return whether it was written."""
+        write_id = self._retries.runtime.new_id()
+        after = (snapshot.value or NameList()).with_names(names, write_id)
+
+        def was_written(found: NameList | None) -> bool:
+            return found is not None and found.write_id == write_id
+
+        return self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version, was_written)
 
 
 class Projects(Struct, frozen=True):
@@ -191,7 +188,7 @@ class Projects(Struct, frozen=True):
                 f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it "
                 "from a backup."
             )
-        return replace_snapshot(snapshot, value=Project(name=name))
+        return replace(snapshot, value=Project(name=name))
 
     def has_journal(self, name: NormalizedName) -> bool:
         """Return whether the store has any commit of a project; asked if there is no document."""

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DamageIgnored, DocumentCache, MaxAge, Snapshot
+from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, UnreadableIgnored
 from wheelyard.catalog.token_records import expired_keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
@@ -57,7 +57,7 @@ class SessionRecords(Struct, frozen=True):
 
     def key(self, max_age: MaxAge = "fresh") -> bytes | None:
         """Return the key, read unless it is cached; None if there is none, or it is damaged."""
-        with DamageIgnored():
+        with UnreadableIgnored():
             return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
         return None
 
@@ -84,7 +84,7 @@ class SessionRecords(Struct, frozen=True):
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
         """Return whether a session was signed out; a damaged record says so, too."""
-        with DamageIgnored():
+        with UnreadableIgnored():
             key = keys.ended_session(expires_at, session_id)
             return self.ended_documents.get(key).value is not None
         return True

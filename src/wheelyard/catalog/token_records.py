@@ -14,15 +14,16 @@ from threading import Lock, Thread
 from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import (
     CachePolicy,
     Codec,
-    DamageIgnored,
     DocumentCache,
     MaxAge,
     Snapshot,
+    UnreadableIgnored,
 )
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
@@ -82,17 +83,26 @@ class TokenRecords(Struct, frozen=True):
         """Return a snapshot of a record, read from the store unless a fresh one is cached."""
         return self.documents.get(keys.token(token_id))
 
-    def create(self, record: TokenRecord) -> None:
-        """Store a new record; raise Conflict if there is one with its id."""
-        self.store.put(keys.token(record.id), self.documents.codec.encode(record), ABSENT)
+    def create(self, record: TokenRecord) -> TokenRecord:
+        """Store a new record, and return it as stored; raise Conflict if there is one of its id."""
+        written = self._next(record)
+        self.store.put(keys.token(record.id), self.documents.codec.encode(written), ABSENT)
+        return written
 
-    def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> bool:
-        """Store a changed record; return False if the stored one is newer than `snapshot`."""
-        try:
-            self.documents.put(keys.token(record.id), record, snapshot.version)
-        except Conflict:
-            return False
-        return True
+    def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> TokenRecord | None:
+        """Store a changed record, and return it as stored; None if `snapshot` is outdated."""
+        written = self._next(record)
+
+        def was_written(found: TokenRecord | None) -> bool:
+            return found is not None and found.write_id == written.write_id
+
+        key = keys.token(record.id)
+        return written if self.documents.swap(key, written, snapshot.version, was_written) else None
+
+    def _next(self, record: TokenRecord) -> TokenRecord:
+        """Return a record for its next write."""
+        write_id = self.retries.runtime.new_id()
+        return replace(record, revision=record.revision + 1, write_id=write_id)
 
     def get_for_update(self, token_id: str) -> Snapshot[TokenRecord]:
         """Return the record as it is in the store now; raise NotFound if there is none."""
@@ -114,7 +124,7 @@ class TokenRecords(Struct, frozen=True):
         answer.
         """
         for entry in self.store.list(keys.TOKENS):
-            with DamageIgnored():
+            with UnreadableIgnored():
                 snapshot = self.documents.get_listed(entry)
                 if snapshot.value is not None:
                     yield snapshot.value
@@ -129,7 +139,7 @@ class TokenRecords(Struct, frozen=True):
         kind, _, token_id = principal.partition(":")
         if kind != "token" or not is_token_id(token_id):
             return ""
-        with DamageIgnored():
+        with UnreadableIgnored():
             record = self.get(token_id).value
             return record.name if record else ""
         return ""
@@ -229,7 +239,7 @@ class LastUses:
 
         With its listed `entry`, it is read only if that version is not cached.
         """
-        with DamageIgnored():
+        with UnreadableIgnored():
             if entry is not None:
                 return self._documents.get_listed(entry)
             return self._documents.get(key, "current")

@@ -10,6 +10,7 @@ from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_opt
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import File
+from wheelyard.model.project_json import ProjectJson
 from wheelyard.model.text import escaped
 
 
@@ -31,7 +32,8 @@ def command(project: str | None, *, as_json: bool) -> None:
         found: object = {"projects": [{"name": name} for name in names]}
         lines = [escaped(name) for name in names]
     else:
-        found = one = index.project(parse_name(project))
+        one = index.project(parse_name(project))
+        found = ProjectJson.of(one)
         lines = _lines(one.files, index)
         if one.status.value != "active" and not as_json:
             reason = f": {escaped(one.reason)}" if one.reason else ""

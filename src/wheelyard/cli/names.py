@@ -108,6 +108,7 @@ def _facts(found: PrivateName) -> Iterator[str]:
         NameState.DELETED: "all files deleted",
         NameState.RESERVED: "reserved",
         NameState.CLAIMED: "nothing published",
+        NameState.UNREADABLE: "cannot be read",
     }[found.state]
     if found.at is not None:
         yield f"{found.at:%Y-%m-%d %H:%M} {escaped(found.by)}"

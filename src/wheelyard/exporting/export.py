@@ -10,7 +10,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
+from wheelyard.errors import UNREADABLE_CODES, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
@@ -244,7 +244,7 @@ class _Run:
                 try:
                     exported = await project.export(table.find(name) or name_facts(name))
                 except (NotFound, Unavailable) as fault:
-                    if isinstance(fault, Unavailable) and fault.code != DAMAGED:
+                    if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
                         raise
                     self._failed[name] = fault.message
                 else:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.errors import DAMAGED, NotFound, Unavailable
+from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.manifest import ManifestEntry
 from wheelyard.exporting.questions import history_path, project_questions
@@ -79,7 +79,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             try:
                 return await self._export(listing, facts)
             except (NotFound, Unavailable) as fault:
-                is_lost = isinstance(fault, NotFound) or fault.code == DAMAGED
+                is_lost = isinstance(fault, NotFound) or fault.code in UNREADABLE_CODES
                 later = await self._find(facts)
                 if not is_lost or later.version == listing.version:
                     raise

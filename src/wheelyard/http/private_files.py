@@ -58,7 +58,7 @@ class PrivateFiles(Struct, frozen=True):
         """Return the core metadata of a listed file, minimal if it has none; raise Unavailable."""
         file = self.project.by_filename[filename]
         load = partial(self.context.core_metadata.load, self.project.name, file)
-        key = ("core_metadata", self.project.name, file)
+        key = ("core_metadata", self.project.name, filename, file.sha256)
         return await self.context.documents.coalesce(key, load)
 
     async def response(self, request: Request, wanted: WantedFile) -> Response:

@@ -47,21 +47,15 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha256: tuple[str, ...] | None = None
     """The digests of the files that the approval of a version is about; None for others."""
 
-    @property
-    def lacks_files(self) -> bool:
-        """Whether it approves a version, as older releases wrote it: without digests."""
-        return self.verdict is Verdict.APPROVED and bool(self.version) and self.sha256 is None
-
-    def covers(self, sha256: str, uploaded_at: datetime | None) -> bool:
+    def covers(self, sha256: str) -> bool:
         """
         Return whether it is about a file of its version, or of its project without a version.
 
-        An approval without digests is about the files that were there when it was made, as far as
-        their times of upload say so.
+        An approval of a version is about the files whose digests it has.
         """
-        if self.lacks_files:
-            return uploaded_at is not None and uploaded_at <= self.at
-        return self.sha256 is None or sha256 in self.sha256
+        if self.sha256 is None:
+            return self.verdict is Verdict.BLOCKED or not self.version
+        return sha256 in self.sha256
 
     @property
     def key(self) -> str:
@@ -101,9 +95,9 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         """
         return next(self._of(version), None)
 
-    def of_file(self, version: str, sha256: str, uploaded_at: datetime | None) -> Decision | None:
+    def of_file(self, version: str, sha256: str) -> Decision | None:
         """Return the decision that counts for a file, which is that of its version or not."""
-        return next((each for each in self._of(version) if each.covers(sha256, uploaded_at)), None)
+        return next((each for each in self._of(version) if each.covers(sha256)), None)
 
     def _of(self, version: str) -> Iterator[Decision]:
         """Yield the decisions that may count for a version, first the one that does."""
@@ -115,6 +109,10 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
             yield public
         if self.project is not None:
             yield self.project
+
+
+UNDECIDED: Final = ProjectDecisions()
+"""Nothing was decided about a project."""
 
 
 def decisions_about(some: Sequence[Decision]) -> ProjectDecisions:
@@ -139,6 +137,10 @@ class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         for each in self.decisions:
             found.setdefault(each.project, []).append(each)
         return {name: decisions_about(some) for name, some in found.items()}
+
+    def of_project(self, name: NormalizedName) -> ProjectDecisions:
+        """Return the decisions in force about a project."""
+        return self.by_project.get(name, UNDECIDED)
 
 
 def fold(known: DecisionList, commit: DecisionCommit) -> DecisionList:

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 from wheelyard.model.access_rules import AccessCommit, describe_event
 from wheelyard.model.decisions import DecisionCommit, describe
 from wheelyard.model.principals import credential_of
-from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
+from wheelyard.model.project import Event, EventKind
 from wheelyard.model.text import redact_tokens
 
 
@@ -22,8 +22,9 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The number of its commit."""
     what: str
     """
-    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`; `granted`, `revoked`,
-    `group` or `group-deleted`; `approved` or `blocked`.
+    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`, `released`, or
+    what a newer version calls it; `granted`, `revoked`, `group` or `group-deleted`; `approved` or
+    `blocked`.
     """
     files: tuple[str, ...]
     by: str
@@ -42,32 +43,28 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The uploader of an imported file, by its source."""
 
 
-def entry_of(name: NormalizedName, number: int, event: AnyEvent, by_name: str) -> JournalEntry:
+def entry_of(name: NormalizedName, number: int, event: Event, by_name: str) -> JournalEntry:
     """Return the entry of an event in commit `number`; tokens in its reason are redacted."""
-    files: tuple[str, ...] = ()
-    reason = status = digest = uploaded_by = ""
-    what = str(event.__struct_config__.tag)
-    match event:
-        case Uploaded(file=file):
-            files, digest = (file.filename,), file.sha256
-            if file.imported_at is not None:
-                what = "imported"
-                uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
-        case StatusSet():
-            status, reason = event.status.value, event.reason
-        case _:
-            files, reason = event.filenames, event.reason
+    what, status, digest, uploaded_by = event.what, "", "", ""
+    if what == EventKind.UPLOADED:
+        file = event.file
+        digest = file.sha256
+        if file.imported_at is not None:
+            what = "imported"
+            uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
+    elif what == EventKind.STATUS:
+        status = event.status.value
     return JournalEntry(
         at=event.at,
         project=name,
         commit=number,
         what=what,
-        files=files,
+        files=event.files,
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
         status=status,
-        reason=redact_tokens(reason),
+        reason=redact_tokens(event.reason),
         sha256=digest,
         uploaded_by=uploaded_by,
     )

@@ -2,37 +2,46 @@
 Projects, their files, and the events and commits that change them.
 
 A project's document is the fold of its commits: `fold(fold(empty, commit 1), commit 2)` and so on.
-These classes are also the stored form (`Codec` converts them to JSON and back), so a field is only
-ever added, with a default.
+These classes are also the stored form (`catalog/project_codec.py` converts them to JSON and back),
+so a field is only ever added, with a default. Fields and events that only a newer version of
+wheelyard knows are kept: fields in `other_fields`, events in the commit, which stays as it was
+written.
 
 They cannot be in reference cycles, so those of which there are many are invisible to the garbage
 collector (`gc=False`), which would else visit every file of every cached project.
 """
 
 from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import Final
 
-from msgspec import Struct
-from msgspec.json import encode
+from msgspec import Raw, Struct, field
+from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.errors import quoted
 from wheelyard.model.distribution_filename import (
     UniquenessKey,
     parse_known_filename,
     strip_trailing_zeros,
 )
+from wheelyard.model.unknown_fields import Extensible, ExtensibleCodec, encode_all_fields
 
 SUMMARY_LIMIT = 512
 """Characters of the longest stored summary."""
-NAME_RESERVED = "name reserved"
-NAME_RELEASED = "name released"
-"""How the reason of the status begins with which a name was reserved, or given up."""
+METADATA_SUFFIX: Final = "metadata"
+"""The suffix of the core metadata beside a file."""
+NO_JSON: Final = Raw(b"")
+"""The data of an event that has none, and the last commit of a project without commits."""
 
 
-class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class File(
+    Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """The record of a project's file: its name, its digests, and how it came into the index."""
 
     filename: str
@@ -45,8 +54,8 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     uploaded_at: datetime
     """UTC; for an imported file the upload time at its source, if that is known."""
     uploaded_by: str
-    core_metadata: str
-    """SHA-256 of the stored METADATA or PKG-INFO; empty if the file has none."""
+    sidecars: Mapping[str, str] = {}
+    """SHA-256 by suffix of what is stored beside the file: `metadata` is its core metadata."""
     requires_python: str | None = None
     yanked: str | None = None
     """The reason, perhaps empty, if the file is yanked; else None."""
@@ -56,6 +65,13 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Sorted codes of the rules that the file breaks; a lenient import waived them."""
     uploaded_by_name: str = ""
     """The name that the token in `uploaded_by` had; empty for any other uploader."""
+    keep_until: datetime | None = None
+    """UTC; until when its bytes are kept after it was deleted; None if they go at once."""
+
+    @property
+    def core_metadata(self) -> str:
+        """SHA-256 of the stored METADATA or PKG-INFO; empty if the file has none."""
+        return self.sidecars.get(METADATA_SUFFIX, "")
 
     @property
     def is_wheel(self) -> bool:
@@ -92,50 +108,109 @@ class Status(StrEnum):
         return self is not Status.QUARANTINED
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
-    """A change of a project by a principal."""
+class EventKind(StrEnum):
+    """The kinds of events that this version knows; `promoted` and `restored` are to come."""
 
+    UPLOADED = "uploaded"
+    """A file was added, by an upload or an import."""
+    YANKED = "yanked"
+    """Files were yanked (PEP 592), for a reason that may be empty."""
+    UNYANKED = "unyanked"
+    """Files are no longer yanked."""
+    DELETED = "deleted"
+    """Files were removed; their filenames can never be used again."""
+    STATUS = "status"
+    """The project's status was set (PEP 792)."""
+    RESERVED = "reserved"
+    """The name was made private, without a file."""
+    RELEASED = "released"
+    """The name, which has no files, was given up."""
+
+
+KNOWN_KINDS: Final = frozenset[str](EventKind)
+
+
+class _UploadData(Struct, frozen=True, omit_defaults=True):
+    """The data of an `uploaded` event."""
+
+    file: Raw
+    summary: str = ""
+
+
+class _StatusData(Struct, frozen=True):
+    """The data of a `status` event."""
+
+    status: Status
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """A change of a project by a principal; of a kind that this version may not know."""
+
+    what: str
+    """One of `EventKind`, or a kind of a newer version, which is kept and changes nothing here."""
     at: datetime
     """UTC."""
     by: str
     """The principal: `token:ID`, `local:NAME`."""
     by_name: str = ""
     """The name that the token in `by` had, which may be deleted since; else empty."""
-
-
-class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded", gc=False):
-    """A file was added, by an upload or an import."""
-
-    file: File
-    summary: str = ""
-    """The Summary of its core metadata, cut at `SUMMARY_LIMIT`."""
-
-
-class _FilesEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
-    filenames: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """The names of the files that it is about."""
     reason: str = ""
+    data: Raw = NO_JSON
+    """A JSON object with what is special to the kind; `NO_JSON` without any."""
+    needs: str = ""
+    """The version of wheelyard that knows the kind, if no reader may pass it over; else empty."""
 
+    @classmethod
+    def uploaded(
+        cls, file: File, summary: str = "", *, at: datetime, by: str, by_name: str = ""
+    ) -> "Event":
+        """Return the event that a file was added; `summary` is cut at `SUMMARY_LIMIT`."""
+        data = _UploadData(Raw(encode_all_fields(file)), summary)
+        return cls(
+            what=EventKind.UPLOADED,
+            at=at,
+            by=by,
+            by_name=by_name,
+            files=(file.filename,),
+            data=Raw(encode(data)),
+        )
 
-class Yanked(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="yanked"):
-    """Files were yanked (PEP 592), for a reason that may be empty."""
+    @classmethod
+    def status_set(
+        cls, status: Status, reason: str = "", *, at: datetime, by: str, by_name: str = ""
+    ) -> "Event":
+        """Return the event that the project's status was set."""
+        data = Raw(encode(_StatusData(status)))
+        return cls(what=EventKind.STATUS, at=at, by=by, by_name=by_name, reason=reason, data=data)
 
+    @cached_property
+    def file(self) -> File:
+        """The file that an `uploaded` event has added."""
+        return _FILES.decode(self._upload.file)
 
-class Unyanked(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="unyanked"):
-    """Files are no longer yanked."""
+    @property
+    def summary(self) -> str:
+        """The Summary of the core metadata of that file."""
+        return self._upload.summary
 
+    @cached_property
+    def status(self) -> Status:
+        """The status that a `status` event has set."""
+        return _STATUS_DATA.decode(self.data).status
 
-class Deleted(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="deleted"):
-    """Files were removed; their filenames can never be used again."""
+    def require_valid(self) -> None:
+        """Raise DecodeError if it is of a known kind, and its data is not of that kind."""
+        match self.what:
+            case EventKind.UPLOADED:
+                _ = self.file
+            case EventKind.STATUS:
+                _ = self.status
 
-
-class StatusSet(Event, frozen=True, kw_only=True, omit_defaults=True, tag="status"):
-    """The project's status was set (PEP 792)."""
-
-    status: Status
-    reason: str = ""
-
-
-AnyEvent = Uploaded | Yanked | Unyanked | Deleted | StatusSet
+    @cached_property
+    def _upload(self) -> _UploadData:
+        return _UPLOAD_DATA.decode(self.data)
 
 
 class NumberedCommit(Struct, frozen=True, kw_only=True):
@@ -149,13 +224,35 @@ class NumberedCommit(Struct, frozen=True, kw_only=True):
     """SHA-256 of the stored bytes of the previous commit; empty for the first."""
 
 
-class Commit(NumberedCommit, frozen=True, kw_only=True):
+class Commit(NumberedCommit, frozen=True, kw_only=True, dict=True):
     """One write of a project's document, with the events that it added."""
 
-    events: tuple[AnyEvent, ...]
+    events: tuple[Event, ...]
+
+    @cached_property
+    def stored(self) -> bytes:
+        """Its JSON: the bytes that it was read from, if it was read."""
+        return encode(self)
 
 
-class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+def read_commit(stored: bytes) -> Commit:
+    """Return the commit of a JSON object; raise DecodeError if it is not valid."""
+    commit = _COMMITS.decode(stored)
+    for event in commit.events:
+        event.require_valid()
+    vars(commit)["stored"] = stored
+    return commit
+
+
+_FILES: Final = ExtensibleCodec(File)
+_UPLOAD_DATA: Final = Decoder(_UploadData)
+_STATUS_DATA: Final = Decoder(_StatusData)
+_COMMITS: Final = Decoder(Commit)
+
+
+class Project(
+    Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, dict=True
+):
     """The state of a project after its commits 1 to `revision`."""
 
     name: NormalizedName
@@ -169,14 +266,19 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """Sorted by filename."""
     deleted_filenames: tuple[str, ...] = ()
     """Sorted; none of them can be uploaded again."""
-    commit: Commit | None = None
-    """The last commit, number `revision`."""
+    is_released: bool = field(default=False, name="released")
+    """Whether its name was given up, and not taken since, so that it is no project any more."""
+    trash: tuple[File, ...] = ()
+    """Deleted files whose bytes are kept until their `keep_until`."""
+    needs: Mapping[str, str] = {}
+    """The version of wheelyard that knows it, for each kind of event that a reader must know."""
+    stored_commit: Raw = field(default=NO_JSON, name="commit")
+    """The last commit, number `revision`, as it is stored."""
 
-    @property
-    def is_released(self) -> bool:
-        """Whether its name was given up by the last commit, so that it is no project any more."""
-        last = self.commit.events[-1] if self.commit else None
-        return type(last) is StatusSet and last.reason.startswith(NAME_RELEASED) and not self.files
+    @cached_property
+    def commit(self) -> Commit | None:
+        """The last commit; None for a project without commits."""
+        return read_commit(bytes(self.stored_commit)) if self.stored_commit else None
 
     @property
     def exists(self) -> bool:
@@ -211,7 +313,7 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     @cached_property
     def stored_files(self) -> tuple[bytes, ...]:
         """The files in their stored form: each a JSON object after a comma."""
-        return tuple([b"," + encode(file) for file in self.files])
+        return tuple([b"," + encode_all_fields(file) for file in self.files])
 
 
 def fold(project: Project, commit: Commit) -> Project:
@@ -223,34 +325,54 @@ def fold(project: Project, commit: Commit) -> Project:
 
 def with_commit(project: Project, commit: Commit) -> Project:
     """Return `project`, to which the events of `commit` were applied, after that commit."""
-    after = replace(project, revision=commit.number, commit=commit)
-    vars(after).update(vars(project))
+    after = replace(project, revision=commit.number, stored_commit=Raw(commit.stored))
+    vars(after).update(vars(project), commit=commit)
     return after
 
 
-def apply(project: Project, event: AnyEvent) -> Project:
-    """Return `project` after `event`, with its revision and last commit unchanged."""
-    match event:
-        case Uploaded(file=file, summary=summary):
-            return _with_file(project, file, summary or project.summary)
-        case Deleted(filenames=filenames):
-            gone = frozenset(filenames)
-            kept = tuple(file for file in project.files if file.filename not in gone)
-            deleted = tuple(sorted({*project.deleted_filenames, *filenames}))
-            return replace(project, files=kept, deleted_filenames=deleted)
-        case Yanked(filenames=filenames, reason=reason):
-            return _with_yank(project, filenames, reason)
-        case Unyanked(filenames=filenames):
-            return _with_yank(project, filenames, None)
-        case StatusSet(status=status, reason=reason):
-            return replace(project, status=status, reason=reason)
+def apply(project: Project, event: Event) -> Project:
+    """
+    Return `project` after `event`, with its revision and last commit unchanged.
+
+    An event of an unknown kind changes nothing but `needs`.
+    """
+    if event.needs:
+        project = replace(project, needs={**project.needs, event.what: event.needs})
+    change = _CHANGES.get(event.what)
+    return project if change is None else change(project, event)
+
+
+def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
+    """
+    Return what of a project and its commits only a newer version of wheelyard knows.
+
+    By its name in words; with the version that knows it, or an empty text if that is not said.
+    """
+    events = (event for commit in commits for event in commit.events)
+    unknown = {
+        f"the event {quoted(event.what)}": event.needs
+        for event in events
+        if event.what not in KNOWN_KINDS
+    }
+    return {f"the field {quoted(name)}": "" for name, _ in project.other_fields} | unknown
+
+
+def _after_upload(project: Project, event: Event) -> Project:
+    return _with_file(project, event.file, event.summary or project.summary)
+
+
+def _after_delete(project: Project, event: Event) -> Project:
+    gone = frozenset(event.files)
+    kept = tuple(file for file in project.files if file.filename not in gone)
+    deleted = tuple(sorted({*project.deleted_filenames, *event.files}))
+    return replace(project, files=kept, deleted_filenames=deleted)
 
 
 def _with_file(project: Project, file: File, summary: str) -> Project:
     """Return `project` with one more file; what was computed from its files is not lost."""
     at = bisect(project.files, file.filename, key=lambda each: each.filename)
     files = (*project.files[:at], file, *project.files[at:])
-    after = replace(project, files=files, summary=summary)
+    after = replace(project, files=files, summary=summary, is_released=False)
     known, computed = vars(project), vars(after)
     if "by_filename" in known:
         computed["by_filename"] = project.by_filename | {file.filename: file}
@@ -262,7 +384,7 @@ def _with_file(project: Project, file: File, summary: str) -> Project:
         computed["deleted_keys"] = project.deleted_keys
     if "stored_files" in known:
         stored = project.stored_files
-        computed["stored_files"] = (*stored[:at], b"," + encode(file), *stored[at:])
+        computed["stored_files"] = (*stored[:at], b"," + encode_all_fields(file), *stored[at:])
     return after
 
 
@@ -272,3 +394,19 @@ def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None)
         replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
     )
     return replace(project, files=files)
+
+
+_CHANGES: Final[Mapping[str, Callable[[Project, Event], Project]]] = {
+    EventKind.UPLOADED: _after_upload,
+    EventKind.YANKED: lambda project, event: _with_yank(project, event.files, event.reason),
+    EventKind.UNYANKED: lambda project, event: _with_yank(project, event.files, None),
+    EventKind.DELETED: _after_delete,
+    EventKind.STATUS: lambda project, event: replace(
+        project, status=event.status, reason=event.reason
+    ),
+    EventKind.RESERVED: lambda project, _: replace(project, is_released=False),
+    EventKind.RELEASED: lambda project, _: replace(
+        project, status=Status.ACTIVE, reason="", is_released=True
+    ),
+}
+"""What the events of each known kind do to a project."""

@@ -81,6 +81,10 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All principals of its owner, for grants."""
     rotation: Rotation | None = None
     """Set once a new token has replaced it; it then expires soon."""
+    revision: int = 0
+    """The number of writes of the record."""
+    write_id: str = ""
+    """Random; shows whether a write without a reply has succeeded."""
 
     @property
     def lifetime(self) -> timedelta:

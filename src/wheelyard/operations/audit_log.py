@@ -12,7 +12,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decisions import Decision
-from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
+from wheelyard.model.project import Event, EventKind
 from wheelyard.model.text import escaped, redact_tokens
 
 EXTRA_FIELDS: Final = "facts"
@@ -23,29 +23,33 @@ AUDIT_FIELD: Final = "audit"
 logger = logging.getLogger("wheelyard.audit")
 
 
-def log_event(project: NormalizedName, event: AnyEvent) -> None:
-    """Log an event: `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status_set`."""
-    files: tuple[str, ...]
-    match event:
-        case StatusSet():
-            fields = {"status": event.status, "reason": redact_tokens(event.reason)}
-            _log("status_set", event.by, project, fields, {"project": project})
-            return
-        case Uploaded(file=file):
+def log_event(project: NormalizedName, event: Event) -> None:
+    """
+    Log an event.
+
+    That is `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status_set`, `name_reserved`
+    or `name_released`.
+    """
+    action, fields = event.what, {"reason": redact_tokens(event.reason)}
+    match event.what:
+        case EventKind.STATUS:
+            action, fields = "status_set", {"status": event.status, **fields}
+        case EventKind.RESERVED | EventKind.RELEASED:
+            action = f"name_{event.what}"
+        case EventKind.UPLOADED:
+            file = event.file
             action = "uploaded" if file.imported_at is None else "imported"
             publisher = "" if file.uploaded_by == event.by else file.uploaded_by
             fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
-            files = (file.filename,)
-        case _:
-            action, fields = type(event).__name__.lower(), {"reason": redact_tokens(event.reason)}
-            files = event.filenames
-    target = f"{project}: {', '.join(files)}"
-    _log(action, event.by, target, fields, {"project": project, "files": list(files)})
+    target, about = str(project), dict[str, object](project=project)
+    if event.files:
+        target, about["files"] = f"{project}: {', '.join(event.files)}", list(event.files)
+    _log(action, event.by, target, fields, about)
 
 
 def log_name(action: str, principal: str, name: NormalizedName, *, is_shadow: bool = False) -> None:
     """
-    Log what became of a name: `name_claimed`, `name_refused`, `name_reserved`, `name_released`.
+    Log what became of a name that somebody uploads under: `name_claimed`, `name_refused`.
 
     If it is a `shadow`, clients may have installed a public package under it: that is a warning.
     """

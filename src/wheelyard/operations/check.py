@@ -10,6 +10,7 @@ and the list of changes only with `rebuild`. With `sweep`, leftovers are deleted
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -59,10 +60,9 @@ class CheckedProject(Struct, frozen=True):
         """The number of its last commit; 0 without a document."""
         return self.project.revision if self.project else 0
 
-    def listed_keys(self) -> Iterator[Key]:
-        """Yield the keys of the distributions and core metadata that the project lists."""
-        for file in self.project.files if self.project else ():
-            yield from (key for key, _ in listed_objects(self.name, file))
+    def kept_keys(self, now: datetime) -> Iterator[Key]:
+        """Yield the keys of the distributions that the project lists, and of their sidecars."""
+        return _kept_keys(self.project, now) if self.project else iter(())
 
 
 class ProjectCheck(Struct, frozen=True):
@@ -200,20 +200,21 @@ class Check(Struct, frozen=True):
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
         with suppress(WheelyardError):
-            known = codec.decode(keys.PROJECT_NAMES, stored.body).as_set if stored else None
-        listed = known or frozenset()
+            known = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
+        listed = known.as_set if known else frozenset[NormalizedName]()
         found_names = {each.name for each in checked}
         self._check_claims(sorted(listed - found_names), findings)
         # a malformed object at the key of a document is not a project
         existing = {each.name for each in checked if each.project is not None}
         missing = {name for name in existing - listed if not self._is_released(name)}
         if missing and not isinstance(found, WheelyardError):
-            body = codec.encode(NameList(tuple(sorted(missing | listed))))
+            before = known or NameList()
+            body = codec.encode(before.with_names(missing | listed, self.runtime.new_id()))
             expect = stored.version if stored else ABSENT
             if repair(self.stores.documents, keys.PROJECT_NAMES, body, expect, findings):
                 added = ", ".join(sorted(missing))
                 findings.repaired.append(f"added to the list of projects: {added}")
-        return known
+        return known.as_set if known else None
 
     def _is_released(self, name: NormalizedName) -> bool:
         found = self.projects.documents.get(keys.project(name), "current").value
@@ -322,7 +323,8 @@ class Check(Struct, frozen=True):
         Objects of projects that are inconsistent or perhaps lost are left out; each foreign key
         adds a note.
         """
-        listed = {key for each in checked.values() for key in each.listed_keys()}
+        now = self.runtime.now()
+        listed = {key for each in checked.values() for key in each.kept_keys(now)}
         for entry in self.stores.files.list(keys.FILES):
             if entry.key in listed:
                 continue
@@ -338,8 +340,20 @@ class Check(Struct, frozen=True):
     def _delete_orphan(self, entry: Entry, owner: keys.FileKey) -> bool:
         key = keys.project(NormalizedName(owner.project))
         project = self.projects.documents.get(key, "current").value
-        file = project.by_filename.get(owner.filename) if project else None
-        if file is None or file.sha256 != owner.sha256:
+        kept = _kept_keys(project, self.runtime.now(), owner.sha256) if project else ()
+        if entry.key not in kept:
             self.stores.files.delete(entry.key)
             return True
         return False
+
+
+def _kept_keys(project: Project, now: datetime, sha256: str | None = None) -> Iterator[Key]:
+    """
+    Yield the keys of the files that a project lists, or keeps although they were deleted.
+
+    With `sha256` only those of files with this digest.
+    """
+    trash = (file for file in project.trash if file.keep_until and file.keep_until > now)
+    for file in (*project.files, *trash):
+        if sha256 in {None, file.sha256}:
+            yield from (key for key, _ in listed_objects(project.name, file))

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_document import C, D, JournalKind
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import NEWER_DOCUMENT, Unavailable, WheelyardError
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
@@ -40,33 +40,53 @@ class JournaledCheck(Struct, Generic[D, C]):
         # read after the journal, so that a concurrent change cannot make the document older
         found = read_or_report(self.store, self.kind.key, self.findings)
         stored = found if isinstance(found, Stored) else None
-        document = self._document(stored)
-        agrees = document is None or self._complete(document)
-        folded = self._fold()
-        key, encode = self.kind.key, self.kind.documents.encode
-        if not agrees:
-            self._report(
-                f"{key} and its journal have different commits of one number, as after a restore; "
-                "restore one of them from the same backup as the other"
-            )
-        elif isinstance(found, WheelyardError):
+        try:
+            document = self._document(stored)
+        except Unavailable as fault:  # of a newer version, whatever else it may be
+            self._report(f"{fault.message} Until then it cannot be compared with its journal")
+            return None
+        agrees, folded = document is None or self._complete(document), self._fold()
+        if isinstance(found, WheelyardError):
             self.is_consistent = False
-        elif folded is not None and rebuild:
+        elif agrees:
+            return self._compare(document, folded, stored, rebuild=rebuild)
+        else:
+            self._report(
+                f"{self.kind.key} and its journal have different commits of one number, as after a "
+                "restore; restore one of them from the same backup as the other"
+            )
+        return document
+
+    def _compare(
+        self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
+    ) -> D | None:
+        """Compare document and journal; `rebuild` and return the document, or return it as is."""
+        key, unknown = self.kind.key, self._unknown(document)
+        if folded is not None and rebuild and not unknown:
             self._rebuild(folded, stored)
             return folded
-        elif document is None:
+        if document is None:
             self.is_consistent = False
             if stored or self.commits or self.damaged:
                 advice = "fold it again with --rebuild" if folded else "restore it from a backup"
                 self._report(
-                    f"{key} is missing or damaged, so that {self.kind.consequence}; {advice}"
+                    f"{key} is missing or damaged, so that {self.kind.consequence}; "
+                    f"{unknown or advice}"
                 )
-        elif folded is not None and stored and encode(folded) != stored.body:
+        elif unknown:
+            self.findings.notes.append(f"{key} cannot be compared with its journal: {unknown}")
+        elif folded is not None and stored and not self._are_equal(folded, document, stored.body):
             self._report(
                 f"{key} is not what its journal says, so that {self.kind.consequence}; fold it "
                 "again with --rebuild"
             )
         return document
+
+    def _are_equal(self, folded: D, document: D, body: bytes) -> bool:
+        """Return whether a document, with these bytes, is what its journal says."""
+        written = self.kind.documents.encode(document)
+        # an older version writes the fields that it does not know last, so their order may differ
+        return self.kind.documents.encode(folded) == written and len(written) == len(body)
 
     def _report(self, what: str) -> None:
         self.is_consistent = False
@@ -94,13 +114,31 @@ class JournaledCheck(Struct, Generic[D, C]):
             self.damaged[number] = found.version
 
     def _document(self, stored: Stored | None) -> D | None:
-        """Return the document; None if it is missing, damaged, or has what cannot be."""
-        with suppress(WheelyardError):
+        """
+        Return the document; None if it is missing, damaged, or has what cannot be.
+
+        Raise Unavailable if only a newer version of wheelyard can read it.
+        """
+        try:
             if stored is not None:
                 document = self.kind.documents.decode(self.kind.key, stored.body)
                 self.kind.require_valid(document)
                 return document
+        except WheelyardError as fault:
+            if fault.code == NEWER_DOCUMENT:
+                raise
         return None
+
+    def _unknown(self, document: D | None) -> str:
+        """Return what of document and journal only a newer version knows, and what to do; or ''."""
+        unknown = self.kind.unknown_parts(
+            document or self.kind.empty, [self.commits[number] for number in sorted(self.commits)]
+        )
+        if not unknown:
+            return ""
+        versions = " and ".join(sorted(filter(None, set(unknown.values()))))
+        newer = f"wheelyard {versions} or newer" if versions else "a newer version of wheelyard"
+        return f"this version does not know {', '.join(unknown)}; check it with {newer}"
 
     def _complete(self, document: D) -> bool:
         """
@@ -113,7 +151,8 @@ class JournaledCheck(Struct, Generic[D, C]):
                 self._read_commit(number)
         last = self.kind.last_commit(document)
         if last is None or last.number in self.commits:
-            return last is None or self.commits[last.number] == last
+            encode = self.kind.commits.encode
+            return last is None or encode(self.commits[last.number]) == encode(last)
         self.commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
         key, body = self.kind.entry_key(last.number), self.kind.commits.encode(last)

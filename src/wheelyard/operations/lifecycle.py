@@ -12,28 +12,24 @@ from packaging.version import Version
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import (
-    NAME_RELEASED,
-    AnyEvent,
-    Deleted,
+    Event,
+    EventKind,
     File,
     Project,
     Status,
-    StatusSet,
-    Unyanked,
-    Yanked,
 )
 from wheelyard.model.text import require_one_line
 
 ReleaseAction = Literal["yank", "unyank", "delete"]
 """A change of the files of a release."""
-_EVENTS: Final[Mapping[ReleaseAction, type[Yanked | Unyanked | Deleted]]] = {
-    "yank": Yanked,
-    "unyank": Unyanked,
-    "delete": Deleted,
+_KINDS: Final[Mapping[ReleaseAction, EventKind]] = {
+    "yank": EventKind.YANKED,
+    "unyank": EventKind.UNYANKED,
+    "delete": EventKind.DELETED,
 }
 REASON_LIMIT: Final = 1024
 """The most characters of a reason."""
@@ -142,13 +138,15 @@ class Lifecycle(Struct, frozen=True):
                 )
             return tuple(file for file in files if is_delete or file.yanked is not None)
 
-        def intent(project: Project) -> tuple[AnyEvent, ...]:
+        def intent(project: Project) -> tuple[Event, ...]:
             names = tuple(each.filename for each in select(project))
             if not names:
                 return ()
             at, by, by_name = self.runtime.now(), caller.principal, caller.name
-            event = _EVENTS[action]
-            return (event(at=at, by=by, by_name=by_name, filenames=names, reason=reason),)
+            event = Event(
+                what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason
+            )
+            return (event,)
 
         if dry_run:
             project = self.projects.get_for_update(name)
@@ -165,13 +163,13 @@ class Lifecycle(Struct, frozen=True):
         """Set a project's status (PEP 792) with its reason; return the changed project."""
         _check_request(caller, name, reason)
 
-        def intent(project: Project) -> tuple[AnyEvent, ...]:
+        def intent(project: Project) -> tuple[Event, ...]:
             if not project.exists:
                 raise unknown_project(name)
             if (project.status, project.reason) == (status, reason):
                 return ()
             at, by, by_name = self.runtime.now(), caller.principal, caller.name
-            return (StatusSet(at=at, by=by, by_name=by_name, status=status, reason=reason),)
+            return (Event.status_set(status, reason, at=at, by=by, by_name=by_name),)
 
         return self.projects.change(name, intent).after
 
@@ -179,6 +177,3 @@ class Lifecycle(Struct, frozen=True):
 def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:
     caller.require(Action.MANAGE, name)
     require_one_line(reason, "The reason", REASON_LIMIT)
-    if reason.startswith(NAME_RELEASED):
-        message = f"A reason that begins with {quoted(NAME_RELEASED)} means another thing. Use "
-        raise Invalid(f"{message}other words.", code="invalid_field")

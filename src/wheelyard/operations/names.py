@@ -14,22 +14,15 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import RESERVED_NAMES
-from wheelyard.model.project import (
-    NAME_RELEASED,
-    NAME_RESERVED,
-    AnyEvent,
-    Project,
-    Status,
-    StatusSet,
-)
+from wheelyard.model.project import Event, EventKind, Project
 from wheelyard.model.text import require_one_line
-from wheelyard.operations.audit_log import log_name
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
 
@@ -44,6 +37,8 @@ class NameState(StrEnum):
     """Somebody has reserved it, and nobody has published under it."""
     CLAIMED = "claimed"
     """An upload has begun under it, and none has ended."""
+    UNREADABLE = "unreadable"
+    """Its document is damaged, or only a newer version of wheelyard can read it."""
 
 
 class PrivateName(Struct, frozen=True, omit_defaults=True):
@@ -79,20 +74,17 @@ class Names(Struct, frozen=True):
                 store does not answer.
         """
         _require_admin(caller, name, "reserve")
-        _require_reason(reason, NAME_RESERVED)
+        require_one_line(reason, "The reason", REASON_LIMIT)
         if name in RESERVED_NAMES:
             message = f"{quoted(name)} is a path of the index. No project can have this name."
             raise Invalid(message, code="invalid_name")
         self.projects.names.claim(name)
 
-        def intent(project: Project) -> tuple[AnyEvent, ...]:
-            return () if project.exists else (self._event(caller, NAME_RESERVED, reason),)
+        def intent(project: Project) -> tuple[Event, ...]:
+            return () if project.exists else (self._event(caller, EventKind.RESERVED, reason),)
 
         committed = self.projects.change(name, intent)
-        is_new = committed.after is not committed.before
-        if is_new:
-            log_name("name_reserved", caller.principal, name)
-        return is_new
+        return committed.after is not committed.before
 
     def release(self, caller: Caller, name: NormalizedName, reason: str) -> None:
         """
@@ -107,15 +99,15 @@ class Names(Struct, frozen=True):
             WheelyardError: The reason is not one line of text, or the store does not answer.
         """
         _require_admin(caller, name, "release")
-        _require_reason(reason, NAME_RELEASED)
+        require_one_line(reason, "The reason", REASON_LIMIT)
         is_listed = name in self.projects.names.get_current().as_set
 
-        def intent(project: Project) -> tuple[AnyEvent, ...]:
+        def intent(project: Project) -> tuple[Event, ...]:
             if project.files:
                 raise _has_files(name)
             if not (project.exists or is_listed):
                 raise _not_private(name)
-            return () if project.is_released else (self._event(caller, NAME_RELEASED, reason),)
+            return () if project.is_released else (self._event(caller, EventKind.RELEASED, reason),)
 
         intent(self.projects.documents.get(keys.project(name), "current").value or _empty(name))
         self.projects.names.remove(name)
@@ -124,15 +116,17 @@ class Names(Struct, frozen=True):
         except WheelyardError:
             self.projects.names.claim(name)  # somebody has published meanwhile, or nothing is known
             raise
-        log_name("name_released", caller.principal, name)
 
-    def _event(self, caller: Caller, what: str, reason: str) -> StatusSet:
-        text = f"{what}: {reason}" if reason else what
+    def _event(self, caller: Caller, kind: EventKind, reason: str) -> Event:
         at, by, by_name = self.runtime.now(), caller.principal, caller.name
-        return StatusSet(at=at, by=by, by_name=by_name, status=Status.ACTIVE, reason=text)
+        return Event(what=kind, at=at, by=by, by_name=by_name, reason=reason)
 
     def _describe(self, name: NormalizedName) -> PrivateName:
-        project = self.projects.documents.get(keys.project(name)).value or _empty(name)
+        project: Project | None = None
+        with UnreadableIgnored():
+            project = self.projects.documents.get(keys.project(name)).value or _empty(name)
+        if project is None:
+            return PrivateName(name, NameState.UNREADABLE)
         if project.files:
             return PrivateName(name, NameState.FILES, len(project.files))
         last = project.commit.events[-1] if project.commit else None
@@ -144,8 +138,7 @@ class Names(Struct, frozen=True):
             state = NameState.CLAIMED
         else:
             state = NameState.RESERVED
-        reason = getattr(last, "reason", "").removeprefix(NAME_RESERVED).removeprefix(": ")
-        return PrivateName(name, state, 0, last.by, last.at, reason)
+        return PrivateName(name, state, 0, last.by, last.at, last.reason)
 
 
 def _empty(name: NormalizedName) -> Project:
@@ -156,10 +149,6 @@ def _require_admin(caller: Caller, name: NormalizedName, what: str) -> None:
     if not caller.may(Action.ADMIN, name):
         fact = f"{caller.display_name} may not {what} {quoted(name)}."
         raise Forbidden(f"{fact} Ask an administrator of this index to do it.", short=fact)
-
-
-def _require_reason(reason: str, prefix: str) -> None:
-    require_one_line(reason, "The reason", REASON_LIMIT - len(prefix) - len(": "))
 
 
 def _has_files(name: NormalizedName) -> Conflict:

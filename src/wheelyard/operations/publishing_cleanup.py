@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DamageIgnored
+from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.token_records import TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.token import is_token_id
@@ -62,7 +62,7 @@ class PublishingCleanup(Struct, frozen=True):
         """
         if not is_token_id(token_id):
             return True
-        with DamageIgnored():  # else it is no credential any more
+        with UnreadableIgnored():  # else it is no credential any more
             snapshot = self.token_records.documents.get(keys.token(token_id), "current")
             record = snapshot.value
             if record is None or not record.publishers:

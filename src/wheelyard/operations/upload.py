@@ -43,7 +43,7 @@ from wheelyard.model.distribution_filename import (
     parse_name,
     parse_version,
 )
-from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
+from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.operations.name_claims import NameClaims
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
@@ -127,15 +127,15 @@ class AddFiles(Struct, frozen=True):
     is_lenient: bool = False
     """Whether one version may have several sdists in different formats."""
 
-    def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
+    def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that is new to `project` and not rejected by it."""
         return tuple(
-            Uploaded(
+            Event.uploaded(
+                each.file,
+                each.summary,
                 at=self.at,
                 by=self.caller.principal,
                 by_name=self.caller.name,
-                file=each.file,
-                summary=each.summary,
             )
             for each in self.files
             if self._outcome(project, each) is None
@@ -314,6 +314,8 @@ class Uploads(Struct, frozen=True):
         source = upload.source_metadata or SourceMetadata()
         uploaded_at, metadata = source.upload_time(now), contents.metadata
         distribution = upload.distribution
+        digest = None if metadata is None else sha256(metadata).hexdigest()
+        sidecars = {METADATA_SUFFIX: digest} if digest is not None else {}
         return File(
             filename=distribution.filename,
             version=_version(contents, distribution),
@@ -321,7 +323,7 @@ class Uploads(Struct, frozen=True):
             size=upload.size,
             uploaded_at=now if uploaded_at is None else uploaded_at,
             uploaded_by=source.uploader or caller.principal,
-            core_metadata="" if metadata is None else sha256(metadata).hexdigest(),
+            sidecars=sidecars,
             requires_python=contents.core.requires_python,
             yanked=source.yank_reason,
             imported_at=now if is_import else None,

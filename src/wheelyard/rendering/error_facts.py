@@ -24,6 +24,8 @@ LASTING: Final = MappingProxyType(
     {
         errors.DAMAGED: "Part of the index is damaged or lost. The command 'wheelyard check' says "
         "what, and what can be done about it.",
+        errors.NEWER_DOCUMENT: "The message says which version of wheelyard can read it.",
+        errors.NEWER_STORE: "The message says which version of wheelyard can write to it.",
         errors.STORAGE_FULL: "The index has no space left.",
         errors.UPSTREAM_UNPROVEN: "The command 'wheelyard config check' says what is wrong.",
         errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",

@@ -97,9 +97,11 @@ class PrefixedStore(ForwardingStore):
 
 @dataclass(frozen=True, slots=True)
 class ReadOnlyStore(ForwardingStore):
-    """The objects of `inner`; each attempt to write one raises Unavailable."""
+    """The objects of `inner`; each attempt to write one raises Unavailable, and says why."""
 
     inner: Store
+    why: str = "[server] read_only forbids it."
+    code: str = READ_ONLY
 
     def delete(self, key: Key) -> NoReturn:
         """Raise Unavailable."""
@@ -109,5 +111,4 @@ class ReadOnlyStore(ForwardingStore):
         return self.inner
 
     def _for_write(self, key: Key) -> NoReturn:
-        message = f"{key} is not written: [server] read_only forbids it."
-        raise Unavailable(message, code=READ_ONLY)
+        raise Unavailable(f"{key} is not written: {self.why}", code=self.code)

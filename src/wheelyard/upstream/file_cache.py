@@ -14,7 +14,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.model.project import File
+from wheelyard.model.project import METADATA_SUFFIX, File
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.file_uses import FileUses
@@ -128,7 +128,7 @@ def as_listed(file: UpstreamFile, size: int) -> File:
         size=size,
         uploaded_at=file.uploaded_at or file.first_seen or EPOCH,
         uploaded_by="",
-        core_metadata=file.core_metadata,
+        sidecars={METADATA_SUFFIX: file.core_metadata} if file.core_metadata else {},
         requires_python=file.requires_python,
         yanked=file.yanked,
     )

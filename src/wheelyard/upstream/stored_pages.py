@@ -19,7 +19,6 @@ from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Stor
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.pinned_digests import load_pins
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
@@ -42,7 +41,6 @@ class StoredPages(Struct, frozen=True):
     """Reads and writes pages of upstream indexes in a store."""
 
     store: Store
-    earlier: EarlierApprovals
 
     def load(
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
@@ -63,7 +61,6 @@ class StoredPages(Struct, frozen=True):
             )
         if page is None or not is_it:
             return StoredPage(None, found.version)
-        self.earlier.bind_to_stored(page)
         return StoredPage(page, found.version)
 
     def has_files(self, upstream_id: str) -> bool:
@@ -83,7 +80,6 @@ class StoredPages(Struct, frozen=True):
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """Write a page over the version `expect`, and return its version; may raise Conflict."""
-        self.earlier.bind_to_fetched(page)
         key, body = keys.upstream_page(page.upstream, page.name), Encoder().encode(page)
         return self.store.put(key, gzipped(body), expect)
 

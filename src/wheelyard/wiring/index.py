@@ -21,7 +21,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_grant
-from wheelyard.model.project import AnyEvent
+from wheelyard.model.project import Event
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
@@ -33,7 +33,7 @@ from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.settings.warnings import stored_grant_warnings
-from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.base import Stores
 from wheelyard.storage.instrumented import StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_authenticator
@@ -181,7 +181,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     stores = instrumented(stores, store_metrics)
     policy = documents or cache_policy_in(traits, settings.store)
 
-    def on_event(name: NormalizedName, event: AnyEvent) -> None:
+    def on_event(name: NormalizedName, event: Event) -> None:
         log_event(name, event)
         search.note_commit(name)
 
@@ -197,8 +197,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     )
     domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
-    store = stores.documents
-    upstream, claims, public = _upstream(settings, catalog, store, spool, runtime, traits)
+    upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
     reader = FactsReader(projects, files, traits.is_local)
     search = SearchIndex(reader, public, is_read_only=is_read_only)
     return Index(
@@ -207,7 +206,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         spool=spool,
         is_new=catalog.is_new,
         traits=traits,
-        stores=stores,
+        stores=catalog.stores,
         retries=catalog.retries,
         store_metrics=store_metrics,
         files=files,
@@ -235,7 +234,6 @@ def _upload_rules(settings: Settings) -> UploadRules:
 def _upstream(
     settings: Settings,
     catalog: Catalog,
-    store: Store,
     spool: Spool,
     runtime: Runtime,
     traits: StoreTraits,
@@ -251,5 +249,5 @@ def _upstream(
     from wheelyard.upstream.search_facts import PublicProjectList  # noqa: PLC0415
     from wheelyard.wiring.upstream import build_upstream, name_claims  # noqa: PLC0415
 
-    upstream = build_upstream(settings, catalog, store, spool, runtime, traits)
+    upstream = build_upstream(settings, catalog, spool, runtime, traits)
     return upstream, name_claims(upstream, settings.upstream), PublicProjectList(upstream)

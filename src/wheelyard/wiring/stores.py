@@ -275,7 +275,7 @@ def _defer_store(
 ) -> OpenedStore:
     def make() -> LocalStore:
         store = _folder(location, runtime)
-        if ensure_format(store):  # else another process was first
+        if ensure_format(store) is None:  # else another process was first
             on_first_write()
         return store
 

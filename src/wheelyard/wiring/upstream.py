@@ -31,7 +31,6 @@ from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import UpstreamPages
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.stored_pages import StoredPages
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 from wheelyard.wiring.upstream_policy import build_policy, name_filter
@@ -43,7 +42,6 @@ SAVING_THREADS: Final = 8
 def build_upstream(
     settings: Settings,
     catalog: Catalog,
-    store: Store,
     spool: Spool,
     runtime: Runtime,
     traits: StoreTraits,
@@ -51,12 +49,13 @@ def build_upstream(
     """
     Return the upstream indexes that the settings name; open no connection to them.
 
-    `store` is that of the index. Raises Invalid if a file that the settings name cannot be read.
+    Raises Invalid if a file that the settings name cannot be read.
     """
     upstream, is_read_only = settings.upstream, settings.server.read_only
     _check_ca_file(upstream.ca_file)
     caching = cache_policy_in(traits, settings.store)
     is_local = traits.is_local and not is_bucket(upstream.bucket)
+    store: Store = catalog.stores.documents
     if upstream.bucket:
         store = upstream_store(settings, traits.operation_counter)
     if is_read_only:
@@ -74,16 +73,16 @@ def build_upstream(
     patterns = parse_name_patterns(private_name_patterns(settings))
     names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
     decisions = catalog.decision_records
-    earlier = EarlierApprovals(decisions, files.with_digests, is_read_only=is_read_only)
-    stored = StoredPages(store, earlier)
-    pages = UpstreamPages(config, clients, stored, runtime, observation, start_saving)
+    pages = UpstreamPages(config, clients, StoredPages(store), runtime, observation, start_saving)
     return UpstreamIndex(
         config=config,
         names=names,
         clients=clients,
         pages=pages,
         files=files,
-        policy=build_policy(upstream, store, earlier, files.bring_metadata, caching),
+        policy=build_policy(
+            upstream, store, decisions, files.bring_metadata, caching, is_read_only=is_read_only
+        ),
         observation=observation,
         runtime=runtime,
         is_local=is_local,

@@ -5,13 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.errors import Invalid
 from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
 from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
 from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
 from wheelyard.storage.base import Store
 from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
 from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
 from wheelyard.upstream.policy.osv_source import OsvSource
@@ -49,17 +49,18 @@ def _licences(texts: Iterable[str]) -> LicencePatterns:
 def build_policy(
     settings: UpstreamSettings,
     store: Store,
-    earlier: EarlierApprovals,
+    decisions: DecisionRecords,
     read_metadata: MetadataReader,
     caching: CachePolicy,
+    *,
+    is_read_only: bool,
 ) -> Policy:
     """
     Return the policy of the settings; raise Invalid for a wrong one.
 
     `store` has what is below `upstream/`. The database of `osv` is not read yet.
     """
-    decisions, rules = earlier.records, policy_rules(settings)
-    runtime = decisions.runtime
+    rules, runtime = policy_rules(settings), decisions.runtime
     osv = licences = first_uses = None
     if settings.osv:
         record = AcceptedOsvRecord(store)
@@ -72,6 +73,6 @@ def build_policy(
     if rules.cooldown and rules.cooldown_exceptions.versions:
         uses = DocumentCache(store, FIRST_USES, runtime, caching)
         first_uses = FirstUses(
-            rules.cooldown_exceptions, uses, decisions.retries, is_read_only=earlier.is_read_only
+            rules.cooldown_exceptions, uses, decisions.retries, is_read_only=is_read_only
         )
-    return Policy(rules, earlier, osv, licences, first_uses)
+    return Policy(rules, decisions, osv, licences, first_uses)

@@ -23,7 +23,6 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action
-from wheelyard.model.decisions import Decision, Verdict
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -88,13 +87,6 @@ def add(public: FakeUpstream, at: datetime, filename: str = ADDED) -> None:
 def filenames(server: InProcessServer) -> list[str]:
     """Return what clients see of `demo`."""
     return [*page_of(server, "demo").files]
-
-
-def approved_earlier(server: InProcessServer, version: str = "1.0") -> None:
-    """Approve a version as an earlier release did: without digests."""
-    at = server.index.runtime.now()
-    draft = Decision(at=at, by="local:ana", verdict=Verdict.APPROVED, project=DEMO, version=version)
-    server.index.decisions.change(lambda _: draft)
 
 
 def approved_digests(server: InProcessServer) -> tuple[str, ...] | None:
@@ -232,64 +224,6 @@ def test_a_page_without_digests(
         add(public, START)
         server.clock.advance(hours=1)
         assert filenames(server) == [FIRST]
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize("is_due", [False, True])
-def test_an_earlier_approval(
-    tmp_path: Path,
-    public: FakeUpstream,
-    store: Store,
-    read_only: bool,  # noqa: FBT001 - a parameter
-    is_due: bool,  # noqa: FBT001 - a parameter
-) -> None:
-    """It is about the files of the page in the store, on each server and after each start."""
-    with serving(tmp_path, public, store, cooldown_days=0) as server:
-        assert filenames(server) == [FIRST]
-    with serving(tmp_path, public, store) as server:
-        approved_earlier(server)
-    add(public, START)
-    now = START + (HOUR if is_due else timedelta(minutes=1))
-    for _ in range(2):
-        with serving(tmp_path, public, store, now=now, read_only=read_only) as server:
-            assert filenames(server) == [FIRST]
-            server.clock.advance(hours=1)
-            assert filenames(server) == [FIRST]
-            expected = None if read_only else (public_wheel("demo", "1.0").sha256,)
-            assert approved_digests(server) == expected
-    with serving(tmp_path, public, store, now=now) as server:
-        assert filenames(server) == [FIRST]
-
-
-def test_an_earlier_approval_without_a_page(
-    tmp_path: Path, public: FakeUpstream, store: Store
-) -> None:
-    """It is about the files of the first page that is fetched, which is written down once."""
-    with serving(tmp_path, public, store) as server:
-        approved_earlier(server)
-        approved_earlier(server, "3.0")
-        assert filenames(server) == [FIRST]
-        commits = len(list(server.index.decisions.history()))
-    add(public, START)
-    public.publish(FakeFile.of(public_wheel("demo", "3.0"), START))
-    for place in list(store.list(keys.UPSTREAM)):
-        store.delete(place.key)  # all of it can be fetched again
-    for read_only in (True, False):
-        with serving(tmp_path, public, store, read_only=read_only) as server:
-            assert filenames(server) == [FIRST]
-            assert len(list(server.index.decisions.history())) == commits
-
-
-def test_an_earlier_approval_where_nothing_is_written(
-    tmp_path: Path, public: FakeUpstream, store: Store
-) -> None:
-    """A server that writes nothing, and finds no page, goes by the times of upload."""
-    with serving(tmp_path, public, store) as server:
-        approved_earlier(server)
-    add(public, START + HOUR)
-    for _ in range(2):
-        with serving(tmp_path, public, store, now=START + HOUR, read_only=True) as server:
-            assert filenames(server) == [FIRST]
 
 
 def test_an_exception_for_a_version(tmp_path: Path, public: FakeUpstream, store: Store) -> None:

@@ -24,7 +24,6 @@ from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.deciding import Deciding
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.policy.evaluation import Evaluation
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.reasons import Code
@@ -50,9 +49,8 @@ def policy_of(
     """Return the policy of the settings over the store of an index."""
     caching = cache_policy_in(StoreTraits(), index.settings.store)
     settings = replace(settings, url="https://index.example.com/simple/")
-    earlier = EarlierApprovals(index.decisions, lambda page: page, is_read_only=False)
-    store = index.files.store
-    return build_policy(settings, store, earlier, read_metadata, caching)
+    store, decisions = index.files.store, index.decisions
+    return build_policy(settings, store, decisions, read_metadata, caching, is_read_only=False)
 
 
 def deciding(index: Index) -> Deciding:

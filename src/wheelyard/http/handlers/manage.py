@@ -29,7 +29,7 @@ from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.project import Project, Status, StatusSet
+from wheelyard.model.project import EventKind, Project, Status
 from wheelyard.model.text import require_one_line
 from wheelyard.operations.lifecycle import REASON_LIMIT, Lifecycle, ReleaseAction, Selection
 from wheelyard.rendering.releases import Release, all_releases
@@ -194,7 +194,7 @@ def _set_status(
     with checking():
         project = lifecycle.set_status(caller, name, Status(text), reason)
     events = project.commit.events if project.commit else ()
-    return project.revision if any(isinstance(each, StatusSet) for each in events) else 0
+    return project.revision if any(each.what == EventKind.STATUS for each in events) else 0
 
 
 def _require_confirmation(text: str, name: NormalizedName, version: Version) -> None:

@@ -19,6 +19,7 @@ from wheelyard.http.security.read_policy import parse_project_name, require_admi
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
+from wheelyard.model.project_json import CommitJson
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.rendering.simple_pages import timestamp
 
@@ -141,7 +142,7 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
         found = {number: projects.commit(project, number) for number in numbers}
         commits = [each for each in found.values() if each is not None]
         page: dict[str, object] = {"name": project.name, "revision": project.revision}
-        page["commits"] = commits
+        page["commits"] = list(map(CommitJson.of, commits))
         if len(commits) < len(found):
             page["lost"] = [number for number, each in found.items() if each is None]
         if last < project.revision:
@@ -261,7 +262,7 @@ def _project_json(project: Project) -> dict[str, object]:
         "summary": project.summary,
         "files": [_file_json(file) for file in project.files],
         "deleted": project.deleted_filenames,
-        "commit": project.commit,
+        "commit": CommitJson.of(project.commit) if project.commit else None,
     }
 
 

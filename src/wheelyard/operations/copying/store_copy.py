@@ -29,7 +29,7 @@ from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import DAMAGED, Conflict, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
@@ -227,7 +227,7 @@ class _Copying(Struct):
             try:
                 return work(item)
             except WheelyardError as fault:
-                if isinstance(fault, Unavailable) and fault.code != DAMAGED:
+                if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
                     raise
                 self.problems.setdefault(name_of(item), fault.message)
                 return None
@@ -363,6 +363,12 @@ class _Copying(Struct):
             kind, there = project_journal(plan.name), self._there(plan.name)
             commits = self._commits(self._newest(plan.name), there.revision, plan.revision)
             if digest(kind.documents.encode(kind.fold_all(there, commits))) != plan.sha256:
+                unknown = kind.unknown_parts(self._newest(plan.name), commits)
+                if unknown:
+                    raise Conflict(
+                        f"this version of wheelyard does not know {', '.join(unknown)} of it. Copy "
+                        "with the version that has written it."
+                    )
                 raise Conflict(
                     "its document in FROM is not what its journal says. Run 'wheelyard check' "
                     "there."
@@ -384,6 +390,6 @@ class _Copying(Struct):
         try:
             return project_journal(name).read(self.copy.target.documents)[0]
         except Unavailable as fault:
-            if fault.code != DAMAGED:
+            if fault.code not in UNREADABLE_CODES:
                 raise
             raise Conflict(f"in TO: {fault.message}") from fault

@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 from wheelyard.archive.rules import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.errors import (
-    DAMAGED,
+    UNREADABLE_CODES,
     Conflict,
     Forbidden,
     Invalid,
@@ -148,7 +148,7 @@ def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
     try:
         work = ProjectImport(context, context.latest(name))
     except Unavailable as fault:
-        if fault.code != DAMAGED:
+        if fault.code not in UNREADABLE_CODES:
             raise
         outcomes = [refused(each.candidate, fault) for each in batch]
         return BatchResult(name, is_project=False, outcomes=outcomes)
@@ -187,7 +187,7 @@ def _run(
     try:
         result = steps()
     except Unavailable as fault:
-        if fault.code != DAMAGED:
+        if fault.code not in UNREADABLE_CODES:
             raise
         # only this project is damaged, so its remaining files are refused
         settled = {outcome.location for outcome in work.outcomes}
@@ -239,7 +239,7 @@ class ProjectImport:
         try:
             self._validate(item)
         except WheelyardError as fault:
-            if isinstance(fault, Unavailable) and fault.code not in {DAMAGED, *REFUSALS}:
+            if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES | REFUSALS:
                 raise  # the store does not answer
             is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
             is_strict = is_waivable and not self._context.uploads.rules.lenient

@@ -8,7 +8,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DamageIgnored
+from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
@@ -49,7 +49,7 @@ class FactsReader(Struct, frozen=True):
 
     def _facts(self, name: NormalizedName, state: str) -> ProjectFacts | None:
         # also if somebody has written a version that is none into the document, or a local time
-        with DamageIgnored(), suppress(ValueError, TypeError):
+        with UnreadableIgnored(), suppress(ValueError, TypeError):
             project = self._document(name, state)
             return (
                 None if project is None or project.is_released else self._facts_of(project, state)
@@ -66,7 +66,7 @@ class FactsReader(Struct, frozen=True):
         """Return those of some names, each with a document, that are not private any more."""
         released = set[NormalizedName]()
         for name in names:
-            with DamageIgnored():  # one whose document is damaged may be private
+            with UnreadableIgnored():  # one whose document is damaged may be private
                 document = self.projects.documents.get(keys.project(name)).value
                 if document is not None and document.is_released:
                     released.add(name)

@@ -11,13 +11,12 @@ from packaging.utils import NormalizedName
 from wheelyard.model.access import AccessEntry, Action
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import (
-    AnyEvent,
     Commit,
+    Event,
+    EventKind,
     File,
     Project,
     Status,
-    StatusSet,
-    Uploaded,
 )
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import Release, all_releases
@@ -150,14 +149,16 @@ def events_of(commit: Commit) -> tuple[DoneEvent, ...]:
     return tuple(map(_in_words, commit.events))
 
 
-def _in_words(event: AnyEvent) -> DoneEvent:
+def _in_words(event: Event) -> DoneEvent:
     files: tuple[str, ...] = ()
-    match event:
-        case StatusSet(status=status, reason=reason):
-            what = f"The status is {status} now"
-        case Uploaded(file=file):
-            what, reason = f"{file.filename} uploaded", ""
+    match event.what:
+        case EventKind.STATUS:
+            what = f"The status is {event.status} now"
+        case EventKind.UPLOADED:
+            what = f"{event.file.filename} uploaded"
+        case EventKind.RESERVED | EventKind.RELEASED:
+            what = f"The name was {event.what}"
         case _:
-            files, reason = event.filenames, event.reason
-            what = f"{counted(len(files), 'file')} {type(event).__name__.lower()}"
-    return DoneEvent(what, files, reason, with_name(event.by, event.by_name), event.at)
+            files = event.files
+            what = f"{counted(len(files), 'file')} {event.what}"
+    return DoneEvent(what, files, event.reason, with_name(event.by, event.by_name), event.at)

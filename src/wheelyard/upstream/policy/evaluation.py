@@ -74,7 +74,7 @@ class Evaluation(Struct, frozen=True):
     def reasons(self, file: UpstreamFile) -> Iterator[Reason]:
         """Yield every reason why a file is not shown, the most serious one first."""
         approval = self.decisions.of(file.version)
-        decision = self.decisions.of_file(file.version, file.sha256, file.uploaded_at)
+        decision = self.decisions.of_file(file.version, file.sha256)
         if approval is None or approval is decision:
             yield from self._reasons(file, decision)
             return

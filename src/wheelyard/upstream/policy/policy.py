@@ -1,7 +1,6 @@
 """The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -11,14 +10,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.errors import Unavailable
-from wheelyard.model.decisions import DecisionList, ProjectDecisions, Verdict
+from wheelyard.model.decisions import UNDECIDED, DecisionList, ProjectDecisions, Verdict
 from wheelyard.model.project import Status
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy import reasons
 from wheelyard.upstream.policy.advisories import AdvisoryTable
-from wheelyard.upstream.policy.earlier_approvals import UNDECIDED, EarlierApprovals
 from wheelyard.upstream.policy.evaluation import Evaluation, PageView
 from wheelyard.upstream.policy.first_uses import FirstUseList, FirstUses
 from wheelyard.upstream.policy.known_licences import KnownLicences, LicenceList
@@ -60,7 +58,7 @@ class Policy:
 
     Args:
         rules: Those of the settings.
-        earlier: The decisions in the store, and the files of approvals without digests.
+        records: The decisions in the store.
         osv: The database of malicious and vulnerable versions, if there is one.
         licences: What is known of licences, if some are blocked.
         first_uses: Those of exceptions from the cooldown for one version, if there are some.
@@ -69,16 +67,15 @@ class Policy:
     def __init__(
         self,
         rules: PolicyRules,
-        earlier: EarlierApprovals,
+        records: DecisionRecords,
         osv: OsvSource | None = None,
         licences: KnownLicences | None = None,
         first_uses: FirstUses | None = None,
     ) -> None:
         self.rules = rules
-        self.records = earlier.records
+        self.records = records
         self.osv = osv
-        self._earlier = earlier
-        self._runtime = earlier.records.runtime
+        self._runtime = records.runtime
         self._licences = licences
         self._first_uses = first_uses
         self._views: LruCache[tuple[str, str], _CachedView] = LruCache(VIEW_BYTES)
@@ -180,7 +177,7 @@ class Policy:
             found = self.view(page, self._runtime.now()).hidden.get(file.filename)
         if found is not None or self._licences is None:
             return found
-        decision = self.decisions_of(page.name).of_file(file.version, file.sha256, file.uploaded_at)
+        decision = self.decisions_of(page.name).of_file(file.version, file.sha256)
         if decision is not None and Code.LICENCE in decision.despite:
             return None
         licence = self._licences.find(page, file)
@@ -204,7 +201,7 @@ class Policy:
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """Return what was decided about a project; raise Unavailable if the store does not say."""
-        return self._earlier.decisions_of(name, self._decisions().value)
+        return (self._decisions().value or DecisionList()).of_project(name)
 
     def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
@@ -228,8 +225,6 @@ class Policy:
         return found
 
     def _facts(self, page: UpstreamPage, now: datetime) -> _Facts:
-        with suppress(Unavailable):  # it counts here, and is written before the page is
-            self._earlier.bind_to_fetched(page)
         decisions = self._decisions()
         advisories = self.osv.current() if self.osv else NO_ADVISORIES
         licences = self._licences.get() if self._licences else None
@@ -249,7 +244,7 @@ class Policy:
             rules=self.rules,
             page=page,
             now=now,
-            decisions=self._earlier.decisions_of(page.name, facts.decisions),
+            decisions=facts.decisions.of_project(page.name),
             advisories=facts.advisories.hits(page.name, versions),
             licences=known.blocked(page, facts.licences) if known else {},
             first_uses=uses.of(page, facts.first_uses) if uses else {},

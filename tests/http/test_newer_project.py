@@ -1,0 +1,79 @@
+"""A project that only a newer version of wheelyard can read."""
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.operations.in_memory_index import START
+from wheelyard.catalog import keys
+from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.model.distribution_filename import parse_name
+
+DEMO, FILE = wheel("demo", "1.0"), "demo-1.0-py3-none-any.whl"
+HTML = ("accept", "text/html")
+
+
+def make_newer(server: InProcessServer) -> None:
+    """Have a newer version change the project demo."""
+    key = keys.project(parse_name("demo"))
+    project = server.index.projects.get(parse_name("demo"))
+    body = ProjectCodec().encode(replace(project, needs={"promoted": "7.5"}))
+    server.index.stores.documents.put(key, body, None)
+    server.clock.now = START.replace(year=START.year + 1)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> None:
+    """Nothing of it is shown, with the version that is needed; nobody is sent to another index."""
+    with in_process(tmp_path, near=near) as server:
+        server.publish(DEMO, wheel("other", "1.0"))
+        project = server.index.projects.get(parse_name("demo"))
+        (file,) = project.files
+        of_key = f"/{keys.distribution(project.name, file.sha256, FILE)}"
+        paths = (
+            "/simple/demo/",
+            f"/files/demo/{FILE}",
+            of_key,
+            f"{of_key}.metadata",
+            "/pypi/demo/json",
+            "/pypi/demo/1.0/json",
+            "/project/demo/",
+            "/project/demo/1.0/",
+            "/project/demo/history/",
+            "/project/demo/feed.xml",
+            "/api/v1/projects/demo",
+            "/api/v1/projects/demo/journal",
+        )
+        assert {path: server.get(path).status for path in paths} == dict.fromkeys(paths, 200)
+
+        make_newer(server)
+
+        for path in paths:
+            answer = server.get(path)
+            assert (path, answer.status) == (path, 503)
+            if answer.headers["content-type"] == "application/json":
+                assert json.loads(answer.body)["error"] == "newer_document"
+            assert b"wheelyard 7.5" in answer.body
+        page = server.get("/project/demo/", HTML)
+        assert (page.status, b"This project needs wheelyard 7.5." in page.body) == (503, True)
+
+
+def test_lists_with_such_a_project(tmp_path: Path) -> None:
+    """Every list shows the other projects, and a name that stays private."""
+    with in_process(tmp_path) as server:
+        server.publish(DEMO, wheel("other", "1.0"))
+        make_newer(server)
+
+        for path in ("/", "/simple/", "/search.json", "/search.json?q=o", "/feed.xml"):
+            answer = server.get(path)
+            assert (path, answer.status) == (path, 200)
+            assert b"other" in answer.body
+        assert b"demo" not in server.get("/search.json").body
+        names = json.loads(server.get("/api/v1/projects").body)["projects"]
+        assert [each["name"] for each in names] == ["demo", "other"]
+        states = [(each.name, each.state) for each in server.index.names.all()]
+        assert states == [("demo", "unreadable"), ("other", "files")]

@@ -1,0 +1,229 @@
+"""A store that a newer version of wheelyard has written to: what is kept, refused, and said."""
+
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.project import Commit, Event, File, Project, fold
+from wheelyard.storage.base import Key
+
+DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
+WHEEL, SDIST = make_wheel(), make_sdist()
+NEWER = "999.0"
+
+
+def stored(harness: IndexHarness) -> Project:
+    """Return the document of the project demo."""
+    return ProjectCodec().decode(keys.project(DEMO), harness.bytes_at(keys.project(DEMO)))
+
+
+def write(harness: IndexHarness, project: Project) -> None:
+    """Write the document of the project demo."""
+    harness.store.put(keys.project(DEMO), ProjectCodec().encode(project), None)
+
+
+def commit_newer(harness: IndexHarness, needs: str = "") -> None:
+    """Commit an event that this version does not know."""
+    before, codec = stored(harness), CommitCodec()
+    assert before.commit is not None
+    event = Event(what="promoted", at=harness.clock.now, by="x", files=("a",), needs=needs)
+    commit = Commit(
+        number=before.revision + 1,
+        id="a",
+        previous=sha256(codec.encode(before.commit)).hexdigest(),
+        events=(event,),
+    )
+    harness.store.put(keys.commit(DEMO, commit.number), codec.encode(commit), None)
+    write(harness, fold(before, commit))
+
+
+@pytest.fixture
+def newer(harness: IndexHarness) -> IndexHarness:
+    """A store with two projects; in one is an event that this version may pass over."""
+    harness.upload(WHEEL)
+    harness.upload(make_wheel("other"))
+    commit_newer(harness)
+    return harness
+
+
+def test_an_event_that_may_be_passed_over(newer: IndexHarness) -> None:
+    """The project is served and changed; the event stays in the journal, and in its history."""
+    newer.upload(SDIST)
+
+    project = newer.opened(3).projects.get(DEMO)
+    assert len(project.files) == 2
+    assert [event.what for commit in history(newer.index, DEMO) for event in commit.events] == [
+        "uploaded",
+        "promoted",
+        "uploaded",
+    ]
+
+
+def test_a_field_of_a_newer_version(harness: IndexHarness) -> None:
+    """A field of the document is still there after an upload by this version."""
+    harness.upload(WHEEL)
+    write(harness, replace(stored(harness), other_fields=(("new", Raw(b'{"a": 1}')),)))
+    harness.opened(3).uploads.accept(SDIST.arrival(harness.folder), ALICE)
+
+    assert harness.bytes_at(keys.project(DEMO)).endswith(b'"new":{"a": 1}}\n')
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.parametrize("has_field", [False, True])
+def test_check(newer: IndexHarness, *, rebuild: bool, has_field: bool) -> None:
+    """`check` says that it cannot compare the project, and neither blames nor rebuilds it."""
+    if has_field:
+        write(newer, replace(stored(newer), other_fields=(("new", Raw(b"1")),)))
+    before = newer.snapshot()
+
+    findings = newer.check(rebuild=rebuild, sweep=True)
+
+    assert findings.problems == findings.repaired == []
+    assert "cannot be compared with its journal" in findings.notes[0]
+    assert "does not know" in findings.notes[0]
+    assert "'promoted'" in findings.notes[0]
+    assert newer.snapshot() == before
+
+
+def test_a_lost_document_is_rebuilt_by_the_version_that_knows_it(newer: IndexHarness) -> None:
+    """A journal with unknown events is not folded into a document, which would lack something."""
+    newer.store.delete(keys.project(DEMO))
+
+    findings = newer.check(rebuild=True)
+
+    assert "check it with a newer version" in findings.problems[0]
+    assert newer.store.get(keys.project(DEMO)) is None
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_an_event_that_a_reader_must_know(newer: IndexHarness, *, is_local: bool) -> None:
+    """Nothing of the project is shown or changed; the error names the version; others are shown."""
+    index = newer.opened(3, is_local=is_local)
+    index.search.start = lambda work, _: work()
+    index.projects.get(DEMO)
+    commit_newer(newer, needs=NEWER)
+    newer.clock.advance(seconds=60)
+
+    for index_now in (index, newer.opened(4, is_local=is_local)):
+        index_now.search.start = lambda work, _: work()
+        with pytest.raises(Unavailable, match=NEWER) as read:
+            index_now.projects.get(DEMO)
+        with pytest.raises(Unavailable, match=NEWER) as written:
+            index_now.uploads.accept(SDIST.arrival(newer.folder), ALICE)
+        assert code_of(read.value) == code_of(written.value) == ("Unavailable", "newer_document")
+        index_now.search.table()
+        assert [facts.name for facts in index_now.search.table().projects] == [OTHER]
+
+
+def test_a_check_of_what_a_reader_must_know(newer: IndexHarness) -> None:
+    """`check` says which version can read the project, and deletes and rebuilds nothing of it."""
+    commit_newer(newer, needs=NEWER)
+    newer.clock.advance(days=9)
+    before = newer.snapshot()
+
+    findings = newer.check(rebuild=True, sweep=True)
+
+    (problem,) = findings.problems
+    assert f"Upgrade to wheelyard {NEWER} or newer" in problem
+    assert "cannot be compared with its journal" in problem
+    assert newer.snapshot() == before
+
+
+def with_sidecar(file: File, content: bytes) -> tuple[File, str]:
+    """Return a file with a sidecar that this version does not know, and the digest of that."""
+    digest = sha256(content).hexdigest()
+    return replace(file, sidecars={**file.sidecars, "provenance": digest}), digest
+
+
+def test_sidecars_of_a_newer_version(harness: IndexHarness) -> None:
+    """What is listed beside a file is verified, not swept, and deleted with the file."""
+    harness.upload(WHEEL)
+    (file,) = stored(harness).files
+    file, digest = with_sidecar(file, b"proof")
+    name = f"files/demo/{WHEEL.sha256}/{WHEEL.filename}"
+    sidecar, orphan = Key(f"{name}.{digest}.provenance"), Key(f"{name}.{'0' * 64}.provenance")
+    for key in (sidecar, orphan):
+        harness.store.put(key, b"proof", None)
+    write(harness, replace(stored(harness), files=(file,)))
+    commit_newer(harness)
+    harness.clock.advance(days=9)
+
+    assert harness.check(sweep=True).swept == 1
+    assert harness.store.get(orphan) is None
+    harness.store.put(sidecar, b"other", None)
+    assert any(sidecar in problem for problem in harness.check().problems)
+    harness.opened(4).files.remove(DEMO, file)
+    assert harness.snapshot("files/") == {}
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_sweep_spares_the_trash(harness: IndexHarness, *, is_over: bool) -> None:
+    """The bytes of a deleted file stay until the time that the document says."""
+    harness.upload(WHEEL)
+    (file,) = stored(harness).files
+    end = harness.clock.now + timedelta(days=5 if is_over else 99)
+    kept = replace(file, keep_until=end)
+    project = replace(stored(harness), files=(), trash=(kept,), deleted_filenames=(file.filename,))
+    write(harness, project)
+    commit_newer(harness)
+    harness.clock.advance(days=9)
+
+    assert harness.check(sweep=True).swept == (2 if is_over else 0)
+    assert bool(harness.snapshot("files/")) is not is_over
+
+
+def write_format(harness: IndexHarness, **fields: str) -> None:
+    """Change the format of the store."""
+    body = harness.bytes_at(keys.FORMAT)
+    for name, value in fields.items():
+        old = b'"%b":"0.1.0"' % name.encode()
+        assert old in body
+        body = body.replace(old, b'"new":[1],"%b":"%b"' % (name.encode(), value.encode()))
+    harness.store.put(keys.FORMAT, body, None)
+
+
+def test_a_store_that_needs_a_newer_reader(harness: IndexHarness) -> None:
+    """The store is refused with a sentence that names the version."""
+    write_format(harness, reader=NEWER)
+
+    with pytest.raises(Invalid, match=rf"needs wheelyard {NEWER} or newer") as caught:
+        harness.opened(2)
+
+    assert caught.value.code == "newer_store"
+
+
+@pytest.mark.parametrize("version", [NEWER, "what comes after numbers"])
+def test_a_store_that_needs_a_newer_writer(harness: IndexHarness, version: str) -> None:
+    """The store is read; each write of any kind says which version it needs."""
+    harness.upload(WHEEL)
+    write_format(harness, writer=version)
+    index = harness.opened(2)
+    before = harness.snapshot()
+
+    assert index.projects.get(DEMO).files
+    with pytest.raises(Unavailable, match=f"needs wheelyard {version}") as caught:
+        index.uploads.accept(SDIST.arrival(harness.folder), ALICE)
+    assert caught.value.code == "newer_store"
+    with pytest.raises(Unavailable, match=version):
+        index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    assert harness.snapshot() == before
+
+
+def test_an_older_store(harness: IndexHarness) -> None:
+    """A store of format 2 is refused, with the command that makes one of format 3 of it."""
+    harness.store.put(keys.FORMAT, b'{"format":2}\n', None)
+
+    with pytest.raises(Invalid, match=r"wheelyard copy OLD NEW") as caught:
+        harness.opened(2)
+
+    assert caught.value.code == "older_store"
