@@ -36,6 +36,7 @@ def test_stored_and_read() -> None:
         gzip.compress(b"\x91\x91\x91\xa1\xff"),
         encode_table(TABLE) + b"?",
     ],
+    ids=len,  # compressed bytes have the time in them
 )
 def test_anything_else(body: bytes) -> None:
     """What is damaged, cut, too large or no table of projects counts as missing."""
