@@ -290,6 +290,7 @@ def copied(
     copy = StoreCopy(
         source=Stores.of(source.store),
         target=Stores.of(target),
+        upstream=None,
         names=there.projects.names,
         spool=there.spool,
         retries=there.retries,

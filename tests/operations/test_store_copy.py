@@ -1,5 +1,6 @@
 """Copies of stores: what arrives, what a later copy adds, and what is refused."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,10 +21,12 @@ from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.token_rotation import rotate
 from wheelyard.catalog import keys
+from wheelyard.catalog.gzipped import gzipped
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
+from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.upstream.policy.deciding import Deciding
@@ -107,9 +110,11 @@ def copy(
 ) -> CopyReport:
     """Copy one index into the other."""
     index = target.opened(seed=3)
+    here, there = read_from or source.store, write_to or target.store
     copying = StoreCopy(
-        source=Stores.of(read_from or source.store),
-        target=Stores.of(write_to or target.store),
+        source=Stores.of(here),
+        target=Stores.of(there),
+        upstream=UpstreamCopy(here, there, index.retries),
         names=index.projects.names,
         spool=index.spool,
         retries=index.retries,
@@ -651,3 +656,56 @@ def test_grants(source: IndexHarness, target: IndexHarness) -> None:
     before = stored(target)
     assert left_out(copy(source, target, with_credentials=True)) == [keys.ACCESS]
     assert stored(target) == before
+
+
+PAGE = Key("upstream/public-12345678/pages/requests.json.gz")
+PINS = Key("upstream/public-12345678/digests/requests.json")
+PIN = Key("upstream/public-12345678/digests/requests/requests-1.0.tar.gz.json")
+USES = keys.UPSTREAM_FIRST_USES
+
+
+def page(fetched_at: str) -> bytes:
+    """Return a stored page of a public project."""
+    fields = f'"name":"requests","upstream":"public-12345678","fetched_at":"{fetched_at}"'
+    return gzipped(f"{{{fields}}}".encode())
+
+
+def test_the_owner_of_a_public_name(source: IndexHarness, target: IndexHarness) -> None:
+    """Owners, pinned digests and first uses arrive; files, which are fetched again, do not."""
+    wanted = {
+        PAGE: page("2026-01-01T00:00:00Z"),
+        PINS: b'{"files":{"requests-1.0.tar.gz":{"sha256":"aa","size":1}}}\n',
+        PIN: b'{"sha256":"aa","size":1}\n',
+        USES: b'{"projects":{"requests":{"1":"2026-01-01T00:00:00Z"}}}\n',
+        keys.UPSTREAM_LICENCES: b'{"releases":{"requests":{"1.0":"AGPL-3.0-only"}}}\n',
+    }
+    again = {
+        Key("upstream/public-12345678/files/requests/aa/requests-1.0.tar.gz"): b"?",
+        Key("upstream/public-12345678/uses/requests/aa/requests-1.0.tar.gz"): b"",
+        keys.UPSTREAM_ADVISORIES: b"?",
+    }
+    for key, body in (wanted | again).items():
+        source.store.put(key, body, None)
+
+    copied = copy(source, target)
+
+    assert (copied.upstream, copied.problems) == (5, [])
+    assert target.snapshot(keys.UPSTREAM) == wanted
+    assert copy(source, target).upstream == 0
+
+
+def test_what_the_target_knows_of_public_names(source: IndexHarness, target: IndexHarness) -> None:
+    """Of two pages the later one counts, of two digests that of the target; neither loses any."""
+    early, late = page("2026-01-01T00:00:00Z"), page("2026-01-02T00:00:00Z")
+    source.store.put(PINS, b'{"files":{"a":{"sha256":"aa"},"b":{"sha256":"bb"}}}', None)
+    target.store.put(PINS, b'{"files":{"b":{"sha256":"other"},"c":{"sha256":"cc"}}}', None)
+    joined = {"a": {"sha256": "aa"}, "b": {"sha256": "other"}, "c": {"sha256": "cc"}}
+    for here, there in ((early, late), (late, early), (b"?", early), (late, b"?")):
+        source.store.put(PAGE, here, None)
+        target.store.put(PAGE, there, None)
+        copy(source, target)
+        assert target.bytes_at(PAGE) == (early if here == b"?" else late)
+    assert json.loads(target.bytes_at(PINS)) == {"files": joined}
+
+    source.store.put(PINS, b"?", None)
+    assert left_out(copy(source, target)) == [str(PINS)]

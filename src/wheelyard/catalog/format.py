@@ -121,14 +121,14 @@ class StoreFormat(
 _FORMATS: Final = ExtensibleCodec(StoreFormat)
 
 
-def read_format(store: Store) -> StoreFormat | None:
+def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
     """
     Return the content of `wheelyard.json`; None if the store has none.
 
     Raises:
-        Invalid: The format is another one than `FORMAT`, or only a newer version of wheelyard may
-            read the store (code `newer_store` or `older_store`), or `wheelyard.json` is damaged
-            (code `damaged_document`).
+        Invalid: The format is below `oldest` or above `FORMAT`, or only a newer version of
+            wheelyard may read the store (code `newer_store` or `older_store`), or `wheelyard.json`
+            is damaged (code `damaged_document`).
     """
     found = store.get(keys.FORMAT)
     if not isinstance(found, Stored):
@@ -147,12 +147,8 @@ def read_format(store: Store) -> StoreFormat | None:
             f"{FORMAT}. Upgrade wheelyard.",
             code=NEWER_STORE,
         )
-    if written.format < FORMAT:
-        raise Invalid(
-            f"This store has format {written.format}, and this version of wheelyard knows "
-            f"{FORMAT}. 'wheelyard copy OLD NEW' makes a new store of it.",
-            code="older_store",
-        )
+    if written.format < oldest:
+        raise _older(written.format)
     if _is_newer(written.reader):
         raise Invalid(
             f"Reading this store needs wheelyard {escaped(written.reader)} or newer. Upgrade "
@@ -160,6 +156,20 @@ def read_format(store: Store) -> StoreFormat | None:
             code=NEWER_STORE,
         )
     return written
+
+
+def _older(number: int) -> Invalid:
+    """Return the error for a store of a format before this one."""
+    advice = (
+        f"and this version of wheelyard knows {FORMAT}. Copy it to a new place with "
+        "'wheelyard copy OLD NEW'; to check or repair it, use the version that wrote it."
+    )
+    if number < FORMAT - 1:
+        advice = (
+            "which no release of wheelyard wrote: make a new store, and import its 'files' folder "
+            "there with 'wheelyard import'."
+        )
+    return Invalid(f"This store has format {number}, {advice}", code="older_store")
 
 
 def ensure_format(store: Store, files: str = "") -> StoreFormat | None:

@@ -64,6 +64,7 @@ DECISIONS_JOURNAL = "decisions/"
 UPSTREAM = "upstream/"
 UPSTREAM_FILES = "files/"
 UPSTREAM_USES = "uses/"
+UPSTREAM_DIGESTS = "digests/"
 UPSTREAM_PAGES = "pages/"
 UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
 UPSTREAM_FIRST_USES = Key(f"{UPSTREAM}first-uses.json")
@@ -167,7 +168,7 @@ def upstream_use(name: NormalizedName, sha256: str, filename: str) -> Key:
 
 def upstream_digests(name: NormalizedName) -> Key:
     """Return the key, below `upstream`, of the digests of a project whose pages have none."""
-    return Key(f"digests/{name}.json")
+    return Key(f"{UPSTREAM_DIGESTS}{name}.json")
 
 
 def upstream_digest(name: NormalizedName, filename: str) -> Key:
@@ -177,7 +178,7 @@ def upstream_digest(name: NormalizedName, filename: str) -> Key:
 
 def upstream_digest_folder(name: NormalizedName) -> str:
     """Return the prefix of the keys of `upstream_digest` of a project."""
-    return f"digests/{name}/"
+    return f"{UPSTREAM_DIGESTS}{name}/"
 
 
 def upstream_page(upstream_id: str, name: NormalizedName) -> Key:

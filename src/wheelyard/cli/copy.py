@@ -18,9 +18,11 @@ from wheelyard.cli.output import output_options, print_json, print_line, progres
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
+from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.copy_source import open_copy_source, upstream_store_of
+from wheelyard.wiring.stores import StoreTraits
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16
@@ -51,20 +53,26 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     arrives is its state when the copy began. After an interruption, copy again.
 
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
-    project that was changed in TO is left alone, and the command fails.
+    project that was changed in TO is left alone, and the command fails. FROM may be a store of the
+    format before, which this version only copies.
     """
     settings = command_settings()
     _require_apart([source], [target])
-    source_index = open_index(_settings_of(settings, source), create=False)
-    _require_apart(_locations(source_index), [target])
+    opened = open_copy_source(_settings_of(settings, source))
+    _require_apart(_locations(source, opened.traits), [target])
     target_index = ensure_index(_settings_of(settings, target))
     warn_without_upstream(target_index)
-    _require_apart(_locations(source_index), _locations(target_index))
+    _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
     target_index.traits.make()
-    is_local = source_index.is_local and target_index.is_local
+    is_local = opened.traits.is_local and target_index.is_local
+    upstream = upstream_store_of(settings, target_index.stores, target_index.traits)
+    is_shared = settings.upstream.bucket and opened.old is None
     copy = StoreCopy(
-        source=source_index.stores,
+        source=opened.stores_for(target_index.stores),
         target=target_index.stores,
+        upstream=None
+        if is_shared
+        else UpstreamCopy(opened.upstream, upstream, target_index.retries),
         names=target_index.projects.names,
         spool=target_index.spool,
         retries=target_index.retries,
@@ -82,7 +90,10 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
                 f"{fault.message} What was copied stays; copy again to go on from there.",
                 code=fault.code,
             ) from fault
-    if with_credentials and not any(source_index.stores.credentials.list(keys.CREDENTIALS)):
+    report.notes = [escaped(note) for note in opened.notes]
+    for note in report.notes:
+        warn(note)
+    if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
         warn(
             "FROM has no token and no grant. If [access] credentials_store names another place for "
             "them, give the --config of the server."
@@ -99,6 +110,8 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
     written = f"{counted(report.objects, 'object')} written, {report.size} bytes"
     decisions = f", {counted(report.decisions, 'decision')}" if report.decisions else ""
+    if report.upstream:
+        decisions += f", {counted(report.upstream, 'object')} about public names"
     credentials = (
         f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
     )
@@ -124,10 +137,9 @@ def _settings_of(settings: Settings, location: str) -> Settings:
     return replace(settings, store=store, access=access)
 
 
-def _locations(index: Index) -> list[str]:
+def _locations(location: str, traits: StoreTraits) -> list[str]:
     """Return every location in which a store has objects."""
-    traits = index.traits
-    return [index.settings.store.location, *filter(None, (traits.files, traits.credentials))]
+    return [location, *filter(None, (traits.files, traits.credentials))]
 
 
 def _require_apart(source: list[str], target: list[str]) -> None:

@@ -348,7 +348,7 @@ def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) ->
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
-    found = read_format(store)
+    found = read_format(store, oldest=0)  # what may be done with an older one is decided later
     if found is None:
         if not create:
             next(store.list(keys.FORMAT), None)  # raises if the bucket is missing

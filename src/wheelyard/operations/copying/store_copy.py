@@ -33,6 +33,7 @@ from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, 
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
+from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.storage.base import Entry, Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool
@@ -62,8 +63,12 @@ class CopyReport(Struct):
     """Bytes of these objects."""
     decisions: int = 0
     """Decisions about upstream packages that were copied."""
+    upstream: int = 0
+    """Objects with owners of public names, or digests of their files, that were written."""
     credentials: int = 0
     """Objects below `credentials/` that were written."""
+    notes: list[str] = []
+    """What has arrived in part only, as sentences."""
     problems: list[str] = []
     """Projects that stay in the target as they were; each sentence says why."""
 
@@ -73,6 +78,8 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
 
     source: Stores
     target: Stores
+    upstream: UpstreamCopy | None
+    """Copies what is remembered of upstream indexes; None if both stores share that."""
     names: ProjectNames
     """The list of names of the target."""
     spool: Spool
@@ -84,7 +91,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
 
     def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
         """
-        Copy all projects, the list of names, the decisions, and credentials if asked for.
+        Copy projects, names, decisions, owners of public names, and credentials if asked for.
 
         A damaged project is reported and left out. Raises Unavailable if one of the stores does not
         answer, or is full; a later copy continues.
@@ -100,6 +107,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
             plans = copying.copy_bytes()
         copying.copy_commits(plans)
         copying.copy_decisions()
+        copying.copy_upstream()
         if with_credentials:
             copying.copy_credentials()
         return copying.finished_report()
@@ -204,6 +212,13 @@ class _Copying(Struct):
         )
         for written in self._each(lambda _: work.copy(), (keys.DECISIONS,), str):
             self.report.decisions += written or 0
+
+    def copy_upstream(self) -> None:
+        """Copy what the target lacks of the memory of upstream indexes."""
+        work = self.copy.upstream
+        if work is not None:
+            for written in self._each(work.copy, work.wanted(), str):
+                self.report.upstream += written or 0
 
     def copy_credentials(self) -> None:
         """Copy the credentials that the target lacks, and those that have changed."""

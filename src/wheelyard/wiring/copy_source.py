@@ -1,0 +1,54 @@
+"""Opens a store to copy from, also one of the format before this one."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.catalog import format_2
+from wheelyard.catalog.format import ensure_format, read_format
+from wheelyard.catalog.format_2 import Format2Documents, Format2Upstream
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Store, Stores
+from wheelyard.wiring.stores import StoreTraits, open_store, system_runtime, upstream_store
+
+
+class CopySource(Struct, frozen=True):
+    """A store to copy from."""
+
+    stores: Stores
+    upstream: Store
+    """What is kept of upstream indexes."""
+    traits: StoreTraits
+    old: Format2Upstream | None
+    """The same as `upstream` if it is a store of format 2, else None."""
+
+    def stores_for(self, target: Stores) -> Stores:
+        """Return the stores as ones of the present format, to copy them into `target`."""
+        if self.old is None:
+            return self.stores
+        documents = Format2Documents(self.stores.documents, self.old, target.documents)
+        return replace(self.stores, documents=documents)
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the objects that were copied could be converted in part only, as sentences."""
+        return [] if self.old is None else self.old.notes
+
+
+def open_copy_source(settings: Settings) -> CopySource:
+    """Return the store of the settings; raise Invalid if it is missing, or cannot be copied."""
+    opened = open_store(settings, system_runtime(), create=False)
+    stores, traits = opened.stores, opened.traits
+    upstream = upstream_store_of(settings, stores, traits)
+    found = read_format(stores.documents, format_2.NUMBER)
+    if found is not None and found.format == format_2.NUMBER:
+        old = Format2Upstream(upstream)
+        return CopySource(stores, old, traits, old)
+    ensure_format(stores.documents)
+    return CopySource(stores, upstream, traits, None)
+
+
+def upstream_store_of(settings: Settings, stores: Stores, traits: StoreTraits) -> Store:
+    """Return the store with what is kept of upstream indexes, for these stores of an index."""
+    if settings.upstream.enabled and settings.upstream.bucket:
+        return upstream_store(settings, traits.operation_counter)
+    return stores.documents
