@@ -87,7 +87,7 @@ def downloads(session: nox.Session) -> None:
 def services(session: nox.Session) -> None:
     """Do S3, Azure and Ceph keep what is written, whatever is lost, late, refused or killed?"""
     install_project(session)
-    session.run("pytest", "-m", "services", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "-m", "services", *session.posargs)
 
 
 @nox.session

@@ -1,8 +1,10 @@
 """Each store call of each operation fails once in each way: the error, and the store after it."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -11,13 +13,17 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.catalog.invariants import DEMO, WriteIntent, document, violations
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime
+from tests.services.fixtures import ALL, Emulators
+from tests.services.stores import store_at
+from tests.storage.gcs.opened import StillTime
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Stores
+from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 
@@ -36,6 +42,28 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+STORES = ["memory", *(pytest.param(name, marks=pytest.mark.services) for name in ("folder", *ALL))]
+"""The kinds of stores: that in memory in each run, the others in `nox -s services`."""
+NewStore = Callable[[], Store | None]
+
+
+@pytest.fixture(params=STORES)
+def new_store(
+    request: pytest.FixtureRequest, tmp_path: Path, emulators: Emulators
+) -> Iterator[NewStore]:
+    """Return what makes an empty store of each kind; None for one in memory."""
+    numbers = count()
+    if request.param == "memory":
+        yield lambda: None
+    elif request.param == "folder":
+        yield lambda: LocalStore(tmp_path / f"store-{next(numbers)}", Random())
+    else:
+        with emulators.serving(request.param, "wheels") as service, ExitStack() as stack:
+            yield lambda: stack.enter_context(
+                store_at(service, StillTime(), f"wheels/{next(numbers)}/")
+            )
+
+
 def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FaultyStore]:
     """Return an index whose store has faults, once it is open, and whose pauses take time."""
     store = FaultyStore(harness.store)
@@ -52,16 +80,16 @@ def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FaultySt
 @pytest.mark.parametrize("kind", list(FaultKind))
 @pytest.mark.parametrize("operation", list(OPERATIONS))
 def test_every_call_fails_once(
-    tmp_path: Path, operation: str, kind: FaultKind, before: str
+    tmp_path: Path, new_store: NewStore, operation: str, kind: FaultKind, before: str
 ) -> None:
     """Whichever call fails in whichever way, nothing is damaged, and a second try succeeds."""
-    smooth = _prepared(tmp_path, operation, before)
+    smooth = _prepared(tmp_path, new_store, operation, before)
     index, store = faulty_index(smooth)
     OPERATIONS[operation](smooth, index)
     assert len(store.calls) > 2
 
     for nth in range(1, len(store.calls) + 1):
-        harness = _prepared(tmp_path, operation, before)
+        harness = _prepared(tmp_path, new_store, operation, before)
         index, store = faulty_index(harness, Fault(kind, nth=nth))
         answer = "ok"
         try:
@@ -120,8 +148,8 @@ def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     assert harness.snapshot("files/") == {}
 
 
-def _prepared(folder: Path, operation: str, before: str) -> IndexHarness:
-    harness = IndexHarness(folder)
+def _prepared(folder: Path, new_store: NewStore, operation: str, before: str) -> IndexHarness:
+    harness = IndexHarness(folder, other=new_store())
     if before == "a file" or operation != "upload":
         harness.upload(ONE)
     if operation == "unyank":

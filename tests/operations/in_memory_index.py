@@ -1,7 +1,7 @@
 """A whole index in memory, whose clock stands still until a test moves it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -50,15 +50,16 @@ def fake_runtime(clock: Clock, seed: int) -> Runtime:
 
 @dataclass
 class IndexHarness:
-    """An index over a store in memory, its clock, and shortcuts for frequent steps of tests."""
+    """An index over a store in memory or another one, its clock, and shortcuts for tests."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
     store: Store = field(init=False)
     index: Index = field(init=False)
+    other: InitVar[Store | None] = None
 
-    def __post_init__(self) -> None:
-        self.store = MemoryStore(self.clock.seconds)
+    def __post_init__(self, other: Store | None) -> None:
+        self.store = other or MemoryStore(self.clock.seconds)
         self.index = self.opened(seed=1)
 
     def opened(

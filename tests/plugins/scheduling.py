@@ -33,10 +33,12 @@ FIRST = (
 """Prefixes of the slow modules, the slowest first."""
 ALONE = (
     "tests/catalog/test_exploration.py",
+    "tests/catalog/test_faults.py",
     "tests/clients/test_docs.py",
     "tests/clients/test_install.py",
     "tests/clients/test_publish.py",
     "tests/clients/test_pypiserver_move.py",
+    "tests/services/test_faults.py",
 )
 """The modules whose tests share nothing, or only what each worker has, so each may run anywhere."""
 
