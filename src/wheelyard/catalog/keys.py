@@ -12,6 +12,8 @@ The object layout of a store; the only module that builds and parses keys.
     pending/<project>.<number>.<id>                        commit `number`, perhaps to be made
     changes.json                                           the newest changes of all projects
     changes/<serial>.json                                  older ones, up to this serial
+    indexes/<index>/...                                    documents of another index: same keys
+    leases/<job>.json                                      who does a job that one process does
     derived/search-3.msgpack.gz                            facts of all projects, for searches
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
@@ -30,6 +32,8 @@ The object layout of a store; the only module that builds and parses keys.
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
     credentials/sessions/key.json                          the secret key that signs sessions
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
+
+Files are shared by all indexes of a store; a lease is never deleted.
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
 compare-and-swap. What is below `derived/` is made from the other objects, and may be deleted any
@@ -57,6 +61,8 @@ INCOMING = "incoming/"
 PENDING = "pending/"
 CHANGES = Key("changes.json")
 SEALED_CHANGES = "changes/"
+INDEXES = "indexes/"
+LEASES = "leases/"
 DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-3.msgpack.gz")
 DECISIONS = Key("decisions.json")
@@ -79,6 +85,7 @@ SESSIONS = "credentials/sessions/"
 SESSION_KEY = Key("credentials/sessions/key.json")
 ENDED_SESSIONS = "credentials/sessions/ended/"
 
+_INDEX = re.compile(rf"{INDEXES}[^/]+/")
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(
@@ -122,6 +129,22 @@ def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
 def sealed_changes(serial: int) -> Key:
     """Return the key of the sealed changes of which the last one has this serial."""
     return numbered_entry(SEALED_CHANGES, serial)
+
+
+def lease(job: str) -> Key:
+    """Return the key of the lease of a job."""
+    return Key(f"{LEASES}{job}.json")
+
+
+def index_prefix(key: Key) -> str | None:
+    """Return the prefix of the index, other than the one without a name, that has this key."""
+    match = _INDEX.match(key)
+    return match[0] if match else None
+
+
+def after_index(prefix: str) -> str:
+    """Return the least text that is greater than any key below the prefix of an index."""
+    return f"{prefix[:-1]}0"  # the character after the slash
 
 
 def files_of(name: NormalizedName) -> str:

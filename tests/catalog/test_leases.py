@@ -1,0 +1,117 @@
+"""Leases: which process does a job that one does at a time."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.operations.in_memory_index import Clock, fake_runtime
+from wheelyard.catalog import keys
+from wheelyard.catalog.leases import LEASE_TIME, JobLease
+from wheelyard.errors import Conflict
+from wheelyard.storage.memory import MemoryStore
+
+DAY = timedelta(days=1)
+NOW = timedelta()
+
+
+class Instances:
+    """Processes that share a store, each with its lease of one job."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(self.clock.seconds)
+        self.first, self.second = self.lease(1), self.lease(2)
+
+    def lease(self, seed: int) -> JobLease:
+        """Return the lease of another process."""
+        return JobLease(self.store, "job", fake_runtime(self.clock, seed))
+
+
+@pytest.fixture
+def instances() -> Instances:
+    """Two processes, none of which has done anything."""
+    return Instances()
+
+
+def test_one_at_a_time(instances: Instances) -> None:
+    """While a process has the lease, no other one gets it, and waits no longer than to its end."""
+    assert instances.first.take(DAY) == NOW
+    instances.clock.advance(minutes=1)
+
+    assert instances.second.take(DAY) == LEASE_TIME - timedelta(minutes=1)
+
+
+def test_done_once_a_day(instances: Instances) -> None:
+    """A job that was completed is nobody's before a day has passed, and then anybody's."""
+    assert instances.first.take(DAY) == NOW
+    instances.first.complete()
+    instances.clock.advance(hours=23)
+
+    for lease in (instances.first, instances.second, instances.lease(3)):
+        assert lease.take(DAY) == timedelta(hours=1)
+    instances.clock.advance(hours=1)
+    assert instances.second.take(DAY) == NOW
+
+
+def test_a_process_that_died(instances: Instances) -> None:
+    """The lease of a process that died can be taken at its end, and not before."""
+    assert instances.first.take(DAY) == NOW
+    instances.clock.advance(seconds=LEASE_TIME.total_seconds() - 1)
+    assert instances.second.take(DAY) != NOW
+    instances.clock.advance(seconds=1)
+
+    assert instances.second.take(DAY) == NOW
+
+
+def test_a_long_job_keeps_its_lease(instances: Instances) -> None:
+    """A lease that is renewed now and then stays with its holder, and a few writes do for that."""
+    assert instances.first.take(DAY) == NOW
+    for _ in range(180):
+        instances.clock.advance(seconds=20)
+        instances.first.renew()
+        assert instances.second.take(DAY) != NOW
+    found = instances.store.get(keys.lease("job"))
+    assert b'"revision":31,' in getattr(found, "body", b"")
+
+
+def test_a_process_that_was_stopped(instances: Instances) -> None:
+    """A process that wakes up after its lease was taken neither renews it nor completes the job."""
+    assert instances.first.take(DAY) == NOW
+    instances.clock.advance(hours=1)
+    assert instances.second.take(DAY) == NOW
+
+    with pytest.raises(Conflict):
+        instances.first.renew()
+    with pytest.raises(Conflict):
+        instances.first.complete()
+    instances.second.complete()
+
+
+def test_two_at_once(instances: Instances) -> None:
+    """Of two processes that look at the same moment, one gets the lease."""
+    before = instances.store
+    late = instances.second
+    document, version = late._read()  # noqa: SLF001 - what it has read before the other one wrote
+    late._read = lambda: (document, version)  # type: ignore[method-assign] # noqa: SLF001
+    assert instances.first.take(DAY) == NOW
+
+    assert late.take(DAY) == LEASE_TIME
+    assert len([*before.list(keys.LEASES)]) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no lease",
+        b'{"holder":"x","ends":"2036-01-01T00:00:00Z"}',
+        b'{"completed":"2036-01-01T00:00:00Z"}',
+    ],
+)
+def test_what_cannot_be(instances: Instances, body: bytes) -> None:
+    """A damaged lease, or one by a clock that is years ahead, keeps no job from being done."""
+    instances.store.put(keys.lease("job"), body, None)
+
+    assert instances.first.take(DAY) == NOW
+    instances.first.complete()
+    assert instances.second.take(DAY) == DAY
