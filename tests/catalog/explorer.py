@@ -18,6 +18,7 @@ from msgspec.structs import asdict, replace
 from tests.catalog.invariants import DEMO, Seen, WriteIntent, document, is_named, violations
 from tests.catalog.lone_writers import LoneWriters, Position
 from tests.catalog.scheduler import (
+    START_TIME,
     Call,
     CallOutcome,
     GatedStore,
@@ -31,6 +32,7 @@ from tests.catalog.scheduler import (
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from wheelyard.archive.distribution_reader import DistributionContents
+from wheelyard.catalog import keys
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.lifecycle import Selection
@@ -78,11 +80,13 @@ class Scenario:
 
     Where `together`, all writers live in one process, and share its commits. Where `far`, each
     process believes what it has read, as on a bucket, and all have read before anyone begins.
+    `leftovers` are uploads that died before their commit, two days ago.
     """
 
     folder: Path
     intents: Mapping[str, WriteIntent]
     before: tuple[Made, ...] = ()
+    leftovers: tuple[Made, ...] = ()
     together: bool = False
     far: bool = False
     others: Mapping[str, Callable[[Index], str | None]] = field(default_factory=dict)
@@ -106,6 +110,9 @@ class Scenario:
         if self.before:
             index.changes.since(0)
         self.start.update(objects(store))
+        for made in self.leftovers:
+            key = keys.distribution(DEMO, made.sha256, made.filename)
+            self.start |= {key: made.body, f"{key}.metadata": b""}
 
     def opened(self, store: Store, seed: int) -> Index:
         """Return an index over a store."""
@@ -155,7 +162,9 @@ class Scenario:
 
     def fulfil(self, index: Index, wish: WriteIntent) -> None:
         """Do what a writer wants."""
-        if wish.delete:
+        if wish.sweep:
+            index.sweep.run(START_TIME)
+        elif wish.delete:
             distribution = parse_filename(wish.made.filename)
             selection = Selection(distribution.version, wish.made.filename)
             index.lifecycle.change("delete", ALICE, distribution.project, selection, "")
@@ -295,7 +304,8 @@ class Explorer:
         project = document(store)
         for name, wish in self.scenario.intents.items():
             filename = wish.made.filename
-            if filename not in project.by_filename and filename not in project.deleted_filenames:
+            is_there = filename in project.by_filename or filename in project.deleted_filenames
+            if not is_there and not wish.sweep:
                 yield f"{name} tried again, and {filename} is neither listed nor deleted"
         if not project.files:
             return  # everybody was refused, so nobody has mended the name list

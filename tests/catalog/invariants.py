@@ -21,10 +21,12 @@ DEMO = NormalizedName("demo")
 
 @dataclass(frozen=True)
 class WriteIntent:
-    """The intent of one writer: to upload or to delete a distribution."""
+    """The intent of one writer: to upload or to delete a distribution, or to sweep leftovers."""
 
     made: Made
     delete: bool = False
+    sweep: bool = False
+    """The distribution is what others upload."""
 
 
 class Seen(Struct, frozen=True):
@@ -130,11 +132,10 @@ def _broken_answers(
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
         wish = intents.get(writer)
-        if wish is None:
+        if wish is None or answer != "ok" or wish.sweep:
             continue
-        if answer == "ok":
-            yield from _broken_answer(store, project, wish)
-        if answer == "ok" and not wish.delete:
+        yield from _broken_answer(store, project, wish)
+        if not wish.delete:
             accepted.setdefault(wish.made.filename, set()).add(wish.made.sha256)
     if any(len(contents) > 1 for contents in accepted.values()):
         yield "two contents of one filename were both accepted"

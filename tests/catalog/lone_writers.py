@@ -93,8 +93,15 @@ class Position:
             replies = (*self._replies, reply)
             self._next[name] = Position(self._writer, self._start, replies)
         found = self._next[name]
-        is_immediate = found.call is not None and found.call.verb in IMMEDIATE
-        return found.after(store, CallOutcome.DONE) if is_immediate else found
+        is_next = found.call is not None and (
+            found.call.verb in IMMEDIATE
+            # a sweep looks at the very object right before it deletes it
+            or (
+                (found.call.verb, self.call.verb) == ("delete", "list")
+                and found.call.key == self.call.key
+            )
+        )
+        return found.after(store, CallOutcome.DONE) if is_next else found
 
 
 class _Crashed(Position):

@@ -34,6 +34,8 @@ Work = Callable[[], str | None]
 
 IMMEDIATE = frozenset({"read", "sign"})
 """Calls that change nothing, and that no other call can change: they wait for nobody."""
+START_TIME = Clock().seconds()
+DAY_SECONDS = 86_400
 START = "start"
 """The gate at which a writer begins: the first one may lead the others."""
 LATE = "late"
@@ -111,13 +113,18 @@ def answer_of(work: Work) -> tuple[str, BaseException | None]:
 
 
 class OrdinalStore(MemoryStore):
-    """A store whose versions count the writes of an object: the same ones in every schedule."""
+    """
+    A store whose versions count the writes of an object: the same ones in every schedule.
+
+    What is there at the start is two days old.
+    """
 
     def __init__(self, start: Mapping[str, bytes]) -> None:
-        super().__init__(Clock().seconds)
+        super().__init__(lambda: START_TIME - 2 * DAY_SECONDS)
         self._ordinals = Counter[Key]()
         for key, body in start.items():
             self.put(Key(key), body, ABSENT)
+        self._clock = lambda: START_TIME
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None

@@ -72,6 +72,18 @@ def test_two_writers(tmp_path: Path, name: str, place: str, faults: int, fewest:
     assert Explorer(scenario, faults).explore().states >= fewest
 
 
+@pytest.mark.parametrize("faults", [0, 1])
+def test_an_upload_beside_a_sweep(tmp_path: Path, faults: int) -> None:
+    """An upload of bytes that a dead one has left loses none, however a sweep runs beside it."""
+    intents = {"A": WriteIntent(ONE), "S": WriteIntent(ONE, sweep=True)}
+    scenario = Scenario(tmp_path, intents, (TWO,), leftovers=(ONE,))
+
+    result = Explorer(scenario, faults).explore()
+
+    assert result.states >= 100
+    assert ("ok", "ok") in result.answers
+
+
 @pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
 def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noqa: FBT001
     """Four writers with three faults keep every promise, in schedules drawn at random."""

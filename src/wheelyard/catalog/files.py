@@ -15,7 +15,7 @@ from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store, Stored
 
 ORPHAN_AGE: Final = timedelta(days=1)
-"""The age from which `wheelyard check --sweep` removes files that no project lists."""
+"""The age from which a sweep removes files that no project lists."""
 RENEWAL_AGE: Final = ORPHAN_AGE / 2
 """The age from which a copy writes equal bytes again, so that a sweep does not remove them."""
 
@@ -31,7 +31,7 @@ class FileContent(Struct, frozen=True):
 
 
 class Files(Struct, frozen=True):
-    """Stores, checks, repairs and removes the distributions of an index and their core metadata."""
+    """Stores and checks the distributions of an index and their core metadata."""
 
     store: Store
 
@@ -44,11 +44,6 @@ class Files(Struct, frozen=True):
     def is_intact(self, name: NormalizedName, file: File) -> bool:
         """Return whether a stored distribution and its sidecars have their listed digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
-
-    def remove(self, name: NormalizedName, file: File) -> None:
-        """Delete a distribution and its sidecars; a missing object is no error."""
-        for key, _ in listed_objects(name, file):
-            self.store.delete(key)
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
         """Return the bytes of a distribution's core metadata; raise NotFound if missing."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, DamageIgnored
+from wheelyard.catalog.document_cache import Codec, UnreadableIgnored
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
@@ -91,7 +91,7 @@ class JobLease:
         found = self._store.get(self._key)
         if not isinstance(found, Stored):
             return LeaseDocument(), ABSENT
-        with DamageIgnored():
+        with UnreadableIgnored():
             return _CODEC.decode(self._key, found.body), found.version
         return LeaseDocument(), found.version
 

@@ -10,7 +10,6 @@ and the list of changes only with `rebuild`. With `sweep`, leftovers are deleted
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -35,6 +34,7 @@ from wheelyard.operations.changes_check import ChangesCheck
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.journaled_check import JournaledCheck
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.operations.sweep import Orphans, Sweep
 from wheelyard.storage.base import ABSENT, Entry, Key, Stored, Stores
 from wheelyard.storage.spool import Spool
 
@@ -59,10 +59,6 @@ class CheckedProject(Struct, frozen=True):
     def revision(self) -> int:
         """The number of its last commit; 0 without a document."""
         return self.project.revision if self.project else 0
-
-    def kept_keys(self, now: datetime) -> Iterator[Key]:
-        """Yield the keys of the distributions that the project lists, and of their sidecars."""
-        return _kept_keys(self.project, now) if self.project else iter(())
 
 
 class ProjectCheck(Struct, frozen=True):
@@ -116,6 +112,7 @@ class Check(Struct, frozen=True):
     stores: Stores
     spool: Spool
     projects: Projects
+    sweep: Sweep
     runtime: Runtime
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
@@ -291,16 +288,15 @@ class Check(Struct, frozen=True):
     ) -> None:
         now = self.runtime.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
-        for entry, owner in self._orphaned_objects(checked, known, findings):
-            found = checked.get(NormalizedName(owner.project))
-            # a deleted filename is never reused, so its bytes can be deleted at once
-            project = found and found.project
-            is_deleted = bool(project and owner.filename in project.deleted_filenames)
-            may_be_swept = sweep and (is_deleted or entry.modified < cutoff)
-            if may_be_swept and self._delete_orphan(entry, owner):
-                findings.swept += 1
-            else:
-                orphans += 1
+        may_sweep = sweep and known is not None
+        for found in self._find_orphans(findings):
+            project = checked.get(found.project)
+            # without the list of names, any project may have existed
+            is_lost = known is None or found.project in known
+            if project.is_consistent if project else not is_lost:
+                swept = self.sweep.remove(found, now.timestamp()) if may_sweep else 0
+                findings.swept += swept
+                orphans += len(found.entries) - swept
         for path in self.spool.leftovers(cutoff) if sweep else ():
             path.unlink(missing_ok=True)
             findings.swept += 1
@@ -314,46 +310,9 @@ class Check(Struct, frozen=True):
             files = counted(scratch, "scratch file")
             findings.notes.append(f"{files} of uploads in {self.spool.folder}")
 
-    def _orphaned_objects(
-        self, checked: CheckedProjects, known: Names | None, findings: Findings
-    ) -> Iterator[tuple[Entry, keys.FileKey]]:
-        """
-        Yield the objects under `files/` that no project lists, with their parsed keys.
-
-        Objects of projects that are inconsistent or perhaps lost are left out; each foreign key
-        adds a note.
-        """
-        now = self.runtime.now()
-        listed = {key for each in checked.values() for key in each.kept_keys(now)}
-        for entry in self.stores.files.list(keys.FILES):
-            if entry.key in listed:
-                continue
-            owner = keys.parse_file_key(entry.key)
-            if owner is None:
-                findings.add_foreign_object(entry.key)
-                continue
-            found = checked.get(NormalizedName(owner.project))
-            # without the list of names, any project may have existed
-            if found.is_consistent if found else known is not None and owner.project not in known:
-                yield entry, owner
-
-    def _delete_orphan(self, entry: Entry, owner: keys.FileKey) -> bool:
-        key = keys.project(NormalizedName(owner.project))
-        project = self.projects.documents.get(key, "current").value
-        kept = _kept_keys(project, self.runtime.now(), owner.sha256) if project else ()
-        if entry.key not in kept:
-            self.stores.files.delete(entry.key)
-            return True
-        return False
-
-
-def _kept_keys(project: Project, now: datetime, sha256: str | None = None) -> Iterator[Key]:
-    """
-    Yield the keys of the files that a project lists, or keeps although they were deleted.
-
-    With `sha256` only those of files with this digest.
-    """
-    trash = (file for file in project.trash if file.keep_until and file.keep_until > now)
-    for file in (*project.files, *trash):
-        if sha256 in {None, file.sha256}:
-            yield from (key for key, _ in listed_objects(project.name, file))
+    def _find_orphans(self, findings: Findings) -> list[Orphans]:
+        try:
+            return self.sweep.find(findings.add_foreign_object)
+        except WheelyardError as fault:
+            findings.notes.append(f"leftovers of uploads were not looked for: {fault.message}")
+            return []

@@ -9,7 +9,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.files import Files
+from wheelyard.catalog.file_removal import FileRemoval
+from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, quoted
@@ -112,7 +113,7 @@ class Lifecycle(Struct, frozen=True):
     """
 
     projects: Projects
-    files: Files
+    removal: FileRemoval
     runtime: Runtime
 
     def change(
@@ -153,8 +154,9 @@ class Lifecycle(Struct, frozen=True):
             return Changed(project, select(project))
         committed = self.projects.change(name, intent)
         changed = Changed(committed.after, select(committed.before))
-        for file in changed.files if is_delete else ():
-            self.files.remove(name, file)
+        if is_delete:
+            objects = (key for file in changed.files for key, _ in listed_objects(name, file))
+            self.removal.remove(name, objects)
         return changed
 
     def set_status(

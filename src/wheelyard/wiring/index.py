@@ -14,10 +14,12 @@ from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import CachePolicy
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_grant
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.check import Check
     from wheelyard.operations.client_projects import ClientProjectsReader
     from wheelyard.operations.name_claims import NameClaims
+    from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.index import UpstreamIndex
 
 REMOTE_CHECK_THREADS: Final = 16
@@ -106,12 +109,20 @@ class Index(Struct, frozen=True, kw_only=True):
             self.stores,
             self.spool,
             self.projects,
+            self.sweep,
             self.runtime,
             self.publishing_cleanup,
             self.sessions.records,
             self.changes,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )
+
+    @property
+    def sweep(self) -> "Sweep":
+        """What finds and deletes the leftovers of uploads and deletions."""
+        from wheelyard.operations.sweep import Sweep  # noqa: PLC0415 - once a day
+
+        return Sweep(self.stores, self.lifecycle.removal, 1 if self.is_local else PREFETCH_THREADS)
 
     @property
     def client_projects(self) -> "ClientProjectsReader":
@@ -214,7 +225,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         changes=catalog.changes,
         uploads=Uploads(projects, files, spool, runtime, _upload_rules(settings), claims),
         search=search,
-        lifecycle=Lifecycle(projects, files, runtime),
+        lifecycle=Lifecycle(projects, FileRemoval(stores, runtime), runtime),
         tokens=tokens,
         access=access,
         decisions=catalog.decision_records,

@@ -1,0 +1,313 @@
+"""The sweep of leftovers: what it removes, what it never removes, and on which server it runs."""
+
+import json
+import logging
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.distributions import Made, make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.storage.wrapping import ObservedStore
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.operations.daily_sweep import EVERY, SPREAD_SECONDS, DailySweep
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.storage.base import STORAGE_DENIED, Key
+
+DEMO = NormalizedName("demo")
+KEPT, LOST, OTHER = make_wheel(), make_wheel(version="9.0"), make_wheel("other")
+DEV = "indexes/dev/"
+
+
+def file_key(made: Made) -> Key:
+    """Return the key of a distribution."""
+    return keys.distribution(DEMO, made.sha256, made.filename)
+
+
+@pytest.fixture
+def stocked(harness: IndexHarness) -> IndexHarness:
+    """A store with two projects, and with the bytes of an upload that died two days ago."""
+    harness.upload(KEPT)
+    harness.upload(OTHER)
+    leave(harness, LOST)
+    harness.clock.advance(days=2)
+    return harness
+
+
+def leave(harness: IndexHarness, made: Made) -> None:
+    """Leave the objects of an upload that died before its commit."""
+    harness.store.put_file(file_key(made), made.body)
+    harness.store.put_file(Key(f"{file_key(made)}.metadata"), b"metadata")
+
+
+def sweep(harness: IndexHarness) -> int:
+    """Sweep, as a process that knows nothing yet."""
+    return harness.opened(seed=3).sweep.run(harness.clock.seconds())
+
+
+def daily(harness: IndexHarness, seed: int) -> DailySweep:
+    """Return the sweep of another server."""
+    index = harness.opened(seed)
+    return DailySweep(index.sweep, index.runtime)
+
+
+def test_leftovers_go_and_nothing_else(stocked: IndexHarness) -> None:
+    """Bytes that no project lists are removed when they are a day old."""
+    before = stocked.snapshot()
+    leave(stocked, make_wheel(version="8.0"))  # under way
+    young = stocked.snapshot().keys() - before.keys()
+
+    assert sweep(stocked) == 2
+
+    gone = {file_key(LOST), f"{file_key(LOST)}.metadata"}
+    assert stocked.snapshot().keys() == before.keys() - gone | young
+    assert sweep(stocked) == 0
+
+
+def test_what_another_index_lists(stocked: IndexHarness) -> None:
+    """Files are shared by all indexes of a store, also by those that no setting names."""
+    elsewhere = IndexHarness(stocked.folder)
+    elsewhere.upload(LOST)
+    for prefix in ("projects", "journal"):
+        for key, body in elsewhere.snapshot(prefix).items():
+            stocked.store.put(Key(f"{DEV}{key}"), body, None)
+    metadata = f"{file_key(LOST)}.metadata"
+    stocked.clock.advance(days=2)
+    leave(stocked, gone := make_wheel(version="8.0"))
+    stocked.clock.advance(days=2)
+
+    assert sweep(stocked) == 2
+
+    assert {file_key(LOST), metadata} <= stocked.snapshot().keys()
+    assert file_key(gone) not in stocked.snapshot()
+
+
+def test_a_delete_keeps_what_another_index_lists(stocked: IndexHarness) -> None:
+    """A deleted file's bytes stay as long as another index lists the file."""
+    stocked.store.put(Key(f"{DEV}{keys.project(DEMO)}"), stocked.bytes_at(keys.project(DEMO)), None)
+    selection = Selection(parse_version("1.0"))
+
+    stocked.index.lifecycle.change("delete", ALICE, DEMO, selection, "")
+    assert stocked.bytes_at(file_key(KEPT)) == KEPT.body
+    assert sweep(stocked) == 2  # the leftovers
+
+    for key in stocked.snapshot(DEV):
+        stocked.store.delete(Key(key))
+    assert sweep(stocked) == 2
+    assert file_key(KEPT) not in stocked.snapshot()
+
+
+def test_several_indexes_are_found(stocked: IndexHarness) -> None:
+    """Each index is found by its first key, whatever else is near it."""
+    for key in ("indexes/a-b/x", "indexes/a/projects.json", "indexes/a/x/y", "indexes/a0/x"):
+        stocked.store.put(Key(key), b"", None)
+    stocked.store.put(Key("indexes/stray"), b"", None)
+
+    found = [*stocked.opened(seed=3).sweep.removal.indexes()]
+
+    assert found == ["", "indexes/a-b/", "indexes/a/", "indexes/a0/"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [keys.project(NormalizedName("other")), f"{DEV}projects/other.json", f"{DEV}projects/z.json"],
+)
+@pytest.mark.parametrize("body", [b"{", b'{"name":"somebody"}'])
+def test_an_unreadable_document_stops_it(stocked: IndexHarness, key: str, body: bytes) -> None:
+    """A document that cannot be read, in any index, stops the sweep before anything is removed."""
+    stocked.store.put(Key(key), body, None)
+    before = stocked.snapshot()
+
+    with pytest.raises(Unavailable, match=key):
+        sweep(stocked)
+
+    assert stocked.snapshot() == before
+    assert any(key in note for note in stocked.check(sweep=True).notes)
+
+
+def test_a_journal_that_is_ahead(stocked: IndexHarness) -> None:
+    """After an older document was restored, what only the journal lists is not removed."""
+    old = stocked.bytes_at(keys.project(DEMO))
+    stocked.upload(newer := make_wheel(version="2.0"))
+    stocked.store.put(keys.project(DEMO), old, None)
+    stocked.clock.advance(days=2)
+
+    assert sweep(stocked) == 0
+    assert stocked.bytes_at(file_key(newer)) == newer.body
+
+
+def test_killed_at_each_call(stocked: IndexHarness) -> None:
+    """Wherever a server dies in a sweep, nothing that is listed is gone; another does the rest."""
+    for nth in count():
+        harness = IndexHarness(stocked.folder)
+        for key, body in stocked.snapshot().items():
+            harness.store.put(Key(key), body, None)
+        harness.clock.advance(days=2)
+        store = FaultyStore(harness.store)
+        index = harness.opened(4, store)
+        kind = FaultKind.CRASH_AFTER if nth % 2 else FaultKind.CRASH
+        store.faults = (Fault(kind, nth=nth // 2 + 1),)
+        try:
+            DailySweep(index.sweep, index.runtime).sweep_if_due()
+        except ProcessCrash:
+            assert harness.check().problems == []
+            harness.clock.advance(days=1)
+            daily(harness, 5).sweep_if_due()
+            assert file_key(LOST) not in harness.snapshot()
+            assert harness.check().problems == []
+        else:
+            break
+    assert nth > 30
+
+
+def test_several_servers_sweep_once(stocked: IndexHarness) -> None:
+    """Of several servers, one sweeps a day, and after a day whichever looks first."""
+    servers = [daily(stocked, seed) for seed in (5, 6, 7)]
+    assert [each.sweep_if_due() for each in servers] == [EVERY] * 3
+    assert file_key(LOST) not in stocked.snapshot()
+    leave(stocked, LOST)
+    stocked.clock.advance(hours=23)
+
+    assert [each.sweep_if_due() for each in servers] == [timedelta(hours=1)] * 3
+    stocked.clock.advance(hours=2)
+    assert servers[1].sweep_if_due() == EVERY
+    assert file_key(LOST) not in stocked.snapshot()
+
+
+def test_a_server_that_was_stopped(stocked: IndexHarness) -> None:
+    """A server that wakes up after its lease was taken stops, and leaves the lease alone."""
+    lost = make_wheel("other", "9.0")
+    others = keys.distribution(NormalizedName("other"), lost.sha256, lost.filename)
+    stocked.store.put_file(others, b"")
+    stocked.clock.advance(days=2)
+    taken = list[timedelta]()
+
+    def on_call(verb: str, key: str) -> None:
+        if (verb, key) == ("delete", file_key(LOST)):
+            stocked.clock.advance(hours=1)
+            taken.append(daily(stocked, 6).sweep_if_due())
+
+    index = stocked.opened(5, ObservedStore(stocked.store, on_call))
+    assert DailySweep(index.sweep, index.runtime).sweep_if_due() == EVERY
+
+    assert taken == [EVERY]
+    holder = json.loads(stocked.bytes_at(keys.lease("sweep")))["holder"]
+    assert holder == daily(stocked, 6)._lease._holder  # noqa: SLF001 - same seed, same id
+    assert {file_key(LOST), others}.isdisjoint(stocked.snapshot())
+
+
+def test_a_new_store_stays_untouched(harness: IndexHarness) -> None:
+    """A store without files gets no lease: a server that nobody uses writes nothing."""
+    before = harness.snapshot()
+
+    assert daily(harness, 5).sweep_if_due() == EVERY
+    assert harness.snapshot() == before
+
+
+def test_a_clock_that_is_ahead(stocked: IndexHarness) -> None:
+    """A server whose clock is days ahead of the store's removes no upload that is under way."""
+    leave(stocked, new := make_wheel(version="8.0"))
+    index = stocked.opened(5)
+    ahead = replace(index.runtime, now=lambda: stocked.clock.now + timedelta(days=3))
+
+    DailySweep(index.sweep, ahead).sweep_if_due()
+
+    assert file_key(LOST) not in stocked.snapshot()
+    assert file_key(new) in stocked.snapshot()
+
+
+def test_the_log_is_quiet(stocked: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A sweep that has removed something is one line with the count, and any other one is none."""
+    caplog.set_level(logging.INFO, "wheelyard")
+    server = daily(stocked, 5)
+    for _ in range(3):
+        server.sweep_if_due()
+        stocked.clock.advance(hours=25)
+
+    assert [each.getMessage() for each in caplog.records] == [
+        "swept 2 leftovers of uploads and deletions"
+    ]
+
+
+def test_a_server_that_may_not_delete(
+    stocked: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server without the right to delete says so once, and not each day."""
+
+    def on_call(verb: str, key: str) -> None:
+        if verb == "delete":
+            raise Unavailable(f"The account may not delete {key}.", code=STORAGE_DENIED)
+
+    index = stocked.opened(5, ObservedStore(stocked.store, on_call))
+    server = DailySweep(index.sweep, index.runtime)
+    for _ in range(3):
+        assert server.sweep_if_due() == EVERY
+        stocked.clock.advance(hours=25)
+
+    (record,) = caplog.records
+    assert record.getMessage().startswith("this server may not delete, so leftovers")
+
+
+def test_a_store_that_does_not_answer(stocked: IndexHarness) -> None:
+    """A server whose store fails tries again later, and then sweeps."""
+    faulty = FaultyStore(stocked.store)
+    index = stocked.opened(5, faulty)
+    server = DailySweep(index.sweep, index.runtime)
+    faulty.faults = (Fault(FaultKind.NOT_DONE, times=9999),)
+    assert server.sweep_if_due() < EVERY
+    faulty.faults = ()
+
+    assert server.sweep_if_due() == EVERY
+    assert file_key(LOST) not in stocked.snapshot()
+
+
+class _Ended(Exception):
+    """A server was ended."""
+
+
+def test_servers_do_not_sweep_at_one_time(stocked: IndexHarness) -> None:
+    """A server first waits a while after its start, and then a day and a random part of an hour."""
+    pauses = list[float]()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        stocked.clock.advance(seconds=seconds)
+        if len(pauses) > 3:
+            raise _Ended
+
+    index = stocked.opened(5)
+    runtime = replace(index.runtime, pause=pause)
+    with pytest.raises(_Ended):
+        DailySweep(index.sweep, runtime).run()
+
+    day = EVERY.total_seconds()
+    assert 10 <= pauses[0] <= 60
+    assert all(day <= each <= day + SPREAD_SECONDS for each in pauses[1:])
+    assert len(set(pauses)) == len(pauses)
+
+
+def test_the_lease_is_renewed(stocked: IndexHarness) -> None:
+    """A sweep that takes long keeps its lease."""
+    for number in range(30):
+        stocked.upload(make_wheel(f"p{number}"))
+    leave(stocked, LOST)
+    stocked.clock.advance(days=2)
+
+    def on_call(verb: str, key: str) -> None:
+        if verb == "get" and key.startswith(keys.PROJECTS):
+            stocked.clock.advance(minutes=1)
+            with_lease.append(daily(stocked, 6).sweep_if_due())
+
+    with_lease = list[timedelta]()
+    index = stocked.opened(5, ObservedStore(stocked.store, on_call))
+    DailySweep(index.sweep, index.runtime).sweep_if_due()
+
+    assert len(with_lease) > 30
+    assert all(timedelta() < each < EVERY for each in with_lease)
+    assert file_key(LOST) not in stocked.snapshot()
