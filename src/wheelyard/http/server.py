@@ -36,6 +36,7 @@ from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.model.text import escaped
 from wheelyard.operations import store_probe
+from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
@@ -105,6 +106,8 @@ def run_server(
             else:
                 app = App(index, write_failure=lambda: probe.reason)
                 serve = partial(_serve_in_process, app, _prepare(settings, app, index.runtime))
+            if not settings.server.read_only:
+                DailySweep(index.sweep, index.runtime).start()
             probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
             serve()
     except SystemExit as end:
