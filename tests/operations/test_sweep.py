@@ -14,6 +14,7 @@ from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
+from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.daily_sweep import EVERY, SPREAD_SECONDS, DailySweep
@@ -88,6 +89,22 @@ def test_what_another_index_lists(stocked: IndexHarness) -> None:
     assert file_key(gone) not in stocked.snapshot()
 
 
+def test_what_is_kept_for_a_while(stocked: IndexHarness) -> None:
+    """A deleted file that is kept until a certain time goes with the first sweep after that."""
+    (file,) = stocked.index.projects.get_for_update(DEMO).files
+    stocked.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
+    leave(stocked, KEPT)
+    until = stocked.clock.now + timedelta(days=5)
+    document = stocked.index.projects.get_for_update(DEMO)
+    body = ProjectCodec().encode(replace(document, trash=(replace(file, keep_until=until),)))
+    removal = stocked.opened(seed=3).sweep.removal
+    stocked.store.put(keys.project(DEMO), body, None)
+
+    assert removal.remove(DEMO, [file_key(KEPT)]) == 0
+    stocked.clock.advance(days=5)
+    assert removal.remove(DEMO, [file_key(KEPT)]) == 1
+
+
 def test_a_delete_keeps_what_another_index_lists(stocked: IndexHarness) -> None:
     """A deleted file's bytes stay as long as another index lists the file."""
     stocked.store.put(Key(f"{DEV}{keys.project(DEMO)}"), stocked.bytes_at(keys.project(DEMO)), None)
@@ -118,7 +135,9 @@ def test_several_indexes_are_found(stocked: IndexHarness) -> None:
     "key",
     [keys.project(NormalizedName("other")), f"{DEV}projects/other.json", f"{DEV}projects/z.json"],
 )
-@pytest.mark.parametrize("body", [b"{", b'{"name":"somebody"}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"name":"somebody"}', b'{"name":"other","needs":{"hidden":"99.0"}}']
+)
 def test_an_unreadable_document_stops_it(stocked: IndexHarness, key: str, body: bytes) -> None:
     """A document that cannot be read, in any index, stops the sweep before anything is removed."""
     stocked.store.put(Key(key), body, None)
