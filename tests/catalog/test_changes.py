@@ -310,10 +310,10 @@ def test_stale_marks(process: Process) -> None:
     sweeping.commit(OTHER)
 
     process.clock.advance(hours=24)
-    assert sweeping.changes.remove_stale(process.clock.now) == 0
+    assert sweeping.changes.remove_stale(process.clock.seconds()) == 0
     assert len(marks_in(store)) == 1
     process.clock.advance(seconds=1)
-    assert sweeping.changes.remove_stale(process.clock.now) == 1
+    assert sweeping.changes.remove_stale(process.clock.seconds()) == 1
     assert marks_in(store) == []
     assert [each.project for each in sweeping.changes.since(0)[0]] == [OTHER]
 

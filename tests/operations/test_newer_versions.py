@@ -14,7 +14,9 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Commit, Event, File, Project, fold
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
@@ -162,7 +164,8 @@ def test_sidecars_of_a_newer_version(harness: IndexHarness) -> None:
     assert harness.store.get(orphan) is None
     harness.store.put(sidecar, b"other", None)
     assert any(sidecar in problem for problem in harness.check().problems)
-    harness.opened(4).files.remove(DEMO, file)
+    harness.store.put(sidecar, b"proof", None)
+    harness.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
     assert harness.snapshot("files/") == {}
 
 

@@ -55,7 +55,7 @@ def sweep(harness: IndexHarness) -> int:
 def daily(harness: IndexHarness, seed: int) -> DailySweep:
     """Return the sweep of another server."""
     index = harness.opened(seed)
-    return DailySweep(index.sweep, index.runtime)
+    return DailySweep(index.sweep, index.changes, index.runtime)
 
 
 def test_leftovers_go_and_nothing_else(stocked: IndexHarness) -> None:
@@ -173,7 +173,7 @@ def test_killed_at_each_call(stocked: IndexHarness) -> None:
         kind = FaultKind.CRASH_AFTER if nth % 2 else FaultKind.CRASH
         store.faults = (Fault(kind, nth=nth // 2 + 1),)
         try:
-            DailySweep(index.sweep, index.runtime).sweep_if_due()
+            DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
         except ProcessCrash:
             assert harness.check().problems == []
             harness.clock.advance(days=1)
@@ -213,7 +213,7 @@ def test_a_server_that_was_stopped(stocked: IndexHarness) -> None:
             taken.append(daily(stocked, 6).sweep_if_due())
 
     index = stocked.opened(5, ObservedStore(stocked.store, on_call))
-    assert DailySweep(index.sweep, index.runtime).sweep_if_due() == EVERY
+    assert DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due() == EVERY
 
     assert taken == [EVERY]
     holder = json.loads(stocked.bytes_at(keys.lease("sweep")))["holder"]
@@ -235,7 +235,7 @@ def test_a_clock_that_is_ahead(stocked: IndexHarness) -> None:
     index = stocked.opened(5)
     ahead = replace(index.runtime, now=lambda: stocked.clock.now + timedelta(days=3))
 
-    DailySweep(index.sweep, ahead).sweep_if_due()
+    DailySweep(index.sweep, index.changes, ahead).sweep_if_due()
 
     assert file_key(LOST) not in stocked.snapshot()
     assert file_key(new) in stocked.snapshot()
@@ -264,7 +264,7 @@ def test_a_server_that_may_not_delete(
             raise Unavailable(f"The account may not delete {key}.", code=STORAGE_DENIED)
 
     index = stocked.opened(5, ObservedStore(stocked.store, on_call))
-    server = DailySweep(index.sweep, index.runtime)
+    server = DailySweep(index.sweep, index.changes, index.runtime)
     for _ in range(3):
         assert server.sweep_if_due() == EVERY
         stocked.clock.advance(hours=25)
@@ -277,7 +277,7 @@ def test_a_store_that_does_not_answer(stocked: IndexHarness) -> None:
     """A server whose store fails tries again later, and then sweeps."""
     faulty = FaultyStore(stocked.store)
     index = stocked.opened(5, faulty)
-    server = DailySweep(index.sweep, index.runtime)
+    server = DailySweep(index.sweep, index.changes, index.runtime)
     faulty.faults = (Fault(FaultKind.NOT_DONE, times=9999),)
     assert server.sweep_if_due() < EVERY
     faulty.faults = ()
@@ -303,7 +303,7 @@ def test_servers_do_not_sweep_at_one_time(stocked: IndexHarness) -> None:
     index = stocked.opened(5)
     runtime = replace(index.runtime, pause=pause)
     with pytest.raises(_Ended):
-        DailySweep(index.sweep, runtime).run()
+        DailySweep(index.sweep, index.changes, runtime).run()
 
     day = EVERY.total_seconds()
     assert 10 <= pauses[0] <= 60
@@ -325,7 +325,7 @@ def test_the_lease_is_renewed(stocked: IndexHarness) -> None:
 
     with_lease = list[timedelta]()
     index = stocked.opened(5, ObservedStore(stocked.store, on_call))
-    DailySweep(index.sweep, index.runtime).sweep_if_due()
+    DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
 
     assert len(with_lease) > 30
     assert all(timedelta() < each < EVERY for each in with_lease)

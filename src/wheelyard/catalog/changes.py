@@ -140,14 +140,15 @@ class Changes(Struct, frozen=True):
         log = self._sequenced()
         return self._entries(log, serial), log.newest
 
-    def remove_stale(self, now: datetime) -> int:
+    def remove_stale(self, now: float) -> int:
         """
         Delete the marks that are older than a day and have no commit; return their number.
 
-        Before that, it gives serials to all commits.
+        Before that, it gives serials to all commits. `now` is in seconds since the epoch, best by
+        the store's clock.
         """
         self._sequenced()
-        limit, removed = (now - MARK_AGE).timestamp(), 0
+        limit, removed = now - MARK_AGE.total_seconds(), 0
         for entry in self.store.list(keys.PENDING):
             mark = keys.parse_pending_mark(entry.key)
             if mark is not None and entry.modified < limit:

@@ -107,7 +107,7 @@ def run_server(
                 app = App(index, write_failure=lambda: probe.reason)
                 serve = partial(_serve_in_process, app, _prepare(settings, app, index.runtime))
             if not settings.server.read_only:
-                DailySweep(index.sweep, index.runtime).start()
+                DailySweep(index.sweep, index.changes, index.runtime).start()
             probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
             serve()
     except SystemExit as end:

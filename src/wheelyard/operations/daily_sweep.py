@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Final
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.leases import JobLease
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, WheelyardError
@@ -29,10 +30,11 @@ logger = logging.getLogger("wheelyard")
 
 
 class DailySweep:
-    """Sweeps each day, unless another process does."""
+    """Sweeps each day, unless another process does; also gives serials to all changes."""
 
-    def __init__(self, sweep: Sweep, runtime: Runtime) -> None:
+    def __init__(self, sweep: Sweep, changes: Changes, runtime: Runtime) -> None:
         self._sweep = sweep
+        self._changes = changes
         self._runtime = runtime
         self._lease = JobLease(sweep.stores.documents, JOB, runtime)
         self._logged = ""
@@ -69,7 +71,9 @@ class DailySweep:
     def _run_sweep(self) -> None:
         try:
             # a machine whose clock is ahead must not take uploads that are under way for old
-            count = self._sweep.run(self._lease.written_at(), self._lease.renew)
+            now = self._lease.written_at()
+            count = self._sweep.run(now, self._lease.renew)
+            self._changes.remove_stale(now)
         except Conflict:
             raise
         except WheelyardError as error:
