@@ -31,6 +31,7 @@ from benchmarks import (
     results,
     scaling,
     sent,
+    services,
     speed,
     upstream,
 )
@@ -45,6 +46,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "memory": memory.measure,
     "growth": scaling.measure,
     "bucket": bucket.measure,
+    "services": services.measure,
     "closure": closure.measure,
     "upstream": upstream.measure,
     "month": month.measure,

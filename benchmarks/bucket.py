@@ -7,7 +7,7 @@ some milliseconds, which a real one does not, and it takes its share of the proc
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import file_digest
@@ -32,6 +32,8 @@ BATCH = 60
 PROJECT = "project"
 FOLDER = "in a folder"
 BOUND = "120 MB"
+WORK = ("an upload to a known project", "an upload to a new project", "a hot second", "an idle one")
+OPERATIONS = [f"operations of class {each} for {work}" for work in WORK for each in "AB"]
 
 
 def measure(folder: Path) -> list[Figure]:
@@ -132,34 +134,36 @@ def _batch(clients: int, each: int) -> Sequence[Wheel]:
 
 def _operations(bucket: Server) -> list[Figure]:
     """Return the numbers of class A and B operations: of an upload, a hot and an idle second."""
+    targets = dict(zip(OPERATIONS, "5 6 0200", strict=True))
+    return [
+        Figure(name=name, unit="", ours=[count], target=targets[name].strip())
+        for name, count in operations(bucket)
+    ]
+
+
+def operations(bucket: Server) -> Iterator[tuple[str, float]]:
+    """Yield what is done on a bucket, by class, and how many operations that takes."""
     known = [Wheel("known", f"1.{number}").form() for number in range(21)]
     new = [Wheel(f"new-{number}", "1.0").form() for number in range(20)]
     upload_all(bucket, known[:1])
 
     def ask_hot() -> None:
-        page_rate(bucket, f"/simple/{PROJECT}/", PIP, connections=16, seconds=10)
+        page_rate(bucket, "/simple/known/", PIP, connections=16, seconds=10)
 
-    costs: tuple[tuple[str, Callable[[], object], int, str], ...] = (
-        ("an upload to a known project", lambda: upload_all(bucket, known[1:]), 20, "5 "),
-        ("an upload to a new project", lambda: upload_all(bucket, new), 20, "6 "),
-        ("a second of a hot page", ask_hot, 10, "02"),
-        ("an idle second", lambda: time.sleep(5), 5, "00"),
+    costs: tuple[tuple[Callable[[], object], int], ...] = (
+        (lambda: upload_all(bucket, known[1:]), 20),
+        (lambda: upload_all(bucket, new), 20),
+        (ask_hot, 10),
+        (lambda: time.sleep(5), 5),
     )
-    figures = list[Figure]()
-    for name, work, times, targets in costs:
+    for (work, times), names in zip(
+        costs, zip(OPERATIONS[::2], OPERATIONS[1::2], strict=True), strict=True
+    ):
         before = _counted(bucket)
         work()
         after = _counted(bucket)
-        figures += [
-            Figure(
-                name=f"operations of class {each} for {name}",
-                unit="",
-                ours=[(after.get(each, 0) - before.get(each, 0)) / times],
-                target=target.strip(),
-            )
-            for each, target in zip("AB", targets, strict=True)
-        ]
-    return figures
+        for name, price_class in zip(names, "AB", strict=True):
+            yield name, (after.get(price_class, 0) - before.get(price_class, 0)) / times
 
 
 def _counted(server: Server) -> dict[str, float]:

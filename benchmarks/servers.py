@@ -18,8 +18,8 @@ from tests.clients.harness import REPOSITORY, install_lock, program
 from tests.clients.servers import TOKEN, free_port
 from tests.once import made_once
 
-RUN, BUCKET = "run.txt", "gcs.txt"
-"""The locks that users install: for a store in a folder, and for one in a bucket."""
+RUN, BUCKET, OBJECTS = "run.txt", "gcs.txt", "objects.txt"
+"""The locks that users install: for a folder, a bucket of Google, and one of S3 or Azure."""
 TIMEOUT_SECONDS = 180.0
 """Seconds until a server that has not answered is given up."""
 CLOCK_STEP = 0.001
@@ -93,22 +93,26 @@ def wheelyard(
 
 @contextmanager
 def wheelyard_in_bucket(
-    folder: Path, bucket: str, more: Mapping[str, str], authorization: str = ""
+    folder: Path,
+    bucket: str,
+    more: Mapping[str, str],
+    authorization: str = "",
+    lock: str = BUCKET,
 ) -> Iterator[Server]:
     """
     Run `wheelyard serve` on a store in a bucket until the block ends; yield the server.
 
-    `bucket` is `gs://BUCKET/PREFIX`. `folder` is for its home and its log; `more` has environment
+    `bucket` is such as `gs://BUCKET/PREFIX`. `folder` is for its home and its log; `more` has
     variables, which say where the bucket is. Without `authorization`, a token is made.
     """
     printed = folder / "bucket.printed"
     if not authorization:
-        made = wheelyard_command("token", "create", "benchmark", "--store", bucket, lock=BUCKET)
+        made = wheelyard_command("token", "create", "benchmark", "--store", bucket, lock=lock)
         with _running(made, printed, more) as making:
             making.wait(TIMEOUT_SECONDS)
         authorization = _token(printed)
     port = free_port()
-    command = wheelyard_command("serve", "--port", port, "--store", bucket, lock=BUCKET)
+    command = wheelyard_command("serve", "--port", port, "--store", bucket, lock=lock)
     with serving(port, command, printed, "/health", "/legacy/", authorization, more=more) as server:
         yield server
 
