@@ -20,7 +20,8 @@ from tests.bucket_clients.bucket_server import serving
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import TOKEN, Server
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import File
+from wheelyard.model.project_json import ProjectJson
 
 PAGES = REPOSITORY / "docs" / "migration"
 HOST = "packages.example.com"
@@ -94,7 +95,8 @@ class GuideRunner:
     def files(self, project: str) -> dict[str, File]:
         """Return the files of a project in the new index."""
         output = self.wheelyard("list", project, "--json")
-        return {file.filename: file for file in decode(output, type=Project).files}
+        files = decode(output, type=ProjectJson).files
+        return {file.filename: file.file() for file in files}
 
     @contextmanager
     def serving(self, *options: str, **environment: str) -> Iterator[Server]:

@@ -254,24 +254,33 @@ def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN40
 
 
 def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Granian names no type
-    """Install the manager's signal handler: a first signal stops workers, a second kills them."""
-    manager = os.getpid()
+    """
+    Handle the signals of the manager in a thread: the first stops workers, the second kills them.
 
-    def stop(*_: object) -> None:
-        if os.getpid() != manager:
-            os._exit(0)  # a worker that has not started yet
-        if workers.interrupt_signal:
-            for worker in workers.wrks:
-                worker.kill()
-            rmtree(folder, ignore_errors=True)
-            os._exit(1)
-        workers.signal_handler_interrupt()
-        notice = threading.Timer(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
-        notice.daemon = True
-        notice.start()
-
+    Workers inherit that signals are blocked, so none meets one before it can end in good order.
+    """
+    received, sent = socket.socketpair()
+    sent.setblocking(False)  # noqa: FBT003
+    # whichever thread a signal reaches, its number is sent
+    signal.set_wakeup_fd(sent.detach())
     for each in STOP_SIGNALS:
-        signal.signal(each, stop)
+        signal.signal(each, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    threading.Thread(target=_stop_at_signals, args=(workers, folder, received), daemon=True).start()
+
+
+def _stop_at_signals(workers: Any, folder: Path, received: socket.socket) -> None:  # noqa: ANN401
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    received.recv(1)
+    workers.signal_handler_interrupt()
+    notice = threading.Timer(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
+    notice.daemon = True
+    notice.start()
+    received.recv(1)
+    for worker in workers.wrks:
+        worker.kill()
+    rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def _print_shutdown_notice() -> None:
@@ -285,6 +294,9 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
 
     The workers share `folder`. A thread stops this worker when the process `manager` was killed.
     """
+    for each in STOP_SIGNALS:
+        signal.signal(each, lambda *_: os._exit(0))  # until it serves
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     return_freed_memory()
     configure_logging(settings.log)
     threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
