@@ -209,7 +209,10 @@ def _serve_in_worker(
 
 
 def _serve_in_workers(settings: Settings, folder: Path) -> None:
-    from multiprocessing import set_start_method  # noqa: PLC0415 - only for several workers
+    from multiprocessing import (  # noqa: PLC0415 - only for several workers
+        resource_tracker,
+        set_start_method,
+    )
 
     from granian.constants import Interfaces  # noqa: PLC0415 - these import multiprocessing
     from granian.log import LogLevels  # noqa: PLC0415
@@ -217,6 +220,8 @@ def _serve_in_workers(settings: Settings, folder: Path) -> None:
 
     # in a fork of this process, which has used the store, the library of S3 and Azure would hang
     set_start_method("spawn", force=True)
+    # it is started before signals are blocked, because its start would unblock them
+    resource_tracker.ensure_running()
     # makes Granian log by the handlers of the root logger
     log_config = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
     workers = Server(
