@@ -209,11 +209,15 @@ def test_a_store_that_needs_a_newer_reader(harness: IndexHarness) -> None:
 def test_a_store_that_needs_a_newer_writer(harness: IndexHarness, version: str) -> None:
     """The store is read; each write of any kind says which version it needs."""
     harness.upload(WHEEL)
+    harness.store.put_file(Key(f"files/demo/{'0' * 64}/demo-9.tar.gz"), b"left by an upload")
+    harness.clock.advance(days=2)
     write_format(harness, writer=version)
     index = harness.opened(2)
     before = harness.snapshot()
 
     assert index.projects.get(DEMO).files
+    with pytest.raises(Unavailable, match=version):
+        index.check.run(sweep=True)
     with pytest.raises(Unavailable, match=f"needs wheelyard {version}") as caught:
         index.uploads.accept(SDIST.arrival(harness.folder), ALICE)
     assert caught.value.code == "newer_store"

@@ -225,7 +225,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         changes=catalog.changes,
         uploads=Uploads(projects, files, spool, runtime, _upload_rules(settings), claims),
         search=search,
-        lifecycle=Lifecycle(projects, FileRemoval(stores, runtime), runtime),
+        lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
         tokens=tokens,
         access=access,
         decisions=catalog.decision_records,
