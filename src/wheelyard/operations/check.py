@@ -1,5 +1,5 @@
 """
-Verification of a whole store: bytes, documents, journals, names, credentials; repair and sweep.
+Verification of a whole store: bytes, documents, journals, names; repair and sweep.
 
 A problem is damage, such as listed bytes that are missing or changed, or a journal and a document
 that disagree. A note is about a harmless leftover or a foreign object. Only problems make the
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -23,22 +23,18 @@ from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.catalog.session_records import SessionKey, SessionRecords
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.model.project import File, Project
 from wheelyard.model.text import counted
-from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.changes_check import ChangesCheck
+from wheelyard.operations.credentials_check import CredentialsCheck
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.journaled_check import JournaledCheck
-from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.sweep import Orphans, Sweep
-from wheelyard.storage.base import ABSENT, Entry, Key, Stored, Stores
+from wheelyard.storage.base import ABSENT, Key, Stored, Stores
 from wheelyard.storage.spool import Spool
-
-T = TypeVar("T")
 
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -114,8 +110,7 @@ class Check(Struct, frozen=True):
     projects: Projects
     sweep: Sweep
     runtime: Runtime
-    publishing_cleanup: PublishingCleanup
-    sessions: SessionRecords
+    credentials: CredentialsCheck
     changes: Changes
     threads: int = 1
     """The number of projects that are checked concurrently."""
@@ -138,13 +133,10 @@ class Check(Struct, frozen=True):
         known = self._repair_names(checked.values(), findings)
         revisions = {each.name: each.revision for each in checked.values()}
         ChangesCheck(self.changes, findings).run(revisions, rebuild=rebuild)
-        self._check_tokens(findings, sweep=sweep)
+        self.credentials.run(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
-        self._check_sessions(findings)
         self._check_leftovers(checked, known, findings, sweep=sweep)
-        if sweep:
-            findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
         return findings
 
     def _finish_transfers(self, findings: Findings) -> None:
@@ -233,55 +225,6 @@ class Check(Struct, frozen=True):
                     "finish, or is under way; if it had files, restore them from a backup, and if "
                     f"nobody needs the name, run 'wheelyard names release {name}'"
                 )
-
-    def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
-        codec = Codec(TokenRecord)
-        uses = self._token_uses(findings)  # listed first, so that no new token can have one
-        for entry in self.stores.credentials.list(keys.TOKENS):
-            token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
-            if not is_token_id(token_id) or entry.key != keys.token(token_id):
-                findings.add_foreign_object(entry.key)
-                continue
-            uses.pop(token_id, None)
-            consequence = "its token opens nothing; remove it, and make another token"
-            self._check_record(entry.key, codec, consequence, findings)
-        if uses and sweep:
-            for entry in uses.values():
-                self.stores.credentials.delete(entry.key)
-            findings.swept += len(uses)
-        elif uses:
-            objects = counted(len(uses), "object")
-            findings.notes.append(f"{objects} under {keys.LAST_USES} belong to no token")
-
-    def _check_sessions(self, findings: Findings) -> None:
-        for entry in self.stores.credentials.list(keys.SESSIONS):
-            if entry.key == keys.SESSION_KEY:
-                consequence = (
-                    "nobody can sign in in a browser; remove it, and the next sign-in makes another"
-                )
-                self._check_record(entry.key, Codec(SessionKey), consequence, findings)
-            elif keys.expiry_hour(entry.key) is None:
-                findings.add_foreign_object(entry.key)
-
-    def _check_record(
-        self, key: Key, codec: Codec[T], consequence: str, findings: Findings
-    ) -> None:
-        found = read_or_report(self.stores.credentials, key, findings)
-        try:
-            if isinstance(found, Stored):
-                codec.decode(key, found.body)
-        except WheelyardError:
-            findings.problems.append(f"{key} is damaged, so {consequence}")
-
-    def _token_uses(self, findings: Findings) -> dict[str, Entry]:
-        uses = dict[str, Entry]()
-        for entry in self.stores.credentials.list(keys.LAST_USES):
-            token_id = keys.token_id_of_use(entry.key)
-            if token_id is None:
-                findings.add_foreign_object(entry.key)
-            else:
-                uses[token_id] = entry
-        return uses
 
     def _check_leftovers(
         self, checked: CheckedProjects, known: Names | None, findings: Findings, *, sweep: bool

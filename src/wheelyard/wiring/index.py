@@ -104,6 +104,7 @@ class Index(Struct, frozen=True, kw_only=True):
     def check(self) -> "Check":
         """The check of the whole store."""
         from wheelyard.operations.check import Check  # noqa: PLC0415 - a server has none
+        from wheelyard.operations.credentials_check import CredentialsCheck  # noqa: PLC0415 - rare
 
         return Check(
             self.stores,
@@ -111,8 +112,9 @@ class Index(Struct, frozen=True, kw_only=True):
             self.projects,
             self.sweep,
             self.runtime,
-            self.publishing_cleanup,
-            self.sessions.records,
+            CredentialsCheck(
+                self.stores.credentials, self.publishing_cleanup, self.sessions.records
+            ),
             self.changes,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )
