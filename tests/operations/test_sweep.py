@@ -259,9 +259,9 @@ def test_a_server_that_may_not_delete(
 ) -> None:
     """A server without the right to delete says so once, and not each day."""
 
-    def on_call(verb: str, key: str) -> None:
+    def on_call(verb: str, _key: str) -> None:
         if verb == "delete":
-            raise Unavailable(f"The account may not delete {key}.", code=STORAGE_DENIED)
+            raise Unavailable("The account may not delete.", code=STORAGE_DENIED)
 
     index = stocked.opened(5, ObservedStore(stocked.store, on_call))
     server = DailySweep(index.sweep, index.changes, index.runtime)

@@ -59,32 +59,38 @@ class DailySweep:
             wait = self._lease.take(EVERY)
             if wait:
                 return wait
-            self._run_sweep()
+            # a machine whose clock is ahead must not take uploads that are under way for old
+            now = self._lease.written_at()
+            self._run_sweep(now)
             self._lease.complete()
+            self._remove_marks(now)  # without the lease: any process may do that at any time
         except Conflict:  # this process was stopped, and another one has taken the lease
             return EVERY
         except WheelyardError as error:
-            self._log_failure(error)
+            self._log_failure("no sweep today, so leftovers of uploads stay in the store", error)
             return timedelta()
         return EVERY
 
-    def _run_sweep(self) -> None:
+    def _run_sweep(self, now: float) -> None:
         try:
-            # a machine whose clock is ahead must not take uploads that are under way for old
-            now = self._lease.written_at()
             count = self._sweep.run(now, self._lease.renew)
-            self._changes.remove_stale(now)
         except Conflict:
             raise
         except WheelyardError as error:
-            self._log_failure(error)
+            why = "this server may not delete" if error.code == STORAGE_DENIED else "no sweep today"
+            self._log_failure(f"{why}, so leftovers of uploads stay in the store", error)
         else:
             self._logged = ""
             if count:
                 logger.info("swept %s of uploads and deletions", counted(count, "leftover"))
 
-    def _log_failure(self, error: WheelyardError) -> None:
+    def _remove_marks(self, now: float) -> None:
+        try:
+            self._changes.remove_stale(now)
+        except WheelyardError as error:
+            self._log_failure("marks of commits stay in the store", error)
+
+    def _log_failure(self, what: str, error: WheelyardError) -> None:
         if error.message != self._logged:
             self._logged = error.message
-            why = "this server may not delete" if error.code == STORAGE_DENIED else "no sweep today"
-            logger.warning("%s, so leftovers of uploads stay in the store: %s", why, error.message)
+            logger.warning("%s: %s", what, error.message)
