@@ -5,9 +5,9 @@ An object is a file at its key below the root. A write goes to `.spool/`, is fsy
 name in one step: by `link` if the key must be new, else by `rename` under a lock. The folder is
 fsynced before the call returns. No file is changed in place.
 
-An object's version is its modification time in nanoseconds, inode and size. If a replacement would
-not be younger than the replaced file, it is dated one nanosecond later, under the lock. So versions
-never repeat, and one `stat` shows whether an object has changed.
+An object's version is its modification time in nanoseconds, inode and size. A replacement is dated
+a microsecond after the replaced file at least, under the lock. So versions never repeat, and one
+`stat` shows whether an object has changed.
 
 The root may be a symbolic link; below it no link is followed. Objects are opened without following
 links. Before a write or delete, each folder of the key is checked; a user who can write to the
@@ -68,6 +68,9 @@ MAX_FOLDER_ATTEMPTS = 64
 """How often a write is tried if a delete removes the folder of its key meanwhile."""
 MTIME_JITTER_BITS = 20
 """The modification time of a written file is moved by so many random bits of nanoseconds."""
+
+TICK_NANOSECONDS: Final = 1000
+"""The least time between two versions of an object; seconds as a float tell it apart."""
 
 
 class _Watch(Struct, frozen=True):
@@ -286,8 +289,9 @@ class LocalStore(Store):
             if expect is not None and (before is None or not _is_at(before, expect)):
                 raise Conflict(conflict_message(key))
             now = os.stat(spooled)  # noqa: PTH116 - hot
-            if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
-                os.utime(spooled, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
+            earliest = before.st_mtime_ns + TICK_NANOSECONDS if before is not None else 0
+            if now.st_mtime_ns < earliest:
+                os.utime(spooled, ns=(now.st_atime_ns, earliest))
                 now = os.stat(spooled)  # noqa: PTH116 - hot
             os.replace(spooled, target)  # noqa: PTH105 - hot
             return _version(now)
