@@ -348,6 +348,18 @@ def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
     assert stored(target) == stored(source)
 
 
+def test_the_late_end_of_another_copy(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy that stood still, and removes at last what it had begun, takes nothing from this."""
+
+    def happens(verb: str, _key: str) -> None:
+        for key in target.snapshot(keys.INCOMING) if verb == "get" else ():
+            target.store.delete(Key(key))
+
+    assert copy(source, target, write_to=BusyStore(target.store, happens)).problems == []
+
+    assert stored(target) == stored(source)
+
+
 def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str = "") -> None:
     """Overwrite the objects with this prefix and ending, or delete them."""
     for key in harness.snapshot(prefix):

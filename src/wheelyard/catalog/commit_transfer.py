@@ -52,7 +52,8 @@ def transfer(
             "another copy is writing this project. Copy again when it ends; if there is none, run "
             "'wheelyard check' on TO."
         ) from error
-    finish_transfer(store, runtime, keys.incoming(name))
+    # not what is there now: whoever finished an earlier transfer late may just have deleted it
+    _finish(store, runtime, name, commits)
 
 
 def finish_transfer(store: Store, runtime: Runtime, key: Key) -> None:
@@ -65,14 +66,20 @@ def finish_transfer(store: Store, runtime: Runtime, key: Key) -> None:
     name, found = keys.project_of_incoming(key), store.get(key)
     if name is None or not isinstance(found, Stored):
         return
-    stored, kind = _INCOMING.decode_whole(key, found.body).commits, project_journal(name)
-    commits = [kind.commits.decode(key, bytes(commit)) for commit in stored]
+    stored, codec = _INCOMING.decode_whole(key, found.body).commits, project_journal(name).commits
+    _finish(store, runtime, name, [codec.decode(key, bytes(commit)) for commit in stored])
+
+
+def _finish(
+    store: Store, runtime: Runtime, name: NormalizedName, commits: Sequence[Commit]
+) -> None:
+    kind = project_journal(name)
     is_ours = _write_document(store, runtime, kind, commits)
     if is_ours:
         for commit in commits:
             with suppress(Conflict):  # another process has written it
                 store.put(kind.entry_key(commit.number), kind.commits.encode(commit), ABSENT)
-    store.delete(key)
+    store.delete(keys.incoming(name))
     if not is_ours:
         raise diverged()
 
