@@ -58,6 +58,12 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status | None = None
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        if (self.what == EventKind.UPLOADED) != (self.file is not None):
+            raise ValueError("only an upload has a file")
+        if (self.what == EventKind.STATUS) != (self.status is not None):
+            raise ValueError("only a change of the status has a status")
+
     @classmethod
     def of(cls, event: Event) -> "EventJson":
         """Return what is shown of an event."""
