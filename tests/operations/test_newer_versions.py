@@ -15,6 +15,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Commit, Event, File, Project, fold
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key
@@ -183,6 +184,21 @@ def test_a_sweep_spares_the_trash(harness: IndexHarness, *, is_over: bool) -> No
 
     assert harness.check(sweep=True).swept == (2 if is_over else 0)
     assert bool(harness.snapshot("files/")) is not is_over
+
+
+def test_grants_of_a_newer_version(harness: IndexHarness) -> None:
+    """A field that this version does not know is not lost by a change: the change is refused."""
+    grant = GrantFields(who=("user:ana@acme.dev",), projects=("acme-*",), actions=("read",))
+    harness.index.access.grant(grant, "local:alice")
+    newer = harness.bytes_at(keys.ACCESS).replace(b'"id":"', b'"until":"noon","id":"')
+    harness.store.put(keys.ACCESS, newer, None)
+    index = harness.opened(2)
+    assert index.access.load().all
+
+    with pytest.raises(Unavailable, match="Upgrade wheelyard"):
+        index.access.grant(grant, "local:alice")
+
+    assert harness.bytes_at(keys.ACCESS) == newer
 
 
 def write_format(harness: IndexHarness, **fields: str) -> None:

@@ -150,19 +150,19 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         Commit the event of `intent`, and return the document after it.
 
         Raises what `intent` raises, and Unavailable if the outcome is unknown, if too many writers
-        change the document, or if it is damaged.
+        change the document, or if it is damaged, or has parts that this version does not know.
         """
         for _ in self.retries.attempts():
-            before = self.get("current")
-            document = before.value or self.kind.empty
+            # past the cache, which leaves out what only a newer version knows
+            document, version = self.kind.read(self.store)
             self._ensure_journaled(document)
             event = intent(document)
             if event is None:
                 return document
             after = self.kind.fold(document, self._new_commit(document, event))
             was_written = partial(self._was_written, after)
-            if self._is_current(before, after) and self.documents.swap(
-                self.kind.key, after, before.version, was_written
+            if self._is_current(version, after) and self.documents.swap(
+                self.kind.key, after, version, was_written
             ):
                 # the change is in force; the next writer adds the entry
                 with suppress(Unavailable):
@@ -195,15 +195,15 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
             event=event,
         )
 
-    def _is_current(self, before: Snapshot[D], after: D) -> bool:
+    def _is_current(self, version: ObjectVersion, after: D) -> bool:
         """
-        Return whether no other writer has committed since `before` was read.
+        Return whether no other writer has committed since this version was read.
 
         Raise Unavailable if the journal has the next commit although the document has not changed.
         """
         if self.store.get(self.kind.entry_key(after.revision)) is None:
             return True
-        if self.get("current").version != before.version:
+        if self.get("current").version != version:
             return False
         raise contradiction(self.kind.key, after.revision)
 
