@@ -208,6 +208,17 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
             case EventKind.STATUS:
                 _ = self.status
 
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows its kind, and all of its data."""
+        match self.what:
+            case EventKind.UPLOADED:
+                return encode(self._upload) == bytes(self.data)
+            case EventKind.STATUS:
+                return encode(_StatusData(self.status)) == bytes(self.data)
+            case _:
+                return self.what in KNOWN_KINDS and not self.data
+
     @cached_property
     def _upload(self) -> _UploadData:
         return _UPLOAD_DATA.decode(self.data)
@@ -348,13 +359,14 @@ def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, s
 
     By its name in words; with the version that knows it, or an empty text if that is not said.
     """
-    events = (event for commit in commits for event in commit.events)
-    unknown = {
-        f"the event {quoted(event.what)}": event.needs
-        for event in events
-        if event.what not in KNOWN_KINDS
-    }
-    return {f"the field {quoted(name)}": "" for name, _ in project.other_fields} | unknown
+    unknown = {f"the field {quoted(name)}": "" for name, _ in project.other_fields}
+    for commit in commits:
+        if encode(commit) != commit.stored:
+            unknown[f"a field of commit {commit.number}"] = ""
+        for event in commit.events:
+            if not event.is_known:
+                unknown[f"the event {quoted(event.what)}"] = event.needs
+    return unknown
 
 
 def _after_upload(project: Project, event: Event) -> Project:
