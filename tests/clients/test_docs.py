@@ -3,7 +3,7 @@ The examples of the README and of `docs/`, run as they stand.
 
 Each page gets a server of its own, with `acme-core` 1.0 published, and a folder that holds the
 project's `dist/`. A block of ```console is run line by line; the documented address stands for the
-server's, and `$TOKEN` for its token.
+server's, `$TOKEN` for its token, and the page about buckets has emulators of S3 and Azure.
 """
 
 import os
@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
+from tests.services.fixtures import ALL, Emulators
+from tests.services.service import Service
 from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_settings
@@ -26,6 +29,8 @@ from tests.upstream.settings import upstream_settings
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("deploy/*.md"))]
 DOCUMENTED = "127.0.0.1:8080"
+BUCKETS = {"s3://acme-packages": "s3", "az://packages": "azure"}
+"""Buckets of the page about them, and what stands for the service of each."""
 CLIENTS = ("twine", "uv", "poetry", "pdm", "hatch")
 
 pytestmark = pytest.mark.clients
@@ -52,6 +57,17 @@ def fresh_server(tmp_path: Path, settings: str) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def buckets(page: Path, emulators: Emulators) -> Iterator[dict[str, Service]]:
+    """The services that the page speaks of, by the URL that it has for a bucket there."""
+    with ExitStack() as running:
+        yield {
+            url: running.enter_context(emulators.serving(name, url.partition("://")[2]))
+            for url, name in BUCKETS.items()
+            if page.stem == "bucket" and name in ALL
+        }
+
+
 def commands(page: Path) -> list[str]:
     """Return the lines of a page that a reader is meant to type."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
@@ -63,7 +79,12 @@ def commands(page: Path) -> list[str]:
     "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
 )
 def test_examples(
-    page: Path, settings: str, fresh_server: Server, build: Builder, sandbox: Sandbox
+    page: Path,
+    settings: str,
+    fresh_server: Server,
+    buckets: dict[str, Service],
+    build: Builder,
+    sandbox: Sandbox,
 ) -> None:
     """Every example of the page does what the page says, when it is typed as it stands."""
     system_program("curl")
@@ -81,7 +102,12 @@ def test_examples(
         "WHEELYARD_TOML": settings,
     }
     stand_ins = {DOCUMENTED: server.address, "./wheelyard-data": str(server.store)}
+    for url, service in buckets.items():
+        environment |= service.environment()
+        stand_ins[url] = service.location(url.partition("://")[2])
     for line in commands(page):
+        if any(url in line and url not in buckets for url in BUCKETS):
+            continue  # as there is no npm
         typed = re.sub("|".join(map(re.escape, stand_ins)), lambda m: stand_ins[m[0]], line)
         project.run("/bin/sh", "-c", typed, **environment)
 
