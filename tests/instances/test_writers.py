@@ -121,11 +121,12 @@ def test_faults(service: Service, bucket: BucketView, cluster: BucketCluster) ->
 
     service.faults.clear()
     assert cluster.listed("demo") == {made.filename for share in shares for made in share}
-    events = [
-        event["file"]["filename"]
+    uploaded = [
+        filename
         for name in bucket.names("journal/demo/")
         for event in json.loads(data_of(bucket, name))["events"]
+        for filename in event["files"]
     ]
-    assert len(events) == len(set(events)) == PROCESSES * 12
+    assert len(uploaded) == len(set(uploaded)) == PROCESSES * 12
     assert_dense(bucket, "demo")
     assert_clean(cluster)
