@@ -20,12 +20,13 @@ Command = list[str | Path]
 
 
 @contextmanager
-def running_moto(log: Path) -> Iterator[str]:
-    """Yield the address of an S3 service: moto's server."""
+def running_moto(log: Path, **environment: str) -> Iterator[str]:
+    """Yield the address of an S3 service: moto's server, with more variables of its environment."""
     port = free_port()
     command: Command = [program("moto", "moto_server"), "--host", "127.0.0.1", "--port", str(port)]
     # it knows what AWS would ask of credentials, and takes any
-    with running(command, port, log, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test"):
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with running(command, port, log, **keys, **environment):
         yield f"127.0.0.1:{port}"
 
 
