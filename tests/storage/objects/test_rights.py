@@ -9,13 +9,17 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
+from pathlib import Path
 from secrets import token_hex
 from urllib.parse import urlencode
 
 import pytest
 
+from tests.cli.conftest import called
+from tests.clients.harness import REPOSITORY
 from tests.deploy.running import DEPLOY
 from tests.fake_gcs.faults import StatusBefore
+from tests.operations.distributions import make_wheel
 from tests.refused import refused
 from tests.services.emulators import running_moto
 from tests.services.s3 import REGION, S3
@@ -40,6 +44,9 @@ NEEDED: dict[str, Callable[[Store], object]] = {
     "s3:DeleteObject": lambda store: store.put(A, b"two", None),
 }
 """Actions, and what cannot be done without each."""
+PAGE = (REPOSITORY / "docs" / "bucket.md").read_text()
+PUBLISHED = "published"
+"""The prefix of a store to which somebody publishes who may write to one project alone."""
 ABORT = "s3:AbortMultipartUpload"
 
 
@@ -55,6 +62,7 @@ class EnforcingS3:
             for name in ("policy", "reader")
         }
         self._keys = {name: self._make_user(name, text) for name, text in self._policies.items()}
+        self._keys["publisher"] = self._make_user("publisher", self._publisher(bucket))
         for action in (*NEEDED, ABORT):
             self._keys[action] = self._make_user(action.replace(":", "-"), self._without(action))
         self._ask("/moto-api/reset-auth", "0", "")  # from now on rights count
@@ -64,6 +72,17 @@ class EnforcingS3:
         key, secret = self._keys[user]
         keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         return self.service.environment() | keys
+
+    def _publisher(self, bucket: str) -> str:
+        """Return a policy for who publishes one project, by the names of the page."""
+        rows = re.findall(r"^\| (`.*?) \|", PAGE.partition("| name | what |")[2], re.MULTILINE)[:4]
+        names = [name for row in rows for name in re.findall(r"`(\S+)`", row)]
+        policy = json.loads(self._policies["reader"])
+        for action, named in (("Put", names), ("Delete", names[-1:])):
+            resources = [f"arn:aws:s3:::{bucket}/{PUBLISHED}/{name}" for name in named]
+            statement = {"Effect": "Allow", "Action": f"s3:{action}Object", "Resource": resources}
+            policy["Statement"].append(statement)
+        return json.dumps(policy)
 
     def _without(self, action: str) -> str:
         policy = json.loads(self._policies["policy"])
@@ -179,3 +198,21 @@ def test_a_reader(open_as: Open) -> None:
     assert [entry.key for entry in reader.list("")] == [A]
     with refused(Unavailable, "storage_denied", match="lack the right s3:PutObject"):
         reader.put(A, b"two", version)
+
+
+def test_a_publisher_of_one_project(enforcing: EnforcingS3, tmp_path: Path) -> None:
+    """With the rights on the page one publishes a project without a server, and no other one."""
+
+    def upload(user: str, name: str, version: str) -> tuple[int, str]:
+        file = make_wheel(name, version).write(tmp_path)
+        found = enforcing.environment(user) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+        location = enforcing.service.location(f"wheels/{PUBLISHED}")
+        done = called(tmp_path, found, "upload", "--store", location, file)
+        return done.returncode, done.stderr
+
+    assert upload("policy", "other", "1.0")[0] == 0
+
+    assert upload("publisher", "acme_core", "1.0") == (0, "")
+    assert upload("publisher", "acme_core", "1.1") == (0, "")
+    status, message = upload("publisher", "other", "1.1")
+    assert (status, "lack the right s3:PutObject" in message) == (1, True)
