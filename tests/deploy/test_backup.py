@@ -252,7 +252,15 @@ def test_tokens_apart(store: Path, tmp_path: Path) -> None:
 
 
 def test_an_older_version(store: Path) -> None:
-    """A store of another format is left alone, in the words of the page."""
+    """What a newer version has written beside the rest stays there; another format is refused."""
+    document, entry = store / "projects/demo.json", store / "journal/demo/0000000002.json"
+    for path in (document, entry):
+        path.write_bytes(path.read_bytes().replace(b'"what":', b'"since":"tomorrow","what":'))
+    take(opened(store), store.parent / "dist", "demo", version="7.0")
+    assert len(opened(store).projects.get(DEMO).files) == 3
+    assert b'"since":"tomorrow"' in entry.read_bytes()
+    assert problems(store) == []
+    # a store of another format is left alone, in the words of the page
     for number in (2, 4):
         (store / "wheelyard.json").write_text(f'{{"format":{number}}}\n')
         with pytest.raises(Exception, match="format") as caught:
