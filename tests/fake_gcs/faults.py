@@ -79,11 +79,6 @@ class FlipByte:
 
 
 @dataclass(frozen=True, slots=True)
-class WrongHash:
-    """Send the right bytes with a wrong X-Goog-Hash."""
-
-
-@dataclass(frozen=True, slots=True)
 class OtherRange:
     """Answer as if this had been the header Range; as if there had been none, if it is empty."""
 
@@ -150,7 +145,6 @@ Fault = (
     | CutAt
     | ResetAt
     | FlipByte
-    | WrongHash
     | OtherRange
     | Stall
     | Slow

@@ -1,6 +1,5 @@
 """How a request meets the fault that was planned for it, whichever service answers it."""
 
-import base64
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,6 @@ from tests.fake_gcs.faults import (
     Stall,
     StatusAfter,
     StatusBefore,
-    WrongHash,
 )
 from tests.fake_gcs.wire import Delivery, DisconnectedError, Pause, RateLimit, Reply, Request
 
@@ -74,8 +72,4 @@ class FaultyAnswer:
                 return replace(reply, delivery=Delivery(flip_at=position))
             case Slow(rate):
                 return replace(reply, delivery=Delivery(pace=RateLimit(rate, self.pause)))
-            case WrongHash():
-                crc32c = base64.b64encode(b"\0\0\0\1").decode()
-                md5 = base64.b64encode(bytes(16)).decode()
-                return reply.with_header("X-Goog-Hash", f"crc32c={crc32c},md5={md5}")
         return reply

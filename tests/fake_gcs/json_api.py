@@ -168,10 +168,6 @@ def page(bucket: Bucket, request: Request) -> Resource:
         raise invalid(f"The fake server knows no such parameters of a listing: {sorted(unknown)}.")
     token = request.parameter("pageToken")
     cursor = Cursor(*json.loads(base64.urlsafe_b64decode(token))) if token else Cursor()
-    if bucket.endless == "empty":
-        return {"kind": "storage#objects", "nextPageToken": cursor.token()}
-    if bucket.endless:
-        cursor = Cursor()
     if bucket.empty_pages and not cursor.filled:
         empty = Cursor(cursor.after, filled=True)
         return {"kind": "storage#objects", "nextPageToken": empty.token()}
@@ -182,7 +178,7 @@ def page(bucket: Bucket, request: Request) -> Resource:
     answer: Resource = {"kind": "storage#objects"}
     if found:
         answer["items"] = [each.resource(request.root) for each in found[:most]]
-    if len(found) > most or bucket.endless:
+    if len(found) > most:
         answer["nextPageToken"] = Cursor(found[most - 1].name).token()
     return answer
 

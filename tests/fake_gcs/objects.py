@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from hashlib import md5
 from itertools import takewhile
 from threading import RLock
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import google_crc32c
@@ -155,7 +155,6 @@ class Bucket:
         page_size: How many names a page of a listing has at most, whatever is asked.
         rewrite_piece: How many bytes a copy to here goes on in one request; 0 for all of them.
         empty_pages: Whether every other page of a listing is empty, and yet has a token.
-        endless: What each page of a listing is that never ends: the first one, or an empty one.
     """
 
     def __init__(self, name: str, clock: AdjustableClock) -> None:
@@ -164,7 +163,6 @@ class Bucket:
         self.write_interval = 0.0
         self.page_size = 1000
         self.empty_pages = False
-        self.endless: Literal["", "first", "empty"] = ""
         self.rewrite_piece = 0
         self._clock = clock
         self._last = 0

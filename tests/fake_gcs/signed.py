@@ -63,11 +63,10 @@ class XmlApi:
             raise _malformed("X-Goog-Expires must be between 1 and 604800.")
         signature = _bytes_of(request.parameter("X-Goog-Signature") or "")
         identity = self._state.identity
-        canonical = [canonical_request(request, port=port) for port in (False, True)]
-        texts = ["\n".join([ALGORITHM, date, scope, _digest(each)]) for each in canonical]
-        good = any(identity.verifies(signature, each.encode()) for each in texts)
-        if email != identity.email or not good:
-            raise _mismatch(f"{texts[0]}\n\n{canonical[0]}")
+        canonical = canonical_request(request)
+        text = "\n".join([ALGORITHM, date, scope, _digest(canonical)])
+        if email != identity.email or not identity.verifies(signature, text.encode()):
+            raise _mismatch(f"{text}\n\n{canonical}")
         self._check_time(date, int(expires))
 
     def _credential(self, request: Request) -> tuple[str, str, str]:
@@ -90,8 +89,8 @@ class XmlApi:
             raise ApiError(400, "Invalid argument: the signature has expired.", "ExpiredToken")
 
 
-def canonical_request(request: Request, *, port: bool) -> str:
-    """Return what has to have been signed; Google's vectors sign no port, its client does."""
+def canonical_request(request: Request) -> str:
+    """Return what has to have been signed."""
     pieces = [each for each in request.query.split("&") if "X-Goog-Signature=" not in each]
     pairs = [tuple(each.partition("=")[::2]) for each in pieces]
     for text, safe in [(request.path, "/~"), *((text, "~") for pair in pairs for text in pair)]:
@@ -100,7 +99,6 @@ def canonical_request(request: Request, *, port: bool) -> str:
     if request.parameter("X-Goog-SignedHeaders") != "host":
         raise _mismatch("the fake server knows no other signed header than host")
     host = request.header("host") or ""
-    host = host if port else host.split(":")[0]
     query = "&".join(f"{name}={value}" for name, value in sorted(pairs))
     parts = (request.method, request.path, query, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD")
     return "\n".join(parts)

@@ -181,11 +181,6 @@ class Reply:
         begin = self.content.start
         return self.content.body.piece(begin + start, begin + stop)
 
-    def with_header(self, name: str, value: str) -> "Reply":
-        """Return the same answer with one header replaced."""
-        kept = [each for each in self.headers if each[0] != name]
-        return replace(self, headers=[*kept, (name, value)])
-
 
 _REQUEST = re.compile(r"([A-Z]+) (\S+) HTTP/1\.[01]")
 

@@ -168,7 +168,7 @@ def test_no_credentials(cluster: BucketCluster, server: FakeGcs, command: str) -
     """Without any credentials a command says so, and how to get some."""
     nobody = cluster.with_variables(NO_GCE_CHECK="true", API_ENDPOINT_OVERRIDE=server.url)
 
-    assert "There are no Google credentials for gs://wheels" in tried(nobody, command)
+    assert "There are no credentials for gs://wheels" in tried(nobody, command)
 
     assert server.log.records() == []
 

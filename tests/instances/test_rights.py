@@ -116,7 +116,7 @@ def test_each_place_is_tried(server: FakeGcs, cluster: BucketCluster) -> None:
     assert sorted(written) == ["apart", "wheels"]
     server.remove_bucket("apart")
     done = cluster.run("config", "check", "--config", settings)
-    assert (done.returncode, "There is no bucket gs://apart" in done.stderr) == (1, True)
+    assert (done.returncode, "The bucket gs://apart does not exist" in done.stderr) == (1, True)
 
 
 def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
 
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.forwarding import ForwardingStore
@@ -40,22 +39,15 @@ class DeferredStore(ForwardingStore):
         return self.ensure_made()
 
 
-class DeferredSpool(Spool, frozen=True, kw_only=True):
+class DeferredSpool(Spool):
     """The spool of a deferred store, and another one until that is made."""
 
-    store: DeferredStore
+    def __init__(self, folder: Path, store: DeferredStore) -> None:
+        super().__init__(folder)
+        self._store = store
 
-    def create(self) -> tuple[Path, BinaryIO]:
+    @property
+    def folder(self) -> Path:
         """See `Spool`."""
-        made = self.store.made
-        return Spool.create(self) if made is None else made.spool.create()
-
-    def require_room(self, size: int) -> None:
-        """See `Spool`."""
-        made = self.store.made
-        Spool.require_room(self if made is None else made.spool, size)
-
-    def open_shared(self, name: str) -> tuple[Path, int, bool]:
-        """See `Spool`."""
-        made = self.store.made
-        return Spool.open_shared(self, name) if made is None else made.spool.open_shared(name)
+        made = self._store.made
+        return super().folder if made is None else made.spool.folder

@@ -16,8 +16,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
 
-from msgspec import Struct
-
 from wheelyard.storage.filesystem import storage_faults
 
 FILE_PREFIX = "upload-"
@@ -35,10 +33,16 @@ _EXISTING: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHARED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Spool(Struct, frozen=True):
+class Spool:
     """A folder of temporary files for upload bodies."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self._folder
 
     def create(self) -> tuple[Path, BinaryIO]:
         """Create an empty temporary file; return its path and a writer. The caller removes it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 from stat import S_ISDIR
 from tempfile import gettempdir
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -39,27 +39,11 @@ from wheelyard.storage.location import (
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
+if TYPE_CHECKING:
+    from wheelyard.storage.bucket_store import ConnectedBucket
+
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
-
-
-class BucketConnection(Protocol):
-    """What a service opens: the stores of a bucket."""
-
-    @property
-    def documents(self) -> Store:
-        """The store of everything but the distributions."""
-        ...
-
-    @property
-    def files(self) -> Store:
-        """The store of the distributions, perhaps in another bucket."""
-        ...
-
-    @property
-    def account_email(self) -> str | None:
-        """The e-mail of the account that opened it, if it is known."""
-        ...
 
 
 class StoreTraits(Struct, frozen=True, kw_only=True):
@@ -314,14 +298,14 @@ def _open_bucket(
     traits = StoreTraits(
         is_local=False,
         operation_counter=counter,
-        account_email=lambda: opened.account_email,
+        account_email=opened.account_email,
         files=files,
     )
     stores = Stores(opened.documents, opened.documents, opened.files)
     return OpenedStore(stores, scratch_spool(), traits)
 
 
-def _bucket_opener(scheme: str) -> Callable[..., BucketConnection]:
+def _bucket_opener(scheme: str) -> "Callable[..., ConnectedBucket]":
     """Return what opens a bucket; raise Invalid if the library of its service is missing."""
     try:
         # imported only for a bucket: Google's libraries take 40 MB of memory

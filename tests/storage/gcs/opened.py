@@ -9,7 +9,8 @@ from threading import Lock
 from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
-from wheelyard.storage.gcs.connect import ConnectedBucket, Downloads, open_bucket
+from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
+from wheelyard.storage.gcs.connect import open_bucket
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
@@ -144,7 +145,7 @@ class Opener:
         """Close every connection."""
         for bucket in self._opened:
             assert isinstance(bucket.documents, GcsStore)
-            bucket.documents._client.close()  # noqa: SLF001 - elsewhere it ends with the process
+            bucket.documents.client.close()
 
 
 def generation(bucket: Bucket) -> ObjectVersion:

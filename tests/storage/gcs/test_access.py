@@ -26,9 +26,9 @@ from tests.storage.gcs.opened import A, Opener
 from wheelyard.errors import Unavailable
 try:
     bucket = Opener()()
-    before = bucket.bucket.account_email
+    before = bucket.bucket.account_email()
     found = bucket.store.get(A)
-    print(before, found.body.decode(), bucket.bucket.account_email, sep="|")
+    print(before, found.body.decode(), bucket.bucket.account_email(), sep="|")
 except Unavailable as fault:
     print(fault.code, fault.message, sep="|")
 """
@@ -101,7 +101,7 @@ def test_a_bucket_that_is_not_there(
     opener: Opener, server: FakeGcs, verb: Callable[[Store], object]
 ) -> None:
     """A bucket that does not exist is named, and is no missing object."""
-    with refused(Unavailable, "bucket_missing", match="no bucket gs://elsewhere"):
+    with refused(Unavailable, "bucket_missing", match="gs://elsewhere does not exist"):
         verb(opener("gs://elsewhere/some/where").store)
 
     assert server.log.count() == 1
@@ -126,7 +126,7 @@ def test_a_service_account(opener: Opener, account: FakeGcs) -> None:
     """A key file is enough to read, write, and sign as its account."""
     bucket = opener()
 
-    assert bucket.bucket.account_email == EMAIL
+    assert bucket.bucket.account_email() == EMAIL
     for verb in VERBS.values():
         verb(bucket.store)
     assert account.log.count(kind="token") == 1
@@ -153,7 +153,7 @@ def test_tokens_are_not_to_be_had(opener: Opener, account: FakeGcs, tmp_path: Pa
     file.write_text(json.dumps(key))
     bucket = opener()
 
-    with refused(Unavailable, "storage_unavailable", match="gives out no token for gs://wheels"):
+    with refused(Unavailable, "storage_unavailable", match="no token for gs://wheels"):
         bucket.store.get(A)
 
     assert account.log.count() == 0
@@ -173,7 +173,9 @@ def test_a_key_file_that_is_none(
         file.write_text(content)
 
     with refused(
-        Unavailable, "storage_credentials", match=r"no Google credentials for gs://wheels.*gcloud"
+        Unavailable,
+        "storage_credentials",
+        match=r"for gs://wheels are not accepted \(their file .*gcloud",
     ):
         opener()
 
@@ -185,7 +187,7 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
     code, message = opened_elsewhere(tmp_path, NO_GCE_CHECK="true").split("|")
 
     assert code == "storage_credentials"
-    assert message.startswith("There are no Google credentials for gs://wheels (")
+    assert message.startswith("There are no credentials for gs://wheels: ")
     assert "GOOGLE_APPLICATION_CREDENTIALS" in message
     assert len(re.findall(r"\. [A-Z]", message)) <= 1
 

@@ -9,8 +9,8 @@ from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
-from wheelyard.storage.circuit_breaker import COOL_DOWN_SECONDS, CircuitOpen
-from wheelyard.storage.gcs.retry import READ_RETRY_SECONDS
+from wheelyard.storage.bucket_store import COOL_DOWN_SECONDS, READ_RETRY_SECONDS
+from wheelyard.storage.failures import Failure, FailureKind
 
 pytestmark = pytest.mark.integration
 
@@ -43,8 +43,7 @@ def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPo
     store = opened_bucket.store
     silenced(server, opened_bucket)
     hold = Hold("before")
-    # again and again: it asks anew where it was not answered within two seconds
-    server.faults.add(hold, "media", OTHER, count=FOR_EVER)
+    server.faults.add(hold, "media", OTHER)
     opened_bucket.time.now += COOL_DOWN_SECONDS
     one = pool.submit(store.get, OTHER)
     hold.wait()
@@ -61,25 +60,18 @@ def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPo
 
 
 @away
-def test_others_wait_while_one_asks_in_vain(
-    server: FakeGcs, opened_bucket: Opened, fault: Fault
-) -> None:
-    """While the trial call finds the bucket still unavailable, no other call is made."""
+def test_one_asks_once(server: FakeGcs, opened_bucket: Opened, fault: Fault) -> None:
+    """Who asks a bucket that is still unavailable asks it once, and the others wait again."""
     silenced(server, opened_bucket, fault)
     opened_bucket.time.now += COOL_DOWN_SECONDS
-    silence = server.faults.add(fault, count=3)
-    others: list[BaseException | None] = []
+    silence = server.faults.add(fault, count=FOR_EVER)
+    waited = len(opened_bucket.time.pauses)
 
-    def ask_meanwhile() -> None:
-        asked = silence.taken
-        with pytest.raises(Unavailable) as caught:
-            opened_bucket.store.get(OTHER)
-        others.append(caught.value.__cause__)
-        assert silence.taken == asked
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            opened_bucket.store.get(A)
 
-    opened_bucket.time.meanwhile = ask_meanwhile
-    assert opened_bucket.store.get(A) is None
-    assert [type(each) for each in others] == [CircuitOpen]
+    assert (silence.taken, len(opened_bucket.time.pauses)) == (1, waited)
 
 
 def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opened) -> None:
@@ -109,7 +101,8 @@ def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
     with pytest.raises(Unavailable, match="gs://wheels does not answer") as fault:
         bucket.store.get(A)
 
-    assert isinstance(fault.value.__cause__, CircuitOpen)
+    assert isinstance(fault.value.__cause__, Failure)
+    assert fault.value.__cause__.kind is FailureKind.OUTAGE
     server.revive()
     bucket.time.now += LONG + COOL_DOWN_SECONDS
     assert bucket.store.get(A) is None

@@ -11,7 +11,7 @@ from tests.refused import refused
 from tests.storage.gcs.opened import EMULATOR, FILES, A, Opened, Opener
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, ObjectVersion, Stored
-from wheelyard.storage.gcs.connect import Downloads
+from wheelyard.storage.bucket_store import Downloads
 
 pytestmark = pytest.mark.integration
 
@@ -116,22 +116,6 @@ def test_redirects_that_nobody_can_sign(
         opener(downloads="redirect")
 
     assert server.log.count() == 0
-
-
-@pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}"])
-def test_an_emulator(
-    opener: Opener, server: FakeGcs, monkeypatch: pytest.MonkeyPatch, form: str
-) -> None:
-    """An emulator is found by its URL, with a slash at the end or none, or by host and port."""
-    monkeypatch.setenv(EMULATOR, form.format(server.address))
-    store = opener().store
-
-    version = store.put(A, b"one", ABSENT)
-
-    assert store.get(A) == Stored(b"one", version)
-    assert b"".join(store.read(A)) == b"one"
-    assert [entry.key for entry in store.list("")] == [A]
-    store.delete(A)
 
 
 @pytest.mark.parametrize("foreign", ["1", "17-4-9", "é", "-5", "99999999999999999999"])

@@ -14,7 +14,7 @@ from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.retry import READ_RETRY_SECONDS, WRITE_RETRY_SECONDS
+from wheelyard.storage.bucket_store import READ_RETRY_SECONDS, WRITE_RETRY_SECONDS
 from wheelyard.storage.gcs.store import UPLOAD_CHUNK_BYTES
 
 pytestmark = pytest.mark.integration

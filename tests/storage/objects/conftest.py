@@ -9,14 +9,15 @@ from tests.services.service import DIALECTS, ProxiedService
 from tests.storage.gcs.opened import SkippedPauses
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import Key
+from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects import connect
-from wheelyard.storage.objects.connect import Downloads, OpenedBucket, open_bucket
+from wheelyard.storage.objects.connect import open_bucket
 from wheelyard.storage.objects.store import ObjectStore
 from wheelyard.wiring.stores import system_runtime
 
-Open = Callable[..., OpenedBucket]
+Open = Callable[..., ConnectedBucket]
 
 
 @pytest.fixture(params=[name for name in ALL if name in DIALECTS])
@@ -43,7 +44,7 @@ def open_place(
 ) -> Open:
     """Open `BUCKET/PREFIX` as another process would, which has checked no bucket yet."""
 
-    def opened(path: str = "wheels", downloads: Downloads = "auto") -> OpenedBucket:
+    def opened(path: str = "wheels", downloads: Downloads = "auto") -> ConnectedBucket:
         monkeypatch.setattr(connect, "_checks", {})
         runtime = Runtime(
             now=system_runtime().now,
@@ -61,6 +62,7 @@ def open_place(
 def store(open_place: Open, service: ProxiedService) -> ObjectStore:
     """Return the store of the bucket, which was written before."""
     store = open_place().documents
+    assert isinstance(store, ObjectStore)
     store.delete(Key("written"))
     service.log.clear()
     return store

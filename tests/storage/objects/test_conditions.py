@@ -1,6 +1,7 @@
 """The check whether a bucket keeps the conditions of writes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,9 +13,9 @@ from tests.storage.objects.conftest import Open
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.errors import Failure, FailureKind
 from wheelyard.wiring.stores import system_runtime
 
 A = Key("a/1.json")
@@ -32,10 +33,10 @@ class Service:
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: int = 0
 
-    def write_once(self, key: Key, body: bytes, expect: ObjectVersion) -> ObjectVersion:
+    def write_once(self, name: str, body: bytes, expect: ObjectVersion) -> ObjectVersion:
         """Write an object, as this service understands `expect`."""
         self.requests += 1
-        found = self.objects.get(key)
+        found = self.objects.get(name)
         if expect == ABSENT:
             is_refused = self.keeps_creation and found is not None
         else:
@@ -43,25 +44,37 @@ class Service:
             is_refused = not (self.knows_own_version if is_own else not self.keeps_version)
         if is_refused:
             raise Failure(FailureKind.CONFLICT, 412)
-        self.objects[key] = body
+        self.objects[name] = body
         if self.failures:
             raise Failure(self.failures.pop(0))
         return ObjectVersion(f"version {body!r}")
 
-    def delete_once(self, key: Key) -> None:
+    def delete_once(self, name: str) -> None:
         """Delete an object."""
         self.requests += 1
-        self.objects.pop(key, None)
+        self.objects.pop(name, None)
+
+    def name_of(self, key: Key) -> str:
+        """Return the name of an object."""
+        return key
+
+    def repeat(self, request: Callable[[], bool], seconds: float) -> bool:
+        """Try four times."""
+        assert seconds
+        for _ in range(3):
+            with suppress(Failure):
+                return request()
+        return request()
 
 
-def checked(service: Service, patience: int = 3) -> Callable[[], None]:
+def checked(service: Service) -> Callable[[], None]:
     """Return the check of a service by one process."""
     still, runtime = StillTime(), system_runtime()
     runtime = Runtime(
         now=runtime.now, monotonic=still.monotonic, pause=still.pause, random=still.chance
     )
     check = ConditionCheck(parse_location("s3://wheels"), runtime)
-    return lambda: check.ensure(service, lambda: iter([1.0] * patience))
+    return lambda: check.ensure(service)
 
 
 def test_a_service_that_keeps_conditions() -> None:

@@ -10,9 +10,10 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.settings.sections import StoreSettings
 from wheelyard.storage import objects
 from wheelyard.storage.base import Key
+from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.connect import Downloads, OpenedBucket, open_bucket
+from wheelyard.storage.objects.connect import open_bucket
 from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
 
 KEY = "a2V5"
@@ -29,7 +30,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def opened(location: str, downloads: Downloads = "auto") -> OpenedBucket:
+def opened(location: str, downloads: Downloads = "auto") -> ConnectedBucket:
     """Open a bucket, without a request."""
     place = parse_location(location)
     return open_bucket(place, system_runtime(), OperationCounter(), downloads=downloads)

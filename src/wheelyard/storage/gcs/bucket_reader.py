@@ -9,17 +9,15 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
-import requests
-from google.api_core import exceptions as api
-from google.cloud.storage import Blob, Client
+from google.cloud.storage import Blob
 
 from wheelyard.storage.bucket_reader import BucketObject, was_replaced
-from wheelyard.storage.gcs.error_mapping import READ_PERMISSION, bucket_faults, is_missing_bucket
-from wheelyard.storage.gcs.object_download import ObjectDownload
-from wheelyard.storage.gcs.retry import RetryEnvironment, RetryPolicy
-from wheelyard.storage.location import BucketLocation
+from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, Rights, unavailable
+from wheelyard.storage.gcs.google_failures import google_failures
+from wheelyard.storage.gcs.store import GcsStore
 
 RETRY_SECONDS: Final = 30.0
 """Seconds after which a call is not retried; long, because no client waits for an import."""
@@ -31,62 +29,58 @@ OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,conten
 class GcsReader:
     """See `BucketReader`."""
 
-    def __init__(self, client: Client, location: BucketLocation, env: RetryEnvironment) -> None:
-        self._client = client
-        self._location = location
-        self._env = env
+    def __init__(self, store: GcsStore) -> None:
+        self._store = store
+        self._location = store.location
 
     def __str__(self) -> str:
         return str(self._location)
 
     def close(self) -> None:
         """See `BucketReader`."""
-        self._client.close()
+        self._store.client.close()
 
     def objects(self) -> Iterator[BucketObject]:
         """See `BucketReader`."""
-        blobs = self._client.list_blobs(
-            self._location.bucket,
-            prefix=self._location.prefix or None,
-            fields=f"items({OBJECT_FIELDS}),nextPageToken",
-            timeout=TIMEOUTS,
-            retry=self._policy(),
-        )
-        with bucket_faults(self._location, "storage.objects.list"):
+        with self._faults(LIST), google_failures():
+            blobs = self._store.client.list_blobs(
+                self._location.bucket,
+                prefix=self._location.prefix or None,
+                fields=f"items({OBJECT_FIELDS}),nextPageToken",
+                timeout=TIMEOUTS,
+                retry=self._store.repeated,
+            )
             for blob in blobs:
                 yield self._described(blob)
 
     def find(self, name: str) -> BucketObject | None:
         """See `BucketReader`."""
-        bucket = self._client.bucket(self._location.bucket)
-        with bucket_faults(self._location, READ_PERMISSION):
-            blob = bucket.get_blob(
-                self._location.name_of(name), timeout=TIMEOUTS, retry=self._policy()
-            )
-            return None if blob is None else self._described(blob)
+        blob = self._store.client.bucket(self._location.bucket).blob(self._location.name_of(name))
+        with self._faults(READ):
+            try:
+                with google_failures():
+                    blob.reload(timeout=TIMEOUTS, retry=self._store.repeated)
+                    return self._described(blob)
+            except Failure as failure:
+                if failure.kind is not FailureKind.ABSENT:
+                    raise
+        return None
 
     def read(self, name: str, version: str) -> Iterator[bytes]:
         """See `BucketReader`."""
-        # an open circuit is ignored, or one unreadable file would keep the next from being tried
-        policy = RetryPolicy(env=self._env, retry_seconds=RETRY_SECONDS, ignores_circuit=True)
         whole_name = self._location.name_of(name)
-        stream = ObjectDownload(self._client, self._location, whole_name, policy)
-        stream.generation = version
-        with self._reading():
-            if not stream.open(0, None):
-                raise was_replaced()
-        return self._chunks(stream)
+        request = partial(self._store.stream_once, whole_name, 0, None, version)
+        with self._faults(READ):
+            return self._chunks(self._store.repeat(request, RETRY_SECONDS))
 
-    def _chunks(self, stream: ObjectDownload) -> Iterator[bytes]:
-        with self._reading():
-            yield from stream.chunks()
+    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._faults(READ):
+            yield from chunks
 
     def _described(self, blob: Blob) -> BucketObject:
-        if blob.time_created is None or blob.size is None or blob.generation is None:
-            raise requests.ConnectionError("the listing lacks required fields")
         return BucketObject(
             name=blob.name.removeprefix(self._location.prefix),
-            version=str(blob.generation),
+            version=str(int(blob.generation)),
             size=int(blob.size),
             created=blob.time_created,
             metadata=dict(blob.metadata or {}),
@@ -94,18 +88,15 @@ class GcsReader:
             is_compressed=bool(blob.content_encoding),
         )
 
-    def _policy(self) -> RetryPolicy:
-        return RetryPolicy(env=self._env, retry_seconds=RETRY_SECONDS)
-
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with bucket_faults(self._location, READ_PERMISSION):
-            try:
-                yield
-            except api.NotFound as error:
-                if is_missing_bucket(error):
-                    raise
-                raise was_replaced() from error
+    def _faults(self, rights: Rights) -> Iterator[None]:
+        try:
+            yield
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT and rights is READ:
+                raise was_replaced() from failure
+            # no outage begins: one unreadable file must not keep the next from being tried
+            raise unavailable(failure, self._location, rights) from failure
 
 
 def _hexadecimal(encoded: str | None) -> str:

@@ -8,58 +8,48 @@ STORAGE_EMULATOR_HOST it connects to an emulator, without credentials.
 Each answered request about objects is counted, failed tries and free operations included.
 """
 
-import json
 import re
-from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final
 
 import google.auth
 import requests
 from google.auth import exceptions as auth
+from google.auth import jwt
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
-from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.storage.base import Store
+from wheelyard.storage.bucket_store import (
+    ConnectedBucket,
+    Downloads,
+    DownloadUrls,
+    connected_bucket,
+)
+from wheelyard.storage.download_urls import PublicUrls, SignedUrls
+from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.gcs.bucket_reader import GcsReader
-from wheelyard.storage.gcs.error_mapping import no_credentials
-from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.session import set_up_session
-from wheelyard.storage.gcs.signed_urls import UrlSigner, object_path, signer_for
-from wheelyard.storage.gcs.store import GcsStore, UrlFactory
+from wheelyard.storage.gcs.signed_urls import Credentials, UrlSigner, can_sign
+from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import BucketLocation
 
 MAX_CONNECTIONS: Final = 160
 """Idle connections to a bucket that are kept open, at most."""
-IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
+_claims_of: Final[Callable[..., dict[str, Any]]] = jwt.decode  # it has no type annotations
 _COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
 _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
-
-Downloads = Literal["auto", "redirect", "proxy", "public"]
-
-
-class ConnectedBucket(Struct, frozen=True):
-    """The stores of a bucket, and the credentials that it was opened with."""
-
-    documents: Store
-    files: Store
-    """With the caching headers of what never changes; perhaps in another bucket."""
-    credentials: Any
-
-    @property
-    def account_email(self) -> str | None:
-        """The account's e-mail, if known; a service account's may be known after the first use."""
-        return email_of(self.credentials)
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
     """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
-    return GcsReader(_connect(location, OperationCounter()), location, RetryEnvironment(runtime))
+    client = _connect(location, OperationCounter())
+    return GcsReader(GcsStore(client, location, runtime, None, ""))
 
 
 def open_bucket(
@@ -80,17 +70,21 @@ def open_bucket(
         Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client, env = _connect(location, counter), RetryEnvironment(runtime)
-    urls = _url_factory(downloads, client, env)
-    # only the bucket of the files is public
-    is_apart = files_location is not None and downloads == "public"
-    own_urls = _url_factory("auto", client, env) if is_apart else urls
-    caching = f"{'public' if downloads == 'public' else 'private'}, {IMMUTABLE_CACHING}"
-    return ConnectedBucket(
-        GcsStore(client, location, env, own_urls),
-        GcsStore(client, files_location or location, env, urls, caching),
-        _credentials(client),
+    client = _connect(location, counter)
+    return connected_bucket(
+        partial(_open, client, runtime),
+        location,
+        files_location,
+        downloads,
+        partial(email_of, _credentials(client)),
     )
+
+
+def _open(
+    client: Client, runtime: Runtime, location: BucketLocation, downloads: Downloads, caching: str
+) -> GcsStore:
+    urls = _urls(client, runtime, location, downloads)
+    return GcsStore(client, location, runtime, urls, caching)
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
@@ -111,37 +105,24 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
     return Operation("list", "A") if _OBJECTS.search(path) else Operation("get", "B")
 
 
-def email_of(credentials: Any) -> str | None:  # noqa: ANN401 - each kind is a class of its own
+def email_of(credentials: Credentials) -> str | None:
     """
     Return the e-mail of the account of some credentials, for the journal; None if it is unknown.
 
     A service account's e-mail is known after the first use of the credentials (before, those of the
     metadata server have `default`). A user's is known if Google has sent an ID token as well.
     """
-    for attribute in ("service_account_email", "account"):
-        email = getattr(credentials, attribute, None)
-        if isinstance(email, str) and "@" in email:
-            return email
-    return _email_claim(getattr(credentials, "id_token", None))
-
-
-def _email_claim(id_token: object) -> str | None:
-    if not isinstance(id_token, str) or id_token.count(".") != 2:  # noqa: PLR2004 - RFC 7519
-        return None
-    payload = id_token.split(".")[1]
-    try:
-        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
-        return None
-    # not verified, as it has come from Google directly
-    email = claims.get("email") if isinstance(claims, dict) else None
-    return email if isinstance(email, str) and "@" in email else None
+    emails = [getattr(credentials, name, None) for name in ("service_account_email", "account")]
+    with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
+        # not verified, as it has come from Google directly
+        emails.append(_claims_of(credentials.id_token, verify=False).get("email"))
+    return next((each for each in emails if isinstance(each, str) and "@" in each), None)
 
 
 def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
     client = _new_client()
-    if not isinstance(client, Client):  # not chained: the exception may quote a whole key file
-        raise no_credentials(location, is_file=client)
+    if isinstance(client, Failure):  # not chained: the exception may quote a whole key file
+        raise unavailable(client, location, READ)
     # with the cache it would read the bucket's metadata, which needs one more permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
@@ -158,41 +139,41 @@ def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
     return client
 
 
-def _new_client() -> Client | bool:
-    """Return a client; if there are no credentials, return whether a file should have had them."""
+def _new_client() -> Client | Failure:
     try:
-        client = Client(project=None)
-        endpoint = client.api_endpoint.rstrip("/")
-        # STORAGE_EMULATOR_HOST often has no scheme
-        endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
-        if endpoint == client.api_endpoint:
-            return client
-        options = {"api_endpoint": endpoint}
-        return Client(project=None, credentials=_credentials(client), client_options=options)
+        return Client(project=None)
     except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
         # the library raises the last two for a file that is JSON without a key
-        return "default credentials were not found" not in str(error)
+        is_missing = "default credentials were not found" in str(error)
+        if is_missing:
+            return Failure(FailureKind.NO_CREDENTIALS)
+        malformed = "their file cannot be read, or is malformed"
+        return Failure(FailureKind.BAD_CREDENTIALS, code=malformed)
 
 
-def _url_factory(downloads: Downloads, client: Client, env: RetryEnvironment) -> UrlFactory | None:
+def _urls(
+    client: Client, runtime: Runtime, location: BucketLocation, downloads: Downloads
+) -> DownloadUrls | None:
     if downloads == "proxy":
         return None
     endpoint: str = client.api_endpoint
     if downloads == "public":
-        return lambda bucket, name, _: endpoint + object_path(bucket, name)
+        return PublicUrls(f"{endpoint}/{location.bucket}/")
     credentials = _credentials(client)
     if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
         with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
             credentials, _ = google.auth.default()
-    signer = signer_for(credentials, env)
-    if signer is None and downloads == "redirect":
+    if can_sign(credentials):
+        signer = UrlSigner(client.bucket(location.bucket), credentials, endpoint)
+        return SignedUrls(signer.sign, runtime.seconds)
+    if downloads == "redirect":
         raise Invalid(
             "[store] downloads: these credentials cannot sign a URL to redirect to. Use those of a "
             'service account, or downloads = "proxy".',
             code="bad_setting",
         )
-    return None if signer is None else UrlSigner(signer, env.runtime.seconds, endpoint).url
+    return None
 
 
-def _credentials(client: Client) -> Any:  # noqa: ANN401 - each kind is a class of its own
+def _credentials(client: Client) -> Credentials:
     return client._credentials  # noqa: SLF001 - the library has no public name for them

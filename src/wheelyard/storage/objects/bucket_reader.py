@@ -16,17 +16,16 @@ from msgspec import Struct
 from obstore.exceptions import InvalidPathError
 
 from wheelyard.errors import Invalid
-from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.bucket_reader import BucketObject, was_replaced
+from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, unavailable
 from wheelyard.storage.location import AZURE, BucketLocation
-from wheelyard.storage.objects.calls import answer_of
+from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
 from wheelyard.storage.objects.clients import Client, Clients, make_clients
-from wheelyard.storage.objects.errors import LIST, READ, Failure, FailureKind, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from obstore import BytesStream, GetOptions, GetResult, ListStream, ObjectMeta
+    from obstore import GetOptions, GetResult, ListStream, ObjectMeta
 
 PAGE_ENTRIES: Final = 1000
 """Objects of a page of a listing."""
@@ -113,19 +112,15 @@ class ObjectReader:
                 raise was_replaced() from failure
             raise unavailable(failure, self._location, READ) from failure
         # not by If-Match, as some services refuse it; what obstore resumes is this version
-        if _version_of(found.meta) != version:
+        if version_of(found.meta["e_tag"]) != version:
             raise was_replaced()
-        return self._chunks(found.stream(CHUNK_BYTES))
+        return self._chunks(found)
 
-    def _chunks(self, stream: "BytesStream") -> Iterator[bytes]:
-        while True:
-            try:
-                chunk = answer_of(partial(next, stream, None))
-            except Failure as failure:
-                raise unavailable(failure, self._location, READ) from failure
-            if chunk is None:
-                return
-            yield bytes(chunk)
+    def _chunks(self, answer: "GetResult") -> Iterator[bytes]:
+        try:
+            yield from chunks_of(answer)
+        except Failure as failure:
+            raise unavailable(failure, self._location, READ) from failure
 
     def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
         """Return the next page of a listing; empty at its end."""
@@ -176,12 +171,8 @@ def _described(
         attributes = {key: text for key, text in attributes.items() if key.lower() not in HEADERS}
     return BucketObject(
         name=name,
-        version=_version_of(meta),
+        version=version_of(meta["e_tag"]),
         size=meta["size"],
         created=meta["last_modified"],
         metadata=attributes,
     )
-
-
-def _version_of(meta: "ObjectMeta") -> str:
-    return (meta["e_tag"] or "").strip('"')  # Azure's listings have no quotes

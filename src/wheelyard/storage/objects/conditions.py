@@ -5,15 +5,17 @@ Some services that speak S3 ignore `If-Match`, so that one writer would silently
 wrote; some refuse every `If-Match`, so that nothing could ever be changed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Final, Protocol
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS
+from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.location import BucketLocation
-from wheelyard.storage.objects.errors import Failure, FailureKind
 
 STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
 """The ETag of no object here."""
@@ -22,14 +24,22 @@ NOT_KEPT: Final = "conditions_ignored"
 
 
 class Requests(Protocol):
-    """The requests of the check; each is sent once, and raises Failure."""
+    """The requests of the check; both are sent once, and raise Failure."""
 
-    def write_once(self, key: Key, body: bytes, expect: ObjectVersion) -> ObjectVersion:
+    def write_once(self, name: str, body: bytes, expect: ObjectVersion) -> ObjectVersion:
         """Write an object if it has the version `expect`; return its new version."""
         ...
 
-    def delete_once(self, key: Key) -> None:
+    def delete_once(self, name: str) -> None:
         """Delete an object."""
+        ...
+
+    def name_of(self, key: Key) -> str:
+        """Return the name of an object."""
+        ...
+
+    def repeat(self, request: Callable[[], bool], seconds: float) -> bool:
+        """Return what `request` returns, which is called again after a failure that passes."""
         ...
 
 
@@ -42,18 +52,19 @@ class ConditionCheck:
         self._lock = Lock()
         self._is_kept: bool | None = None
 
-    def ensure(self, requests: Requests, pauses: Callable[[], Iterator[float]]) -> None:
+    def ensure(self, requests: Requests) -> None:
         """
         Raise Unavailable (`conditions_ignored`) unless the bucket keeps conditions.
 
-        The bucket is asked once. What a lost answer leaves open is asked again with another key, as
-        often as `pauses` yields; then, as after any other error, Failure is raised, and the next
-        write asks again.
+        The bucket is asked once. What a lost answer leaves open is asked again with another key for
+        some time; then, as after any other error, Failure is raised, and the next write asks again.
         """
         if self._is_kept is None:
             with self._lock:
                 if self._is_kept is None:
-                    self._is_kept = self._ask(requests, pauses())
+                    self._is_kept = requests.repeat(
+                        partial(self._ask, requests), WRITE_RETRY_SECONDS
+                    )
         if not self._is_kept:
             raise Unavailable(
                 f"The service of {self._location.root} does not keep the conditions of writes "
@@ -63,24 +74,8 @@ class ConditionCheck:
                 short="The store does not keep conditions.",
             )
 
-    def _ask(self, requests: Requests, pauses: Iterator[float]) -> bool:
-        while True:
-            key = Key(f"probe-{self._runtime.new_id()}")
-            try:
-                return self._try(requests, key)
-            except Failure as failure:
-                if failure.kind not in (
-                    FailureKind.UNCLEAR,
-                    FailureKind.THROTTLED,
-                    FailureKind.BUSY,
-                ):
-                    raise
-                pause = next(pauses, None)
-                if pause is None:
-                    raise
-                self._runtime.pause(pause)
-
-    def _try(self, requests: Requests, key: Key) -> bool:
+    def _ask(self, requests: Requests) -> bool:
+        key = requests.name_of(Key(f"probe-{self._runtime.new_id()}"))
         version = requests.write_once(key, b"1", ABSENT)
         try:
             return (
@@ -89,10 +84,14 @@ class ConditionCheck:
                 and not _is_refused(requests, key, b"4", version)
             )
         finally:
-            requests.delete_once(key)
+            try:
+                requests.delete_once(key)
+            except Failure as failure:
+                if failure.kind is not FailureKind.ABSENT:
+                    raise
 
 
-def _is_refused(requests: Requests, key: Key, body: bytes, expect: ObjectVersion) -> bool:
+def _is_refused(requests: Requests, key: str, body: bytes, expect: ObjectVersion) -> bool:
     try:
         requests.write_once(key, body, expect)
     except Failure as failure:

@@ -10,27 +10,36 @@ secret, a workload identity, or a managed identity.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from math import inf
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+import obstore
 from msgspec import Struct
 from obstore.exceptions import BaseError
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
+from wheelyard.storage.bucket_store import (
+    ConnectedBucket,
+    Downloads,
+    DownloadUrls,
+    connected_bucket,
+)
+from wheelyard.storage.download_urls import PublicUrls, SignedUrls, signing_error
+from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.bucket_reader import ObjectReader
-from wheelyard.storage.objects.clients import Clients, make_clients
+from wheelyard.storage.objects.calls import answer_of
+from wheelyard.storage.objects.clients import Client, Clients, make_clients
 from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.download_urls import DownloadUrls, PublicUrls, SignedUrls
-from wheelyard.storage.objects.errors import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.objects.store import ObjectStore
-
-Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 OWN_SOURCES: Final = (
     "AWS_ACCESS_KEY_ID",
@@ -43,7 +52,11 @@ PROFILE_FILES: Final = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "AWS_CONFIG_FILE": "~/.aws/config",
 }
-FOR_EVER: Final = "max-age=31536000, immutable"
+TEMPORARY_SECONDS: Final = 240
+"""How long a URL is reused that temporary credentials have signed: they are renewed when five
+minutes of their life are left, and the URL dies with them."""
+_SIGNED_BY_AZURE: Final = re.compile(r"[A-Za-z0-9._/+!-]+")
+"""Names for which the signature that obstore makes is right."""
 PROFILE_SECONDS: Final = 300
 """How long a profile's credentials are kept; boto3 renews them when ten minutes are left."""
 DEVELOPMENT: Final = {
@@ -71,16 +84,6 @@ class _Service(Struct, frozen=True):
     """Whether a signature ends with the credentials it was made with."""
 
 
-class OpenedBucket(Struct, frozen=True):
-    """The stores of a bucket."""
-
-    documents: ObjectStore
-    files: ObjectStore
-    """With the caching headers of what never changes; perhaps in another bucket."""
-    account_email: str | None = None
-    """These services do not say whose credentials they are."""
-
-
 def open_bucket(
     location: BucketLocation,
     runtime: Runtime,
@@ -88,7 +91,7 @@ def open_bucket(
     *,
     files_location: BucketLocation | None = None,
     downloads: Downloads = "auto",
-) -> OpenedBucket:
+) -> ConnectedBucket:
     """
     Return the stores of a bucket, without a request to it.
 
@@ -100,21 +103,15 @@ def open_bucket(
             credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    scope = "public" if downloads == "public" else "private"
-    # only the bucket of the files is public
-    is_apart = files_location is not None and downloads == "public"
-    return OpenedBucket(
-        _open(location, runtime, counter, "auto" if is_apart else downloads),
-        _open(files_location or location, runtime, counter, downloads, f"{scope}, {FOR_EVER}"),
-    )
+    return connected_bucket(partial(_open, runtime, counter), location, files_location, downloads)
 
 
 def _open(
-    location: BucketLocation,
     runtime: Runtime,
     counter: OperationCounter,
+    location: BucketLocation,
     downloads: Downloads,
-    caching: str = "",
+    caching: str,
 ) -> ObjectStore:
     service = _service(location)
     is_http = service.endpoint.startswith("http://")
@@ -163,8 +160,18 @@ def _urls(
         )
     if downloads == "proxy" or not service.can_sign:
         return None
-    temporary = service.is_temporary
-    return SignedUrls(clients.reads, location, runtime.seconds, is_temporary=temporary)
+    longest = TEMPORARY_SECONDS if service.is_temporary else inf
+    return SignedUrls(partial(_signed, clients.reads, location), runtime.seconds, longest)
+
+
+def _signed(client: Client, location: BucketLocation, name: str, lifetime: timedelta) -> str | None:
+    if location.scheme == AZURE and not _SIGNED_BY_AZURE.fullmatch(name):
+        return None
+    try:
+        return answer_of(partial(obstore.sign, client, "GET", name, lifetime))
+    except Failure as failure:
+        why = unavailable(failure, location, READ).message
+        raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure
 
 
 def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:

@@ -1,0 +1,387 @@
+"""
+What is done around the single requests of a store in a bucket, whichever service it is.
+
+A request is repeated for some seconds after a failure that passes. A failed precondition is a lost
+race; but if an earlier try may have been executed, it may be the result of that. Then the object is
+read: if it has the bytes of the write, the write has succeeded, else the outcome is unknown.
+
+While a bucket does not answer, one call in a few seconds asks it, and the others fail at once.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import BoundedSemaphore, Lock
+from typing import ClassVar, Final, Literal, Protocol, TypeVar
+
+from msgspec import Struct, field
+
+from wheelyard.concurrency.log_rate_limit import LogRateLimit
+from wheelyard.concurrency.runtime import Runtime, backoff_pauses
+from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
+from wheelyard.storage.base import (
+    NOT_MODIFIED,
+    Entry,
+    FileBody,
+    Found,
+    Key,
+    ObjectVersion,
+    Store,
+    Stored,
+    WebType,
+    conflict_message,
+)
+from wheelyard.storage.failures import (
+    DELETE,
+    LIST,
+    READ,
+    SILENCE,
+    TRANSIENT,
+    WRITE,
+    Failure,
+    FailureKind,
+    Rights,
+    unavailable,
+)
+from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.location import BucketLocation
+
+T = TypeVar("T")
+
+Downloads = Literal["auto", "redirect", "proxy", "public"]
+
+FIRST_PAUSE_SECONDS: Final = 0.2
+"""Upper limit of the first random pause between two tries; the limit doubles each time."""
+MAX_PAUSE_SECONDS: Final = 4.0
+READ_RETRY_SECONDS: Final = 8.0
+"""Seconds after which a read is not repeated: an installer waits for 15."""
+WRITE_RETRY_SECONDS: Final = 20.0
+"""Seconds after which a write, or a part of a large file, is not repeated."""
+FILE_TRIES: Final = 3
+"""Tries of a large file as a whole."""
+FILE_SETTLED_SECONDS: Final = 3600.0
+"""The age up to which a file of the right size is taken for one that was just sent."""
+COOL_DOWN_SECONDS: Final = 2.0
+"""Seconds for which no request is sent to a bucket after a call had no answer."""
+PROBE_SECONDS: Final = 15.0
+"""Seconds that the first call after the cool-down has for an answer; other calls fail meanwhile."""
+LOG_LINES_PER_MINUTE: Final = 6
+TOO_MANY_REQUESTS: Final = 429
+"""The status of a request that was not executed, unlike that of 503."""
+IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
+
+logger = logging.getLogger("wheelyard")
+
+
+class DownloadUrls(Protocol):
+    """Makes the URLs from which clients download objects directly."""
+
+    def url(self, name: str, lifetime: timedelta) -> str | None:
+        """Return a URL, valid for half of `lifetime` at least; None if the object has none."""
+        ...
+
+
+class Outage(Struct):
+    """Whether a bucket does not answer, as all threads that call it know; thread-safe."""
+
+    monotonic: Callable[[], float]
+    _asked_again_at: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
+
+    def take_turn(self) -> bool:
+        """Return whether this call asks a bucket again; raise Failure if another one does."""
+        if not self._asked_again_at:
+            return False
+        with self._lock:
+            now = self.monotonic()
+            if now < self._asked_again_at:
+                raise Failure(FailureKind.OUTAGE)
+            self._asked_again_at = now + PROBE_SECONDS
+            return True
+
+    def begin(self) -> None:
+        """Let calls fail for the cool-down: a call has given up on the bucket."""
+        self._asked_again_at = self.monotonic() + COOL_DOWN_SECONDS
+
+    def end(self) -> None:
+        """Let calls ask the bucket: it has answered."""
+        self._asked_again_at = 0.0
+
+
+class BucketStore(Store, ABC):
+    """A store in a bucket; a service adds its single requests, each of which raises Failure."""
+
+    large_file_bytes: ClassVar[int]
+    """Bytes from which a file is sent in parts, which take memory."""
+    large_files_at_a_time: ClassVar[int]
+    resent_after: ClassVar[frozenset[FailureKind]]
+    """Failures after which a file is sent again as a whole."""
+
+    def __init__(
+        self, location: BucketLocation, runtime: Runtime, urls: DownloadUrls | None, caching: str
+    ) -> None:
+        self.location = location
+        self.runtime = runtime
+        self._urls = urls
+        self._caching = caching
+        self._outage = Outage(runtime.monotonic)
+        self._large_files = BoundedSemaphore(self.large_files_at_a_time)
+        self._log_limit = LogRateLimit(LOG_LINES_PER_MINUTE, runtime.monotonic)
+
+    @abstractmethod
+    def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
+        """Return an object, whole; the failure is UNCHANGED if it has the version `unless`."""
+
+    @abstractmethod
+    def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """Return the chunks of an object; `stop`, if any, is behind `start`."""
+
+    @abstractmethod
+    def put_once(
+        self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
+    ) -> ObjectVersion:
+        """Write an object if it has the version `expect`; return its new version."""
+
+    @abstractmethod
+    def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
+        """Write the file at a path."""
+
+    @abstractmethod
+    def delete_once(self, name: str) -> None:
+        """Delete an object; the failure may be ABSENT."""
+
+    @abstractmethod
+    def entries(self, prefix: str, after: str) -> Iterator[Entry]:
+        """Yield the entries of a listing, as `list` does."""
+
+    def name_of(self, key: Key) -> str:
+        """Return the name of an object in the bucket."""
+        return self.location.name_of(key)
+
+    def before_write(self) -> None:
+        """Raise Unavailable if nothing may be written to the bucket."""
+
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
+        """See `Store`."""
+        try:
+            return self.repeat(partial(self.get_once, self.name_of(key), unless))
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT:
+                return None
+            if failure.kind is FailureKind.UNCHANGED:
+                return NOT_MODIFIED
+            raise self.fault(failure, READ) from failure
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `Store`; the stream goes on after a broken connection."""
+        is_empty = stop is not None and stop <= start
+        # no service has empty ranges; that the object exists, its first byte shows as well
+        span = (0, 1) if is_empty else (start, stop)
+        try:
+            chunks = self.repeat(partial(self.stream_once, self.name_of(key), *span))
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT:
+                raise NotFound(f"The store holds nothing at {key}.") from failure
+            if failure.kind is FailureKind.OUT_OF_RANGE:
+                return iter(())
+            raise self.fault(failure, READ) from failure
+        chunks = self._chunks(chunks)
+        return iter(list(chunks)[:0]) if is_empty else chunks
+
+    def put(
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
+    ) -> ObjectVersion:
+        """See `Store`."""
+        self.before_write()
+        kind = kind or self._kind(key)
+        try:
+            put = partial(self.put_once, self.name_of(key), body, expect, kind)
+            return self.repeat(put, WRITE_RETRY_SECONDS)
+        except Failure as failure:
+            return self._settled(key, body, expect, failure)
+
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """See `Store`."""
+        if isinstance(body, bytes):
+            self.put(key, body, None, kind)
+            return
+        self.before_write()
+        with storage_faults("the upload"):
+            size = body.stat().st_size
+        send = partial(self.send_once, self.name_of(key), body, size, kind or self._kind(key))
+        with self._large_files if size > self.large_file_bytes else nullcontext():
+            pauses = list(islice(self._pauses(), FILE_TRIES - 1))
+            while not self._is_sent(send, key, size, is_last=not pauses):
+                self.runtime.pause(pauses.pop(0))
+
+    def delete(self, key: Key) -> None:
+        """See `Store`."""
+        self.before_write()
+        try:
+            self.repeat(partial(self.delete_once, self.name_of(key)), WRITE_RETRY_SECONDS)
+        except Failure as failure:
+            if failure.kind is not FailureKind.ABSENT:
+                raise self.fault(failure, DELETE) from failure
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """See `Store`."""
+        try:
+            yield from self.entries(prefix, after)
+        except Failure as failure:
+            raise self.fault(failure, LIST) from failure
+
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
+        """See `Store`; None if the server streams downloads itself."""
+        return self._urls.url(self.name_of(key), lifetime) if self._urls else None
+
+    def repeat(self, request: Callable[[], T], seconds: float = READ_RETRY_SECONDS) -> T:
+        """
+        Return what a request returns, sent again after failures that pass; raise its last Failure.
+
+        No try begins after `seconds`. During an outage there is one, or none.
+        """
+        end = self.runtime.monotonic() + (0.0 if self._outage.take_turn() else seconds)
+        is_unclear, pauses = False, self._pauses()
+        while True:
+            try:
+                result = request()
+            except Failure as failure:
+                is_throttled = failure.kind is FailureKind.THROTTLED
+                is_unclear |= failure.is_unclear
+                is_unclear |= is_throttled and failure.status != TOO_MANY_REQUESTS
+                failure.is_unclear = is_unclear
+                if failure.kind not in SILENCE:
+                    self._outage.end()
+                pause = next(pauses) + failure.retry_after
+                if failure.kind not in TRANSIENT or self.runtime.monotonic() + pause >= end:
+                    raise
+            else:
+                self._outage.end()
+                return result
+            self.runtime.pause(pause)
+
+    def fault(self, failure: Failure, rights: Rights) -> Unavailable:
+        """Return the Unavailable for a call that is given up, and log it."""
+        fault = unavailable(failure, self.location, rights)
+        if failure.kind in SILENCE:
+            self._outage.begin()
+        left_out = None if failure.kind is FailureKind.OUTAGE else self._log_limit.acquire()
+        if left_out is not None:
+            more = f" ({left_out} more since the last such line)" if left_out else ""
+            logger.warning("%s%s", fault.message, more)
+        return fault
+
+    def _settled(
+        self, key: Key, body: bytes, expect: ObjectVersion | None, failure: Failure
+    ) -> ObjectVersion:
+        """
+        Return the version that a write with this failure has made, or raise what has come of it.
+
+        Conflict is raised only if no try of the write can have succeeded.
+        """
+        # a service may say "absent" of an object that has not the version
+        has_lost = failure.kind is FailureKind.CONFLICT or (
+            failure.kind is FailureKind.ABSENT and bool(expect)
+        )
+        is_answered = False
+        if failure.is_unclear:
+            look = partial(self.get_once, self.name_of(key), None)
+            try:
+                found = self.repeat(look, READ_RETRY_SECONDS if has_lost else 0.0)
+            except Failure as other:
+                is_answered = other.kind is FailureKind.ABSENT
+            else:
+                is_answered = True
+                if found.body == body:
+                    return found.version
+        elif has_lost:
+            raise Conflict(conflict_message(key)) from failure
+        if not has_lost:
+            fault = self.fault(failure, WRITE)
+            if is_answered:
+                self._outage.end()
+            raise fault from failure
+        raise Unavailable(
+            f"Another writer has changed {key}, and whether this change came first is not known. "
+            "Read it again.",
+            short="Too many writers at once.",
+            retry_after=RETRY_AFTER_SECONDS,
+        ) from failure
+
+    def _is_sent(self, send: Callable[[], None], key: Key, size: int, *, is_last: bool) -> bool:
+        """Return whether a file was sent; raise Unavailable if it need not be tried again."""
+        try:
+            send()
+        except Failure as failure:
+            # after a lost answer the service has no upload any more that could be completed
+            is_open = failure.kind in (FailureKind.ABSENT, FailureKind.REFUSED, FailureKind.UNCLEAR)
+            if is_open and self._has_just_got(key, size):
+                return True
+            if is_last or failure.kind not in self.resent_after:
+                raise self.fault(failure, WRITE) from failure
+            return False
+        return True
+
+    def _has_just_got(self, key: Key, size: int) -> bool:
+        """Return whether a file of this size was written within the last hour."""
+        with suppress(Unavailable):
+            found = next(self.list(key), None)
+            if found is not None and (found.key, found.size) == (key, size):
+                return self.runtime.seconds() - found.modified < FILE_SETTLED_SECONDS
+        return False
+
+    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except Failure as failure:
+            fault = failure
+            if failure.kind in (
+                FailureKind.ABSENT,
+                FailureKind.CONFLICT,
+            ):  # the object is another one now
+                fault = Failure(FailureKind.UNCLEAR, failure.status, "when a download goes on")
+            raise self.fault(fault, READ) from failure
+
+    def _pauses(self) -> Iterator[float]:
+        return backoff_pauses(self.runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+
+    def _kind(self, key: Key) -> WebType:
+        content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
+        return WebType(content_type, self._caching)
+
+
+class ConnectedBucket(Struct, frozen=True):
+    """The stores of a bucket."""
+
+    documents: BucketStore
+    files: BucketStore
+    """With the caching headers of what never changes; perhaps in another bucket."""
+    account_email: Callable[[], str | None] = lambda: None
+    """Returns the account's e-mail, if known; a service account's after the first use."""
+
+
+OpenStore = Callable[[BucketLocation, Downloads, str], BucketStore]
+"""Returns the store at a location, with a way of downloads and a value of Cache-Control."""
+
+
+def connected_bucket(
+    open_store: OpenStore,
+    location: BucketLocation,
+    files_location: BucketLocation | None,
+    downloads: Downloads,
+    account_email: Callable[[], str | None] = lambda: None,
+) -> ConnectedBucket:
+    """Return the stores of documents and of files, which may have a bucket of their own."""
+    # only the bucket of the files is public
+    is_apart = files_location is not None and downloads == "public"
+    scope = "public" if downloads == "public" else "private"
+    return ConnectedBucket(
+        open_store(location, "auto" if is_apart else downloads, ""),
+        open_store(files_location or location, downloads, f"{scope}, {IMMUTABLE_CACHING}"),
+        account_email,
+    )

@@ -1,0 +1,236 @@
+"""
+Failures of requests to a bucket: what kind each is, and the Unavailable that an operator gets.
+
+The text of a library may contain a secret (a signature in a URL, a token sent to a login server, a
+whole key file), so none of it goes into a message.
+"""
+
+from enum import Enum, auto
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
+from wheelyard.storage.base import STORAGE_DENIED
+from wheelyard.storage.location import AZURE, GOOGLE, S3, BucketLocation
+
+STORAGE_CREDENTIALS: Final = "storage_credentials"
+"""The error code for credentials that are missing or not accepted."""
+SERVER_ERROR: Final = 500
+
+
+class FailureKind(Enum):
+    """What an error says, and so what may be done after it."""
+
+    ABSENT = auto()
+    UNCHANGED = auto()
+    CONFLICT = auto()
+    """A condition did not hold: nothing was written by this request."""
+    BUSY = auto()
+    """Another write of the same object is under way, or (of some services) it exists already."""
+    THROTTLED = auto()
+    """Nothing was done; later it will be."""
+    UNCLEAR = auto()
+    """No answer, or that of a broken server: the request may have been executed."""
+    NO_TOKEN = auto()
+    """The servers that give out tokens do not answer: nothing was asked of the bucket."""
+    OUTAGE = auto()
+    """An earlier call had no answer, so no request was sent."""
+    OUT_OF_RANGE = auto()
+    NO_BUCKET = auto()
+    DENIED = auto()
+    BAD_CREDENTIALS = auto()
+    EXPIRED_CREDENTIALS = auto()
+    NO_CREDENTIALS = auto()
+    CLOCK = auto()
+    ELSEWHERE = auto()
+    """The bucket is in another region."""
+    REFUSED = auto()
+    """Any other answer that would come again."""
+
+
+SILENCE: Final = frozenset({FailureKind.UNCLEAR, FailureKind.NO_TOKEN})
+"""Failures after which other calls had better wait."""
+TRANSIENT: Final = SILENCE | {FailureKind.BUSY, FailureKind.THROTTLED}
+"""Failures after which a request is repeated."""
+_BY_STATUS: Final = {
+    301: FailureKind.ELSEWHERE,
+    304: FailureKind.UNCHANGED,
+    307: FailureKind.ELSEWHERE,
+    401: FailureKind.BAD_CREDENTIALS,
+    403: FailureKind.DENIED,
+    404: FailureKind.ABSENT,
+    408: FailureKind.UNCLEAR,
+    409: FailureKind.BUSY,
+    410: FailureKind.ABSENT,
+    412: FailureKind.CONFLICT,
+    416: FailureKind.OUT_OF_RANGE,
+    429: FailureKind.THROTTLED,
+}
+_CREDENTIALS: Final = (
+    FailureKind.BAD_CREDENTIALS,
+    FailureKind.EXPIRED_CREDENTIALS,
+    FailureKind.NO_CREDENTIALS,
+    FailureKind.CLOCK,
+)
+
+
+class Failure(Exception):
+    """A failed request, without the text of a library; it leaves a store as an Unavailable."""
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        status: int = 0,
+        code: str = "",
+        right: str = "",
+        *,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(kind, status, code, right)
+        self.kind = kind
+        self.status = status
+        """The HTTP status; 0 if there was no answer."""
+        self.code = code
+        """The code in the body of the answer, or what is wrong with it in words."""
+        self.right = right
+        """The right that the answer names as missing."""
+        self.retry_after = retry_after
+        """Seconds that the service asks to wait."""
+        self.is_unclear = kind is FailureKind.UNCLEAR
+        """Whether this try, or an earlier one of the same request, may have been executed."""
+
+    @property
+    def said(self) -> str:
+        """The status and the code of the answer."""
+        return f"{self.status or ''} {self.code}".strip()
+
+
+def kind_of_status(status: int) -> FailureKind:
+    """Return what an HTTP status says of which nothing else is known."""
+    return _BY_STATUS.get(
+        status, FailureKind.UNCLEAR if status >= SERVER_ERROR else FailureKind.REFUSED
+    )
+
+
+class Rights(Struct, frozen=True):
+    """The right that a request needs, in the words of each service."""
+
+    google: str
+    s3: str
+    azure: str = "Storage Blob Data Contributor"
+
+
+READ: Final = Rights(
+    "storage.objects.get",
+    "s3:GetObject (and s3:ListBucket, without which an absent object is a denial)",
+    "Storage Blob Data Reader",
+)
+WRITE: Final = Rights("storage.objects.create", "s3:PutObject")
+DELETE: Final = Rights("storage.objects.delete", "s3:DeleteObject")
+LIST: Final = Rights("storage.objects.list", "s3:ListBucket", "Storage Blob Data Reader")
+
+_GIVE: Final = {
+    GOOGLE: "Run 'gcloud auth application-default login', or name a service account's key file in "
+    "GOOGLE_APPLICATION_CREDENTIALS.",
+    S3: "Give the server a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    AZURE: "Give the server a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, or "
+    "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY.",
+}
+"""How a server gets credentials."""
+_MISSING: Final = {
+    GOOGLE: "does not exist, or these credentials may not see it (storage.objects.list is what "
+    "they need). Check the name, or create it.",
+    S3: "does not exist. Check its name and the account, or create it.",
+    AZURE: "does not exist. Check its name and the storage account, or create it.",
+}
+
+
+def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
+    """
+    Return the Unavailable for a failed request: what is wrong, and what an operator can do.
+
+    `rights` are those that the request needs; if the answer names another one, the message does.
+    """
+    if failure.kind is FailureKind.DENIED:
+        return _denied(failure, location, rights)
+    if failure.kind in _CREDENTIALS:
+        return _credentials(failure, location)
+    if failure.kind in (FailureKind.OUTAGE, FailureKind.THROTTLED, *SILENCE):
+        return _not_now(failure, location)
+    return _refused(failure, location)
+
+
+def _not_now(failure: Failure, location: BucketLocation) -> Unavailable:
+    code, short = None, "Storage is not available."
+    what = f"The bucket {location.root} does not answer."
+    if failure.kind is FailureKind.THROTTLED:
+        code, short = OVERLOADED, "Too many writers at once."
+        what = f"The bucket {location.root} takes no more requests for the moment."
+    elif failure.kind is FailureKind.NO_TOKEN:
+        what = f"There is no token for {location.root}: the servers that give it do not answer."
+    elif failure.status:
+        what = f"The bucket {location.root} answers with status {failure.said}."
+    return Unavailable(what, code=code, short=short, retry_after=RETRY_AFTER_SECONDS)
+
+
+def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
+    code, short = "storage_refused", "The store refuses a request."
+    if failure.kind in (FailureKind.NO_BUCKET, FailureKind.ABSENT):
+        code, short = "bucket_missing", "The store's bucket is missing."
+        message = _MISSING[location.scheme]
+    elif failure.kind is FailureKind.ELSEWHERE:
+        message = f"is in another region ({failure.said}). Set AWS_REGION to its region."
+    else:
+        message = (
+            f"refuses a request with status {failure.said}, and would refuse it again. Check "
+            "whether a proxy or an emulator stands between this machine and the service; if none "
+            "does, update wheelyard, or report it."
+        )
+    return Unavailable(f"The bucket {location.root} {message}", code=code, short=short)
+
+
+def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
+    if location.scheme == GOOGLE:
+        what = f"the permission {failure.right or rights.google}"
+        advice = (
+            "Grant them roles/storage.objectUser there (roles/storage.objectViewer is enough for "
+            "reading)."
+        )
+    elif location.scheme == AZURE:
+        what = f"the role {rights.azure}"
+        advice = (
+            f"Grant them {what} on that container; if they have it, look at the network rules of "
+            "the storage account."
+        )
+    else:
+        what = f"the right {failure.right or rights.s3}"
+        advice = "Allow it in the policy of the user or role, and look for what denies it."
+    return Unavailable(
+        f"These credentials lack {what} on {location.root}. {advice}",
+        code=STORAGE_DENIED,
+        short=f"The server lacks {what}.",
+    )
+
+
+def _credentials(failure: Failure, location: BucketLocation) -> Unavailable:
+    how = _GIVE[location.scheme]
+    short, of = "The store's credentials are not accepted.", f"The credentials for {location.root}"
+    if failure.kind is FailureKind.CLOCK:
+        short = "The clock of the server is wrong."
+        message = f"{of} are not accepted at the time of this machine's clock. Set the clock."
+    elif failure.kind is FailureKind.NO_CREDENTIALS:
+        short = "There are no credentials for the store."
+        message = (
+            f"There are no credentials for {location.root}: none are set, and no service of the "
+            f"platform gives any. {how}"
+        )
+    else:
+        are = (
+            "have expired"
+            if failure.kind is FailureKind.EXPIRED_CREDENTIALS
+            else "are not accepted"
+        )
+        said = f" ({failure.said})" if failure.said else ""
+        message = f"{of} {are}{said}. Renew them. {how}"
+    return Unavailable(message, code=STORAGE_CREDENTIALS, short=short)
