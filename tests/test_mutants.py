@@ -96,15 +96,15 @@ def test_sample() -> None:
 
 def test_code_that_moves_into_another_module() -> None:
     """A change is found in another module of its package, if its function has moved there."""
-    drawn = next(each for each in read_sample() if each.function == "Commits._was_written")
+    drawn = next(each for each in read_sample() if each.function == "DocumentCache.peek")
     moved = replace(drawn, module="wheelyard.catalog.elsewhere")
-    rewritten = replace(moved, original="found.revision == 5")
+    rewritten = replace(moved, original="max_age == 5")
 
     location = located(moved)
 
     assert location is not None
     assert location == located(drawn)
-    assert location.module == "wheelyard.catalog.commits"
+    assert location.module == "wheelyard.catalog.document_cache"
     assert located(rewritten) is None
 
 

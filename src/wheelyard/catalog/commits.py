@@ -19,14 +19,15 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import mark_commit
-from wheelyard.catalog.document_cache import DocumentCache, Snapshot, damaged, digest
-from wheelyard.catalog.project_codec import CommitCodec
+from wheelyard.catalog.document_cache import DocumentCache, Snapshot
+from wheelyard.catalog.journaled_document import JournalKind
+from wheelyard.catalog.journals import project_journal
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import Conflict, Unavailable, WheelyardError
+from wheelyard.errors import WheelyardError
 from wheelyard.model.project import Commit, Event, Project, apply, with_commit
-from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.base import Key, Store
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is cached, to save creates that change nothing."""
@@ -90,7 +91,6 @@ class Commits:
         self.runtime = runtime
         self._retries = retries
         self._on_event = on_event
-        self._codec = CommitCodec()
         self._journaled: LruCache[NormalizedName, int] = LruCache(JOURNALED_LIMIT)
         self._group_commit = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
 
@@ -107,12 +107,12 @@ class Commits:
     def _handle(
         self, name: NormalizedName, take: TakeItems[_PendingIntent]
     ) -> list[Committed | WheelyardError]:
-        key = keys.project(name)
+        key, kind = keys.project(name), project_journal(name)
         for attempt in self._retries.attempts():
             intents, started_at = take(), self.runtime.monotonic()
             before = self._documents.get(key, "fresh" if attempt == 0 else "current")
             project = before.value or Project(name=name)
-            self._ensure_journaled(project)
+            self._ensure_journaled(kind, project)
             decisions, decided = _decide(project, intents)
             events = tuple(event for each in decisions for event in each.events)
             if not events:
@@ -120,77 +120,37 @@ class Commits:
                 if before.validated_at < started_at and self._has_changed(key, before):
                     continue
                 return [each.outcome(project) for each in decisions]
-            commit = self._new_commit(project, events)
+            commit = self._new_commit(kind, project, events)
             after = with_commit(decided, commit)
-            if self._was_superseded(before, after):
+            if kind.was_superseded(self._store, self._documents, before.version, after):
                 continue
-            was_written = partial(self._was_written, after)
+            was_written = partial(kind.was_written, self._store, after)
             mark_commit(self._store, self.runtime, name, commit.number)
             if not self._documents.swap(key, after, before.version, was_written):
                 continue
             for each in decisions:
                 for event in each.events:
                     each.context.run(self._on_event, name, event)
-            self._ensure_journaled(after, is_own=True)
+            self._ensure_journaled(kind, after, is_own=True)
             return [each.outcome(after) for each in decisions]
         raise self._retries.exhausted(f"the project {name}")
 
-    def _new_commit(self, project: Project, events: tuple[Event, ...]) -> Commit:
-        previous = digest(self._codec.encode(project.commit)) if project.commit else ""
+    def _new_commit(
+        self, kind: JournalKind[Project, Commit], project: Project, events: tuple[Event, ...]
+    ) -> Commit:
         number, commit_id = project.revision + 1, self.runtime.new_id()
-        return Commit(number=number, id=commit_id, previous=previous, events=events)
-
-    def _was_superseded(self, before: Snapshot[Project], after: Project) -> bool:
-        """
-        Return whether the journal shows that another writer has committed since `before` was read.
-
-        Raises Unavailable if the journal has the next commit although the document has not changed:
-        then the document is outdated or lost, and a commit would contradict the journal.
-        """
-        if self._store.get(keys.commit(after.name, after.revision)) is None:
-            return False
-        if self._has_changed(keys.project(after.name), before):
-            return True
-        raise contradiction(f"The document of {after.name}", after.revision)
+        return Commit(number=number, id=commit_id, previous=kind.digest(project), events=events)
 
     def _has_changed(self, key: Key, before: Snapshot[Project]) -> bool:
         return self._documents.get(key, "current").version != before.version
 
-    def _was_written(self, written: Project, found: Project | None) -> bool:
-        """Return whether `found`, read after an unclear write of `written`, includes its commit."""
-        own = written.commit
-        if own is None or found is None or found.revision < own.number:
-            return False
-        if found.revision == own.number:
-            return found.commit == own
-        # the writer of the next commit has put this one into the journal
-        entry = self._store.get(keys.commit(written.name, own.number))
-        return isinstance(entry, Stored) and entry.body == self._codec.encode(own)
-
-    def _ensure_journaled(self, project: Project, *, is_own: bool = False) -> None:
-        """Write a project's last commit to its journal, if it is not there; a new one `is_own`."""
-        commit = project.commit
-        if commit is None or self._journaled.get(project.name) == commit.number:
+    def _ensure_journaled(
+        self, kind: JournalKind[Project, Commit], project: Project, *, is_own: bool = False
+    ) -> None:
+        if self._journaled.get(project.name) == project.revision:
             return
-        key, body = keys.commit(project.name, commit.number), self._codec.encode(commit)
-        # another writer's commit is there unless that writer died; a read costs less than a write
-        entry = None if is_own else self._store.get(key)
-        if entry is None:
-            try:
-                entry = Stored(body, self._store.put(key, body, ABSENT))
-            except Conflict:
-                entry = self._store.get(key)
-        if not isinstance(entry, Stored) or entry.body != body:
-            raise contradiction(f"The document of {project.name}", commit.number)
-        self._journaled.put(project.name, commit.number, 1)
-
-
-def contradiction(document: str, number: int) -> Unavailable:
-    """Return the error for a document that has another commit `number` than its journal."""
-    return damaged(
-        f"{document} and its journal disagree about commit {number}, as after a restore from a "
-        "backup. Run 'wheelyard check', which says what can be done about it."
-    )
+        kind.ensure_journaled(self._store, project, is_own=is_own)
+        self._journaled.put(project.name, project.revision, 1)
 
 
 def _decide(project: Project, intents: Sequence[_PendingIntent]) -> tuple[list[_Decision], Project]:

@@ -14,7 +14,6 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import contradiction
 from wheelyard.catalog.document_cache import (
     Codec,
     DocumentCache,
@@ -114,6 +113,56 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             document = self.fold(document, commit)
         return document
 
+    def was_superseded(
+        self, store: Store, documents: DocumentCache[D], before: ObjectVersion, after: D
+    ) -> bool:
+        """
+        Return whether the journal shows that another writer has committed since a version was read.
+
+        Raises Unavailable if the journal has the next commit although the document has not changed:
+        then the document is outdated or lost, and a commit would contradict the journal.
+        """
+        if store.get(self.entry_key(after.revision)) is None:
+            return False
+        if documents.get(self.key, "current").version != before:
+            return True
+        raise self._contradiction(after.revision)
+
+    def was_written(self, store: Store, written: D, found: D | None) -> bool:
+        """Return whether `found`, read after an unclear write of `written`, includes its commit."""
+        if found is None or found.revision < written.revision:
+            return False
+        if found.revision == written.revision:
+            return self.last_commit(found) == self.last_commit(written)
+        # the writer of the next commit has put this one into the journal
+        return self._is_journaled(store, written)
+
+    def ensure_journaled(self, store: Store, document: D, *, is_own: bool = False) -> None:
+        """Write a document's last commit to its journal, if it is not there; a new one `is_own`."""
+        commit = self.last_commit(document)
+        # another writer's commit is there unless that writer died; a read costs less than a write
+        if commit is None or (not is_own and self._is_journaled(store, document)):
+            return
+        try:
+            store.put(self.entry_key(commit.number), self.commits.encode(commit), ABSENT)
+        except Conflict:
+            if not self._is_journaled(store, document):
+                raise self._contradiction(commit.number) from None
+
+    def _is_journaled(self, store: Store, document: D) -> bool:
+        """Return whether the journal has the last commit of a document."""
+        commit = self.last_commit(document)
+        if commit is None:
+            return False
+        entry = store.get(self.entry_key(commit.number))
+        return isinstance(entry, Stored) and entry.body == self.commits.encode(commit)
+
+    def _contradiction(self, number: int) -> Unavailable:
+        return damaged(
+            f"{self.key} and its journal disagree about commit {number}, as after a restore from a "
+            "backup. Run 'wheelyard check', which says what can be done about it."
+        )
+
 
 class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     """
@@ -155,18 +204,18 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         for _ in self.retries.attempts():
             # past the cache, which leaves out what only a newer version knows
             document, version = self.kind.read(self.store)
-            self._ensure_journaled(document)
+            self.kind.ensure_journaled(self.store, document)
             event = intent(document)
             if event is None:
                 return document
             after = self.kind.fold(document, self._new_commit(document, event))
-            was_written = partial(self._was_written, after)
-            if self._is_current(version, after) and self.documents.swap(
-                self.kind.key, after, version, was_written
-            ):
+            if self.kind.was_superseded(self.store, self.documents, version, after):
+                continue
+            was_written = partial(self.kind.was_written, self.store, after)
+            if self.documents.swap(self.kind.key, after, version, was_written):
                 # the change is in force; the next writer adds the entry
                 with suppress(Unavailable):
-                    self._ensure_journaled(after)
+                    self.kind.ensure_journaled(self.store, after, is_own=True)
                 return after
         raise self.retries.exhausted(self.kind.what)
 
@@ -194,37 +243,3 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
             previous=self.kind.digest(document),
             event=event,
         )
-
-    def _is_current(self, version: ObjectVersion, after: D) -> bool:
-        """
-        Return whether no other writer has committed since this version was read.
-
-        Raise Unavailable if the journal has the next commit although the document has not changed.
-        """
-        if self.store.get(self.kind.entry_key(after.revision)) is None:
-            return True
-        if self.get("current").version != version:
-            return False
-        raise contradiction(self.kind.key, after.revision)
-
-    def _was_written(self, after: D, found: D | None) -> bool:
-        """Return whether `found`, read after an unclear write of `after`, includes its commit."""
-        own = self.kind.last_commit(after)
-        if found is None or found.revision <= after.revision:
-            return found is not None and self.kind.last_commit(found) == own
-        entry = self.store.get(self.kind.entry_key(after.revision))
-        body = self.kind.commits.encode(own) if own else b""
-        return isinstance(entry, Stored) and entry.body == body
-
-    def _ensure_journaled(self, document: D) -> None:
-        commit = self.kind.last_commit(document)
-        if commit is None:
-            return
-        key, body = self.kind.entry_key(commit.number), self.kind.commits.encode(commit)
-        entry = self.store.get(key)
-        if entry is None:
-            with suppress(Conflict):
-                entry = Stored(body, self.store.put(key, body, ABSENT))
-        entry = entry or self.store.get(key)
-        if not isinstance(entry, Stored) or entry.body != body:
-            raise contradiction(self.kind.key, commit.number)

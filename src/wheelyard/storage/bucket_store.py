@@ -191,7 +191,7 @@ class BucketStore(Store, ABC):
                 return iter(())
             raise self.fault(failure, READ) from failure
         chunks = self._chunks(chunks)
-        return iter(list(chunks)[:0]) if is_empty else chunks
+        return islice(chunks, 1, None) if is_empty else chunks
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None

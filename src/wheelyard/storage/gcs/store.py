@@ -53,9 +53,8 @@ class GcsStore(BucketStore):
 
     large_file_bytes = UPLOAD_CHUNK_BYTES
     large_files_at_a_time = 16  # each takes up to three chunks of memory
-    resent_after = frozenset(
-        {FailureKind.ABSENT}
-    )  # the bucket has lost the upload; chunks are repeated
+    # the bucket has lost the upload; after other failures a chunk is repeated
+    resent_after = frozenset({FailureKind.ABSENT})
 
     def __init__(
         self,
