@@ -288,30 +288,33 @@ class BucketStore(Store, ABC):
         has_lost = failure.kind is FailureKind.CONFLICT or (
             failure.kind is FailureKind.ABSENT and bool(expect)
         )
-        is_answered = False
+        found: Stored | Failure = failure
         if failure.is_unclear:
-            look = partial(self.get_once, self.name_of(key), None)
-            try:
-                found = self.repeat(look, READ_RETRY_SECONDS if has_lost else 0.0)
-            except Failure as other:
-                is_answered = other.kind is FailureKind.ABSENT
-            else:
-                is_answered = True
-                if found.body == body:
-                    return found.version
+            found = self._look(key, READ_RETRY_SECONDS if has_lost else 0.0)
         elif has_lost:
             raise Conflict(conflict_message(key)) from failure
-        if not has_lost:
-            fault = self.fault(failure, WRITE)
-            if is_answered:
-                self._outage.end()
-            raise fault from failure
-        raise Unavailable(
-            f"Another writer has changed {key}, and whether this change came first is not known. "
-            "Read it again.",
-            short="Too many writers at once.",
-            retry_after=RETRY_AFTER_SECONDS,
-        ) from failure
+        if isinstance(found, Stored) and found.body == body:
+            return found.version
+        if failure.status == TOO_MANY_REQUESTS:  # nobody need have changed it
+            failure = Failure(FailureKind.THROTTLED, failure.status)
+        elif has_lost:
+            raise Unavailable(
+                f"Another writer has changed {key}, and whether this change came first is not "
+                "known. Read it again.",
+                short="Too many writers at once.",
+                retry_after=RETRY_AFTER_SECONDS,
+            ) from failure
+        fault = self.fault(failure, WRITE)
+        if isinstance(found, Stored) or found.kind is FailureKind.ABSENT:  # it answers reads
+            self._outage.end()
+        raise fault from failure
+
+    def _look(self, key: Key, seconds: float) -> Stored | Failure:
+        """Return an object after an unclear write, or why there is none."""
+        try:
+            return self.repeat(partial(self.get_once, self.name_of(key), None), seconds)
+        except Failure as failure:
+            return failure
 
     def _is_sent(self, send: Callable[[], None], key: Key, size: int, *, is_last: bool) -> bool:
         """Return whether a file was sent; raise Unavailable if it need not be tried again."""

@@ -63,6 +63,20 @@ def test_a_swap_that_comes_too_often_has_lost(server: FakeGcs, opened_bucket: Op
     assert opened_bucket.store.get(A) == Stored(b"one", version)
 
 
+def test_a_swap_that_comes_too_often_after_a_lost_one(
+    server: FakeGcs, opened_bucket: Opened
+) -> None:
+    """A swap of unknown outcome that comes too often is not said to have lost a race."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.faults.add(StatusBefore(503), "insert")
+    server.faults.add(StatusBefore(429), "insert")
+
+    with refused(Unavailable, "overloaded"):
+        opened_bucket.store.put(A, b"two", version)
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
 @verbs
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_passing_failure(

@@ -109,7 +109,7 @@ class GcsStore(BucketStore):
         except Failure as failure:
             if expect and failure.kind is FailureKind.THROTTLED:
                 # who expects a version must read again after the other write, not wait
-                raise Failure(FailureKind.CONFLICT) from failure
+                raise Failure(FailureKind.CONFLICT, failure.status) from failure
             raise
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
