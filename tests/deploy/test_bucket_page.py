@@ -51,8 +51,8 @@ def test_costs() -> None:
     writes, reads = prices("1,000 writes or listings"), prices("1,000 reads")
     storing, sending = prices("a GB and month"), prices("a GB to the internet")
     for services, counts, stored, sent in (
-        ("**A**: 1,500 writes, 35,000 reads", (1.5, 35), 10, 21),
-        ("**B**: 9,500 writes, 370,000 reads", (9.5, 370), 100, 210),
+        ("**A**: 1,700 writes, 35,000 reads", (1.7, 35), 10, 21),
+        ("**B**: 11,500 writes, 370,000 reads", (11.5, 370), 100, 210),
     ):
         operations = [
             Decimal(str(counts[0])) * write + counts[1] * read

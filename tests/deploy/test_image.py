@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,17 @@ def test_composed_with_s3() -> None:
     assert given.items() >= making["environment"].items()
     assert given["AWS_ACCESS_KEY_ID"] == service["environment"]["MINIO_ROOT_USER"]
     assert ours["depends_on"] == {"bucket": {"condition": "service_completed_successfully"}}
+
+
+def test_extras() -> None:
+    """The lock of the image has what each extra names: the libraries of all buckets."""
+    (lock,) = set(re.findall(r"-r (requirements/(?!build)\S+)", DOCKERFILE.read_text()))
+    locked = re.findall(r"^([\w-]+)==", (REPOSITORY / lock).read_text(), re.MULTILINE)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    named = [each for extra in project["optional-dependencies"].values() for each in extra]
+
+    assert "obstore" in locked
+    assert {re.split(r"[>=<\[]", each)[0] for each in named} <= set(locked)
 
 
 def test_cloud_build_asks_for_the_same() -> None:
