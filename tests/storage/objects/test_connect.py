@@ -1,5 +1,6 @@
 """Where a store finds its service and its credentials."""
 
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -101,6 +102,19 @@ def test_keys_come_before_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert url is not None
     assert "X-Amz-Credential=AKIA%2F" in url
+
+
+def test_keys_are_those_that_python_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are handed on as they were read, so that no other place is asked for any."""
+    keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
+    # not what a library sees that asks the system
+    monkeypatch.setattr(os, "environ", keys)
+
+    url = opened("s3://wheels", "redirect").files.sign(NAME, HOUR)
+
+    assert url is not None
+    assert "X-Amz-Credential=AKIA%2F" in url
+    assert "X-Amz-Security-Token=t" in url
 
 
 def test_azure_needs_an_account() -> None:

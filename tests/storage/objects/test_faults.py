@@ -149,6 +149,15 @@ def test_a_broken_document(store: ObjectStore, service: ProxiedService) -> None:
     assert store.get(A) == Stored(b"x" * 5000, version)
 
 
+def test_a_broken_listing(store: ObjectStore, service: ProxiedService) -> None:
+    """A listing whose answers break off goes on, and names each object once."""
+    store.put(A, b"one", ABSENT)
+    planned = service.faults.add(CutAt(10), "list", count=3)
+
+    assert [entry.key for entry in store.list("")] == [A]
+    assert planned.taken == 3
+
+
 def test_an_error_is_no_absence(store: ObjectStore, service: ProxiedService) -> None:
     """Whoever may not read learns that, and not that there is nothing."""
     service.faults.add(StatusBefore(403, reason="AccessDenied"), "*", count=FOR_EVER)

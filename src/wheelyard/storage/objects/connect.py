@@ -48,6 +48,7 @@ OWN_SOURCES: Final = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 """Variables of credentials that obstore finds itself, before those of a profile."""
+KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 PROFILE_FILES: Final = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "AWS_CONFIG_FILE": "~/.aws/config",
@@ -186,6 +187,8 @@ def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
     else:
         config["virtual_hosted_style_request"] = True
         base = f"https://{location.bucket}.s3.{region}.amazonaws.com/"
+    # explicit keys: obstore, which reads another copy of the environment, looks nowhere else then
+    config.update({name.lower(): environ[name] for name in KEYS if environ.get(name)})
     if not any(environ.get(source) for source in OWN_SOURCES):
         provider = _profile(location, environ)
         if provider is not None:

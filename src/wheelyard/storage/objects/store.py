@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
+from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
@@ -49,6 +50,16 @@ LAST_CHARACTER: Final = "\U0010ffff"
 _NAME: Final = re.compile(
     r"(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+)*"
 )
+
+
+class _Listing(Struct):
+    """A listing under way."""
+
+    prefix: str
+    last: str
+    """The last key, or that after which it begins."""
+    pages: "Iterator[Sequence[ObjectMeta]] | None" = None
+    """The pages to come; None if it has to be asked for, from behind the last key on."""
 
 
 class ObjectStore(BucketStore):
@@ -159,16 +170,11 @@ class ObjectStore(BucketStore):
         self._ask(DELETED, partial(obstore.delete, self._clients.reads, name))
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """See `BucketStore`."""
-        limit = PAGE_ENTRIES[self.location.scheme]
-        pages = obstore.list(
-            self._clients.reads,
-            self.location.name_of(prefix).rpartition("/")[0] or None,
-            offset=self._offset(prefix, after),
-            chunk_size=limit,
-        )
-        last, page = after, self._page(pages)
-        while page:
+        """See `BucketStore`; a listing that breaks off goes on after its last key."""
+        listing, is_more = _Listing(prefix, after), True
+        while is_more:
+            page = self.repeat(partial(self._page, listing))
+            is_more = len(page) == PAGE_ENTRIES[self.location.scheme]
             for found in page:
                 key = found["path"].removeprefix(self.location.prefix)
                 # obstore lists a whole folder, and Azure from its beginning
@@ -176,11 +182,10 @@ class ObjectStore(BucketStore):
                     if key > prefix and key > after:
                         return
                     continue
-                if key <= last:
+                if key <= listing.last:
                     raise Failure(FailureKind.REFUSED, 200, "an unsorted listing")
-                last = key
+                listing.last = key
                 yield Entry(Key(key), found["size"], found["last_modified"].timestamp())
-            page = self._page(pages) if len(page) == limit else ()
 
     def name_of(self, key: Key) -> str:
         """See `BucketStore`; obstore would strip some slashes, and refuse the rest."""
@@ -205,10 +210,18 @@ class ObjectStore(BucketStore):
             return False
         return True
 
-    def _page(self, pages: "Iterator[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
+    def _page(self, listing: _Listing) -> "Sequence[ObjectMeta]":
         """Return the next page of a listing; empty at its end."""
-        # one that has failed is not repeated here: obstore has done that
-        return self.repeat(partial(self._ask, LISTED, partial(next, pages, ())), 0.0)
+        pages = listing.pages or obstore.list(
+            self._clients.reads,
+            self.location.name_of(listing.prefix).rpartition("/")[0] or None,
+            offset=self._offset(listing.prefix, listing.last),
+            chunk_size=PAGE_ENTRIES[self.location.scheme],
+        )
+        listing.pages = None  # after a failure they end
+        page: Sequence[ObjectMeta] = self._ask(LISTED, partial(next, pages, ()))
+        listing.pages = pages
+        return page
 
     def _offset(self, prefix: str, after: str) -> str | None:
         """Return the name after which a listing begins; None for the beginning of the folder."""
