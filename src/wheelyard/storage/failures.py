@@ -119,6 +119,7 @@ class Rights(Struct, frozen=True):
     google: str
     s3: str
     azure: str = "Storage Blob Data Contributor"
+    azure_scope: str = "that container"
 
 
 READ: Final = Rights(
@@ -129,6 +130,9 @@ READ: Final = Rights(
 WRITE: Final = Rights("storage.objects.create", "s3:PutObject")
 DELETE: Final = Rights("storage.objects.delete", "s3:DeleteObject")
 LIST: Final = Rights("storage.objects.list", "s3:ListBucket", "Storage Blob Data Reader")
+SIGN: Final = Rights(
+    "iam.serviceAccounts.signBlob", "s3:GetObject", "Storage Blob Delegator", "its storage account"
+)
 
 _GIVE: Final = {
     GOOGLE: "Run 'gcloud auth application-default login', or name a service account's key file in "
@@ -200,8 +204,8 @@ def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unava
     elif location.scheme == AZURE:
         what = f"the role {rights.azure}"
         advice = (
-            f"Grant them {what} on that container; if they have it, look at the network rules of "
-            "the storage account."
+            f"Grant them {what} on {rights.azure_scope}; if they have it, look at the network "
+            "rules of the storage account."
         )
     else:
         what = f"the right {failure.right or rights.s3}"

@@ -119,6 +119,7 @@ def test_a_lost_answer_is_no_verdict() -> None:
     checked(service)()
 
     assert service.failures == []
+    assert service.objects == {}
 
 
 def test_no_answer_is_no_verdict() -> None:
@@ -131,6 +132,19 @@ def test_no_answer_is_no_verdict() -> None:
 
     check()
     assert service.failures == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("service", ["s3"], indirect=True)
+def test_the_right_to_delete(open_place: Open, service: ProxiedService) -> None:
+    """Without the right to delete nothing is written, and the message names that right."""
+    store = open_place().documents
+    service.faults.add(StatusBefore(403, reason="AccessDenied"), "delete")
+
+    with pytest.raises(Unavailable, match="lack the right s3:DeleteObject on"):
+        store.put(A, b"one", None)
+
+    assert service.bucket("wheels").get(A) is None
 
 
 @pytest.mark.integration

@@ -3,10 +3,13 @@
 import os
 import sys
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from tests.http_server import serving
+from tests.refused import refused
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.settings.sections import StoreSettings
 from wheelyard.storage import objects
@@ -190,6 +193,36 @@ def test_names_that_azure_cannot_sign(monkeypatch: pytest.MonkeyPatch, name: str
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
 
     assert opened("az://wheels", "redirect").files.sign(Key(f"files/{name}"), HOUR) is None
+
+
+class NoDelegator(BaseHTTPRequestHandler):
+    """A managed identity's tokens, and an account that gives it no key to sign with."""
+
+    def do_GET(self) -> None:
+        """Give a token."""
+        self._answer(200, b'{"access_token": "t", "expires_in": "9", "expires_on": "4000000000"}')
+
+    def do_POST(self) -> None:
+        """Refuse the key."""
+        self._answer(403, b"<Error><Code>AuthorizationPermissionMismatch</Code></Error>")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.integration
+def test_an_identity_that_may_not_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the role for signatures is missing, the message names it, and what to grant it on."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("IDENTITY_HEADER", "secret")
+    with serving(NoDelegator) as url:
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{url}/acme")
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/identity")
+        with refused(Unavailable, "signing_denied", match="Delegator on its storage account"):
+            opened("az://wheels", "redirect").files.sign(NAME, HOUR)
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("az", "azure")])

@@ -14,7 +14,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS
-from wheelyard.storage.failures import Failure, FailureKind
+from wheelyard.storage.failures import DELETE, TRANSIENT, Failure, FailureKind
 from wheelyard.storage.location import BucketLocation
 
 STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
@@ -76,7 +76,12 @@ class ConditionCheck:
 
     def _ask(self, requests: Requests) -> bool:
         key = requests.name_of(Key(f"probe-{self._runtime.new_id()}"))
-        version = requests.write_once(key, b"1", ABSENT)
+        try:
+            version = requests.write_once(key, b"1", ABSENT)
+        except Failure as failure:
+            if failure.kind in TRANSIENT:  # it may have been written
+                _delete(requests, key)
+            raise
         try:
             return (
                 _is_refused(requests, key, b"2", ABSENT)
@@ -84,11 +89,16 @@ class ConditionCheck:
                 and not _is_refused(requests, key, b"4", version)
             )
         finally:
-            try:
-                requests.delete_once(key)
-            except Failure as failure:
-                if failure.kind is not FailureKind.ABSENT:
-                    raise
+            _delete(requests, key)
+
+
+def _delete(requests: Requests, key: str) -> None:
+    try:
+        requests.delete_once(key)
+    except Failure as failure:
+        if failure.kind is not FailureKind.ABSENT:
+            failure.right = failure.right or DELETE.s3
+            raise
 
 
 def _is_refused(requests: Requests, key: str, body: bytes, expect: ObjectVersion) -> bool:

@@ -32,7 +32,7 @@ from wheelyard.storage.bucket_store import (
     connected_bucket,
 )
 from wheelyard.storage.download_urls import PublicUrls, SignedUrls, signing_error
-from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
+from wheelyard.storage.failures import READ, SIGN, Failure, FailureKind, unavailable
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.bucket_reader import ObjectReader
@@ -171,7 +171,7 @@ def _signed(client: Client, location: BucketLocation, name: str, lifetime: timed
     try:
         return answer_of(partial(obstore.sign, client, "GET", name, lifetime))
     except Failure as failure:
-        why = unavailable(failure, location, READ).message
+        why = unavailable(failure, location, SIGN).message
         raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure
 
 
