@@ -17,6 +17,7 @@ from wheelyard.storage.location import AZURE, GOOGLE, S3, BucketLocation
 STORAGE_CREDENTIALS: Final = "storage_credentials"
 """The error code for credentials that are missing or not accepted."""
 SERVER_ERROR: Final = 500
+UNLISTED: Final = "an empty part ('//'), '.' or '..', and such names cannot be listed"
 
 
 class FailureKind(Enum):
@@ -45,6 +46,8 @@ class FailureKind(Enum):
     CLOCK = auto()
     ELSEWHERE = auto()
     """The bucket is in another region."""
+    BAD_NAME = auto()
+    """A listing has a name that the library does not take, so that it ends there."""
     REFUSED = auto()
     """Any other answer that would come again."""
 
@@ -185,6 +188,12 @@ def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
         message = _MISSING[location.scheme]
     elif failure.kind is FailureKind.ELSEWHERE:
         message = f"is in another region ({failure.said}). Set AWS_REGION to its region."
+    elif failure.kind is FailureKind.BAD_NAME:
+        short = "The store has a name that cannot be listed."
+        message = (
+            f"has an object whose name has {UNLISTED}. wheelyard never writes such names: remove "
+            "the object with the tools of the service."
+        )
     else:
         message = (
             f"refuses a request with status {failure.said}, and would refuse it again. Check "

@@ -17,7 +17,7 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.connect import open_bucket
+from wheelyard.storage.objects.connect import open_bucket, open_bucket_reader
 from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
 
 KEY = "a2V5"
@@ -174,6 +174,29 @@ def test_a_malformed_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert caught.value.__context__ is None
     assert "s3cr3t" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "minio.acme.dev:9000"),
+        ("AWS_ENDPOINT_URL", "http://"),
+        ("AWS_ENDPOINT_URL", "http://a host"),
+        ("AWS_SESSION_TOKEN", "s3cr3t\n"),
+    ],
+)
+def test_what_the_library_would_panic_about(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """A URL that is none, or a line break behind a token, is refused before the first request."""
+    with_keys(monkeypatch)
+    monkeypatch.setenv(variable, value)
+
+    for opens in (opened, lambda text: open_bucket_reader(parse_location(text))):
+        with pytest.raises(Invalid, match=r"malformed|line break") as caught:
+            opens("s3://wheels")
+        assert caught.value.code == "bad_setting"
+        assert "s3cr3t" not in caught.value.message
 
 
 def test_a_shared_access_signature_signs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

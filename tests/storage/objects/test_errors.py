@@ -76,6 +76,7 @@ def answer(status: str, code: str = "", message: str = "") -> obstore.GenericErr
             FailureKind.BAD_CREDENTIALS,
         ),
         (obstore.UnauthenticatedError("a provider failed"), FailureKind.BAD_CREDENTIALS),
+        (obstore.InvalidPathError('Path "a//b" contained empty path'), FailureKind.BAD_NAME),
     ],
 )
 def test_kinds(error: Exception, kind: FailureKind) -> None:
@@ -117,6 +118,7 @@ def test_a_name_that_looks_like_an_answer() -> None:
         (S3, answer("503 S", "SlowDown"), "overloaded", "takes no more requests"),
         (S3, answer("500 I", "InternalError"), "storage_unavailable", "status 500 InternalError"),
         (S3, answer("400 B", "KeyTooLongError"), "storage_refused", "400 KeyTooLongError"),
+        (S3, obstore.InvalidPathError("a//b"), "storage_refused", "an empty part ('//')"),
         (S3, obstore.GenericError(NO_ANSWER), "storage_unavailable", "does not answer"),
     ],
 )

@@ -13,11 +13,10 @@ from urllib.parse import quote
 
 import obstore
 from msgspec import Struct
-from obstore.exceptions import InvalidPathError
 
 from wheelyard.errors import Invalid
 from wheelyard.storage.bucket_reader import BucketObject, was_replaced
-from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, unavailable
+from wheelyard.storage.failures import LIST, READ, UNLISTED, Failure, FailureKind, unavailable
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
 from wheelyard.storage.objects.clients import Client, Clients, make_clients
@@ -63,7 +62,7 @@ class ObjectReader:
         self._location = location
         self._config = config
         self._base = base
-        self._clients = self._make_clients(config)
+        self._clients = make_clients(location, config)
 
     def __str__(self) -> str:
         return str(self._location)
@@ -125,16 +124,15 @@ class ObjectReader:
     def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
         """Return the next page of a listing; empty at its end."""
         try:
-            page = answer_of(partial(_next_page, pages))
+            return answer_of(partial(next, pages, ()))
         except Failure as failure:
-            raise unavailable(failure, self._location, LIST) from failure
-        if page is None:
-            raise Invalid(
-                f"{self} has an object whose name has an empty part ('//'), '.' or '..', and such "
-                "names cannot be listed. Choose a prefix without one, or copy the packages.",
-                code="bad_source",
-            )
-        return page
+            if failure.kind is not FailureKind.BAD_NAME:
+                raise unavailable(failure, self._location, LIST) from failure
+        raise Invalid(
+            f"{self} has an object whose name has {UNLISTED}. Choose a prefix without one, or copy "
+            "the packages.",
+            code="bad_source",
+        )
 
     def _place(self, name: str) -> _Place | None:
         """Return where an object is; None if the service cannot have it."""
@@ -145,23 +143,11 @@ class ObjectReader:
             return None
         url = self._base + quote(whole.rstrip("/"))
         own = {**self._config, "endpoint": url, "virtual_hosted_style_request": True}
-        return _Place(self._make_clients(own), "")
-
-    def _make_clients(self, config: Mapping[str, Any]) -> Clients:
-        is_http = self._base.startswith("http://")
-        return make_clients(self._location, config, allow_http=is_http)
+        return _Place(make_clients(self._location, own), "")
 
 
 def _get(client: Client, name: str, options: "GetOptions") -> "GetResult":
     return answer_of(partial(obstore.get, client, name, options=options))
-
-
-def _next_page(pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta] | None":
-    """Return the next page, empty at the end; None if a name in it is invalid for obstore."""
-    try:
-        return next(pages, ())
-    except InvalidPathError:
-        return None
 
 
 def _described(

@@ -1,18 +1,23 @@
 """The clients of obstore for one bucket: they differ in their retries and time limits."""
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, S3Store
 
+from wheelyard.errors import Invalid
 from wheelyard.storage.location import AZURE, BucketLocation
 
 Client = S3Store | AzureStore
 
 CONNECT_SECONDS = 3
+_URL: Final = re.compile(r"https?://[!-~]+")
 
 
 class Clients(Struct, frozen=True):
@@ -28,11 +33,25 @@ class Clients(Struct, frozen=True):
     """For files, whose parts may take long: repeated."""
 
 
-def make_clients(
-    location: BucketLocation, config: Mapping[str, Any], *, allow_http: bool
-) -> Clients:
-    """Return the clients of a bucket; `config` is what obstore takes, without a request."""
+def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients:
+    """
+    Return the clients of a bucket, without a request; `config` is what obstore takes.
 
+    Raises Invalid (`bad_setting`) if something in it is malformed.
+    """
+    endpoint = str(config.get("endpoint", "https://of-the-region"))
+    # obstore panics at the first request to anything else
+    if _URL.fullmatch(endpoint):
+        with suppress(BaseError, ValueError):  # whose text may have the key
+            return _clients(location, config, allow_http=endpoint.startswith("http://"))
+    raise Invalid(
+        f"The variables of the environment for {location.root} are malformed: look at the key, "
+        "the region and the URL of the service.",
+        code="bad_setting",
+    )
+
+
+def _clients(location: BucketLocation, config: Mapping[str, Any], *, allow_http: bool) -> Clients:
     def client(seconds: int, of_a_read: int, retries: int, retry_seconds: int) -> Client:
         make = partial(
             AzureStore if location.scheme == AZURE else S3Store,

@@ -12,7 +12,6 @@ secret, a workload identity, or a managed identity.
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -21,7 +20,6 @@ from typing import Any, Final
 
 import obstore
 from msgspec import Struct
-from obstore.exceptions import BaseError
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
@@ -115,16 +113,7 @@ def _open(
     caching: str,
 ) -> ObjectStore:
     service = _service(location)
-    is_http = service.endpoint.startswith("http://")
-    clients: Clients | None = None
-    with suppress(BaseError, ValueError):  # whose text may have the key
-        clients = make_clients(location, service.config, allow_http=is_http)
-    if clients is None:
-        raise Invalid(
-            f"The variables of the environment for {location.root} are malformed: look at the key, "
-            "the region and the URL of the service.",
-            code="bad_setting",
-        )
+    clients = make_clients(location, service.config)
     place = location.root, service.endpoint
     check = _checks.setdefault(place, ConditionCheck(location, runtime))
     urls = _urls(downloads, service, clients, location, runtime)
@@ -138,10 +127,16 @@ def open_bucket_reader(location: BucketLocation) -> ObjectReader:
 
 
 def _service(location: BucketLocation) -> _Service:
-    return (_azure if location.scheme == AZURE else _s3)(
-        location,
-        os.environ,  # noqa: TID251 - the variables of these services, as all their tools read them
-    )
+    environ = os.environ  # noqa: TID251 - the variables of these services, as all their tools read them
+    prefix, service = ("AZURE_", _azure) if location.scheme == AZURE else ("AWS_", _s3)
+    for name, text in environ.items():
+        # obstore, which reads them too, panics when it puts one into a header
+        if name.startswith(prefix) and not text.isprintable():
+            raise Invalid(
+                f"{name} has a line break or another control character. Remove it.",
+                code="bad_setting",
+            )
+    return service(location, environ)
 
 
 def _urls(

@@ -45,6 +45,7 @@ _BY_WORDS: Final = (
     ("AuthorizationHeaderMalformed", "the region", FailureKind.ELSEWHERE),
 )
 _BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
+    obstore.InvalidPathError: FailureKind.BAD_NAME,
     obstore.NotModifiedError: FailureKind.UNCHANGED,
     obstore.PermissionDeniedError: FailureKind.DENIED,
     obstore.UnauthenticatedError: FailureKind.BAD_CREDENTIALS,
