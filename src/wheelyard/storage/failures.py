@@ -17,6 +17,7 @@ from wheelyard.storage.location import AZURE, GOOGLE, S3, BucketLocation
 STORAGE_CREDENTIALS: Final = "storage_credentials"
 """The error code for credentials that are missing or not accepted."""
 SERVER_ERROR: Final = 500
+NOT_IMPLEMENTED: Final = 501
 UNLISTED: Final = "an empty part ('//'), '.' or '..', and such names cannot be listed"
 
 
@@ -69,6 +70,7 @@ _BY_STATUS: Final = {
     412: FailureKind.CONFLICT,
     416: FailureKind.OUT_OF_RANGE,
     429: FailureKind.THROTTLED,
+    NOT_IMPLEMENTED: FailureKind.REFUSED,
 }
 _CREDENTIALS: Final = (
     FailureKind.BAD_CREDENTIALS,
@@ -187,7 +189,7 @@ def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
         code, short = "bucket_missing", "The store's bucket is missing."
         message = _MISSING[location.scheme]
     elif failure.kind is FailureKind.ELSEWHERE:
-        message = f"is in another region ({failure.said}). Set AWS_REGION to its region."
+        message = "is in another region. Set AWS_REGION to its region."
     elif failure.kind is FailureKind.BAD_NAME:
         short = "The store has a name that cannot be listed."
         message = (

@@ -28,6 +28,7 @@ class Service:
     keeps_creation: bool = True
     keeps_version: bool = True
     knows_own_version: bool = True
+    has_conditions: bool = True
     failures: list[FailureKind] = field(default_factory=list)
     """What the next requests fail with, after they were executed."""
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -36,6 +37,8 @@ class Service:
     def write_once(self, name: str, body: bytes, expect: ObjectVersion) -> ObjectVersion:
         """Write an object, as this service understands `expect`."""
         self.requests += 1
+        if not self.has_conditions:
+            raise Failure(FailureKind.REFUSED, 501)
         found = self.objects.get(name)
         if expect == ABSENT:
             is_refused = self.keeps_creation and found is not None
@@ -95,6 +98,7 @@ def test_a_service_that_keeps_conditions() -> None:
         Service(keeps_creation=False),
         Service(keeps_version=False),
         Service(knows_own_version=False),
+        Service(has_conditions=False),
     ],
 )
 def test_a_service_that_does_not(service: Service) -> None:

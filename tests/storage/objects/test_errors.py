@@ -59,6 +59,11 @@ def answer(status: str, code: str = "", message: str = "") -> obstore.GenericErr
         (answer("403 Forbidden", "RequestTimeTooSkewed"), FailureKind.CLOCK),
         (answer("301 Moved Permanently", "PermanentRedirect"), FailureKind.ELSEWHERE),
         (
+            obstore.GenericError("PUT https://host/x in 3ms - Received redirect without LOCATION"),
+            FailureKind.ELSEWHERE,
+        ),
+        (answer("501 Not Implemented", "NotImplemented"), FailureKind.REFUSED),
+        (
             answer("400 Bad Request", "AuthorizationHeaderMalformed", "the region 'x' is wrong"),
             FailureKind.ELSEWHERE,
         ),

@@ -14,7 +14,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS
-from wheelyard.storage.failures import DELETE, TRANSIENT, Failure, FailureKind
+from wheelyard.storage.failures import DELETE, NOT_IMPLEMENTED, TRANSIENT, Failure, FailureKind
 from wheelyard.storage.location import BucketLocation
 
 STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
@@ -75,6 +75,14 @@ class ConditionCheck:
             )
 
     def _ask(self, requests: Requests) -> bool:
+        try:
+            return self._try(requests)
+        except Failure as failure:
+            if failure.status == NOT_IMPLEMENTED:  # what some say to a condition
+                return False
+            raise
+
+    def _try(self, requests: Requests) -> bool:
         key = requests.name_of(Key(f"probe-{self._runtime.new_id()}"))
         try:
             version = requests.write_once(key, b"1", ABSENT)

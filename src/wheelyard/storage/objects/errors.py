@@ -42,6 +42,7 @@ _BY_WORDS: Final = (
     ("", "specified container does not exist", FailureKind.NO_BUCKET),  # deletions have no codes
     ("", "Wanted range starting at", FailureKind.OUT_OF_RANGE),  # from the start of an answer
     ("AuthenticationFailed", "Request date header too old", FailureKind.CLOCK),
+    ("", "redirect without LOCATION", FailureKind.ELSEWHERE),  # instead of the status, 301
     ("AuthorizationHeaderMalformed", "the region", FailureKind.ELSEWHERE),
 )
 _BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
