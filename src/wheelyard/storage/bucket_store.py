@@ -207,13 +207,18 @@ class BucketStore(Store, ABC):
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
-        if isinstance(body, bytes):
-            self.put(key, body, None, kind)
-            return
         self.before_write()
+        name, kind = self.name_of(key), kind or self._kind(key)
+        if isinstance(body, bytes):
+            try:
+                self.repeat(partial(self.put_once, name, body, None, kind), WRITE_RETRY_SECONDS)
+            except Failure as failure:
+                if not failure.is_unclear or not self._has_just_got(key, len(body)):
+                    raise self.fault(failure, WRITE) from failure
+            return
         with storage_faults("the upload"):
             size = body.stat().st_size
-        send = partial(self.send_once, self.name_of(key), body, size, kind or self._kind(key))
+        send = partial(self.send_once, name, body, size, kind)
         with self._large_files if size > self.large_file_bytes else nullcontext():
             pauses = list(islice(self._pauses(), FILE_TRIES - 1))
             while not self._is_sent(send, key, size, is_last=not pauses):
@@ -332,6 +337,7 @@ class BucketStore(Store, ABC):
 
     def _has_just_got(self, key: Key, size: int) -> bool:
         """Return whether a file of this size was written within the last hour."""
+        # an older one may be what another upload has left, which a cleanup is about to delete
         with suppress(Unavailable):
             found = next(self.list(key), None)
             if found is not None and (found.key, found.size) == (key, size):

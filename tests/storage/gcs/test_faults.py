@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -244,3 +245,22 @@ def test_a_lost_race(server: FakeGcs, bucket: Bucket, opened_bucket: Opened) -> 
             store.put(A, b"two", expect)
     assert server.log.kinds(A) == ["insert"] * 3
     assert opened_bucket.time.pauses == []
+
+
+@pytest.mark.parametrize("is_path", [True, False], ids=["path", "bytes"])
+def test_a_file_whose_answers_are_lost(
+    server: FakeGcs, opened_bucket: Opened, tmp_path: Path, *, is_path: bool
+) -> None:
+    """A file that is there counts as sent if it was written just now, not if it is an old one."""
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    server.faults.add(DropAfter(), "insert", count=FOR_EVER)
+    opened_bucket.store.put_file(A, path if is_path else b"one")
+
+    server.faults.clear()
+    server.clock.advance(-7200)
+    server.bucket("wheels").put(A, b"one")
+    server.faults.add(DropBefore(), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        opened_bucket.store.put_file(A, path if is_path else b"one")
