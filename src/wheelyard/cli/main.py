@@ -7,6 +7,7 @@ Ctrl-C.
 
 import gc
 import logging
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -131,7 +132,11 @@ def main() -> None:
     take_over_output()
     # errors are printed by `_run`; only `serve` and `run` have a log
     logging.getLogger("wheelyard").addHandler(logging.NullHandler())
-    sys.exit(_run())
+    status = _run()
+    if status == INTERRUPTED_STATUS:
+        # Python would wait for threads that wait for a store; it survives an exit at any time
+        os._exit(status)
+    sys.exit(status)
 
 
 def _run() -> int:

@@ -80,7 +80,8 @@ def _upload(index: ManagedIndex, paths: list[Path]) -> list["FileResult"]:
     existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
     bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
     has_ended = Event()
-    with bar as update, ThreadPoolExecutor(index.concurrent_uploads) as pool:
+    pool = ThreadPoolExecutor(index.concurrent_uploads)
+    with bar as update:
 
         def advance(size: int) -> None:
             if has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end

@@ -20,7 +20,7 @@ def prefetch_map(
     With one thread it is that of the caller, and nothing is computed ahead.
 
     An exception of `work`, and one of `items`, is raised in its turn. Closing the iterator cancels
-    the calls that have not begun, and waits for running ones.
+    the calls that have not begun; running ones go on, and nobody waits for them.
     """
     if threads == 1:
         yield from map(work, items)
@@ -46,4 +46,4 @@ def prefetch_map(
         if fault is not None:
             raise fault
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)

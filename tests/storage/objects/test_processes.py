@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fake_gcs.faults import Hold
+from tests.operations.distributions import make_wheel
 from tests.services.service import ProxiedService
 from tests.storage.objects.conftest import Open
 from tests.waiting import TIMEOUT_SECONDS
@@ -25,6 +26,12 @@ from wheelyard.wiring.stores import store_in
 store = store_in(sys.argv[1])
 """
 WAITING = f"{BEGINNING}store.get('x')\n"
+COMMAND = """
+import sys
+from wheelyard.cli.main import main
+sys.argv = ["wheelyard", *sys.argv[2].split(), "--store", sys.argv[1]]
+main()
+"""
 LARGE = f"""{BEGINNING}
 import resource, pathlib
 store.put_file('files/warm', b'')
@@ -58,6 +65,29 @@ def test_ctrl_c_ends_a_command_at_once(service: ProxiedService) -> None:
 
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in said
+
+
+@pytest.mark.parametrize("task", ["upload", "check"])
+def test_ctrl_c_ends_a_command_with_threads(
+    service: ProxiedService, tmp_path: Path, task: str
+) -> None:
+    """An upload and a check, whose threads wait for the bucket, end at Ctrl-C, too."""
+    wheel = make_wheel("demo", "1.0")
+    (tmp_path / wheel.filename).write_bytes(wheel.body)
+    upload = f"upload {tmp_path / wheel.filename}"
+    if task == "check":
+        with command(service, COMMAND, upload) as process:
+            assert process.wait(TIMEOUT_SECONDS) == 0
+    hold = Hold("before")
+    service.faults.add(hold, "*", "files/*", count=9)
+    with command(service, COMMAND, upload if task == "upload" else task) as process:
+        hold.wait()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=TIMEOUT_SECONDS)
+    hold.release()
+
+    assert process.returncode == 130
+    assert "interrupted" in said
 
 
 @pytest.mark.slow
