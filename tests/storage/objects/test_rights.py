@@ -174,16 +174,18 @@ def test_every_right_is_needed(open_as: Open, action: str) -> None:
 
 @pytest.mark.parametrize(("user", "status"), [("policy", 204), (ABORT, 403)])
 def test_parts_of_a_failed_upload(
-    open_as: Open, enforcing: EnforcingS3, user: str, status: int
+    open_as: Open, enforcing: EnforcingS3, tmp_path: Path, user: str, status: int
 ) -> None:
     """Parts of an upload that has failed are removed, which needs a right of its own."""
     store = open_as(user)
     store.put(A, b"one", ABSENT)
+    large = tmp_path / "large"
+    large.write_bytes(LARGE)
     enforcing.service.log.clear()
     enforcing.service.faults.add(StatusBefore(400), "resumable-chunk", count=FOR_EVER)
 
     with pytest.raises(Unavailable):
-        store.put_file(FILE, LARGE)
+        store.put_file(FILE, large)
 
     assert {each.status for each in enforcing.service.log.records("unknown")} == {status}
 
