@@ -56,16 +56,19 @@ def moments(*requests: tuple[str, str]) -> list[KillPoint]:
 
 BYTES = ("insert", "files/*.whl")
 METADATA = ("insert", "files/*.whl.metadata")
+MARK = ("insert", "pending/demo.*")
 DOCUMENT = ("insert", "projects/demo.json")
 JOURNAL = ("insert", "journal/demo/*")
 NAMES = ("insert", "projects.json")
 
-UPLOAD = moments(BYTES, METADATA, DOCUMENT, JOURNAL, NAMES)
-UNCOMMITTED = UPLOAD[:3]
+UPLOAD = moments(BYTES, METADATA, MARK, DOCUMENT, JOURNAL, NAMES)
+UNCOMMITTED = UPLOAD[:4]
 """Of an upload: nothing is listed yet."""
-UNDONE = (0, 0, 0, 2, 1, 0)
+UNDONE = (0, 0, 0, 0, 2, 1, 0)
 """Of an upload, at each moment: how much of what is committed is not yet written elsewhere."""
-DELETE = moments(DOCUMENT, JOURNAL, ("delete", "files/*.whl"), ("delete", "files/*.whl.metadata"))
+DELETE = moments(
+    MARK, DOCUMENT, JOURNAL, ("delete", "files/*.whl"), ("delete", "files/*.whl.metadata")
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def assert_healed(bucket: BucketView, folder: Path, *files: str) -> None:
     """Expect that these files are listed, and that a check finds nothing to mend."""
     store = copy_of(bucket)
     assert {file.filename for file in document(store).files} == set(files)
-    assert json.loads(data_of(bucket, "projects.json")) == {"names": ["demo"]}
+    assert json.loads(data_of(bucket, "projects.json"))["names"] == ["demo"]
     assert_dense(bucket, "demo")
     index = build_index(Stores.of(store), Spool(folder), Settings(), fake_runtime(Clock(), seed=1))
     findings = index.check.run(rebuild=True)
