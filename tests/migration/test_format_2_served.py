@@ -307,7 +307,7 @@ def test_files_and_pages_in_other_places(sandbox: Sandbox) -> None:
         config = sandbox.folder / "wheelyard.toml"
         config.write_text(
             '[store]\nlocation = "gs://old"\n[upstream]\nenabled = true\nbucket = "gs://pages"\n'
-            'url = "https://pypi.org/simple/"\nprivate = ["team-*"]\n'
+            'url = "https://packages.example.com/simple/"\nprivate = ["team-*"]\n'
         )
         variables = sandbox.environment() | google.environment()
         for number in range(2):
