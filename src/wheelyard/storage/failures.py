@@ -118,6 +118,11 @@ def kind_of_status(status: int) -> FailureKind:
     )
 
 
+def repeated_listing() -> Failure:
+    """Return the failure for a listing that names an object again, or is not sorted."""
+    return Failure(FailureKind.REFUSED, 200, "and a listing that repeats itself")
+
+
 class Rights(Struct, frozen=True):
     """The right that a request needs, in the words of each service."""
 

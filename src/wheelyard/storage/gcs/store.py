@@ -23,7 +23,14 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.storage.base import CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS, BucketStore, DownloadUrls
-from wheelyard.storage.failures import READ, WRITE, Failure, FailureKind, unavailable
+from wheelyard.storage.failures import (
+    READ,
+    WRITE,
+    Failure,
+    FailureKind,
+    repeated_listing,
+    unavailable,
+)
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.gcs.google_failures import damaged, failure_of_response, google_failures
 from wheelyard.storage.location import BucketLocation
@@ -143,10 +150,18 @@ class GcsStore(BucketStore):
                 timeout=READ_TIMEOUTS,
                 retry=self.repeated,
             )
-            for blob in blobs:
-                key = Key(blob.name.removeprefix(self.location.prefix))
-                if key != after:
-                    yield Entry(key, int(blob.size), blob.time_created.timestamp())
+            last, token = "", None
+            for page in blobs.pages:
+                if token is not None and blobs.next_page_token == token:
+                    raise repeated_listing()
+                token = blobs.next_page_token
+                for blob in page:
+                    key = Key(blob.name.removeprefix(self.location.prefix))
+                    if key <= last:
+                        raise repeated_listing()
+                    last = key
+                    if key != after:
+                        yield Entry(key, int(blob.size), blob.time_created.timestamp())
 
     def copy(self, source: BucketLocation, name: str, key: Key, kind: WebType) -> None:
         """

@@ -20,7 +20,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.bucket_store import BucketStore, DownloadUrls
-from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind
+from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
 from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
@@ -60,6 +60,8 @@ class _Listing(Struct):
     """The last key, or that after which it begins."""
     pages: "Iterator[Sequence[ObjectMeta]] | None" = None
     """The pages to come; None if it has to be asked for, from behind the last key on."""
+    first: str = ""
+    """The first name of the latest page."""
 
 
 class ObjectStore(BucketStore):
@@ -183,7 +185,7 @@ class ObjectStore(BucketStore):
                         return
                     continue
                 if key <= listing.last:
-                    raise Failure(FailureKind.REFUSED, 200, "an unsorted listing")
+                    raise repeated_listing()
                 listing.last = key
                 yield Entry(Key(key), found["size"], found["last_modified"].timestamp())
 
@@ -218,8 +220,12 @@ class ObjectStore(BucketStore):
             offset=self._offset(listing.prefix, listing.last),
             chunk_size=PAGE_ENTRIES[self.location.scheme],
         )
+        listing.first = listing.first if listing.pages else ""
         listing.pages = None  # after a failure they end
         page: Sequence[ObjectMeta] = self._ask(LISTED, partial(next, pages, ()))
+        if page and page[0]["path"] == listing.first:
+            raise repeated_listing()
+        listing.first = page[0]["path"] if page else ""
         listing.pages = pages
         return page
 
