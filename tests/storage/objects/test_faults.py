@@ -131,6 +131,19 @@ def test_a_large_file_with_a_lost_answer(
     assert planned.taken == bool(is_begun)  # Azure has no such request
 
 
+def test_a_file_that_vanishes(
+    store: ObjectStore, service: ProxiedService, patience: SkippedPauses, tmp_path: Path
+) -> None:
+    """Where the file to send was removed, the message says that, and not that nobody answers."""
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    service.faults.add(StatusBefore(500), "insert", count=FOR_EVER)
+    patience.meanwhile = path.unlink
+
+    with pytest.raises(Unavailable, match="could not use the upload: No such file"):
+        store.put_file(FILE, path)
+
+
 @pytest.mark.parametrize("fault", [CutAt(100_000), ResetAt(100_000)])
 def test_a_broken_stream_goes_on(store: ObjectStore, service: ProxiedService, fault: Fault) -> None:
     """A download that breaks off goes on where it was."""

@@ -21,6 +21,7 @@ from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.bucket_store import BucketStore, DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
+from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
 from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
@@ -157,7 +158,12 @@ class ObjectStore(BucketStore):
             chunk_size=PART_BYTES,
             max_concurrency=PARTS_AT_A_TIME,
         )
-        self._ask(INSERT, put)
+        try:
+            self._ask(INSERT, put)
+        except Failure:
+            with storage_faults("the upload"):  # obstore tells no missing file from no answer
+                path.stat()
+            raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """See `BucketStore`; obstore resumes the stream after a broken connection."""
