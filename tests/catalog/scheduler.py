@@ -23,6 +23,7 @@ import pytest
 
 from tests.operations.in_memory_index import Clock
 from tests.storage.wrapping import WrappedStore
+from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
 from wheelyard.storage.memory import MemoryStore
@@ -319,7 +320,7 @@ def scheduled_futures() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GatedStore(WrappedStore):
-    """The store of the writers: reading bytes is immediate, other calls wait at the gate."""
+    """The store of the writers: only reading bytes and marks do not wait at the gate."""
 
     scheduler: Scheduler
 
@@ -329,4 +330,6 @@ class GatedStore(WrappedStore):
         return self.scheduler.store
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        return act() if verb in IMMEDIATE else self.scheduler.gate(verb, key, act)
+        # who writes and follows marks is explored with a process for each
+        is_immediate = verb in IMMEDIATE or key.startswith(keys.PENDING)
+        return act() if is_immediate else self.scheduler.gate(verb, key, act)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -200,7 +201,7 @@ def test_settings_file(harness: KeyringHarness) -> None:
 def test_application_default_credentials(harness: KeyringHarness) -> None:
     """With google-auth installed, the credentials of `application-default login` are used."""
     endpoint = TokenEndpoint(access_token=FILE_TOKEN)
-    vector = REPOSITORY / "tests" / "storage" / "gcs" / "vectors" / "service_account.json"
+    vector = Path(__file__).with_name("service_account.json")
     with listening(endpoint):
         account = json.loads(vector.read_text()) | {"token_uri": f"{endpoint.url}/token"}
         file = harness.sandbox.home / ".config" / "gcloud" / "application_default_credentials.json"

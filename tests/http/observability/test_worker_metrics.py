@@ -98,6 +98,7 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
     passwords.write_text("")
     config = f'[log]\nformat = "json"\n[access]\nhtpasswd_file = "{passwords}"\n'
     with running_server(tmp_path, "--workers", "2", config=config) as server:
+        until(lambda: _listening(server.url) == 2)
         passwords.unlink()
         os.kill(_workers(server.pid)[0], signal.SIGKILL)
         until(lambda: "a worker cannot start" in server.log)
@@ -124,6 +125,7 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
         for _ in range(20):
             httpx2.get(f"{server.url}/nothing/at/all/", timeout=30, **LOCALLY)
         before = shown()
+        until(lambda: _listening(server.url) == 2)
         os.kill(_workers(server.pid)[0], signal.SIGKILL)
         until(lambda: "Unexpected exit" in server.log)
         until(lambda: len(_workers(server.pid)) == 2)
@@ -131,6 +133,13 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
 
         lines = [line for line in server.log.splitlines() if "Unexpected exit" in line]
         assert json.loads(lines[0])["severity"] == "ERROR"
+
+
+def _listening(url: str) -> int:
+    """Return how many processes listen at the port of a URL."""
+    port = f":{int(url.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(port) and row[3] == "0A" for row in rows)
 
 
 def _workers(manager: int) -> list[int]:
