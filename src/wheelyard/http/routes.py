@@ -27,7 +27,6 @@ from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
 from wheelyard.http.handlers.search import answer_search
 from wheelyard.http.handlers.simple_api import project_detail, project_list
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
-from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.page_responses import wants_html
@@ -63,7 +62,7 @@ def build_router(
         _api(context),
         _pages(pages, uploads),
         _index(context, pages),
-        _uploads(context, uploads),
+        _uploads(uploads),
     )
     router = Router(context.index.settings.server.path_prefix, fixed, chain(*others))
     return router
@@ -189,20 +188,9 @@ def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
     yield Route("redirect", "/project/{name}", add_slash)
 
 
-def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
-    xml_rpc = partial(answer_call, prefix=context.index.settings.server.path_prefix)
-
-    async def upload(request: Request) -> Response:
-        if is_xml_rpc(request):
-            return await xml_rpc(request)
-        return await uploads.handle(request)
-
-    def is_upload(request: Request) -> bool:
-        return not is_xml_rpc(request)
-
-    yield Route("xml-rpc", "/RPC2/?", xml_rpc, POST, is_public=always, is_write=never)
+def _uploads(uploads: UploadHandler) -> Iterator[Route]:
     for pattern in ("/?", "/{root}/?"):
-        yield Route(UPLOAD_ROUTE, pattern, upload, POST, needs_read=False, is_write=is_upload)
+        yield Route(UPLOAD_ROUTE, pattern, uploads.handle, POST, needs_read=False)
 
 
 def _api(context: ServerContext) -> Iterator[Route]:

@@ -26,7 +26,7 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 LISTED: Final = {
     READ_OR_UPLOAD: (
         "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /setup /setup/ /+simple/ /legacy /legacy/ "
-        "/RPC2 /health/ /api/v1/tokens /-/sign-in/"
+        "/health/ /api/v1/tokens /-/sign-in/"
     ),
     READ: (
         "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
@@ -97,7 +97,7 @@ def test_each_route_has_a_path_above(routes: Router) -> None:
 WORDS = [
     *("", "simple", "pypi", "legacy", "acme", "+simple", "files", "packages", "project", "demo"),
     *("api", "v1", "tokens", "self", "revoke", "projects", "yank", "journal", "whoami", "json"),
-    *("_", "oidc", "mint-token", "RPC2", "health", "metrics", "0" * 64, DEMO.filename),
+    *("_", "oidc", "mint-token", "health", "metrics", "0" * 64, DEMO.filename),
 ]
 
 

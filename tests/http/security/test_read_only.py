@@ -18,7 +18,6 @@ pytestmark = pytest.mark.integration
 KIND = "multipart/form-data; boundary=frontier"
 JSON = "application/json"
 XML = "text/xml"
-CALL = b'<?xml version="1.0"?><methodCall><methodName>search</methodName></methodCall>'
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,6 @@ def test_reading_goes_on(server: RunningServer) -> None:
     for path in ("/simple/", "/ready", "/health", "/legacy/", "/api/v1/whoami", "/api/v1/projects"):
         assert server.get(path, server.token).status_code == 200, path
     assert server.client.get(str(page.url.join(url))).content == wheel().data
-    question = server.client.post("/pypi/", content=CALL, headers={"Content-Type": XML})
-    assert (question.status_code, b"<fault>" in question.content) == (200, True)
     assert server.get("/legacy/nothing/at/all").status_code == 404
     assert server.kept() == before
 
