@@ -5,11 +5,12 @@ from typing import Final
 
 import click
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.output import printable
-from wheelyard.doctor.examination import examination
-from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, shown
+from wheelyard.doctor.client_settings import Machine
+from wheelyard.doctor.examination import CheckOutcome, Finding, examination, shown
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.text import escaped, redact_tokens
 from wheelyard.settings.load import process_environment
@@ -37,33 +38,25 @@ def command(url: str | None, project: str, *, as_json: bool) -> int:
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
     and no secret is printed. Exit 1 if a check failed.
     """
-    machine = Machine(process_environment(), Path.home(), Path.cwd(), system_runtime())
-    chosen = examination(url, parse_name(project) if project else "", machine)
+    machine = Machine(process_environment(), Path.home(), Path.cwd())
+    chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
     index = printable(shown(chosen.url))
-    findings = list[Finding]()
     if not as_json:
         click.echo(f"index: {escaped(index)} (of {escaped(chosen.source)})")
-    for each in chosen.run():
-        findings.append(each)
+    findings = list[Finding]()
+    for finding in chosen.run():
+        text = printable(redact_tokens(finding.text))
+        findings.append(replace(finding, text=text, advice=printable(finding.advice)))
         if not as_json:
-            _print(each)
+            _print(findings[-1])
     if as_json:
-        click.echo(encode({"index": index, "checks": [_json(each) for each in findings]}))
-    return int(any(each.outcome is CheckOutcome.FAILED for each in findings))
+        click.echo(encode({"index": index, "checks": findings}))
+    return int(any(finding.outcome is CheckOutcome.FAILED for finding in findings))
 
 
 def _print(finding: Finding) -> None:
-    outcome, check = finding.outcome.ljust(OUTCOME_WIDTH), finding.check.ljust(CHECK_WIDTH)
-    click.echo(f"{outcome}  {check}  {escaped(redact_tokens(finding.text))}")
+    is_failed = finding.outcome is CheckOutcome.FAILED
+    outcome = finding.outcome.upper() if is_failed else finding.outcome
+    click.echo(f"{outcome:{OUTCOME_WIDTH}}  {finding.check:{CHECK_WIDTH}}  {escaped(finding.text)}")
     if finding.advice:
         click.echo(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
-
-
-def _json(finding: Finding) -> dict[str, str]:
-    outcome, text = finding.outcome.lower(), redact_tokens(finding.text)
-    return {
-        "check": finding.check,
-        "outcome": outcome,
-        "text": printable(text),
-        "advice": printable(finding.advice),
-    }

@@ -1,217 +1,212 @@
 """
-The settings of installers and publishers: which files and variables have them, and which one wins.
+Which indexes the clients of a machine use: their settings files and variables, and which one wins.
 
 pip: global files, the user's, the environment's `pip.conf`, `$PIP_CONFIG_FILE`, variables `PIP_*`.
-uv: system, user, project, variables `UV_*`; or `$UV_CONFIG_FILE` alone.
+uv: variables `UV_*`, then the files of the project, the user and the system. twine: `.pypirc`.
 """
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from configparser import Error as ConfigError
 from configparser import RawConfigParser
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from os import devnull
 from pathlib import Path
 from shutil import which
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, toml
 
-from wheelyard.doctor.findings import Machine, exists
-from wheelyard.http_client.urls import Url, parse_url
+from wheelyard.http_client.saved_logins import TOKEN_USER
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
+
+T = TypeVar("T")
 
 PIP_SECTIONS: Final = ("global", "install")
 """The sections that `pip install` reads; the later one wins, whatever files they are in."""
-UV_VARIABLES: Final = {
-    "default-index": ("UV_INDEX_URL", "UV_DEFAULT_INDEX"),
-    "index": ("UV_EXTRA_INDEX_URL", "UV_INDEX"),
-    "publish-url": ("UV_PUBLISH_URL",),
-    "system-certs": ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
-}
-"""Variables of uv by key; the later one wins."""
+EXTRA: Final = "pip, extra"
+"""pip as a client that asks an index beside its own one."""
 NO_LETTERS: Final = re.compile(r"[^A-Z0-9]")
 
 
+class UvIndex(Struct, frozen=True):
+    """An index of a settings file of uv."""
+
+    url: str = ""
+    name: str = ""
+    default: bool = False
+
+
+class UvSettings(Struct, frozen=True, rename="kebab"):
+    """A settings file of uv."""
+
+    index: list[UvIndex] = []
+    index_url: str = ""
+
+
+class UvTool(Struct, frozen=True):
+    """The table `tool` of a project file."""
+
+    uv: UvSettings | None = None
+
+
+class UvProject(Struct, frozen=True):
+    """A project file."""
+
+    tool: UvTool = UvTool()
+
+
 @dataclass(frozen=True, slots=True)
-class Value:
-    """The text of a setting, and the file or variable that has it."""
+class Machine:
+    """What the programs of a user see: the environment and folders."""
 
-    text: str = field(repr=False)
-    source: str
+    environ: Mapping[str, str] = field(repr=False)
+    home: Path
+    folder: Path
+    """The working directory."""
+    etc: Path = Path("/etc")
+    """The folder of the system's settings."""
 
-    @property
-    def url(self) -> Url | None:
-        """The text as a URL; None if it is none."""
-        try:
-            return parse_url(self.text.strip())
-        except ValueError:
-            return None
-
-
-class FoundSettings(Struct, frozen=True):
-    """The settings of one client."""
-
-    client: str
-    values: dict[str, list[Value]] = {}
-    """Values by key, the one that wins last."""
-    files: list[str] = []
-    """The files that were read, in that order."""
-    problems: list[str] = []
-    """Clauses about files that cannot be read."""
-
-    def winner(self, *keys: str) -> Value | None:
-        """Return the value that is used, of the first of the keys that has one."""
-        return next((self.values[key][-1] for key in keys if key in self.values), None)
-
-    def text(self, key: str) -> str:
-        """Return the text of the value that is used, or an empty string."""
-        found = self.winner(key)
-        return "" if found is None else found.text
-
-    def add(self, key: str, text: object, source: str) -> None:
-        """Add a value, which wins over earlier ones of its key, unless it is empty or no text."""
-        if isinstance(text, str) and text.strip():
-            self.values.setdefault(key, []).append(Value(text.strip(), source))
-
-    def tables(self, path: Path) -> dict[str, Any]:
-        """Return the tables of a TOML file; empty if it is missing or malformed."""
-        try:
-            return tomllib.loads(self._read(path))
-        except (ValueError, RecursionError):  # its message may quote a secret
-            self.problems.append(f"{path} is no valid TOML")
-            return {}
-
-    def sections(self, path: Path) -> RawConfigParser:
-        """Return the sections of an INI file; none if it is missing or malformed."""
-        parser = RawConfigParser()
-        try:
-            parser.read_string(self._read(path))
-        except ConfigError:
-            self.problems.append(f"{path} is malformed")
-            return RawConfigParser()
-        return parser
-
-    def _read(self, path: Path) -> str:
-        """Return the text of a file; note one that cannot be read, which is as good as empty."""
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (FileNotFoundError, NotADirectoryError):
-            return ""
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8"
-            self.problems.append(f"{path} cannot be read: {why}")
-            return ""
-        self.files.append(str(path))
-        return text
+    def config_folders(self) -> tuple[Path, ...]:
+        """Return the folders of settings (XDG), those that win last."""
+        system = self.environ.get("XDG_CONFIG_DIRS") or str(self.etc / "xdg")
+        own = self.environ.get("XDG_CONFIG_HOME") or self.home / ".config"
+        return (*map(Path, filter(None, reversed(system.split(":")))), Path(own))
 
 
-def pip_settings(machine: Machine) -> FoundSettings:
-    """Return what `pip install` reads."""
-    found, environ = FoundSettings("pip"), machine.environ
-    parsers = [(path, found.sections(path)) for path in _pip_files(machine)]
-    for section in PIP_SECTIONS:
-        for path, parser in parsers:
-            for key, text in parser.items(section) if parser.has_section(section) else ():
-                found.add(key.lower().replace("_", "-").removeprefix("--"), text, str(path))
-    for name in sorted(environ):
-        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE":
-            found.add(name[4:].lower().replace("_", "-"), environ[name], f"${name}")
-    return found
+class ClientIndex:
+    """An index that a client asks, or publishes to, and the file or variable that has it."""
+
+    def __init__(
+        self, client: str, text: str, source: str, user: str = "", password: str = ""
+    ) -> None:
+        self.client, self.source = client, source
+        self.url: Url | None = None
+        """None if the setting is no URL."""
+        with suppress(BadUrl):
+            self.url = parse_url(text.strip())
+        self.login = UserPassword(user or TOKEN_USER, password) if password else None
+        """The credential that the settings have for it."""
+        if self.url and not password:
+            self.login = self.url.login
 
 
-def _pip_files(machine: Machine) -> Iterator[Path]:
-    named = machine.environ.get("PIP_CONFIG_FILE", "")
-    if named == devnull:
-        return
-    yield from (folder / "pip" / "pip.conf" for folder in machine.system_folders())
-    yield machine.etc / "pip.conf"
-    if not (named and exists(machine.folder / named)):
-        yield machine.home / ".pip" / "pip.conf"
-        yield machine.config_folder() / "pip" / "pip.conf"
-    _, prefix = machine.variable("VIRTUAL_ENV", "CONDA_PREFIX")
-    program = which("pip", path=machine.environ.get("PATH", ""))
-    if prefix or program:
-        yield (Path(prefix) if prefix else Path(program or "").parent.parent) / "pip.conf"
-    if named:
-        yield machine.folder / named
+class ClientSettings:
+    """Reads the settings of the clients of a machine."""
 
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self._environ = machine, machine.environ
+        self.problems: list[str] = []
+        """Clauses about files that cannot be read."""
+        self.pip = dict(self._pip_values())
+        """pip's values and their sources, by key."""
+        self.installs = [*self._pip_indexes(), *self._uv_indexes()]
+        """The indexes that pip and uv ask, in the order in which each asks."""
+        self.publishes = list(self._publish_indexes())
 
-def uv_settings(machine: Machine) -> FoundSettings:
-    """Return what uv reads: its indexes, and where it publishes."""
-    found = FoundSettings("uv")
-    for path in _uv_files(machine):
-        tables = found.tables(path)
-        if path.name == "pyproject.toml":
-            tables = _table(_table(tables, "tool"), "uv")
-        _add_uv_tables(found, tables, str(path), machine)
-    for key, names in UV_VARIABLES.items():
-        for name in names:
-            for text in reversed(machine.environ.get(name, "").split()):
-                # an index may have a name before its URL
+    def authorities(self) -> tuple[str, str]:
+        """Return the file of authorities of a setting, and its source, or two empty texts."""
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+        found = ((self._environ[name], f"${name}") for name in names if self._environ.get(name))
+        return self.pip.get("cert") or next(found, ("", ""))
+
+    def _pip_values(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        files = [(path, self._read(path, _ini)) for path in self._pip_files()]
+        for section in PIP_SECTIONS:
+            for path, sections in files:
+                for key, text in sections.get(section, {}).items():
+                    yield key.replace("_", "-").removeprefix("--"), (text, str(path))
+        for name, text in self._environ.items():
+            if name.startswith("PIP_") and text:
+                yield name[4:].lower().replace("_", "-"), (text, f"${name}")
+
+    def _pip_files(self) -> Iterator[Path]:
+        machine, named = self.machine, self._environ.get("PIP_CONFIG_FILE", "")
+        if named == devnull:
+            return
+        *system, own = machine.config_folders()
+        yield from (folder / "pip" / "pip.conf" for folder in system)
+        yield machine.etc / "pip.conf"
+        if not named:
+            yield machine.home / ".pip" / "pip.conf"
+            yield own / "pip" / "pip.conf"
+        prefix = self._environ.get("VIRTUAL_ENV") or self._environ.get("CONDA_PREFIX")
+        if program := which("pip", path=self._environ.get("PATH", "")):
+            yield (Path(prefix) if prefix else Path(program).parent.parent) / "pip.conf"
+        if named:
+            yield machine.folder / named
+
+    def _pip_indexes(self) -> Iterator[ClientIndex]:
+        for key, client in (("index-url", "pip"), ("extra-index-url", EXTRA)):
+            text, source = self.pip.get(key, ("", ""))
+            yield from (ClientIndex(client, url, source) for url in text.split())
+
+    def _uv_indexes(self) -> Iterator[ClientIndex]:
+        """Yield the indexes of variables, then those of files; the default one is asked last."""
+        environ, entries = self._environ, list[tuple[UvIndex, str]]()
+        for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+            is_default = variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+            for text in environ.get(variable, "").split():
                 before, scheme, rest = text.partition("://")
-                index, _, start = before.rpartition("=")
-                url = f"{start}{scheme}{rest}"
-                found.add(key, *_with_login(url, f"${name}", index, machine))
-    return found
+                name, _, start = before.rpartition("=")  # an index may have a name before its URL
+                entries.append(
+                    (UvIndex(f"{start}{scheme}{rest}", name, is_default), f"${variable}")
+                )
+        for path, settings in self._uv_files():
+            default = [UvIndex(settings.index_url, default=True)] if settings.index_url else []
+            entries += ((entry, str(path)) for entry in (*settings.index, *default))
+        last = [entry for entry in entries if entry[0].default][:1]
+        for entry, source in (*(entry for entry in entries if not entry[0].default), *last):
+            prefix = f"UV_INDEX_{NO_LETTERS.sub('_', entry.name.upper())}"
+            password = environ.get(f"{prefix}_PASSWORD", "") if entry.name else ""
+            user = environ.get(f"{prefix}_USERNAME", "")
+            yield ClientIndex("uv", entry.url, source, user, password)
+
+    def _uv_files(self) -> Iterator[tuple[Path, UvSettings]]:
+        """Yield the settings of the project, of the user, and of the system."""
+        machine = self.machine
+        for folder in (machine.folder, *machine.folder.parents):
+            own, project = folder / "uv.toml", folder / "pyproject.toml"
+            if own.exists():
+                yield own, self._read(own, partial(toml.decode, type=UvSettings))
+                break
+            if settings := self._read(project, partial(toml.decode, type=UvProject)).tool.uv:
+                yield project, settings
+                break
+        for folder in reversed((machine.etc, *machine.config_folders())):
+            path = folder / "uv" / "uv.toml"
+            yield path, self._read(path, partial(toml.decode, type=UvSettings))
+
+    def _publish_indexes(self) -> Iterator[ClientIndex]:
+        get, path = self._environ.get, self.machine.home / ".pypirc"
+        for name, entry in self._read(path, _ini).items():
+            if url := entry.get("repository"):
+                login = entry.get("username", ""), entry.get("password", "")
+                yield ClientIndex("twine", url, f"[{name}] in {path}", *login)
+        if url := get("TWINE_REPOSITORY_URL"):
+            login = get("TWINE_USERNAME", ""), get("TWINE_PASSWORD", "")
+            yield ClientIndex("twine", url, "$TWINE_REPOSITORY_URL", *login)
+        if url := get("UV_PUBLISH_URL"):
+            token = get("UV_PUBLISH_TOKEN") or get("UV_PUBLISH_PASSWORD", "")
+            user = get("UV_PUBLISH_USERNAME", "")
+            yield ClientIndex("uv publish", url, "$UV_PUBLISH_URL", user, token)
+
+    def _read(self, path: Path, parse: Callable[[str], T]) -> T:
+        """Return the content of a file; note one that cannot be read, which is as good as empty."""
+        try:
+            return parse(path.read_text(encoding="utf-8-sig"))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError, ConfigError, RecursionError) as error:
+            # the message of a parser may quote a secret
+            why = getattr(error, "strerror", None)
+            self.problems.append(f"{path} cannot be read: {why}" if why else f"{path} is malformed")
+        return parse("")
 
 
-def _add_uv_tables(
-    found: FoundSettings, tables: dict[str, Any], source: str, machine: Machine
-) -> None:
-    for table in (tables, _table(tables, "pip")):
-        found.add("default-index", table.get("index-url"), source)
-        found.add("publish-url", table.get("publish-url"), source)
-        if True in (table.get("system-certs"), table.get("native-tls")):
-            found.add("system-certs", "true", source)
-    # the first of a file is asked first, so that it is the last that is added
-    for index in reversed(_list(tables, "index")):
-        key = "default-index" if index.get("default") is True else "index"
-        url, name = str(index.get("url", "")), str(index.get("name", ""))
-        found.add(key, *_with_login(url, source, name, machine))
-        found.add("publish-url", index.get("publish-url"), source)
-
-
-def _with_login(url: str, source: str, index: str, machine: Machine) -> tuple[str, str]:
-    """Return URL and source of an index, with the user and the password of its own variables."""
-    prefix = f"UV_INDEX_{NO_LETTERS.sub('_', index.upper())}"
-    user = machine.environ.get(f"{prefix}_USERNAME", "")
-    name, password = machine.variable(f"{prefix}_PASSWORD")
-    scheme, separator, rest = url.partition("://")
-    if not (index and password and separator):
-        return url, source
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    return f"{scheme}://{login}@{rest}", f"{source}, ${name}"
-
-
-def _uv_files(machine: Machine) -> Iterator[Path]:
-    if named := machine.environ.get("UV_CONFIG_FILE"):
-        yield machine.folder / named
-        return
-    if machine.environ.get("UV_NO_CONFIG"):
-        return
-    yield machine.etc / "uv" / "uv.toml"
-    yield from (folder / "uv" / "uv.toml" for folder in reversed(machine.system_folders()))
-    yield machine.config_folder() / "uv" / "uv.toml"
-    for folder in (machine.folder, *machine.folder.parents):
-        if exists(folder / "uv.toml"):
-            yield folder / "uv.toml"
-            return
-        if _has_uv_table(folder / "pyproject.toml"):
-            yield folder / "pyproject.toml"
-            return
-
-
-def _has_uv_table(path: Path) -> bool:
-    return "uv" in _table(FoundSettings("uv").tables(path), "tool")
-
-
-def _table(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = tables.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _list(tables: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found = tables.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+def _ini(text: str) -> dict[str, dict[str, str]]:
+    parser = RawConfigParser()
+    parser.read_string(text)
+    return {name: dict(section) for name, section in parser.items()}

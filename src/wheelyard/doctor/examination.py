@@ -1,143 +1,333 @@
-"""The whole examination: settings, network and server, in this order."""
+"""The examination of an index from a client's machine: settings, network, credential, server."""
 
+import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from enum import StrEnum
+from http import HTTPStatus
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from shutil import which
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.json import decode
 
-from wheelyard.doctor.client_settings import (
-    FoundSettings,
-    Value,
-    pip_settings,
-    uv_settings,
-)
-from wheelyard.doctor.connection import Connections, ProxyRules
-from wheelyard.doctor.credentials import FoundCredential, find_credentials, publish_credentials
-from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, warning
-from wheelyard.doctor.network_checks import (
-    ConnectionCheck,
-    authorities,
-    check_name,
-    check_proxy,
-)
-from wheelyard.doctor.server_checks import ServerCheck
-from wheelyard.doctor.settings_checks import check_client, configured_indexes, used_index
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.doctor.client_settings import EXTRA, ClientIndex, ClientSettings, Machine
 from wheelyard.errors import Invalid
-from wheelyard.http_client.urls import Url
+from wheelyard.http_client.address_policy import AddressPolicy, FetchError
+from wheelyard.http_client.client import HttpClient, Timeouts
+from wheelyard.http_client.proxies import proxy_for
+from wheelyard.http_client.saved_logins import ask_keyring
+from wheelyard.http_client.urls import Url, UserPassword
+from wheelyard.model.text import counted
+from wheelyard.sources.web.html_links import read_links
 
-COMMAND_LINE: Final = "the command line"
+SECONDS: Final = 5.0
+"""How long a connection, a part of a response, and a question to the keyring may take."""
+BODY_LIMIT_BYTES: Final = 64 * 1024**2
+MAX_LINKS: Final = 1_000_000
+MESSAGE_LENGTH: Final = 160
 MIN_SECRET_LENGTH: Final = 4
 """A shorter word is no secret, and may be a part of any text."""
+TOKENS_PAGE: Final = "docs/credentials.md"
+NETWORK_ADVICE: Final = (
+    ("certificate", "Let the clients trust its authority: docs/tls.md, 'An own authority'."),
+    ("TLS", "Check the port, and whether the URL should begin with http://."),
+    ("name", "Check the spelling, the network or VPN, and /etc/resolv.conf."),
+    ("proxy", "Correct the variable with the proxy, or name the host in no_proxy."),
+    ("no HTTP", "Check the port, and whether the URL should begin with https://."),
+    ("", "Is the server running, and does a firewall or VPN let this machine through?"),
+)
+"""What to do about a failed connection, by a word of the reason."""
+ASK_OPERATOR: Final = "Try again; then ask the operator of the server, whose log says more."
+PAGE_ADVICE: Final = {
+    401: f"Use a credential, or another one: {TOKENS_PAGE}.",
+    403: "Ask the operator for a grant, or use another token.",
+    404: "Check the spelling, and what you may read; the URL of an index ends with /simple/.",
+}
+HEADERS: Final = {
+    "User-Agent": "wheelyard-doctor",
+    "Accept": "application/vnd.pypi.simple.v1+json, application/json, text/html;q=0.5",
+    "Accept-Encoding": "identity",
+}
+_TOKEN: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")
+"""A part of a path that may be a secret, as some services have it in their index URLs."""
 
 
-@dataclass(frozen=True, slots=True)
+class CheckOutcome(StrEnum):
+    """What a check has found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Finding(Struct, frozen=True):
+    """The result of one check."""
+
+    check: str
+    outcome: CheckOutcome
+    text: str
+    """What was found; it may quote foreign text, and has no secret."""
+    advice: str = ""
+    """What to do next; empty if nothing is wrong."""
+
+
+class Credential(NamedTuple):
+    """A user and a password, and where they are from."""
+
+    login: UserPassword
+    source: str
+
+
+class _Rights(Struct):
+    can: list[str] = []
+    projects: list[str] = []
+
+
+class _Body(Struct):
+    """What is read of any response in JSON: an error, `whoami`, or a page of the index."""
+
+    message: str = ""
+    principal: str = "?"
+    rights: list[_Rights] | None = None
+    projects: list[object] | None = None
+    files: list[object] | None = None
+
+
+class _Answer(Struct, frozen=True):
+    url: Url
+    status: int
+    kind: str
+    body: bytes
+
+    @property
+    def json(self) -> _Body:
+        """The JSON of the response; without values if it is none."""
+        try:
+            return decode(self.body, type=_Body)
+        except (ValueError, RecursionError):
+            return _Body()
+
+    @property
+    def told(self) -> str:
+        """The status, and the message of an error response or the beginning of its body."""
+        start = " ".join(self.body[:MESSAGE_LENGTH].decode(errors="replace").split())
+        message = self.json.message.partition(". ")[0][:MESSAGE_LENGTH]
+        return f"status {self.status}, {message or start or 'no message'}"
+
+
+@dataclass(slots=True)
 class Examination:
-    """An examination of an index URL from a machine."""
+    """An examination of the index at a URL."""
 
-    machine: Machine
-    clients: tuple[FoundSettings, FoundSettings]
-    """pip and uv."""
+    settings: ClientSettings
     url: Url
     """The index URL; it may have a credential."""
-    given: Url
-    """The URL that it was made of."""
     source: str
-    """The file, variable or option that has the URL."""
+    """The file or variable that has the URL, or the command line."""
     project: str
+    """The project to look at, normalized; empty for the list of projects."""
+    runtime: Runtime
     secrets: set[str] = field(default_factory=set, repr=False)
 
     def run(self) -> Iterator[Finding]:
         """Yield all findings; a failed check leaves out those that depend on it."""
         for finding in self._findings():
-            yield structs.replace(finding, text=self._without_secrets(finding.text))
-
-    def _without_secrets(self, text: str) -> str:
-        """Return a text without the secrets that a response may have quoted."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text
-
-    def _keep_secrets(self, found: Iterable[FoundCredential]) -> None:
-        for login in (each.login for each in found):
-            secret, header = login.password or login.username, login.authorization[6:]
-            words = (secret, quote(secret, safe=""), header)
-            self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
+            text = finding.text
+            for secret in sorted(self.secrets, key=len, reverse=True):
+                text = text.replace(secret, "***")  # a response may have quoted it
+            yield structs.replace(finding, text=text)
 
     def _findings(self) -> Iterator[Finding]:
-        pip, uv = self.clients
-        for client in self.clients:
-            yield from check_client(client, self.url, self.machine.environ.get("PATH", ""))
-        rules = ProxyRules(_with_proxy_of(pip, self.machine))
-        for step in (check_proxy, check_name):
-            finding = step(self.url, rules)
-            yield finding
-            if finding.outcome is CheckOutcome.FAILED:
-                return
-        lists = authorities(pip, uv, self.machine)
-        check = ConnectionCheck(self.url, rules, self.machine.runtime.monotonic)
-        findings = list(check.run(lists))
-        yield from findings
-        if any(each.outcome is CheckOutcome.FAILED for each in findings):
+        yield from self._clients()
+        file, source = self.settings.authorities() if self.url.is_secure else ("", "")
+        trusted = f"{file} ({source})" if file else "this machine's list"
+        try:
+            tls = ssl.create_default_context(cafile=str(Path(file).expanduser()) if file else None)
+        except OSError as error:
+            why = error.strerror if error.errno else "there is no certificate in it"
+            text = f"the list of authorities {trusted} cannot be read: {why}"
+            yield _failed("network", text, "Correct the setting, or take it away.")
             return
-        tls = lists[0].context() if self.url.is_secure else ssl.create_default_context()
-        yield from self._server(check.connections(tls))
+        way = self.url.authority
+        try:
+            if proxy := proxy_for(self.url):
+                way += f" through the proxy {proxy.authority}"
+            policy, times = AddressPolicy(is_allowed=lambda _: True), Timeouts(SECONDS, SECONDS)
+            with closing(HttpClient(self.runtime.monotonic, policy, tls, proxy, times)) as client:
+                health = self._get(client, replace(self.url, path="/health", query=""))
+                yield self._network(health, way, trusted)
+                yield from self._server(client)
+        except FetchError as fault:
+            advice = next(advice for word, advice in NETWORK_ADVICE if word in fault.why)
+            yield _failed("network", f"{way}: {fault.why}", advice)
 
-    def _server(self, connections: Connections) -> Iterator[Finding]:
-        indexes = configured_indexes(self.clients)
-        configured = [each for each in indexes if each.source != self.source]
-        found, notes = find_credentials(self.url, self.source, configured, self.machine)
-        self._keep_secrets(found)
-        index, given = (replace(each, login=None) for each in (self.url, self.given))
-        check = ServerCheck(index, given, connections, self.machine, self.project)
-        yield from check.run(found, notes)
-        if check.api is not None:
-            yield from self._publishing(check, check.api)
+    def _clients(self) -> Iterator[Finding]:
+        """Say which indexes the clients ask, and which settings say so."""
+        for problem in self.settings.problems:
+            yield _warning("settings", problem, "Correct it: the client stops, or ignores it.")
+        if not self.settings.installs:
+            text = "neither pip nor uv has an index, so that they ask the public one"
+            yield _warning("settings", text, "wheelyard print-settings pip prints what to add.")
+        for index in (*self.settings.installs, *self.settings.publishes):
+            verb = "publishes to" if index in self.settings.publishes else "asks"
+            secret = ", with a credential" if index.login else ""
+            place = shown(index.url) if index.url else "what is no URL"
+            text = f"{verb} {place}{secret} ({index.source})"
+            if index.url is None or index.url.origin != self.url.origin:
+                advice = f"That is not {self.url.authority}. Correct that file or variable."
+                yield _warning(index.client, text, advice)
+            elif index.client == EXTRA:
+                advice = "pip takes the highest version of all indexes: docs/private-and-public.md."
+                yield _warning(index.client, text, advice)
+            else:
+                yield Finding(index.client, CheckOutcome.OK, text)
 
-    def _publishing(self, check: ServerCheck, api: Url) -> Iterator[Finding]:
-        """Say whether the credentials that are set for publishing to this server may upload."""
-        found, problems = publish_credentials(self.url, self.clients[1], self.machine)
-        for problem in problems:
-            yield warning("publish", problem, "Correct the file: twine stops, or ignores it.")
-        self._keep_secrets(found)
-        for credential in found:
-            yield check.publishing(api, credential)
+    def _network(self, health: _Answer, way: str, trusted: str) -> Finding:
+        if health.url.origin != self.url.origin:
+            text = f"{way} leads to {shown(health.url)}"
+            return _warning("network", text, "Give that URL, unless it is a log-in page.")
+        if health.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _warning("network", f"{way} answers with {health.told}", ASK_OPERATOR)
+        if not (self.url.is_secure or self.url.host in ("localhost", "127.0.0.1", "[::1]")):
+            text = f"{way} answers without TLS: pip refuses it, and others can read tokens"
+            return _warning("network", text, "Ask the operator for an https:// URL (docs/tls.md).")
+        verified = f"; its certificate is verified by {trusted}" if self.url.is_secure else ""
+        return Finding("network", CheckOutcome.OK, f"{way} answers{verified}")
+
+    def _server(self, client: HttpClient) -> Iterator[Finding]:
+        found = list(self._credentials())
+        used = found[0] if found else None
+        text = "there is none for this server; requests are anonymous"
+        if used is not None:
+            later = ", ".join(credential.source for credential in found[1:])
+            user = f"user {used.login.username}" if used.login.password else "without a password"
+            text = f"{used.source}, {user}{later and '; not used: '}{later}"
+        yield Finding("credential", CheckOutcome.OK, text)
+        yield self._rights(client, used, "read")
+        yield self._page(client, used)
+        for index in self.settings.publishes:
+            if index.login and index.url and index.url.origin == self.url.origin:
+                yield self._rights(client, Credential(index.login, index.source), "upload")
+
+    def _credentials(self) -> Iterator[Credential]:
+        """Yield the credentials for the server in pip's order: URL, settings, netrc, keyring."""
+        if self.url.login:
+            yield Credential(self.url.login, f"the URL of {self.source}")
+        for index in self.settings.installs:
+            is_here = index.url and index.url.origin == self.url.origin
+            if is_here and index.login and index.login != self.url.login:
+                yield Credential(index.login, index.source)
+        environ, home = self.settings.machine.environ, self.settings.machine.home
+        path = Path(environ.get("NETRC") or home / ".netrc")
+        with suppress(OSError, NetrcParseError, UnicodeError):  # clients ignore it, too
+            if entry := netrc(str(path)).authenticators(self.url.host.strip("[]")):
+                yield Credential(UserPassword(entry[0], entry[2] or ""), str(path))
+        if program := which("keyring", path=environ.get("PATH")):
+            with suppress(OSError):
+                if login := ask_keyring(program, self.url, environ, SECONDS):
+                    yield Credential(login, f"the keyring ({program})")
+
+    def _rights(self, client: HttpClient, credential: Credential | None, right: str) -> Finding:
+        """Ask a wheelyard what a credential may do; `right` is what it is needed for."""
+        root = self.url.path.partition("/simple/")[0].rstrip("/")
+        answer = self._get(client, replace(self.url, path=f"{root}/api/v1/whoami"), credential)
+        source, rights = credential.source if credential else "no credential", answer.json.rights
+        if answer.status == HTTPStatus.UNAUTHORIZED and credential:
+            advice = f"It is wrong, expired or revoked: make a new one ({TOKENS_PAGE})."
+            return _failed("rights", f"{source} is refused: {answer.told}", advice)
+        if rights is None:
+            return Finding("rights", CheckOutcome.OK, f"not known: {answer.told}")
+        shown_rights = "; ".join(f"{','.join(it.can)} {', '.join(it.projects)}" for it in rights)
+        text = f"{source}: {answer.json.principal} may {shown_rights or 'do nothing'}"
+        if any(right in scope.can for scope in rights):
+            return Finding("rights", CheckOutcome.OK, text)
+        advice = "Ask the operator for a grant, or make another token."
+        return _failed("rights", f"{text}, and not {right}", advice)
+
+    def _page(self, client: HttpClient, credential: Credential | None) -> Finding:
+        """Ask for the page of the project, or for the list of projects."""
+        url = self.url.as_folder()
+        url = url.child_folder(self.project) if self.project else url
+        answer = self._get(client, url, credential)
+        if answer.status != HTTPStatus.OK:
+            return _failed(
+                "page", f"{shown(url)}: {answer.told}", PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
+            )
+        links = answer.json.files if self.project else answer.json.projects
+        if links is None:
+            links = list(read_links(answer.body, answer.kind, MAX_LINKS)[1])
+        number = counted(len(links), "file" if self.project else "project")
+        text = f"{shown(answer.url)} lists {number}"
+        if answer.url.origin != url.origin or (self.project and not links):
+            advice = "Open it in a browser: it may be a log-in page of this network, and no index."
+            return _failed("page", text, advice)
+        return Finding("page", CheckOutcome.OK, text)
+
+    def _get(self, client: HttpClient, url: Url, credential: Credential | None = None) -> _Answer:
+        """Send GET, follow redirects, and return the response; raise FetchError."""
+        login = credential.login if credential else None
+        if login:
+            secret = login.password or login.username
+            words = (secret, quote(secret, safe=""), login.authorization.partition(" ")[2])
+            self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
+
+        def authorization(place: Url) -> str | None:
+            return login.authorization if login and place.origin == self.url.origin else None
+
+        body = bytearray()
+        with (
+            client.deadline(2 * SECONDS),
+            closing(client.follow_redirects("GET", url, HEADERS, authorization)) as response,
+        ):
+            for chunk in response.chunks():
+                body += chunk
+                if len(body) >= BODY_LIMIT_BYTES:
+                    break
+        kind = response.headers.get("content-type", "")
+        return _Answer(response.url, response.status, kind, bytes(body))
 
 
-def examination(text: str | None, project: str, machine: Machine) -> Examination:
+def examination(text: str | None, project: str, machine: Machine, runtime: Runtime) -> Examination:
     """Return the examination of a URL, or of the one that pip or uv asks; raise Invalid."""
-    clients = pip_settings(machine), uv_settings(machine)
-    found = next(filter(None, map(used_index, clients)), None)
+    settings = ClientSettings(machine)
     if text is not None:
-        found = Value(text, COMMAND_LINE)
-    if found is None:
-        problems = "".join(f" {each}." for client in clients for each in client.problems)
+        chosen = ClientIndex("", text, "the command line")
+    elif settings.installs:
+        chosen = settings.installs[0]
+    else:
+        problems = "".join(f" {problem}." for problem in settings.problems)
         raise Invalid(
             f"No index is set here for pip or uv, so that both ask the public one.{problems} "
             "Give the URL of yours: wheelyard doctor URL.",
             code="bad_setting",
         )
-    given = found.url
-    if given is None:
-        message = f"The URL of {found.source} cannot be used. Give one that begins with https://."
+    url = chosen.url
+    if url is None:
+        message = f"The URL of {chosen.source} cannot be used. Give one that begins with https://."
         raise Invalid(message, code="bad_setting")
-    url = given if text is None else _index_of(given)
-    return Examination(machine, clients, url, given, found.source, project)
+    if text is not None:
+        root, simple, _ = url.as_folder().path.partition("/simple/")
+        path = root if simple else root.rstrip("/").removesuffix("/legacy")
+        url = replace(url, path=f"{path}/simple/", query="", fragment="")
+    return Examination(settings, url, chosen.source, project, runtime)
 
 
-def _index_of(url: Url) -> Url:
-    """Return the index URL for any URL of a server: its root, its index, or where one uploads."""
-    folder, simple, _ = url.as_folder().path.partition("/simple/")
-    path = folder + simple
-    if not simple and not url.path.rstrip("/").endswith("simple"):  # as in /+simple/
-        path = f"{url.path.rstrip('/').removesuffix('/legacy')}/simple/"
-    return replace(url, path=path, query="", fragment="")
+def shown(url: Url) -> str:
+    """Return a URL for messages, without what may be secret: user, password, query, long words."""
+    words = ("***" if _TOKEN.fullmatch(word) else word for word in url.path.split("/"))
+    return replace(url, path="/".join(words)).redacted
 
 
-def _with_proxy_of(pip: FoundSettings, machine: Machine) -> dict[str, str]:
-    """Return the environment with pip's own setting of a proxy, which beats all variables."""
-    proxy = pip.text("proxy")
-    own = {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
-    return {**machine.environ, **(own if proxy else {})}
+def _warning(check: str, text: str, advice: str) -> Finding:
+    return Finding(check, CheckOutcome.WARNING, text, advice)
+
+
+def _failed(check: str, text: str, advice: str) -> Finding:
+    return Finding(check, CheckOutcome.FAILED, text, advice)
