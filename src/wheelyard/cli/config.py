@@ -20,7 +20,7 @@ from wheelyard.cli.options import (
     tls_files,
 )
 from wheelyard.cli.output import warn
-from wheelyard.cli.upstream_checks import check_upstreams, describe_upstreams, has_store
+from wheelyard.cli.upstream_checks import check_upstreams, describe_upstreams
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
@@ -30,7 +30,7 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import index_without_store, open_index
-from wheelyard.wiring.stores import bucket_errors, system_runtime
+from wheelyard.wiring.stores import bucket_errors, has_store, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""

@@ -63,7 +63,6 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     target_index = ensure_index(_settings_of(settings, target))
     warn_without_upstream(target_index)
     _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
-    target_index.traits.make()
     is_local = opened.traits.is_local and target_index.is_local
     upstream = upstream_store_of(settings, target_index.stores, target_index.traits)
     is_shared = settings.upstream.bucket and opened.old is None

@@ -23,9 +23,8 @@ from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
-from wheelyard.storage.location import is_bucket
-from wheelyard.wiring.index import open_index
-from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.index import index_without_store, open_index
+from wheelyard.wiring.stores import has_store, system_runtime
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
@@ -77,8 +76,12 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     try:
         if options["kind"] == AUTO:
             print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
-        creates = not dry_run or not is_bucket(settings.store.location)  # a folder: when it writes
-        index = ensure_index(settings) if creates else open_index(settings, create=False)
+        if not dry_run:
+            index = ensure_index(settings)
+        elif has_store(settings):
+            index = open_index(settings, create=False)
+        else:
+            index = index_without_store(settings)
         warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])

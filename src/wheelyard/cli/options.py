@@ -28,8 +28,8 @@ from wheelyard.settings.load import (
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import warnings_for
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
-from wheelyard.wiring.index import Index, open_index
-from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.index import Index, index_without_store, open_index
+from wheelyard.wiring.stores import has_store, system_runtime
 
 if TYPE_CHECKING:
     from wheelyard.http.tls_certificate import TlsFiles
@@ -129,19 +129,13 @@ def existing_index() -> Index:
 
 
 def ensure_index(settings: Settings) -> Index:
-    """
-    Return the index of the settings; if its store is missing, create it and print that.
-
-    A folder is only created by the first write, or by `traits.make`.
-    """
-    location, context = settings.store.location, click.get_current_context()
-
-    def print_made() -> None:
-        print_message(logging.INFO, f"made a new store at {location}", context)
-
-    index = open_index(settings, on_first_write=print_made)
+    """Return the index of the settings; if its store is missing, create it and print that."""
+    location = settings.store.location
+    if not has_store(settings):
+        index_without_store(settings)  # raises Invalid before a folder is made
+    index = open_index(settings)
     if index.is_new and location != MEMORY_LOCATION:
-        print_made()
+        print_message(logging.INFO, f"made a new store at {location}")
     return _closed_with_command(index)
 
 

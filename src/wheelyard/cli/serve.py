@@ -186,7 +186,6 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
         for sentence in index.upstream.policy.load():
             warn(sentence)
     if not options.places:
-        index.traits.make()
         print_startup_message(index)
         start_upstream_check(index)
         run_server(settings, index)
@@ -197,7 +196,6 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
     watchers = build_watchers(index, options)
     if options.import_first:
         watchers.import_first()
-    index.traits.make()
     print_startup_message(index)
     start_upstream_check(index)
     configure_logging(settings.log)

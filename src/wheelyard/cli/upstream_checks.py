@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import click
@@ -16,8 +15,8 @@ from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_validation import private_name_patterns
-from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.stores import has_store
 
 logger = logging.getLogger("wheelyard")
 
@@ -86,12 +85,6 @@ def describe_upstreams(settings: Settings) -> Iterator[str]:
     denied = f", but {', '.join(upstream.deny)}" if upstream.deny else ""
     offline = "; offline, so only what is in the store" if upstream.offline else ""
     yield f"public names: {names}{denied}{offline}"
-
-
-def has_store(settings: Settings) -> bool:
-    """Return whether the folders of the store are there; of buckets that is not looked at."""
-    folders = (settings.store.location, settings.access.credentials_store)
-    return all(is_bucket(each) or Path(each).is_dir() for each in folders if each)
 
 
 def _has_pages_of(upstream_id: str, settings: Settings) -> bool:

@@ -37,12 +37,7 @@ class Spool:
     """A folder of temporary files for upload bodies."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    @property
-    def folder(self) -> Path:
-        """The folder."""
-        return self._folder
+        self.folder = folder
 
     def create(self) -> tuple[Path, BinaryIO]:
         """Create an empty temporary file; return its path and a writer. The caller removes it."""

@@ -1,10 +1,10 @@
 """Builds an `Index`: the store, the catalog, the operations and authentication of a process."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ApiTokens
@@ -160,22 +160,17 @@ class Index(Struct, frozen=True, kw_only=True):
         return AddedGrant(grant_id, describe_grant(made), warnings)
 
 
-def open_index(
-    settings: Settings, *, create: bool = True, on_first_write: Callable[[], None] | None = None
-) -> Index:
-    """
-    Return the index of the settings; if its store is missing, `create` it or raise Invalid.
-
-    With `on_first_write`, a folder without a store gets one from the first write, which calls that.
-    """
+def open_index(settings: Settings, *, create: bool = True) -> Index:
+    """Return the index of the settings; if its store is missing, `create` it or raise Invalid."""
     runtime, google = system_runtime(), google_endpoints(process_environment())
-    opened = open_store(settings, runtime, create=create, on_first_write=on_first_write)
+    opened = open_store(settings, runtime, create=create)
     return build_index(opened.stores, opened.spool, settings, runtime, opened.traits, google)
 
 
 def index_without_store(settings: Settings) -> Index:
     """Return the index of the settings over an empty store in memory; may raise Invalid."""
     opened, google = empty_store(), google_endpoints(process_environment())
+    settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
     return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
 
 

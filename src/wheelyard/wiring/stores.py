@@ -18,14 +18,13 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.format import ensure_format, read_format
+from wheelyard.catalog.format import read_format
 from wheelyard.concurrency.runtime import Runtime, remote_conflict_retries
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store, Stores
-from wheelyard.storage.deferred import DeferredSpool, DeferredStore
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
@@ -58,8 +57,6 @@ class StoreTraits(Struct, frozen=True, kw_only=True):
     """The location of the distributions, if they have a bucket of their own."""
     credentials: str = ""
     """The location of `credentials/`, if it is a separate one."""
-    make: Callable[[], object] = lambda: None
-    """Makes the folders that otherwise the first write makes."""
 
 
 class OpenedStore(Struct, frozen=True):
@@ -70,42 +67,63 @@ class OpenedStore(Struct, frozen=True):
     traits: StoreTraits
 
 
-def open_store(
-    settings: Settings,
-    runtime: Runtime,
-    *,
-    create: bool,
-    on_first_write: Callable[[], None] | None = None,
-) -> OpenedStore:
+def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedStore:
     """
     Return the store that the settings name, with `credentials/` in its own location if they say so.
 
-    A missing folder is created; `wheelyard.json` is not written. With `on_first_write`, the first
-    write creates the folder and `wheelyard.json`, and calls that. Without `create`, the first write
-    to `credentials/` creates a missing folder for these.
+    Missing folders are made; without `create`, raise Invalid if one is missing, or has no store.
+    `wheelyard.json` is not written.
     """
     credentials, counter = settings.access.credentials_store, OperationCounter()
     if settings.store.location == MEMORY_LOCATION:
         return OpenedStore(Stores.of(MemoryStore(time.time)), scratch_spool(), StoreTraits())
-    opened = _open_main(settings, counter, runtime, create=create, on_first_write=on_first_write)
+    if not create:
+        _require_folders(settings)
+    opened = _open_main(settings, counter, runtime, create=create)
     if not credentials:
         return opened
-    if is_bucket(credentials) or Path(credentials).exists() or (create and not on_first_write):
-        other = _open_separate(credentials, counter, runtime, private="")
-    else:
-        other = _defer_folder(
-            MemoryStore(time.time), counter, partial(_folder, credentials, runtime, private="")
+    other = _open_separate(credentials, counter, runtime, private="")
+    traits = replace(
+        opened.traits,
+        is_local=opened.traits.is_local and other.traits.is_local,
+        credentials=credentials,
+    )
+    stores = replace(opened.stores, credentials=other.stores.documents)
+    return OpenedStore(stores, opened.spool, traits)
+
+
+def has_store(settings: Settings) -> bool:
+    """Return whether the folders of the settings are there; of buckets that is not looked at."""
+    return not any(_missing_folders(settings))
+
+
+def _require_folders(settings: Settings) -> None:
+    for setting, folder in _missing_folders(settings):
+        if not setting:
+            raise _missing_store(folder)
+        raise Invalid(
+            f"There is no folder {escaped(folder)}, which {setting} names. Make it, or start "
+            "'wheelyard serve' with these settings once.",
+            code="bad_setting",
         )
-    return _with_credentials(opened, other, credentials)
+
+
+def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each setting whose folder is not there, and the folder; the store has no setting."""
+    location, upstream = settings.store.location, settings.upstream
+    is_folder = location != MEMORY_LOCATION and "://" not in location
+    if is_folder and _has_no_store(location):
+        yield "", location
+    for setting, folder in (
+        ("[access] credentials_store", settings.access.credentials_store),
+        ("[upstream] bucket", upstream.bucket if upstream.enabled else ""),
+    ):
+        if folder and not is_bucket(folder) and not Path(folder).is_dir():
+            yield setting, folder
 
 
 def _open_main(
-    settings: Settings,
-    counter: OperationCounter,
-    runtime: Runtime,
-    *,
-    create: bool,
-    on_first_write: Callable[[], None] | None,
+    settings: Settings, counter: OperationCounter, runtime: Runtime, *, create: bool
 ) -> OpenedStore:
     location = settings.store.location
     if is_bucket(location):
@@ -122,11 +140,7 @@ def _open_main(
             f"a folder, {BUCKET_FORMS}.",
             code="bad_setting",
         )
-    if not create and _has_no_store(location):
-        raise _missing_store(location)
-    if on_first_write is not None and _has_no_store(location):
-        return _defer_store(location, counter, runtime, on_first_write)
-    return _open_folder(location, counter, runtime)
+    return _open_separate(location, counter, runtime)
 
 
 def empty_store() -> OpenedStore:
@@ -152,16 +166,12 @@ def store_in(location: str, operation_counter: OperationCounter | None = None) -
 
 def upstream_store(settings: Settings, operation_counter: OperationCounter) -> Store:
     """Return the store at `[upstream] bucket`, a bucket or a folder; raises as `store_in`."""
-    location, runtime = settings.upstream.bucket, system_runtime()
-    if is_bucket(location):
-        is_sent = settings.store.downloads == "proxy"
-        bucket = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
-        return _open_bucket(bucket, operation_counter, runtime).stores.documents
-    make = partial(_folder, location, runtime)
-    if Path(location).exists():
-        return make()
-    # the first page that is kept makes it
-    return _defer_folder(MemoryStore(time.time), operation_counter, make).stores.documents
+    location = settings.upstream.bucket
+    if not is_bucket(location):
+        return store_in(location, operation_counter)
+    is_sent = settings.store.downloads == "proxy"
+    bucket = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
+    return _open_bucket(bucket, operation_counter, system_runtime()).stores.documents
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
@@ -229,21 +239,12 @@ def system_runtime() -> Runtime:
 def _open_separate(
     location: str, counter: OperationCounter, runtime: Runtime, private: str = keys.CREDENTIALS
 ) -> OpenedStore:
+    """Open a bucket, or a folder, which is made; `private` is as of `LocalStore`."""
     if is_bucket(location):
         bucket = StoreSettings(location=location, downloads="proxy")
         return _open_bucket(bucket, counter, runtime)
-    return _open_folder(location, counter, runtime, private)
-
-
-def _open_folder(
-    location: str, counter: OperationCounter, runtime: Runtime, private: str = keys.CREDENTIALS
-) -> OpenedStore:
-    store = _folder(location, runtime, private)
+    store = LocalStore(Path(location), runtime.random, private=private)
     return OpenedStore(Stores.of(store), store.spool, StoreTraits(operation_counter=counter))
-
-
-def _folder(location: str, runtime: Runtime, private: str = keys.CREDENTIALS) -> LocalStore:
-    return LocalStore(Path(location), runtime.random, private=private)
 
 
 def _has_no_store(location: str) -> bool:
@@ -252,29 +253,6 @@ def _has_no_store(location: str) -> bool:
     if folder.exists() and not folder.is_dir():
         return False
     return not ((folder / keys.FORMAT).exists() or any((folder / keys.PROJECTS).glob("*")))
-
-
-def _defer_store(
-    location: str, counter: OperationCounter, runtime: Runtime, on_first_write: Callable[[], None]
-) -> OpenedStore:
-    def make() -> LocalStore:
-        store = _folder(location, runtime)
-        if ensure_format(store) is None:  # else another process was first
-            on_first_write()
-        return store
-
-    before = MemoryStore(time.time)
-    ensure_format(before)
-    return _defer_folder(before, counter, make)
-
-
-def _defer_folder(
-    before: Store, counter: OperationCounter, make: Callable[[], LocalStore]
-) -> OpenedStore:
-    """Return a store that the first write makes; until then, uploads wait in a scratch folder."""
-    store, scratch = DeferredStore(before, make), scratch_spool()
-    traits = StoreTraits(operation_counter=counter, make=store.ensure_made)
-    return OpenedStore(Stores.of(store), DeferredSpool(scratch.folder, store=store), traits)
 
 
 def _open_bucket(
@@ -317,18 +295,6 @@ def _bucket_opener(scheme: str) -> "Callable[..., ConnectedBucket]":
     except ImportError as error:
         raise Invalid(missing_library(scheme), code="bad_setting") from error
     return connect.open_bucket
-
-
-def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) -> OpenedStore:
-    makes = (opened.traits.make, other.traits.make)
-    traits = replace(
-        opened.traits,
-        is_local=opened.traits.is_local and other.traits.is_local,
-        credentials=location,
-        make=lambda: [make() for make in makes],
-    )
-    stores = replace(opened.stores, credentials=other.stores.documents)
-    return OpenedStore(stores, opened.spool, traits)
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
