@@ -35,12 +35,7 @@ from wheelyard.wiring.index import Index, index_without_store, open_index
 with_note = click.option("--note", default="", help="Why; the history shows it.")
 
 
-@examples(
-    "access.md",
-    "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
-    "wheelyard access explain user:ana@acme.dev acme-core upload",
-    "wheelyard access show",
-)
+@examples("access.md")
 @click.group("access")
 def command() -> None:
     """
@@ -107,12 +102,7 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
         click.echo(f"{each}: revoked")
 
 
-@examples(
-    "access.md",
-    "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
-    "wheelyard access group add ml-team user:ana@acme.dev",
-    "wheelyard access group remove ml-team user:bo@acme.dev",
-)
+@examples("access.md")
 @command.group("group")
 def group() -> None:
     """

@@ -36,11 +36,7 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 """Codes of errors that do not show whether a permission is missing."""
 
 
-@examples(
-    "settings.md",
-    "wheelyard config check",
-    "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
-)
+@examples("settings.md")
 @click.group("config")
 def command() -> None:
     """Check the settings, and print those in force."""

@@ -12,12 +12,16 @@ C = TypeVar("C", bound=click.Command)
 
 
 def examples(page: str, *lines: str) -> Callable[[C], C]:
-    """Add `lines` that a user may type, and a `page` below `docs/`, to the help of a command."""
+    """
+    Add `lines` that a user may type, and a `page` below `docs/`, to the help of a command.
+
+    A group has no lines: its commands have them.
+    """
+    # click keeps the lines of a paragraph that begins with \b
+    shown = "\n  ".join(("\b\nExamples:", *lines)) + "\n\n" if lines else ""
 
     def add(command: C) -> C:
-        shown = "\n".join(f"  {line}" for line in lines)
-        # click keeps the lines of a paragraph that begins with \b
-        command.epilog = f"\b\nExamples:\n{shown}\n\nDocumentation: docs/{page}"
+        command.epilog = f"{shown}Documentation: docs/{page}"
         return command
 
     return add

@@ -120,7 +120,7 @@ def _imported(module: str) -> ModuleType:
         gc.enable()
 
 
-@examples("commands.md", "wheelyard serve", "wheelyard upload dist/*", "wheelyard upload --help")
+@examples("commands.md")
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wheelyard", message="%(prog)s %(version)s")
 def cli() -> None:

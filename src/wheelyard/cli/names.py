@@ -17,12 +17,7 @@ PAGE = "upstream.md"
 with_reason = click.option("--reason", default="", help="Why; it is kept in the journal.")
 
 
-@examples(
-    PAGE,
-    "wheelyard names list",
-    "wheelyard names reserve acme-next --reason 'starts in spring'",
-    "wheelyard names release acme-next --yes",
-)
+@examples(PAGE)
 @click.group("names")
 def command() -> None:
     """

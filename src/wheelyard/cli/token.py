@@ -21,12 +21,7 @@ from wheelyard.rendering.ci_settings import SERVICES, ci_lines
 from wheelyard.wiring.index import Index
 
 
-@examples(
-    "tokens.md",
-    "wheelyard token create ci --project 'acme-*' --expires 30d",
-    "wheelyard token rotate ci --overlap 12h",
-    "wheelyard token revoke x7Kq2mPz4A",
-)
+@examples("tokens.md")
 @click.group("token")
 def command() -> None:
     """Create, list, rotate and revoke API tokens."""

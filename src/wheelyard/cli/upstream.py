@@ -12,12 +12,7 @@ from wheelyard.cli.upstream_sweep import sweep
 from wheelyard.cli.upstream_why import why
 
 
-@examples(
-    "upstream.md",
-    "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
-    "wheelyard upstream prefetch -r requirements.txt",
-    "wheelyard upstream sweep --unused-for 90d --dry-run",
-)
+@examples("upstream.md")
 @click.group("upstream")
 def command() -> None:
     """Bring, approve, block and clear out packages of upstream indexes."""
