@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
 from tests.catalog.faulty_store import Fault, FaultyStore
 from tests.catalog.faulty_store import FaultKind as Kind
@@ -13,7 +14,6 @@ from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.token_rotation import rotate
 from wheelyard.http.observability.token_expiry import ExpiringTokens
-from wheelyard.http.observability.worker_metrics import MetricsSnapshot, merge
 from wheelyard.model.token import ApiToken, TokenRecord
 
 
@@ -82,32 +82,21 @@ def test_the_count(harness: IndexHarness) -> None:
     store = FaultyStore(harness.store, faults)
     index = harness.opened(7, store)
     begun = list[Callable[[], None]]()
-    counter = ExpiringTokens(index.tokens, begun.append)
+    registry = CollectorRegistry()
+    counter = ExpiringTokens(index.tokens, registry, begun.append)
 
-    def ask() -> tuple[float, int] | None:
+    def ask() -> float | None:
         counter.refresh()
         while begun:
             begun.pop()()
-        return counter.last_count
+        return registry.get_sample_value("wheelyard_expiring_tokens")
 
     calls = len(store.calls)
-    assert counter.last_count is None
-    first = (harness.clock.seconds(), 1)
-    assert ask() == first
+    assert ask() == 1
     made(harness, 5)
-    assert ask() == first
+    assert ask() == 1
     assert [verb for verb, _ in store.calls[calls:]] == ["list", "get"]
     harness.clock.advance(hours=1)
-    assert ask() == first
+    assert ask() == 1
     harness.clock.advance(hours=1)
-    assert ask() == (harness.clock.seconds(), 2)
-
-
-def test_several_workers() -> None:
-    """Of several workers' counts of the same tokens, the latest is shown."""
-    counts = ((100.0, 7), None, (200.0, 2))
-
-    merged = merge([MetricsSnapshot(expiring_tokens=each) for each in counts])
-
-    assert merged.expiring_tokens == (200.0, 2)
-    assert merge([MetricsSnapshot()]).expiring_tokens is None
+    assert ask() == 2

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.metrics import samples
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
-from wheelyard.storage.instrumented import Histograms, InstrumentedStore, StoreMetrics
+from wheelyard.storage.instrumented import InstrumentedStore, StoreMetrics
 from wheelyard.storage.memory import MemoryStore
 
 KEY = Key("a/b")
@@ -54,9 +55,9 @@ def store(watch: StoreMetrics) -> InstrumentedStore:
     return InstrumentedStore(memory(), watch)
 
 
-def counted(watch: StoreMetrics) -> dict[tuple[str, ...], int]:
+def counted(watch: StoreMetrics) -> dict[tuple[str, ...], float]:
     """Return how often each verb had each outcome."""
-    return {each.labels: each.counts[-1] for each in watch.timings.snapshot()}
+    return samples(watch.durations, "wheelyard_store_duration_seconds_count")
 
 
 def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
@@ -89,7 +90,7 @@ def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
         ("put_file", "ok"): 1,
         ("delete", "ok"): 1,
     }
-    assert {each.seconds / each.counts[-1] for each in watch.timings.snapshot()} == {1.0}
+    assert samples(watch.durations, "wheelyard_store_duration_seconds_sum") == counted(watch)
 
 
 def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
@@ -103,14 +104,3 @@ def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
 
     assert counted(watch) == {("get", "error"): 1}
     assert calls == [("get", "error", 1.0)]
-
-
-def test_buckets() -> None:
-    """What takes exactly as long as a bound is within it, and the last bucket takes the rest."""
-    timings = Histograms()
-    for seconds in (0.5, 60.0, 61.0, 300.0, 301.0):
-        timings.add(("x",), seconds)
-
-    (timing,) = timings.snapshot()
-    assert timing.counts[-3:] == (2, 4, 5)
-    assert timing.seconds == 722.5

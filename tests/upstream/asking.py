@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
+from tests.metrics import samples
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.http_client.urls import parse_url
@@ -90,4 +91,5 @@ class Asking:
 
     def counted(self, metric: str) -> int:
         """Return how often something was counted, whatever its labels."""
-        return sum(n for (name, _), n in self.observation.counts().items() if name == metric)
+        name = f"wheelyard_upstream_{metric}_total"
+        return int(sum(samples(self.observation.registry, name).values()))

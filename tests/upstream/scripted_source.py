@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.utils import NormalizedName
 
+from tests.metrics import samples
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import WheelyardError
@@ -146,7 +147,8 @@ class FilesHarness:
 
     def counted(self, metric: str) -> int:
         """Return a counter."""
-        return sum(n for (name, _), n in self.observation.counts().items() if name == metric)
+        name = f"wheelyard_upstream_{metric}_total"
+        return int(sum(samples(self.observation.registry, name).values()))
 
 
 def open_below(folder: Path) -> int:

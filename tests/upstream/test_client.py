@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.metrics import samples
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault, basic
@@ -198,8 +199,9 @@ def test_a_file(upstream: FakeUpstream) -> None:
         with closing(broken), pytest.raises(Unavailable) as found:
             list(broken.chunks())
         assert found.value.code == "upstream_unavailable"
-    assert asking.observation.counts()["bytes", ("file",)] > 2 * len(PACKAGE.data) // 2
-    assert asking.observation.gauges()["inflight", ()] == 0
+    received = samples(asking.observation.registry, "wheelyard_upstream_bytes_total")
+    assert received["file",] > 2 * len(PACKAGE.data) // 2
+    assert samples(asking.observation.registry, "wheelyard_upstream_inflight") == {(): 0}
 
 
 @pytest.mark.parametrize(

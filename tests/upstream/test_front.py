@@ -17,13 +17,11 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
 from tests.upstream.settings import front, serving, upstream_section
 from tests.waiting import until
-from wheelyard.http.observability.worker_metrics import MetricsSnapshot, UpstreamSnapshot, merge
 from wheelyard.http.upstream_reader import UPSTREAM_THREADS
 from wheelyard.model.decisions import Decision, Verdict
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.observation import Observation
 
 pytestmark = pytest.mark.integration
 
@@ -118,22 +116,6 @@ def test_metrics(server: InProcessServer) -> None:
         assert f"wheelyard_upstream_{line}" in text
     assert 'result="hit"' in text
     assert "team-new" not in text
-
-
-def test_metrics_of_workers() -> None:
-    """Counts of several workers are added up; of ages the largest counts."""
-    seen = Observation(lambda: 0.0)
-    seen.blocked("denied")
-    seen.stale(7.0)
-    counts = tuple((*key, float(count)) for key, count in seen.counts().items())
-    one = UpstreamSnapshot(counts=counts, gauges=(("stale_age_seconds", (), 7.0),))
-    other = UpstreamSnapshot(counts=counts, gauges=(("stale_age_seconds", (), 3.0),))
-
-    merged = merge([MetricsSnapshot(upstream=each) for each in (one, other, None)]).upstream
-
-    assert merged is not None
-    assert merged.counts == (("blocked", ("denied",), 2.0),)
-    assert merged.gauges == (("stale_age_seconds", (), 7.0),)
 
 
 def test_json(server: InProcessServer, public: FakeUpstream) -> None:

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tests.catalog.faulty_store import Fault as StoreFault
 from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.metrics import samples
 from tests.operations.in_memory_index import fake_runtime
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.integration
 REQUESTS = canonicalize_name("requests")
 PACKAGE = public_wheel("requests", "2.0")
 DAY = 86_400
+BREAKER = "wheelyard_upstream_breaker_open"
 
 
 @pytest.fixture
@@ -247,10 +249,10 @@ def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> Non
     with refused("upstream_unavailable", "cannot be reached, so that it is asked again"):
         asking.found("other")
     assert asking.page("requests").is_stale
-    assert asking.observation.gauges()["breaker_open", ("public",)] == 1
+    assert samples(asking.observation.registry, BREAKER) == {("public",): 1}
     asking.clock.advance(seconds=31)
     assert asking.found("other") is None
-    assert asking.observation.gauges()["breaker_open", ("public",)] == 0
+    assert samples(asking.observation.registry, BREAKER) == {("public",): 0}
 
 
 def test_a_slow_upstream(asking: Asking, upstream: FakeUpstream) -> None:

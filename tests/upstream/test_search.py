@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.version import Version
+from prometheus_client import generate_latest
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
@@ -91,9 +91,9 @@ def decide(app: InProcessServer) -> Deciding:
     return Deciding(app.index.decisions, "local:ana", None, app.index.upstream)
 
 
-def counted(app: InProcessServer) -> dict[Any, int]:
+def counted(app: InProcessServer) -> bytes:
     """Return all that is counted of upstream indexes."""
-    return dict(upstream_of(app).observation.counts())
+    return generate_latest(upstream_of(app).observation.registry)
 
 
 def upstream_of(app: InProcessServer) -> UpstreamIndex:

@@ -6,7 +6,6 @@ router or the event loop.
 """
 
 import logging
-from asyncio import create_task
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,8 +17,11 @@ from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.context import build_context
 from wheelyard.http.error_pages import ErrorPages
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.observability.request_record import RequestRecord, log_safe
-from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.observability.request_record import (
+    UNMATCHED_ROUTE,
+    RequestRecord,
+    log_safe,
+)
 from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.protocol import error_responses, request_body, request_headers
 from wheelyard.http.protocol.error_responses import error_response
@@ -50,6 +52,8 @@ logger = logging.getLogger("wheelyard")
 
 _REQUEST_KEY: Final = "wheelyard.request_key"
 """The part of an ASGI scope in which the fast path leaves the key of a request for `answer`."""
+_TRACED: Final = "wheelyard.traced"
+"""The part of an ASGI scope that is there once OpenTelemetry has seen the request."""
 
 
 class App:
@@ -59,7 +63,6 @@ class App:
         self,
         index: Index,
         body_timeouts: BodyTimeouts | None = None,
-        metrics_folder: WorkerMetricsFolder | None = None,
         write_failure: Reason = always_writable,
     ) -> None:
         self._index = index
@@ -68,7 +71,7 @@ class App:
         self._trusted_proxies = index.settings.server.trusted_proxies
         self._context = build_context(index, write_failure)
         self._authenticator = RequestAuthenticator(self._context)
-        self._instrumentation = Instrumentation(index, metrics_folder)
+        self._instrumentation = Instrumentation(index)
         self._upload_handler = UploadHandler(self._context)
         self._pages = PageLoader(self._context)
         self._error_pages = ErrorPages(self._context, self._pages)
@@ -77,13 +80,17 @@ class App:
             self._host_policy,
             self._trusted_proxies,
             self._context.remembered,
-            self._instrumentation.logged_headers,
         )
         parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
         self.routes = build_router(*parts)
+        self._application = self._instrumentation.traced(self._answer, self._route_name)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope, as any ASGI server asks for it."""
+        await self._application(scope, receive, send)
+
+    async def _answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        scope[_TRACED] = True
         if PATHSEND not in scope.get("extensions", ()):
             send = sending_chunks(send, self._context.pools.streams)
         messages = list[Message]()
@@ -92,12 +99,24 @@ class App:
         for each in messages:
             await send(each)
 
+    def _is_untraced(self, scope: AsgiScope) -> bool:
+        """Return whether a request shall be traced, and the server has not used `__call__`."""
+        return self._application != self._answer and _TRACED not in scope
+
+    def _route_name(self, scope: AsgiScope) -> str:
+        """Return the name of the route that a request is for."""
+        try:
+            path = self.routes.parse_path(scope["raw_path"])
+        except WheelyardError:
+            return UNMATCHED_ROUTE
+        return self.routes.match(path, scope["method"])[0].name
+
     def answer_at_once(self, scope: AsgiScope, send: Callable[[Message], object]) -> bool:
         """Answer a request by the fast path, in any thread; return whether it was answered."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self._is_untraced(scope):
             return False
         started_at = self._instrumentation.now()
-        key, logged = self._fast_path.key_of(scope) or (None, ())
+        key = self._fast_path.key_of(scope)
         found = None if key is None else self._fast_path.response(key, scope)
         if found is None:
             scope[_REQUEST_KEY] = key
@@ -105,12 +124,14 @@ class App:
         response, remembered = found
         for message in whole_response(response, scope["method"]):
             send(message)
-        self._instrumentation.record_fast_path(scope, logged, response, remembered, started_at)
+        self._instrumentation.record_fast_path(scope, response, remembered, started_at)
         return True
 
     async def answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer an HTTP request by the ordinary path, run the lifespan, or close a WebSocket."""
-        if scope["type"] == "http":
+        if self._is_untraced(scope):
+            await self._application(scope, receive, send)
+        elif scope["type"] == "http":
             record = self._instrumentation.start(scope)
             try:
                 await self._respond(scope, receive, send, record)
@@ -127,16 +148,14 @@ class App:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Do what a server process does in the background; at the end, close what it has open."""
-        publishing = create_task(self._instrumentation.publish_periodically())
         try:
             yield
         finally:
-            publishing.cancel()
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
             self._context.pools.close()
             self._pages.close()
-            await self._instrumentation.close()
+            self._instrumentation.close()
 
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord

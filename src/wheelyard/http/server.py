@@ -33,7 +33,7 @@ from wheelyard.http.app import App
 from wheelyard.http.granian_worker import LISTEN_BACKLOG, GranianWorker
 from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.log_formatters import configure_logging
-from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.observability.metrics import share_metrics
 from wheelyard.model.text import escaped
 from wheelyard.operations import store_probe
 from wheelyard.operations.daily_sweep import DailySweep
@@ -304,15 +304,15 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     return_freed_memory()
     configure_logging(settings.log)
+    share_metrics(folder)
     threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
 
     def create() -> App:
-        metrics = WorkerMetricsFolder(folder, os.getpid(), _is_process_running)
         index = open_index(settings, create=not settings.server.read_only)
         write_failure: store_probe.Reason = store_probe.always_writable
         if not settings.server.read_only:
             write_failure = partial(store_probe.recorded_reason, folder / PROBE_FILE)
-        return App(index, metrics_folder=metrics, write_failure=write_failure)
+        return App(index, write_failure=write_failure)
 
     return _retried(create)
 
@@ -337,11 +337,3 @@ def _exit_with_manager(manager: int, folder: Path) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACEFUL_SHUTDOWN_SECONDS)
     os._exit(1)
-
-
-def _is_process_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True

@@ -1,17 +1,17 @@
-"""Metrics of a store: durations of its calls as histograms, and counts of bucket operations."""
+"""
+Metrics of a store: durations of its calls, and counts of bucket operations.
 
-from bisect import bisect_left
-from collections import Counter
+They belong to no registry until a server puts them into its own.
+"""
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import accumulate
-from operator import itemgetter
-from threading import Lock
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
+from prometheus_client import Counter, Histogram
 
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
@@ -33,9 +33,6 @@ BUCKET_BOUNDS_SECONDS: Final = (
 )
 """Upper bounds of the histogram buckets, in seconds: from a cached page to a slow upload."""
 
-HistogramLabels = tuple[str, ...]
-"""The label values of a histogram, in the order of its metric."""
-
 CallListener = Callable[[str, str, float], None]
 """Called with the method, outcome and seconds of a store call, in the calling thread."""
 
@@ -49,78 +46,40 @@ class Operation(Struct, frozen=True, order=True):
     """The operation class in Cloud Storage's price list: A, B or free."""
 
 
-class OperationCounter(Struct, frozen=True):
-    """Counts bucket operations since the start, free ones, too; safe to share between threads."""
+class OperationCounter:
+    """Counts bucket operations, free ones, too; safe to share between threads."""
 
-    _counts: Counter[Operation] = field(default_factory=Counter)
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(self) -> None:
+        self.metric = Counter(
+            "wheelyard_storage_operations",
+            "Operations on a bucket, free ones too, by kind and price class.",
+            ("operation", "class"),
+            registry=None,
+        )
 
     def add(self, operation: Operation) -> None:
         """Count one operation."""
-        with self._lock:
-            self._counts[operation] += 1
-
-    def counts(self) -> dict[Operation, int]:
-        """Return how often each operation was counted so far."""
-        with self._lock:
-            return dict(self._counts)
+        self.metric.labels(operation.kind, operation.price_class).inc()
 
 
-class Histogram(Struct, frozen=True):
-    """The durations with one set of label values, as a Prometheus histogram."""
-
-    labels: HistogramLabels
-    counts: tuple[int, ...]
-    """Cumulative: how many durations are at most each bound; the last is the total."""
-    seconds: float
-    """The sum of all durations."""
-
-
-class _Durations(Struct):
-    """The durations with one set of label values: how many are in each bucket, and their sum."""
-
-    counts: list[int]
-    seconds: float = 0.0
-
-
-class Histograms:
-    """A histogram of durations for each set of label values, since the start; thread-safe."""
-
-    def __init__(self) -> None:
-        self._durations: dict[HistogramLabels, _Durations] = {}
-        self._lock = Lock()
-
-    def add(self, labels: HistogramLabels, seconds: float) -> None:
-        """Record one duration in the histogram of `labels`."""
-        bucket = bisect_left(BUCKET_BOUNDS_SECONDS, seconds)
-        with self._lock:
-            found = self._durations.get(labels)
-            if found is None:
-                buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
-                found = self._durations[labels] = _Durations(buckets)
-            found.counts[bucket] += 1
-            found.seconds += seconds
-
-    def snapshot(self) -> list[Histogram]:
-        """Return the histograms so far, sorted by label values."""
-        with self._lock:
-            return [
-                Histogram(labels, tuple(accumulate(found.counts)), found.seconds)
-                for labels, found in sorted(self._durations.items(), key=itemgetter(0))
-            ]
-
-
-class StoreMetrics(Struct):
+class StoreMetrics:
     """Durations of store calls by method and outcome: ok, absent, unchanged, conflict or error."""
 
-    monotonic: Callable[[], float]
-    timings: Histograms = field(default_factory=Histograms)
-    listener: CallListener | None = None
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
+        self.durations = Histogram(
+            "wheelyard_store_duration_seconds",
+            "Durations of calls of the store, local or a bucket.",
+            ("verb", "outcome"),
+            registry=None,
+            buckets=BUCKET_BOUNDS_SECONDS,
+        )
+        self.listener: CallListener | None = None
 
     def record(self, verb: str, outcome: str, started_at: float) -> None:
         """Record the duration and outcome of a call that has just ended, and call the listener."""
         seconds = self.monotonic() - started_at
-        self.timings.add((verb, outcome), seconds)
+        self.durations.labels(verb, outcome).observe(seconds)
         if self.listener is not None:
             self.listener(verb, outcome, seconds)
 

@@ -6,18 +6,17 @@ a project stands in the log, and is never a label of a metric.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from threading import Lock
-from typing import Final
+from typing import Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 from packaging.utils import NormalizedName
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from wheelyard.model.text import escaped
-from wheelyard.storage.instrumented import Histograms
+from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
 
 logger = logging.getLogger("wheelyard")
 
@@ -27,8 +26,47 @@ NO_ANSWER: Final = "error"
 SSRF: Final = "ssrf"
 """The reason of what is not fetched because a URL or an address is not allowed."""
 
-Count = tuple[str, tuple[str, ...]]
-"""The name of a metric without `wheelyard_upstream_`, and the values of its labels."""
+GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
+LATEST: Final = "livemostrecent"
+"""All workers see the same, and the one whose metrics are asked for looks at it then."""
+PREFIX: Final = "wheelyard_upstream_"
+COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "requests": ("Requests to upstream indexes.", ("kind", "status")),
+    "bytes": ("Bytes that were received from upstream indexes.", ("kind",)),
+    "cache": ("Requests of clients, by what was known already.", ("kind", "result")),
+    "blocked": ("Names and files that were not asked for or not shown.", ("reason",)),
+    "digest_mismatch": ("Files whose bytes had another digest than their page says.", ()),
+    "digest_change": ("Files whose digest on the page has changed; they are hidden.", ()),
+    "owner_change": ("Names of one upstream index that another one has now.", ()),
+    "not_stored": ("Files that were fetched, and could not be stored.", ()),
+}
+"""The counters: their help text and labels."""
+GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...], GaugeMode]]] = {
+    "inflight": ("Requests to upstream indexes that are under way.", (), "livesum"),
+    "stale_age_seconds": (
+        "Age of the last stale page that was served; 0 once an upstream index has answered.",
+        (),
+        "livemax",
+    ),
+    "breaker_open": (
+        "Whether an upstream index is left alone for a while.",
+        ("upstream",),
+        "livemax",
+    ),
+    "osv_age_seconds": ("Age of the OSV database in force, by its newest file.", (), LATEST),
+    "osv_entries": ("Usable entries of the OSV database in force.", (), LATEST),
+    "osv_skipped_entries": (
+        "Malformed entries of that database, which are skipped.",
+        (),
+        LATEST,
+    ),
+    "osv_refused": (
+        "Whether a newer OSV database cannot be read, or has lost entries.",
+        (),
+        LATEST,
+    ),
+}
+"""The gauges: their help text, labels, and how those of several workers become one."""
 
 
 class Kind(StrEnum):
@@ -65,31 +103,46 @@ class UpstreamRequest(Struct):
     """What went wrong, for the log: without credentials and query strings."""
 
 
-class Observation(Struct, frozen=True):
+class Observation:
     """Counts, durations and log lines of what the upstream indexes are asked; thread-safe."""
 
-    monotonic: Callable[[], float]
-    durations: Histograms = field(default_factory=Histograms)
-    """Seconds of requests to upstream indexes, by `Kind`."""
-    _counts: Counter[Count] = field(default_factory=Counter)
-    _gauges: dict[Count, float] = {}
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.registry = CollectorRegistry()
+        """All metrics of the upstream indexes."""
+        self._durations = Histogram(
+            f"{PREFIX}seconds",
+            "Durations of requests to upstream indexes, until the last byte.",
+            ("kind",),
+            registry=self.registry,
+            buckets=BUCKET_BOUNDS_SECONDS,
+        )
+        self._counters = {
+            name: Counter(f"{PREFIX}{name}", about, labels, registry=self.registry)
+            for name, (about, labels) in COUNTERS.items()
+        }
+        self._gauges = {
+            name: Gauge(
+                f"{PREFIX}{name}", about, labels, registry=self.registry, multiprocess_mode=mode
+            )
+            for name, (about, labels, mode) in GAUGES.items()
+        }
 
     @contextmanager
     def request(self, kind: Kind, name: NormalizedName, label: str) -> Iterator[UpstreamRequest]:
         """Observe one request to the upstream `label`, until the end of its body."""
-        request, began_at = UpstreamRequest(), self.monotonic()
-        self._change_gauge("inflight", +1)
+        request, began_at = UpstreamRequest(), self._monotonic()
+        self._gauges["inflight"].inc()
         try:
             yield request
         finally:
-            seconds = self.monotonic() - began_at
-            self._change_gauge("inflight", -1)
+            seconds = self._monotonic() - began_at
+            self._gauges["inflight"].dec()
             if kind is Kind.PAGE and request.status != NO_ANSWER and request.status < "5":
                 self.stale(0.0)
-            self.durations.add((kind.value,), seconds)
-            self._count("requests", kind.value, request.status)
-            self._count("bytes", kind.value, by=request.size)
+            self._durations.labels(kind.value).observe(seconds)
+            self._counters["requests"].labels(kind.value, request.status).inc()
+            self._counters["bytes"].labels(kind.value).inc(request.size)
             is_usual = request.status < "4" or request.status == "404"
             level = logging.INFO if is_usual else logging.WARNING
             logger.log(
@@ -106,25 +159,24 @@ class Observation(Struct, frozen=True):
 
     def cache(self, kind: Kind, result: CacheResult) -> None:
         """Count how the cache answered a request of a client."""
-        self._count("cache", kind.value, result.value)
+        self._counters["cache"].labels(kind.value, result.value).inc()
 
     def stale(self, seconds: float) -> None:
         """Note the age of a page that is served while its upstream does not answer; 0: it does."""
-        with self._lock:
-            self._gauges["stale_age_seconds", ()] = seconds
+        self._gauges["stale_age_seconds"].set(seconds)
 
     def blocked(self, reason: str) -> None:
         """Count something that is not asked for or not shown: `deny`, `cooldown`, `ssrf` ..."""
-        self._count("blocked", reason)
+        self._counters["blocked"].labels(reason).inc()
 
     def digest_mismatch(self, name: NormalizedName, filename: str) -> None:
         """Count and log a file whose bytes have another digest than its page says."""
-        self._count("digest_mismatch")
+        self._counters["digest_mismatch"].inc()
         logger.error("upstream: the bytes of %s of %s have a wrong digest", escaped(filename), name)
 
     def digest_change(self, name: NormalizedName, filename: str) -> None:
         """Count and log a file whose digest on the page is another one than before."""
-        self._count("digest_change")
+        self._counters["digest_change"].inc()
         logger.error(
             "upstream: the digest of %s of %s has changed; the file is hidden. Find out why before "
             "it is used",
@@ -134,12 +186,12 @@ class Observation(Struct, frozen=True):
 
     def not_stored(self, name: NormalizedName, filename: str, why: str) -> None:
         """Count and log a file that was fetched and could not be stored."""
-        self._count("not_stored")
+        self._counters["not_stored"].inc()
         logger.warning("upstream: %s of %s was not stored: %s", escaped(filename), name, why)
 
     def owner_change(self, name: NormalizedName, owner: str, other: str) -> None:
         """Count and log a name that the upstream `owner` has given up, and `other` has."""
-        self._count("owner_change")
+        self._counters["owner_change"].inc()
         logger.error(
             "upstream: %s is no longer at %s, and is at %s; it is not shown until an operator has "
             "decided which one is meant",
@@ -150,7 +202,7 @@ class Observation(Struct, frozen=True):
 
     def contested(self, name: NormalizedName, owner: str, other: str) -> None:
         """Count and log a name of the upstream `owner` that `other`, which comes first, has now."""
-        self._count("owner_change")
+        self._counters["owner_change"].inc()
         logger.error(
             "upstream: %s belongs to %s, and now %s has it, too, which is asked first; it is not "
             "shown until an operator has found out why, and runs 'wheelyard upstream forget %s'",
@@ -162,25 +214,13 @@ class Observation(Struct, frozen=True):
 
     def breaker(self, label: str, *, is_open: bool) -> None:
         """Note that requests to the upstream `label` are stopped, or allowed again."""
-        with self._lock:
-            self._gauges["breaker_open", (label,)] = float(is_open)
+        self._gauges["breaker_open"].labels(label).set(is_open)
         if is_open:
             logger.warning("upstream %s does not answer, and is left alone for a while", label)
 
-    def counts(self) -> dict[Count, int]:
-        """Return the counters so far."""
-        with self._lock:
-            return dict(self._counts)
-
-    def gauges(self) -> dict[Count, float]:
-        """Return the values that go up and down, as they are now."""
-        with self._lock:
-            return dict(self._gauges)
-
-    def _count(self, metric: str, *labels: str, by: int = 1) -> None:
-        with self._lock:
-            self._counts[metric, labels] += by
-
-    def _change_gauge(self, metric: str, by: int) -> None:
-        with self._lock:
-            self._gauges[metric, ()] = self._gauges.get((metric, ()), 0.0) + by
+    def note_osv(self, age_seconds: float, entries: int, skipped: int, *, is_refused: bool) -> None:
+        """Note what the OSV database in force is, and whether a newer one is refused."""
+        self._gauges["osv_age_seconds"].set(age_seconds)
+        self._gauges["osv_entries"].set(entries)
+        self._gauges["osv_skipped_entries"].set(skipped)
+        self._gauges["osv_refused"].set(is_refused)

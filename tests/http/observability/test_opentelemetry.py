@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -120,7 +119,7 @@ def test_spans(received: tuple[Collector, str]) -> None:
     (upload,) = (span for span in spans if span.name == "POST upload")
     below = {span.name for span in spans if span.parent_span_id == upload.span_id}
     assert {"store put_file", "store put"} <= below
-    assert {"http.server.request.duration", "wheelyard.store.duration"} <= received[0].measured
+    assert "http.server.request.duration" in received[0].measured
 
 
 def test_no_secret_is_sent(received: tuple[Collector, str]) -> None:
@@ -148,11 +147,12 @@ def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with collecting() as collector:
-        telemetry = Telemetry(collector.url, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-        telemetry.tracer.start_span("a request").end()
+        telemetry = Telemetry(collector.url, lambda: 1_800_000_000.0)
+        with telemetry.tracers.get_tracer("a test").start_as_current_span("a request"):
+            telemetry.record_store_call("get", "ok", 0.5)
         telemetry.close()
 
-        assert [span.name for span in collector.spans] == ["a request"]
+        assert [span.name for span in collector.spans] == ["store get", "a request"]
 
 
 def _is_running(pid: int) -> bool:

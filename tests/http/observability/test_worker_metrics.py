@@ -9,14 +9,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from msgspec.structs import replace
 
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.plain_http import LOCALLY
 from tests.waiting import until
-from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder, merge
-from wheelyard.storage.instrumented import Histogram, Operation
 
 pytestmark = pytest.mark.integration
 
@@ -148,46 +145,3 @@ def _workers(manager: int) -> list[int]:
     children = [int(pid) for task in tasks for pid in task.read_text().split()]
     named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
     return [pid for pid, line in named.items() if b"resource_tracker" not in line]
-
-
-def test_figures_of_the_dead(tmp_path: Path) -> None:
-    """What a process has counted still counts when it is gone, and nothing is under way there."""
-    timing = Histogram(("file", "GET", "200"), (1, 2), 0.5)
-    figures = MetricsSnapshot(
-        requests=(timing,), operations=((Operation("read", "B"), 3),), in_progress=4
-    )
-    figures = replace(
-        figures, process={"process_cpu_seconds": 2.0, "process_resident_memory_bytes": 5.0}
-    )
-    for pid in (1, 2, 3):
-        WorkerMetricsFolder(tmp_path, pid, lambda _: True).write(figures)
-    (tmp_path / "4.json").write_text("half of a fi")
-
-    others = WorkerMetricsFolder(tmp_path, 1, lambda pid: pid == 2).read_others()
-
-    assert merge([figures, *others]) == MetricsSnapshot(
-        requests=(Histogram(timing.labels, (3, 6), 1.5),),
-        operations=((Operation("read", "B"), 9),),
-        in_progress=8,
-        process={"process_cpu_seconds": 6.0, "process_resident_memory_bytes": 10.0},
-    )
-
-
-def test_sums_in_any_order(tmp_path: Path) -> None:
-    """Each process adds up from itself on, and none shows a sum below the one of another."""
-    every = [
-        MetricsSnapshot(
-            requests=(Histogram(("file", "GET", "200"), (1, 1), seconds),),
-            process={"process_cpu_seconds": seconds},
-        )
-        for seconds in (0.1, 0.7, 0.3)
-    ]
-    for pid, figures in enumerate(every):
-        WorkerMetricsFolder(tmp_path, pid, lambda _: True).write(figures)
-
-    shown = [
-        merge([figures, *WorkerMetricsFolder(tmp_path, pid, lambda _: True).read_others()])
-        for pid, figures in enumerate(every)
-    ]
-
-    assert shown == [shown[0]] * 3

@@ -68,8 +68,6 @@ class Remembered(Struct):
     repeat: Callable[[], Response | None]
     """See `Response.repeat`."""
     labels: Labels
-    log_pieces: tuple[str, ...] = ()
-    """What the access log keeps of its line; empty before the first one."""
 
 
 class FastPath:
@@ -81,28 +79,21 @@ class FastPath:
         host_policy: HostPolicy | None,
         trusted_proxies: int,
         entries: LruCache[RequestKey, Remembered],
-        logged_headers: frozenset[bytes],
     ) -> None:
         self._authenticator = authenticator
         self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
         self._trusted_proxies = trusted_proxies
         self._entries = entries
-        self._logged_headers = logged_headers
         self._values: dict[Any, Any] = {}
 
-    def key_of(self, scope: AsgiScope) -> tuple[RequestKey, list[Header]] | None:
-        """
-        Return the key of a request, and its headers that are logged.
-
-        Return None if only the ordinary path can answer it.
-        """
+    def key_of(self, scope: AsgiScope) -> RequestKey | None:
+        """Return the key of a request; None if only the ordinary path can answer it."""
         headers, method = scope["headers"], scope["method"]
         if method not in _METHODS or len(headers) > MAX_HEADERS:
             return None
         caller_key = b""
         variant = [method, scope["http_version"], scope["query_string"]]
-        logged: list[Header] = []
         for name, value in headers:
             if name == _AUTHORIZATION:
                 if caller_key or len(value) > CREDENTIAL_LIMIT_BYTES:
@@ -117,10 +108,8 @@ class FastPath:
                 return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:
                 variant += (name, value)
-            elif name in self._logged_headers:
-                logged.append((name, value))
         caller_key = caller_key or self._session_key(headers)
-        return (caller_key, scope["raw_path"], tuple(variant)), logged
+        return caller_key, scope["raw_path"], tuple(variant)
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
         """Return the key of the cached caller by a session's cookie; empty without one."""

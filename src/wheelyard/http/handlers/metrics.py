@@ -50,8 +50,5 @@ async def answer_metrics(
             raise Forbidden(
                 f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"
             )
-    # slow to import, and not needed at the start
-    from wheelyard.http.observability.prometheus import render_metrics  # noqa: PLC0415
-
-    body = await context.pools.run_read(lambda: render_metrics(observer.merged_snapshot()))
+    body = await context.pools.run_read(observer.render_metrics)
     return make_response(200, CONTENT_TYPE, body, NO_STORE)

@@ -1,47 +1,53 @@
 """
-Spans and duration metrics for an OpenTelemetry collector (OTLP over HTTP).
+Traces and durations for an OpenTelemetry collector (OTLP over HTTP).
 
-A request is a span in the trace that its client or a proxy sent, or in a new one; a call of the
-store during the request is a child span. Attributes have the names of the semantic conventions for
-HTTP servers. The library's own environment variables (`OTEL_SERVICE_NAME`,
-`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...) are in force.
+OpenTelemetry's instrumentation of ASGI makes a span of each request, in the trace that its client
+or a proxy sent, or in a new one; a call of the store during the request is a child span. The
+library's own environment variables (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`,
+`OTEL_TRACES_SAMPLER` ...) are in force.
 """
 
+import os
 from collections.abc import Callable
-from datetime import datetime
-from http import HTTPStatus
 from importlib.metadata import version
+from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
 
-from opentelemetry import trace as otel
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.metrics import Histogram
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from requests import Session
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wheelyard.http.observability.request_record import CURRENT_REQUEST, TraceContext, log_safe
-from wheelyard.http.protocol.messages import AsgiScope
+from wheelyard.http.observability.request_record import log_safe, parse_trace
 from wheelyard.settings.sections import is_loopback
 
 SERVICE: Final = "wheelyard"
 EXPORT_SECONDS: Final = 5
-"""Timeout of one export to the collector."""
-BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Bounds of the duration histograms, as the semantic conventions advise for requests."""
+"""Timeout of one export to the collector, and of the last ones at the end."""
+_ORIGINAL: Final = "wheelyard.scope"
+"""The part of what OpenTelemetry gets of an ASGI scope that has the whole scope."""
 
 
 class Telemetry:
     """Exports spans and durations to a collector; safe to share between threads."""
 
-    def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
-        """Start to export; `endpoint` is the collector's URL, without `/v1/traces`."""
+    def __init__(self, endpoint: str, now: Callable[[], float]) -> None:
+        """
+        Start to export.
+
+        `endpoint` is the collector's URL, without `/v1/traces`; `now` returns the time of day in
+        seconds.
+        """
+        # the names of the stable semantic conventions for HTTP
+        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
         base = endpoint.rstrip("/")
         resource = Resource.create({"service.name": SERVICE, "service.version": version(SERVICE)})
         spans = OTLPSpanExporter(
@@ -52,80 +58,99 @@ class Telemetry:
         )
         reader = PeriodicExportingMetricReader(durations)
         self._now = now
-        self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._tracers.add_span_processor(BatchSpanProcessor(spans))
+        self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self.tracers.add_span_processor(BatchSpanProcessor(spans))
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-        self.tracer = self._tracers.get_tracer(SERVICE)
-        self._requests = self._histogram("http.server.request.duration", "How long requests took.")
-        self._store_calls = self._histogram(
-            "wheelyard.store.duration", "How long the verbs of the store took."
-        )
+        self._tracer = self.tracers.get_tracer(SERVICE)
 
-    def _histogram(self, name: str, description: str) -> Histogram:
-        meter = self._meters.get_meter(SERVICE)
-        return meter.create_histogram(
-            name, "s", description, explicit_bucket_boundaries_advisory=BUCKETS_SECONDS
-        )
-
-    def start_span(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
-        """Return a new span, in `trace` if any, for a request that started `ago` seconds before."""
-        context = None
-        if trace is not None and trace.span:
-            flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
-            ids = (int(trace.id, 16), int(trace.span, 16))
-            parent = SpanContext(*ids, is_remote=True, trace_flags=flags)
-            context = otel.set_span_in_context(otel.NonRecordingSpan(parent))
-        return self.tracer.start_span(
-            scope["method"],
-            context,
-            SpanKind.SERVER,
-            attributes={
-                "http.request.method": scope["method"],
-                "url.scheme": scope["scheme"],
-                "url.path": log_safe(scope["raw_path"]),
-                "network.protocol.version": scope["http_version"],
-            },
-            start_time=self._nanoseconds(ago),
-        )
-
-    def end_span(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
-        """End the span of a request that took `seconds`, and add the duration to the metrics."""
-        span.update_name(f"{method} {route}")
-        span.set_attribute("http.route", route)
-        span.set_attribute("http.response.status_code", status)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            span.set_status(otel.Status(otel.StatusCode.ERROR))
-        span.end()
-        labels: dict[str, str | int] = {
-            "http.request.method": method,
-            "http.route": route,
-            "http.response.status_code": status,
-        }
-        self._requests.record(seconds, labels, otel.set_span_in_context(span))
+    def traced(self, application: ASGIApp, route_of: Callable[[Scope], str]) -> ASGIApp:
+        """Return `application` with a span of each request, which has the name of its route."""
+        return _TracedApplication(application, route_of, self.tracers, self._meters)
 
     def record_store_call(self, verb: str, outcome: str, seconds: float) -> None:
-        """Record the duration of a store call that has just ended; in a request, also its span."""
-        labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
-        request = CURRENT_REQUEST.get()
-        self._store_calls.record(seconds, labels)
-        if request is None or not isinstance(request.span, Span):
+        """Add a span of a store call that has just ended to the request that it belongs to."""
+        if not get_current_span().get_span_context().is_valid:
             return
-        context = otel.set_span_in_context(request.span)
-        span = self.tracer.start_span(
-            f"store {verb}", context, SpanKind.CLIENT, labels, start_time=self._nanoseconds(seconds)
+        span = self._tracer.start_span(
+            f"store {verb}",
+            kind=SpanKind.CLIENT,
+            attributes={"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome},
+            start_time=int((self._now() - seconds) * 10**9),
         )
         if outcome == "error":
-            span.set_status(otel.Status(otel.StatusCode.ERROR))
+            span.set_status(StatusCode.ERROR)
         span.end()
 
     def close(self) -> None:
-        """Export the spans and durations that are left, and stop. It may take a minute."""
-        self._tracers.shutdown()
+        """Export the spans and durations that are left; give up after five seconds."""
+        last = Thread(target=self._shut_down, daemon=True)
+        last.start()
+        last.join(EXPORT_SECONDS)
+
+    def _shut_down(self) -> None:
+        self.tracers.shutdown()
         self._meters.shutdown(EXPORT_SECONDS * 1000)
 
-    def _nanoseconds(self, ago: float) -> int:
-        """Return the time `ago` seconds before now, in nanoseconds since the epoch."""
-        return int((self._now().timestamp() - ago) * 10**9)
+
+class _TracedApplication:
+    """An application whose requests have spans, made of what a collector may be told of them."""
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        route_of: Callable[[Scope], str],
+        tracers: TracerProvider,
+        meters: MeterProvider,
+    ) -> None:
+        self._application = application
+        self._route_of = route_of
+        self._middleware: ASGIApp = OpenTelemetryMiddleware(
+            self._answer,
+            default_span_details=self._describe,
+            tracer_provider=tracers,
+            meter_provider=meters,
+            exclude_spans=["receive", "send"],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._middleware(_without_secrets(scope), receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope[_ORIGINAL], receive, send)
+
+    def _describe(self, scope: Scope) -> tuple[str, dict[str, str]]:
+        """Return the name and some attributes of a request's span."""
+        route = self._route_of(scope[_ORIGINAL])
+        return f"{scope['method']} {route}", {"http.route": route}
+
+
+def _without_secrets(scope: Scope) -> Scope:
+    """
+    Return the part of an ASGI scope that a collector may be told.
+
+    The instrumentation quotes the URL and the client, and fails if it cannot decode them.
+    """
+    sent = dict(scope["headers"])
+    headers = [(b"user-agent", log_safe(sent.get(b"user-agent", b"")).encode())]
+    trace = parse_trace(sent)
+    if trace is not None and trace.span:
+        flags = "01" if trace.is_sampled else "00"
+        headers.append((b"traceparent", f"00-{trace.id}-{trace.span}-{flags}".encode()))
+    return {
+        "type": "http",
+        "method": scope["method"],
+        "scheme": scope["scheme"],
+        "http_version": scope["http_version"],
+        "path": log_safe(scope["raw_path"]),
+        "query_string": b"",
+        "headers": headers,
+        "client": scope["client"],
+        "server": scope.get("server"),
+        _ORIGINAL: scope,
+    }
 
 
 def _session(endpoint: str) -> Session:

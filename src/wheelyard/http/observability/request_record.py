@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -44,8 +44,6 @@ class RequestRecord(Struct):
     """Of the client; from a header only if it was sent by a trusted proxy."""
     user_agent: bytes
     trace: TraceContext | None
-    span: Any = None
-    """The OpenTelemetry span, if OpenTelemetry is on."""
     route: str = UNMATCHED_ROUTE
     caller: Caller | None = None
     """None before authentication."""

@@ -3,9 +3,12 @@
 from threading import Lock
 from typing import Final
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.catalog.token_records import StartThread, in_background
 from wheelyard.errors import WheelyardError
+from wheelyard.model.token import EXPIRY_WARNING
 
 INTERVAL_SECONDS: Final = 3600.0
 """Seconds from one count to the next one, at least; also after a failed one."""
@@ -20,13 +23,20 @@ class ExpiringTokens:
     reads never counts, and a request for the metrics never waits for the store.
     """
 
-    def __init__(self, tokens: ApiTokens, start: StartThread = in_background) -> None:
+    def __init__(
+        self, tokens: ApiTokens, registry: CollectorRegistry, start: StartThread = in_background
+    ) -> None:
         self._tokens = tokens
         self._start = start
         self._next_at = float("-inf")
         self._lock = Lock()
-        self.last_count: tuple[float, int] | None = None
-        """When the tokens were counted, in seconds since the epoch, and how many they were."""
+        self._count = Gauge(
+            "wheelyard_expiring_tokens",
+            f"Active API tokens that expire within {EXPIRY_WARNING.days} days, without those of CI "
+            "jobs and those that another replaces; counted once an hour.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
 
     def refresh(self) -> None:
         """Start a count, unless one was started within the last hour; never waits or raises."""
@@ -36,13 +46,12 @@ class ExpiringTokens:
                 return
             self._next_at = now + INTERVAL_SECONDS
         try:
-            self._start(self._count)
+            self._start(self._count_tokens)
         except RuntimeError:  # no more threads
             return
 
-    def _count(self) -> None:
+    def _count_tokens(self) -> None:
         try:
-            counted_at = self._tokens.runtime.seconds()
-            self.last_count = (counted_at, len(self._tokens.expiring()))
+            self._count.set(len(self._tokens.expiring()))
         except WheelyardError:  # the store logs its errors itself
             return
