@@ -6,12 +6,14 @@ import os
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import pytest
 
 from tests.http.in_process import in_process
 from tests.operations.distributions import make_wheel
+from tests.waiting import until
 from wheelyard.http.observability.log_formatters import (
     ACCESS_LOGGER,
     MAX_WAITING_LINES,
@@ -61,14 +63,13 @@ def test_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
     """A log that nobody reads holds up no request, and the end of no server."""
     record = logging.makeLogRecord({"msg": "9" * 100})
     reading, writing = os.pipe()
-    with open(writing, "w") as stream:  # noqa: PTH123 - a descriptor
+    with open(reading) as pipe, open(writing, "w") as stream:  # noqa: PTH123 - descriptors
         handler = BackgroundHandler(logging.StreamHandler(stream))
         for _ in range(2 * MAX_WAITING_LINES):  # more than a pipe takes
             handler.handle(record)
         handler.flush()
-        with open(reading) as read:  # noqa: PTH123 - a descriptor
-            for _ in range(MAX_WAITING_LINES):
-                read.readline()
-            handler.flush()
+        assert handler.is_waiting
+        Thread(target=pipe.read, daemon=True).start()
+        until(lambda: not handler.is_waiting)
 
     assert "lines of the access log were dropped" in caplog.text

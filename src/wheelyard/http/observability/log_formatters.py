@@ -101,7 +101,12 @@ class BackgroundHandler(logging.Handler):
         """Wait until all records are written, for a second at most."""
         written = self._waiting.all_tasks_done
         with written:
-            written.wait_for(lambda: not self._waiting.unfinished_tasks, FLUSH_TIMEOUT_SECONDS)
+            written.wait_for(lambda: not self.is_waiting, FLUSH_TIMEOUT_SECONDS)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a record is not written yet."""
+        return self._waiting.unfinished_tasks > 0
 
     def _write(self) -> None:
         while True:

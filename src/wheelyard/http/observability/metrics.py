@@ -16,13 +16,13 @@ from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
+    Info,
     Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
     values,
 )
-from prometheus_client.core import InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -49,7 +49,8 @@ def render_metrics(registry: CollectorRegistry) -> bytes:
     """Return the metrics in a registry, or of all workers, in the text format of Prometheus."""
     disable_created_metrics()
     shown, folder = CollectorRegistry(), process_environment().get(FOLDER_VARIABLE)
-    shown.register(_Build())
+    build = Info("wheelyard_build", "Which wheelyard this is.", registry=shown)
+    build.info({"version": version("wheelyard")})
     if folder is None:
         shown.register(registry)
         ProcessCollector(registry=shown)
@@ -57,14 +58,6 @@ def render_metrics(registry: CollectorRegistry) -> bytes:
         shown.register(_Processes([os.getppid(), *_running_workers(Path(folder))]))
         MultiProcessCollector(shown, folder)
     return generate_latest(shown)
-
-
-class _Build(Collector):
-    """Which version it is."""
-
-    def collect(self) -> Iterator[Metric]:
-        version_label = {"version": version("wheelyard")}
-        yield InfoMetricFamily("wheelyard_build", "Which wheelyard this is.", version_label)
 
 
 class _Processes(Collector):

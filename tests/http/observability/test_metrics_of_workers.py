@@ -113,20 +113,24 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
     """What was shown once counts for ever, and that a process has died is in the log."""
     with running_server(tmp_path, "--workers", "2", config='[log]\nformat = "json"\n') as server:
-        row = 'wheelyard_http_request_duration_seconds_count{method="GET",route="nothing"'
+        requests = 'wheelyard_http_request_duration_seconds_count{method="GET",route="nothing"'
+        processor_time = "process_cpu_seconds_total "
 
-        def shown() -> float:
+        def shown(row: str) -> float:
             text = httpx2.get(f"{server.url}/metrics", timeout=30, **LOCALLY).text
-            return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if row in line)
+            return sum(
+                float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(row)
+            )
 
         for _ in range(20):
             httpx2.get(f"{server.url}/nothing/at/all/", timeout=30, **LOCALLY)
-        before = shown()
+        before = shown(requests), shown(processor_time)
         until(lambda: _listening(server.url) == 2)
         os.kill(_workers(server.pid)[0], signal.SIGKILL)
         until(lambda: "Unexpected exit" in server.log)
         until(lambda: len(_workers(server.pid)) == 2)
-        assert shown() >= before
+        assert shown(requests) >= before[0] > 0
+        assert shown(processor_time) >= before[1] > 0
 
         lines = [line for line in server.log.splitlines() if "Unexpected exit" in line]
         assert json.loads(lines[0])["severity"] == "ERROR"
