@@ -39,7 +39,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
         """Return a record's line, without traceback; a change has the client's address, too."""
-        line, request = super().formatMessage(record), request_of(record)
+        line, request = super().formatMessage(record), _request_of(record)
         is_change = AUDIT_FIELD in extra_fields(record)
         return f"{line}, from {request.address}" if request and is_change else line
 
@@ -63,7 +63,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": message,
         }
-        request, fields = request_of(record), extra_fields(record)
+        request, fields = _request_of(record), extra_fields(record)
         if request is not None:
             entry |= trace_fields(request.trace, self._project)
         if request is not None and AUDIT_FIELD in fields:
@@ -117,7 +117,7 @@ class BackgroundHandler(logging.Handler):
             self._waiting.task_done()
 
 
-def request_of(record: logging.LogRecord) -> RequestRecord | None:
+def _request_of(record: logging.LogRecord) -> RequestRecord | None:
     """Return the request that a log record is about, if any."""
     request: RequestRecord | None = getattr(record, REQUEST, None)
     return request or CURRENT_REQUEST.get()
