@@ -83,14 +83,14 @@ class App:
         )
         parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
         self.routes = build_router(*parts)
-        self._application = self._instrumentation.traced(self._answer, self._route_name)
+        self._traced = self._instrumentation.traced(self, self._route_name)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope, as any ASGI server asks for it."""
-        await self._application(scope, receive, send)
-
-    async def _answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        scope[_TRACED] = True
+        if self._traced is not self and _TRACED not in scope:
+            scope[_TRACED] = True
+            await self._traced(scope, receive, send)
+            return
         if PATHSEND not in scope.get("extensions", ()):
             send = sending_chunks(send, self._context.pools.streams)
         messages = list[Message]()
@@ -98,10 +98,6 @@ class App:
             await self.answer(scope, receive, send)
         for each in messages:
             await send(each)
-
-    def _is_untraced(self, scope: AsgiScope) -> bool:
-        """Return whether a request shall be traced, and the server has not used `__call__`."""
-        return self._application != self._answer and _TRACED not in scope
 
     def _route_name(self, scope: AsgiScope) -> str:
         """Return the name of the route that a request is for."""
@@ -113,7 +109,7 @@ class App:
 
     def answer_at_once(self, scope: AsgiScope, send: Callable[[Message], object]) -> bool:
         """Answer a request by the fast path, in any thread; return whether it was answered."""
-        if scope["type"] != "http" or self._is_untraced(scope):
+        if scope["type"] != "http" or (self._traced is not self and _TRACED not in scope):
             return False
         started_at = self._instrumentation.now()
         key = self._fast_path.key_of(scope)
@@ -129,8 +125,8 @@ class App:
 
     async def answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer an HTTP request by the ordinary path, run the lifespan, or close a WebSocket."""
-        if self._is_untraced(scope):
-            await self._application(scope, receive, send)
+        if self._traced is not self and _TRACED not in scope:
+            await self(scope, receive, send)
         elif scope["type"] == "http":
             record = self._instrumentation.start(scope)
             try:

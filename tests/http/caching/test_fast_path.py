@@ -25,7 +25,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import AccessSettings, HttpSettings, LogSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 from wheelyard.storage.local import LocalStore
 
 DEMO = make_wheel("demo")
@@ -34,8 +34,6 @@ AS_HTML = f"{PAGE}?format=text/html"
 METADATA = f"/packages/{DEMO.filename}.metadata"
 MAX_CALLS = 15
 """Calls of Python functions for a request on the fast path, with a credential."""
-MAX_LOG_CALLS = 4
-"""More of them for its line in the access log."""
 MAX_BYTES = 6 * 1024
 """Memory for a request on the fast path: scope, response, and the event loop of this test."""
 
@@ -209,8 +207,7 @@ def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:
         assert app.get(PAGE).was_quick
 
 
-@pytest.mark.parametrize("is_logged", [False, True])
-def test_work(tmp_path: Path, *, is_logged: bool) -> None:
+def test_work(tmp_path: Path) -> None:
     """In a folder, a page in memory costs one look at its document, and few calls."""
     looks, calls = list[str](), Counter[str]()
     source = str(Path(wheelyard.__file__).parent)
@@ -221,8 +218,7 @@ def test_work(tmp_path: Path, *, is_logged: bool) -> None:
         elif event == "c_call" and getattr(called, "__module__", "") == "posix":
             looks.append(getattr(called, "__name__", ""))
 
-    settings = Settings(log=LogSettings(access=is_logged))
-    with in_process(tmp_path, settings, store=LocalStore(tmp_path / "store", Random(1))) as app:
+    with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
         app.publish(DEMO)
         header = login(token_of(app.index, "demo", can="read"))
         for _ in range(2):
@@ -235,7 +231,7 @@ def test_work(tmp_path: Path, *, is_logged: bool) -> None:
 
     assert answer.was_quick
     assert looks == ["lstat"]
-    assert calls.total() <= MAX_CALLS + is_logged * MAX_LOG_CALLS, calls
+    assert calls.total() <= MAX_CALLS, calls
 
 
 @pytest.mark.parametrize("size", [0, SMALL_FILE_BYTES], ids=["small", "large"])
