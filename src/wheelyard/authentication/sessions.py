@@ -15,8 +15,7 @@ from typing import Final
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.credential_type import CredentialType, api_token_in, classify
-from wheelyard.authentication.verifiers.htpasswd import htpasswd_identity
-from wheelyard.authentication.verifiers.verifier import decode_segment
+from wheelyard.authentication.verifiers.verifier import decode_segment, known_identity
 from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated, WheelyardError
@@ -165,7 +164,7 @@ class Sessions:
             case "password" if authenticator.htpasswd:
                 hashed = authenticator.htpasswd.file.current().hashes.get(subject)
                 if hashed is not None:
-                    return hashed, htpasswd_identity(subject)
+                    return hashed, known_identity(f"htpasswd:{subject}")
             case "id_token" if authenticator.id_tokens and self._is_allowed(session):
                 principals = frozenset(session.principals) | COMMON_PRINCIPALS
                 return "", Identity(subject, principals)

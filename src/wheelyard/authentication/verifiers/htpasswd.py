@@ -10,8 +10,9 @@ cached for five minutes, under an HMAC of name, password and client network. The
 while the user's hash in the file is unchanged: a removed user is rejected at the next check of the
 file. A wrong password is cached for seconds, because some clients repeat one at once.
 
-Neither the response nor its time tells whether a user exists: for an unknown user a dummy hash is
-computed. Errors about a line give its number and never its content.
+Neither the response nor its time tells whether a user exists: for an unknown user the hash of some
+other user is computed, and the result ignored. Errors about a line give its number and never its
+content.
 """
 
 import re
@@ -24,14 +25,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wheelyard.authentication.verifiers.password_hashes import (
-    PasswordHash,
+    HashKind,
     parse_hash,
     verify_password,
 )
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
-from wheelyard.authentication.verifiers.verifier import VerificationCache, invalid_password
+from wheelyard.authentication.verifiers.verifier import (
+    VerificationCache,
+    invalid_password,
+    known_identity,
+)
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity
+from wheelyard.model.access import Identity
 
 CACHE_SECONDS: Final = 300.0
 """How long a right password is not hashed again."""
@@ -51,11 +56,11 @@ _REMEDY: Final = "Write NAME:HASH, as 'htpasswd -B' does"
 
 @dataclass(frozen=True, slots=True)
 class HtpasswdFile:
-    """A parsed htpasswd file: the hash of each user, and a dummy hash for unknown users."""
+    """A parsed htpasswd file: the hash of each user, and the one to compute for unknown users."""
 
     hashes: Mapping[str, str] = field(repr=False)
-    dummy_hash: str | None = field(repr=False)
-    """A hash without a password, of the most frequent scheme and cost; None without users."""
+    typical_hash: str | None = field(repr=False)
+    """Some user's hash, of the most frequent scheme and cost; None without users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +133,18 @@ class HtpasswdVerifier:
             return cached
         key, users = cache_key(self._successes, name, password, network), self.file.value
         hashed = users.hashes.get(name)
-        expected = hashed or users.dummy_hash
+        expected = hashed or users.typical_hash
         matches = expected is not None and self._check_hash(password.encode(), expected)
         if hashed is None or not matches:
             self._failures.put(key, (hashed,), REJECTION_CACHE_SECONDS)
             raise self._rejection(name)
-        identity = htpasswd_identity(name)
+        identity = known_identity(f"htpasswd:{name}")
         success = _CachedSuccess(identity, hashed, self._monotonic() + CACHE_SECONDS)
         self._successes.put(key, success, RECENT_SUCCESS_SECONDS)
         return identity
 
     def _rejection(self, name: str) -> Unauthenticated:
         return invalid_password("htpasswd_password" if self.has_user(name) else "htpasswd_user")
-
-
-def htpasswd_identity(name: str) -> Identity:
-    """Return the identity of a user whose password was verified."""
-    principal = f"htpasswd:{name}"
-    return Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}))
 
 
 def cache_key(cache: VerificationCache[Any], name: str, password: str, network: str = "") -> bytes:
@@ -166,25 +165,25 @@ def cache_key(cache: VerificationCache[Any], name: str, password: str, network: 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
     """Return a parsed htpasswd file, with warnings about hashes; raise Invalid for a wrong line."""
-    hashes, warnings, parsed = dict[str, str](), list[str](), list[PasswordHash]()
+    hashes, warnings, kinds = dict[str, str](), list[str](), dict[str, HashKind]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
-        name, hashed, parts = _parse_entry(entry, number)
+        name, hashed, kind = _parse_entry(entry, number)
         if name in hashes:
             raise _bad_line(number, "has a name that is there already", "Remove one of the two")
         hashes[name] = hashed
-        parsed.append(parts)
-        if parts.warning:
+        kinds[hashed] = kind
+        if kind.warning:
             remedy = "make it again with 'htpasswd -B'"
-            warnings.append(f"the hash on line {number} {parts.warning}; {remedy}")
+            warnings.append(f"the hash on line {number} {kind.warning}; {remedy}")
     if not hashes:
         warnings.append("there is no name in it, so nobody has a password")
-    return ParsedFile(HtpasswdFile(MappingProxyType(hashes), _dummy_hash(parsed)), tuple(warnings))
+    return ParsedFile(HtpasswdFile(MappingProxyType(hashes), _typical(kinds)), tuple(warnings))
 
 
-def _parse_entry(entry: str, number: int) -> tuple[str, str, PasswordHash]:
+def _parse_entry(entry: str, number: int) -> tuple[str, str, HashKind]:
     name, colon, rest = entry.partition(":")
     if not colon:
         raise _bad_line(number, "has no colon", _REMEDY)
@@ -204,9 +203,6 @@ def _bad_line(number: int, what: str, remedy: str) -> Invalid:
     return Invalid(f"Line {number} {what}. {remedy}.", code="bad_setting")
 
 
-def _dummy_hash(hashes: list[PasswordHash]) -> str | None:
-    if not hashes:
-        return None
-    kinds = Counter((each.scheme, each.cost) for each in hashes)
-    most_frequent = kinds.most_common(1)[0][0]
-    return next(each.dummy_hash for each in hashes if (each.scheme, each.cost) == most_frequent)
+def _typical(kinds: Mapping[str, HashKind]) -> str | None:
+    counts = Counter(kinds.values())
+    return max(kinds, key=lambda hashed: counts[kinds[hashed]], default=None)

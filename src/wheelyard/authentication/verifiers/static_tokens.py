@@ -25,11 +25,9 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
-from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, known_identity
 from wheelyard.errors import TOKEN_EXPIRED, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
-    ALL_AUTHENTICATED,
-    ANONYMOUS,
     EVERY_PROJECT,
     Action,
     Identity,
@@ -207,7 +205,7 @@ def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]
         raise Invalid(f"{wrong.message}.") from None
     name = require_one_line(fields.name, "its name", NAME_LIMIT_CHARS).strip()
     scope = Scope(parse_actions(fields.can), tuple(map(parse_pattern, fields.projects)))
-    token = _StaticToken(_identity(name, scope), _expiry(fields.expires))
+    token = _StaticToken(known_identity(f"static:{name}", scope), _expiry(fields.expires))
     if (fields.value is None) == (fields.sha256 is None):
         raise Invalid("it needs either value or sha256. Write one of them.")
     if fields.value is not None:
@@ -246,11 +244,6 @@ def _expiry(given: object) -> datetime | None:
     return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
-def _identity(name: str, scope: Scope) -> Identity:
-    principal = f"static:{name}"
-    return Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}), (scope,))
-
-
 def _digest_of(secret: str) -> bytes:
     return sha256(secret.encode(errors="surrogatepass")).digest()
 
@@ -264,4 +257,5 @@ def _environment_token(text: str) -> _TokensByDigest:
         message = f"The static token makes no sense: {fault.message}"
         raise Invalid(message, code="bad_setting") from None
     scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
-    return {_digest_of(text): _StaticToken(_identity(ENVIRONMENT_TOKEN, scope), None)}
+    identity = known_identity(f"static:{ENVIRONMENT_TOKEN}", scope)
+    return {_digest_of(text): _StaticToken(identity, None)}

@@ -16,7 +16,7 @@ from msgspec.json import decode
 
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unauthenticated, Unavailable
-from wheelyard.model.access import Identity
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity, Scope
 from wheelyard.model.claim_matchers import Claims
 
 SIGNATURE_REMOVED: Final = "sig_removed_by_google"
@@ -71,6 +71,11 @@ class VerificationCache(ExpiringCache[bytes, V]):
     def key(self, *parts: str) -> bytes:
         """Return the cache key of a credential: the HMAC of its parts (type, context, secret)."""
         return hmac.digest(self._process_key, "\0".join(parts).encode(), "sha256")
+
+
+def known_identity(principal: str, *scopes: Scope) -> Identity:
+    """Return the identity of a user of a password, or of a static token with its scopes."""
+    return Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}), scopes)
 
 
 def decode_segment(segment: str) -> Claims:
