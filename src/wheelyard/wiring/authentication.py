@@ -9,7 +9,6 @@ takes longer to load than everything else together.
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens
@@ -30,7 +29,8 @@ from wheelyard.storage.location import is_bucket, parse_location
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-    from wheelyard.authentication.verifiers.jwks import JwksDependencies
+    from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+    from wheelyard.authentication.verifiers.json_client import JsonClient
 
 PROCESS_KEY_BYTES: Final = 32
 """Random bytes of the HMAC key for cached credentials, one for each process."""
@@ -94,29 +94,28 @@ class _VerifierFactory:
     settings: Settings
     runtime: Runtime
     google: GoogleEndpoints
-    _made: "dict[bool, JwksDependencies]" = field(default_factory=dict, init=False)
+    _clients: "dict[bool, JsonClient]" = field(default_factory=dict, init=False)
 
     @cached_property
     def _process_key(self) -> bytes:
         return self.runtime.random.randbytes(PROCESS_KEY_BYTES)
 
-    @cached_property
-    def _for_google(self) -> "JwksDependencies":
-        return self._dependencies(allow_private=self.settings.google.allow_private)
-
-    def _dependencies(self, *, allow_private: bool) -> "JwksDependencies":
-        """Return the dependencies of key sets for public or private issuers, made once for each."""
+    def _client(self, *, allow_private: bool) -> "JsonClient":
+        """Return the HTTP client for public or for private issuers, made once for each."""
         from wheelyard.authentication.verifiers.json_client import JsonClient
-        from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
-        if allow_private not in self._made:
-            self._made[allow_private] = JwksDependencies(
-                JsonClient(self.runtime.monotonic, allow_private=allow_private),
-                self.runtime.monotonic,
-                self.runtime.random,
-                lambda work: Thread(target=work, daemon=True).start(),
-            )
-        return self._made[allow_private]
+        if allow_private not in self._clients:
+            client = JsonClient(self.runtime.monotonic, allow_private=allow_private)
+            self._clients[allow_private] = client
+        return self._clients[allow_private]
+
+    def _keys(
+        self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
+    ) -> "IssuerKeys":
+        from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+
+        client = self._client(allow_private=allow_private)
+        return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
 
     def _cache(self) -> VerificationCache[Any]:
         return VerificationCache(self._process_key, self.runtime.monotonic)
@@ -129,12 +128,18 @@ class _VerifierFactory:
         )
 
     def id_tokens(self) -> Verifier:
-        from wheelyard.authentication.verifiers.google_id_tokens import google_verifier
+        from wheelyard.authentication.verifiers import google_id_tokens as google
 
         options, now = self.settings.google.id_token, self.runtime.seconds
         domains = frozenset(domain.lower() for domain in options.allowed_domains)
-        audiences, keys_url = frozenset(options.audience), self.google.keys
-        return google_verifier(self._for_google, keys_url, audiences, domains, now, self._cache())
+        keys = self._keys(
+            google.GOOGLE_ISSUERS[0],
+            google.ALGORITHMS,
+            self.google.keys,
+            allow_private=self.settings.google.allow_private,
+        )
+        audiences = frozenset(options.audience)
+        return google.google_verifier(keys, audiences, domains, now, self._cache())
 
     def access_tokens(self) -> Verifier:
         from wheelyard.authentication.verifiers import google_access_tokens as access_tokens
@@ -145,17 +150,22 @@ class _VerifierFactory:
         bucket = access_tokens.AuthorizationBucket(
             resource.bucket, read_only=read_only, google=self.google
         )
-        client, clock = self._for_google.json_client, self.runtime.monotonic
+        client = self._client(allow_private=self.settings.google.allow_private)
         return access_tokens.AccessTokenVerifier(
-            bucket, client, clock, self._cache(), options.cache_seconds
+            bucket, client, self.runtime.monotonic, self._cache(), options.cache_seconds
         )
 
     def iap(self) -> Verifier:
-        from wheelyard.authentication.verifiers.google_id_tokens import iap_verifier
+        from wheelyard.authentication.verifiers import google_id_tokens as google
 
-        audiences, keys_url = frozenset(self.settings.iap.audience), self.google.iap_keys
-        now = self.runtime.seconds
-        return iap_verifier(self._for_google, keys_url, audiences, now, self._cache())
+        keys = self._keys(
+            google.IAP_ISSUER,
+            google.IAP_ALGORITHMS,
+            self.google.iap_keys,
+            allow_private=self.settings.google.allow_private,
+        )
+        audiences, now = frozenset(self.settings.iap.audience), self.runtime.seconds
+        return google.iap_verifier(keys, audiences, now, self._cache())
 
     def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
         from wheelyard.authentication.trusted_publishing import TrustedPublishing
@@ -171,7 +181,6 @@ class _VerifierFactory:
         )
 
     def _id_token_check(self) -> "VerifyIdToken":
-        from wheelyard.authentication.verifiers.jwks import JwksCache
         from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verify_jwt
         from wheelyard.model.publisher import max_lifetime_by_issuer
 
@@ -179,9 +188,10 @@ class _VerifierFactory:
         issuers = dict[str, IssuerConfig]()
         for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
             algorithms = frozenset(issuer.algorithms)
-            dependencies = self._dependencies(allow_private=issuer.may_be_private)
             for name in issuer.names:
-                keys = JwksCache(name, algorithms, dependencies, issuer.keys_url or None)
+                keys = self._keys(
+                    name, algorithms, issuer.keys_url, allow_private=issuer.may_be_private
+                )
                 issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
         return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 

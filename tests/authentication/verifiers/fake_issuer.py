@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler
 from itertools import cycle
-from random import Random
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from threading import Event
 from time import monotonic
@@ -29,8 +28,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.http_server import serving
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 from wheelyard.authentication.verifiers.json_client import JsonClient
-from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
 NOW = 1_795_000_000
 """The time of these tests, in seconds since the epoch."""
@@ -201,15 +200,13 @@ class FakeIssuer:
         """The environment variable that does so in another process."""
         return {"WHEELYARD_GOOGLE_STAND_IN": self.url}
 
-    def serve_keys(self, *keys: SigningKey, max_age: int | None = None) -> None:
+    def serve_keys(self, *keys: SigningKey) -> None:
         """Serve exactly these keys."""
-        self.serve_jwks([key.jwk() for key in keys], max_age=max_age)
+        self.serve_jwks([key.jwk() for key in keys])
 
-    def serve_jwks(self, keys: object, *, max_age: int | None = None) -> None:
+    def serve_jwks(self, keys: object) -> None:
         """Serve any value as the keys of a JWKS document."""
-        body = json.dumps({"keys": keys}).encode()
-        headers = {} if max_age is None else {"Cache-Control": f"public, max-age={max_age}"}
-        self.answers["/keys"] = CannedResponse(body, headers=headers)
+        self.answers["/keys"] = CannedResponse(json.dumps({"keys": keys}).encode())
 
     def serve_discovery(self, **document: object) -> None:
         """Serve a valid discovery document, with these fields changed."""
@@ -322,13 +319,11 @@ class VerifierHarness:
     issuer: FakeIssuer
     fetcher: JsonClient
     clock: Clock = field(default_factory=Clock)
-    beside: list[Callable[[], None]] = field(default_factory=list)
-    """Background work of the product; a test runs it when it needs to."""
 
-    @property
-    def dependencies(self) -> JwksDependencies:
-        """The dependencies of a JWKS cache."""
-        return JwksDependencies(self.fetcher, self.clock, Random(4), self.beside.append)
+    def keys(self, name: str, *algorithms: str, url: str | None = None) -> IssuerKeys:
+        """Return the keys of an issuer, of which nothing is known yet; by default they are here."""
+        where = self.issuer.keys_url if url is None else url
+        return IssuerKeys(name, frozenset(algorithms), self.fetcher, self.clock, where)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -43,10 +43,9 @@ def login_of(
     harness: VerifierHarness, *domains: str, audiences: tuple[str, ...] = (HERE,)
 ) -> IdTokenVerifier:
     """Return a verifier of Google ID tokens, for some domains only if any are given."""
-    url, clock = harness.issuer.keys_url, harness.clock
-    cache = VerificationCache[Identity](bytes(32), clock)
-    allowed = frozenset(audiences), frozenset(domains)
-    return google_verifier(harness.dependencies, url, *allowed, clock, cache)
+    cache = VerificationCache[Identity](bytes(32), harness.clock)
+    keys = harness.keys("https://accounts.google.com", "RS256")
+    return google_verifier(keys, frozenset(audiences), frozenset(domains), harness.clock, cache)
 
 
 def principals(harness: VerifierHarness, claims: dict[str, object], *domains: str) -> set[str]:
@@ -58,9 +57,9 @@ def proxied(
     harness: VerifierHarness, claims: dict[str, object], key: SigningKey = IAP_KEY
 ) -> Identity:
     """Return who is before the browser."""
-    url, clock = harness.issuer.keys_url, harness.clock
-    cache = VerificationCache[Identity](bytes(32), clock)
-    login = iap_verifier(harness.dependencies, url, frozenset({SERVICE}), clock, cache)
+    cache = VerificationCache[Identity](bytes(32), harness.clock)
+    keys = harness.keys("https://cloud.google.com/iap", "ES256")
+    login = iap_verifier(keys, frozenset({SERVICE}), harness.clock, cache)
     return login.verify(key.token(claims))
 
 

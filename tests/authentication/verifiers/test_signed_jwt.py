@@ -19,7 +19,6 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
     sealed,
 )
-from wheelyard.authentication.verifiers.jwks import JwksCache
 from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims, verify_jwt
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import Unauthenticated
@@ -74,9 +73,9 @@ def harness(harness: VerifierHarness) -> JwtHarness:
     """Return an index whose issuers have one key of each kind."""
     harness.issuer.serve_keys(RSA, CURVE)
     issuers = {}
-    for name, algorithms in ((ISSUER, frozenset({"RS256"})), (CURVES, frozenset({"ES256"}))):
-        keys = JwksCache(name, algorithms, harness.dependencies, harness.issuer.keys_url)
-        issuers[name] = IssuerConfig(name, keys, algorithms, frozenset({HERE, "wheelyard"}))
+    for name, algorithm in ((ISSUER, "RS256"), (CURVES, "ES256")):
+        keys, audiences = harness.keys(name, algorithm), frozenset({HERE, "wheelyard"})
+        issuers[name] = IssuerConfig(name, keys, frozenset({algorithm}), audiences)
     return JwtHarness(harness, issuers)
 
 
@@ -160,9 +159,7 @@ def test_the_same_key_id_at_two_issuers(harness: JwtHarness) -> None:
         other = "https://gitlab.acme.dev"
         imposter = replace(rsa_key("imposter"), kid="r1")
         elsewhere.serve_keys(imposter)
-        keys = JwksCache(
-            other, frozenset({"RS256"}), harness.harness.dependencies, elsewhere.keys_url
-        )
+        keys = harness.harness.keys(other, "RS256", url=elsewhere.keys_url)
         harness.issuers[other] = structs.replace(harness.issuers[ISSUER], name=other, keys=keys)
 
         assert harness.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
@@ -346,7 +343,7 @@ def test_a_key_of_another_kind(harness: JwtHarness) -> None:
 def test_an_issuer_with_both_kinds(harness: JwtHarness) -> None:
     """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
     both = frozenset({"RS256", "ES256"})
-    keys = JwksCache(ISSUER, both, harness.harness.dependencies, harness.issuer.keys_url)
+    keys = harness.harness.keys(ISSUER, *both)
     issuers = {ISSUER: structs.replace(harness.issuers[ISSUER], keys=keys, algorithms=both)}
 
     assert verified_claims(CURVE.token(HONEST), issuers, NOW) == HONEST

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from wheelyard.authentication.verifiers.jwks import JwksCache, JwksDependencies
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 from wheelyard.authentication.verifiers.signed_jwt import IdTokenVerifier, IssuerConfig
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
 from wheelyard.errors import quoted
@@ -44,8 +44,7 @@ logger = logging.getLogger("wheelyard")
 
 
 def google_verifier(
-    dependencies: JwksDependencies,
-    keys_url: str,
+    keys: IssuerKeys,
     audiences: frozenset[str],
     allowed_domains: frozenset[str],
     now: Callable[[], float],
@@ -57,21 +56,18 @@ def google_verifier(
     Users must belong to one of `allowed_domains` (lower case), unless that is empty. Service
     accounts have no domain, so it is not checked for them.
     """
-    keys = JwksCache(GOOGLE_ISSUERS[0], ALGORITHMS, dependencies, keys_url)
     issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in GOOGLE_ISSUERS}
     identify = partial(_identify, allowed_domains=allowed_domains)
     return IdTokenVerifier(issuers, identify, now, verification_cache)
 
 
 def iap_verifier(
-    dependencies: JwksDependencies,
-    keys_url: str,
+    keys: IssuerKeys,
     audiences: frozenset[str],
     now: Callable[[], float],
     verification_cache: VerificationCache[Identity],
 ) -> IdTokenVerifier:
     """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
-    keys = JwksCache(IAP_ISSUER, IAP_ALGORITHMS, dependencies, keys_url)
     issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
     return IdTokenVerifier({IAP_ISSUER: issuer}, _identify_assertion, now, verification_cache)
 

@@ -34,8 +34,6 @@ class JsonResponse:
     """A response of any status, with its body in memory."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case."""
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
@@ -104,9 +102,7 @@ class JsonClient:
             client.deadline(timeout),
             closing(client.send(method, target, _HEADERS | headers, content)) as answer,
         ):
-            return JsonResponse(
-                answer.status, answer.headers, _body(answer.headers, answer.chunks())
-            )
+            return JsonResponse(answer.status, _body(answer.headers, answer.chunks()))
 
 
 def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 import jwt
 from msgspec import Struct
 
-from wheelyard.authentication.verifiers.jwks import JwksCache
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 from wheelyard.authentication.verifiers.verifier import (
     SIGNATURE_REMOVED,
     CredentialRejected,
@@ -52,7 +52,7 @@ class IssuerConfig(Struct, frozen=True):
 
     name: str
     """The exact `iss` of its tokens."""
-    keys: JwksCache
+    keys: IssuerKeys
     algorithms: frozenset[str]
     """Signature algorithms; only those with public keys."""
     audiences: frozenset[str]
@@ -130,13 +130,13 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     key = issuer.keys.key(kid)
     if key is None:
         raise CredentialRejected("jwt_kid")
-    if key.algorithm != header["alg"]:
+    if key.algorithm_name != header["alg"]:
         raise CredentialRejected("jwt_alg")
     try:
         claims = jwt.decode(
             token,
-            key.public,
-            algorithms=[key.algorithm],
+            key,
+            algorithms=[key.algorithm_name],
             audience=audience,
             issuer=issuer.name,
             options={
