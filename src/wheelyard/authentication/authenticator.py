@@ -28,7 +28,6 @@ from wheelyard.authentication.verifiers.login_rate_limit import (
     LoginRateLimit,
     address_key,
     client_network,
-    login_keys,
     network_of,
 )
 from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
@@ -253,8 +252,8 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
         if self._is_cached(token):  # 190 bits cannot be guessed: existing tokens are not limited
             return self.tokens.get(token)
-        keys = (address_key(address, UNKNOWN_TOKEN),)
-        with self._rate_limited(keys, "token", lambda: not self._is_cached(token)):
+        key = address_key(address, UNKNOWN_TOKEN)
+        with self._rate_limited(key, "token", lambda: not self._is_cached(token)):
             return self.tokens.get(token)
 
     def _is_cached(self, token: ApiToken) -> bool:
@@ -312,24 +311,22 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         # password lately does not guess.
         if kind is CredentialType.ID_TOKEN or self.verified_recently(credential):
             return self._verify(credential)
-        # Only for passwords does the user name mean one person: all tokens share a few names. Each
-        # type has a limit of its own, because a whole office may have one address.
-        keys: tuple[str, ...] = (f"{kind.name.lower()}:{client_network(address)}",)
-        if kind is CredentialType.PASSWORD:
-            keys = login_keys(address, credential.user)
-        with self._rate_limited(keys, REJECTION_PREFIXES[kind]):
+        key = address_key(address)
+        if kind is CredentialType.ACCESS_TOKEN:  # Google's cannot be guessed: only Google is spared
+            key = f"access_token:{client_network(address)}"
+        with self._rate_limited(key, REJECTION_PREFIXES[kind]):
             return self._verify(credential)
 
     @contextmanager
     def _rate_limited(
-        self, keys: tuple[str, ...], prefix: str, counts: Callable[[], bool] = lambda: True
+        self, key: str, prefix: str, counts: Callable[[], bool] = lambda: True
     ) -> Iterator[None]:
         """
         Count the wrapped verification as failed if it raises Unauthenticated and `counts()`.
 
         If no try is left, raise Unavailable (`rate_limited`) instead of running it.
         """
-        wait = self.rate_limit.reserve(keys)
+        wait = self.rate_limit.seconds_until((key,))
         if wait:
             raise Unavailable(
                 "Too many credentials did not hold.",
@@ -337,14 +334,12 @@ class Authenticator(Struct, frozen=True, kw_only=True):
                 short="Too many failed logins.",
                 retry_after=ceil(wait),
             ) from CredentialRejected(f"{prefix}_rate")
-        has_failed = False
         try:
             yield
         except Unauthenticated:
-            has_failed = counts()
+            if counts():
+                self.rate_limit.record_failure((key,))
             raise
-        finally:
-            self.rate_limit.release(keys, has_failed=has_failed)
 
     def _verify(self, credential: Credential) -> Identity:
         secret = credential.secret

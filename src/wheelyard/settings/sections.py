@@ -157,7 +157,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     anonymous_uploads_anywhere: bool = False
     """Whether `anonymous_uploads` is allowed if `host` is not a loopback address."""
     failed_login_per_minute: Positive = 30
-    """Failed logins per client network; per name ten times, see [here](access.md#rate-limits)."""
+    """Failed logins per client network, see [here](access.md#rate-limits)."""
     require_https: bool = False
     """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
     trusted_hosts: Hosts = ()

@@ -122,13 +122,3 @@ def verification_unavailable(who: str) -> Unavailable:
         short="The credential cannot be verified just now.",
         retry_after=RETRY_AFTER_SECONDS,
     )
-
-
-def too_many_logins() -> Unavailable:
-    """Return the error for a login that is not verified because too many are in progress."""
-    return Unavailable(
-        "Too many logins are being checked.",
-        code="overloaded",
-        short="Too many logins.",
-        retry_after=RETRY_AFTER_SECONDS,
-    )

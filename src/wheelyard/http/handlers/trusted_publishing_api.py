@@ -93,7 +93,7 @@ class TrustedPublishingApi:
         self._pools = context.pools
         self._takes_uploads = takes_uploads
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
-        self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic, timeout=0.0)
+        self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic)
         self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
         """Counts all well-formed tokens, before they are verified."""
 
@@ -167,13 +167,9 @@ class TrustedPublishingApi:
         The step counts against `keys`, unless they are over the limit already, or it fails with a
         code that is not in GENUINE_CODES.
         """
-        try:
-            wait = self._rate_limit.reserve(keys)
-        except Unavailable:  # concurrent requests have reserved all that is left
-            wait = 1.0
+        wait = max(map(self._rate_limit.count_attempt, keys), default=0.0)
         if wait:
             return _error_response_for(step, _too_many(wait))
-        is_genuine = True
         try:
             if step == "burn":
                 publishing.revoke(token)
@@ -182,10 +178,10 @@ class TrustedPublishingApi:
             body = {"success": True, "token": minted.token.text, "expires": minted.expires}
             return json_response(200, body)
         except WheelyardError as error:
-            is_genuine = error.code in GENUINE_CODES
+            if error.code not in GENUINE_CODES:
+                for key in keys:
+                    self._rate_limit.give_back(key)
             raise
-        finally:
-            self._rate_limit.release(keys, has_failed=is_genuine)
 
     def _over_limit(self, key: str) -> Unavailable | None:
         """Count a request for `key`; return the error if it is over the limit, else None."""
