@@ -3,6 +3,7 @@
 import logging
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -158,19 +159,29 @@ def test_service_account_keys(
     assert "PRIVATE" not in caplog.text
 
 
-def test_a_file_that_is_due(access: AccessHarness, tmp_path: Path) -> None:
-    """API tokens need no check of a credentials file; passwords do."""
-    clock = Clock()
-    passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    authenticator = structs.replace(access.index.authenticator, htpasswd=passwords)
-    right = Credential("reader", PASSWORD)
-    sent = (right, Credential("__token__", access.token("*", can="read")))
-    authenticator.authenticate(right, HERE)
-    assert [authenticator.needs_file_check(each) for each in sent] == [False, False]
-    clock.advance(seconds=4)
-    assert [authenticator.needs_file_check(each) for each in sent] == [True, False]
-    assert authenticator.authenticate_cached(right) is not None
-    assert not authenticator.needs_file_check(right)
+def test_what_a_credential_waits_for(access: AccessHarness) -> None:
+    """Only what has to be hashed, or asked of others, does so in a pool of its own; once."""
+    authenticator = access.index.authenticator
+    google, password = Credential("oauth2accesstoken", GOOGLE), Credential("reader", PASSWORD)
+    apart = {
+        "password": (password, Credential("nobody", "guess")),
+        "remote": (google, Credential("oidc", id_token("reader@acme.dev"))),
+    }
+    for wait, credentials in apart.items():
+        for each in credentials:
+            assert authenticator.waits_for(each) == wait
+            with suppress(Unauthenticated):
+                authenticator.authenticate(each, HERE)
+            assert authenticator.waits_for(each) == "local"
+
+    for each in (
+        Credential("", access.token("*", can="read")),
+        Credential("__token__", static_token("reader")),
+        Credential("", PASSWORD, is_bearer=True),
+        Credential("reader", ""),
+        Credential("reader", "\0"),
+    ):
+        assert authenticator.waits_for(each) == "local"
 
 
 @pytest.mark.parametrize(
@@ -192,19 +203,14 @@ def test_what_the_log_says(
     access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
-    for attempt in (
-        access.index.authenticator.authenticate_cached,
-        lambda sent: access.index.authenticator.authenticate(sent, HERE),
-    ):
-        caplog.clear()
-        caplog.set_level(logging.INFO)
-        try:
-            attempt(replace(credential, client_network="192.0.2.7"))
-        except Unauthenticated:
-            lines = [each.getMessage() for each in caplog.records]
-            assert f"a credential was refused: {said}, from 192.0.2.0/24" in lines
-        assert "hunter2" not in caplog.text
-    assert caplog.records
+    caplog.set_level(logging.INFO)
+    for _ in range(2):  # the second time, a wrong password is known to be wrong
+        with pytest.raises(Unauthenticated):
+            access.index.authenticator.authenticate(credential, HERE)
+
+    lines = [each.getMessage() for each in caplog.records]
+    assert lines[-1] == f"a credential was refused: {said}, from 192.0.2.0/24"
+    assert "hunter2" not in caplog.text
 
 
 def test_what_the_log_says_of_tokens(

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.catalog.document_cache import MaxAge, Snapshot
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.token_records import RECORDED_LIMIT, TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
@@ -197,15 +197,6 @@ class ApiTokens(Struct, frozen=True):
             if written is not None:
                 return record, written
         raise self.records.retries.exhausted(f"the token {token_id}")
-
-    def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:
-        """
-        Return the cached record of an active token; None if none younger than `max_age` is cached.
-
-        Records the use, and never waits for a remote store. Raises as `get`, by that record.
-        """
-        snapshot = self.records.peek(token.id, max_age)
-        return None if snapshot is None else self._require_active(token, snapshot)
 
     def get(self, token: ApiToken) -> TokenRecord:
         """

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ from wheelyard.authentication.credential_type import (
     classify,
     is_service_account_key,
 )
+from wheelyard.authentication.recent_callers import RecentCallers
 from wheelyard.authentication.verifiers.login_rate_limit import (
     NETWORK_SIGN_IN,
     SIGN_IN,
@@ -37,7 +38,6 @@ from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     Verifier,
 )
-from wheelyard.catalog.document_cache import MaxAge
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
@@ -49,6 +49,13 @@ if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
+Wait = Literal["local", "password", "remote"]
+"""
+What the verification of a credential waits for: nothing or the store; the hash of a password, of
+which `MAX_PASSWORD_CHECKS` may run at once; or Google, or the keys of an issuer.
+"""
+MAX_PASSWORD_CHECKS: Final = 4
+"""The most passwords that a process hashes at once: the size of the pool for them."""
 ANONYMOUS_IDENTITY: Final = Identity(ANONYMOUS, frozenset({ANONYMOUS}))
 REJECTIONS_LOGGED_PER_MINUTE: Final = 60
 SERVICE_ACCOUNT_KEY_REJECTED: Final = "sa_key_refused"
@@ -120,6 +127,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     rate_limit: LoginRateLimit
     policy: AuthorizationPolicy
     rejection_log: RejectionLog
+    callers: RecentCallers
 
     @property
     def files(self) -> tuple[ReloadingFile[Any], ...]:
@@ -138,50 +146,32 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             found["static"] = frozenset(each.principal.partition(":")[2] for each in identities)
         return found
 
-    def needs_file_check(self, credential: Credential) -> bool:
-        """Return whether `authenticate_cached` may read a file now, so that it needs a thread."""
-        return self.may_block(credential) and any(file.needs_check for file in self.files)
-
-    def may_block(self, credential: Credential) -> bool:
-        """Return False for an API token, else True: verification may hash, or wait for Google."""
-        return not any(has_token_prefix(half) for half in credential.halves)
-
-    def authenticate_cached(
-        self, credential: Credential, grants: Grants | None = None
-    ) -> Caller | None:
+    def waits_for(self, credential: Credential) -> Wait:
         """
-        Return the caller; None if that needs a remote store, Google or the hash of a password.
+        Return what `authenticate` would wait for, so that it can be run in a pool of its own.
 
-        Without `grants`, those in force are taken. Raise Unauthenticated, and log it, if the
-        credential is known to be invalid. May read a changed credential file.
+        Never blocks, and raises nothing. `local` is also whatever is known, or cannot be valid.
         """
-        with self._logging_rejections(credential, credential.client_network):
-            token = api_token_in(credential)
-            if token is not None:
-                record = self.tokens.peek(token)
-                return None if record is None else self._peek_token_caller(record, "fresh")
-            identity = self._cached_identity(credential)
-            grants = grants or (self.policy.access.peek() if identity else None)
-            return self.policy.authorize(identity, grants) if identity and grants else None
+        is_token = any(has_token_prefix(half) for half in credential.halves)
+        if is_token or self.static_tokens.has(credential.halves):
+            return "local"
+        user, secret, network = credential.user, credential.secret, credential.client_network
+        match classify(credential):
+            case CredentialType.PASSWORD if self.htpasswd and not credential.is_bearer:
+                return "local" if self.htpasswd.is_cached(user, secret, network) else "password"
+            case CredentialType.ID_TOKEN if self.id_tokens:
+                return "local" if self.id_tokens.cached_identity(secret) else "remote"
+            case CredentialType.ACCESS_TOKEN if self.access_tokens:
+                return "local" if self.access_tokens.cached_identity(secret) else "remote"
+            case _:
+                return "local"
 
-    def authenticate_stale(self, credential: Credential) -> Caller | None:
-        """
-        Return the caller of an API token by its cached record, which may be stale; else None.
-
-        Only for when the store does not answer. Raise Unauthenticated if the token is not active.
-        """
-        token = api_token_in(credential)
-        record = None if token is None else self.tokens.peek(token, "stale")
-        return None if record is None else self._peek_token_caller(record, "stale")
-
-    def authenticate(
-        self, credential: Credential, address: str, grants: Grants | None = None
-    ) -> Caller:
+    def authenticate(self, credential: Credential, address: str) -> Caller:
         """
         Return the caller; may wait for the store, for Google, or for a password hash.
 
-        Without `grants`, those in force are taken. Rejections are logged. Wrong passwords, rejected
-        access tokens and unknown API tokens count for the rate limit of the network of `address`.
+        Rejections are logged. Wrong passwords, rejected access tokens and unknown API tokens count
+        for the rate limit of the network of `address`.
 
         Raises:
             Unauthenticated: The credential is invalid.
@@ -194,7 +184,18 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             identity = self._cached_identity(credential)
             if identity is None:
                 identity = self._verify_rate_limited(credential, address)
-            return self.policy.authorize(identity, grants or self.policy.access.load())
+            return self.policy.authorize(identity, self.policy.access.load())
+
+    def authenticate_assertion(self, assertion: str) -> Caller:
+        """Return the caller whom an assertion of Identity-Aware Proxy names; raises the same."""
+        if self.iap is None:
+            raise invalid_credential()
+        try:
+            identity = self.iap.verify(assertion)
+        except Unauthenticated as fault:
+            self.rejection_log.log(rejection_reason(fault, otherwise=fault.code), "the proxy")
+            raise
+        return self.policy.authorize(identity, self.policy.access.load())
 
     def caller_for_token(self, record: TokenRecord, grants: Grants | None = None) -> Caller:
         """
@@ -244,13 +245,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             )
         self.rate_limit.record_failure(keys)
 
-    def _peek_token_caller(self, record: TokenRecord, max_age: MaxAge) -> Caller | None:
-        """Return the caller; None if the rights of a token's owner have to be read first."""
-        grants = self.policy.access.peek(max_age) if record.owner else None
-        return None if record.owner and grants is None else self.caller_for_token(record, grants)
-
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
-        if self._is_cached(token):  # 190 bits cannot be guessed: existing tokens are not limited
+        # 190 bits cannot be guessed: neither existing tokens are limited, nor is a mistake repeated
+        if self.tokens.records.peek(token.id, "any") is not None:
             return self.tokens.get(token)
         key = address_key(address, UNKNOWN_TOKEN)
         with self._rate_limited(key, "token", lambda: not self._is_cached(token)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
+from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.turns import Turns
 from wheelyard.http.caching.document_reader import DocumentReader
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_PASSWORD_THREADS: Final = 4
+
 MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 
@@ -99,7 +100,7 @@ def build_context(
     """Return the `ServerContext` of a process that serves `index`, or makes a static site of it."""
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
-    unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
+    unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(index.runtime.monotonic) if index.is_local else None
     kind = NoThreads if site and index.is_local else ThreadPools

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, RejectionLog
 from wheelyard.authentication.authorization import DEFAULT_HTPASSWD_SCOPE, AuthorizationPolicy
+from wheelyard.authentication.recent_callers import RecentCallers
 from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
@@ -84,6 +85,7 @@ def build_authenticator(
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
         policy=build_policy(settings, access_control),
         rejection_log=RejectionLog(runtime.monotonic),
+        callers=RecentCallers(runtime.random.randbytes(PROCESS_KEY_BYTES), runtime.monotonic),
     )
 
 

@@ -22,8 +22,8 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
-from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 from wheelyard.storage.local import LocalStore
@@ -191,7 +191,7 @@ def test_a_revoked_token(tmp_path: Path) -> None:
         secret = token_of(app.index, "demo", can="read")
         assert [app.get(PAGE, login(secret)).was_quick for _ in range(2)] == [False, True]
         app.index.tokens.revoke(secret, by="local:test")
-        app.clock.advance(seconds=CACHED_CALLER_SECONDS)
+        app.clock.advance(seconds=REMEMBERED_SECONDS)
 
         assert app.get(PAGE, login(secret)).status == 401
 

@@ -9,7 +9,7 @@ import pytest
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import sdist, wheel
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
+from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS
@@ -131,7 +131,7 @@ def test_changes_elsewhere(tmp_path: Path) -> None:
         for _ in range(2):
             assert b'/base/"' not in app.get("/project/demo/", HTML).body
         app.publish(wheel("base"), wheel("user", "1.0", "Requires-Dist: demo"))
-        app.clock.advance(seconds=CACHED_CALLER_SECONDS)
+        app.clock.advance(seconds=REMEMBERED_SECONDS)
         page = app.get("/project/demo/", HTML).body
         assert b'project/base/"' in page
         assert b'href="../user/"' in page

@@ -17,13 +17,12 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
+from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
-from wheelyard.http.context import MAX_PASSWORD_THREADS, MAX_WAITING_PASSWORDS, build_context
-from wheelyard.http.security.request_authentication import (
-    CACHED_CALLER_SECONDS,
-    RequestAuthenticator,
-)
+from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context
+from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.model.access import Identity
 from wheelyard.operations.store_probe import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
@@ -128,7 +127,7 @@ def test_trusted_for_a_second(harness: LoginHarness) -> None:
     async def story() -> None:
         assert await harness.log_in("", token.text) == f"token:{record.id}"
         tokens.revoke(record.id, by="local:test")
-        harness.clock.advance(seconds=CACHED_CALLER_SECONDS - 0.01)
+        harness.clock.advance(seconds=REMEMBERED_SECONDS - 0.01)
         assert await harness.log_in("", token.text) == f"token:{record.id}"
         assert await harness.log_in("", token.text, "198.51.100.7") == "token_revoked"
         harness.clock.advance(seconds=0.01)
@@ -143,10 +142,10 @@ def test_a_second_counts_from_the_question(harness: LoginHarness) -> None:
     async def story() -> None:
         logins = [asyncio.create_task(harness.log_in("oauth2accesstoken", GOOGLE))]
         await until(lambda: harness.google.asked == 1)
-        harness.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
+        harness.clock.advance(seconds=REMEMBERED_SECONDS / 2)
         logins.append(asyncio.create_task(harness.log_in("oauth2accesstoken", GOOGLE)))
         await asyncio.sleep(0)
-        harness.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
+        harness.clock.advance(seconds=REMEMBERED_SECONDS / 2)
         harness.google.go_on.set()
         assert await asyncio.gather(*logins) == ["google:somebody"] * 2
         assert await harness.log_in("oauth2accesstoken", GOOGLE) == "google:somebody"
@@ -189,20 +188,20 @@ def test_too_many_guesses_at_a_time(harness: LoginHarness) -> None:
 
     async def story() -> None:
         assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
-        guesses = await harness.guesses(MAX_PASSWORD_THREADS + MAX_WAITING_PASSWORDS + 10)
+        guesses = await harness.guesses(MAX_PASSWORD_CHECKS + MAX_WAITING_PASSWORDS + 10)
 
         def turned_away() -> int:
             return sum(guess.done() for guess in guesses)
 
-        await until(lambda: turned_away() == MAX_PASSWORD_THREADS + 10 - harness.hashing.at_once)
+        await until(lambda: turned_away() == MAX_PASSWORD_CHECKS + 10 - harness.hashing.at_once)
         refused = turned_away()
-        harness.clock.advance(seconds=CACHED_CALLER_SECONDS)
+        harness.clock.advance(seconds=REMEMBERED_SECONDS)
         assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
         harness.hashing.go_on.set()
         codes = Counter(await asyncio.gather(*guesses))
         assert codes["overloaded"] == refused
         assert codes["unauthenticated"] == len(guesses) - refused
-        assert harness.hashing.most_at_once < MAX_PASSWORD_THREADS
+        assert harness.hashing.most_at_once < MAX_PASSWORD_CHECKS
 
     play(harness, story)
 

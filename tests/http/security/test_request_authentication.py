@@ -15,7 +15,7 @@ from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import ask, basic
 from tests.http.servers import RunningServer, running_app, running_server
 from tests.waiting import until
-from wheelyard.http.context import MAX_PASSWORD_THREADS
+from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.model.token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
@@ -216,5 +216,5 @@ def test_a_burst_of_people(tmp_path: Path) -> None:
         guesses = [(name, f"wrong-{number}") for number, name in enumerate(NAMES)]
         statuses = log_in(server, people + guesses)
     assert statuses[200] == AT_ONCE
-    assert LIMIT <= statuses[401] < LIMIT + MAX_PASSWORD_THREADS
+    assert LIMIT <= statuses[401] < LIMIT + MAX_PASSWORD_CHECKS
     assert statuses[429] == AT_ONCE - statuses[401]

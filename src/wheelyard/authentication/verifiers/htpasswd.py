@@ -100,8 +100,18 @@ class HtpasswdVerifier:
         May reload the file. Raise Unauthenticated if name and password are cached as wrong, or
         malformed.
         """
-        key = cache_key(self._successes, name, password, network)
-        hashed = self.file.current().hashes.get(name)
+        self.file.current()
+        return self._cached(name, password, network)
+
+    def is_cached(self, name: str, password: str, network: str = "") -> bool:
+        """Return whether `verify` needs no hash for its answer; does not look at the file."""
+        try:
+            return self._cached(name, password, network) is not None
+        except Unauthenticated:
+            return True
+
+    def _cached(self, name: str, password: str, network: str) -> Identity | None:
+        key, hashed = self._key(name, password, network), self.file.value.hashes.get(name)
         success = self._successes.get(key)
         is_current = success is not None and success.hashed == hashed
         if success is not None and is_current and self._monotonic() < success.fresh_until:
@@ -118,7 +128,7 @@ class HtpasswdVerifier:
     def verified_hash(self, name: str, password: str, network: str = "") -> str | None:
         """Return the hash by which this password was right in the last day; None if by none."""
         with suppress(Unauthenticated):
-            success = self._successes.get(cache_key(self._successes, name, password, network))
+            success = self._successes.get(self._key(name, password, network))
             return success.hashed if success else None
         return None
 
@@ -131,7 +141,7 @@ class HtpasswdVerifier:
         cached = self.cached_identity(name, password, network)
         if cached is not None:
             return cached
-        key, users = cache_key(self._successes, name, password, network), self.file.value
+        key, users = self._key(name, password, network), self.file.value
         hashed = users.hashes.get(name)
         expected = hashed or users.typical_hash
         matches = expected is not None and self._check_hash(password.encode(), expected)
@@ -142,6 +152,9 @@ class HtpasswdVerifier:
         success = _CachedSuccess(identity, hashed, self._monotonic() + CACHE_SECONDS)
         self._successes.put(key, success, RECENT_SUCCESS_SECONDS)
         return identity
+
+    def _key(self, name: str, password: str, network: str) -> bytes:
+        return cache_key(self._successes, name, password, network)
 
     def _rejection(self, name: str) -> Unauthenticated:
         return invalid_password("htpasswd_password" if self.has_user(name) else "htpasswd_user")

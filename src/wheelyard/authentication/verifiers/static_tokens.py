@@ -113,6 +113,12 @@ class StaticTokens:
         tokens = self.file.value if self.file else {}
         return (*tokens.values(), *self._from_environment.values())
 
+    def has(self, secrets: Iterable[str]) -> bool:
+        """Return whether one of these is a static token, by what was last read of the file."""
+        tokens = self.file.value if self.file else {}
+        digests = map(_digest_of, secrets)
+        return any(each in tokens or each in self._from_environment for each in digests)
+
     def find(self, secrets: Iterable[str]) -> Identity | None:
         """
         Return the identity of the first secret that is a static token, or None.

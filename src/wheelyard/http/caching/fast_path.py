@@ -81,6 +81,7 @@ class FastPath:
         entries: LruCache[RequestKey, Remembered],
     ) -> None:
         self._authenticator = authenticator
+        self._header_key = authenticator.recent.header_key
         self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
         self._trusted_proxies = trusted_proxies
@@ -99,7 +100,7 @@ class FastPath:
                 if caller_key or len(value) > CREDENTIAL_LIMIT_BYTES:
                     return None
                 address = client_address(scope, self._trusted_proxies)
-                caller_key = self._authenticator.cache_key(value, address)
+                caller_key = self._header_key(value, address)
             elif (
                 name == IAP_ASSERTION_HEADER
                 or (name == _CACHE_CONTROL and b"no-cache" in value.lower())

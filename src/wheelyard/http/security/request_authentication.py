@@ -10,18 +10,16 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import blake2b
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.credential_type import CredentialType, classify
+from wheelyard.authentication.authenticator import Wait
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
-from wheelyard.authentication.verifiers.verifier import Verifier, decode_segment
-from wheelyard.concurrency.caches import ExpiringCache, LruCache
+from wheelyard.authentication.verifiers.verifier import decode_segment
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
@@ -29,16 +27,11 @@ from wheelyard.http.protocol.messages import Request
 from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.model.access import Action, Caller, Credential
 from wheelyard.model.claim_matchers import numeric_date
-from wheelyard.model.grants import Grants
 from wheelyard.model.session import Session, decoded_session
-
-C = TypeVar("C", bound=Caller | None)
 
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
-CACHED_CALLER_SECONDS: Final = 1.0
-"""How long an authenticated caller is cached: a revoked credential works that much longer."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -47,28 +40,19 @@ class RequestAuthenticator:
     """Authenticates callers; caches those with an Authorization header for a second."""
 
     def __init__(self, context: ServerContext) -> None:
-        runtime = context.index.runtime
         self.session_cookie = SessionCookie.of(context.index.settings)
         self._anonymous = context.read_policy.anonymous
         self._context = context
-        self._hash_key = runtime.random.randbytes(32)
-        # to copy it takes half as long as to begin with a key
-        self._keyed_hash = blake2b(digest_size=16, key=self._hash_key)
-        # each caller takes about 1 KiB of memory
-        self._callers = ExpiringCache[bytes, Caller](runtime.monotonic, 512)
+        self.recent = context.index.authenticator.callers
         self._last_callers = LruCache[bytes, Caller](512)
 
     def cache_key(self, header: bytes | None, address: str) -> bytes:
         """Return a keyed hash of an Authorization header and the client network; empty for None."""
-        if header is None:
-            return b""
-        hashed = self._keyed_hash.copy()
-        hashed.update(header + b"\0" + client_network(address).encode())
-        return hashed.digest()
+        return b"" if header is None else self.recent.header_key(header, address)
 
     def session_cache_key(self, cookie: bytes) -> bytes:
         """Return a keyed hash of a session's cookie, which no Authorization header can have."""
-        return blake2b(cookie, digest_size=16, key=self._hash_key, person=b"cookie").digest()
+        return self.recent.cookie_key(cookie)
 
     def cached_caller(self, cache_key: bytes) -> Caller | None:
         """
@@ -76,7 +60,7 @@ class RequestAuthenticator:
 
         The empty key is the anonymous caller's.
         """
-        return self._callers.get(cache_key) if cache_key else self._anonymous
+        return self.recent.remembered(cache_key) if cache_key else self._anonymous
 
     def prefetch(self, request: Request, name: NormalizedName) -> None:
         """
@@ -85,7 +69,7 @@ class RequestAuthenticator:
         That is the caller that the header gave when it was last verified.
         """
         cache_key = self.cache_key(request.headers.get(b"authorization"), request.address)
-        if not cache_key or self._callers.get(cache_key) is not None:
+        if not cache_key or self.recent.remembered(cache_key) is not None:
             return
         caller = self._last_callers.get(cache_key)
         if caller is not None and caller.may(Action.READ, name):
@@ -103,7 +87,7 @@ class RequestAuthenticator:
         verifier, headers = self._context.index.authenticator.iap, request.headers
         if verifier is not None and accepts_iap:
             assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            caller = await self._authenticate_iap(verifier, assertion)
+            caller = await self._authenticate_iap(assertion)
             # nobody has verified it, so that it must not count later either
             others = {name: value for name, value in headers.items() if name != b"authorization"}
             return replace(request, headers=others, caller=caller)
@@ -136,28 +120,22 @@ class RequestAuthenticator:
     async def _authenticate_session(self, cookie: bytes) -> tuple[Caller, Session | None]:
         """Return the caller of a cookie and its session, or the anonymous caller and None."""
         cache_key, text = self.session_cache_key(cookie), cookie.decode("ascii")
-        caller = self._callers.get(cache_key)
+        caller = self.recent.remembered(cache_key)
         if caller is None:
-            sessions, now = self._context.index.sessions, self._context.index.runtime.monotonic
+            sessions = self._context.index.sessions
 
             def verify() -> tuple[Caller | None]:
-                started_at = now()
-                found = sessions.caller(text)
-                if found is not None:
-                    rest = started_at + CACHED_CALLER_SECONDS - now()
-                    self._callers.put(cache_key, found, rest)
-                return (found,)
+                return (self.recent.verified(cache_key, partial(sessions.caller, text)),)
 
             (caller,) = await self._context.documents.coalesce(("caller", cache_key), verify)
         return (caller, decoded_session(text)) if caller else (self._anonymous, None)
 
     async def verify(self, credential: Credential, address: str) -> Caller:
         """Return the caller by a credential of a form, within the limits of one in a header."""
-        typed = f"{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
-        cache_key = blake2b(typed, digest_size=16, key=self._hash_key, person=b"form").digest()
-        return await self._verify(credential, address, cache_key)
+        typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
+        return await self._verify(credential, address, self.recent.header_key(typed, address))
 
-    async def _authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
+    async def _authenticate_iap(self, assertion: str) -> Caller:
         """Return the caller whom an assertion of Identity-Aware Proxy names; raise without one."""
         if not assertion:
             raise Unauthenticated(
@@ -166,70 +144,34 @@ class RequestAuthenticator:
                 short="Come through the proxy.",
             )
         authenticator, pools = self._context.index.authenticator, self._context.pools
-        identity = verifier.cached_identity(assertion)
-        if identity is None:
-            try:
-                identity = await pools.run_in(pools.tokens, partial(verifier.verify, assertion))
-            except Unauthenticated as error:
-                reason = rejection_reason(error, otherwise=error.code)
-                authenticator.rejection_log.log(reason, "the proxy")
-                raise
-        return authenticator.policy.authorize(identity, await self._grants())
+        verify = partial(authenticator.authenticate_assertion, assertion)
+        return await pools.run_in(pools.tokens, verify)
 
     async def _verify(self, credential: Credential, address: str, cache_key: bytes) -> Caller:
         context, authenticator = self._context, self._context.index.authenticator
 
-        def find(grants: Grants | None = None) -> Caller | None:
-            authenticate = partial(authenticator.authenticate_cached, credential, grants)
-            return self._cache(cache_key, authenticate)
-
-        def verify(grants: Grants | None = None) -> Caller:
-            authenticate = partial(authenticator.authenticate, credential, address, grants)
-            return self._cache(cache_key, authenticate)
-
-        reads_file = authenticator.needs_file_check(credential)
-        caller = await context.pools.run_read(find) if reads_file else find()
-        if caller is not None:
-            return caller
-        key = ("caller", cache_key)
-        if authenticator.may_block(credential):
-            # not in the threads for passwords: these few are not to wait for the store
-            grants = await self._grants()
-            verify_apart = partial(self._verify_apart, credential, partial(verify, grants))
-            caller = find(grants)
-            if caller is not None:
-                return caller
-            return await context.documents.in_flight.run(key, verify_apart)
-        find_stale = partial(authenticator.authenticate_stale, credential)
-        return await context.documents.coalesce(key, verify, find_stale)
-
-    async def _grants(self) -> Grants:
-        """Return the grants in force; if a remote store is slow, those known last."""
-        access = self._context.index.access
-        grants = access.peek()
-        if grants is None:
-            get_stale = partial(access.peek, "stale")
-            return await self._context.documents.coalesce("grants", access.load, get_stale)
-        return grants
-
-    def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
-        """Return what `authenticate` returns; cache a caller until a second after the start."""
-        now = self._context.index.runtime.monotonic
-        started_at = now()
-        try:
-            caller = authenticate()
-        except Unauthenticated:
-            self._last_callers.discard(cache_key)
-            raise
-        if caller is not None:
+        def verify() -> Caller:
+            authenticate = partial(authenticator.authenticate, credential, address)
+            try:
+                caller = self.recent.verified(cache_key, authenticate)
+            except Unauthenticated:
+                self._last_callers.discard(cache_key)
+                raise
             self._last_callers.put(cache_key, caller, 1)
-            self._callers.put(cache_key, caller, started_at + CACHED_CALLER_SECONDS - now())
-        return caller
+            return caller
 
-    async def _verify_apart(self, credential: Credential, verify: Callable[[], Caller]) -> Caller:
+        key, wait = ("caller", cache_key), authenticator.waits_for(credential)
+        if wait == "local":
+            return await context.documents.coalesce(key, verify)
+        verify_apart = partial(self._verify_apart, credential, verify, wait)
+        return await context.documents.in_flight.run(key, verify_apart)
+
+    async def _verify_apart(
+        self, credential: Credential, verify: Callable[[], Caller], wait: Wait
+    ) -> Caller:
         """Run `verify` in the pool for passwords or tokens; a password waits for a slot first."""
         context = self._context
-        if classify(credential) is not CredentialType.PASSWORD:
+        if wait == "remote":
             return await context.pools.run_in(context.pools.tokens, verify)
         is_known = context.index.authenticator.verified_recently(credential)
         limit = context.known_password_limit if is_known else context.password_limit
