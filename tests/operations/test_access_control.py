@@ -52,7 +52,8 @@ def access(harness: IndexHarness) -> AccessControl:
 
 def may(access: AccessControl, who: str, action: Action = Action.READ, on: str = CORE) -> bool:
     """Return whether somebody may do something to a project."""
-    return bool(access.load().granting([who], action, NormalizedName(on)))
+    scopes = access.load().scopes_of([who])
+    return any(scope.permits(action, NormalizedName(on)) for scope in scopes)
 
 
 def history(access: AccessControl) -> list[str]:

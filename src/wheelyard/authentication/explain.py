@@ -1,32 +1,23 @@
 """The explanation of an access decision, for `wheelyard access explain`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.rights import PASSWORD_USERS, Right, rights
 from wheelyard.errors import Invalid, Unauthenticated, quoted
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
-    ANYONE_READS,
     Action,
-    Caller,
-    Identity,
     Pattern,
-    Scope,
     matches_any,
 )
-from wheelyard.model.grants import (
-    Grants,
-    describe_actions,
-    describe_grant,
-    describe_projects,
-    parse_principal,
-)
+from wheelyard.model.grants import parse_principal
 from wheelyard.model.token import TokenRecord
 
 _SEPARATOR: Final = re.compile(
@@ -40,17 +31,14 @@ OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
 
 
 class AccessSubject(Struct, frozen=True):
-    """The caller that `access explain` is asked about, and what its credential adds."""
+    """Whom `access explain` is asked about."""
 
-    caller: Caller
-    grants: Grants
-    """The grants in force."""
-    credential_scopes: tuple[Scope, ...] = ()
-    """Scopes from the credential itself."""
-    credential_label: str = ""
-    """A description of `credential_scopes`."""
+    principals: frozenset[str]
+    """All principals by which rights can name it."""
     state: str = "active"
     """The state of a token: `active`, `expired`, `revoked` ..."""
+    records: tuple[TokenRecord, ...] = ()
+    """The record of an API token."""
 
 
 class AccessExplanation(Struct, frozen=True):
@@ -70,24 +58,16 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     Raise Invalid for text that is not a principal, NotFound for an unknown token.
     """
     principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
-    first, policy = principals[0], authenticator.policy
-    grants = policy.access.load()
-    kind, _, name = first.partition(":")
+    kind, _, name = principals[0].partition(":")
     if kind == "token":
         record = authenticator.tokens.records.get_for_update(name).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
-        return _token_subject(record, grants, authenticator)
-    if principals == [ANONYMOUS]:
-        return AccessSubject(Caller(ANONYMOUS, policy.public, frozenset({ANONYMOUS})), grants)
-    scopes, label = _credential_scopes(principals, authenticator)
-    principal = next((each for each in principals if each.startswith("htpasswd:")), first)
-    identity = Identity(principal, frozenset(_with_implied(principals)), scopes)
-    caller = policy.authorize(identity, grants)
-    if principal in authenticator.static_tokens.expired:
-        return AccessSubject(caller, grants, state="expired")
-    if kind == "htpasswd" and policy.htpasswd_scope is not None:
-        scopes, label = (policy.htpasswd_scope,), "what a password is good for without a [[grant]]"
-    return AccessSubject(caller, grants, scopes, label)
+        return _token_subject(record, authenticator)
+    names = frozenset(_with_implied(principals))
+    if any(each.startswith("htpasswd:") for each in principals):
+        names |= {PASSWORD_USERS}
+    is_expired = not authenticator.static_tokens.expired.isdisjoint(principals)
+    return AccessSubject(names, "expired" if is_expired else "active")
 
 
 def parse_owner(text: str) -> tuple[str, tuple[str, ...]]:
@@ -126,22 +106,21 @@ def explain(
 
     `may_be_public`: whether there is an upstream index, and the name is not private.
     """
+    every = rights(authenticator, subject.records)
+    own = [each for each in every if not each.principals.isdisjoint(subject.principals)]
+    fit = [each for each in every if each.scope.permits(action, project)]
     is_private_name = matches_any(private_patterns, project)
-    caller, hints = subject.caller, _hints(subject, action, project)
+    is_anonymous = subject.principals == {ANONYMOUS}
+    reads_anything = not is_anonymous and any(each.scope.actions & Action.READ for each in own)
+    hints = _hints(subject.principals, fit)
     if subject.state != "active":
         response, hints = f"401, because the token is {subject.state}", iter(())
-    elif caller.may(action, project):
-        reasons = dict.fromkeys(_reasons(subject, action, project, authenticator))
-        return AccessExplanation(allowed=True, reasons=tuple(reasons))
-    elif (
-        action is Action.READ
-        and caller.may_read_public_packages
-        and may_be_public
-        and not is_private_name
-    ):
+    elif reasons := tuple(_reasons(subject.principals, [each for each in fit if each in own])):
+        return AccessExplanation(allowed=True, reasons=reasons)
+    elif action is Action.READ and reads_anything and may_be_public and not is_private_name:
         reason = "the name is not private, and whoever may read anything may read public packages"
         return AccessExplanation(allowed=True, reasons=(reason,))
-    elif caller.is_anonymous:
+    elif is_anonymous:
         response = "401, as everybody is asked who they are"
     elif action is not Action.READ:
         response = "403, whether or not the project exists"
@@ -152,33 +131,21 @@ def explain(
     return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))
 
 
-def _reasons(
-    subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
-) -> Iterator[str]:
-    policy, principals = authenticator.policy, subject.caller.principals | {ANONYMOUS}
-    for grant in subject.grants.granting(principals, action, project):
-        ways = (describe_grant(grant), *subject.grants.memberships(grant, principals))
-        yield f"grant {grant.id}: {'; '.join(ways)}"
-    from_grants = subject.grants.scopes_of((ANONYMOUS,))
-    for scope in policy.public:
-        if scope not in from_grants and scope.permits(action, project):
-            if scope == ANYONE_READS:
-                yield "anybody may read: there is no [[grant]], and [access] private is not set"
-            else:
-                yield "anybody may upload: [access] anonymous_uploads is set"
-    for scope in subject.credential_scopes:
-        if scope.permits(action, project):
-            what = f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
-            yield f"{subject.credential_label}: {what}"
+def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[str]:
+    for right in own:
+        members = sorted(right.principals & principals) if right.who.startswith("group:") else ()
+        yield "; ".join(
+            (f"{right.source}: {right}", *(f"{each} is in {right.who}" for each in members))
+        )
 
 
-def _hints(subject: AccessSubject, action: Action, project: NormalizedName) -> Iterator[str]:
-    for grant in subject.grants.all:
-        if grant.scope.permits(action, project):
-            for wanted in sorted(grant.principals):
-                for own in sorted(subject.caller.principals):
-                    if hint := _hint(own, wanted):
-                        yield f"{grant} is for {wanted}: {hint}"
+def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[str]:
+    for right in fit:
+        for wanted in sorted(right.principals):
+            for own in sorted(principals):
+                if hint := _hint(own, wanted):
+                    note = f" ({right.note})" if right.note else ""
+                    yield f"{right.source}{note} is for {wanted}: {hint}"
 
 
 def _hint(own: str, wanted: str) -> str:
@@ -193,34 +160,13 @@ def _hint(own: str, wanted: str) -> str:
     return ""
 
 
-def _token_subject(
-    record: TokenRecord, grants: Grants, authenticator: Authenticator
-) -> AccessSubject:
+def _token_subject(record: TokenRecord, authenticator: Authenticator) -> AccessSubject:
+    principals = frozenset({f"token:{record.id}", ANONYMOUS})
     try:
-        caller = authenticator.caller_for_token(record, grants)
+        authenticator.caller_for_token(record)
     except Unauthenticated:
-        nobody = Caller(f"token:{record.id}", ())
-        return AccessSubject(nobody, grants, state="of a publisher that is gone")
-    scopes = tuple(scope for scope in caller.scopes if scope not in authenticator.policy.public)
-    label = "what the token itself is good for"
-    if record.owner:
-        label = f"what the token is good for, inside the rights of its owner {record.owner}"
-    state = record.state(authenticator.tokens.runtime.now())
-    return AccessSubject(caller, grants, scopes, label, state)
-
-
-def _credential_scopes(
-    principals: list[str], authenticator: Authenticator
-) -> tuple[tuple[Scope, ...], str]:
-    """Return scopes and label of the first static token or publisher; both empty without one."""
-    for identity in authenticator.static_tokens.identities:
-        if identity.principal in principals:
-            return identity.scopes, "what the static token itself is good for"
-    service = authenticator.trusted_publishing
-    for publisher in service.publishers if service else ():
-        if publisher.principal in principals:
-            return (publisher.scope,), "what the publisher may do"
-    return (), ""
+        return AccessSubject(principals, "of a publisher that is gone")
+    return AccessSubject(principals, record.state(authenticator.tokens.runtime.now()), (record,))
 
 
 def _with_implied(principals: list[str]) -> Iterator[str]:

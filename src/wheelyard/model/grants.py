@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
-from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import (
@@ -84,23 +83,6 @@ class Grants(Struct, frozen=True):
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
         return tuple(each.scope for each in self.all if each.principals.intersection(principals))
-
-    def granting(
-        self, principals: Iterable[str], action: Action, project: NormalizedName
-    ) -> tuple[Grant, ...]:
-        """Return the grants that give at least one of `principals` `action` on `project`."""
-        named = (each for each in self.all if each.principals.intersection(principals))
-        return tuple(each for each in named if each.scope.permits(action, project))
-
-    def memberships(self, grant: Grant, principals: Iterable[str]) -> tuple[str, ...]:
-        """Return why a grant that names none of `principals` is theirs: "X is in group:NAME"."""
-        if grant.who.intersection(principals):
-            return ()
-        return tuple(
-            f"{member} is in {_GROUP}{name}"
-            for name in sorted(groups_in(grant.who))
-            for member in sorted(self.groups.get(name, frozenset()).intersection(principals))
-        )
 
 
 def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GROUPS) -> Grant:

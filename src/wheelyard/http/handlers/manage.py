@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.authentication.caller_tokens import is_token_admin
-from wheelyard.authentication.effective_access import effective_access
+from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http.form_faults import FormFault, checking, refused_form

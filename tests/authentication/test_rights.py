@@ -7,8 +7,9 @@ from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.effective_access import effective_access
-from wheelyard.model.access import Action, parse_actions, parse_pattern
+from wheelyard.authentication.explain import explain, parse_subject
+from wheelyard.authentication.rights import effective_access
+from wheelyard.model.access import Action, Caller, Identity, parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
@@ -33,6 +34,15 @@ def told(index: Index) -> list[tuple[str, Action, str]]:
     """Return what is said of the project."""
     entries = effective_access(CORE, index.authenticator, index.tokens.all())
     return [(each.who, each.actions, each.reason) for each in entries]
+
+
+def caller_of(index: Index, who: str) -> Caller:
+    """Return the caller that has this principal."""
+    kind, _, token_id = who.partition(":")
+    if kind == "token":
+        return index.authenticator.caller_for_token(index.tokens.active(token_id))
+    identity = Identity(who, frozenset({who, "anonymous"}))
+    return index.authenticator.policy.authorize(identity, index.access.load())
 
 
 def test_an_open_index(tmp_path: Path) -> None:
@@ -81,3 +91,9 @@ def test_grants_and_tokens(tmp_path: Path) -> None:
         ),
         ("anonymous", READ, "grant 1 of the settings"),
     ]
+
+    for who in (ANA, "user:bo@acme.dev", "anonymous", f"token:{free}", f"token:{owned}"):
+        for action in Action:
+            subject = parse_subject(who, index.authenticator)
+            explained = explain(subject, action, CORE, index.authenticator, ())
+            assert explained.allowed == caller_of(index, who).may(action, CORE)
