@@ -60,7 +60,7 @@ def test_a_change_is_seen(watched: ReloadingFile[HtpasswdFile], path: Path, cloc
 
 
 def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
-    """A file that stays as it is is read once more, to be sure, and then never again."""
+    """A file that stays as it is is not read again."""
     read: list[str] = []
 
     def parse(text: str) -> ParsedFile[HtpasswdFile]:
@@ -72,13 +72,13 @@ def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
         clock.advance(seconds=5)
         watched.current()
 
-    assert len(read) == 2
+    assert len(read) == 1
 
 
-def test_a_change_within_one_tick(
+def test_a_change_that_hides(
     watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
 ) -> None:
-    """A second change is seen even if time, size and inode are those of the first."""
+    """A change is seen even if time of modification, size and inode are as before."""
     before = path.stat()
     path.write_text(f"bob:{BCRYPT}\n")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -235,16 +235,14 @@ def test_a_folder(path: Path, above: int, mode: int, *, is_told: bool) -> None:
     assert list(write_access_warnings(path)) == ([_folder(folder)] if is_told else [])
 
 
-def test_folders_on_the_way_of_links(path: Path, tmp_path: Path) -> None:
-    """A folder with a link on the way counts, and so does the folder that a link leads to."""
-    links, hop, real = tmp_path / "links", tmp_path / "hop", path.parent
-    for folder in (links, hop):
-        folder.mkdir()
-    (hop / "users").symlink_to(path)
-    (links / "users").symlink_to(Path("..", "hop", "users"))
+def test_a_link(path: Path, tmp_path: Path) -> None:
+    """The folder with a link to the file counts, and so does the folder that the link leads to."""
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "users").symlink_to(path)
 
     assert list(write_access_warnings(links / "users")) == []
-    for folder in (links, hop, real):
+    for folder in (links, path.parent):
         folder.chmod(0o777)
         assert list(write_access_warnings(links / "users")) == [_folder(folder)]
         folder.chmod(0o755)
@@ -280,29 +278,6 @@ def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.parents[1].chmod(0o777)
 
     assert list(write_access_warnings(Path(path.name))) == [_folder(path.parents[1])]
-
-
-def test_a_folder_that_is_opened_later(
-    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A running server says once that others may change its file, and again after that was over."""
-    assert list(watched.warnings) == []
-    said = (f"{path}: {_folder(path.parent)}.", f"{path}: {WRITE}.")
-
-    path.parent.chmod(0o777)
-    _look(watched, clock)
-    path.chmod(0o642)
-    _look(watched, clock)
-    assert list(watched.warnings) == [*said[::-1]]
-    path.chmod(0o640)
-    path.parent.chmod(0o755)
-    _look(watched, clock)
-    assert list(watched.warnings) == []
-    assert [each.getMessage() for each in caplog.records] == list(said)
-
-    path.parent.chmod(0o777)
-    _look(watched, clock)
-    assert [each.getMessage() for each in caplog.records] == [*said, said[0]]
 
 
 def test_a_file_that_is_away(

@@ -2,8 +2,8 @@
 Credential files that are reloaded when they change, and checks of their permissions.
 
 A file is accepted as a whole or not at all. `current` checks it at most every few seconds, and
-reads it again if its times, inode, size or write access have changed. If the new content is
-invalid, the last valid content stays in use; the log says so once, and once more after the repair.
+reads it again if its times, inode or size have changed. If the new content is invalid, the last
+valid content stays in use; the log says so once, and once more after the repair.
 """
 
 import logging
@@ -22,8 +22,6 @@ from wheelyard.model.text import escaped
 CHECK_INTERVAL_SECONDS: Final = 4.0
 """Time between two checks of a file for changes; results are cached for one second more."""
 FILE_LIMIT_BYTES: Final = 16 * 1024**2
-MAX_SYMLINKS: Final = 40
-"""Symbolic links that lead to one another: the limit of Linux."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -59,7 +57,6 @@ class ReloadingFile(Generic[T]):
         self._monotonic = monotonic
         self._lock = Lock()
         self._checked_at = monotonic()
-        self._is_settled = False
         self._last_error = ""
         self._fingerprint, self._content = self._read()
 
@@ -94,12 +91,9 @@ class ReloadingFile(Generic[T]):
     def _check(self) -> None:
         old_warnings = self.warnings
         try:
-            fingerprint = "/".join(_fingerprint(each, each.stat()) for each in self._paths)
-            # A second change within a tick of the kernel's clock leaves the same time, so a new
-            # file is read once more.
-            if fingerprint != self._fingerprint or not self._is_settled:
-                found, self._content = self._read()
-                self._fingerprint, self._is_settled = found, found == self._fingerprint
+            fingerprint = [_fingerprint(path.stat()) for path in self._paths]
+            if fingerprint != self._fingerprint:
+                self._fingerprint, self._content = self._read()
         except Invalid as fault:
             self._log_error(fault.message)
             return
@@ -120,7 +114,7 @@ class ReloadingFile(Generic[T]):
             logger.error("%s Until then, what it said before stays in force.", message)
             self._last_error = message
 
-    def _read(self) -> tuple[str, ParsedFile[T]]:
+    def _read(self) -> tuple[list[tuple[int, ...]], ParsedFile[T]]:
         files = [(path, *_read_file(path)) for path in self._paths]
         texts = [_text(path, body) for path, _, body in files]
         try:
@@ -136,7 +130,7 @@ class ReloadingFile(Generic[T]):
         if files[0][1].st_mode & S_IROTH:
             readable = "every user of this machine may read it; take that away with 'chmod o-r'"
             warnings.insert(0, f"{self._shown}: {readable}.")
-        fingerprint = "/".join(_fingerprint(path, status) for path, status, _ in files)
+        fingerprint = [_fingerprint(status) for _, status, _ in files]
         return fingerprint, ParsedFile(content.value, tuple(warnings))
 
 
@@ -144,14 +138,15 @@ def write_access_warnings(path: Path) -> Iterator[str]:
     """
     Yield a warning for each way in which every user of this machine can change a file.
 
-    All folders of the path and of symbolic links count. Only the mode for others counts: owner and
-    group are the operator's choice. In a folder with a sticky bit (`/tmp`, and where Kubernetes
-    mounts a secret) only the owner of a file, the owner of the folder and root can replace it.
+    The folders of its path count, and those of the file to which symbolic links lead. Only the mode
+    for others counts: owner and group are the operator's choice. In a folder with a sticky bit
+    (`/tmp`, and where Kubernetes mounts a secret) only the owner of a file, the owner of the folder
+    and root can replace it.
     """
     if _mode(path) & S_IWOTH:
         yield "every user of this machine may write to it; take that away with 'chmod o-w'"
-    folders = map(os.path.realpath, _folders_to(path.absolute(), MAX_SYMLINKS))
-    for folder in dict.fromkeys(folders):
+    above = (*path.absolute().parents, *Path(os.path.realpath(path)).parents)
+    for folder in dict.fromkeys(map(os.path.realpath, above)):
         if _mode(Path(folder)) & (S_IWOTH | S_ISVTX) == S_IWOTH:
             yield (
                 "every user of this machine may replace it, because they may write to the folder "
@@ -164,22 +159,6 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode
     except OSError:
         return 0
-
-
-def _folders_to(path: Path, links: int) -> Iterator[Path]:
-    """
-    Yield the folders in which the system looks up a name to reach a path; some more than once.
-
-    At most `links` symbolic links are followed one after the other.
-    """
-    yield from path.parents
-    for each in (path, *path.parents):
-        try:
-            target = each.readlink()
-        except OSError:  # it is no link, or cannot be read
-            continue
-        if links:
-            yield from _folders_to(each.parent / target, links - 1)
 
 
 def _text(path: Path, body: bytes) -> str:
@@ -205,10 +184,8 @@ def _read_file(path: Path) -> tuple[os.stat_result, bytes]:
         raise _unreadable(escaped(str(path)), error) from error
 
 
-def _fingerprint(path: Path, status: os.stat_result) -> str:
-    # the modes of folders count, too: the file itself does not change with them
-    warnings = tuple(write_access_warnings(path))
-    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}.{status.st_size}.{warnings}"
+def _fingerprint(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
 
 
 def _unreadable(shown: str, error: OSError) -> Invalid:
