@@ -140,6 +140,7 @@ def test_digests_of_short_texts(tmp_path: Path, clock: Clock) -> None:
     tokens = _tokens(tmp_path, clock, tables)
     found = [tokens.find([text]) for text in texts]
     assert [identity is not None for identity in found] == [False, False, True]
+    assert [tokens.has([text]) for text in texts] == [False, False, True]
 
 
 def test_which_have_expired(tmp_path: Path, clock: Clock) -> None:

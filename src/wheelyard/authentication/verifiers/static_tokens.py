@@ -14,7 +14,7 @@ uploading everywhere, can come from the environment; if the file has it too, the
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from hashlib import sha256
@@ -115,9 +115,8 @@ class StaticTokens:
 
     def has(self, secrets: Iterable[str]) -> bool:
         """Return whether one of these is a static token, by what was last read of the file."""
-        tokens = self.file.value if self.file else {}
-        digests = map(_digest_of, secrets)
-        return any(each in tokens or each in self._from_environment for each in digests)
+        tokens, own = self.file.value if self.file else {}, self._from_environment
+        return any(digest in tokens or digest in own for digest in _digests_of(secrets))
 
     def find(self, secrets: Iterable[str]) -> Identity | None:
         """
@@ -132,9 +131,7 @@ class StaticTokens:
     def find_with_digest(self, secrets: Iterable[str]) -> tuple[str, Identity] | None:
         """Return the digest, hexadecimal, and the identity that `find` returns."""
         tokens = self.file.current() if self.file else {}
-        # the file may have the digest of a short text, which could be guessed
-        digests = [_digest_of(each) for each in secrets if len(each) >= MIN_TOKEN_CHARS]
-        for digest in digests:
+        for digest in _digests_of(secrets):
             token = tokens.get(digest) or self._from_environment.get(digest)
             if token is not None:
                 return self._unexpired(digest, token)
@@ -248,6 +245,11 @@ def _expiry(given: object) -> datetime | None:
     if not isinstance(given, datetime):
         raise Invalid("expires is no time. Write 2027-01-31, or 2027-01-31T12:00:00Z.")
     return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def _digests_of(secrets: Iterable[str]) -> Iterator[bytes]:
+    # the file may have the digest of a short text, which could be guessed
+    return (_digest_of(each) for each in secrets if len(each) >= MIN_TOKEN_CHARS)
 
 
 def _digest_of(secret: str) -> bytes:
