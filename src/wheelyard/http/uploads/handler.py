@@ -7,7 +7,7 @@ missing rights on the project.
 
 import logging
 from asyncio import timeout
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -17,11 +17,18 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid
-from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
+from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
-from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
-from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS
+from wheelyard.http.protocol.messages import (
+    JSON,
+    NO_STORE,
+    Receive,
+    Request,
+    Response,
+    make_response,
+)
+from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS, next_chunk
 from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action, Caller
@@ -92,9 +99,9 @@ class UploadHandler:
 
         Return the result of `accept`, called in a thread with the last bytes, which were not fed.
         """
-        async with self._slots.acquire(request.client_key) as slot, timeout(BODY_TIMEOUT_SECONDS):
+        async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await self._feed(form, request, slot)
+                last = await self._feed(form, _chunks(request.receive))
                 return await self._pools.run_upload(partial(accept, last))
             finally:
                 form.close()
@@ -129,16 +136,22 @@ class UploadHandler:
             )
         return boundary
 
-    async def _feed(self, form: FormReader, request: Request, slot: Slot) -> bytes:
+    async def _feed(self, form: FormReader, chunks: AsyncIterable[bytes]) -> bytes:
         """Feed the body to the form in batches, and return the last batch, which was not fed."""
-        batch, more = bytearray(), True
-        while more:
-            chunk, more = await slot.next_chunk(request.receive)
-            batch += chunk
-            if more and len(batch) >= BATCH_BYTES:
+        batch = bytearray()
+        async for chunk in chunks:
+            if len(batch) >= BATCH_BYTES:
                 await self._pools.run_write(partial(form.feed, bytes(batch)))
                 batch.clear()
+            batch += chunk
         return bytes(batch)
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        chunk, more = await next_chunk(receive)
+        yield chunk
 
 
 def require_upload(caller: Caller) -> None:
