@@ -175,7 +175,9 @@ class RequestAuthenticator:
             return await context.pools.run_in(context.pools.tokens, verify)
         is_known = context.index.authenticator.verified_recently(credential)
         limit = context.known_password_limit if is_known else context.password_limit
-        async with limit.acquire(network_of(credential.client_network)):
+        # an office is one network, but who was right lately is a client of their own
+        client = credential.user if is_known else network_of(credential.client_network)
+        async with limit.acquire(client):
             return await context.pools.run_in(context.pools.passwords, verify)
 
 
