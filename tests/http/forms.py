@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Invalid
-from wheelyard.http.uploads.form import UploadFormReader
+from wheelyard.http.uploads.form_reader import FormReader
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
@@ -84,13 +84,14 @@ def uploads() -> Uploads:
 
 def read(body: bytes | Iterable[bytes]) -> SpooledUpload | None:
     """Read a body, in one piece unless it comes in pieces; nothing of its file stays."""
-    reader = UploadFormReader(BOUNDARY, uploads(), ALICE)
+    reader = FormReader(BOUNDARY, uploads(), ALICE)
     try:
         for chunk in [body] if isinstance(body, bytes) else body:
             reader.feed(chunk)
-        arrival = reader.finish(b"")
-        if arrival is None:
+        received = reader.finish(b"")
+        if not received.files:
             return None
+        (arrival,) = received.files
         spooled = arrival.path.read_bytes()
         assert (len(spooled), sha256(spooled).hexdigest()) == (arrival.size, arrival.sha256)
         return replace(arrival, path=Path())

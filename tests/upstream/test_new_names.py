@@ -20,13 +20,8 @@ from tests.upstream.reading import SOURCE, page_of
 from tests.upstream.settings import front, upstream_section, upstream_settings
 from tests.waiting import until
 from wheelyard.errors import Forbidden, Unavailable
-from wheelyard.http.uploads.browser_form import (
-    AcceptedFile,
-    BrowserFormReader,
-    FileOutcome,
-    RefusedFile,
-)
-from wheelyard.http.uploads.form import UploadFormReader
+from wheelyard.http.handlers.browser_upload import accept
+from wheelyard.http.uploads.form_reader import FormReader
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.local import LocalStore
 from wheelyard.upstream.index import UpstreamIndex
@@ -218,7 +213,7 @@ def test_early_refusal(server: InProcessServer, public: FakeUpstream) -> None:
     """The upload of a public name is refused as soon as its filename has arrived."""
     package = private_wheel("requests", "1.0")
     whole = form(file(filename=package.filename, data=bytes(MIB)))
-    reader = UploadFormReader(BOUNDARY, server.index.uploads, ALICE)
+    reader = FormReader(BOUNDARY, server.index.uploads, ALICE)
 
     with pytest.raises(Forbidden) as caught:
         reader.feed(whole[: whole.index(b"\r\n\r\n") + 5])
@@ -233,21 +228,17 @@ def test_browser_form(server: InProcessServer) -> None:
     """In the form of a browser, a public name is refused, and the other files are published."""
     packages = [private_wheel(name, "1.0") for name in ("requests", "fresh")]
     parts = [file(filename=each.filename, data=each.data) for each in packages]
-    reader = BrowserFormReader(BOUNDARY, server.index.uploads, ALICE, lambda _token: None, 10 * MIB)
+    uploads = server.index.uploads
+    reader = FormReader(BOUNDARY, uploads, ALICE, lambda _token: None)
 
-    refused, accepted = reader.finish(form(text("csrf_token", "t"), *parts))
+    received = reader.finish(form(text("csrf_token", "t"), *parts))
+    rows, _ = accept(uploads, ALICE, received)
 
     reader.close()
-    assert outcome(refused) == "public_name"
-    assert outcome(accepted) == "fresh"
-
-
-def outcome(found: FileOutcome) -> str:
-    """Return the project of a file that was accepted, or the code of its error."""
-    if isinstance(found, AcceptedFile):
-        return found.project
-    assert isinstance(found, RefusedFile)
-    return found.error.code
+    assert [(row.status, row.project, row.error) for row in rows] == [
+        ("uploaded", "fresh", ""),
+        ("refused", "", "public_name"),
+    ]
 
 
 def test_reading_claims_nothing(public: FakeUpstream, tmp_path: Path) -> None:

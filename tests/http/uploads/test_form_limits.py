@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tests.http.forms import (
     BOUNDARY,
     DATA,
+    SHA256,
     Part,
     chunks_of,
     code_of,
@@ -25,13 +26,13 @@ from tests.http.forms import (
 )
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Forbidden, TooLarge, Unavailable
-from wheelyard.http.uploads.form import (
+from wheelyard.http.uploads.form_reader import (
     FIELD_LIMIT_BYTES,
     FIELDS_LIMIT_BYTES,
     MAX_PARTS,
-    UploadFormReader,
+    FormReader,
 )
-from wheelyard.http.uploads.multipart_parser import PART_HEADERS_LIMIT_BYTES
+from wheelyard.http.uploads.multipart_parser import PART_HEADER_LIMIT_BYTES
 from wheelyard.model.access import Caller
 from wheelyard.operations.upload import UploadRules
 from wheelyard.storage.spool import Spool
@@ -52,8 +53,8 @@ FULL = text("a", "x" * FIELD_LIMIT_BYTES)
         ("too_large", [], [file("x", "x.asc", bytes(FIELD_LIMIT_BYTES + 1))]),
         (
             "bad_multipart",
-            [part("name=abc", b"", "A: " + "x" * (PART_HEADERS_LIMIT_BYTES - 39))],
-            [part("name=abc", b"", "A: " + "x" * (PART_HEADERS_LIMIT_BYTES - 38))],
+            [part("name=abc", b"", "A: " + "x" * (PART_HEADER_LIMIT_BYTES - 3))],
+            [part("name=abc", b"", "A: " + "x" * (PART_HEADER_LIMIT_BYTES - 2))],
         ),
     ],
     ids=["parts", "field", "fields", "ignored file", "header"],
@@ -73,7 +74,7 @@ def spool(tmp_path: Path) -> Spool:
 def test_file_limit(spool: Spool) -> None:
     """U58: a file is refused with the first byte over the limit, and goes no further."""
     small = replace(uploads(), spool=spool, rules=UploadRules(max_size=300))
-    reader = UploadFormReader(BOUNDARY, small, ALICE)
+    reader = FormReader(BOUNDARY, small, ALICE)
     reader.feed(file(data=bytes(300))[:-2])
 
     with pytest.raises(TooLarge) as caught:
@@ -87,7 +88,7 @@ def test_file_limit(spool: Spool) -> None:
 
 def test_refused_before_the_first_byte(spool: Spool) -> None:
     """Who may not upload a file is told so before its first byte has come."""
-    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), Caller("token:x", ()))
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), Caller("token:x", ()))
     head, _, _ = file().partition(DATA)
 
     with pytest.raises(Forbidden):
@@ -99,20 +100,20 @@ def test_refused_before_the_first_byte(spool: Spool) -> None:
 def test_digests_without_a_second_look(spool: Spool) -> None:
     """The digests that come before a file are made while it is written, not by reading it again."""
     sent = {"sha256_digest": sha256(DATA), "md5_digest": md5(DATA, usedforsecurity=False)}
-    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     reader.feed(form(*(text(name, each.hexdigest()) for name, each in sent.items()), file()))
     for scratch in spool.folder.iterdir():
         scratch.unlink()
 
-    arrival = reader.finish(b"")
+    received = reader.finish(b"")
 
     reader.close()
-    assert arrival is not None
+    assert [each.sha256 for each in received.files] == [SHA256]
 
 
 def test_disk_that_takes_little(spool: Spool) -> None:
     """A file of which the disk takes only the beginning is not taken for a whole one."""
-    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, before[1]))
     try:
@@ -125,7 +126,7 @@ def test_disk_that_takes_little(spool: Spool) -> None:
 
 def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     """A scratch file that cannot be removed changes nothing about what becomes of a form."""
-    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     reader.feed(file()[:-10])
     (scratch,) = spool.folder.iterdir()
     scratch.unlink()
@@ -166,7 +167,7 @@ def steps_of(data: bytes) -> int:
 def test_memory() -> None:
     """A large unknown field is not kept in memory."""
     tracemalloc.start()
-    reader = UploadFormReader(BOUNDARY, uploads(), ALICE)
+    reader = FormReader(BOUNDARY, uploads(), ALICE)
     reader.feed(text("description", "")[:-2])
     for _ in range(3 << 6):
         reader.feed(b"A" * (1 << 14))

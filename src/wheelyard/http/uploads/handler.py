@@ -9,7 +9,7 @@ import logging
 from asyncio import timeout
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from msgspec import to_builtins
 from msgspec.json import encode
@@ -29,11 +29,11 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS, next_chunk
-from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
+from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, UploadForm
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
+from wheelyard.operations.spooled_upload import file_too_large
 from wheelyard.operations.upload import PublishedFile, Uploads
 
 BATCH_BYTES: Final = 256 * 1024
@@ -46,18 +46,6 @@ TEXT: Final = b"text/plain; charset=utf-8"
 T = TypeVar("T")
 
 logger = logging.getLogger("wheelyard")
-
-
-class FormReader(Protocol):
-    """Reads a form from chunks; one thread at a time may use it."""
-
-    def feed(self, chunk: bytes) -> None:
-        """Read the next bytes of the form; raise WheelyardError if it is refused."""
-        ...
-
-    def close(self) -> None:
-        """Remove from the spool what is left there of the form."""
-        ...
 
 
 class UploadHandler:
@@ -75,36 +63,25 @@ class UploadHandler:
 
     async def handle(self, request: Request) -> Response:
         """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
-        boundary = self.boundary_of(request)
         uploads, caller = self._index.uploads, request.caller
-        form = UploadFormReader(boundary, uploads, caller)
-        # one thread for all of it: each change of threads takes time
-        done = await self.receive(form, request, partial(_accept, form, uploads, caller))
-        if done is None:
+        reader = FormReader(self.boundary_of(request), uploads, caller)
+        published = await self.receive(reader, request, partial(_accept, uploads, caller))
+        if published is None:
             message = "Registration is not needed, upload the files."
             return error_response(410, "invalid_action", message, message)
-        upload, published = done
-        if upload.has_attestations:
-            principal = escaped(caller.principal)
-            logger.warning(
-                "the attestations that %s sent with %s were not kept", principal, published.filename
-            )
-            warnings = (*published.warnings, ATTESTATIONS_NOT_STORED)
-            published = replace(published, warnings=warnings)
         return _success(request, published, self._index.settings.server.roots)
 
-    async def receive(self, form: FormReader, request: Request, accept: Callable[[bytes], T]) -> T:
-        """
-        Feed the body of an upload to `form` as soon as there is a slot, and close it at the end.
-
-        Return the result of `accept`, called in a thread with the last bytes, which were not fed.
-        """
+    async def receive(
+        self, reader: FormReader, request: Request, accept: Callable[[UploadForm], T]
+    ) -> T:
+        """Read the body of an upload as soon as there is a slot; return what `accept` returns."""
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await self._feed(form, _chunks(request.receive))
-                return await self._pools.run_upload(partial(accept, last))
+                last = await self._feed(reader, _chunks(request.receive))
+                # one thread for all of it: each change of threads takes time
+                return await self._pools.run_upload(partial(_finish, reader, last, accept))
             finally:
-                form.close()
+                reader.close()
 
     def boundary_of(self, request: Request) -> bytes:
         """Return the boundary of a form; raise an error if caller or headers rule out an upload."""
@@ -136,12 +113,12 @@ class UploadHandler:
             )
         return boundary
 
-    async def _feed(self, form: FormReader, chunks: AsyncIterable[bytes]) -> bytes:
-        """Feed the body to the form in batches, and return the last batch, which was not fed."""
+    async def _feed(self, reader: FormReader, chunks: AsyncIterable[bytes]) -> bytes:
+        """Feed a body to the reader in batches, and return the last batch, which was not fed."""
         batch = bytearray()
         async for chunk in chunks:
             if len(batch) >= BATCH_BYTES:
-                await self._pools.run_write(partial(form.feed, bytes(batch)))
+                await self._pools.run_write(partial(reader.feed, bytes(batch)))
                 batch.clear()
             batch += chunk
         return bytes(batch)
@@ -163,15 +140,27 @@ def require_upload(caller: Caller) -> None:
     raise caller.forbidden("upload")
 
 
-def _accept(
-    form: UploadFormReader, uploads: Uploads, caller: Caller, last: bytes
-) -> tuple[SpooledUpload, PublishedFile] | None:
-    """Finish a form and upload its file; return None if the form asks for something else."""
+def _finish(reader: FormReader, last: bytes, accept: Callable[[UploadForm], T]) -> T:
     try:
-        upload = form.finish(last)
-        return None if upload is None else (upload, uploads.accept(upload, caller).published)
+        return accept(reader.finish(last))
     finally:
-        form.close()  # here, because the event loop must not wait for the disk
+        reader.close()  # here, because the event loop must not wait for the disk
+
+
+def _accept(uploads: Uploads, caller: Caller, form: UploadForm) -> PublishedFile | None:
+    """Upload the file of a client's form; return None if the form asks for something else."""
+    if not form.files:
+        return None
+    (upload,) = form.files
+    published = uploads.accept(upload, caller).published
+    if not upload.has_attestations:
+        return published
+    logger.warning(
+        "the attestations that %s sent with %s were not kept",
+        escaped(caller.principal),
+        published.filename,
+    )
+    return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
 
 
 def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:

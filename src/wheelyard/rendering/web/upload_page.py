@@ -1,6 +1,7 @@
 """The page with the form for uploads, and with the results of those that were just made."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -8,15 +9,18 @@ from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
 
 
-class UploadedRow(Struct, frozen=True, kw_only=True):
-    """The result of one file."""
+class UploadedRow(Struct, frozen=True, omit_defaults=True):
+    """The result of one file, also as JSON for the script of the page."""
 
     filename: str
-    state: str = ""
-    """What became of it, for people: `uploaded`; of no meaning if it was refused."""
+    status: Literal["uploaded", "there", "refused"]
+    """`there` if it was listed with the same content already."""
     project: str = ""
     warnings: tuple[str, ...] = ()
+    message: str = ""
+    """Why it was refused, for people."""
     error: str = ""
+    """The code of that error."""
 
 
 def upload_page(

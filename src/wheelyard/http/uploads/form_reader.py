@@ -1,0 +1,413 @@
+"""
+Reader of upload forms: streams the files to the spool, and checks the text fields.
+
+The form of clients is that of the packaging specifications' upload API (the "legacy" API). The file
+is the part `content`, or a part of another name with a distribution's filename. The metadata comes
+from the archive, so a field may be missing, empty or UNKNOWN. But text must be UTF-8, and the
+fields that describe the file must agree with it. Attestations (PEP 740) must be JSON, and are not
+stored.
+
+The form of the upload page begins with the anti-forgery token, and has several files. Each of them
+may be refused by itself.
+"""
+
+import re
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterator
+from hashlib import blake2b, file_digest, md5, sha256
+from typing import TYPE_CHECKING, Final
+
+from msgspec import DecodeError, Struct
+from msgspec.json import decode
+from msgspec.structs import replace
+
+from wheelyard.errors import Invalid, TooLarge, WheelyardError, quoted
+from wheelyard.http.security.form_tokens import CSRF_FIELD
+from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders, bad_encoding
+from wheelyard.model.access import Caller
+from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file
+from wheelyard.operations.upload import Uploads
+from wheelyard.settings.sections import MIB
+from wheelyard.storage.filesystem import storage_faults
+
+if TYPE_CHECKING:
+    from _hashlib import _HashObject as Hasher
+
+MAX_PARTS: Final = 20_000
+FIELD_LIMIT_BYTES: Final = 4 << 20
+"""Bytes of one part other than a file."""
+FIELDS_LIMIT_BYTES: Final = 32 << 20
+"""Bytes of all parts other than files, and of the headers of all parts."""
+MAX_FILES: Final = 100
+"""Files of one form of the upload page."""
+MAX_FILENAME_CHARACTERS: Final = 255
+"""Characters of the name of a refused file that are kept."""
+
+FILE_FIELD: Final = "content"
+ATTESTATIONS_FIELD: Final = "attestations"
+NON_PACKAGE_FIELDS: Final = frozenset({"gpg_signature", ATTESTATIONS_FIELD})
+"""Fields that are never the package, even with a filename."""
+RETIRED_ACTIONS: Final = frozenset({"submit", "verify", "doc_upload"})
+"""Actions of old clients besides uploading."""
+FILETYPE_SUFFIXES: Final = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
+"""Values of `filetype`, and how the filenames of each end."""
+DIGEST_SUFFIX: Final = "_digest"
+DIGEST_FIELDS: Final = ("sha256_digest", "blake2_256_digest", "md5_digest")
+
+_ACCEPTED: Final = {
+    ":action": (re.compile("file_upload|submit|verify|doc_upload"), "file_upload"),
+    "protocol_version": (re.compile("1"), "1"),
+    "filetype": (re.compile("bdist_wheel|sdist"), "bdist_wheel or sdist"),
+    "sha256_digest": (re.compile("[0-9a-f]{64}"), "64 hexadecimal digits"),
+    # distutils sends a BLAKE2b of full length under this name
+    "blake2_256_digest": (re.compile("[0-9a-f]{64}|[0-9a-f]{128}"), "64 hexadecimal digits"),
+    "md5_digest": (re.compile("[0-9a-f]{32}"), "32 hexadecimal digits"),
+}
+"""The values that some fields accept, and what to send."""
+_MAX_CHARACTERS: Final = {
+    **dict.fromkeys((*_ACCEPTED, "name", "version", CSRF_FIELD), 1024),
+    # parsing its JSON takes about twenty times as much memory
+    ATTESTATIONS_FIELD: 512 << 10,
+}
+"""The fields whose text is used, and the most characters of each."""
+_ONE_LINE: Final = frozenset({"summary", *_MAX_CHARACTERS} - {ATTESTATIONS_FIELD})
+_NUL = re.compile("\x00")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line breaks and marks of writing direction."""
+_new_decoder = getincrementaldecoder("utf-8")
+
+
+class RefusedFile(Struct, frozen=True):
+    """A file of a form of the upload page that was refused by an error."""
+
+    filename: str
+    error: WheelyardError
+
+
+class UploadForm(Struct, frozen=True):
+    """A whole form; without any file, it asks for one of `RETIRED_ACTIONS`."""
+
+    files: tuple[SpooledUpload, ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
+
+
+class FormReader:
+    """
+    Reads an upload form from chunks.
+
+    As soon as a filename is known, the caller's right to upload it is checked. One thread at a time
+    may use a reader. It is not usable any more after an error.
+
+    Args:
+        boundary: The boundary of the form.
+        uploads: The upload operation.
+        caller: Who has sent the form.
+        check_token: For a form of the upload page: raises Forbidden unless it is called with the
+            right anti-forgery token.
+    """
+
+    def __init__(
+        self,
+        boundary: bytes,
+        uploads: Uploads,
+        caller: Caller,
+        check_token: Callable[[str], None] | None = None,
+    ) -> None:
+        self._parser = MultipartParser(boundary)
+        self._uploads = uploads
+        self._caller = caller
+        self._check_token = check_token
+        self._fields: dict[str, str] = {}
+        """The fields that are used and may occur once; empty for blank and UNKNOWN."""
+        self._has_attestations = False
+        self._files: list[SpoolWriter] = []
+        self._refused: list[RefusedFile] = []
+        self._part: SpoolWriter | RefusedFile | _Field | None = None
+        """The target of the current part's bytes; None if they are ignored."""
+        self._part_count = self._part_size = self._fields_size = self._files_size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Read the next bytes of the form; raise Invalid, Forbidden, TooLarge or Unavailable."""
+        for event in self._parser.feed(chunk):
+            if isinstance(event, PartHeaders):
+                self._start_part(event)
+            elif event is None:
+                self._finish_part()
+            elif isinstance(self._part, SpoolWriter | RefusedFile):
+                self._write_file(self._part, event)
+            else:
+                self._write_field(self._part, event)
+
+    def finish(self, last: bytes) -> UploadForm:
+        """
+        Read the last bytes of the form, and return it with its files in the spool.
+
+        Raise Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
+        has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
+        """
+        self.feed(last)
+        self._parser.close()
+        if self._fields.get(":action") in RETIRED_ACTIONS:
+            return UploadForm()
+        self._require_token()
+        if not self._files and not self._refused:
+            accepted = " or ".join(self._suffixes)
+            raise Invalid(
+                f"The form has no file. Send one that ends with {accepted} as the field 'content'.",
+                code="missing_field",
+                on_page="The form has no file. Choose one or more wheels and sdists.",
+            )
+        files = tuple(self._checked(each) for each in self._files)
+        return UploadForm(files, tuple(self._refused))
+
+    def close(self) -> None:
+        """Remove the files of the form from the spool; called after success, too."""
+        while self._files:
+            self._files.pop().remove()
+
+    @property
+    def _is_page(self) -> bool:
+        """Whether the form is that of the upload page."""
+        return self._check_token is not None
+
+    def _start_part(self, part: PartHeaders) -> None:
+        self._part_count += 1
+        if self._part_count > MAX_PARTS:
+            fact = "The form has too many fields."
+            remedy = "Send each field of the metadata once."
+            raise Invalid(f"{fact} {remedy}", code="too_large", short=fact)
+        self._part_size = 0
+        self._count_bytes(part.size)
+        if part.name in self._fields:
+            raise _duplicate(f"The form has the field {quoted(part.name)} twice. Send it once.")
+        if part.filename is not None:
+            self._part = self._start_file(part.name, part.filename)
+        elif part.name == FILE_FIELD:
+            raise _invalid_field(
+                "The field 'content' must be a file, with a filename. "
+                "With curl, write 'content=@FILE'."
+            )
+        else:
+            self._part = _Field(part.name)
+
+    def _start_file(self, name: str, filename: str) -> SpoolWriter | RefusedFile | None:
+        """Return where a file goes; None if the part is no package, but a signature, say."""
+        if name == ATTESTATIONS_FIELD:
+            self._has_attestations = True
+        elif name in _MAX_CHARACTERS:
+            raise _invalid_field(
+                f"The field {quoted(name)} must be text, and it was sent as a file."
+            )
+        is_named_so = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
+        was_chosen = filename or not self._is_page
+        if not was_chosen or not (is_named_so or name == FILE_FIELD):
+            return None
+        self._require_place(filename)
+        uploads = self._uploads
+        try:
+            distribution = uploads.authorize(filename, self._caller)
+            hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
+            limit = uploads.rules.max_size
+            writer = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)
+        except WheelyardError as error:
+            return self._refuse(filename, error)
+        self._files.append(writer)
+        return writer
+
+    def _require_place(self, filename: str) -> None:
+        """Raise an error unless the form may have a file of this name here."""
+        if self._is_page:
+            self._require_token()
+            if len(self._files) + len(self._refused) == MAX_FILES:
+                raise TooLarge(f"A form has at most {MAX_FILES} files. Choose fewer at a time.")
+        elif self._files:
+            raise _duplicate("The form has more than one package. Upload one file at a time.")
+        elif not filename:
+            raise Invalid(
+                "The file of the form has no filename. Send the name that the build tool gave it.",
+                code="invalid_filename",
+            )
+
+    def _write_file(self, file: SpoolWriter | RefusedFile, data: bytes) -> None:
+        if isinstance(file, SpoolWriter):
+            try:
+                file.write(data)
+            except WheelyardError as error:
+                self._drop_file(file, error)
+        self._files_size += len(data)
+        if self._files_size > self._uploads.rules.max_size:
+            raise form_too_large(self._uploads)
+
+    def _write_field(self, field: "_Field | None", data: bytes) -> None:
+        self._part_size += len(data)
+        if self._part_size > FIELD_LIMIT_BYTES:
+            raise _field_too_large("A field of the form", FIELD_LIMIT_BYTES)
+        self._count_bytes(len(data))
+        if field is not None:
+            field.write(data)
+
+    def _finish_part(self) -> None:
+        match self._part:
+            case SpoolWriter(size=0) as file:
+                self._drop_file(file, empty_file(file.distribution.filename))
+            case SpoolWriter() as file if self._is_page:
+                file.close()  # many may follow
+            case _Field(name=name) as field:
+                field.write(b"", is_last=True)
+                if name == ATTESTATIONS_FIELD:
+                    self._has_attestations |= _contains_attestations(field.text)
+                elif name in _MAX_CHARACTERS:
+                    self._fields[name] = _checked_value(name, field.text)
+                if name == CSRF_FIELD and self._check_token is not None:
+                    self._check_token(field.text)
+
+    def _count_bytes(self, size: int) -> None:
+        self._fields_size += size
+        if self._fields_size > FIELDS_LIMIT_BYTES:
+            raise _field_too_large("The form without its file", FIELDS_LIMIT_BYTES)
+
+    def _require_token(self) -> None:
+        if self._check_token is not None and CSRF_FIELD not in self._fields:
+            self._check_token("")
+
+    def _drop_file(self, file: SpoolWriter, error: WheelyardError) -> None:
+        """Refuse the file that is received now."""
+        self._part = self._refuse(file.distribution.filename, error)
+        self._files.pop().remove()
+
+    def _refuse(self, filename: str, error: WheelyardError) -> RefusedFile:
+        """Keep the error of a file of the upload page; raise it for any other client."""
+        if not self._is_page:
+            raise error
+        self._refused.append(RefusedFile(filename[:MAX_FILENAME_CHARACTERS], error))
+        return self._refused[-1]
+
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        """The filename endings by which a part other than `content` is the package."""
+        zip_sdist = (".zip",) if self._uploads.rules.zip_sdists else ()
+        return (".whl", ".tar.gz", *zip_sdist)
+
+    def _checked(self, file: SpoolWriter) -> SpooledUpload:
+        """Return a file; raise Invalid unless it has the declared type and every digest."""
+        fields, filename = self._fields, file.distribution.filename
+        filetype = fields.get("filetype")
+        if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
+            raise Invalid(
+                f"'filetype' is {filetype}, and {quoted(filename)} is not one by its name. "
+                "Upload with a current client, or leave 'filetype' out.",
+                code="invalid_filename",
+            )
+        digests = file.digests
+        for name, declared in self._digests():
+            actual = digests.get(name) or _digest_of_spooled(file, name, declared)
+            if declared != actual:
+                raise Invalid(
+                    f"The {name} digest sent does not match the uploaded file. "
+                    f"The file received has {actual}: upload it again.",
+                    code="digest_mismatch",
+                )
+        return replace(
+            file.to_upload(),
+            form_name=fields.get("name", ""),
+            form_version=fields.get("version", ""),
+            has_attestations=self._has_attestations,
+        )
+
+    def _digests(self) -> Iterator[tuple[str, str]]:
+        """Yield the algorithm and value of each digest field that has come so far."""
+        for field in DIGEST_FIELDS:
+            if self._fields.get(field):
+                yield field.removesuffix(DIGEST_SUFFIX), self._fields[field]
+
+
+class _Field:
+    """Decodes and checks the text of a form field, chunk by chunk; keeps it only if it is used."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = ""
+        self._decoder = _new_decoder()
+        self._forbidden = _CONTROL_CHARACTERS if name in _ONE_LINE else _NUL
+
+    def write(self, data: bytes, *, is_last: bool = False) -> None:
+        """Decode the next bytes; raise Invalid if the text has bad characters or is too long."""
+        try:
+            text = self._decoder.decode(data, is_last)
+        except UnicodeDecodeError as error:
+            raise bad_encoding(f"The field {quoted(self.name)}") from error
+        if self._forbidden.search(text):
+            raise _invalid_field(
+                f"The field {quoted(self.name)} holds a character that does not belong in "
+                "text of its kind. Remove control characters and line breaks."
+            )
+        limit = _MAX_CHARACTERS.get(self.name)
+        if limit is not None:
+            self.text += text
+            if len(self.text) > limit:
+                raise _invalid_field(
+                    f"The field {quoted(self.name)} is longer than {limit} characters."
+                )
+
+
+def _checked_value(field: str, text: str) -> str:
+    """Return the value of a field, empty for UNKNOWN; raise Invalid if it is not accepted."""
+    if text.strip() in ("", "UNKNOWN"):
+        return ""
+    if field not in _ACCEPTED:
+        return text
+    pattern, remedy = _ACCEPTED[field]
+    value = text.lower() if field in DIGEST_FIELDS else text
+    if not pattern.fullmatch(value):
+        raise Invalid(
+            f"{quoted(field)} is {quoted(text)}. Send {remedy}, or leave it out.",
+            code="invalid_action" if field == ":action" else "invalid_field",
+        )
+    return value
+
+
+def _contains_attestations(text: str) -> bool:
+    try:
+        return bool(decode(text))
+    except (DecodeError, UnicodeError, RecursionError) as error:
+        raise _invalid_field(
+            "The field 'attestations' is not JSON. Upload without attestations."
+        ) from error
+
+
+def _new_hasher(algorithm: str, declared: str) -> "Hasher":
+    if algorithm == "sha256":
+        return sha256()
+    if algorithm == "md5":
+        return md5(usedforsecurity=False)
+    return blake2b(digest_size=len(declared) // 2)
+
+
+def _digest_of_spooled(file: SpoolWriter, algorithm: str, declared: str) -> str:
+    """Return the file's digest, reading it again: the field came after the file (distutils)."""
+    with storage_faults("the upload"), file.path.open("rb") as content:
+        return file_digest(content, lambda: _new_hasher(algorithm, declared)).hexdigest()
+
+
+def form_too_large(uploads: Uploads) -> TooLarge:
+    """Return the error for a form of the upload page whose files are too large together."""
+    return TooLarge(
+        f"The files of one form may have {uploads.rules.max_size // MIB} MiB together. Choose "
+        "fewer at a time.",
+        short="The form is too large.",
+    )
+
+
+def _field_too_large(what: str, limit: int) -> Invalid:
+    return Invalid(
+        f"{what} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
+        code="too_large",
+    )
+
+
+def _invalid_field(message: str) -> Invalid:
+    return Invalid(message, code="invalid_field")
+
+
+def _duplicate(message: str) -> Invalid:
+    return Invalid(message, code="duplicate_field")
