@@ -8,6 +8,7 @@ Content-Disposition with other parameters than the name and the filename.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -108,7 +109,8 @@ class MultipartParser:
     ) -> Iterator[PartHeaders | bytes | None]:
         try:
             for event in self._parser.parse(chunk) if chunk else ():
-                yield _part_headers(event) if isinstance(event, MultipartSegment) else event
+                is_start = isinstance(event, MultipartSegment)
+                yield _part_headers(tuple(event.headerlist)) if is_start else event
             if is_last:
                 self._parser.close()
         except MultipartError as error:
@@ -136,9 +138,10 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     return (match[1] or match[2]).encode("ascii")
 
 
-def _part_headers(segment: MultipartSegment) -> PartHeaders:
-    headers = dict(segment.headerlist)
-    if len(headers) != len(segment.headerlist):
+@lru_cache(128)  # clients send the same fields each time
+def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
+    headers = dict(lines)
+    if len(headers) != len(lines):
         raise bad_multipart("a part has a header twice")
     encoding = headers.get("Content-Transfer-Encoding", "binary").strip(" \t").lower()
     if encoding not in _UNENCODED:
@@ -156,7 +159,7 @@ def _part_headers(segment: MultipartSegment) -> PartHeaders:
     plain = {each.replace("\\", "/").rpartition("/")[2] for each in filenames}
     if len(plain) > 1:
         raise bad_multipart("a part has two filenames")
-    size = sum(len(header) + len(value) for header, value in segment.headerlist)
+    size = sum(len(header) + len(value) for header, value in lines)
     return PartHeaders(name, next(iter(plain), None), size)
 
 
