@@ -17,8 +17,8 @@ from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.security.form_tokens import form_token, form_token_check
 from wheelyard.http.uploads.form_reader import (
     FormReader,
+    ReceivedForm,
     RefusedFile,
-    UploadForm,
     form_too_large,
 )
 from wheelyard.http.uploads.handler import UploadHandler, require_upload
@@ -72,7 +72,7 @@ async def _receive(
 
 
 def accept(
-    uploads: Uploads, caller: Caller, form: UploadForm
+    uploads: Uploads, caller: Caller, form: ReceivedForm
 ) -> tuple[list[UploadedRow], list[WheelyardError]]:
     """Upload each file of a form; return the result of each, refused ones last, and the errors."""
     rows, refused = list[UploadedRow](), list(form.refused)

@@ -84,7 +84,7 @@ class RefusedFile(Struct, frozen=True):
     error: WheelyardError
 
 
-class UploadForm(Struct, frozen=True):
+class ReceivedForm(Struct, frozen=True):
     """A whole form; without any file, it asks for one of `RETIRED_ACTIONS`."""
 
     files: tuple[SpooledUpload, ...] = ()
@@ -138,7 +138,7 @@ class FormReader:
             else:
                 self._write_field(self._part, event)
 
-    def finish(self, last: bytes) -> UploadForm:
+    def finish(self, last: bytes) -> ReceivedForm:
         """
         Read the last bytes of the form, and return it with its files in the spool.
 
@@ -148,7 +148,7 @@ class FormReader:
         self.feed(last)
         self._parser.close()
         if self._fields.get(":action") in RETIRED_ACTIONS:
-            return UploadForm()
+            return ReceivedForm()
         self._require_token()
         if not self._files and not self._refused:
             accepted = " or ".join(self._suffixes)
@@ -158,7 +158,7 @@ class FormReader:
                 on_page="The form has no file. Choose one or more wheels and sdists.",
             )
         files = tuple(self._checked(each) for each in self._files)
-        return UploadForm(files, tuple(self._refused))
+        return ReceivedForm(files, tuple(self._refused))
 
     def close(self) -> None:
         """Remove the files of the form from the spool; called after success, too."""

@@ -29,7 +29,7 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS, next_chunk
-from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, UploadForm
+from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, ReceivedForm
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
@@ -72,7 +72,7 @@ class UploadHandler:
         return _success(request, published, self._index.settings.server.roots)
 
     async def receive(
-        self, reader: FormReader, request: Request, accept: Callable[[UploadForm], T]
+        self, reader: FormReader, request: Request, accept: Callable[[ReceivedForm], T]
     ) -> T:
         """Read the body of an upload as soon as there is a slot; return what `accept` returns."""
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
@@ -140,14 +140,14 @@ def require_upload(caller: Caller) -> None:
     raise caller.forbidden("upload")
 
 
-def _finish(reader: FormReader, last: bytes, accept: Callable[[UploadForm], T]) -> T:
+def _finish(reader: FormReader, last: bytes, accept: Callable[[ReceivedForm], T]) -> T:
     try:
         return accept(reader.finish(last))
     finally:
         reader.close()  # here, because the event loop must not wait for the disk
 
 
-def _accept(uploads: Uploads, caller: Caller, form: UploadForm) -> PublishedFile | None:
+def _accept(uploads: Uploads, caller: Caller, form: ReceivedForm) -> PublishedFile | None:
     """Upload the file of a client's form; return None if the form asks for something else."""
     if not form.files:
         return None
