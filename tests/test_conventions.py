@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import fields
 
 from wheelyard.cli.main import COMMANDS
-from wheelyard.http.handlers.projects_api import ReleaseChange, StatusChange
+from wheelyard.api.projects import ReleaseChange, StatusChange
 from wheelyard.settings.sections import ARRAY_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]

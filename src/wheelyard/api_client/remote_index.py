@@ -49,8 +49,8 @@ from wheelyard.operations.names import PrivateName
 from wheelyard.operations.upload import PublishedFile
 
 if TYPE_CHECKING:
+    from wheelyard.model.public_packages import Explanation, RefreshedPage
     from wheelyard.operations.client_projects import ClientProjects
-    from wheelyard.upstream.why import Explanation, RefreshedPage
 
 DAY: Final = timedelta(days=1)
 
@@ -187,14 +187,14 @@ class RemoteIndex:
 
     def explain_upstream(self, name: NormalizedName, version: Version | None) -> "Explanation":
         """Return what clients get for a name or one version of it, and why."""
-        from wheelyard.upstream.why import Explanation  # noqa: PLC0415 - other commands need none
+        from wheelyard.model.public_packages import Explanation  # noqa: PLC0415 - other commands need none
 
         query = urlencode({"project": name, "version": str(version or "")})
         return self._connection.send("GET", f"upstream/why?{query}", Explanation)
 
     def refresh_upstream(self, name: NormalizedName) -> "RefreshedPage":
         """Ask the upstream indexes for a project now; return what has come."""
-        from wheelyard.upstream.why import RefreshedPage  # noqa: PLC0415 - ditto
+        from wheelyard.model.public_packages import RefreshedPage  # noqa: PLC0415 - ditto
 
         return self._connection.send("POST", "upstream/refresh", RefreshedPage, {"project": name})
 

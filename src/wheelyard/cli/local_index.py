@@ -26,10 +26,10 @@ from wheelyard.operations.upload import PublishedFile
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:  # most commands need none of them
+    from wheelyard.model.public_packages import Explanation, RefreshedPage
     from wheelyard.operations.client_projects import ClientProjects
     from wheelyard.upstream.index import UpstreamIndex
     from wheelyard.upstream.policy.deciding import Deciding
-    from wheelyard.upstream.why import Explanation, RefreshedPage
 
 BUCKET_UPLOADS: Final = 8
 """Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""

@@ -19,7 +19,7 @@ from wheelyard.model.principals import with_name
 from wheelyard.model.text import counted, escaped
 
 if TYPE_CHECKING:  # other commands need none of it
-    from wheelyard.upstream.why import ExplainedFile, Explanation
+    from wheelyard.model.public_packages import ExplainedFile, Explanation
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -14,7 +14,7 @@ from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.text import counted, escaped
 
 if TYPE_CHECKING:  # it is imported by the command alone
-    from wheelyard.upstream.why import ExplainedFile, Explanation
+    from wheelyard.model.public_packages import ExplainedFile, Explanation
 
 
 @examples(

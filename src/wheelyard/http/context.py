@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from msgspec import Struct
 
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
+from wheelyard.authentication.read_policy import ReadPolicy
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.turns import Turns
 from wheelyard.http.caching.document_reader import DocumentReader
@@ -16,7 +17,6 @@ from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.store_error_log import StoreErrorLog
 from wheelyard.http.protocol.messages import Request
-from wheelyard.http.security.read_policy import ReadPolicy
 from wheelyard.http.thread_pools import NoThreads, ThreadPools
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.operations.store_probe import Reason

@@ -5,15 +5,16 @@ The routing table: every URL path with its handler.
 each root path has its own `files/`. `/<name>/` is a project unless another route has that path.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from typing import Final
 
 from msgspec.structs import replace
 
+from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import access_api, projects_api, tokens_api, upstream_api
+from wheelyard.http.handlers import api
 from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
 from wheelyard.http.handlers.probes import (
@@ -32,10 +33,8 @@ from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.page_responses import wants_html
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.router import (
-    DELETE,
     GET,
     POST,
-    RequestPredicate,
     Route,
     Router,
     always,
@@ -194,47 +193,14 @@ def _uploads(uploads: UploadHandler) -> Iterator[Route]:
 
 
 def _api(context: ServerContext) -> Iterator[Route]:
-    def api(
-        path: str,
-        answer: Callable[..., Awaitable[Response]],
-        methods: tuple[str, ...] = GET,
-        *,
-        accepts_iap: RequestPredicate = never,
-        **arguments: object,
-    ) -> Route:
-        handler = partial(answer, context=context, **arguments)
-        return Route("api", f"/api/v1/{path}/?", handler, methods, accepts_iap=accepts_iap)
-
-    yield api("projects", projects_api.list_projects)
-    yield api("projects/{name}", projects_api.get_project)
-    yield api("projects/{name}/journal", projects_api.get_journal)
-    for action in projects_api.ACTIONS:
-        yield api(f"projects/{{name}}/{action}", projects_api.change_project, POST, action=action)
-    yield api("client-projects", projects_api.get_client_projects)
-    yield api("names", projects_api.list_names)
-    for path, is_release in (("reserve", False), ("release", True)):
-        change_name = projects_api.change_name
-        yield api(f"projects/{{name}}/{path}", change_name, POST, is_release=is_release)
-    yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_has_iap_assertion)
-    for path, answer, methods in (
-        ("tokens", tokens_api.list_tokens, GET),
-        ("tokens", tokens_api.create_token, POST),
-        ("tokens/rotate", tokens_api.rotate_token, POST),
-        ("tokens/{id}", tokens_api.revoke_token, DELETE),
-        ("tokens/self/revoke", tokens_api.revoke_sent_token, POST),
-    ):
-        yield api(path, answer, methods, accepts_iap=_has_iap_assertion)
-    yield api("access", access_api.show_access)
-    yield api("access/history", access_api.show_history)
-    yield api("access/explain", access_api.explain_access)
-    for change in access_api.CHANGES:
-        yield api(f"access/{change}", access_api.change_access, POST, change=change)
-    yield api("upstream/why", upstream_api.explain)
-    yield api("upstream/decisions", upstream_api.list_decisions)
-    yield api("upstream/decisions/history", upstream_api.show_history)
-    yield api("upstream/refresh", upstream_api.refresh, POST)
-    for change in upstream_api.CHANGES:
-        yield api(f"upstream/{change}", upstream_api.decide, POST, change=change)
+    for operation in OPERATIONS:
+        yield Route(
+            "api",
+            f"/api/v1/{operation.path}/?",
+            partial(api.answer, context=context, operation=operation),
+            GET if operation.method == "GET" else (operation.method,),
+            accepts_iap=_has_iap_assertion if operation.takes_iap else never,
+        )
 
 
 def _has_iap_assertion(request: Request) -> bool:

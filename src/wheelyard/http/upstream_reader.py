@@ -15,8 +15,8 @@ from math import ceil
 from typing import Final, TypeVar
 
 from packaging.utils import NormalizedName
-from packaging.version import Version
 
+from wheelyard.authentication.read_policy import project_not_found
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.single_flight import SingleFlight
@@ -26,13 +26,12 @@ from wheelyard.http.observability.request_record import in_context
 from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.resolver import Asking
-from wheelyard.http.security.read_policy import project_not_found
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.index import Peek, UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 from wheelyard.upstream.passed_on_file import PassedOnFile
-from wheelyard.upstream.why import Explanation, NameAnswer, RefreshedPage
 
 T = TypeVar("T")
 
@@ -132,29 +131,16 @@ class UpstreamReader:
         """Run work that may wait for an upstream; it does not keep the process from ending."""
         return await wrap_future(self._threads.start(in_context(work)))
 
-    async def explain(
-        self, request: Request, name: NormalizedName, version: Version | None
-    ) -> Explanation:
-        """Return what clients get for a name or one version of it, and why; may ask upstreams."""
-        client = request.client_key
-        self._require_guesses(client)
-        found = await self.run_asking(client, partial(self.upstream.explain, name, version))
-        if found.answer is NameAnswer.UNKNOWN:
-            self._unknown_names.record_failure((_guesses_of(client),))
-        return found
-
     async def run_asking(self, client: str, work: Callable[[], T]) -> T:
         """Run work that asks an upstream index, such as before something is approved."""
         async with self._limit.acquire(client):
             return await self.run_waiting(work)
 
-    async def refresh(self, request: Request, name: NormalizedName) -> RefreshedPage:
-        """Ask the upstream indexes for a page now, with all others who want that; see `find`."""
-        client = request.client_key
+    async def answer(self, client: str, work: Callable[[], T]) -> T:
+        """Run an operation that may ask an upstream index for any name."""
         self._require_guesses(client)
-        ask = partial(self.run_asking, client, partial(self.upstream.refresh, name))
-        found = await self._in_flight.run(("refreshed", name), ask)
-        if not found.upstream:
+        found = await self.run_asking(client, work)
+        if isinstance(found, Explanation | RefreshedPage) and found.is_unknown:
             self._unknown_names.record_failure((_guesses_of(client),))
         return found
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.read_policy import parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
@@ -28,7 +29,6 @@ from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.release_metadata import ReleaseMetadata, RequiredNames
 from wheelyard.http.resolver import Asking, OpenListing
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts

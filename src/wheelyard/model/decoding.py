@@ -73,7 +73,7 @@ def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = T
 def _find_invalid_field(
     table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
 ) -> None:
-    known = {each.name: each for each in fields(kind)}
+    known = {each.encode_name: each for each in fields(kind)}
     for name in table:
         if name not in known:
             raise InvalidField(FieldFault.UNKNOWN, (*above, name), kind)

@@ -14,6 +14,7 @@ from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, Unavailable
+from wheelyard.model.public_packages import ABSENT_CODES, Explanation, RefreshedPage
 from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
@@ -26,8 +27,8 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.reasons import ABSENT_CODES, Reason
-from wheelyard.upstream.why import Explainer, Explanation, RefreshedPage
+from wheelyard.upstream.policy.reasons import Reason
+from wheelyard.upstream.why import Explainer
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for what is shown of pages."""

@@ -10,10 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.harness import REPOSITORY
+from wheelyard.api.bodies import decode_query
+from wheelyard.api.projects import After
+from wheelyard.api.tokens import NewToken, TokenRotation
 from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
-from wheelyard.http.handlers.tokens_api import NewToken, TokenRotation
-from wheelyard.http.protocol.fields import parse_after
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution_filename import (
     parse_known_filename,
@@ -123,9 +124,9 @@ def test_numbers_and_words() -> None:
     assert journal["parameters"][-1]["schema"] == history["parameters"][0]["schema"]
     (after,) = (each["schema"] for each in journal["parameters"] if each["name"] == "after")
     for number in (after["minimum"], after["maximum"]):
-        assert parse_after(b"after=%d" % number) == number
+        assert decode_query(b"after=%d" % number, After) == After(number)
     for number in (after["minimum"] - 1, after["maximum"] + 1):
-        assert not is_taken(lambda text: parse_after(text.encode()), f"after={number}")
+        assert not is_taken(lambda text: decode_query(text.encode(), After), f"after={number}")
 
     hints = NewToken.__annotations__
     assert f"ge={NEW_TOKEN['days']['minimum']}, le={NEW_TOKEN['days']['maximum']}" in str(

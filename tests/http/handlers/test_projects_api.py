@@ -181,7 +181,7 @@ def test_answers_show_nothing_in_a_browser(stocked: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "after", ["", "-1", "+1", "1.0", "x", "%D9%A1", "1_0", "9" * 5000, "1&after=2"]
+    "after", ["", "-1", "+1", "1.5", "x", "%D9%A1", "1_0", "9" * 5000, "1&after=2"]
 )
 def test_wrong_place_in_a_journal(stocked: RunningServer, after: str) -> None:
     """A journal is read on behind the number of a commit, and behind nothing else."""

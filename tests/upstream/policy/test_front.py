@@ -22,11 +22,11 @@ from tests.upstream.settings import front
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, parse_pattern
+from wheelyard.model.public_packages import Explanation, NameAnswer
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.upstream.policy.reasons import Code
-from wheelyard.upstream.why import Explanation, NameAnswer
 
 pytestmark = pytest.mark.integration
 

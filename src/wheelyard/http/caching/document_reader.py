@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from packaging.utils import NormalizedName
 
+from wheelyard.authentication.read_policy import project_not_found
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.concurrency.single_flight import SingleFlight
-from wheelyard.http.security.read_policy import project_not_found
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.project import File, Project
 from wheelyard.storage.base import ObjectVersion

@@ -2,12 +2,12 @@
 
 from typing import Final
 
+from wheelyard.authentication.read_policy import parse_project_name
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response_for
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response, redirect
 from wheelyard.http.protocol.router import build_path
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
 
 TEXT: Final = b"text/plain; charset=utf-8"

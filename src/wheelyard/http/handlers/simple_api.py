@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from wheelyard.authentication.read_policy import parse_project_name
 from wheelyard.http import page_responses
 from wheelyard.http.caching.page_cache import detail_page_key
 from wheelyard.http.context import ServerContext
@@ -14,7 +15,6 @@ from wheelyard.http.page_responses import (
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.resolver import Asking
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.rendering import simple_pages
 from wheelyard.storage.base import ObjectVersion
 

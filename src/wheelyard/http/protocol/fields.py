@@ -1,6 +1,5 @@
 """Fields of query strings, and of HTML forms as a browser sends them, in UTF-8."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs
@@ -14,8 +13,6 @@ from wheelyard.http.protocol.messages import Request
 
 FORM: Final = b"application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 1000
-
-_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class FormFields(Struct, frozen=True):
@@ -75,16 +72,3 @@ def query_field(query: bytes, name: str) -> str | None:
     """Return the values of a field of a query string, joined; None if it is missing."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
     return None if values is None else ", ".join(values)
-
-
-def parse_after(query: bytes) -> int:
-    """Return the number in the field `after` of a query string, by default 0; or raise Invalid."""
-    text = query_field(query, "after")
-    if text is None:
-        return 0
-    if not _NUMBER.fullmatch(text):
-        raise Invalid(
-            f"'after' is {quoted(text)}. Send the number of one commit, in digits.",
-            code="invalid_field",
-        )
-    return int(text)

@@ -38,10 +38,6 @@ class Code(StrEnum):
     """Uploaded less than `[upstream] cooldown_days` ago."""
 
 
-ABSENT_CODES: Final = frozenset({Code.DENIED, Code.NOT_LISTED})
-"""Reasons for which a name is answered as one that no index has (404)."""
-
-
 class Reason(Struct, frozen=True):
     """Why something is not shown."""
 

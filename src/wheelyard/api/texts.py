@@ -1,0 +1,17 @@
+"""The types of texts in bodies and answers, which `docs/openapi.json` describes by their names."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Name = Annotated[str, Meta(title="Name")]
+"""The name of a project in any spelling."""
+Version = Annotated[str, Meta(title="Version")]
+VersionSet = Annotated[str, Meta(title="VersionSet")]
+Filename = Annotated[str, Meta(title="Filename")]
+Reason = Annotated[str, Meta(title="Reason")]
+"""One line of text."""
+Pattern = Annotated[str, Meta(title="Pattern")]
+Sha256 = Annotated[str, Meta(title="Sha256")]
+Word = Annotated[str, Meta(title="Word")]
+"""Of the actions that a right is about, as people write it."""

@@ -1,0 +1,72 @@
+"""The handler of `/api/v1/` (docs/api.md): a request calls an operation of the table."""
+
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.api.bodies import decode_body, decode_query
+from wheelyard.api.operation import Call, Operation
+from wheelyard.authentication.caller_tokens import can_own_tokens
+from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.conditional_requests import require_match
+from wheelyard.http.protocol.json_body import json_response, read_json
+from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
+from wheelyard.http.security.csrf import cross_site_error, is_same_origin
+from wheelyard.http.security.request_authentication import parse_authorization, signed_in_at
+from wheelyard.model.token import parse_token
+
+
+async def answer(request: Request, context: ServerContext, operation: Operation) -> Response:
+    """Handle a request for an operation, in a thread of its kind."""
+    call = _call(request, context, operation)
+    arguments = dict[str, object](operation.arguments(call, request.params))
+    body: Struct | None = None
+    if operation.method != "GET":
+        _check_change(request, context, operation)
+        if operation.body is not None:
+            body = decode_body(await read_json(request), operation.body)
+    elif operation.body is not None:
+        body = decode_query(request.query, operation.body)
+    if body is not None:
+        arguments["body"] = body
+    work = partial(_respond, operation, call, arguments)
+    # an approval that has the digests asks nobody
+    if operation.asks_upstream and context.upstream is not None and not getattr(body, "sha256", ()):
+        return await context.upstream.answer(request.client_key, work)
+    run = context.pools.run_read if operation.method == "GET" else context.pools.run_write
+    if not operation.is_long:
+        return await run(work)
+    async with context.long_read_limit.acquire(request.client_key):
+        return await run(work)
+
+
+def _call(request: Request, context: ServerContext, operation: Operation) -> Call:
+    index, caller = context.index, request.caller
+    call = Call(index=index, caller=caller, lists_public=True)
+    if operation.method == "GET" or not operation.takes_iap:
+        return call
+    header = request.headers.get(b"authorization")
+    halves = parse_authorization(header).halves if header else ()
+    return replace(
+        call,
+        signed_in_at=signed_in_at(request) if can_own_tokens(caller) else None,
+        sent_token=next(filter(None, map(parse_token, halves)), None),
+    )
+
+
+def _check_change(request: Request, context: ServerContext, operation: Operation) -> None:
+    """Raise an error if a changing request is cross-site, or has If-Match."""
+    # behind the proxy a browser is authenticated by cookies, which any site can make it send
+    by_proxy = operation.takes_iap and b"authorization" not in request.headers
+    if by_proxy and not is_same_origin(request.headers, context.index.settings.server):
+        raise cross_site_error()
+    require_match(request.headers, None)
+
+
+def _respond(operation: Operation, call: Call, arguments: dict[str, object]) -> Response:
+    """Do an operation, and return its response."""
+    found = operation.run(call, **arguments)
+    if found is None:
+        return Response(204, (NOSNIFF, NO_STORE))
+    return json_response(operation.status, found)
