@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from wheelyard.cli.main import COMMANDS
 from wheelyard.api.projects import ReleaseChange, StatusChange
+from wheelyard.cli.main import COMMANDS
 from wheelyard.settings.sections import ARRAY_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,10 +16,11 @@ from msgspec import structs
 
 from tests.clients.servers import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
+from wheelyard.api.client import RemoteApi
+from wheelyard.api.projects import ProjectsQuery, list_projects
 from wheelyard.api_client.connection import ApiConnection, parse_server
 from wheelyard.api_client.credentials import ServerCredential
 from wheelyard.api_client.redaction import HIDDEN, SecretFilter
-from wheelyard.api_client.remote_index import RemoteIndex
 from wheelyard.errors import (
     Conflict,
     Forbidden,
@@ -42,7 +43,12 @@ DEMO = parse_name("demo")
 GOOD = CannedResponse(b'{"projects": [{"name": "demo"}]}')
 HTML = CannedResponse(b"<html>Log in</html>", headers={"Content-Type": "text/html"})
 
-Opened = Callable[..., RemoteIndex]
+Opened = Callable[..., RemoteApi]
+
+
+def names_at(index: RemoteApi) -> list[str]:
+    """Return the names of the projects that a server lists."""
+    return [project.name for project in index.call(list_projects, ProjectsQuery()).projects]
 
 
 def refusal(status: int, error: str, message: str = "So it is.", **headers: str) -> CannedResponse:
@@ -71,10 +77,10 @@ def opened(pauses: list[float]) -> Iterator[Opened]:
     runtime = structs.replace(system_runtime(), pause=pauses.append, random=random.Random(1))
     with ExitStack() as connections:
 
-        def open_at(url: str, secret: str = SECRET) -> RemoteIndex:
+        def open_at(url: str, secret: str = SECRET) -> RemoteApi:
             credential = ServerCredential(secret, "WHEELYARD_TOKEN") if secret else None
-            index = RemoteIndex(ApiConnection(parse_server(url), credential, runtime))
-            connections.callback(index.close)
+            index = RemoteApi(ApiConnection(parse_server(url), credential, runtime))
+            connections.callback(index.connection.close)
             return index
 
         yield open_at
@@ -86,7 +92,7 @@ def test_the_url_of_a_server(server: FakeServer, opened: Opened, path: str) -> N
     server.serve(PROJECTS, GOOD)
     server.serve(f"/below{PROJECTS}", GOOD)
 
-    assert opened(f"{server.url}{path}").names() == ["demo"]
+    assert names_at(opened(f"{server.url}{path}")) == ["demo"]
 
     (request,) = server.seen
     assert request.headers["authorization"] == SECRET
@@ -117,7 +123,7 @@ def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, sta
         server.serve(PROJECTS, CannedResponse(status=status, headers=location))
 
         with pytest.raises(Invalid, match="redirects to") as refused:
-            opened(server.url).names()
+            names_at(opened(server.url))
 
         assert f"{other.url}/login" in refused.value.message
         assert "secret" not in refused.value.message
@@ -154,7 +160,7 @@ def test_refusals(
     server.serve(PROJECTS, answer)
 
     with pytest.raises(kind, match=words) as refused:
-        opened(server.url).names()
+        names_at(opened(server.url))
 
     assert (len(server.seen), pauses) == (1, [])
     assert SECRET not in refused.value.message
@@ -165,19 +171,19 @@ def test_no_credential(server: FakeServer, opened: Opened) -> None:
     server.serve(PROJECTS, refusal(401, "unauthenticated"))
 
     with pytest.raises(Unauthenticated, match=r"WHEELYARD_TOKEN, .* keyring or ~/\.netrc"):
-        opened(server.url, "").names()
+        names_at(opened(server.url, ""))
 
 
 def test_transient_failures(server: FakeServer, opened: Opened, pauses: list[float]) -> None:
     """A server that is busy, or breaks off, is asked again after a pause, three times in all."""
     busy = refusal(503, "overloaded", "Try again.", Retry_After="5")
     server.serve(PROJECTS, busy, replace(GOOD, breaks_at=3), GOOD)
-    assert opened(server.url).names() == ["demo"]
+    assert names_at(opened(server.url)) == ["demo"]
     assert pauses[0] == 5
     server.serve(PROJECTS, busy)
 
     with pytest.raises(Unavailable, match="Try again"):
-        opened(server.url).names()
+        names_at(opened(server.url))
 
     assert len(server.asked(PROJECTS)) == 6
 
@@ -189,7 +195,7 @@ def test_an_upstream_that_does_not_answer(server: FakeServer, opened: Opened) ->
     )
 
     with pytest.raises(Unavailable, match="Nobody can say"):
-        opened(server.url).names()
+        names_at(opened(server.url))
 
     assert len(server.asked(PROJECTS)) == 1
 
@@ -199,7 +205,7 @@ def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
 
     with pytest.raises(Unavailable, match=f"No answer from {url}: it cannot be reached"):
-        opened(url).names()
+        names_at(opened(url))
 
     assert len(pauses) == 2
 
@@ -211,7 +217,7 @@ def test_no_answer(opened: Opened, pauses: list[float], monkeypatch: pytest.Monk
         index = opened(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
         with pytest.raises(Unavailable, match="it does not answer in time"):
-            index.names()
+            names_at(index)
 
     assert pauses == []
 
@@ -222,7 +228,9 @@ def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HTTP_PROXY", server.url)
     monkeypatch.setenv("NO_PROXY", "direct.invalid")
 
-    assert opened(server.url).names() == opened("http://packages.invalid", "").names() == ["demo"]
+    assert (
+        names_at(opened(server.url)) == names_at(opened("http://packages.invalid", "")) == ["demo"]
+    )
 
     assert [each.path for each in server.seen] == [
         PROJECTS,
@@ -278,7 +286,7 @@ def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, st
     server.serve(PROJECTS, CannedResponse(body.encode(), status=status))
 
     with pytest.raises(WheelyardError) as caught:
-        opened(server.url, f"Bearer {TOKEN}").names()
+        names_at(opened(server.url, f"Bearer {TOKEN}"))
 
     shown = f"{caught.value.message} {caught.value.code} {caught.value.short}"
     assert "yhuzqdsywf" not in re.sub("[^a-z0-9]|1m", "", shown.lower())
@@ -291,7 +299,7 @@ def test_redirects_with_the_token(server: FakeServer, opened: Opened, target: st
     server.serve(PROJECTS, CannedResponse(status=302, headers={"Location": target}))
 
     with pytest.raises(Invalid) as caught:
-        opened(server.url, f"Bearer {TOKEN}").names()
+        names_at(opened(server.url, f"Bearer {TOKEN}"))
 
     assert "yhuzqdsywf" not in caught.value.message.lower()
 
@@ -308,7 +316,7 @@ def test_answers_with_the_password(server: FakeServer, opened: Opened, text: str
         ),
     )
 
-    names = opened(server.url, f"Basic {LOGIN}").names()
+    names = names_at(opened(server.url, f"Basic {LOGIN}"))
 
     assert names[1:] == ["\\x1b]0;x\\x07", "demo"]
     assert "phrase" not in names[0]
@@ -340,9 +348,9 @@ def test_a_short_password(server: FakeServer, opened: Opened) -> None:
     """A password that may be a word is hidden in errors, and hides no project of that name."""
     header = f"Basic {b64encode(b'ana:demo').decode()}"
     server.serve(PROJECTS, GOOD)
-    assert opened(server.url, header).names() == [DEMO]
+    assert names_at(opened(server.url, header)) == [DEMO]
 
     server.serve(PROJECTS, refusal(403, "forbidden", "ana has sent demo."))
     with pytest.raises(Forbidden) as caught:
-        opened(server.url, header).names()
+        names_at(opened(server.url, header))
     assert "demo" not in caught.value.message

@@ -74,8 +74,10 @@ def put(folder: Path, *packages: Package) -> list[Path]:
 
 
 def printed(done: Done) -> tuple[str, str, str]:
-    """Return what a command left, without digests, tokens, their ids, and who asked."""
-    secret = re.compile(r"[0-9a-f]{64}|wyd_\w+|\b\w{10}(?=,|\t|:)|local:\w+|static:root")
+    """Return what a command left, without digests, tokens, their ids, times, and who asked."""
+    secret = re.compile(
+        r"[0-9a-f]{64}|\d{4}-\d\d-\d\d \d\d:\d\d|wyd_\w+|\b\w{10}(?=,|\t|:)|local:\w+|static:root"
+    )
     out, errors = (secret.sub("***", each) for each in (done.stdout, done.stderr))
     return str(done.returncode), out, errors
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum, auto
 from functools import cached_property
-from inspect import signature
 from typing import Any, get_type_hints
 
 from msgspec import Struct
@@ -56,7 +55,7 @@ class Right(Enum):
     """Administrators."""
 
 
-class Operation(Struct, frozen=True, dict=True):
+class ApiOperation(Struct, frozen=True, dict=True):
     """A row of the table: an operation, where it is in the API, and who may call it."""
 
     method: str
@@ -77,6 +76,8 @@ class Operation(Struct, frozen=True, dict=True):
     """Whether it may take long, so that only some of its kind run at a time."""
     asks_upstream: bool = False
     """Whether it may wait for an upstream index."""
+    repeats: bool = True
+    """Whether a client may send it again if it does not know what has come of it."""
     takes_iap: bool = False
     """Whether Identity-Aware Proxy, too, may say who calls."""
 
@@ -109,7 +110,3 @@ class Operation(Struct, frozen=True, dict=True):
         if self.right is Right.MANAGER:
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed
-
-    def parameters(self) -> list[str]:
-        """Return the names of the function's parameters behind the `Call`."""
-        return list(signature(self.run).parameters)[1:]

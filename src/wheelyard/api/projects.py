@@ -202,7 +202,7 @@ class Reservation(Struct, frozen=True):
     """Whether it was not private before."""
 
 
-class PrivateNames(Struct, frozen=True):
+class PrivateNameList(Struct, frozen=True):
     """The private names, sorted."""
 
     names: tuple[PrivateName, ...]
@@ -314,9 +314,9 @@ def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectA
     return ProjectAnswer.of(project)
 
 
-def list_names(call: Call) -> PrivateNames:
+def list_names(call: Call) -> PrivateNameList:
     """List the private names, and why they are private."""
-    return PrivateNames(tuple(call.index.names.all()))
+    return PrivateNameList(tuple(call.index.names.all()))
 
 
 def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservation:

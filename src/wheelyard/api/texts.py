@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from wheelyard.model import access
+
 Name = Annotated[str, Meta(title="Name")]
 """The name of a project in any spelling."""
 Version = Annotated[str, Meta(title="Version")]
@@ -11,7 +13,5 @@ VersionSet = Annotated[str, Meta(title="VersionSet")]
 Filename = Annotated[str, Meta(title="Filename")]
 Reason = Annotated[str, Meta(title="Reason")]
 """One line of text."""
-Pattern = Annotated[str, Meta(title="Pattern")]
+Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
 Sha256 = Annotated[str, Meta(title="Sha256")]
-Word = Annotated[str, Meta(title="Word")]
-"""Of the actions that a right is about, as people write it."""

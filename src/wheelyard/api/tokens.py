@@ -17,14 +17,14 @@ from wheelyard.model.token import TokenRecord
 MAX_PATTERNS: Final = 100
 
 
-class Rights(Struct, frozen=True):
+class CallerRights(Struct, frozen=True):
     """What may be done to which projects."""
 
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
 
     @classmethod
-    def of(cls, scope: Scope) -> "Rights":
+    def of(cls, scope: Scope) -> "CallerRights":
         """Return the rights of a scope."""
         return cls(tuple(each.word for each in Action if each & scope.actions), scope.projects)
 
@@ -36,7 +36,7 @@ class WhoAmI(Struct, frozen=True):
     """By which the journal names it."""
     principals: tuple[str, ...]
     """By which grants can name it."""
-    rights: tuple[Rights, ...]
+    rights: tuple[CallerRights, ...]
 
 
 class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
@@ -65,7 +65,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     @classmethod
     def of(cls, record: TokenRecord, state: str, last_used: date | None = None) -> "TokenAnswer":
         """Return what is told of a token."""
-        rights = Rights.of(record.scope)
+        rights = CallerRights.of(record.scope)
         return TokenAnswer(
             id=record.id,
             name=record.name,
@@ -145,7 +145,7 @@ def whoami(call: Call) -> WhoAmI:
     """Tell the caller's principals and rights."""
     caller = call.caller
     principals = tuple(sorted({ANONYMOUS, *caller.principals}))
-    return WhoAmI(caller.principal, principals, tuple(map(Rights.of, caller.scopes)))
+    return WhoAmI(caller.principal, principals, tuple(map(CallerRights.of, caller.scopes)))
 
 
 def list_tokens(call: Call) -> TokenList:

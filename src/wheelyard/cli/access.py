@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 from msgspec.json import encode
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
-from wheelyard.authentication.explain import AccessExplanation, explain, parse_subject
+from wheelyard.api import access
+from wheelyard.api.access import AccessQuestion, ActionWord, GrantRevocation, GroupEdit
+from wheelyard.api.projects import After
 from wheelyard.catalog import keys
+from wheelyard.cli.api import managed_options, open_api, token_names
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options, remote_index, token_names
 from wheelyard.cli.options import command_settings
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.access import Action
 from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import (
@@ -28,7 +28,7 @@ from wheelyard.model.grants import (
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
 
@@ -74,7 +74,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
-    made = managed_index().add_grant(fields)
+    made = open_api().call(access.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     for sentence in made.warnings:
         warn(sentence)
@@ -96,10 +96,10 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
 
     Every server on the store obeys within 15 seconds.
     """
-    index = managed_index()
-    for each in ids:
-        index.revoke_grant(each, note)
-        click.echo(f"{each}: revoked")
+    api = open_api()
+    for grant_id in ids:
+        api.call(access.revoke_grant, GrantRevocation(grant_id, note))
+        click.echo(f"{grant_id}: revoked")
 
 
 @examples("access.md")
@@ -120,7 +120,7 @@ def _add_group_command(change: GroupChange, what: str, *lines: str) -> None:
     @with_note
     @managed_options
     def command(name: str, who: tuple[str, ...], note: str) -> None:
-        managed_index().edit_group(change, name, who, note)
+        open_api().call(access.edit_group, GroupEdit(change, name, who, note))
 
 
 _add_group_command(
@@ -154,7 +154,7 @@ _add_group_command(
 @managed_options
 def delete_group(name: str, note: str) -> None:
     """Delete the group NAME from the store; refused while a grant of the store names it."""
-    managed_index().edit_group("delete", name, (), note)
+    open_api().call(access.edit_group, GroupEdit("delete", name, note=note))
 
 
 @examples(
@@ -169,23 +169,23 @@ def delete_group(name: str, note: str) -> None:
 @managed_options
 def show(*, history: bool, as_json: bool) -> None:
     """Print all grants and groups, and whether each is in the settings or in the store."""
-    index = managed_index()
+    api = open_api()
     if history:
-        changes = [each.event for each in index.access_history()]
+        changes = [commit.event for commit in api.call(access.access_history, After()).commits]
         if as_json:
             click.echo(encode({"changes": changes}))
             return
-        names = token_names(index, {event.by for event in changes})
+        names = token_names(api, {event.by for event in changes})
         for event in changes:
             by = with_name(event.by, names.get(event.by, ""))
             columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, describe_event(event))
             click.echo("\t".join(map(escaped, columns)))
         return
-    found = index.access()
+    found = api.call(access.show_access)
     if as_json:
         click.echo(encode(found))
         return
-    names = token_names(index, {each.created_by for each in found.grants})
+    names = token_names(api, {each.created_by for each in found.grants})
     for line in _lines(found, names):
         click.echo(escaped(line))
 
@@ -218,7 +218,7 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
 @click.argument("project")
 @click.argument("action", type=click.Choice(list(ACTIONS)))
 @managed_options
-def explain_access(who: str, project: str, action: str) -> int:
+def explain_access(who: str, project: str, action: ActionWord) -> int:
     """
     Print whether WHO may do ACTION to PROJECT, and why; exit 0 for yes, 1 for no.
 
@@ -228,15 +228,13 @@ def explain_access(who: str, project: str, action: str) -> int:
     counts.
     """
     with _usage_errors():
-        name, wanted = parse_name(project), ACTIONS[action]
-    remote = remote_index()
-    if remote is not None:
-        with _usage_errors():
-            found = remote.explain_access(who, name, action)
-    else:
-        found = _explain(who, wanted, name)
+        name = parse_name(project)
+    api = open_api(lambda: _index(needs_store=who.startswith("token:")))
+    with _usage_errors():
+        found = api.call(access.explain_access, AccessQuestion(who, name, action))
     may = "may" if found.allowed else "may not"
-    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {describe_actions(wanted)} {name}")
+    verbs = describe_actions(ACTIONS[action])
+    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {verbs} {name}")
     for reason in found.reasons:
         click.echo(escaped(f"  {reason}" if found.allowed else f"  they see {reason}"))
     for hint in found.hints:
@@ -244,30 +242,15 @@ def explain_access(who: str, project: str, action: str) -> int:
     return 0 if found.allowed else 1
 
 
-def _explain(who: str, wanted: Action, name: NormalizedName) -> AccessExplanation:
-    """Return the explanation for a store; for its settings alone if there is no store yet."""
-    settings = command_settings()
-    # grants do not depend on passwords, and the file may be missing here
-    settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
-    index = _index(settings, needs_store=who.startswith("token:"))
-    with _usage_errors():
-        subject = parse_subject(who, index.authenticator)
-    return explain(
-        subject,
-        wanted,
-        name,
-        index.authenticator,
-        settings.private_patterns,
-        may_be_public=index.may_be_public(name),
-    )
-
-
-def _index(settings: Settings, *, needs_store: bool) -> Index:
+def _index(*, needs_store: bool) -> Index:
     """
     Return the index; one of the settings alone if there is no store yet.
 
     The same, with a warning, if the store cannot be opened. With `needs_store` raise instead.
     """
+    settings = command_settings()
+    # grants do not depend on passwords, and the file may be missing here
+    settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     location = settings.store.location
     is_folder = not is_bucket(location) and location != MEMORY_LOCATION
     if needs_store or not is_folder or Path(location, keys.FORMAT).is_file():

@@ -1,20 +1,23 @@
 """`wheelyard yank`, `unyank`, `delete` and `status`: change a release or a project."""
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Final, TypeVar, cast
 
 import click
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.api import projects
+from wheelyard.api.operation import Call
+from wheelyard.api.projects import ChangedProject, ReleaseChange, StatusChange
+from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.output import confirm_name, is_interactive
 from wheelyard.errors import Conflict
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
 from wheelyard.model.project import Status
 from wheelyard.model.text import escaped
-from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -22,22 +25,26 @@ PAGE: Final = "projects.md"
 
 
 def release_options(command: F) -> F:
-    """Add the releases to choose, `--file` and `--reason` to a command, which gets a Selection."""
+    """Add the releases to choose, `--file` and `--reason` to a command, which gets a `change`."""
 
     @wraps(command)
-    def with_selection(
-        *, version: str | None, versions: str | None, filename: str | None, **options: object
+    def with_change(
+        *,
+        version: str | None,
+        versions: str | None,
+        file: str | None,
+        reason: str,
+        **others: object,
     ) -> object:
         if (version is None) == (versions is None):
             raise click.UsageError("Give either VERSION or --versions.")
-        wanted = (
-            parse_version(version) if version is not None else parse_version_set(versions or "")
-        )
-        return command(selection=Selection(wanted, filename), **options)
+        one = "" if version is None else str(parse_version(version))
+        several = "" if versions is None else str(parse_version_set(versions))
+        return command(change=ReleaseChange(one, several, file, reason), **others)
 
     for option in (
         click.option("--reason", default="", help="Why; it is kept in the journal."),
-        click.option("--file", "filename", metavar="NAME", help="Only this file of the release."),
+        click.option("--file", metavar="NAME", help="Only this file of the release."),
         click.option(
             "--versions",
             metavar="SET",
@@ -47,27 +54,30 @@ def release_options(command: F) -> F:
         click.argument("version", required=False),
         click.argument("project"),
     ):
-        with_selection = option(with_selection)
-    return cast("F", with_selection)
+        with_change = option(with_change)
+    return cast("F", with_change)
 
 
 def _yank_command(
-    action: ReleaseAction, what: str, done: str, undone: str, *lines: str
+    action: Callable[[Call, NormalizedName, ReleaseChange], ChangedProject],
+    what: str,
+    done: str,
+    undone: str,
+    *lines: str,
 ) -> click.Command:
     @examples(PAGE, *lines)
-    @click.command(help=what)
+    @click.command(action.__name__, help=what)
     @release_options
     @managed_options
-    def command(project: str, selection: Selection, reason: str) -> None:
-        index, name = managed_index(), parse_name(project)
-        changed = index.change(action, name, selection, reason)
-        _print_files(name, selection, changed, done, undone)
+    def command(project: str, change: ReleaseChange) -> None:
+        changed = open_api().call(action, parse_name(project), change)
+        _print_files(changed, change, done, undone)
 
     return command
 
 
 yank = _yank_command(
-    "yank",
+    projects.yank,
     "Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.",
     "yanked",
     "already yanked",
@@ -76,7 +86,7 @@ yank = _yank_command(
     "wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
 )
 unyank = _yank_command(
-    "unyank",
+    projects.unyank,
     "Take the mark of `yank` back.",
     "no longer yanked",
     "not yanked",
@@ -96,9 +106,7 @@ unyank = _yank_command(
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 @managed_options
-def delete(
-    *, project: str, selection: Selection, reason: str, dry_run: bool, yes: bool
-) -> int | None:
+def delete(*, project: str, change: ReleaseChange, dry_run: bool, yes: bool) -> int | None:
     """
     Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
 
@@ -106,41 +114,32 @@ def delete(
     """
     if not (dry_run or yes or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
-    index, name = managed_index(), parse_name(project)
-    change = partial(index.change, "delete", name, selection, reason)
+    api, name = open_api(), parse_name(project)
     if dry_run or not yes:
-        found = change(dry_run=True)
-        is_question = not dry_run and bool(found.files)
-        _print_files(name, selection, found, "would be deleted", "already deleted", err=is_question)
+        trial = replace(change, dry_run=True)
+        found = api.call(projects.delete, name, trial)
+        is_question = not dry_run and bool(found.changed)
+        _print_files(found, change, "would be deleted", "already deleted", err=is_question)
         if not is_question:
             return 0
         if not confirm_name(name, "These filenames can never be used again."):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
-        if _filenames(change(dry_run=True)) != _filenames(found):
+        if api.call(projects.delete, name, trial).changed != found.changed:
             message = "Nothing was deleted: meanwhile the files have changed. Try again."
             raise Conflict(message)
-    _print_files(name, selection, change(), "deleted", "already deleted")
+    _print_files(api.call(projects.delete, name, change), change, "deleted", "already deleted")
     return 0
 
 
-def _filenames(changed: Changed) -> set[str]:
-    return {file.filename for file in changed.files}
-
-
 def _print_files(
-    name: NormalizedName,
-    selection: Selection,
-    changed: Changed,
-    done: str,
-    undone: str,
-    *,
-    err: bool = False,
+    project: ChangedProject, change: ReleaseChange, done: str, undone: str, *, err: bool = False
 ) -> None:
-    for file in changed.files:
-        click.echo(f"{name} {escaped(file.version)}: {done}  {escaped(file.filename)}", err=err)
-    if not changed.files:
-        click.echo(f"{name} {selection.versions}: {undone}")
+    for file in project.changed:
+        what = f"{escaped(file.version)}: {done}  {escaped(file.filename)}"
+        click.echo(f"{project.name} {what}", err=err)
+    if not project.changed:
+        click.echo(f"{project.name} {change.version or change.versions}: {undone}")
 
 
 @examples(
@@ -155,7 +154,6 @@ def _print_files(
 @managed_options
 def status(project: str, status: str, reason: str) -> None:
     """Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files."""
-    index = managed_index()
-    name = parse_name(project)
-    index.set_status(name, Status(status), reason)
-    click.echo(f"{name}: {status}")
+    change = StatusChange(Status(status), reason)
+    changed = open_api().call(projects.set_status, parse_name(project), change)
+    click.echo(f"{changed.name}: {status}")

@@ -9,12 +9,11 @@ import click
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 
+from wheelyard.api.access import access_history
+from wheelyard.api.projects import After
+from wheelyard.api.public_packages import decision_history, list_decisions
+from wheelyard.cli.api import Api, managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import (
-    ManagedIndex,
-    managed_index,
-    managed_options,
-)
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.quantities import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
@@ -62,12 +61,12 @@ def command(
     name = None if project is None else parse_name(project)
     if by == "":
         raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
-    index, now = managed_index(), system_runtime().now()
+    api, now = open_api(), system_runtime().now()
     start = BEGINNING if since is None else max(parse_since(since, now), BEGINNING)
-    others = _other_journals(index, name)
-    reader = JournalReader(index.journals(name), start, by or "", others)
+    others = _other_journals(api, name)
+    reader = JournalReader(api.journals(name), start, by or "", others)
     if follow:
-        return _follow(reader, index, as_json=as_json)
+        return _follow(reader, api, as_json=as_json)
     part = _read_with_progress(reader)
     _print(part, as_json=as_json)
     if not part.entries and not part.problems:
@@ -75,19 +74,21 @@ def command(
     return 1 if part.problems else 0
 
 
-def _other_journals(index: ManagedIndex, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
+def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
     """Return the journals of decisions and grants, which are empty for whom a server refuses."""
 
     def decisions(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
         with suppress(Forbidden, Unauthenticated):
             # on a bucket each entry is a request, and most projects have none
-            if only is None or any(each.project == only for each in index.decisions()):
-                for each in index.decision_history(after):
+            if only is None or any(
+                each.project == only for each in api.call(list_decisions).decisions
+            ):
+                for each in api.call(decision_history, After(after)).commits:
                     yield decision_entry_of(each, name_of(each.event.by))
 
     def grants(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
         with suppress(Forbidden, Unauthenticated):
-            for each in index.access_history(after):
+            for each in api.call(access_history, After(after)).commits:
                 yield access_entry_of(each, name_of(each.event.by))
 
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
@@ -110,9 +111,9 @@ def _print(part: JournalPart, told: Collection[str] = (), *, as_json: bool) -> N
             warn(problem)
 
 
-def _follow(reader: JournalReader, index: ManagedIndex, *, as_json: bool) -> int:
+def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
     """Print entries as they come, until nobody reads the output any more; return the status."""
-    pause = LOCAL_PAUSE_SECONDS if index.is_local else REMOTE_PAUSE_SECONDS
+    pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
     read, told = _read_with_progress, list[str]()
     is_away, status = False, 0
     while not is_output_lost():

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import click
 from msgspec.json import encode
 
+from wheelyard.api import projects
+from wheelyard.api.projects import NameChange
+from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.output import confirm_name, is_interactive
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.text import counted, escaped
@@ -34,12 +36,12 @@ def command() -> None:
 @managed_options
 def list_names(*, as_json: bool) -> None:
     """List the private names, and why each of them is private."""
-    names = managed_index().private_names()
+    found = open_api().call(projects.list_names)
     if as_json:
-        click.echo(encode({"names": names}))
+        click.echo(encode(found))
         return
-    for line in map(_line, names):
-        click.echo(line)
+    for name in found.names:
+        click.echo("\t".join((escaped(name.name), *_facts(name))))
 
 
 @examples(
@@ -53,9 +55,8 @@ def list_names(*, as_json: bool) -> None:
 @managed_options
 def reserve(name: str, reason: str) -> None:
     """Make NAME private before anything is published under it."""
-    index, parsed = managed_index(), parse_name(name)
-    is_new = index.reserve_name(parsed, reason)
-    click.echo(f"{parsed}: {'reserved' if is_new else 'private already'}")
+    reserved = open_api().call(projects.reserve_name, parse_name(name), NameChange(reason))
+    click.echo(f"{reserved.name}: {'reserved' if reserved.is_new else 'private already'}")
 
 
 @examples(
@@ -81,18 +82,14 @@ def release(*, name: str, reason: str, yes: bool) -> int:
     """
     if not (yes or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
-    index, parsed = managed_index(), parse_name(name)
+    api, parsed = open_api(), parse_name(name)
     consequence = f"Clients may then get a public package named {parsed}."
     if not yes and not confirm_name(parsed, consequence):
         click.echo("wheelyard: nothing was released", err=True)
         return 1
-    index.release_name(parsed, reason)
+    api.call(projects.release_name, parsed, NameChange(reason))
     click.echo(f"{parsed}: released")
     return 0
-
-
-def _line(found: PrivateName) -> str:
-    return "\t".join((escaped(found.name), *_facts(found)))
 
 
 def _facts(found: PrivateName) -> Iterator[str]:

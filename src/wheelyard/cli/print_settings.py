@@ -10,9 +10,10 @@ import click
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.api.client import LocalApi
+from wheelyard.api.projects import ClientProjectsQuery, client_projects
+from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.local_index import LocalIndex
-from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.options import existing_index, loaded_settings
 from wheelyard.cli.output import given_option, warn
 from wheelyard.errors import Invalid, quoted
@@ -85,15 +86,15 @@ def _client_settings(
     is_remote = given_option("server") is not None
     is_asked = is_remote or (wanted and client != "pip")  # the text for pip names no project
     if client in INSTALLERS and not one_url and is_asked:
-        index = managed_index(_index_or_advice)
-        found = index.client_projects(wanted)
-        if root is None and isinstance(index, LocalIndex):
+        index = open_api(_index_or_advice)
+        found = index.call(client_projects, ClientProjectsQuery(",".join(wanted)))
+        if root is None and isinstance(index, LocalApi):
             root = index.index.settings.base_url
         return ClientSettings(
             root=root or index.url, projects=found.projects, serves_public=found.serves_public
         )
     if is_remote:
-        return ClientSettings(root=root or managed_index().url, serves_public=one_url)
+        return ClientSettings(root=root or open_api().url, serves_public=one_url)
     if root is not None:
         return ClientSettings(root=root, serves_public=one_url)
     settings = loaded_settings().settings

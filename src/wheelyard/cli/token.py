@@ -6,19 +6,22 @@ from datetime import timedelta
 import click
 from msgspec.json import encode
 
-from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
-from wheelyard.authentication.explain import parse_owner
+from wheelyard.api import tokens
+from wheelyard.api.projects import ClientProjectsQuery, client_projects
+from wheelyard.api.tokens import NewToken, TokenAnswer, TokenRotation
+from wheelyard.authentication.api_tokens import require_token_id
+from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.options import command_settings, ensure_index, existing_index, is_store_given
 from wheelyard.cli.output import show_token
 from wheelyard.cli.quantities import parse_duration
-from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
+from wheelyard.model.access import EVERY_PROJECT, Scope, parse_actions, parse_pattern
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
-from wheelyard.model.token import TokenRecord
+from wheelyard.model.token import has_token_prefix, token_id_in
 from wheelyard.rendering.ci_settings import SERVICES, ci_lines
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import system_runtime
 
 
 @examples("tokens.md")
@@ -68,24 +71,26 @@ def create(
     ci: str | None,
 ) -> None:
     """Create a token called NAME; standard output has only the token."""
-    principal, names = parse_owner(owner) if owner is not None else ("", ())
-    request = TokenRequest(
+    lifetime = parse_duration(expires)
+    days, rest = divmod(lifetime, timedelta(days=1))
+    wanted = NewToken(
         name=name,
-        actions=parse_actions(can.split(","), admin=True),
-        projects=tuple(parse_pattern(each) for each in projects) or (EVERY_PROJECT,),
-        lifetime=parse_duration(expires),
-        owner=principal,
-        owner_names=names,
+        projects=tuple(map(parse_pattern, projects)) or (EVERY_PROJECT,),
+        can=tuple(can.split(",")),
+        days=None if rest else days,
+        expires=system_runtime().now() + lifetime if rest else None,
+        owner=owner,
     )
-    index = managed_index(_index_for_tokens)
+    api = open_api(_index_for_tokens)
     # asked first, so that no token is made if there is no answer
-    serves_public = ci is not None and index.client_projects(()).serves_public
-    token, record = index.create_token(request)
-    click.echo(_announcement(record), err=True)
-    with show_token(record.id):
-        click.echo(token)
-    if ci is not None:
-        lines = ci_lines(SERVICES[ci], record.scope, index.url, serves_public=serves_public)
+    clients = api.call(client_projects, ClientProjectsQuery()) if ci is not None else None
+    made = api.call(tokens.create_token, wanted)
+    click.echo(_announcement(made), err=True)
+    with show_token(made.id):
+        click.echo(made.token)
+    if ci is not None and clients is not None:
+        scope = Scope(parse_actions(made.can, admin=True), made.projects)
+        lines = ci_lines(SERVICES[ci], scope, api.url, serves_public=clients.serves_public)
         click.echo(f"\n{lines}", err=True, nl=False)
 
 
@@ -100,21 +105,20 @@ def create(
 def list_tokens(*, as_json: bool) -> None:
     """List the tokens, without their secrets; inactive ones of CI jobs are left out."""
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    tokens = managed_index().tokens()
-    shown = [each for each in tokens if not each.record.publishers or each.state == "active"]
-    names = {f"token:{each.record.id}": each.record.name for each in tokens}
+    found = open_api().call(tokens.list_tokens).tokens
+    shown = [token for token in found if not token.publishers or token.state == "active"]
+    names = {f"token:{token.id}": token.name for token in found}
     if as_json:
-        click.echo(encode({"tokens": [_described(each, names) for each in shown]}))
+        click.echo(encode({"tokens": [_described(token, names) for token in shown]}))
         return
-    for each in shown:
-        record = each.record
-        used = f"last used {each.last_used}" if each.last_used else "never used"
-        columns = (record.id, record.name, _scope_text(record), _expiry(record), used)
-        by = with_name(record.created_by, names.get(record.created_by, ""))
-        more = ("minted",) if record.publishers else ()
-        if record.rotation:
-            more = (f"replaced by {record.rotation.successor}",)
-        click.echo("\t".join(map(escaped, (*columns, each.state, f"by {by}", *more))))
+    for token in shown:
+        used = f"last used {token.last_used}" if token.last_used else "never used"
+        columns = (token.id, token.name, _scope_text(token), _expiry(token), used)
+        by = with_name(token.created_by, names.get(token.created_by, ""))
+        more = ("minted",) if token.publishers else ()
+        if token.replaced_by:
+            more = (f"replaced by {token.replaced_by}",)
+        click.echo("\t".join(map(escaped, (*columns, token.state, f"by {by}", *more))))
 
 
 @examples(
@@ -140,13 +144,16 @@ def rotate_token(token: str, overlap: str) -> None:
     earlier by itself.
     """
     lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
-    rotated = managed_index().rotate_token(token, lasting)
-    new, old = rotated.new, rotated.old
-    end = "is revoked" if old.revoked_at else f"ends {_expiry(old)}"
+    # of a token in full, only the id is sent
+    named = token if token_id_in(token) is None and not has_token_prefix(token) else None
+    wanted = TokenRotation(named or require_token_id(token), lasting / timedelta(hours=1))
+    made = open_api().call(tokens.rotate_token, wanted)
+    old = made.replaces
+    end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
     click.echo(f"{old.id} {end}; instead of it:", err=True)
-    click.echo(_announcement(new), err=True)
-    with show_token(new.id):
-        click.echo(rotated.token.text)
+    click.echo(_announcement(made), err=True)
+    with show_token(made.id):
+        click.echo(made.token)
 
 
 @examples(
@@ -163,9 +170,10 @@ def revoke(ids: tuple[str, ...]) -> None:
 
     By default, every server refuses a revoked token within 15 seconds.
     """
-    index = managed_index()
-    for each in ids:
-        click.echo(f"{index.revoke_token(each)}: revoked")
+    api = open_api()
+    for token_id in map(require_token_id, ids):
+        api.call(tokens.revoke_token, token_id)
+        click.echo(f"{token_id}: revoked")
 
 
 def _index_for_tokens() -> Index:
@@ -173,37 +181,32 @@ def _index_for_tokens() -> Index:
     return ensure_index(command_settings()) if is_store_given() else existing_index()
 
 
-def _announcement(record: TokenRecord) -> str:
-    return escaped(f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:")
+def _announcement(token: TokenAnswer) -> str:
+    return escaped(f"Token {token.id}, {_scope_text(token)}, until {_expiry(token)}:")
 
 
-def _scope_text(record: TokenRecord) -> str:
-    owner = f", limited to what {record.owner} may" if record.owner else ""
-    return f"{','.join(_actions(record))} on {','.join(record.projects)}{owner}"
+def _scope_text(token: TokenAnswer) -> str:
+    owner = f", limited to what {token.owner} may" if token.owner else ""
+    return f"{','.join(token.can)} on {','.join(token.projects)}{owner}"
 
 
-def _actions(record: TokenRecord) -> list[str]:
-    return [action.word for action in Action if action & record.actions]
+def _expiry(token: TokenAnswer) -> str:
+    return token.expires.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _expiry(record: TokenRecord) -> str:
-    return record.expires_at.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _described(token: ListedToken, names: Mapping[str, str]) -> dict[str, object]:
-    record = token.record
+def _described(token: TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
     return {
-        "id": record.id,
-        "name": record.name,
-        "can": _actions(record),
-        "projects": record.projects,
-        "created": record.created_at,
-        "created_by": record.created_by,
-        "expires": record.expires_at,
+        "id": token.id,
+        "name": token.name,
+        "can": token.can,
+        "projects": token.projects,
+        "created": token.created,
+        "created_by": token.created_by,
+        "expires": token.expires,
         "last_used": token.last_used,
         "state": token.state,
-        "owner": record.owner,
-        "publishers": record.publishers,
-        "replaced_by": record.rotation.successor if record.rotation else "",
-        "created_by_name": names.get(record.created_by, ""),
+        "publishers": token.publishers,
+        "replaced_by": token.replaced_by,
+        "owner": token.owner or "",
+        "created_by_name": names.get(token.created_by, ""),
     }

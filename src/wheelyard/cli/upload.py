@@ -10,9 +10,9 @@ from typing import Final
 import click
 from msgspec import Struct
 
+from wheelyard.api.client import LocalApi
+from wheelyard.cli.api import Api, managed_options, open_api
 from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.local_index import LocalIndex
-from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
 from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream
 from wheelyard.cli.output import (
     echo,
@@ -57,8 +57,8 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
     """
-    index = managed_index(lambda: ensure_index(command_settings()))
-    if isinstance(index, LocalIndex):
+    index = open_api(lambda: ensure_index(command_settings()))
+    if isinstance(index, LocalApi):
         warn_without_upstream(index.index)
     exported = None if dest is None else _exported(index, dest)
     results = _upload(index, [path for each in files for path in _matches(each)])
@@ -74,7 +74,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     return status
 
 
-def _upload(index: ManagedIndex, paths: list[Path]) -> list["FileResult"]:
+def _upload(index: Api, paths: list[Path]) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
     existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
@@ -101,11 +101,11 @@ def _upload(index: ManagedIndex, paths: list[Path]) -> list["FileResult"]:
             pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
-def _exported(index: ManagedIndex, dest: str) -> Index:
+def _exported(index: Api, dest: str) -> Index:
     """Return the index whose site is `dest`; raise an error, before the upload, if it cannot be."""
     from wheelyard.cli.export import require_site
 
-    if not isinstance(index, LocalIndex):
+    if not isinstance(index, LocalApi):
         message = "--export needs the store itself. Leave --server out, or export where it is."
         raise click.UsageError(message)
     require_site(index.index, dest)

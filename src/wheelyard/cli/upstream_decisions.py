@@ -1,25 +1,26 @@
 """`wheelyard upstream approve`, `block` and `decisions`: what is decided about public packages."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import click
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.api import public_packages
+from wheelyard.api.projects import After
+from wheelyard.api.public_packages import Approval, Block, PackageQuestion
+from wheelyard.cli.api import Api, managed_options, open_api, token_names
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options, token_names
 from wheelyard.cli.output import warn
 from wheelyard.errors import WheelyardError
-from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict, describe
+from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict, decisions_about, describe
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.principals import with_name
+from wheelyard.model.public_packages import ExplainedFile, Explanation
 from wheelyard.model.text import counted, escaped
-
-if TYPE_CHECKING:  # other commands need none of it
-    from wheelyard.model.public_packages import ExplainedFile, Explanation
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -68,8 +69,9 @@ def approve(
     Approving a PROJECT is about later files and versions, too. Either takes back an earlier
     'block' of the same, and no block of a single version if it names the whole project.
     """
-    index, name, wanted = managed_index(), parse_name(project), _version(version)
-    known = index.approve(name, wanted, reason, despite, sha256)
+    api, name, wanted = open_api(), parse_name(project), parse_version(version) if version else None
+    approval = Approval(name, str(wanted or ""), reason, despite, sha256)
+    known = decisions_about(api.call(public_packages.approve, approval).decisions)
     if wanted is None:
         click.echo(f"{name}: approved, also files and versions that are added later")
         _warn_of_blocked(name, known)
@@ -79,7 +81,7 @@ def approve(
         _print_files((), known.of(str(wanted)))
         click.echo(f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides")
         return
-    explained = _explanation(index, name, wanted)
+    explained = _explanation(api, PackageQuestion(name, approval.version))
     if wanted is not None:
         _print_files(explained.files if explained else (), known.of(str(wanted)))
     if explained is not None:
@@ -102,9 +104,9 @@ def block(*, project: str, version: str | None, reason: str) -> None:
 
     Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
     """
-    index, name, wanted = managed_index(), parse_name(project), _version(version)
-    index.block(name, wanted, reason)
-    click.echo(f"{name}{f' {wanted}' if wanted else ''}: blocked")
+    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
+    open_api().call(public_packages.block, Block(name, wanted, reason))
+    click.echo(f"{name} {wanted}".rstrip() + ": blocked")
 
 
 @examples(
@@ -120,35 +122,31 @@ def block(*, project: str, version: str | None, reason: str) -> None:
 @managed_options
 def decisions(*, project: str | None, history: bool, as_json: bool) -> None:
     """Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why."""
-    index, name = managed_index(), parse_name(project) if project else None
-    found: Iterable[Decision] = index.decisions()
+    api, name = open_api(), parse_name(project) if project else None
     if history:
-        found = (each.event for each in index.decision_history())
+        commits = api.call(public_packages.decision_history, After()).commits
+        found = tuple(commit.event for commit in commits)
+    else:
+        found = api.call(public_packages.list_decisions).decisions
     wanted = [each for each in found if name in (None, each.project)]
     if as_json:
         click.echo(encode({"decisions": wanted}))
         return
-    names = token_names(index, {each.by for each in wanted})
+    names = token_names(api, {each.by for each in wanted})
     for each in wanted:
         by = with_name(each.by, names.get(each.by, ""))
         columns = (f"{each.at:%Y-%m-%d %H:%M:%S} UTC", by, describe(each))
         click.echo("\t".join(map(escaped, columns)))
 
 
-def _version(text: str | None) -> Version | None:
-    return None if text is None else parse_version(text)
-
-
-def _explanation(
-    index: ManagedIndex, name: NormalizedName, version: Version | None
-) -> "Explanation | None":
+def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:
     """Return what clients get now; None if that cannot be said, as without the server's rules."""
     with suppress(WheelyardError):
-        return index.explain_upstream(name, version)
+        return api.call(public_packages.explain_package, question)
     return None
 
 
-def _print_files(files: "Sequence[ExplainedFile]", approval: Decision | None) -> None:
+def _print_files(files: Sequence[ExplainedFile], approval: Decision | None) -> None:
     """Print the digests that were approved, with the filenames as far as they are known."""
     names = {file.sha256: file.filename for file in files}
     for digest in (approval.sha256 or ()) if approval else ():
@@ -162,7 +160,7 @@ def _warn_of_blocked(name: NormalizedName, known: ProjectDecisions) -> None:
         warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
 
 
-def _warn_of_hidden(explained: "Explanation", version: Version | None) -> None:
+def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
     """Print what hides a version all the same, or how much of a project."""
     # no rule hides a file in another format
     files = [file for file in explained.files if "format" not in {e.code for e in file.reasons}]

@@ -3,8 +3,10 @@
 import click
 from msgspec.json import encode
 
+from wheelyard.api import public_packages
+from wheelyard.api.public_packages import Refresh
+from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.text import counted, escaped
 
@@ -25,7 +27,7 @@ def refresh(*, project: str, as_json: bool) -> int:
     Servers that run have what has come within ten seconds. With --server, it is for whoever may
     upload something there. Exit status 0 if an index has it, 1 if none has.
     """
-    found = managed_index().refresh_upstream(parse_name(project))
+    found = open_api().call(public_packages.refresh, Refresh(parse_name(project)))
     if as_json:
         click.echo(encode(found))
     elif not found.upstream:

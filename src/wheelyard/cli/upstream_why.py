@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import click
 from msgspec.json import encode
 
+from wheelyard.api.public_packages import PackageQuestion, explain_package
+from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.model.decisions import describe
 from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.public_packages import ExplainedFile, Explanation
 from wheelyard.model.text import counted, escaped
-
-if TYPE_CHECKING:  # it is imported by the command alone
-    from wheelyard.model.public_packages import ExplainedFile, Explanation
 
 
 @examples(
@@ -35,8 +33,8 @@ def why(*, project: str, version: str | None, as_json: bool) -> int:
     It asks the upstream index as a client would, and no upstream index for a private name. Exit
     status 0 if some file is shown, 1 if none is.
     """
-    name, wanted = parse_name(project), parse_version(version) if version else None
-    found = managed_index().explain_upstream(name, wanted)
+    question = PackageQuestion(parse_name(project), version or "")
+    found = open_api().call(explain_package, question)
     if as_json:
         click.echo(encode(found))
     else:
@@ -45,7 +43,7 @@ def why(*, project: str, version: str | None, as_json: bool) -> int:
     return 0 if any(each.shown for each in found.files) else 1
 
 
-def _lines(found: "Explanation", version: str) -> Iterator[str]:
+def _lines(found: Explanation, version: str) -> Iterator[str]:
     yield f"{found.name}: {found.answer}"
     yield from (f"  {reason.text}" for reason in found.reasons)
     yield from _page_lines(found)
@@ -60,7 +58,7 @@ def _lines(found: "Explanation", version: str) -> Iterator[str]:
         yield from _file_lines(found.files)
 
 
-def _page_lines(found: "Explanation") -> Iterator[str]:
+def _page_lines(found: Explanation) -> Iterator[str]:
     """Yield what is known of the page of the upstream, if there is one."""
     if found.fetched_at is not None:
         stale = ", stale: it should have been asked again, and has not answered"
@@ -77,7 +75,7 @@ def _page_lines(found: "Explanation") -> Iterator[str]:
         )
 
 
-def _file_lines(files: "tuple[ExplainedFile, ...]") -> Iterator[str]:
+def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
     """Yield a line for each file by version, and its reasons once for those that share them."""
     ordered = sorted(files, key=lambda each: (parse_version(each.version), _texts(each)))
     for _, some in groupby(ordered, key=lambda each: (each.version, _texts(each))):
@@ -87,7 +85,7 @@ def _file_lines(files: "tuple[ExplainedFile, ...]") -> Iterator[str]:
         yield from (f"        {reason.code}: {reason.text}" for reason in group[0].reasons)
 
 
-def _texts(file: "ExplainedFile") -> tuple[str, ...]:
+def _texts(file: ExplainedFile) -> tuple[str, ...]:
     return tuple(each.text for each in file.reasons)
 
 

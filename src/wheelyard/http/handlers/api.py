@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.api.bodies import decode_body, decode_query
-from wheelyard.api.operation import Call, Operation
+from wheelyard.api.operation import ApiOperation, Call
 from wheelyard.authentication.caller_tokens import can_own_tokens
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import require_match
@@ -17,7 +17,7 @@ from wheelyard.http.security.request_authentication import parse_authorization, 
 from wheelyard.model.token import parse_token
 
 
-async def answer(request: Request, context: ServerContext, operation: Operation) -> Response:
+async def answer(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
     """Handle a request for an operation, in a thread of its kind."""
     call = _call(request, context, operation)
     arguments = dict[str, object](operation.arguments(call, request.params))
@@ -41,7 +41,7 @@ async def answer(request: Request, context: ServerContext, operation: Operation)
         return await run(work)
 
 
-def _call(request: Request, context: ServerContext, operation: Operation) -> Call:
+def _call(request: Request, context: ServerContext, operation: ApiOperation) -> Call:
     index, caller = context.index, request.caller
     call = Call(index=index, caller=caller, lists_public=True)
     if operation.method == "GET" or not operation.takes_iap:
@@ -55,7 +55,7 @@ def _call(request: Request, context: ServerContext, operation: Operation) -> Cal
     )
 
 
-def _check_change(request: Request, context: ServerContext, operation: Operation) -> None:
+def _check_change(request: Request, context: ServerContext, operation: ApiOperation) -> None:
     """Raise an error if a changing request is cross-site, or has If-Match."""
     # behind the proxy a browser is authenticated by cookies, which any site can make it send
     by_proxy = operation.takes_iap and b"authorization" not in request.headers
@@ -64,7 +64,7 @@ def _check_change(request: Request, context: ServerContext, operation: Operation
     require_match(request.headers, None)
 
 
-def _respond(operation: Operation, call: Call, arguments: dict[str, object]) -> Response:
+def _respond(operation: ApiOperation, call: Call, arguments: dict[str, object]) -> Response:
     """Do an operation, and return its response."""
     found = operation.run(call, **arguments)
     if found is None:

@@ -1,0 +1,168 @@
+"""
+The index that a command works with: that of a store, or that of a server.
+
+`call` does the same operation on either, with the same values and errors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from inspect import signature
+from pathlib import Path
+from threading import Lock
+from typing import Concatenate, Final, ParamSpec, TypeVar
+from urllib.parse import quote, urlencode
+
+from msgspec import to_builtins
+from packaging.utils import NormalizedName
+
+from wheelyard.api.operation import Call
+from wheelyard.api.projects import After, JournalPage, ProjectsQuery, get_journal, list_projects
+from wheelyard.api.table import OPERATIONS
+from wheelyard.api.tokens import list_tokens
+from wheelyard.api_client.connection import ApiConnection
+from wheelyard.api_client.upload_form import open_form
+from wheelyard.model.project import Commit
+from wheelyard.operations.journal import BEGINNING, JournalSource, StoreJournals
+from wheelyard.operations.upload import PublishedFile
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUCKET_UPLOADS: Final = 8
+"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
+_ROWS: Final = {operation.run: operation for operation in OPERATIONS}
+
+
+class LocalApi(Call, frozen=True):
+    """The index of a store; the caller stands for the user of the command."""
+
+    @property
+    def url(self) -> str:
+        """The root URL for clients, without a slash at its end; empty if it is not known."""
+        settings = self.index.settings
+        return settings.base_url if settings.server.public_url else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads cost next to nothing."""
+        return self.index.is_local
+
+    @property
+    def concurrent_uploads(self) -> int:
+        """The number of files to upload at a time."""
+        return 1 if self.index.is_local else BUCKET_UPLOADS
+
+    def call(
+        self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do an operation; its errors are those of the function."""
+        return operation(self, *args, **kwargs)
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, or an empty text."""
+        return self.index.tokens.records.name_of(principal)
+
+    def journals(self, only: NormalizedName | None) -> JournalSource:
+        """Return the journals of all projects, or that of one."""
+        return StoreJournals(self.index.projects, self.index.tokens.records, only)
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+        """Upload a file; call `progress` with the size of each chunk."""
+        return self.index.uploads.accept_path(path, self.caller, progress).published
+
+
+class RemoteApi:
+    """The index of a server; safe to share between threads."""
+
+    is_local: Final = False
+    """Each read is a request."""
+    concurrent_uploads: Final = 4
+    """The server shares its places for uploads between its callers."""
+
+    def __init__(self, connection: ApiConnection) -> None:
+        self.connection = connection
+        self._token_names: dict[str, str] | None = None
+        self._lock = Lock()
+
+    @property
+    def url(self) -> str:
+        """The root URL of the server, without a slash at its end."""
+        return self.connection.server.redacted.rstrip("/")
+
+    def call(
+        self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Have the server do an operation; its errors are those of the function."""
+        row, values = _ROWS[operation], signature(operation).bind(None, *args, **kwargs).arguments
+        body = values.pop("body", None)
+        path = row.path.format_map({name: quote(str(each)) for name, each in values.items()})
+        if row.method == "GET" and body is not None:
+            fields = to_builtins(body).items()
+            given = [(name, value) for name, value in fields if value not in (None, "")]
+            path, body = f"{path}?{urlencode(given)}".removesuffix("?"), None
+        answer: T = self.connection.send(row.method, path, row.answer, body, repeats=row.repeats)
+        return answer
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, if the caller may know it."""
+        if not principal.startswith("token:"):
+            return ""
+        with self._lock:
+            if self._token_names is None:
+                tokens = self.call(list_tokens).tokens if self.connection.has_credential else ()
+                self._token_names = {f"token:{token.id}": token.name for token in tokens}
+            return self._token_names.get(principal, "")
+
+    def journals(self, only: NormalizedName | None) -> JournalSource:
+        """Return the journals of all projects, or that of one."""
+        return RemoteJournals(self, only)
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+        """Upload a file; call `progress` with the size of each chunk."""
+        form = open_form(path, self.connection.runtime.new_id(), progress)
+        send = self.connection.post_form
+        return send("legacy/", form.headers, form, form.size, PublishedFile)
+
+
+@dataclass(slots=True)
+class RemoteJournals:
+    """The journals of a server: those of all projects, or that of the project `only`."""
+
+    api: RemoteApi
+    only: NormalizedName | None = None
+    _looked_at: datetime = field(default=BEGINNING, init=False)
+
+    def changed(self, since: datetime) -> Sequence[NormalizedName]:
+        """Return the projects that may have changed since that time, and since the last call."""
+        if self.only is not None:
+            return (self.only,)
+        moment = max(since, self._looked_at)
+        looked_at = self.api.connection.runtime.now()
+        # with a time the server looks at the documents, of which released names have one, too
+        found = self.api.call(list_projects, ProjectsQuery(moment))
+        self._looked_at = looked_at
+        return [project.name for project in found.projects]
+
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+        """Yield the commits of a project, newest first: the oldest page, then pages backwards."""
+        first = self.api.call(get_journal, name, After(after))
+        first_end, end = first.next or first.revision, first.revision
+        size = max(first_end - after, 1)
+        while end > first_end:
+            begin = max(end - size, first_end)
+            yield from _newest_first(self.api.call(get_journal, name, After(begin)), begin, end)
+            end = begin
+        yield from _newest_first(first, after, first_end)
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, if the caller may know it."""
+        return self.api.name_of(principal)
+
+
+def _newest_first(page: JournalPage, after: int, end: int) -> Iterator[tuple[int, Commit | None]]:
+    """Yield the commits `after + 1` to `end` with their numbers; None for a lost one."""
+    known = {commit.number: commit for commit in page.commits}
+    for number in range(end, after, -1):
+        shown = known.get(number)
+        yield number, shown.commit() if shown else None
