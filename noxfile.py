@@ -105,6 +105,13 @@ def commands(session: nox.Session) -> None:
 
 
 @nox.session
+def openapi(session: nox.Session) -> None:
+    """Write docs/openapi.json again, from the table of operations."""
+    install_project(session)
+    session.run("python", "-m", "tools.openapi")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":

@@ -15,3 +15,6 @@ Reason = Annotated[str, Meta(title="Reason")]
 """One line of text."""
 Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
 Sha256 = Annotated[str, Meta(title="Sha256")]
+TokenName = Annotated[str, Meta(title="TokenName")]
+Word = Annotated[str, Meta(title="Word")]
+"""`read`, `upload`, `manage` or `admin`."""

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from wheelyard.api.operation import Call
-from wheelyard.api.texts import Pattern
+from wheelyard.api.texts import Pattern, TokenName, Word
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, ListedToken
 from wheelyard.authentication.caller_tokens import wanted_token
 from wheelyard.errors import Forbidden, Invalid
@@ -103,15 +103,15 @@ class TokenList(Struct, frozen=True):
     tokens: tuple[TokenAnswer, ...]
 
 
-StringList = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
-Words = Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+Words = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A token to make."""
 
-    name: str
-    projects: StringList
+    name: TokenName
+    projects: Patterns
     can: Words | None = None
     """Some of `read`, `upload`, `manage`, `admin`; by default read and upload."""
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None

@@ -1,0 +1,1 @@
+"""Tests of the operations that API, commands and forms have in common."""

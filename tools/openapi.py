@@ -1,0 +1,179 @@
+"""
+docs/openapi.json, made from the table of operations: `python -m tools.openapi` writes it.
+
+`openapi_base.json` has what the table does not: patterns of texts, and trusted publishing.
+"""
+
+import ast
+import json
+from inspect import cleandoc, getdoc, getsource
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, Final, get_args
+
+import msgspec
+from msgspec.structs import fields
+
+from wheelyard.api.operation import ApiOperation, Right
+from wheelyard.api.table import OPERATIONS
+
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
+BASE: Final = Path(__file__).with_name("openapi_base.json")
+REF: Final = "#/components/schemas/"
+EXTRA: Final[dict[str, dict[str, Any]]] = {
+    "ReleaseChange": {"oneOf": [{"required": ["version"]}, {"required": ["versions"]}]}
+}
+"""What no type says."""
+PATH_TEXTS: Final = {"name": "Name", "id": "TokenId"}
+FAILURES: Final = {
+    "4XX": "An error, with its code and message.",
+    "502": "The upstream index gives no usable answer.",
+    "503": "The store, or an upstream index, does not answer.",
+    "507": "The store is full.",
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the description of today."""
+    base: dict[str, Any] = json.loads(BASE.read_text(encoding="utf-8"))
+    texts = base["components"]["schemas"]
+    paths: dict[str, Any] = {}
+    for row in OPERATIONS:
+        described = paths.setdefault(f"/api/v1/{row.path}", {})
+        described[row.method.lower()] = _operation(row, texts)
+    bodies = [row.body for row in OPERATIONS if row.body and row.method != "GET"]
+    answers = [row.answer for row in OPERATIONS if row.answer is not type(None)]
+    schemas = _schemas([*bodies, *answers], texts)
+    return base | {
+        "paths": paths | base["paths"],
+        "components": base["components"] | {"schemas": texts | schemas},
+    }
+
+
+def text() -> str:
+    """Return the file of today."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
+def _schemas(types: list[Any], texts: dict[str, Any]) -> dict[str, Any]:
+    """Return the schemas of structs, and of all that they are made of, by name."""
+    _, made = msgspec.json.schema_components(types, ref_template=f"{REF}{{name}}")
+    classes = {kind.__name__: kind for kind in _structs(types)}
+    for name, schema in made.items():
+        described = _attributes(classes[name]) if name in classes else {}
+        for field, about in described.items():
+            schema["properties"][field] = {**schema["properties"][field], "description": about}
+    return {name: _named(schema, texts) | EXTRA.get(name, {}) for name, schema in made.items()}
+
+
+def _structs(kinds: list[Any]) -> set[type[msgspec.Struct]]:
+    """Return all structs that are in types."""
+    found, left = set[type[msgspec.Struct]](), list(kinds)
+    while left:
+        kind = left.pop()
+        left += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in found:
+            found.add(kind)
+            left += [each.type for each in fields(kind)]
+    return found
+
+
+def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the sentences that stand under the fields of a struct, by name in JSON."""
+    found = dict[str, str]()
+    for each in reversed(kind.__mro__):
+        if each is msgspec.Struct or not issubclass(each, msgspec.Struct):
+            continue
+        names = {field.name: field.encode_name for field in fields(each)}
+        (node,) = ast.parse(dedent(getsource(each))).body
+        assert isinstance(node, ast.ClassDef)  # noqa: S101 - it is the source of a class
+        for before, after in zip(node.body, node.body[1:], strict=False):
+            match before, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(about))),
+                ):
+                    found[names[name]] = " ".join(cleandoc(about).split())
+    return found
+
+
+def _named(schema: Any, texts: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Return a schema whose texts are those of the base; titles and defaults are left out."""
+    if isinstance(schema, list):
+        return [_named(each, texts) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("title") in texts:
+        about = {name: schema[name] for name in ("description",) if name in schema}
+        return {"$ref": f"{REF}{schema['title']}", **about}
+    return {
+        name: {key: _named(each, texts) for key, each in value.items()}
+        if name == "properties"
+        else _named(value, texts)
+        for name, value in schema.items()
+        if name not in ("title", "default")
+    }
+
+
+def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
+    lines = (getdoc(row.run) or "").partition("\n\n")[0]
+    described: dict[str, Any] = {"summary": " ".join(lines.split()).rstrip(".")}
+    if row.right is Right.ADMIN:
+        described["description"] = "For administrators."
+    if row.right is not Right.READER or row.method != "GET":
+        described["security"] = [{"basic": []}, {"bearer": []}]
+    parameters = [*_path_parameters(row), *_query_parameters(row, texts)]
+    if parameters:
+        described["parameters"] = parameters
+    if row.body and row.method != "GET":
+        content = {"schema": {"$ref": f"{REF}{row.body.__name__}"}}
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    described["responses"] = _responses(row)
+    return described
+
+
+def _path_parameters(row: ApiOperation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"$ref": f"{REF}{text}"}}
+        for name, text in PATH_TEXTS.items()
+        if f"{{{name}}}" in row.path
+    ]
+
+
+def _query_parameters(row: ApiOperation, texts: dict[str, Any]) -> list[dict[str, Any]]:
+    if row.body is None or row.method != "GET":
+        return []
+    schema = _schemas([row.body], texts)[row.body.__name__]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            **({"description": about} if (about := each.pop("description", "")) else {}),
+            # a query has no null: the field is left out
+            "schema": next(iter(each.get("anyOf", ())), each),
+        }
+        for name, each in schema["properties"].items()
+    ]
+
+
+def _responses(row: ApiOperation) -> dict[str, Any]:
+    statuses = ["4XX", "503"]
+    statuses += ["507"] if row.method != "GET" else []
+    statuses += ["502"] if row.asks_upstream else []
+    refused = {"application/json": {"schema": {"$ref": f"{REF}Refusal"}}}
+    failures = {each: {"description": FAILURES[each], "content": refused} for each in statuses}
+    if row.answer is type(None):
+        return {"204": {"description": "It is done."}, **failures}
+    answer = {"application/json": {"schema": {"$ref": f"{REF}{row.answer.__name__}"}}}
+    done = {"description": getdoc(row.answer) or "", "content": answer}
+    return {str(row.status): done, **failures}
+
+
+def main() -> None:
+    """Write docs/openapi.json."""
+    PAGE.write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
