@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
 from wheelyard.api.projects import After, JournalPage, ProjectsQuery, get_journal, list_projects
-from wheelyard.api.table import OPERATIONS
+from wheelyard.api.table import ROWS
 from wheelyard.api.tokens import list_tokens
 from wheelyard.api_client.connection import ApiConnection
 from wheelyard.api_client.upload_form import open_form
@@ -31,11 +31,10 @@ T = TypeVar("T")
 
 BUCKET_UPLOADS: Final = 8
 """Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
-_ROWS: Final = {operation.run: operation for operation in OPERATIONS}
 
 
 class LocalApi(Call, frozen=True):
-    """The index of a store; the caller stands for the user of the command."""
+    """The index of a store; the caller is the sender of a form, or the user of a command."""
 
     @property
     def url(self) -> str:
@@ -56,7 +55,10 @@ class LocalApi(Call, frozen=True):
     def call(
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do an operation; its errors are those of the function."""
+        """Do an operation; raise an error unless the caller may."""
+        values = signature(operation).bind(None, *args, **kwargs).arguments
+        in_path = {name: value for name, value in values.items() if isinstance(value, str)}
+        ROWS[operation].arguments(self, in_path)
         return operation(self, *args, **kwargs)
 
     def name_of(self, principal: str) -> str:
@@ -94,7 +96,7 @@ class RemoteApi:
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Have the server do an operation; its errors are those of the function."""
-        row, values = _ROWS[operation], signature(operation).bind(None, *args, **kwargs).arguments
+        row, values = ROWS[operation], signature(operation).bind(None, *args, **kwargs).arguments
         body = values.pop("body", None)
         path = row.path.format_map({name: quote(str(each)) for name, each in values.items()})
         if row.method == "GET" and body is not None:

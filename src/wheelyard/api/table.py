@@ -47,3 +47,6 @@ OPERATIONS: Final = (
     Row("POST", "upstream/approve", packages.approve, *_DECISIONS, asks_upstream=True),
     Row("POST", "upstream/block", packages.block, *_DECISIONS),
 )
+
+ROWS: Final = {row.run: row for row in OPERATIONS}
+"""The row of each function."""

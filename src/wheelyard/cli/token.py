@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import click
 from msgspec.json import encode
+from msgspec.structs import asdict
 
 from wheelyard.api import tokens
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
@@ -195,18 +196,5 @@ def _expiry(token: TokenAnswer) -> str:
 
 
 def _described(token: TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "can": token.can,
-        "projects": token.projects,
-        "created": token.created,
-        "created_by": token.created_by,
-        "expires": token.expires,
-        "last_used": token.last_used,
-        "state": token.state,
-        "publishers": token.publishers,
-        "replaced_by": token.replaced_by,
-        "owner": token.owner or "",
-        "created_by_name": names.get(token.created_by, ""),
-    }
+    by_name = names.get(token.created_by, "")
+    return asdict(token) | {"owner": token.owner or "", "created_by_name": by_name}

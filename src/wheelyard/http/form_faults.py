@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from wheelyard.errors import WheelyardError
+from msgspec import Struct
+from msgspec.structs import fields as struct_fields
+
+from wheelyard.api.bodies import convert_fields
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.fields import FormFields
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.security.form_tokens import CSRF_FIELD, form_token
+from wheelyard.model.decoding import InvalidField
 from wheelyard.rendering.web.forms import FormState
+
+S = TypeVar("S", bound=Struct)
 
 
 class FormFault(Exception):
@@ -26,6 +34,21 @@ def checking(field: str = "") -> Iterator[None]:
     try:
         yield
     except WheelyardError as error:
+        raise FormFault(field, error) from error
+
+
+def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
+    """
+    Return the fields of a form as the body of an operation; raise FormFault if one is wrong.
+
+    A field of `lists` may be there several times.
+    """
+    names = {field.encode_name for field in struct_fields(kind)} & fields.values.keys()
+    sent = {name: fields.all(name) if name in lists else fields.text(name) for name in names}
+    try:
+        return convert_fields(sent, kind, strict=False)
+    except Invalid as error:
+        field = error.__cause__.path[0] if isinstance(error.__cause__, InvalidField) else ""
         raise FormFault(field, error) from error
 
 

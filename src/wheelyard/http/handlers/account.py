@@ -7,21 +7,16 @@ Who may do what is decided where it is for `/api/v1/tokens`.
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
-from functools import partial
 from typing import Final
 
-from wheelyard.authentication.api_tokens import (
-    TokenRequest,
-    invalid_credential,
-    require_token_name,
-)
-from wheelyard.authentication.caller_tokens import (
-    can_own_tokens,
-    is_token_admin,
-    owns,
-    wanted_token,
-)
+from msgspec.structs import replace
+
+from wheelyard.api import tokens
+from wheelyard.api.client import LocalApi
+from wheelyard.api.tokens import NewToken
+from wheelyard.authentication.api_tokens import invalid_credential, require_token_name
+from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admin, owns
+from wheelyard.authentication.explain import parse_owner
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.form_faults import FormFault, checking, refused_form
@@ -31,7 +26,7 @@ from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.security.request_authentication import signed_in_at
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Caller
+from wheelyard.model.access import parse_pattern
 from wheelyard.rendering.web.account_pages import Account, account_page
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.tokens_page import (
@@ -107,50 +102,56 @@ async def _create(
     context, caller, index = web.context, request.caller, web.context.index
     if view.hindrance:
         raise FormFault("", Forbidden(view.hindrance))
-    wanted = _wanted(caller, view, fields)
+    wanted = _wanted(view, fields)
     signed_in = signed_in_at(request) if can_own_tokens(caller) else None
-    create = partial(index.caller_tokens.create, caller, signed_in, wanted)
+    api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
+
+    def respond() -> Response:
+        made = api.call(tokens.create_token, wanted)
+        record = index.tokens.records.get_for_update(made.id).value
+        assert record is not None  # noqa: S101 - `get_for_update` raises for none
+        row = TokenRow(record, made.state, None)
+        page = made_page(web.environment, web.viewer(caller), view, row, made.token)
+        return web.own_page(201, page)
+
     with checking():
         async with context.long_read_limit.acquire(request.client_key):
-            token, record = await context.pools.run_write(create)
-    row = TokenRow(record, record.state(index.runtime.now()), None)
-    page = made_page(web.environment, web.viewer(request.caller), view, row, token.text)
-    return web.own_page(201, page)
+            return await context.pools.run_write(respond)
 
 
 async def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
-    context = web.context
-    revoke = partial(context.index.caller_tokens.revoke, request.caller, token_id)
+    api = LocalApi(index=web.context.index, caller=request.caller)
     with checking():
-        record = await context.pools.run_write(revoke)
-    query = f"revoked={record.id}".encode()
-    return redirect(303, web.path(*request.segments, query=query))
+        await web.context.pools.run_write(lambda: api.call(tokens.revoke_token, token_id))
+    return redirect(303, web.path(*request.segments, query=f"revoked={token_id}".encode()))
 
 
-def _wanted(caller: Caller, view: TokensView, fields: FormFields) -> TokenRequest:
+def _wanted(view: TokensView, fields: FormFields) -> NewToken:
     """Return the token that a form asks for; raise FormFault if a field is wrong."""
-    name, projects = fields.text("name"), _SEPARATORS.split(fields.text("projects"))
+    name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
     with checking("name"):
         require_token_name(name)
     with checking("days"):
-        days = fields.text("days")
         if not _DAYS.fullmatch(days) or not 1 <= int(days) <= view.max_days:
             raise Invalid(
                 f"Write a number of days from 1 to {view.max_days}.", code="invalid_field"
             )
     with checking("can"):
-        if not fields.text("can"):
+        if not can:
             raise Invalid("Choose what the token may do.", code="missing_field")
     with checking("projects"):
-        if projects == [""]:
+        texts = filter(None, _SEPARATORS.split(fields.text("projects")))
+        projects = tuple(sorted(map(parse_pattern, texts)))
+        if not projects:
             raise Invalid("Name the projects that the token is for.", code="missing_field")
-        actions, lifetime = (fields.text("can"),), timedelta(days=int(days))
-        request = wanted_token(caller, name, actions, filter(None, projects), lifetime)
+    wanted = NewToken(name=name, projects=projects, can=(can,), days=int(days))
     if not view.is_for_all:
-        return request
+        return wanted
     with checking("owner"):
         owner = fields.text("owner") or None
-        return wanted_token(caller, name, actions, filter(None, projects), lifetime, owner)
+        if owner is not None:
+            parse_owner(owner)
+        return replace(wanted, owner=owner)
 
 
 def _view(request: Request, web: WebPages) -> TokensView:
@@ -186,15 +187,15 @@ def _view(request: Request, web: WebPages) -> TokensView:
 
 
 async def _rows(request: Request, context: ServerContext, view: TokensView) -> Sequence[TokenRow]:
-    caller, tokens = request.caller, context.index.caller_tokens
+    caller, own = request.caller, context.index.caller_tokens
 
     def read() -> list[TokenRow]:
         return [
             TokenRow(each.record, each.state, each.last_used)
-            for each in tokens.visible(caller)
+            for each in own.visible(caller)
             if view.is_for_all or owns(caller, each.record)
         ]
 
-    if tokens.reads_all(caller):
+    if own.reads_all(caller):
         return await context.run_long_read(request, read)
     return await context.pools.run_read(read)

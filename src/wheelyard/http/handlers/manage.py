@@ -9,7 +9,7 @@ was typed; otherwise the answer is a redirect to a page that says what was done.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -17,21 +17,23 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.api import projects
+from wheelyard.api.client import LocalApi
+from wheelyard.api.projects import ReleaseChange, StatusChange
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
-from wheelyard.http.form_faults import FormFault, checking, refused_form
+from wheelyard.http.form_faults import FormFault, checking, form_body, refused_form
 from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.fields import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.project import EventKind, Project, Status
+from wheelyard.model.project import EventKind, Project
 from wheelyard.model.text import require_one_line
-from wheelyard.operations.lifecycle import REASON_LIMIT, Lifecycle, ReleaseAction, Selection
+from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.releases import Release, all_releases
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.manage_page import (
@@ -52,11 +54,7 @@ FORM_LIMIT_BYTES: Final = 1 << 20
 MAX_FIELDS: Final = 10_000
 """A release may have thousands of files, and each is a box to tick."""
 
-_ACTIONS: Final[Mapping[str, ReleaseAction]] = {
-    "yank": "yank",
-    "unyank": "unyank",
-    "delete": "delete",
-}
+_ACTIONS: Final = {"yank": projects.yank, "unyank": projects.unyank, "delete": projects.delete}
 _NUMBER = re.compile("[0-9]{1,15}")
 
 
@@ -68,10 +66,10 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
     if context.index.settings.server.read_only:
         raise read_only()
     fields, token = parse_form(request.query), await form_token(request, context)
-    viewer, projects = web.viewer(request.caller, name), context.index.projects
+    viewer, store = web.viewer(request.caller, name), context.index.projects
 
     def respond() -> Response:
-        project = projects.get_current(name)
+        project = store.get_current(name)
         version, action = fields.text("version"), fields.text("action")
         form = FormState(token)
         if action == STATUS:
@@ -90,7 +88,7 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
             else:
                 page = manage_release_page(web.environment, viewer, name, release)
         else:
-            done = _done(projects, project, fields.text("commit"))
+            done = _done(store, project, fields.text("commit"))
             page = manage_page(web.environment, viewer, project, form, done)
         return web.own_page(200, page)
 
@@ -106,7 +104,8 @@ async def answer_change(request: Request, web: WebPages) -> Response:
     try:
         with checking():
             await require_form_token(request, fields, context)
-        change = partial(_change, context.index.lifecycle, request.caller, name, fields)
+        api = LocalApi(index=context.index, caller=request.caller)
+        change = partial(_change, api, name, fields)
         number = await context.pools.run_write(change)
     except FormFault as fault:
         context.store_errors.log(fault.error)
@@ -154,47 +153,38 @@ def _choosable(
     )
 
 
-def _done(projects: Projects, project: Project, text: str) -> tuple[DoneEvent, ...] | None:
+def _done(store: Projects, project: Project, text: str) -> tuple[DoneEvent, ...] | None:
     """Return the events of the commit whose number is `text`; None if it is no commit's."""
     number = int(text) if _NUMBER.fullmatch(text) else -1
     if number == 0:
         return ()
-    commit = projects.commit(project, number) if 0 < number <= project.revision else None
+    commit = store.commit(project, number) if 0 < number <= project.revision else None
     return None if commit is None else events_of(commit)
 
 
-def _change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, fields: FormFields) -> int:
+def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
     """Make the change that a form asks for; return the number of its commit, 0 if it has none."""
     with checking("reason"):
-        reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
+        require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
     action = fields.text("action")
     if action == STATUS:
-        return _set_status(lifecycle, caller, name, fields.text("status"), reason)
+        status = form_body(fields, StatusChange)
+        with checking():
+            project = api.call(projects.set_status, name, status)
+        events = project.commit.events if project.commit else ()
+        return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
     with checking():
         version = parse_version(fields.text("version"))
-    with checking("file"):
-        filenames = frozenset(fields.all("file"))
-        if not filenames:
-            raise Invalid("No file is ticked. Tick the files that you mean.", code="missing_field")
+    if not fields.all("file"):
+        message = "No file is ticked. Tick the files that you mean."
+        raise FormFault("file", Invalid(message, code="missing_field"))
     if action == "delete":
         with checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
+    change = form_body(fields, ReleaseChange, "file")
     with checking():
-        selection, verb = Selection(version, filenames=filenames), _ACTIONS[action]
-        changed = lifecycle.change(verb, caller, name, selection, reason)
-    return changed.project.revision if changed.files else 0
-
-
-def _set_status(
-    lifecycle: Lifecycle, caller: Caller, name: NormalizedName, text: str, reason: str
-) -> int:
-    with checking("status"):
-        if text not in list(Status):
-            raise Invalid(f"Choose one of {', '.join(Status)}.", code="invalid_field")
-    with checking():
-        project = lifecycle.set_status(caller, name, Status(text), reason)
-    events = project.commit.events if project.commit else ()
-    return project.revision if any(each.what == EventKind.STATUS for each in events) else 0
+        changed = api.call(_ACTIONS[action], name, change)
+    return changed.revision if changed.changed else 0
 
 
 def _require_confirmation(text: str, name: NormalizedName, version: Version) -> None:
@@ -210,16 +200,16 @@ async def _ask_again(
     request: Request, web: WebPages, name: NormalizedName, fields: FormFields, fault: FormFault
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
-    error, projects = fault.error, web.context.index.projects
+    error, store = fault.error, web.context.index.projects
     viewer = web.viewer(request.caller, name)
     form = await refused_form(request, web.context, fields, fault)
 
     def respond() -> Response:
         # while the store does not answer, what is remembered has to do
-        cached = projects.peek(name, "any")
+        cached = store.peek(name, "any")
         project = cached.value if cached is not None else None
         if not isinstance(error, Unavailable):
-            project = projects.get_current(name)
+            project = store.get_current(name)
         action, version = fields.text("action"), fields.text("version")
         if action == STATUS:
             page = change_status_page(web.environment, viewer, name, project, form)
