@@ -84,3 +84,14 @@ def test_api(upstream: FakeUpstream, tmp_path: Path) -> None:
         upstream.stop()
         status, found = refresh("requests")
         assert (status, found["error"]) == (503, "upstream_unavailable")
+
+
+def test_guessing_by_the_api(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Who asks about many names that nobody has is stopped before an upstream is asked."""
+    with front(tmp_path, upstream) as server:
+        paths = [f"/api/v1/upstream/why?project=guess-{number}" for number in range(302)]
+
+        answers = [server.get(path).status for path in paths]
+
+    assert answers.count(429) == 2
+    assert len([each for each in upstream.requests if "guess-" in each.path]) == 300

@@ -197,7 +197,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
         yield Route(
             "api",
             f"/api/v1/{operation.path}/?",
-            partial(api.answer, context=context, operation=operation),
+            partial(api.handle, context=context, operation=operation),
             GET if operation.method == "GET" else (operation.method,),
             accepts_iap=_has_iap_assertion if operation.takes_iap else never,
         )

@@ -1,5 +1,7 @@
 """The handler of `/api/v1/` (docs/api.md): a request calls an operation of the table."""
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 
 from msgspec import Struct
@@ -17,28 +19,37 @@ from wheelyard.http.security.request_authentication import parse_authorization, 
 from wheelyard.model.token import parse_token
 
 
-async def answer(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
+async def handle(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
     """Handle a request for an operation, in a thread of its kind."""
     call = _call(request, context, operation)
-    arguments = dict[str, object](operation.arguments(call, request.params))
-    body: Struct | None = None
+    operation.arguments(call, request.params)  # before a body is read
     if operation.method != "GET":
         _check_change(request, context, operation)
-        if operation.body is not None:
-            body = decode_body(await read_json(request), operation.body)
-    elif operation.body is not None:
+    body: Struct | None = None
+    if operation.body is not None and operation.method == "GET":
         body = decode_query(request.query, operation.body)
-    if body is not None:
-        arguments["body"] = body
-    work = partial(_respond, operation, call, arguments)
+    elif operation.body is not None:
+        body = decode_body(await read_json(request), operation.body)
+    work = partial(answer, operation, call, request.params, body)
     # an approval that has the digests asks nobody
     if operation.asks_upstream and context.upstream is not None and not getattr(body, "sha256", ()):
-        return await context.upstream.answer(request.client_key, work)
-    run = context.pools.run_read if operation.method == "GET" else context.pools.run_write
-    if not operation.is_long:
-        return await run(work)
-    async with context.long_read_limit.acquire(request.client_key):
-        return await run(work)
+        found = await context.upstream.answer(request.client_key, work)
+    else:
+        run = context.pools.run_read if operation.method == "GET" else context.pools.run_write
+        limit = context.long_read_limit.acquire(request.client_key)
+        async with limit if operation.is_long else nullcontext():
+            found = await run(work)
+    if found is None:
+        return Response(204, (NOSNIFF, NO_STORE))
+    return await context.pools.run_read(partial(json_response, operation.status, found))
+
+
+def answer(
+    operation: ApiOperation, call: Call, params: Mapping[str, str], body: Struct | None
+) -> object:
+    """Do an operation, and return its answer; blocks, and raises if the caller may not."""
+    arguments: dict[str, object] = {**operation.arguments(call, params)}
+    return operation.run(call, **arguments, **({} if body is None else {"body": body}))
 
 
 def _call(request: Request, context: ServerContext, operation: ApiOperation) -> Call:
@@ -62,11 +73,3 @@ def _check_change(request: Request, context: ServerContext, operation: ApiOperat
     if by_proxy and not is_same_origin(request.headers, context.index.settings.server):
         raise cross_site_error()
     require_match(request.headers, None)
-
-
-def _respond(operation: ApiOperation, call: Call, arguments: dict[str, object]) -> Response:
-    """Do an operation, and return its response."""
-    found = operation.run(call, **arguments)
-    if found is None:
-        return Response(204, (NOSNIFF, NO_STORE))
-    return json_response(operation.status, found)
