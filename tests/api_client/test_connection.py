@@ -16,8 +16,8 @@ from msgspec import structs
 
 from tests.clients.servers import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
-from wheelyard.api.client import RemoteApi
 from wheelyard.api.projects import ProjectsQuery, list_projects
+from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client.connection import ApiConnection, parse_server
 from wheelyard.api_client.credentials import ServerCredential
 from wheelyard.api_client.redaction import HIDDEN, SecretFilter

@@ -1,5 +1,5 @@
 """
-The client of `/api/v1/`: what a person can do with the index of a server from another machine.
+Requests to the index of a server from another machine, with the credential of a person.
 
-It is imported only by a command with `--server`.
+It is imported by commands alone.
 """

@@ -5,7 +5,8 @@ from typing import Final, TypeAlias, TypeVar
 
 import click
 
-from wheelyard.api.client import LocalApi, RemoteApi
+from wheelyard.api.local import LocalApi
+from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client.connection import open_connection
 from wheelyard.cli.options import existing_index, local_caller, store_options
 from wheelyard.cli.output import given_option, keep_option, warn

@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.api.client import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
 from wheelyard.cli.api import managed_options, open_api
 from wheelyard.cli.help_text import examples

@@ -10,7 +10,7 @@ from typing import Final
 import click
 from msgspec import Struct
 
-from wheelyard.api.client import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.cli.api import Api, managed_options, open_api
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from wheelyard.api import tokens
-from wheelyard.api.client import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.api.tokens import NewToken
 from wheelyard.authentication.api_tokens import invalid_credential, require_token_name
 from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admin, owns

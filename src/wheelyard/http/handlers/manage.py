@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import projects
-from wheelyard.api.client import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.api.projects import ReleaseChange, StatusChange
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
