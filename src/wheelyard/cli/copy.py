@@ -21,8 +21,8 @@ from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
-from wheelyard.wiring.copy_source import open_copy_source, upstream_store_of
-from wheelyard.wiring.stores import StoreTraits
+from wheelyard.wiring.copy_source import open_copy_source
+from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16
@@ -64,7 +64,8 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     warn_without_upstream(target_index)
     _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
     is_local = opened.traits.is_local and target_index.is_local
-    upstream = upstream_store_of(settings, target_index.stores, target_index.traits)
+    counter = target_index.traits.operation_counter
+    upstream = upstream_store(settings, target_index.stores, counter)
     is_shared = settings.upstream.bucket and opened.old is None
     copy = StoreCopy(
         source=opened.stores_for(target_index.stores),

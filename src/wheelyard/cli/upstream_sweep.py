@@ -50,9 +50,7 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     )
     settings = command_settings()
     index = open_index(settings, create=False)
-    store = index.stores.documents
-    if settings.upstream.bucket:
-        store = upstream_store(settings, index.traits.operation_counter)
+    store = upstream_store(settings, index.stores, index.traits.operation_counter)
 
     def show(file: SweptFile) -> None:
         used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")

@@ -38,17 +38,10 @@ def open_copy_source(settings: Settings) -> CopySource:
     """Return the store of the settings; raise Invalid if it is missing, or cannot be copied."""
     opened = open_store(settings, system_runtime(), create=False)
     stores, traits = opened.stores, opened.traits
-    upstream = upstream_store_of(settings, stores, traits)
+    upstream = upstream_store(settings, stores, traits.operation_counter)
     found = read_format(stores.documents, format_2.NUMBER)
     if found is not None and found.format == format_2.NUMBER:
         old = Format2Upstream(upstream)
         return CopySource(stores, old, traits, old)
     ensure_format(stores.documents)
     return CopySource(stores, upstream, traits, None)
-
-
-def upstream_store_of(settings: Settings, stores: Stores, traits: StoreTraits) -> Store:
-    """Return the store with what is kept of upstream indexes, for these stores of an index."""
-    if settings.upstream.enabled and settings.upstream.bucket:
-        return upstream_store(settings, traits.operation_counter)
-    return stores.documents

@@ -164,14 +164,20 @@ def store_in(location: str, operation_counter: OperationCounter | None = None) -
     return _open_separate(location, counter, system_runtime()).stores.documents
 
 
-def upstream_store(settings: Settings, operation_counter: OperationCounter) -> Store:
-    """Return the store at `[upstream] bucket`, a bucket or a folder; raises as `store_in`."""
+def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter) -> Store:
+    """
+    Return the store with what is kept of upstream indexes, for these stores of an index.
+
+    It is `[upstream] bucket`, a bucket or a folder, if that is set.
+    """
     location = settings.upstream.bucket
+    if not location:
+        return stores.documents
     if not is_bucket(location):
-        return store_in(location, operation_counter)
+        return store_in(location, counter)
     is_sent = settings.store.downloads == "proxy"
     bucket = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
-    return _open_bucket(bucket, operation_counter, system_runtime()).stores.documents
+    return _open_bucket(bucket, counter, system_runtime()).stores.documents
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:

@@ -5,16 +5,22 @@ Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is 
 """
 
 import re
+from datetime import timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Final
 
+from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid
 from wheelyard.http_client.client import tls_context
 from wheelyard.http_client.urls import UserPassword, parse_url
-from wheelyard.model.name_patterns import parse_name_patterns
+from wheelyard.model.licences import parse_licence_patterns
+from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.operations.name_claims import NameClaims
 from wheelyard.settings.sections import MIB, Settings
@@ -31,9 +37,14 @@ from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import UpstreamPages
+from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
+from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
+from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
+from wheelyard.upstream.policy.osv_source import OsvSource
+from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.rules import PolicyRules, parse_exceptions
 from wheelyard.upstream.stored_pages import StoredPages
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
-from wheelyard.wiring.upstream_policy import build_policy, name_filter
 
 SAVING_THREADS: Final = 8
 """Pages that a process stores at a time."""
@@ -52,12 +63,16 @@ def build_upstream(
     Raises Invalid if a file that the settings name cannot be read.
     """
     upstream, is_read_only = settings.upstream, settings.server.read_only
-    _check_ca_file(upstream.ca_file)
+    try:
+        if upstream.ca_file:
+            tls_context(upstream.ca_file)
+    except OSError as error:
+        why = error.strerror or "there is no certificate in it"
+        message = f"[upstream] ca_file: {escaped(upstream.ca_file)} cannot be used: {why}"
+        raise bad_setting(message) from error
     caching = cache_policy_in(traits, settings.store)
     is_local = traits.is_local and not is_bucket(upstream.bucket)
-    store: Store = catalog.stores.documents
-    if upstream.bucket:
-        store = upstream_store(settings, traits.operation_counter)
+    store = upstream_store(settings, catalog.stores, traits.operation_counter)
     if is_read_only:
         store = ReadOnlyStore(store)
     config = upstream_config(settings)
@@ -117,17 +132,6 @@ def upstream_config(settings: Settings) -> UpstreamConfig:
     )
 
 
-def _check_ca_file(path: str) -> None:
-    """Raise Invalid unless the file has certificate authorities; an empty path is none."""
-    if not path:
-        return
-    try:
-        tls_context(path)
-    except OSError as error:
-        why = error.strerror or "there is no certificate in it"
-        raise bad_setting(f"[upstream] ca_file: {escaped(path)} cannot be used: {why}") from error
-
-
 def _server(index: UpstreamIndexSettings) -> UpstreamServer:
     login = UserPassword(index.username, index.password) if index.username else None
     return UpstreamServer(
@@ -136,6 +140,62 @@ def _server(index: UpstreamIndexSettings) -> UpstreamServer:
         file_hosts=index.file_hosts,
         login=login,
         google=index.google,
-        names=name_filter(index),
+        names=_name_filter(index),
         page_ttl=index.page_ttl,
     )
+
+
+def _name_filter(index: UpstreamIndexSettings) -> NameFilter:
+    """Return which names an upstream index is asked for."""
+    allow = None if index.allow is None else parse_name_patterns(index.allow)
+    return NameFilter(allow, parse_name_patterns(index.deny))
+
+
+def policy_rules(settings: UpstreamSettings) -> PolicyRules:
+    """Return the rules of the settings; raise Invalid (code `bad_setting`) for a wrong one."""
+    try:
+        licences = parse_licence_patterns(settings.blocked_licenses)
+    except Invalid as fault:
+        message = f"[upstream] blocked_licenses: {fault.message}"
+        raise Invalid(message, code=fault.code) from fault
+    return PolicyRules(
+        names=tuple(map(_name_filter, settings.indexes)),
+        cooldown=timedelta(days=settings.cooldown_days),
+        cooldown_exceptions=parse_exceptions(settings.cooldown_allow),
+        uses_first_seen=settings.cooldown_missing == "first_seen",
+        snapshot=settings.snapshot_at,
+        needs_approval=settings.approval,
+        blocked_licences=licences,
+    )
+
+
+def build_policy(
+    settings: UpstreamSettings,
+    store: Store,
+    decisions: DecisionRecords,
+    read_metadata: MetadataReader,
+    caching: CachePolicy,
+    *,
+    is_read_only: bool,
+) -> Policy:
+    """
+    Return the policy of the settings; raise Invalid for a wrong one.
+
+    `store` has what is below `upstream/`. The database of `osv` is not read yet.
+    """
+    rules, runtime = policy_rules(settings), decisions.runtime
+    osv = licences = first_uses = None
+    if settings.osv:
+        record = AcceptedOsvRecord(store)
+        osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
+    if rules.blocked_licences:
+        documents = DocumentCache(store, LICENCES, runtime, caching)
+        licences = KnownLicences(
+            rules.blocked_licences, read_metadata, documents, decisions.retries
+        )
+    if rules.cooldown and rules.cooldown_exceptions.versions:
+        uses = DocumentCache(store, FIRST_USES, runtime, caching)
+        first_uses = FirstUses(
+            rules.cooldown_exceptions, uses, decisions.retries, is_read_only=is_read_only
+        )
+    return Policy(rules, decisions, osv, licences, first_uses)

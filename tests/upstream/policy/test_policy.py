@@ -30,7 +30,7 @@ from wheelyard.upstream.policy.reasons import Code
 from wheelyard.upstream.policy.rules import PolicyRules
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in
-from wheelyard.wiring.upstream_policy import build_policy, policy_rules
+from wheelyard.wiring.upstream import build_policy, policy_rules
 
 DAY = timedelta(days=1)
 ONE = Version("1.0")
