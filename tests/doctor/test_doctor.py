@@ -17,7 +17,7 @@ from tests.clients.tls import Proxy, running_proxy
 from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import serving
-from wheelyard.doctor.client_settings import ClientSettings, Machine
+from wheelyard.doctor.client_settings import ConfiguredClients, Machine
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination
 from wheelyard.errors import Invalid
 from wheelyard.wiring.stores import system_runtime
@@ -307,7 +307,7 @@ def test_pip_order(laptop: Laptop, text: str, environ: dict[str, str], index: st
     """The section of install beats the global one, and a variable beats the files."""
     laptop.write(".config/pip/pip.conf", text)
 
-    settings = ClientSettings(laptop.machine(**environ))
+    settings = ConfiguredClients(laptop.machine(**environ))
 
     assert [found.url.host for found in settings.installs if found.url] == [*filter(None, [index])]
     assert bool(settings.problems) is (text == "no section")
@@ -317,7 +317,7 @@ def test_uv_order(laptop: Laptop) -> None:
     """Variables of uv come before files of the project and the user; one default comes last."""
 
     def asked(**environ: str) -> list[str]:
-        found = ClientSettings(laptop.machine(**environ)).installs
+        found = ConfiguredClients(laptop.machine(**environ)).installs
         return [index.url.host for index in found if index.url]
 
     laptop.write(".config/uv/uv.toml", 'index-url = "http://user/"')
@@ -331,7 +331,7 @@ def test_uv_order(laptop: Laptop) -> None:
         *("one", "two", "first", "variable")
     ]
     project.write_text("[tool]\nuv = 3\n")
-    assert ClientSettings(laptop.machine()).problems == [f"{project} is malformed"]
+    assert ConfiguredClients(laptop.machine()).problems == [f"{project} is malformed"]
 
 
 def test_uv_password(laptop: Laptop, server: RunningServer) -> None:

@@ -93,7 +93,7 @@ class ClientIndex:
             self.login = self.url.login
 
 
-class ClientSettings:
+class ConfiguredClients:
     """Reads the settings of the clients of a machine."""
 
     def __init__(self, machine: Machine) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from msgspec.json import decode
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.doctor.client_settings import EXTRA, ClientIndex, ClientSettings, Machine
+from wheelyard.doctor.client_settings import EXTRA, ClientIndex, ConfiguredClients, Machine
 from wheelyard.errors import Invalid
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import HttpClient, Timeouts
@@ -78,7 +78,7 @@ class Finding(Struct, frozen=True):
     """What to do next; empty if nothing is wrong."""
 
 
-class Credential(NamedTuple):
+class ClientCredential(NamedTuple):
     """A user and a password, and where they are from."""
 
     login: UserPassword
@@ -126,7 +126,7 @@ class _Answer(Struct, frozen=True):
 class Examination:
     """An examination of the index at a URL."""
 
-    settings: ClientSettings
+    settings: ConfiguredClients
     url: Url
     """The index URL; it may have a credential."""
     source: str
@@ -214,27 +214,29 @@ class Examination:
         yield self._page(client, used)
         for index in self.settings.publishes:
             if index.login and index.url and index.url.origin == self.url.origin:
-                yield self._rights(client, Credential(index.login, index.source), "upload")
+                yield self._rights(client, ClientCredential(index.login, index.source), "upload")
 
-    def _credentials(self) -> Iterator[Credential]:
+    def _credentials(self) -> Iterator[ClientCredential]:
         """Yield the credentials for the server in pip's order: URL, settings, netrc, keyring."""
         if self.url.login:
-            yield Credential(self.url.login, f"the URL of {self.source}")
+            yield ClientCredential(self.url.login, f"the URL of {self.source}")
         for index in self.settings.installs:
             is_here = index.url and index.url.origin == self.url.origin
             if is_here and index.login and index.login != self.url.login:
-                yield Credential(index.login, index.source)
+                yield ClientCredential(index.login, index.source)
         environ, home = self.settings.machine.environ, self.settings.machine.home
         path = Path(environ.get("NETRC") or home / ".netrc")
         with suppress(OSError, NetrcParseError, UnicodeError):  # clients ignore it, too
             if entry := netrc(str(path)).authenticators(self.url.host.strip("[]")):
-                yield Credential(UserPassword(entry[0], entry[2] or ""), str(path))
+                yield ClientCredential(UserPassword(entry[0], entry[2] or ""), str(path))
         if program := which("keyring", path=environ.get("PATH")):
             with suppress(OSError):
                 if login := ask_keyring(program, self.url, environ, SECONDS):
-                    yield Credential(login, f"the keyring ({program})")
+                    yield ClientCredential(login, f"the keyring ({program})")
 
-    def _rights(self, client: HttpClient, credential: Credential | None, right: str) -> Finding:
+    def _rights(
+        self, client: HttpClient, credential: ClientCredential | None, right: str
+    ) -> Finding:
         """Ask a wheelyard what a credential may do; `right` is what it is needed for."""
         root = self.url.path.partition("/simple/")[0].rstrip("/")
         answer = self._get(client, replace(self.url, path=f"{root}/api/v1/whoami"), credential)
@@ -251,7 +253,7 @@ class Examination:
         advice = "Ask the operator for a grant, or make another token."
         return _failed("rights", f"{text}, and not {right}", advice)
 
-    def _page(self, client: HttpClient, credential: Credential | None) -> Finding:
+    def _page(self, client: HttpClient, credential: ClientCredential | None) -> Finding:
         """Ask for the page of the project, or for the list of projects."""
         url = self.url.as_folder()
         url = url.child_folder(self.project) if self.project else url
@@ -270,7 +272,9 @@ class Examination:
             return _failed("page", text, advice)
         return Finding("page", CheckOutcome.OK, text)
 
-    def _get(self, client: HttpClient, url: Url, credential: Credential | None = None) -> _Answer:
+    def _get(
+        self, client: HttpClient, url: Url, credential: ClientCredential | None = None
+    ) -> _Answer:
         """Send GET, follow redirects, and return the response; raise FetchError."""
         login = credential.login if credential else None
         if login:
@@ -296,7 +300,7 @@ class Examination:
 
 def examination(text: str | None, project: str, machine: Machine, runtime: Runtime) -> Examination:
     """Return the examination of a URL, or of the one that pip or uv asks; raise Invalid."""
-    settings = ClientSettings(machine)
+    settings = ConfiguredClients(machine)
     if text is not None:
         chosen = ClientIndex("", text, "the command line")
     elif settings.installs:
