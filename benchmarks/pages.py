@@ -293,7 +293,7 @@ def _variants(server: Server, folder: Path) -> list[Figure]:
     """Return figures of a server beside one without metrics, and of one with two workers."""
     store = folder / "ours"
     with (
-        wheelyard(store, "/simple/", "--set", "log.access=true") as logging,
+        wheelyard(store, "/simple/", more={"WHEELYARD_LOG_ACCESS": "true"}) as logging,
         unmeasured(store, "/simple/") as bare,
         wheelyard(store, "/simple/", "--workers", "2") as double,
     ):

@@ -85,12 +85,15 @@ def test_open_by_default(wheelyard: Typed, tmp_path: Path) -> None:
     users.write_text("")
     assert wheelyard("token", "create", "ci", *store).returncode == 0
     grant = ("access", "grant", "htpasswd:a", "--project", "*", "--can", "upload", *store)
-    closed = ("--set", "access.private=true", "--set", f"access.htpasswd_file={users}")
+    closed = {
+        "WHEELYARD_ACCESS_PRIVATE": "true",
+        "WHEELYARD_ACCESS_HTPASSWD_FILE": str(users),
+    }
 
     done = wheelyard(*grant)
     assert OPEN in done.stderr
     assert "there is no [access] htpasswd_file" in done.stderr
-    done = wheelyard(*grant, *closed)
+    done = wheelyard(*grant, **closed)
     assert OPEN not in done.stderr
     assert "every name in [access] htpasswd_file may upload to every project" in done.stderr
 
@@ -102,6 +105,6 @@ def test_without_the_store(access: Typed, wheelyard: Typed) -> None:
     asked = ("access", "explain", "user:bo@else.dev", "acme-core", "read")
 
     assert wheelyard(*asked, "--store", "there").returncode == 0
-    done = wheelyard(*asked, "--store", "gs://nowhere", "--set", "access.private=true")
+    done = wheelyard(*asked, "--store", "gs://nowhere", WHEELYARD_ACCESS_PRIVATE="true")
     assert done.returncode == 1
     assert "the grants in the store are left out here" in done.stderr

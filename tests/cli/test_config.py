@@ -204,14 +204,14 @@ def test_tokens_that_others_may_change(
     wheelyard: Typed, sandbox: Sandbox, apart: str, below: str
 ) -> None:
     """Where others may write to the folder of the tokens, wherever that is, it is told of."""
-    where = ["--set", f"access.credentials_store={apart}"] if apart else []
+    where = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": apart}
     store = sandbox.folder / (apart or "wheelyard-data")
-    assert wheelyard("token", "create", "ci", *where, "--store", "wheelyard-data").returncode == 0
-    assert _writable(wheelyard("config", "check", *where).stderr) == []
+    assert wheelyard("token", "create", "ci", "--store", "wheelyard-data", **where).returncode == 0
+    assert _writable(wheelyard("config", "check", **where).stderr) == []
 
     (store / below).chmod(0o757)
 
-    (line,) = _writable(wheelyard("config", "check", *where).stderr)
+    (line,) = _writable(wheelyard("config", "check", **where).stderr)
     assert str(store.relative_to(sandbox.folder) / "credentials" / "tokens: ") in line
     assert (f"the folder {store / below};" in line) == (below == "")
 
@@ -224,16 +224,16 @@ def _writable(output: str) -> list[str]:
 def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
     """The names and the end of a certificate are told; a wrong key stops the check and a start."""
     authority, chain, key = Authority(), sandbox.folder / "chain.pem", sandbox.folder / "key.pem"
-    flags = ("--set", f"server.certificate={chain}", "--set", f"server.key={key}")
+    files = {"WHEELYARD_SERVER_CERTIFICATE": str(chain), "WHEELYARD_SERVER_KEY": str(key)}
     for path, content in zip((chain, key), authority.issue(), strict=True):
         path.write_bytes(content)
     assert "TLS: by this server; its certificate is for 127.0.0.1, until " in (
-        wheelyard("config", "check", *flags).stdout
+        wheelyard("config", "check", **files).stdout
     )
 
     key.write_bytes(authority.issue()[1])
     for command in (("config", "check"), ("serve", "--store", "new")):
-        done = wheelyard(*command, *flags)
+        done = wheelyard(*command, **files)
         assert done.returncode == 1
         assert "key.pem: It is not the key of the first certificate in " in done.stderr
     assert not (sandbox.folder / "new").exists()
@@ -279,7 +279,7 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
         refused = check(section.replace("deny", f"{line}\ndeny"), text="")
         assert (refused.returncode, word in refused.stderr) == (1, True)
     settings.write_text(section)
-    served = wheelyard("serve", "--config", settings, "--set", "upstream.osv=missing")
+    served = wheelyard("serve", "--config", settings, WHEELYARD_UPSTREAM_OSV="missing")
     assert (served.returncode, "[upstream] osv: " in served.stderr) == (1, True)
 
 

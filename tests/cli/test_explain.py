@@ -53,13 +53,21 @@ def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -
 
 def test_through_a_group(wheelyard: Typed) -> None:
     """For access by a group, the output names the grant, the group and the member."""
-    grant = 'grant=[{who=["group:team"], projects=["ml-*"], actions=["upload"]}]'
-    groups = ("--set", "groups.team=htpasswd:ml-ci,domain:acme.dev", "--set", grant)
+    groups = {
+        "WHEELYARD_TOML": """
+            [groups]
+            team = ["htpasswd:ml-ci", "domain:acme.dev"]
+            [[grant]]
+            who = ["group:team"]
+            projects = ["ml-*"]
+            actions = ["upload"]
+        """
+    }
 
     who = "user:ana@acme.dev,domain:acme.dev"
-    done = wheelyard("access", "explain", who, "ml-core", "upload", *groups)
-    other = wheelyard("access", "explain", "user:ana@acme.dev", "ml-core", "upload", *groups)
-    group = wheelyard("access", "explain", "group:team", "ml-core", "upload", *groups)
+    done = wheelyard("access", "explain", who, "ml-core", "upload", **groups)
+    other = wheelyard("access", "explain", "user:ana@acme.dev", "ml-core", "upload", **groups)
+    group = wheelyard("access", "explain", "group:team", "ml-core", "upload", **groups)
 
     reason = "grant 1: group:team may read and upload to ml-*; domain:acme.dev is in group:team"
     assert f"\n  {reason}\n" in done.stdout
@@ -207,16 +215,25 @@ def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
 @pytest.mark.parametrize("is_open", [True, False])
 def test_public_packages(wheelyard: Typed, *, is_open: bool) -> None:
     """Whoever may read anything may read public packages, of which no grant has a word."""
-    given = (
-        *("--set", "upstream.enabled=true", "--set", "upstream.url=https://index.invalid/simple/"),
-        *("--set", "upstream.private=acme-*", "--set", "access.private_names=pay-*"),
-        *("--set", 'grant=[{who=["htpasswd:ml-ci"], projects=["acme-*"], actions=["read"]}]'),
-    )
+    given = {
+        "WHEELYARD_TOML": """
+            [upstream]
+            enabled = true
+            url = "https://index.invalid/simple/"
+            private = ["acme-*"]
+            [access]
+            private_names = ["pay-*"]
+            [[grant]]
+            who = ["htpasswd:ml-ci"]
+            projects = ["acme-*"]
+            actions = ["read"]
+        """
+    }
     if is_open:
-        wheelyard("token", "create", "ci", *given)
+        wheelyard("token", "create", "ci", **given)
 
     def ask(who: str, name: str, action: str = "read") -> str:
-        return wheelyard("access", "explain", who, name, action, *given).stdout
+        return wheelyard("access", "explain", who, name, action, **given).stdout
 
     said = ask("htpasswd:ml-ci", "requests")
     assert said.startswith("yes: htpasswd:ml-ci may read requests\n")

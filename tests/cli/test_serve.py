@@ -171,8 +171,8 @@ def test_a_name(serve: Serve, options: list[str]) -> None:
 
 def test_json_on_any_terminal(serve: Serve) -> None:
     """The log is JSON in UTF-8, whatever the terminal speaks."""
-    options = ("--set", "log.format=json", "--set", "log.access=true")
-    serving = serve(*options, PYTHONIOENCODING="ascii")
+    variables = {"WHEELYARD_LOG_FORMAT": "json", "WHEELYARD_LOG_ACCESS": "true"}
+    serving = serve(PYTHONIOENCODING="ascii", **variables)
     agent = "café".encode()
     asked = b"GET /simple/ HTTP/1.1\r\nHost: a\r\nUser-Agent: " + agent + b" \xff\r\n\r\n"
 
@@ -234,10 +234,10 @@ def test_what_is_said_in_text(serve: Serve) -> None:
     assert len(output) == 2
 
 
-@pytest.mark.parametrize("wrong", ["server.prot=1", "server.host=192.0.2.1"])
-def test_a_start_that_fails(wheelyard: Typed, wrong: str) -> None:
+@pytest.mark.parametrize("wrong", [{"PORT": "x"}, {"WHEELYARD_SERVER_HOST": "192.0.2.1"}])
+def test_a_start_that_fails(wheelyard: Typed, wrong: dict[str, str]) -> None:
     """Why a server does not start is one plain line, whatever the log is like."""
-    done = wheelyard("serve", "--set", wrong, WHEELYARD_LOG_FORMAT="json", **TALKATIVE)
+    done = wheelyard("serve", WHEELYARD_LOG_FORMAT="json", **TALKATIVE | wrong)
 
     assert (done.returncode, done.stdout) == (1, "")
     (last,) = done.stderr.splitlines()
@@ -272,7 +272,7 @@ def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> No
     """Where the log is JSON, what keeps a server from starting is its last entry."""
     (sandbox.folder / "a-file").touch()
 
-    done = wheelyard("serve", "--store", "a-file", "--set", "log.format=json")
+    done = wheelyard("serve", "--store", "a-file", WHEELYARD_LOG_FORMAT="json")
 
     assert (done.returncode, done.stdout) == (1, "")
     last = json.loads(done.stderr.splitlines()[-1])
@@ -283,15 +283,17 @@ def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> No
 def test_a_start_with_a_database_that_has_shrunk(serve: Serve, sandbox: Sandbox) -> None:
     """A server starts though its OSV database has lost entries, and warns of it."""
     osv = sandbox.folder / "osv.json"
-    given = [
-        *("--set", "upstream.enabled=true", "--set", "upstream.url=https://index.invalid/simple/"),
-        *("--set", "upstream.i_have_no_private_prefix=true", "--set", f"upstream.osv={osv}"),
-    ]
+    given = {
+        "WHEELYARD_UPSTREAM_ENABLED": "true",
+        "WHEELYARD_UPSTREAM_URL": "https://index.invalid/simple/",
+        "WHEELYARD_UPSTREAM_I_HAVE_NO_PRIVATE_PREFIX": "true",
+        "WHEELYARD_UPSTREAM_OSV": str(osv),
+    }
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    serve(*given).stop(signal.SIGTERM)
+    serve(**given).stop(signal.SIGTERM)
     osv.write_text('[{"id": "MAL-1"}]')
 
-    log = serve(*given).log.read_text()
+    log = serve(**given).log.read_text()
 
     assert "wheelyard: warning: [upstream] osv: " in log
     assert "'wheelyard upstream accept-osv'" in log

@@ -332,7 +332,6 @@ def test_a_server_that_is_gone(wheelyard: Typed, sandbox: Sandbox) -> None:
     [
         ["list", "--store", "store"],
         ["token", "list", "--config", "wheelyard.toml"],
-        ["list", "--set", "store.location=store"],
         ["upload", "demo.whl", "--export", "site"],
     ],
     ids=" ".join,

@@ -109,7 +109,7 @@ def test_upload_and_export(sandbox: Sandbox, wheelyard: Typed) -> None:
     bad.write_bytes(b"no archive")
     assert wheelyard("upload", dist[0]).returncode == 0
 
-    first = wheelyard("upload", bad, dist[1], "--export", site, "--set", "access.private=true")
+    first = wheelyard("upload", bad, dist[1], "--export", site, WHEELYARD_ACCESS_PRIVATE="true")
     wheelyard("export", site, "--gzip", *AT)
     wheelyard("upload", dist[2])
     second = wheelyard("upload", dist[3], "--export", site)

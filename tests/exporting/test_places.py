@@ -168,11 +168,11 @@ def test_not_there(stocked: StoreFolder, wheelyard: Typed, place: str, words: st
     """What is no place is refused, or has the store or its tokens in it, or is in them."""
     (stocked.folder / "link").symlink_to(stocked.store)
     (stocked.folder / "file").write_text("")
-    tokens = f'access.credentials_store="{stocked.folder / "tokens"}"'
+    tokens = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": str(stocked.folder / "tokens")}
     before = tree(stocked.folder)
     dest = place if "://" in place else stocked.folder / place
 
-    done = wheelyard("export", dest, "--store", stocked.store, "--set", tokens)
+    done = wheelyard("export", dest, "--store", stocked.store, **tokens)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert words in done.stderr

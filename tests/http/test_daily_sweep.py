@@ -28,11 +28,12 @@ from wheelyard.cli.main import main
 main()
 """
 """The command, whose first sweep waits for nothing."""
+READ_ONLY = {"WHEELYARD_SERVER_READ_ONLY": "true"}
 KEPT, LOST = make_wheel(), make_wheel(version="9.0")
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2"), ("--set", "server.read_only=true")])
-def test_serve(tmp_path: Path, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("variables", [{}, {"WHEELYARD_SERVER_WORKERS": "2"}, READ_ONLY])
+def test_serve(tmp_path: Path, variables: dict[str, str]) -> None:
     """`wheelyard serve` removes what is two days old and listed nowhere, and logs how much."""
     store, log = tmp_path / "store", tmp_path / "log.txt"
     index = open_index(Settings(store=StoreSettings(location=str(store))))
@@ -42,14 +43,14 @@ def test_serve(tmp_path: Path, options: tuple[str, ...]) -> None:
     left.write_bytes(LOST.body)
     old = left.stat().st_mtime - 2 * 86_400
     os.utime(left, (old, old))
-    is_read_only = "server.read_only=true" in options
+    is_read_only = variables == READ_ONLY
     sandbox, port = new_sandbox(tmp_path), free_port()
-    arguments = ["serve", "--store", str(store), "--port", str(port), *options]
+    arguments = ["serve", "--store", str(store), "--port", str(port)]
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", AT_ONCE, *arguments],
             cwd=sandbox.folder,
-            env=sandbox.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+            env=sandbox.environment() | {"PYTHONPATH": str(REPOSITORY / "src")} | variables,
             stdout=errors,
             stderr=errors,
         )

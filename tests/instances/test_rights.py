@@ -15,6 +15,7 @@ pytestmark = pytest.mark.parametrize("service", ["google"], indirect=True)
 
 FOR_EVER = 1_000_000
 WRITES = ("insert", "resumable-start", "delete")
+READ_ONLY = {"WHEELYARD_SERVER_READ_ONLY": "true"}
 Refuse = Callable[[FakeGcs], None]
 
 REFUSALS: dict[str, tuple[Refuse, str, str]] = {
@@ -124,8 +125,9 @@ def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> No
     token = cluster.make_token()
     server.permissions.deny("storage.objects.create", "storage.objects.delete")
     server.log.clear()
+    reading = cluster.with_variables(**cluster.variables, **READ_ONLY)
 
-    with cluster.serving(token, "--set", "server.read_only=true", "--private") as instance:
+    with reading.serving(token, "--private") as instance:
         assert readiness(instance)[0] == 200
         answer = instance.ask("GET", "/simple/demo/", Authorization=f"Bearer {token}")
         assert answer[0] == 200
@@ -137,9 +139,10 @@ def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> No
 def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path) -> None:
     """A server with read_only begins no store, and imports nothing."""
     cluster = cluster_at(server, tmp_path, "apart")
+    cluster = cluster.with_variables(**cluster.variables, **READ_ONLY)
 
-    done = cluster.run("serve", "--port", "0", "--set", "server.read_only=true")
-    watching = cluster.run("serve", "--set", "server.read_only=true", "--watch", str(tmp_path))
+    done = cluster.run("serve", "--port", "0")
+    watching = cluster.run("serve", "--watch", str(tmp_path))
 
     assert (done.returncode, "There is no store at gs://apart" in done.stderr) == (1, True)
     assert (watching.returncode, "imports nothing" in watching.stderr) == (1, True)

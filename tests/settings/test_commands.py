@@ -1,15 +1,13 @@
 """The commands, with settings from every side."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from subprocess import CompletedProcess
 
-import click
 import pytest
 
 from tests.cli.conftest import SERVERS, WHEELYARD, WHERE, called
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.main import COMMANDS, Commands
 
 pytestmark = pytest.mark.integration
 
@@ -26,39 +24,6 @@ def typed(sandbox: Sandbox) -> Typed:
         return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run
-
-
-def every_command() -> Iterator[click.Command]:
-    """Yield each command, and each in a group of them."""
-    commands = Commands()
-    for name in COMMANDS:
-        command = commands.get_command(click.Context(commands), name)
-        assert command is not None
-        yield from command.commands.values() if isinstance(command, click.Group) else (command,)
-
-
-def test_every_command_takes_settings() -> None:
-    """Whatever takes --config takes --set as well."""
-    options = [
-        {name for each in command.params for name in each.opts} for command in every_command()
-    ]
-
-    assert sum("--config" in each for each in options) > 10
-    assert [each for each in options if "--config" in each and "--set" not in each] == []
-
-
-def test_a_command_heeds_them(typed: Typed, sandbox: Sandbox) -> None:
-    """What --set says is in force for commands that have no other option for it."""
-    made = typed(
-        "token", "create", "ci", "--set", "store.location=here", "--set", "tokens.max_days=9"
-    )
-    assert made.returncode == 1
-    assert "9 days" in made.stderr
-
-    typed("token", "create", "ci", "--expires", "1d", "--set", "store.location=here")
-
-    assert (sandbox.folder / "here").is_dir()
-    assert "ci" in typed("token", "list", "--set", "store.location=here").stdout
 
 
 @pytest.mark.parametrize("command", [["list"], ["config", "check"], ["serve"], ["run", "."]])
@@ -88,7 +53,7 @@ def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
     )
     environ = {"PORT": "3333", "WHEELYARD_METRICS_TOKEN": "hunter2", "WHEELYARD_PRIVATE": "1"}
 
-    done = typed("config", "check", "--store", "x", "--set", 'access.private_names="b"', **environ)
+    done = typed("config", "check", "--store", "x", **environ)
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[5:] == [
@@ -96,7 +61,7 @@ def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
         "[server] workers = 2, from wheelyard.toml",
         '[store] location = "x", from --store',
         "[access] private = true, from WHEELYARD_PRIVATE",
-        '[access] private_names = ["b"], from --set access.private_names',
+        '[access] private_names = ["a"], from wheelyard.toml',
         "[access] metrics_token = (not shown), from WHEELYARD_METRICS_TOKEN",
     ]
 
@@ -132,8 +97,7 @@ def test_telemetry_without_its_library(typed: Typed, sandbox: Sandbox, *, is_the
     done = typed(
         "config",
         "check",
-        "--set",
-        "telemetry.otlp_endpoint=http://127.0.0.1:4318",
+        WHEELYARD_TELEMETRY_OTLP_ENDPOINT="http://127.0.0.1:4318",
         PYTHONPATH=":".join(path),
     )
 

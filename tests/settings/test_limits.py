@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from tests.refused import refused
+from tests.settings.written import variables_of
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import all_settings
@@ -32,10 +33,10 @@ OTHERS: Final = ("server.host", "access.trusted_hosts", "server.port", "server.r
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def refusal(*flags: str, file: Path | None = None, environ: Mapping[str, str] = NOTHING) -> str:
+def refusal(*given: str, file: Path | None = None, environ: Mapping[str, str] = NOTHING) -> str:
     """Return why settings are refused: one short line."""
     with refused(Invalid, "bad_setting") as caught:
-        load_settings(file=file, environ=environ, flags=flags)
+        load_settings(file=file, environ={**environ, **variables_of(*given)})
     message = caught.value.message
     assert message.isprintable()
     assert "`" not in message
@@ -64,13 +65,6 @@ def test_without_end(tmp_path: Path, text: str) -> None:
     refusal(environ={"WHEELYARD_TOML": text})
 
 
-@pytest.mark.parametrize("value", [LONG, f"0x{LONG}", DEEP])
-@pytest.mark.parametrize("key", ["server.trusted_proxies", "grant", "log.format"])
-def test_flags_without_end(key: str, value: str) -> None:
-    """The same by --set is refused in one line that names the setting."""
-    assert key.rpartition(".")[2] in refusal(f"{key}={value}")
-
-
 @pytest.mark.parametrize("number", [LONG[:4000], "9223372036854775808"])
 def test_a_variable_without_end(number: str) -> None:
     """A number in a variable that is too large for anything is refused."""
@@ -90,12 +84,6 @@ def test_a_variable_without_end(number: str) -> None:
 def test_bytes_that_are_no_text(variable: str, text: str, words: str) -> None:
     """Bytes in a variable that are no UTF-8 are refused in one line that names it."""
     assert words in refusal(environ={variable: text})
-
-
-def test_flags_that_are_no_text() -> None:
-    """Bytes after --set that are no UTF-8 are refused, as a value and as a name."""
-    assert "expected text in UTF-8" in refusal(f"store.location={NO_UTF8}")
-    assert "has no setting 'caf\\udce9'" in refusal(f"server.{NO_UTF8}=1")
 
 
 def test_every_url_is_tested() -> None:
@@ -125,7 +113,7 @@ def test_a_secret_in_a_place(key: str, secretive: str) -> None:
 @pytest.mark.parametrize("secretive", SECRETIVE)
 def test_a_secret_for_a_name(secretive: str) -> None:
     """A URL with a secret in it that stands for the name of a setting is not repeated."""
-    assert "hunter2" not in refusal(f"{secretive}=hunter2")
+    assert "hunter2" not in refusal(environ={"WHEELYARD_TOML": f"[server]\n'{secretive}' = 1"})
 
 
 @pytest.mark.parametrize("key", ["google.id_token", "iap", "trusted_publishing"])
@@ -138,7 +126,7 @@ def test_what_is_no_secret() -> None:
     """An @ in the path of a URL or of a folder is not taken for a password."""
     flags = ("server.public_url=https://a.com:65535/@team", "store.location=./a@b?")
 
-    settings = load_settings(environ={}, flags=flags).settings
+    settings = load_settings(environ=variables_of(*flags)).settings
 
     assert settings.base_url == "https://a.com:65535/@team"
     assert settings.store.location == "./a@b?"

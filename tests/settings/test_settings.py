@@ -6,12 +6,10 @@ from typing import Final
 
 import pytest
 
-from tests.refused import refused
-from tests.settings.written import settings_of
+from tests.settings.written import settings_of, variables_of
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import (
-    LoadedSettings,
     google_endpoints,
     ineffective_sources,
     load_settings,
@@ -20,19 +18,13 @@ from wheelyard.settings.load import (
 )
 from wheelyard.settings.sections import ServerSettings, Settings
 
-GRANT: Final = 'grant=[{who=["domain:acme.dev"], projects=["*"], actions=["read"]}]'
 WHOLE: Final = '[access]\nprivate = true\nstatic_token = "hunter2hunter2"\n'
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what is being tested
 
 
-def read(*flags: str, **environ: str) -> Settings:
-    """Return the settings of `--set`, and of variables."""
-    return load_settings(environ=environ, flags=flags).settings
-
-
-def flagged(*flags: str, **overrides: object) -> LoadedSettings:
-    """Read settings of `--set`, and of options for `[server]`."""
-    return load_settings(overrides={"server": overrides}, environ={}, flags=flags)
+def read(*given: str, **environ: str) -> Settings:
+    """Return the settings of variables, some of them given as `section.key=value`."""
+    return load_settings(environ=variables_of(*given) | environ).settings
 
 
 def test_defaults() -> None:
@@ -222,70 +214,6 @@ def test_documented_examples(tmp_path: Path) -> None:
     assert len(examples) > 3
     for example in examples:
         settings_of(example, tmp_path)
-
-
-def test_values_after_set() -> None:
-    """What stands after --set is TOML if it is, and else a text; a list may have commas."""
-    settings = read(
-        "server.public_url=https://packages.example.com",
-        "http.page_cache=0x20",
-        "access.trusted_hosts=packages.example.com, b",
-        'server.roots=["acme"]',
-        'server.host="::1"',
-        "log.project=123",
-        GRANT,
-    )
-
-    assert settings.server.public_url == "https://packages.example.com"
-    assert settings.http.page_cache == 32
-    assert settings.access.trusted_hosts == ("packages.example.com", "b")
-    assert (settings.server.roots, settings.server.host) == (("acme",), "::1")
-    assert settings.log.project == "123"
-    assert settings.grants.all[0].id == "1"
-    nothing = read("access.trusted_hosts=", WHEELYARD_TRUSTED_HOSTS="a")
-    assert nothing.access.trusted_hosts == ()
-
-
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("server.prot=1", "--set 'server.prot': [server] has no setting 'prot'. It has host, port"),
-        ("page_cache=1", "there is no section 'page_cache'. The sections are [server], "),
-        ("server=1", "[server] is a section. Say which of its settings: host, port, workers"),
-        ("google.id_token=1", "[google.id_token] is a section. Say which of its settings: audie"),
-        ("server.port.x=1", "[server] port has no settings in it."),
-        ("server.port=many", "from 0 to 65535, and found 'many' (--set server.port)."),
-        ("server.port=", "from 0 to 65535, and found '' (--set server.port)."),
-        ("server.roots=[1]", "[server] roots: expected a list of texts (--set server.roots)."),
-        ("grant=all", "--set grant: expected a list of tables as TOML, such as grant=[{...}]."),
-        ("groups=all", '--set groups: expected a table as TOML, such as groups={team=["htpasswd'),
-        ("groups.a.b=x", "[groups] has no settings in it."),
-        ("=1", "there is no section ''."),
-        ("server.\nport=1\n[x]\ny=1", "expected a number from 0 to 65535, and found"),
-        ("grant.who=1", "[[grant]] has no settings in it."),
-        ("access.metrics_token=hunter2", "Set WHEELYARD_METRICS_TOKEN instead"),
-        ("access.static_token=hunter2", "Set WHEELYARD_STATIC_TOKEN instead"),
-        ("access.x=hunter2", "[access] has no setting 'x'."),
-        ("hunter2", "expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="),
-    ],
-)
-def test_what_is_no_setting(flag: str, words: str) -> None:
-    """A --set that can be none is told in one line, with what there is, and without a secret."""
-    with refused(Invalid, "bad_setting") as caught:
-        flagged(flag)
-
-    assert words in caught.value.message
-    assert "\n" not in caught.value.message
-    assert "hunter2" not in caught.value.message
-
-
-@pytest.mark.parametrize("flags", [("server.port=82",), ("server.port=81", "server.port=82")])
-def test_two_options_for_one_setting(flags: tuple[str, ...]) -> None:
-    """Of two options for one setting the last one counts, and --set comes after the others."""
-    reading = flagged(*flags, port=80)
-
-    assert reading.settings.server.port == 82
-    assert reading.sources["server", "port"] == "--set server.port"
 
 
 def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

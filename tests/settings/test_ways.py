@@ -88,27 +88,23 @@ def as_variable(value: object) -> str:
 
 
 def read(folder: Path, setting: Setting, drawn: Mapping[str, object]) -> LoadedSettings:
-    """Read settings, of which one is given in some ways: whole, file, variable, flag, text."""
-    file, environ, flags = folder / "wheelyard.toml", dict[str, str](), list[str]()
+    """Read settings, of which one is given in some ways: whole, file, variable."""
+    file, environ = folder / "wheelyard.toml", dict[str, str]()
     file.write_text("")
     for way, value in drawn.items():
         if way == "whole" or (way == "file" and setting.key in ("static_token", "password")):
             environ["WHEELYARD_TOML"] = as_file(setting, value)
         elif way == "file":
             file.write_text(as_file(setting, value))
-        elif way == "variable":
-            environ[setting.variable] = as_variable(value)
         else:
-            text = as_toml(value) if way == "flag" else as_variable(value)
-            flags.append(f"{'.'.join(setting.path)}={text}")
+            environ[setting.variable] = as_variable(value)
     named = None if "WHEELYARD_TOML" in environ else file
-    return load_settings(file=named, environ=environ, defaults=BASE, flags=flags)
+    return load_settings(file=named, environ=environ, defaults=BASE)
 
 
 def ways_of(setting: Setting) -> list[str]:
     """Return the ways to give a setting, by increasing precedence."""
-    impossible = {"flag"} if setting.is_secret else {"variable"} if setting.is_table else set()
-    return [way for way in ("file", "variable", "flag") if way not in impossible]
+    return ["file"] if setting.is_table else ["file", "variable"]
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +117,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @PROPERTY
 @given(data=st.data())
 def test_the_same_in_every_way(setting: Setting, folder: Path, data: st.DataObject) -> None:
-    """A value means the same in the file, in a variable, in WHEELYARD_TOML and after --set."""
+    """A value means the same in the file, in a variable and in WHEELYARD_TOML."""
     value = data.draw(values_of(setting))
     ways = [*ways_of(setting), "whole"]
-    if not setting.is_secret and not setting.is_table:
-        ways.append("text")  # what a variable has can stand after --set as it is
 
     first, *others = (read(folder, setting, {way: value}).settings for way in ways)
 
@@ -136,7 +130,7 @@ def test_the_same_in_every_way(setting: Setting, folder: Path, data: st.DataObje
 @PROPERTY
 @given(data=st.data())
 def test_order_of_the_ways(setting: Setting, folder: Path, data: st.DataObject) -> None:
-    """The command line beats a variable, which beats the file, which beats the default."""
+    """A variable beats the file, which beats the default."""
     drawn = {way: data.draw(values_of(setting), way) for way in ways_of(setting)}
     alone = {way: read(folder, setting, {way: value}) for way, value in drawn.items()}
 
@@ -152,6 +146,5 @@ def test_switches(folder: Path, text: str) -> None:
     """A switch is true or 1, or false or 0, in letters of either size."""
     setting = all_settings()["access", "private"]
 
-    for way in ("variable", "text"):
-        found = read(folder, setting, {way: text}).settings.access.private
-        assert found is (text.lower() in ("true", "1"))
+    found = read(folder, setting, {"variable": text}).settings.access.private
+    assert found is (text.lower() in ("true", "1"))

@@ -28,6 +28,12 @@ def settings_of(text: str, folder: Path) -> Settings:
     return load_settings(file=file, environ={}).settings
 
 
+def variables_of(*given: str) -> dict[str, str]:
+    """Return the variables of settings, each given as `section.key=value`."""
+    pairs = (text.split("=", 1) for text in given)
+    return {f"WHEELYARD_{name.upper().replace('.', '_')}": value for name, value in pairs}
+
+
 def as_toml(value: object) -> str:
     """Return a value as TOML has it: as JSON, but for the tables."""
     if isinstance(value, list):

@@ -75,7 +75,7 @@ def test_prefetch_needs_a_connection(team: Team, wheelyard: Typed) -> None:
 
     done = wheelyard(*typed, "--config", team.folder / "wheelyard.toml")
     assert done.returncode == 1
-    assert "--set upstream.offline=false" in done.stderr
+    assert "WHEELYARD_UPSTREAM_OFFLINE=false" in done.stderr
 
 
 def test_why_names_missing_files(team: Team, wheelyard: Typed) -> None:

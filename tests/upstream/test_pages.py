@@ -652,22 +652,20 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
     ensure_format(store)
     with closing(Asking((server_of(upstream),), store=store)) as asking:
         asking.page("requests")
-    settings = {
-        "upstream.enabled": "true",
-        "upstream.url": upstream.url,
-        "upstream.label": "public",
-        "upstream.private": '["acme"]',
-        "upstream.allow_private_networks": '["127.0.0.0/8"]',
+    variables = {
+        "WHEELYARD_UPSTREAM_ENABLED": "true",
+        "WHEELYARD_UPSTREAM_URL": upstream.url,
+        "WHEELYARD_UPSTREAM_LABEL": "public",
+        "WHEELYARD_UPSTREAM_PRIVATE": "acme",
+        "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
     }
-    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
-    def run(*arguments: str) -> str:
-        place = ["--store", str(tmp_path)]
-        line = ["forget", *arguments, *place]
-        return CliRunner().invoke(command, line, catch_exceptions=False).output
+    def run(*arguments: str, **variables: str) -> str:
+        line = ["forget", *arguments, "--store", str(tmp_path)]
+        return CliRunner(env=variables).invoke(command, line, catch_exceptions=False).output
 
-    assert run("Requests", *options) == "forgot requests: it was public's\n"
-    assert run("requests", *options, "--json") == '{"project":"requests","owner":""}\n'
+    assert run("Requests", **variables) == "forgot requests: it was public's\n"
+    assert run("requests", "--json", **variables) == '{"project":"requests","owner":""}\n'
     with pytest.raises(Invalid, match="No upstream index"):
         run("requests")
 

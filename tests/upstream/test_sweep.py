@@ -151,9 +151,9 @@ def test_the_command(tmp_path: Path) -> None:
     for key in FILES:
         other.put(Key(key), b"", ABSENT)
 
-    def run(*arguments: str) -> str:
-        result = CliRunner().invoke(command, ["sweep", *arguments, *place], catch_exceptions=False)
-        return result.output
+    def run(*arguments: str, **variables: str) -> str:
+        line = ["sweep", *arguments, *place]
+        return CliRunner(env=variables).invoke(command, line, catch_exceptions=False).output
 
     shown = run("--max-size", "1.5MiB", "--dry-run")
     assert shown.count("last used") == 2
@@ -161,7 +161,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert len(list(store.list(BELOW))) == 3
     assert run("--max-size", "1.5MiB") == "removed 2 files, 2.0 MiB; what stays: 1 file, 1.0 MiB\n"
     assert '"kept":1,"kept_bytes":1048576' in run("--unused-for", "1d", "--json")
-    assert "3 files" in run("--set", f"upstream.bucket={tmp_path / 'other'}", "--max-size", "0B")
+    elsewhere = str(tmp_path / "other")
+    assert "3 files" in run("--max-size", "0B", WHEELYARD_UPSTREAM_BUCKET=elsewhere)
     for wrong in ([], ["--max-size", "12"], ["--unused-for", "never"]):
         with pytest.raises(Invalid, match=r"Say what|no size|no length"):
             run(*wrong)

@@ -17,7 +17,7 @@ from wheelyard.wiring.stores import system_runtime
 
 F = TypeVar("F", bound=Callable[..., object])
 Api: TypeAlias = LocalApi | RemoteApi
-LOCAL_OPTIONS: Final = ("store", "config", "set")
+LOCAL_OPTIONS: Final = ("store", "config")
 """Options that mean nothing for a server, which has its own settings."""
 
 

@@ -46,7 +46,6 @@ def command() -> None:
     "settings.md",
     "wheelyard config check",
     "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
-    "wheelyard config check --set server.public_url=https://packages.example.com",
 )
 @command.command("check")
 @store_options

@@ -1,4 +1,4 @@
-"""The options `--store`, `--config` and `--set`; the settings, index and caller of a command."""
+"""The options `--store` and `--config`; the settings, index and caller of a command."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ Tables = Mapping[str, Mapping[str, Any]]
 
 
 def store_options(command: F) -> F:
-    """Add `--store`, `--config` and `--set` to a command; its function does not receive them."""
+    """Add `--store` and `--config` to a command; its function does not receive them."""
     return store_options_with("$WHEELYARD_STORE, else ./wheelyard-data")(command)
 
 
@@ -63,23 +63,14 @@ def store_options_with(default: str) -> Callable[[F], F]:
 
 
 def settings_options(command: F) -> F:
-    """Add `--config` and `--set` to a command; its function does not receive them."""
-    with_config = click.option(
+    """Add `--config` to a command; its function does not receive it."""
+    return click.option(
         "--config",
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=keep_option,
         help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
-    )
-    with_flags = click.option(
-        "--set",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        expose_value=False,
-        callback=keep_option,
-        help="Any setting, as store.freshness=5; may be given again.",
-    )
-    return with_config(with_flags(command))
+    )(command)
 
 
 def server_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
@@ -119,7 +110,6 @@ def loaded_settings(
         overrides={"store": {"location": given_option("store")}, **(overrides or {})},
         environ=process_environment(),
         defaults=defaults or {},
-        flags=given_option("set"),
     )
 
 

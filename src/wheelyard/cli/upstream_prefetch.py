@@ -71,7 +71,7 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     if upstream.config.offline:
         raise Invalid(
             "[upstream] offline is set, so nothing can be fetched. Prefetch where there is a "
-            "connection, with --set upstream.offline=false.",
+            "connection, with WHEELYARD_UPSTREAM_OFFLINE=false.",
             code="bad_setting",
         )
     columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")

@@ -1,14 +1,14 @@
 """
 Loading of the settings: the only reader of the environment and of `wheelyard.toml`.
 
-`--set` beats other options, options beat environment variables, variables beat the file, and the
-file beats the defaults. Files that `wheelyard.toml` names are relative to its folder; those named
-elsewhere, to the working directory.
+Options beat environment variables, variables beat the file, and the file beats the defaults.
+Files that `wheelyard.toml` names are relative to its folder; those named elsewhere, to the working
+directory.
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -98,7 +98,6 @@ def load_settings(
     overrides: Mapping[str, Mapping[str, Any]] = _NOTHING,
     environ: Mapping[str, str],
     defaults: Mapping[str, Mapping[str, Any]] = _NOTHING,
-    flags: Sequence[str] = (),
 ) -> LoadedSettings:
     """
     Return the effective settings, and the source of each value.
@@ -109,7 +108,6 @@ def load_settings(
         overrides: Values of options by section and key; None if an option was not given.
         environ: The environment.
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
-        flags: The values of `--set`.
 
     Raises:
         Invalid: The file is missing or malformed, or named besides `$WHEELYARD_TOML`; a key is
@@ -125,7 +123,6 @@ def load_settings(
             for each in _from_tables(overrides, "")
             if each.value is not None
         ),
-        *map(_from_flag, flags),
     ]
     values, sources = _Values(), dict[SettingPath, str]()
     for each in given:
@@ -348,51 +345,6 @@ def _tables(value: object) -> list[dict[str, Any]]:
     """Return an array of tables; empty if it is something else, which is rejected later."""
     is_array = isinstance(value, list) and all(isinstance(each, dict) for each in value)
     return value if isinstance(value, list) and is_array else []
-
-
-def _from_flag(flag: str) -> _SettingValue:
-    """Return what a `--set SECTION.KEY=VALUE` sets; raise Invalid for a wrong or secret one."""
-    name, equals, text = flag.partition("=")
-    if not equals:  # the text is not repeated, because it may be a secret
-        form = "SECTION.KEY=VALUE, such as server.port=8080"
-        raise bad_setting(f"--set: expected {form}, and found no =")
-    path = tuple(part.strip() for part in name.split("."))
-    setting = setting_at(path)
-    if setting is None:
-        raise bad_setting(f"--set {quote_safely(name)}: {_unknown_setting(path)}")
-    if setting.is_secret:
-        raise bad_setting(
-            f"--set {name}: a command line can be read by everybody on this machine. Set "
-            f"{setting.variable} instead"
-        )
-    return _SettingValue(path, _parse_flag_value(setting, text), f"--set {'.'.join(path)}")
-
-
-def _parse_flag_value(setting: Setting, text: str) -> object:
-    """Return the value of a `--set`: as TOML if it fits, else as text; raise Invalid if wrong."""
-    try:
-        found = _parse_toml(f"value = {text}")
-    except ValueError:
-        found = {}
-    value = found.get("value", text) if len(found) == 1 else text
-    if setting.key == GROUPS:
-        if not isinstance(value, dict):
-            example = f'{GROUPS}={{team=["htpasswd:ml-ci"]}}'
-            raise bad_setting(f"--set {GROUPS}: expected a table as TOML, such as {example}")
-        return value
-    if setting.is_table:
-        if any("password" in each for each in _tables(value)):
-            why = "a command line can be read by everybody on this machine"
-            raise bad_setting(f"--set {setting.name}: {why}. Set a variable for the password")
-        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            example = f"{setting.name}=[{{...}}]"
-            why = f"expected a list of tables as TOML, such as {example}"
-            raise bad_setting(f"--set {setting.name}: {why}")
-        return value
-    if setting.is_list:
-        return value if isinstance(value, list) else _split(str(found.get("value", text)))
-    # for a setting that is a text, `1` and `true` are texts
-    return value if setting.kind in (bool, int, float) or isinstance(value, str) else text
 
 
 def _split(text: str) -> list[str]:

@@ -66,7 +66,7 @@ COMMAND_LINE_OPTIONS: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("access", "anonymous_uploads_anywhere"): "--i-know",
     }
 )
-"""Settings with their own option, besides `--set`."""
+"""Settings with their own option."""
 
 _BY_KEY: Final[Mapping[str, str]] = {
     "server": "host port workers public_url path_prefix trusted_proxies",
@@ -142,7 +142,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     private_names: NameList = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: Ascii = ""
-    """Token for `/metrics`, if others can reach the server; empty: no access; not by `--set`."""
+    """Token for `/metrics`, if others can reach the server; empty: no access."""
 
     htpasswd_file: FileName = ""
     """User names and passwords, in the format of pypiserver and nginx."""

@@ -75,9 +75,9 @@ def test_a_block(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstre
 def test_an_approval_that_is_not_enough(wheelyard: Typed, typed: tuple[str, Path]) -> None:
     """What still hides an approved version is said at once."""
     wheelyard("token", "create", "ci", *typed)
-    snapshot = ("--set", "upstream.snapshot=2020-01-31")
+    snapshot = {"WHEELYARD_UPSTREAM_SNAPSHOT": "2020-01-31"}
 
-    done = wheelyard("upstream", "approve", "requests", "2.0", *typed, *snapshot)
+    done = wheelyard("upstream", "approve", "requests", "2.0", *typed, **snapshot)
 
     assert (done.returncode, done.stdout[:23]) == (0, "requests 2.0: approved\n")
     assert "still hidden: requests 2.0 was uploaded on" in done.stderr
@@ -91,9 +91,9 @@ def test_other_names(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUp
     assert "team-x is private, because it matches a pattern" in private.stdout
     unknown = wheelyard("upstream", "why", "nothing", *typed)
     assert unknown.stdout.startswith("nothing: unknown\n  No upstream index has it.")
-    missing = ("--set", "upstream.osv=missing")
-    assert wheelyard("upstream", "decisions", *typed, *missing).returncode == 0
-    broken = wheelyard("upstream", "why", "requests", *typed, *missing)
+    missing = {"WHEELYARD_UPSTREAM_OSV": "missing"}
+    assert wheelyard("upstream", "decisions", *typed, **missing).returncode == 0
+    broken = wheelyard("upstream", "why", "requests", *typed, **missing)
     assert (broken.returncode, "[upstream] osv: " in broken.stderr) == (1, True)
     assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1
 
@@ -104,21 +104,21 @@ def test_a_database_that_has_shrunk(
     """A database that has lost entries is refused, says the command for it, and is accepted so."""
     wheelyard("token", "create", "ci", *typed)
     osv = tmp_path / "osv.json"
-    given = (*typed, "--set", f"upstream.osv={osv}")
+    given = {"WHEELYARD_UPSTREAM_OSV": str(osv)}
     none = wheelyard("upstream", "accept-osv", *typed)
     assert (none.returncode, "[upstream] osv is not set" in none.stderr) == (1, True)
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    assert "osv" not in wheelyard("upstream", "why", "requests", *given).stderr
+    assert "osv" not in wheelyard("upstream", "why", "requests", *typed, **given).stderr
     osv.write_text(json.dumps([{"id": "MAL-1"}, None]))
-    refused = wheelyard("upstream", "why", "requests", *given)
+    refused = wheelyard("upstream", "why", "requests", *typed, **given)
     assert "'wheelyard upstream accept-osv'" in refused.stdout + refused.stderr
 
-    done = wheelyard("upstream", "accept-osv", *given)
+    done = wheelyard("upstream", "accept-osv", *typed, **given)
 
     assert (done.returncode, done.stdout) == (
         0,
         "accepted: 1 usable entries, 10 before; skipped: 1\n",
     )
-    after = wheelyard("upstream", "why", "requests", *given)
+    after = wheelyard("upstream", "why", "requests", *typed, **given)
     assert "accept-osv" not in after.stdout + after.stderr
     assert "malformed and skipped: 1" in after.stdout + after.stderr
