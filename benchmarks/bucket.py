@@ -51,7 +51,7 @@ def measure(folder: Path) -> list[Figure]:
 
 def bucket_variables(url: str) -> dict[str, str]:
     """Return the variables of a server whose bucket is at `url`, and which streams downloads."""
-    return {"STORAGE_EMULATOR_HOST": url, "WHEELYARD_DOWNLOADS": "proxy"}
+    return {"STORAGE_EMULATOR_HOST": url, "WHEELYARD_STORE_DOWNLOADS": "proxy"}
 
 
 def weigh(folder: Path, bucket: Server, local: Server, size: int) -> list[Figure]:

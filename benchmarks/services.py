@@ -74,7 +74,7 @@ def _service(name: str, folder: Path) -> Iterator[tuple[str, dict[str, str], str
         emulator = running_moto if name == "s3" else running_azurite
         address = running.enter_context(emulator(folder / "emulator.log"))
         service = running.enter_context(proxied(DIALECTS[name], address, BUCKET))
-        variables = service.environment() | {"WHEELYARD_DOWNLOADS": "proxy"}
+        variables = service.environment() | {"WHEELYARD_STORE_DOWNLOADS": "proxy"}
         yield service.location(f"{BUCKET}/index"), variables, OBJECTS
 
 

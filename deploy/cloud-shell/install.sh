@@ -156,7 +156,7 @@ esac
 for bucket in "$BUCKET" "$CREDENTIALS"; do
   patiently gcloud storage buckets add-iam-policy-binding "gs://$bucket" --member="$me" --role=roles/storage.objectUser
 done
-export WHEELYARD_STORE=gs://$BUCKET WHEELYARD_CREDENTIALS_STORE=gs://$CREDENTIALS
+export WHEELYARD_STORE=gs://$BUCKET WHEELYARD_ACCESS_CREDENTIALS_STORE=gs://$CREDENTIALS
 # Install the command line of this clone, whatever else is on the path; a file beside it records its version. The home
 # folder of a Cloud Shell survives the machine, and with it a Python that may be gone.
 tools=$HOME/.wheelyard
@@ -192,6 +192,6 @@ Remove:   PROJECT_ID=$PROJECT_ID REGION=$REGION BUCKET=$BUCKET SIGNER_ROLE_ID=$S
 
 Another token, in any shell of yours on this machine:
 
-    export WHEELYARD_STORE=$WHEELYARD_STORE WHEELYARD_CREDENTIALS_STORE=$WHEELYARD_CREDENTIALS_STORE
+    export WHEELYARD_STORE=$WHEELYARD_STORE WHEELYARD_ACCESS_CREDENTIALS_STORE=$WHEELYARD_ACCESS_CREDENTIALS_STORE
     $(printf %q "$tools/bin/wheelyard") token create NAME --can read,upload
 LINES

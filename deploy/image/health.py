@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PORT_VARIABLES = ("WHEELYARD_PORT", "WHEELYARD_SERVER_PORT", "PORT", "PYPISERVER_PORT")
+PORT_VARIABLES = ("WHEELYARD_SERVER_PORT", "PORT", "PYPISERVER_PORT")
 REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 TIMEOUT_SECONDS = 4.0
 """Less than the timeout of Docker's health check."""

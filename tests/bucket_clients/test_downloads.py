@@ -96,7 +96,7 @@ def test_nobody_signs(cloud: FakeGcs, tmp_path: Path) -> None:
 @pytest.mark.parametrize("slow", ["client", "bucket"])
 def test_slow_downloads(cloud: FakeGcs, tmp_path: Path, slow: str) -> None:
     """Broken downloads from the bucket are resumed; slow downloads do not block other clients."""
-    environment = as_account(cloud, tmp_path) | {"WHEELYARD_DOWNLOADS": "proxy"}
+    environment = as_account(cloud, tmp_path) | {"WHEELYARD_STORE_DOWNLOADS": "proxy"}
     with (
         running_bucket_index(tmp_path / "index", cloud, environment, "--private") as index,
         ExitStack() as stack,

@@ -47,7 +47,7 @@ def stocked_bucket_index(
 ) -> Iterator[BucketIndex]:
     """Run a private index whose bucket wants a token or a signature for everything."""
     cloud.permissions.token_required = True
-    environment = as_account(cloud, folder) | {"WHEELYARD_DOWNLOADS": mode}
+    environment = as_account(cloud, folder) | {"WHEELYARD_STORE_DOWNLOADS": mode}
     with running_bucket_index(folder, cloud, environment, "--private") as running:
         publish(
             running.server,

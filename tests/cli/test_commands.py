@@ -434,7 +434,7 @@ def test_a_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str) -> None:
 def test_missing_folder_of_tokens(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the folder for tokens is missing, reading commands say so, and publishing makes it."""
     del published
-    apart = {"WHEELYARD_CREDENTIALS_STORE": "tokens"}
+    apart = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": "tokens"}
 
     for command in ("list", "token list"):
         done = wheelyard(*command.split(), **apart)

@@ -95,7 +95,7 @@ def test_health_of_the_image(server: TlsServer, sandbox: Sandbox) -> None:
     """The health check of the image speaks TLS with a server that does."""
     check = REPOSITORY / "deploy" / "image" / "health.py"
 
-    sandbox.run(sys.executable, "-IS", check, WHEELYARD_PORT=server.url.rpartition(":")[2])
+    sandbox.run(sys.executable, "-IS", check, WHEELYARD_SERVER_PORT=server.url.rpartition(":")[2])
 
 
 def test_workers(tmp_path: Path) -> None:

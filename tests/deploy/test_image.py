@@ -77,7 +77,7 @@ def container(buildah: Buildah, tmp_path: Path) -> Container:
     for folder in mounts.values():
         folder.mkdir()
         folder.chmod(0o1777)
-    return Container(buildah, "image", NOBODY, mounts, {"WHEELYARD_PRIVATE": "true"})
+    return Container(buildah, "image", NOBODY, mounts, {"WHEELYARD_ACCESS_PRIVATE": "true"})
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +245,8 @@ def _checked(**ports: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     ("variable", "answer", "status"),
     [
-        ("WHEELYARD_PORT", b"HTTP/1.1 200 OK\r\n\r\n", 0),
         ("WHEELYARD_SERVER_PORT", b"HTTP/1.1 200 OK\r\n\r\n", 0),
+        ("PORT", b"HTTP/1.1 200 OK\r\n\r\n", 0),
         ("PYPISERVER_PORT", b"HTTP/1.1 503 Service Unavailable\r\n\r\n", 1),
         ("PORT", b"", 1),
     ],
@@ -264,17 +264,18 @@ def test_health(variable: str, answer: bytes, status: int) -> None:
         listener.settimeout(TIMEOUT_SECONDS)  # where nobody comes
         thread = threading.Thread(target=serve)
         thread.start()
-        service = {"WHEELYARD_PORT": "tcp://10.0.0.1:80"}  # as beside a Service of Kubernetes
+        service = {
+            "WHEELYARD_SERVER_PORT": "tcp://10.0.0.1:80"
+        }  # as beside a Service of Kubernetes
         done = _checked(**service | {"PORT": "", variable: str(listener.getsockname()[1])})
         thread.join()
 
     assert (done.returncode, bool(done.stdout)) == (status, bool(status))
 
 
-@pytest.mark.parametrize("name", ["WHEELYARD_PORT", "WHEELYARD_SERVER_PORT"])
-def test_health_of_two_ports(name: str) -> None:
+def test_health_of_two_ports() -> None:
     """Where a platform names another port, the health check takes the one that the server does."""
-    ports = {"PORT": "3", name: str(free_port())}
+    ports = {"PORT": "3", "WHEELYARD_SERVER_PORT": str(free_port())}
     done = _checked(**ports)
 
     settings = load_settings(environ=ports).settings

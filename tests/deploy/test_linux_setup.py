@@ -166,7 +166,7 @@ def test_installed(machine: DebianMachine, tmp_path: Path) -> None:
 
     assert TOKEN.fullmatch(machine.token)
     with (
-        service.serving(tmp_path / "log.txt", *guarded, variable="WHEELYARD_PORT") as url,
+        service.serving(tmp_path / "log.txt", *guarded, variable="WHEELYARD_SERVER_PORT") as url,
         httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, **LOCALLY) as client,
     ):
         assert client.get("/simple/").status_code == 401

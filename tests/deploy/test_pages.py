@@ -59,8 +59,8 @@ def test_variables_are_settings() -> None:
     paths = [*(REPOSITORY / "docs").rglob("*.md"), *FILES]
     found = {name for path in paths for name in VARIABLE.findall(path.read_text())}
 
-    assert {"WHEELYARD_STORE", "WHEELYARD_METRICS_TOKEN"} <= found
-    assert unknown_variables(dict.fromkeys(found - OUTSIDE, "")) == []
+    assert {"WHEELYARD_STORE", "WHEELYARD_ACCESS_METRICS_TOKEN"} <= found
+    assert unknown_variables(dict.fromkeys(found - OUTSIDE, "x")) == []
 
 
 def test_lines_are_whole() -> None:

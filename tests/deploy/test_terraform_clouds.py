@@ -49,7 +49,7 @@ SENSELESS: dict[str, dict[str, list[object]]] = {
         "noncurrent_days": [0, 1.5],
         "log_days": [2],
         "environment": [{"PORT": "80"}, {"WHEELYARD_STORE": "x"}],
-        "secrets": [{"WHEELYARD_METRICS_TOKEN": "hunter2"}],
+        "secrets": [{"WHEELYARD_ACCESS_METRICS_TOKEN": "hunter2"}],
     },
     "azure": {
         "subscription_id": ["acme"],
@@ -65,7 +65,7 @@ SENSELESS: dict[str, dict[str, list[object]]] = {
         "cpu": [0.6, 4],
         "noncurrent_days": [0],
         "soft_delete_days": [0, 366],
-        "environment": [{"WHEELYARD_PUBLIC_URL": "x"}],
+        "environment": [{"WHEELYARD_SERVER_PUBLIC_URL": "x"}],
     },
 }
 SENSIBLE: dict[str, list[dict[str, object]]] = {
@@ -192,7 +192,7 @@ def test_settings(cloud: str, sandbox: Sandbox) -> None:
 def test_container_of_aws(sandbox: Sandbox) -> None:
     """The task writes to its spool only, is asked for /health, and gets secrets by their names."""
     arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/metrics"
-    evaluated = _evaluated("aws", sandbox, secrets={"WHEELYARD_METRICS_TOKEN": arn})
+    evaluated = _evaluated("aws", sandbox, secrets={"WHEELYARD_ACCESS_METRICS_TOKEN": arn})
     (container,) = json.loads(evaluated["containers"])
     (volume,) = container["mountPoints"]
     image = (DEPLOY / "image" / "Dockerfile").read_text()
@@ -204,7 +204,7 @@ def test_container_of_aws(sandbox: Sandbox) -> None:
     assert environment["TMPDIR"] == volume["containerPath"]
     assert f"VOLUME {volume['containerPath']}\n" in image
     assert container["healthCheck"]["command"] == ["CMD", *json.loads(health)]
-    assert container["secrets"] == [{"name": "WHEELYARD_METRICS_TOKEN", "valueFrom": arn}]
+    assert container["secrets"] == [{"name": "WHEELYARD_ACCESS_METRICS_TOKEN", "valueFrom": arn}]
     assert environment == evaluated["environment"]
 
 

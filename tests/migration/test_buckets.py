@@ -72,12 +72,12 @@ def test_backupni(
     }
     cloud.bucket("pypi-acme-meta").put(f"{wheel.name}.meta", json.dumps(metadata).encode())
     guide = new_guide(
-        "backupni", {}, TOKEN=TOKEN, WHEELYARD_STATIC_TOKEN=TOKEN, **cloud.environment()
+        "backupni", {}, TOKEN=TOKEN, WHEELYARD_ACCESS_STATIC_TOKEN=TOKEN, **cloud.environment()
     )
 
     assert "imported 1 file\n" in guide.type("Import")
     guide.write("Server configuration")
-    with guide.serving(WHEELYARD_STATIC_TOKEN=TOKEN) as server:
+    with guide.serving(WHEELYARD_ACCESS_STATIC_TOKEN=TOKEN) as server:
         guide.type("Client configuration")
         with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/raw/{wheel.name}")

@@ -68,7 +68,7 @@ def test_without_end(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("number", [LONG[:4000], "9223372036854775808"])
 def test_a_variable_without_end(number: str) -> None:
     """A number in a variable that is too large for anything is refused."""
-    message = refusal(environ={"WHEELYARD_TRUSTED_PROXIES": number})
+    message = refusal(environ={"WHEELYARD_SERVER_TRUSTED_PROXIES": number})
 
     assert "[server] trusted_proxies: expected a smaller number" in message
 
@@ -77,7 +77,11 @@ def test_a_variable_without_end(number: str) -> None:
     ("variable", "text", "words"),
     [
         ("WHEELYARD_STORE", NO_UTF8, "[store] location: expected text in UTF-8"),
-        ("WHEELYARD_TRUSTED_HOSTS", f"a,{NO_UTF8}", "[access] trusted_hosts: expected text in"),
+        (
+            "WHEELYARD_ACCESS_TRUSTED_HOSTS",
+            f"a,{NO_UTF8}",
+            "[access] trusted_hosts: expected text in",
+        ),
         ("WHEELYARD_TOML", f'[[grant]]\n"{NO_UTF8}" = 1', "WHEELYARD_TOML cannot be read: there"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec.json import encode
 
 from wheelyard.settings.load import load_settings
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import Settings, all_settings
 
 GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
 """Of reading: to whom, and what."""
@@ -31,7 +31,7 @@ def settings_of(text: str, folder: Path) -> Settings:
 def variables_of(*given: str) -> dict[str, str]:
     """Return the variables of settings, each given as `section.key=value`."""
     pairs = (text.split("=", 1) for text in given)
-    return {f"WHEELYARD_{name.upper().replace('.', '_')}": value for name, value in pairs}
+    return {all_settings()[tuple(name.split("."))].variable: value for name, value in pairs}
 
 
 def as_toml(value: object) -> str:

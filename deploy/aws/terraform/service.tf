@@ -3,13 +3,13 @@ locals {
 
   environment = merge(
     {
-      AWS_REGION                = var.region
-      TMPDIR                    = "/data" # the only folder that can be written to; uploads wait there
-      WHEELYARD_STORE           = "s3://${aws_s3_bucket.store.id}"
-      WHEELYARD_PUBLIC_URL      = "https://${var.domain}"
-      WHEELYARD_TRUSTED_PROXIES = "1" # the load balancer
-      WHEELYARD_PRIVATE         = tostring(var.private)
-      WHEELYARD_LOG_FORMAT      = "json"
+      AWS_REGION                       = var.region
+      TMPDIR                           = "/data" # the only folder that can be written to; uploads wait there
+      WHEELYARD_STORE                  = "s3://${aws_s3_bucket.store.id}"
+      WHEELYARD_SERVER_PUBLIC_URL      = "https://${var.domain}"
+      WHEELYARD_SERVER_TRUSTED_PROXIES = "1" # the load balancer
+      WHEELYARD_ACCESS_PRIVATE         = tostring(var.private)
+      WHEELYARD_LOG_FORMAT             = "json"
     },
     var.settings == "" ? {} : { WHEELYARD_TOML = var.settings },
     var.environment,

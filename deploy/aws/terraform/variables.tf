@@ -175,13 +175,13 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["PORT", "WHEELYARD_STORE", "WHEELYARD_PUBLIC_URL"])) == 0
-    error_message = "PORT, WHEELYARD_STORE and WHEELYARD_PUBLIC_URL are written already."
+    condition     = length(setintersection(keys(var.environment), ["PORT", "WHEELYARD_STORE", "WHEELYARD_SERVER_PUBLIC_URL"])) == 0
+    error_message = "PORT, WHEELYARD_STORE and WHEELYARD_SERVER_PUBLIC_URL are written already."
   }
 }
 
 variable "secrets" {
-  description = "Variables of the server, such as WHEELYARD_METRICS_TOKEN, whose values are in Secrets Manager or Parameter Store: their ARNs."
+  description = "Variables of the server, such as WHEELYARD_ACCESS_METRICS_TOKEN, whose values are in Secrets Manager or Parameter Store: their ARNs."
   type        = map(string)
   default     = {}
 

@@ -5,13 +5,13 @@ locals {
 
   environment = merge(
     {
-      AZURE_CLIENT_ID            = azurerm_user_assigned_identity.wheelyard.client_id
-      AZURE_STORAGE_ACCOUNT_NAME = azurerm_storage_account.store.name
-      WHEELYARD_STORE            = "az://${azurerm_storage_container.store.name}"
-      WHEELYARD_PUBLIC_URL       = local.index_url
-      WHEELYARD_TRUSTED_PROXIES  = "1" # the ingress of Container Apps
-      WHEELYARD_PRIVATE          = tostring(var.private)
-      WHEELYARD_LOG_FORMAT       = "json"
+      AZURE_CLIENT_ID                  = azurerm_user_assigned_identity.wheelyard.client_id
+      AZURE_STORAGE_ACCOUNT_NAME       = azurerm_storage_account.store.name
+      WHEELYARD_STORE                  = "az://${azurerm_storage_container.store.name}"
+      WHEELYARD_SERVER_PUBLIC_URL      = local.index_url
+      WHEELYARD_SERVER_TRUSTED_PROXIES = "1" # the ingress of Container Apps
+      WHEELYARD_ACCESS_PRIVATE         = tostring(var.private)
+      WHEELYARD_LOG_FORMAT             = "json"
     },
     var.settings == "" ? {} : { WHEELYARD_TOML = var.settings },
     var.environment,

@@ -172,7 +172,7 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["PORT", "WHEELYARD_STORE", "WHEELYARD_PUBLIC_URL"])) == 0
-    error_message = "PORT, WHEELYARD_STORE and WHEELYARD_PUBLIC_URL are written already."
+    condition     = length(setintersection(keys(var.environment), ["PORT", "WHEELYARD_STORE", "WHEELYARD_SERVER_PUBLIC_URL"])) == 0
+    error_message = "PORT, WHEELYARD_STORE and WHEELYARD_SERVER_PUBLIC_URL are written already."
   }
 }

@@ -14,7 +14,7 @@ output "store" {
 }
 
 output "credentials_store" {
-  description = "For WHEELYARD_CREDENTIALS_STORE of the command line, which finds the tokens by it."
+  description = "For WHEELYARD_ACCESS_CREDENTIALS_STORE of the command line, which finds the tokens by it."
   value       = "gs://${google_storage_bucket.credentials.name}"
 }
 

@@ -5,8 +5,8 @@ locals {
     {
       WHEELYARD_CONFIG                  = "/etc/wheelyard/wheelyard.toml"
       WHEELYARD_STORE                   = "gs://${google_storage_bucket.packages.name}"
-      WHEELYARD_PUBLIC_URL              = local.index_url
-      WHEELYARD_TRUSTED_PROXIES         = local.with_domain ? "2" : "1" # Google's front end, and a load balancer before it
+      WHEELYARD_SERVER_PUBLIC_URL       = local.index_url
+      WHEELYARD_SERVER_TRUSTED_PROXIES  = local.with_domain ? "2" : "1" # Google's front end, and a load balancer before it
       WHEELYARD_LOG_FORMAT              = "json"
       WHEELYARD_LOG_PROJECT             = var.project_id
       WHEELYARD_HTTP_CONCURRENT_UPLOADS = tostring(var.concurrent_uploads)

@@ -13,9 +13,9 @@ from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import (
+    command_settings,
     loaded_settings,
     print_warnings,
-    server_settings,
     store_options,
     tls_files,
 )
@@ -58,7 +58,7 @@ def check() -> None:
     unchanged. Each upstream index is asked for its root, to see whether it is one. If it is not,
     that is a warning, and so is a token that expires within 14 days.
     """
-    settings = server_settings()
+    settings = command_settings()
     missing = _missing_files(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(missing, "")))
     index = index_without_store(present)

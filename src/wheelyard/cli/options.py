@@ -20,10 +20,8 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
     LoadedSettings,
-    ineffective_sources,
     load_settings,
     process_environment,
-    require_known_variables,
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import warnings_for
@@ -73,28 +71,13 @@ def settings_options(command: F) -> F:
     )(command)
 
 
-def server_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
-    """
-    Return the settings of a server as `command_settings`.
-
-    Also raise Invalid for a `WHEELYARD_*` variable that is no setting: a misspelt one might have
-    closed the index.
-    """
-    require_known_variables(process_environment())
-    return command_settings(overrides, defaults)
-
-
 def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
     """
-    Return the effective settings of this command line; print warnings about their sources.
+    Return the effective settings of this command line; warn of a file that others may change.
 
     `overrides` has the values of options other than those of `store_options`, `defaults` those
-    defaults of this command that differ from the usual ones. The warnings are about variables and
-    files without effect, and a settings file that other users may change. Raise Invalid if a value
-    is wrong.
+    defaults of this command that differ from the usual ones. Raise Invalid if a value is wrong.
     """
-    for sentence in ineffective_sources(process_environment()):
-        warn(sentence)
     reading = loaded_settings(overrides, defaults)
     if reading.config_source not in ("", TEXT_VARIABLE):
         warn_if_writable(Path(reading.config_source))

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import loaded_settings, server_settings, store_options_with
+from wheelyard.cli.options import command_settings, loaded_settings, store_options_with
 from wheelyard.cli.output import warn
 from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_index
 from wheelyard.settings.load import process_environment
@@ -99,6 +99,6 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     # grants, the setting has no effect, and there would be a warning
     if given.access.htpasswd_file and not given.grant:
         defaults["access"] = {"htpasswd_may_manage": True}
-    settings = server_settings(overrides, defaults)
+    settings = command_settings(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
     run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))

@@ -17,9 +17,9 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import (
+    command_settings,
     ensure_index,
     print_warnings,
-    server_settings,
     store_options,
     tls_files,
 )
@@ -122,7 +122,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    run_index(server_settings(overrides), WatchOptions(**watched))
+    run_index(command_settings(overrides), WatchOptions(**watched))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:

@@ -28,8 +28,8 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.sections import (
     ARRAY_TABLES,
     COMMAND_LINE_OPTIONS,
-    GROUPS,
     PLATFORM_VARIABLES,
+    STORE_VARIABLE,
     VARIABLE_PREFIX,
     Setting,
     SettingPath,
@@ -51,25 +51,45 @@ TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
 FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests replace Google with a server on this machine."""
 NON_SETTING_VARIABLES: Final = frozenset(
-    {"CONFIG", "TOML", "TOKEN", "URL", "KEYRING_HOSTS"}
-    | {FAKE_GOOGLE_VARIABLE.removeprefix(VARIABLE_PREFIX)},
+    {FILE_VARIABLE, TEXT_VARIABLE, FAKE_GOOGLE_VARIABLE}
+    | {"WHEELYARD_TOKEN", "WHEELYARD_URL", "WHEELYARD_KEYRING_HOSTS"}
 )
 """Variables that are not settings: of this module, the keyring backend, commands and CI jobs."""
+_MOVED: Final = {
+    "SERVER": "HOST PORT WORKERS PUBLIC_URL PATH_PREFIX TRUSTED_PROXIES",
+    "STORE": "FILES DOWNLOADS",
+    "ACCESS": "PRIVATE PRIVATE_NAMES TRUSTED_HOSTS HTPASSWD_FILE STATIC_TOKENS_FILE METRICS_TOKEN "
+    "STATIC_TOKEN CREDENTIALS_STORE REQUIRE_HTTPS COOKIE_LOGIN",
+    "TRUSTED": "PUBLISHING_AUDIENCE",
+    "GOOGLE": "ID_TOKEN_AUDIENCE ACCESS_TOKEN_RESOURCE",
+    "GOOGLE_ID_TOKEN": "ALLOWED_DOMAINS",
+}
+OLD_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        f"{VARIABLE_PREFIX}STORE_LOCATION": STORE_VARIABLE,
+        **{
+            VARIABLE_PREFIX + name: f"{VARIABLE_PREFIX}{section}_{name}"
+            for section, names in _MOVED.items()
+            for name in names.split()
+        },
+    }
+)
+"""The names that variables had, and those that they have."""
 
-_INDEX_CREDENTIAL: Final = re.compile(r"UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
-"""A variable for an upstream index, with its label; without `WHEELYARD_`."""
+_INDEX_CREDENTIAL: Final = re.compile(r"WHEELYARD_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
+"""A variable for an upstream index, with its label."""
 _PASSED_OVER: Final = re.compile(
-    rf"IMPORT_[A-Z0-9_]+|{_INDEX_CREDENTIAL.pattern}"
-    r"|(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z0-9_]+)"
+    rf"WHEELYARD_IMPORT_[A-Z0-9_]+|{_INDEX_CREDENTIAL.pattern}|WHEELYARD_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z0-9_]+)"
 )
 """
-Variables that are not settings; without `WHEELYARD_`.
+Variables that are not settings.
 
 They are those of `wheelyard import` and of upstream indexes, and those that Kubernetes makes of a
 Service whose name begins with `wheelyard`.
 """
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
-"""The beginning of the value that Kubernetes gives `WHEELYARD_PORT`, of a Service `wheelyard`."""
+"""The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
 _Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
@@ -110,9 +130,10 @@ def load_settings(
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
 
     Raises:
-        Invalid: The file is missing or malformed, or named besides `$WHEELYARD_TOML`; a key is
-            unknown, a value is wrong, or settings contradict each other.
+        Invalid: The file is missing or malformed, or named besides `$WHEELYARD_TOML`; a key or a
+            `WHEELYARD_*` variable is unknown, a value is wrong, or settings contradict each other.
     """
+    _require_known_variables(environ)
     config_source = _config_source(file, environ)
     given = [
         *_from_tables(defaults, "this command"),
@@ -154,62 +175,31 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the names of the `WHEELYARD_*` variables that this version does not know, sorted."""
-    settings = all_settings().values()
-    known = {VARIABLE_PREFIX + key for key in NON_SETTING_VARIABLES}
-    known.update(*(each.variables for each in settings))
+    known = {each.variable for each in all_settings().values()} | NON_SETTING_VARIABLES
     return sorted(
-        key
-        for key in environ
-        if key.startswith(VARIABLE_PREFIX)
-        and environ[key]  # an empty one counts as unset
-        and key not in known
-        and not _PASSED_OVER.fullmatch(key.removeprefix(VARIABLE_PREFIX))
-        and not _is_service_url(key, environ)
+        name
+        for name, value in environ.items()
+        if name.startswith(VARIABLE_PREFIX)
+        and value  # an empty one counts as unset
+        and name not in known
+        and not _PASSED_OVER.fullmatch(name)
+        and not _is_service_url(name, value)
     )
 
 
-def require_known_variables(environ: Mapping[str, str]) -> None:
-    """Raise Invalid, with a similar name if there is one, for unknown `WHEELYARD_*` variables."""
-    unknown = list(map(escaped, unknown_variables(environ)))
-    if unknown:
-        first, *others = unknown
-        more = f" Nor is {', '.join(others)}." if others else ""
-        raise Invalid(
-            f"{first} is no setting{_hint(first) or '.'}{more} Correct the name, or remove the "
-            "variable from the environment. See docs/settings.md.",
-            code="bad_setting",
+def _require_known_variables(environ: Mapping[str, str]) -> None:
+    """Raise Invalid for unknown `WHEELYARD_*` variables: a misspelt one might have closed it."""
+    for name in unknown_variables(environ):
+        if name in OLD_VARIABLES:
+            raise bad_setting(f"{name} is now called {OLD_VARIABLES[name]}. Rename it")
+        raise bad_setting(
+            f"{escaped(name)} is no setting. Correct the name, or remove the variable"
         )
 
 
-def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
-    """
-    Yield a warning for each unknown `WHEELYARD_*` variable, with a similar name if there is one.
-
-    Yield one, too, if `./wheelyard.toml` is not read because `WHEELYARD_TOML` is set.
-    """
-    for variable in unknown_variables(environ):
-        yield f"{variable} is no setting and is ignored{_hint(variable)}"
-    if environ.get(TEXT_VARIABLE) and DEFAULT_FILE.exists():
-        yield f"{DEFAULT_FILE} in this folder is not read, because {TEXT_VARIABLE} is set"
-
-
-def _hint(variable: str) -> str:
-    """Return `; did you mean NAME?` for an unknown variable, or an empty text."""
-    # only needed after a spelling mistake
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    name = variable.removeprefix(VARIABLE_PREFIX)
-    if name.lower().replace("_", ".") in ARRAY_TABLES | {GROUPS}:
-        return f"; did you mean {TEXT_VARIABLE}?"
-    known = [each.variable for each in all_settings().values() if each.variable]
-    names = [each.removeprefix(VARIABLE_PREFIX) for each in (*known, FILE_VARIABLE, TEXT_VARIABLE)]
-    similar = get_close_matches(name, names, 1, 0.7)
-    return f"; did you mean {VARIABLE_PREFIX}{similar[0]}?" if similar else ""
-
-
-def _is_service_url(variable: str, environ: Mapping[str, str]) -> bool:
+def _is_service_url(variable: str, value: str) -> bool:
     """Return whether a variable has the URL of a Service of Kubernetes, and no port number."""
-    return variable.endswith("_PORT") and bool(_SERVICE_URL.match(environ[variable]))
+    return variable.endswith("_PORT") and bool(_SERVICE_URL.match(value))
 
 
 def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
@@ -281,7 +271,7 @@ def _resolve_file_names(folder: Path, values: _Values) -> None:
     if "static_token" in values.get("access", {}):
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
-            "WHEELYARD_STATIC_TOKEN, or write it into a static_tokens_file"
+            "WHEELYARD_ACCESS_STATIC_TOKEN, or write it into a static_tokens_file"
         )
     upstream = values.get("upstream", {})
     if any("password" in each for each in [upstream, *_tables(upstream.get("index"))]):
@@ -311,12 +301,10 @@ def _from_tables(
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
     for path, setting in all_settings().items():
-        names = (*setting.variables, PLATFORM_VARIABLES.get(path, ""))
-        given = (each for each in names if environ.get(each) and not _is_service_url(each, environ))
-        name = next(given, None)
-        if name is not None:
-            text = environ[name]
-            yield _SettingValue(path, _split(text) if setting.is_list else text, name)
+        for name in (PLATFORM_VARIABLES.get(path, ""), setting.variable):  # the last one counts
+            text = environ.get(name, "")
+            if text and not _is_service_url(name, text):
+                yield _SettingValue(path, _split(text) if setting.is_list else text, name)
 
 
 def _insert_index_credentials(values: _Values, environ: Mapping[str, str]) -> None:
@@ -329,10 +317,9 @@ def _insert_index_credentials(values: _Values, environ: Mapping[str, str]) -> No
     upstream = values.get("upstream", {})
     tables = [dict(each) for each in _tables(upstream.get("index"))]
     by_variable = {variable_part(str(each.get("label", ""))): each for each in tables}
-    known = {name for each in all_settings().values() for name in each.variables}
-    for name in sorted(environ.keys() - known):
-        found = _INDEX_CREDENTIAL.fullmatch(name.removeprefix(VARIABLE_PREFIX))
-        if not found or not name.startswith(VARIABLE_PREFIX) or not environ[name]:
+    for name in sorted(environ.keys() - {each.variable for each in all_settings().values()}):
+        found = _INDEX_CREDENTIAL.fullmatch(name)
+        if not found or not environ[name]:
             continue
         if found[1] not in by_variable:
             raise bad_setting(f"{name}: no [[upstream.index]] has a label for it")

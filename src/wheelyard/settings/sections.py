@@ -68,23 +68,8 @@ COMMAND_LINE_OPTIONS: Final[Mapping[SettingPath, str]] = MappingProxyType(
 )
 """Settings with their own option."""
 
-_BY_KEY: Final[Mapping[str, str]] = {
-    "server": "host port workers public_url path_prefix trusted_proxies",
-    "store": "files downloads",
-    "access": "private private_names trusted_hosts htpasswd_file static_tokens_file metrics_token "
-    "static_token credentials_store require_https cookie_login",
-}
-_SHORT: Final[Mapping[SettingPath, str]] = MappingProxyType(
-    {
-        ("store", "location"): "STORE",
-        ("trusted_publishing", "audience"): "PUBLISHING_AUDIENCE",
-        ("google", "id_token", "audience"): "ID_TOKEN_AUDIENCE",
-        ("google", "id_token", "allowed_domains"): "ALLOWED_DOMAINS",
-        ("google", "access_token", "resource"): "ACCESS_TOKEN_RESOURCE",
-        **{(name, key): key.upper() for name, keys in _BY_KEY.items() for key in keys.split()},
-    }
-)
-"""Settings whose variable does not contain the section."""
+STORE_VARIABLE: Final = f"{VARIABLE_PREFIX}STORE"
+"""The variable of `[store] location`; that of every other setting has its section and its key."""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -387,16 +372,13 @@ class Setting(Struct, frozen=True):
         return self.key.endswith(("_token", "password"))
 
     @property
-    def variables(self) -> tuple[str, ...]:
-        """The names of its `WHEELYARD_` variables, short one first; none for a table."""
-        long = "_".join(self.path).upper()
-        names = () if self.is_table else (_SHORT.get(self.path, long), long)
-        return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
-
-    @property
     def variable(self) -> str:
-        """The name of its short `WHEELYARD_` variable; empty for a table."""
-        return next(iter(self.variables), "")
+        """The name of its `WHEELYARD_` variable; empty for a table."""
+        if self.is_table:
+            return ""
+        if self.path == ("store", "location"):
+            return STORE_VARIABLE
+        return VARIABLE_PREFIX + "_".join(self.path).upper()
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
         """Return the value that this setting has in `settings`."""
