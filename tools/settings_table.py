@@ -18,20 +18,20 @@ from msgspec.structs import fields
 
 from wheelyard.settings import sections
 from wheelyard.settings.sections import (
-    COMMAND_LINE_OPTIONS,
     PLATFORM_VARIABLES,
     Setting,
     SettingPath,
     all_settings,
     is_section,
 )
+from wheelyard.settings.value_checks import expected, unpack
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 BEGIN: Final = (
     "<!-- settings: made by `nox -s settings`; change src/wheelyard/settings/sections.py -->"
 )
 END: Final = "<!-- settings: end -->"
-HEAD: Final = "| key | type | default | option, variable | meaning |\n|---|---|---|---|---|"
+HEAD: Final = "| key | type | default | variable | meaning |\n|---|---|---|---|---|"
 
 
 def table() -> str:
@@ -66,9 +66,9 @@ def main() -> None:
 
 def _row(setting: Setting, meaning: str) -> str:
     path = setting.path
-    names = (COMMAND_LINE_OPTIONS.get(path), setting.variable, PLATFORM_VARIABLES.get(path))
+    names = (setting.variable, PLATFORM_VARIABLES.get(path))
     columns = (
-        f"`{setting}`",
+        f"`{setting.name}`",
         _kind(setting),
         f"`{encode(setting.default).decode()}`",
         ", ".join(f"`{name}`" for name in names if name),
@@ -79,16 +79,11 @@ def _row(setting: Setting, meaning: str) -> str:
 
 def _kind(setting: Setting) -> str:
     """Return what a setting can be, in a few words."""
-    kind, meta = setting.kind, setting.meta
-    if kind is bool:
-        return "true, false"
+    kind, meta = unpack(setting.hint)
     if get_origin(kind) is Literal:
         return ", ".join(f"`{word}`" for word in get_args(kind) if word)
-    if kind in (int, float) and meta.le is None:
-        return f"{meta.title or 'number'}, from {meta.ge}"
-    if kind in (int, float):
-        return f"{meta.ge} to {meta.le}" + (f", {meta.title}" if meta.title else "")
-    return meta.title or ("list" if setting.is_list else "text")
+    unit = f", {meta.title}" if meta.title else ""
+    return expected(setting.hint).removeprefix("a ").replace("|", r"\|") + unit
 
 
 def _as_phrase(sentence: str) -> str:

@@ -92,10 +92,9 @@ def test_open_by_default(wheelyard: Typed, tmp_path: Path) -> None:
 
     done = wheelyard(*grant)
     assert OPEN in done.stderr
-    assert "there is no [access] htpasswd_file" in done.stderr
     done = wheelyard(*grant, **closed)
     assert OPEN not in done.stderr
-    assert "every name in [access] htpasswd_file may upload to every project" in done.stderr
+    assert "every name in access.htpasswd_file may upload to every project" in done.stderr
 
 
 @pytest.mark.integration

@@ -31,5 +31,5 @@ def test_a_wrong_logo(tmp_path: Path, body: bytes | None) -> None:
     if body is not None:
         path.write_bytes(body)
 
-    with refused(Invalid, "bad_setting", match=r"\[web\] logo: .*logo\.svg"):
+    with refused(Invalid, "bad_setting", match=r"web\.logo: .*logo\.svg"):
         brand_of(WebSettings(logo=str(path)))

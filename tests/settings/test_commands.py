@@ -33,7 +33,7 @@ def test_one_line(typed: Typed, command: list[str]) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("wheelyard: A setting is wrong: [server] public_url: ")
+    assert line.startswith("wheelyard: server.public_url: ")
     assert "hunter2" not in line
 
 
@@ -42,7 +42,7 @@ def test_bytes_that_are_no_text(typed: Typed) -> None:
     done = typed("config", "check", WHEELYARD_STORE=os.fsdecode(b"caf\xe9"))
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "[store] location: expected text in UTF-8" in done.stderr
+    assert "store.location: expected text in UTF-8" in done.stderr
 
 
 def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
@@ -61,12 +61,12 @@ def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[5:] == [
-        "[server] port = 3333, from PORT",
-        "[server] workers = 2, from wheelyard.toml",
-        '[store] location = "x", from --store',
-        "[access] private = true, from WHEELYARD_ACCESS_PRIVATE",
-        '[access] private_names = ["a"], from wheelyard.toml',
-        "[access] metrics_token = (not shown), from WHEELYARD_ACCESS_METRICS_TOKEN",
+        "server.port = 3333, from PORT",
+        "server.workers = 2, from wheelyard.toml",
+        'store.location = "x", from an option',
+        "access.private = true, from WHEELYARD_ACCESS_PRIVATE",
+        'access.private_names = ["a"], from wheelyard.toml',
+        "access.metrics_token = (not shown), from WHEELYARD_ACCESS_METRICS_TOKEN",
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_variable_for_the_file(typed: Typed, sandbox: Sandbox) -> None:
     done = typed("config", "check", WHEELYARD_TOML="[server]\nport = 2\n")
 
     assert done.stdout.startswith("settings: WHEELYARD_TOML, and the environment\n")
-    assert "[server] port = 2, from WHEELYARD_TOML\n" in done.stdout
+    assert "server.port = 2, from WHEELYARD_TOML\n" in done.stdout
     assert done.stderr == ""
 
 
@@ -107,4 +107,4 @@ def test_telemetry_without_its_library(typed: Typed, sandbox: Sandbox, *, is_the
 
     assert done.returncode == (0 if is_there else 1)
     assert ("Install 'wheelyard[otel]'" in done.stderr) is not is_there
-    assert "[telemetry] otlp_endpoint = " in done.stdout
+    assert "telemetry.otlp_endpoint = " in done.stdout

@@ -6,7 +6,6 @@ from typing import Final
 
 import click
 from msgspec.json import encode
-from msgspec.structs import replace
 
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
@@ -21,13 +20,12 @@ from wheelyard.cli.options import (
 )
 from wheelyard.cli.output import warn
 from wheelyard.cli.upstream_checks import check_upstreams, describe_upstreams
-from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.errors import WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
-from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, has_store, system_runtime
@@ -59,27 +57,13 @@ def check() -> None:
     that is a warning, and so is a token that expires within 14 days.
     """
     settings = command_settings()
-    missing = _missing_files(settings)
-    present = replace(settings, access=replace(settings.access, **dict.fromkeys(missing, "")))
-    index = index_without_store(present)
+    index = index_without_store(settings)
     authenticator = index.authenticator
     loaded = loaded_settings()
-    summary = _summary(present, authenticator, loaded.config_source)
+    summary = _summary(settings, authenticator, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
     print_warnings(settings, authenticator)
-    names = authenticator.names
-    if "static_tokens_file" in missing:
-        names.pop("static", None)
-    for sentence in unmatched_grants(settings, names):
-        warn(sentence)
-    if missing:
-        files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in missing.items())
-        raise Invalid(
-            f"{files} cannot be found, so that no name in it was compared with the grants, and no "
-            "server would start here. Put it there, or check the settings where it is.",
-            code="bad_setting",
-        )
     require_telemetry(settings)
     _check_advisories(settings)
     _check_buckets(settings)
@@ -128,13 +112,6 @@ def _check_buckets(settings: Settings) -> None:
         raise errors[-1]
 
 
-def _missing_files(settings: Settings) -> dict[str, str]:
-    """Return the paths of missing files of passwords and tokens, by key in `[access]`."""
-    names = ("htpasswd_file", "static_tokens_file")
-    files = {name: getattr(settings.access, name) for name in names}
-    return {name: file for name, file in files.items() if file and not Path(file).exists()}
-
-
 def _summary(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:
     """Yield the lines of text that describe the effective settings."""
     access, server = settings.access, settings.server
@@ -171,13 +148,9 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
     """Yield a line for each setting that is not the default, with its value and source."""
     for path, setting in all_settings().items():
         value = setting.value_in(loaded.settings)
-        if value != setting.default and path in loaded.sources:
-            shown = encode(value).decode()
-            if setting.is_secret:
-                shown = "(not shown)"
-            elif setting.is_table:
-                shown = str(len(value) if isinstance(value, tuple | dict) else 0)
-            yield f"{setting} = {shown}, from {loaded.sources[path]}"
+        if value != setting.default and path in loaded.sources and not setting.is_table:
+            shown = "(not shown)" if setting.is_secret else encode(value).decode()
+            yield f"{setting.name} = {shown}, from {loaded.sources[path]}"
 
 
 def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[str]:

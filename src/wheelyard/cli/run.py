@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import command_settings, loaded_settings, store_options_with
+from wheelyard.cli.options import command_settings, store_options_with
 from wheelyard.cli.output import warn
 from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_index
 from wheelyard.settings.load import process_environment
@@ -91,14 +91,11 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     defaults: dict[str, dict[str, object]] = {
         "server": {"host": ALL_INTERFACES},
         "store": {"location": str(packages[0] / STORE_FOLDER)},
+        # in pypiserver, a user who may publish may also delete
+        "access": {"htpasswd_may_manage": True},
     }
     if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
         defaults["server"]["port"] = port
-    given = loaded_settings(overrides, defaults).settings
-    # in pypiserver, a user who may publish may also delete; without a password file, or with
-    # grants, the setting has no effect, and there would be a warning
-    if given.access.htpasswd_file and not given.grant:
-        defaults["access"] = {"htpasswd_may_manage": True}
     settings = command_settings(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
     run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))

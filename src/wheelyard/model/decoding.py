@@ -56,22 +56,22 @@ class InvalidField(Exception):
         return f"{key}: {problem} {_expected(self.field_type)}"
 
 
-def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
+def decode_table(table: Mapping[str, object], kind: type[S]) -> S:
     """
     Return a table as a struct of type `kind`; raise InvalidField for the first invalid field.
 
-    `kind` must forbid unknown fields. Unless `strict`, texts are converted to numbers and booleans.
+    `kind` must forbid unknown fields.
     """
     try:
-        return convert(table, kind, strict=strict)
+        return convert(table, kind)
     except ValidationError as error:
         # messages of msgspec are for programmers and may change with its version
-        _find_invalid_field(table, kind, (), strict=strict)
+        _find_invalid_field(table, kind, ())
         raise InvalidField(FieldFault.WRONG, ()) from error
 
 
 def _find_invalid_field(
-    table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
+    table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...]
 ) -> None:
     known = {each.encode_name: each for each in fields(kind)}
     for name in table:
@@ -83,10 +83,10 @@ def _find_invalid_field(
             if each.required:
                 raise InvalidField(FieldFault.MISSING, path, field_type)
         elif _is_struct(field_type) and isinstance(value, dict):
-            _find_invalid_field(value, field_type, path, strict=strict)
+            _find_invalid_field(value, field_type, path)
         else:
             try:
-                convert(value, field_type, strict=strict)
+                convert(value, field_type)
             except ValidationError as error:
                 raise InvalidField(FieldFault.WRONG, path, field_type, value) from error
 

@@ -242,6 +242,6 @@ def _check_match(table: Oidc) -> None:
 def _wrong(publisher: object, *what: str) -> Invalid:
     name = quoted(publisher) if isinstance(publisher, str) else "without an id"
     return Invalid(
-        f"A setting is wrong: [[publisher]] {name}: {': '.join(what)}. See docs/settings.md.",
+        f"[[publisher]] {name}: {': '.join(what)}. See docs/settings.md.",
         code="bad_setting",
     )

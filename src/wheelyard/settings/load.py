@@ -8,46 +8,41 @@ directory.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from wheelyard.authentication.verifiers.google_endpoints import (
     GOOGLE,
     GoogleEndpoints,
     endpoints_at,
 )
-from wheelyard.errors import Invalid
-from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import (
-    ARRAY_TABLES,
-    COMMAND_LINE_OPTIONS,
     PLATFORM_VARIABLES,
     STORE_VARIABLE,
     VARIABLE_PREFIX,
-    Setting,
     SettingPath,
     Settings,
     all_settings,
     is_loopback,
     names_in,
-    setting_at,
 )
-from wheelyard.settings.upstream_section import variable_part
-from wheelyard.settings.validation import MAX_NUMBER_BITS, validate
-from wheelyard.settings.value_checks import bad_setting, quote_safely
+from wheelyard.settings.upstream_section import INDEX_TABLES, index_problems, variable_part
+from wheelyard.settings.validation import validate
+from wheelyard.settings.value_checks import bad_setting, problem, quote_safely
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
 """The variable with the path of the settings file."""
 TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
 """The variable with the text of a whole settings file."""
+OPTION_SOURCE: Final = "an option"
 FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests replace Google with a server on this machine."""
 NON_SETTING_VARIABLES: Final = frozenset(
@@ -91,9 +86,7 @@ Service whose name begins with `wheelyard`.
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
-_Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
-_TYPE_NAMES: Final = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 
 
 class LoadedSettings(Struct, frozen=True):
@@ -135,28 +128,30 @@ def load_settings(
     """
     _require_known_variables(environ)
     config_source = _config_source(file, environ)
-    given = [
-        *_from_tables(defaults, "this command"),
-        *_from_tables(_read_file(config_source, environ), config_source),
-        *_from_environment(environ),
-        *(
-            each._replace(source=COMMAND_LINE_OPTIONS.get(each.path, "an option"))
-            for each in _from_tables(overrides, "")
-            if each.value is not None
-        ),
-    ]
-    values, sources = _Values(), dict[SettingPath, str]()
-    for each in given:
-        _require_utf8(each)
-        _insert(values, each)
-        sources[each.path] = each.source
-    _insert_index_credentials(values, environ)
-    try:
-        settings = decode_table(values, Settings, strict=False)
-    except InvalidField as wrong:
-        source = sources.get(wrong.path, config_source)
-        raise bad_setting(_explain(wrong, source, config_source)) from wrong
-    return LoadedSettings(validate(settings), sources, config_source)
+    given = {
+        each.path: each
+        for each in (
+            *_from_tables(defaults, "this command"),
+            *_from_tables(_read_file(config_source, environ), config_source),
+            *_from_environment(environ),
+            *_from_tables(overrides, OPTION_SOURCE),
+        )
+        if each.value is not None  # an option that was not given
+    }
+    tables = given.get(INDEX_TABLES)
+    _insert_index_credentials(tables.value if tables else (), environ)
+    if problems := [*_problems(given.values(), config_source)]:
+        raise bad_setting(". ".join(problems))
+    nested: dict[str, Any] = {}
+    for (*sections, name), value, _ in given.values():
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+        if value != "":  # that is the default, or refused above
+            table[name] = value
+    settings = validate(convert(nested, Settings, strict=False))
+    sources = {path: each.source for path, each in given.items()}
+    return LoadedSettings(settings, sources, config_source)
 
 
 def process_environment() -> Mapping[str, str]:
@@ -213,77 +208,42 @@ def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
     return TEXT_VARIABLE
 
 
-def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
+def _read_file(config_source: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the tables of the settings; file names in a file are made relative to its folder."""
     if not config_source:
         return {}
-    try:
-        is_file = config_source != TEXT_VARIABLE
-        path = Path(config_source)
-        text = path.read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
-        values = _parse_toml(text)
-    except FileNotFoundError as error:
-        message = f"There is no file {escaped(config_source)}. Give --config one that is there."
-        raise Invalid(message, code="bad_setting") from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        message = (
-            f"{escaped(config_source)} cannot be read: {why}. See docs/settings.md for its form."
-        )
-        raise Invalid(message, code="bad_setting") from error
-    for name, value in values.items():
-        _check_brackets(name, value)
-    if isinstance(values.get("upstream", {}).get("index"), dict):
-        raise bad_setting("'upstream.index' is written in double brackets, [[upstream.index]]")
-    if is_file:
-        _resolve_file_names(path.parent, values)
-    return values
-
-
-def _check_brackets(name: str, value: object) -> None:
-    """Raise Invalid unless a top-level value is a table, or for `[[name]]` an array."""
-    if isinstance(value, list if name in ARRAY_TABLES else dict):
-        return
-    quoted = quote_safely(name)
-    if name in ARRAY_TABLES:
-        raise bad_setting(f"{quoted} is written in double brackets, [[{name}]]")
-    if name in Settings.__struct_fields__:
-        raise bad_setting(f"{quoted} is a section, and written in brackets, [{name}]")
-    raise bad_setting(f"{quoted} stands in no section. These are {_sections()}")
-
-
-def _parse_toml(text: str) -> _Values:
-    if not _is_utf8(text):
-        raise ValueError("there are bytes in it that are no UTF-8")
     import tomllib  # noqa: PLC0415 - only with a settings file
 
+    is_file, path = config_source != TEXT_VARIABLE, Path(config_source)
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
-    except ValueError as error:  # Python reads 4300 digits at most
-        raise ValueError("a number in it has too many digits") from error
-    except RecursionError as error:
-        raise ValueError("its brackets are too deep in one another") from error
+        text = path.read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
+        tables = tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise bad_setting(f"{escaped(config_source)} cannot be read: {why}") from error
+    if is_file:
+        _resolve_file_names(path.parent, tables)
+    return tables
 
 
-def _resolve_file_names(folder: Path, values: _Values) -> None:
+def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
     """Make file names relative to `folder`; raise Invalid for a secret in the tables."""
-    if "static_token" in values.get("access", {}):
-        raise bad_setting(
-            "[access] static_token: a token is not for a file that others may read. Set "
-            "WHEELYARD_ACCESS_STATIC_TOKEN, or write it into a static_tokens_file"
-        )
-    upstream = values.get("upstream", {})
-    if any("password" in each for each in [upstream, *_tables(upstream.get("index"))]):
-        raise bad_setting(
-            "[upstream] password: a password is not for a file that others may read. Set "
-            "WHEELYARD_UPSTREAM_PASSWORD, or WHEELYARD_UPSTREAM_LABEL_PASSWORD for the "
-            "[[upstream.index]] with that label"
-        )
-    for section, name in (path for path, each in all_settings().items() if each.is_file):
-        table = values.get(section, {})
-        if isinstance(table.get(name), str) and table[name]:
-            table[name] = str(folder / table[name])
+    for path, value, _ in [*_from_tables(tables, "")]:
+        setting = all_settings().get(path)
+        entries = _entries(value) if path == INDEX_TABLES else []
+        if path == ("access", "static_token"):
+            raise bad_setting(
+                "access.static_token: a token is not for a file that others may read. Set "
+                f"{VARIABLE_PREFIX}ACCESS_STATIC_TOKEN, or write it into a static_tokens_file"
+            )
+        if path == ("upstream", "password") or any("password" in entry for entry in entries):
+            raise bad_setting(
+                "upstream.password: a password is not for a file that others may read. Set "
+                f"{VARIABLE_PREFIX}UPSTREAM_PASSWORD, or {VARIABLE_PREFIX}UPSTREAM_LABEL_PASSWORD "
+                "for the [[upstream.index]] with that label"
+            )
+        if setting and setting.is_file and isinstance(value, str) and value:
+            tables[path[0]][path[1]] = str(folder / value)
 
 
 def _from_tables(
@@ -304,116 +264,52 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
         for name in (PLATFORM_VARIABLES.get(path, ""), setting.variable):  # the last one counts
             text = environ.get(name, "")
             if text and not _is_service_url(name, text):
-                yield _SettingValue(path, _split(text) if setting.is_list else text, name)
+                items = [part.strip() for part in text.split(",") if part.strip()]
+                yield _SettingValue(path, items if setting.is_list else text, name)
 
 
-def _insert_index_credentials(values: _Values, environ: Mapping[str, str]) -> None:
+def _entries(tables: object) -> list[dict[str, Any]]:
+    """Return the tables of an array; what is none is refused later."""
+    return [each for each in tables if isinstance(each, dict)] if isinstance(tables, list) else []
+
+
+def _insert_index_credentials(index: object, environ: Mapping[str, str]) -> None:
     """
     Put the user names and passwords of variables into the `[[upstream.index]]` tables.
 
     `WHEELYARD_UPSTREAM_LABEL_PASSWORD` is that of the table whose label is `label`. Raise Invalid
     for a variable without a table: its password would be sent nowhere, and nobody would know why.
     """
-    upstream = values.get("upstream", {})
-    tables = [dict(each) for each in _tables(upstream.get("index"))]
-    by_variable = {variable_part(str(each.get("label", ""))): each for each in tables}
+    by_label = {variable_part(str(entry.get("label", ""))): entry for entry in _entries(index)}
     for name in sorted(environ.keys() - {each.variable for each in all_settings().values()}):
-        found = _INDEX_CREDENTIAL.fullmatch(name)
-        if not found or not environ[name]:
+        match = _INDEX_CREDENTIAL.fullmatch(name)
+        if not match or not environ[name]:
             continue
-        if found[1] not in by_variable:
+        if match[1] not in by_label:
             raise bad_setting(f"{name}: no [[upstream.index]] has a label for it")
-        by_variable[found[1]][found[2].lower()] = environ[name]
-    if tables:
-        upstream["index"] = tables
+        by_label[match[1]][match[2].lower()] = environ[name]
 
 
-def _tables(value: object) -> list[dict[str, Any]]:
-    """Return an array of tables; empty if it is something else, which is rejected later."""
-    is_array = isinstance(value, list) and all(isinstance(each, dict) for each in value)
-    return value if isinstance(value, list) and is_array else []
+def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[str]:
+    """Yield a sentence for each value that is unknown, or none of its type."""
+    for path, value, source in given:
+        setting = all_settings().get(path)
+        if setting is None:
+            yield _unknown(path)
+        elif value != "" or setting.default != "":
+            # the operator knows the options of the command and the settings file
+            is_obvious = source in (config_source, OPTION_SOURCE)
+            if why := problem(value, setting.hint, is_secret=setting.is_secret):
+                yield f"{setting.name}: {why}{'' if is_obvious else f' ({source})'}"
+            elif path == INDEX_TABLES:
+                yield from index_problems(value)
 
 
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _is_utf8(text: str) -> bool:
-    """Return whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _require_utf8(given: _SettingValue) -> None:
-    for each in given.value if isinstance(given.value, list) else [given.value]:
-        if isinstance(each, str) and not _is_utf8(each):
-            why = "expected text in UTF-8, and found other bytes"
-            raise bad_setting(f"{setting_at(given.path)}: {why} ({given.source})")
-
-
-def _insert(values: _Values, given: _SettingValue) -> None:
-    """Put a value into nested tables, at its path; an earlier value is replaced."""
-    *tables, name = given.path
-    for table in tables:
-        found = values.setdefault(table, {})
-        if not isinstance(found, dict):
-            return  # decoding reports the wrong type
-        values = found
-    values[name] = given.value
-
-
-def _explain(wrong: InvalidField, source: str, config_source: str) -> str:
-    if wrong.why is FieldFault.UNKNOWN:
-        return _unknown_setting(wrong.path)
-    # the operator knows the options of the command and the settings file
-    is_obvious = source == config_source or source in COMMAND_LINE_OPTIONS.values()
-    suffix = "" if is_obvious else f" ({source})"
-    setting = all_settings().get(wrong.path)
-    if setting is None:
-        return f"[{'.'.join(wrong.path)}]: expected a table{suffix}"
-    found = "" if setting.is_secret else _found(wrong.value)
-    return f"{setting}: expected {_expected(setting)}{found}{suffix}"
-
-
-def _unknown_setting(path: SettingPath) -> str:
-    known = all_settings()
-    for depth, name in enumerate(path):
-        above = path[:depth]
-        if above in known:
-            return f"{known[above]} has no settings in it"
-        if name in names_in(above):
-            continue
-        unknown = quote_safely(name)
-        if not above:
-            return f"there is no section {unknown}. The sections are {_sections()}"
-        names = ", ".join(names_in(above))
-        return f"[{'.'.join(above)}] has no setting {unknown}. It has {names}"
-    names = ", ".join(names_in(path))
-    return f"[{'.'.join(path)}] is a section. Say which of its settings: {names}"
-
-
-def _sections() -> str:
-    names = names_in(())
-    return ", ".join(f"[[{name}]]" if name in ARRAY_TABLES else f"[{name}]" for name in names)
-
-
-def _expected(setting: Setting) -> str:
-    if get_origin(setting.kind) is Literal:
-        *words, last = get_args(setting.kind)
-        return f"{', '.join(words)} or {last}"
-    if setting.is_list:
-        return "a list of texts"
-    least = "" if setting.meta.ge is None else f" from {setting.meta.ge}"
-    most = "" if setting.meta.le is None else f" to {setting.meta.le}"
-    return f"{_TYPE_NAMES.get(setting.kind, 'a table')}{least}{most}"
-
-
-def _found(value: object) -> str:
-    """Return `, and found VALUE`; empty if the value is no text or number, or too large."""
-    if isinstance(value, str):
-        return f", and found {quote_safely(value)}"
-    is_short = isinstance(value, int | float) and abs(value) < 1 << MAX_NUMBER_BITS
-    return f", and found {value}".lower() if is_short else ""
+def _unknown(path: SettingPath) -> str:
+    """Return a sentence about a path that is no setting: what there is instead."""
+    if names_in(path):
+        return f"{'.'.join(path)}: expected a table, in single brackets"
+    depth = max(depth for depth in range(len(path)) if names_in(path[:depth]))
+    section, name = path[:depth], quote_safely(path[depth])
+    place = f"{'.'.join(section)}: " if section else ""
+    return f"{place}there is no {name}, but {', '.join(names_in(section))}"

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
@@ -20,18 +20,31 @@ from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.settings.value_types import (
-    FILE,
+from wheelyard.settings.value_checks import (
+    Apart,
     Ascii,
-    Domains,
+    Audience,
+    Bucket,
+    Collector,
+    Colour,
+    Count,
+    Domain,
     FileName,
-    Hosts,
+    Host,
+    JobAudiences,
+    ListenAddress,
+    Location,
     Mebibytes,
-    NameList,
+    Name,
+    PathPrefix,
     Port,
     Positive,
+    Root,
     Seconds,
+    Title,
     Url,
+    WholeBucket,
+    unpack,
 )
 
 if TYPE_CHECKING:
@@ -54,20 +67,6 @@ PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
 """Variables that platforms set; the `WHEELYARD_` variable of a setting has precedence."""
-COMMAND_LINE_OPTIONS: Final[Mapping[SettingPath, str]] = MappingProxyType(
-    {
-        ("server", "host"): "--host",
-        ("server", "port"): "--port",
-        ("server", "workers"): "--workers",
-        ("store", "location"): "--store",
-        ("access", "private"): "--private",
-        ("access", "htpasswd_file"): "-P",
-        ("access", "anonymous_uploads"): "-a",
-        ("access", "anonymous_uploads_anywhere"): "--i-know",
-    }
-)
-"""Settings with their own option."""
-
 STORE_VARIABLE: Final = f"{VARIABLE_PREFIX}STORE"
 """The variable of `[store] location`; that of every other setting has its section and its key."""
 
@@ -75,19 +74,19 @@ STORE_VARIABLE: Final = f"{VARIABLE_PREFIX}STORE"
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[server]`: address, workers, URLs and proxies of the server; read-only mode."""
 
-    host: str = "127.0.0.1"
+    host: ListenAddress = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8080
     """Port to listen on; 0 takes a free one."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes."""
-    roots: Annotated[tuple[str, ...], Meta(title="list of names")] = ()
+    roots: tuple[Root, ...] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
-    path_prefix: str = ""
+    path_prefix: PathPrefix = ""
     """Path prefix that a proxy adds to every path, such as `/packages`."""
     public_url: Url = ""
     """The URL of the index for clients; ends with `path_prefix`."""
-    trusted_proxies: Annotated[int, Meta(ge=0)] = 0
+    trusted_proxies: Count = 0
     """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0: these are ignored."""
     certificate: FileName = ""
     """Certificate and chain in PEM, to [speak TLS](tls.md) without a proxy; needs `key`."""
@@ -105,9 +104,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[store]`: location of the store, downloads from a bucket, caching of documents."""
 
-    location: str = DEFAULT_STORE
+    location: Location = DEFAULT_STORE
     """A folder, a [bucket](bucket.md), or `memory:` for one that ends with the process."""
-    files: Annotated[str, Meta(title="bucket")] = ""
+    files: Bucket = ""
     """Location of the distributions, if they have their own bucket."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """How bucket files are sent, see [below](#reference); `auto` redirects if it can sign URLs."""
@@ -124,7 +123,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     private: bool = False
     """Whether reading needs a credential; any `[[grant]]` closes it too."""
-    private_names: NameList = ()
+    private_names: tuple[Name, ...] = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: Ascii = ""
     """Token for `/metrics`, if others can reach the server; empty: no access."""
@@ -145,9 +144,9 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Failed logins per client network, see [here](access.md#rate-limits)."""
     require_https: bool = False
     """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
-    trusted_hosts: Hosts = ()
+    trusted_hosts: tuple[Host, ...] = ()
     """Allowed values of `Host`, others get 421; empty: any."""
-    credentials_store: str = ""
+    credentials_store: Apart = ""
     """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
     cookie_login: bool = False
     """Whether people can [sign in in a browser](sign-in.md), to a session of at most 12 hours."""
@@ -159,16 +158,16 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[google.id_token]`: Google's ID tokens as credentials."""
 
-    audience: tuple[str, ...] = ()
+    audience: tuple[Audience, ...] = ()
     """Audience of Google's ID tokens for this index, such as its URL; empty disables them."""
-    allowed_domains: Domains = ()
+    allowed_domains: tuple[Domain, ...] = ()
     """Domains of Google Workspace whose users are accepted; empty: any Google account."""
 
 
 class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[google.access_token]`: Google's access tokens as credentials."""
 
-    resource: Annotated[str, Meta(title="`gs://BUCKET`")] = ""
+    resource: WholeBucket = ""
     """The bucket whose IAM policy decides what a caller may do; empty disables access tokens."""
     cache_seconds: Annotated[int, Meta(ge=0, le=300, title="seconds")] = 300
     """How long Google's answer is cached."""
@@ -186,14 +185,14 @@ class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[iap]`: Google's Identity-Aware Proxy before the web UI."""
 
-    audience: tuple[str, ...] = ()
+    audience: tuple[Audience, ...] = ()
     """Audience of Identity-Aware Proxy's assertions for this service; empty disables them."""
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[trusted_publishing]`: tokens for CI jobs, to upload or read without a secret."""
 
-    audience: Annotated[tuple[str, ...], Meta(title="list, 5 at most")] = ()
+    audience: JobAudiences = ()
     """Audience of the ID tokens of CI jobs for this index; clients request the first."""
     token_seconds: Annotated[int, Meta(ge=900, le=21_600, title="seconds")] = 900
     """How long the token of a CI job is valid."""
@@ -229,11 +228,11 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[web]`: how the pages for people present the index."""
 
-    name: str = DEFAULT_NAME
+    name: Title = DEFAULT_NAME
     """Name of the index, in the header and the title of each page."""
     logo: FileName = ""
     """Picture beside the name: SVG without scripts, PNG, JPEG, WebP, GIF or ICO, up to 256 KiB."""
-    accent: Annotated[str, Meta(title="colour")] = ""
+    accent: Colour = ""
     """Colour of links and buttons, such as `#1b62b5`; made darker or lighter to be readable."""
     remote_images: bool = False
     """Whether descriptions show images at https URLs; if not, they are links."""
@@ -255,7 +254,7 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[telemetry]`: where traces and metrics are sent."""
 
-    otlp_endpoint: Url = ""
+    otlp_endpoint: Collector = ""
     """URL of an OpenTelemetry collector (OTLP over HTTP); needs `wheelyard[otel]`; empty: none."""
 
 
@@ -332,19 +331,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Setting(Struct, frozen=True):
-    """The path, type, limits and default of one setting; its value is in `Settings`."""
+    """The path, type and default of one setting; its value is in `Settings`."""
 
     path: SettingPath
-    kind: Any
-    """Its type, without its limits."""
-    meta: Meta
-    """Its limits, and the name of its type for the documentation (`title`)."""
+    hint: Any
+    """Its type, with its limits."""
     default: object
-
-    @property
-    def key(self) -> str:
-        """The setting's name in its section, without the section."""
-        return self.path[-1]
 
     @property
     def name(self) -> str:
@@ -359,17 +351,18 @@ class Setting(Struct, frozen=True):
     @property
     def is_list(self) -> bool:
         """Whether the setting is a list of texts."""
-        return bool(self.kind == tuple[str, ...])
+        kind, _ = unpack(self.hint)
+        return get_origin(kind) is tuple and not self.is_table
 
     @property
     def is_file(self) -> bool:
         """Whether the setting is the name of a file."""
-        return self.meta == FILE
+        return bool(self.hint == FileName)
 
     @property
     def is_secret(self) -> bool:
         """Whether the setting is a secret, which must not be shown."""
-        return self.key.endswith(("_token", "password"))
+        return self.path[-1].endswith(("_token", "password"))
 
     @property
     def variable(self) -> str:
@@ -387,23 +380,11 @@ class Setting(Struct, frozen=True):
             value = getattr(value, name)
         return value
 
-    def __str__(self) -> str:  # as in the file
-        if self.is_table:
-            return f"[{GROUPS}]" if self.key == GROUPS else f"[[{self.name}]]"
-        return f"[{'.'.join(self.path[:-1])}] {self.key}"
-
 
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
     """Return every setting by its path, in the order of `Settings`; arrays of tables are last."""
     return MappingProxyType({each.path: each for each in _within(Settings, ())})
-
-
-def setting_at(path: SettingPath) -> Setting | None:
-    """Return the setting at a path, which may be one name in `[groups]`; None if there is none."""
-    if path[:-1] == (GROUPS,):
-        return Setting(path, tuple[str, ...], Meta(), ())
-    return all_settings().get(path)
 
 
 def names_in(section: SettingPath) -> list[str]:
@@ -431,7 +412,4 @@ def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
         if is_section(each.type):
             yield from _within(each.type, path)
         else:
-            kind, meta = each.type, Meta()
-            if get_origin(kind) is Annotated:
-                kind, meta = get_args(kind)
-            yield Setting(path, kind, meta, each.default)
+            yield Setting(path, each.type, each.default)

@@ -1,17 +1,34 @@
 """Section `[upstream]`, and its tables `[[upstream.index]]`: public packages of other indexes."""
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime, time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
+from msgspec.structs import fields
 
-from wheelyard.errors import Invalid
-from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.settings.value_types import Days, FileName, Hosts, NameList, Seconds, Url
+from wheelyard.settings.value_checks import (
+    LARGEST,
+    Apart,
+    Days,
+    Exempt,
+    FileName,
+    Host,
+    Label,
+    Moment,
+    Network,
+    Pattern,
+    Seconds,
+    Url,
+    expected,
+    parse_moment,
+    problem,
+    quote_safely,
+)
 
+INDEX_TABLES: Final = ("upstream", "index")
+"""The path of the `[[upstream.index]]` tables."""
 DEFAULT_LABEL: Final = "upstream"
 """The label of the only upstream index, if the operator has chosen none."""
 
@@ -19,15 +36,15 @@ DEFAULT_LABEL: Final = "upstream"
 class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One upstream index: `[upstream]` itself, or a table `[[upstream.index]]`."""
 
-    url: str
-    label: str
-    file_hosts: tuple[str, ...] = ()
+    url: Url
+    label: Label
+    file_hosts: tuple[Host, ...] = ()
     username: str = ""
     password: str = ""
     google: bool = False
-    allow: NameList | None = None
+    allow: tuple[Pattern, ...] | None = None
     """The names that it is asked for; None for all."""
-    deny: NameList = ()
+    deny: tuple[Pattern, ...] = ()
     page_ttl: Seconds = 600
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
@@ -41,9 +58,9 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether names that are not private are [looked up at other indexes](upstream.md)."""
     url: Url = ""
     """The Simple API of the upstream index, such as `https://index.example.com/simple/`."""
-    label: str = ""
+    label: Label = ""
     """Its short name in messages, metrics and the store; empty: `upstream`."""
-    file_hosts: Hosts = ()
+    file_hosts: tuple[Host, ...] = ()
     """More hosts that its files may come from; its own host always may."""
     username: str = ""
     """The user name for the upstream index, if it needs one."""
@@ -51,7 +68,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Its password or token; from the environment only."""
     google: bool = False
     """Whether it is an Artifact Registry, asked with the credentials of this machine (ADC)."""
-    private: NameList = ()
+    private: tuple[Pattern, ...] = ()
     """Names that are never asked for upstream, as `[access] private_names`; `*` and `?` match."""
     i_have_no_private_prefix: bool = False
     """Whether `private` may be empty although `mode` is not set."""
@@ -59,31 +76,31 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a private name without a project answers: a page without files, or 404."""
     mode: Literal["", "open", "allowlist"] = ""
     """Which other names are looked up: all, or those of `allow`; empty: all."""
-    allow: NameList = ()
+    allow: tuple[Pattern, ...] = ()
     """The names that `mode = "allowlist"` allows."""
-    deny: NameList = ()
+    deny: tuple[Pattern, ...] = ()
     """Names that are not looked up, whatever `allow` says."""
     check_upload: bool = True
     """Whether an upload of a new name is refused (403) if the name exists upstream."""
-    shadow: NameList = ()
+    shadow: tuple[Pattern, ...] = ()
     """Names that may be uploaded although they exist upstream; they then are private."""
     files: Literal["cache", "proxy", "redirect"] = "cache"
     """How files are sent: kept in the store, only passed on, or by a redirect to the upstream."""
-    max_cache_file_mb: Annotated[int, Meta(ge=0, title="MiB")] = 0
+    max_cache_file_mb: Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")] = 0
     """Larger files are passed on and not kept; 0: all are kept."""
-    bucket: Annotated[str, Meta(title="folder or bucket")] = ""
+    bucket: Apart = ""
     """Where pages and files of upstream indexes are kept; empty: the store, below `upstream/`."""
     cooldown_days: Days = 0
     """Files that were uploaded later than so many days ago are not shown."""
-    cooldown_allow: Annotated[tuple[str, ...], Meta(title="list of names, `NAME==VERSION`")] = ()
+    cooldown_allow: tuple[Exempt, ...] = ()
     """What `cooldown_days` does not apply to."""
     cooldown_missing: Literal["hide", "first_seen"] = "hide"
     """A file without a time of upload is hidden, or counts from when it was first seen here."""
-    snapshot: Annotated[str, Meta(title="date or time")] = ""
+    snapshot: Moment = ""
     """Files that were uploaded after this date (UTC) are not shown, such as `2026-10-31`."""
     approval: bool = False
     """Whether only what `wheelyard upstream approve` has approved is shown."""
-    blocked_licenses: Annotated[tuple[str, ...], Meta(title="list of SPDX ids")] = ()
+    blocked_licenses: tuple[str, ...] = ()
     """Licences whose releases are not shown: `AGPL-3.0-only`, `GPL-*`, or `unknown`."""
     osv: FileName = ""
     """A file or folder in OSV format; malicious versions in it are not shown."""
@@ -97,7 +114,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether kept files stay available after the upstream has removed them from its page."""
     offline: bool = False
     """Whether no connection is ever opened: only what is in the store is served."""
-    allow_private_networks: Annotated[tuple[str, ...], Meta(title="list of networks")] = ()
+    allow_private_networks: tuple[Network, ...] = ()
     """Private addresses that an upstream may have, such as `10.0.0.0/8`."""
     allow_insecure: bool = False
     """Whether an upstream may be asked over plain HTTP."""
@@ -113,11 +130,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:
-        """
-        The upstream indexes in order, each with the defaults of `[upstream]` for what it lacks.
-
-        Raises Invalid (code `bad_setting`) for a wrong table.
-        """
+        """The upstream indexes in order; what one lacks is as in `[upstream]`."""
         allow = self.allow if self.mode == "allowlist" else None
         defaults: dict[str, Any] = {
             "allow": allow,
@@ -126,7 +139,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         }
         if self.index:
             tables = [{**defaults, **each} for each in self.index]
-            return tuple(parse_index(number, each) for number, each in enumerate(tables, 1))
+            return convert(tables, tuple[UpstreamIndexSettings, ...], strict=False)
         if not self.url:
             return ()
         names = UpstreamIndexSettings.__struct_fields__
@@ -145,24 +158,17 @@ def variable_part(label: str) -> str:
     return re.sub("[^A-Z0-9]", "_", label.upper())
 
 
-def parse_index(number: int, table: Mapping[str, object]) -> UpstreamIndexSettings:
-    """
-    Return the upstream index in a table; `number` is its position among the tables, from 1.
-
-    Raise Invalid (code `bad_setting`) for unknown or missing keys and for values of other types.
-    """
-    try:
-        return decode_table(table, UpstreamIndexSettings)
-    except InvalidField as fault:
-        why = f"[[upstream.index]] number {number}: {fault.message}."
-        raise Invalid(why, code="bad_setting") from fault
-
-
-def parse_moment(text: str) -> datetime | None:
-    """Return the end of a date, or a time, in UTC; None if it is malformed."""
-    with suppress(ValueError):
-        found = datetime.fromisoformat(text)
-        if len(text) == len("2026-10-31"):
-            return datetime.combine(found.date(), time.max, UTC)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    return None
+def index_problems(tables: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Yield a sentence for each key of the `[[upstream.index]]` tables that is wrong or missing."""
+    known = {each.name: each for each in fields(UpstreamIndexSettings)}
+    for number, table in enumerate(tables, 1):
+        place = f"upstream.index {number}"
+        for name in table.keys() - known:
+            yield f"{place}: there is no {quote_safely(name)}, but {', '.join(known)}"
+        for name, field in known.items():
+            if name in table:
+                why = problem(table[name], field.type, is_secret=name == "password")
+                if why:
+                    yield f"{place}.{name}: {why}"
+            elif field.required:
+                yield f"{place}.{name}: is missing. Write {expected(field.type)}"

@@ -1,24 +1,59 @@
-"""Checks of single values of settings, and the errors about them."""
+"""
+Types of settings, and the check of a value with its message.
+
+A type is an `Annotated` whose `Meta` msgspec checks. Its description is what messages and the table
+of docs/settings.md say that a value is. Where a pattern is not enough, `extra` has a function
+`accepts`, which is false for a wrong text, or raises Invalid or ValueError.
+"""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from datetime import UTC, datetime, time
+from ipaddress import ip_network
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
+from msgspec import Meta, ValidationError, convert
+from msgspec.json import encode
+from packaging.version import Version
+
 from wheelyard.errors import Invalid, quoted
-from wheelyard.settings.sections import MEMORY_LOCATION
-from wheelyard.storage.location import SCHEMES, BucketLocation, parse_location
+from wheelyard.model.access import parse_pattern
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.name_patterns import normalise_pattern
+from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
+LARGEST: Final = 10**9
+"""The largest number of anything."""
+RESERVED_ROOTS: Final = frozenset(
+    [
+        "simple",
+        "pypi",
+        "legacy",
+        "files",
+        "project",
+        "api",
+        "raw",
+        "packages",
+        "health",
+        "ready",
+        "metrics",
+    ]
+)
+"""First path segments of the routes, which no `[server] roots` may have."""
 
 _SECRET_CHARACTERS: Final = re.compile(r"[@?#%]")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?")
+_SEGMENT: Final = r"(?!\.{1,2}(?:/|\Z))[^\s\x00-\x1f\x7f%?#\\/]+"
+"""A path segment that needs no quoting in a URL."""
 
 
 def bad_setting(why: str) -> Invalid:
-    """Return Invalid (code `bad_setting`) for a setting; `why` continues the message."""
-    return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
+    """Return Invalid (code `bad_setting`); `why` is `section.key: what is wrong, what is right`."""
+    return Invalid(f"{why}. See docs/settings.md.", code="bad_setting")
 
 
 def quote_safely(text: str) -> str:
@@ -31,9 +66,68 @@ def is_url(text: str) -> bool:
     return bool(_URL.fullmatch(text)) and _has_host(text)
 
 
-def is_host(text: str) -> bool:
-    """Return whether a text is a host, perhaps with a port."""
-    return bool(_HOST.fullmatch(text)) and _has_host(f"//{text}")
+def parse_moment(text: str) -> datetime:
+    """Return the end of a date, or a time, in UTC; raise ValueError if it is malformed."""
+    found = datetime.fromisoformat(text)
+    if len(text) == len("2026-10-31"):
+        return datetime.combine(found.date(), time.max, UTC)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def unpack(hint: Any) -> tuple[Any, Meta]:  # noqa: ANN401 - any type of a setting
+    """Return a type without its limits, and these; of a type or None, those of the type."""
+    if type(None) in get_args(hint):
+        hint = get_args(hint)[0]
+    kind, meta = get_args(hint) if get_origin(hint) is Annotated else (hint, Meta())
+    return kind, meta
+
+
+def expected(hint: Any) -> str:  # noqa: ANN401 - see above
+    """Return what a value of a type is, for messages and the documentation."""
+    kind, meta = unpack(hint)
+    if meta.description:
+        return meta.description
+    if get_origin(kind) is Literal:
+        *words, last = filter(None, get_args(kind))
+        return f"{', '.join(words)} or {last}"
+    if kind in (int, float):
+        return f"a number from {meta.ge} to {meta.le}"
+    if get_origin(kind) is not tuple:
+        return {bool: "true or false", str: "text"}.get(kind, "a table")
+    item = get_args(kind)[0]
+    return f"a list of {expected(item)}" if unpack(item)[0] is str else "tables, in [[ ]]"
+
+
+def problem(value: object, hint: Any, *, is_secret: bool = False) -> str:  # noqa: ANN401 - see above
+    """
+    Return why a value is none of a type, as `expected ..., and found ...`; empty if it is one.
+
+    Texts count as numbers and switches where they are written so. A secret is not repeated.
+    """
+    kind, meta = unpack(hint)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        for item in value:
+            if why := problem(item, get_args(kind)[0], is_secret=is_secret):
+                return why
+    found = "" if is_secret else _found(value)
+    try:
+        encode(value)
+        convert(value, hint, strict=False)
+        if not meta.extra or meta.extra["accepts"](value):
+            return ""
+    except UnicodeEncodeError:  # bytes of a variable
+        return f"expected text in UTF-8{found}"
+    except (ValidationError, Invalid, ValueError, RecursionError):
+        pass  # msgspec's message is for programmers, and may have the value in it
+    return f"expected {expected(hint)}{found}"
+
+
+def _found(value: object) -> str:
+    """Return `, and found VALUE`; empty if it is no text or number, or too large to be printed."""
+    if isinstance(value, str):
+        return f", and found {quote_safely(value)}"
+    is_short = isinstance(value, int | float) and abs(value) <= LARGEST
+    return f", and found {value}".lower() if is_short else ""
 
 
 def _has_host(url: str) -> bool:
@@ -44,19 +138,91 @@ def _has_host(url: str) -> bool:
     return False
 
 
-def _is_folder(text: str) -> bool:
-    is_bucket = text.partition(":")[0].lower() in SCHEMES and ":" in text
-    is_other = is_bucket or text[:1] == "~"  # only a shell knows a home folder
-    return bool(text) and "\0" not in text and "://" not in text and not is_other
+def _is_host(text: str) -> bool:
+    return bool(_HOST.fullmatch(text)) and _has_host(f"//{text}")
 
 
-def parse_bucket(text: str) -> BucketLocation | None:
-    """Return the location that the URL of a bucket names; None if it is malformed."""
-    with suppress(Invalid):
-        return None if "?" in text or "#" in text else parse_location(text)
-    return None
+def _is_bucket(text: str) -> bool:
+    return not set("?#") & set(text) and bool(parse_location(text))
 
 
-def is_location(text: str) -> bool:
-    """Return whether a text names a folder, a bucket or a store in memory."""
-    return text == MEMORY_LOCATION or _is_folder(text) or parse_bucket(text) is not None
+def _is_whole_bucket(text: str) -> bool:
+    location = parse_location(text)
+    return _is_bucket(text) and location.scheme == GOOGLE and not location.prefix
+
+
+def _is_location(text: str) -> bool:
+    """Return whether a text names a folder, or a bucket; a folder is not below the user's `~`."""
+    scheme, colon, _ = text.partition(":")
+    if "://" in text or (colon and scheme.lower() in SCHEMES):
+        return _is_bucket(text)
+    return bool(text) and "\0" not in text and text[0] != "~"  # which only a shell knows
+
+
+def _is_root(text: str) -> bool:
+    return parse_name(text) == text and text not in RESERVED_ROOTS
+
+
+def _is_collector(text: str) -> bool:
+    return is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics"))
+
+
+def _is_exempt(text: str) -> bool:
+    name, equals, version = text.partition("==")
+    return bool(normalise_pattern(name.strip())) and bool(not equals or Version(version))
+
+
+def _text(
+    description: str, *, pattern: str | None = None, accepts: Callable[[str], object] | None = None
+) -> Meta:
+    whole = None if pattern is None else rf"\A(?:{pattern})\Z"
+    extra = None if accepts is None else {"accepts": accepts}
+    return Meta(description=description, pattern=whole, extra=extra)
+
+
+_DOMAIN: Final = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+_AUDIENCE: Final = r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}"
+_TITLE: Final = r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}"
+_LABEL: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
+_COLLECTOR: Final = "a collector's URL without /v1/traces, such as http://127.0.0.1:4318"
+_JOBS: Final = "a list of 5 texts at most, ASCII without spaces"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+Seconds = Annotated[int, Meta(ge=0, le=LARGEST, title="seconds")]
+Days = Annotated[int, Meta(ge=0, le=36_500, title="days")]
+Mebibytes = Annotated[int, Meta(ge=1, le=LARGEST, title="MiB")]
+ListenAddress = Annotated[str, _text("an address such as 127.0.0.1", pattern="[^/@]+")]
+PathPrefix = Annotated[
+    str, _text("a path such as /packages", pattern=rf"/*(?:{_SEGMENT}(?:/{_SEGMENT})*)?/*")
+]
+Url = Annotated[str, _text("a URL such as https://a.example, without a password", accepts=is_url)]
+Collector = Annotated[str, _text(_COLLECTOR, accepts=_is_collector)]
+FileName = Annotated[str, _text("the path of a file", pattern=r"[^\x00]*")]
+Ascii = Annotated[str, _text("ASCII without spaces", pattern=r"[\x21-\x7e]*")]
+Location = Annotated[
+    str, _text(f"a folder without ~, {BUCKET_FORMS}, or memory:", accepts=_is_location)
+]
+Apart = Annotated[
+    str, _text(f"a folder, {BUCKET_FORMS}", pattern=r"(?!memory:\Z).*", accepts=_is_location)
+]
+Bucket = Annotated[str, _text(BUCKET_FORMS, accepts=_is_bucket)]
+WholeBucket = Annotated[str, _text("a bucket as a whole, gs://BUCKET", accepts=_is_whole_bucket)]
+Title = Annotated[str, _text("1 to 60 characters on one line", pattern=_TITLE)]
+Colour = Annotated[str, _text("a colour such as #1b62b5", pattern="#[0-9A-Fa-f]{6}")]
+Label = Annotated[str, _text("up to 40 letters, digits, dots and hyphens", pattern=_LABEL)]
+Moment = Annotated[
+    str, _text("2026-10-31, or a time such as 2026-10-31T12:00:00Z", accepts=parse_moment)
+]
+Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
+Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
+Pattern = Annotated[
+    str, _text("names, or patterns with * or ?, such as acme-*", accepts=normalise_pattern)
+]
+Host = Annotated[str, _text("hosts such as a.example or a.example:8443", accepts=_is_host)]
+Domain = Annotated[str, _text("domains such as acme.dev", pattern=_DOMAIN)]
+Audience = Annotated[str, _text("1 to 500 characters, ASCII without spaces", pattern=_AUDIENCE)]
+Network = Annotated[str, _text("networks such as 10.0.0.0/8", accepts=ip_network)]
+Exempt = Annotated[str, _text("names, patterns, or NAME==VERSION", accepts=_is_exempt)]
+JobAudiences = Annotated[tuple[Audience, ...], Meta(max_length=5, description=_JOBS)]

@@ -19,7 +19,7 @@ def _read_logo(path: str) -> Logo:
         with Path(path).open("rb") as file:
             return parse_logo(file.read(MAX_LOGO_BYTES + 1))
     except OSError as error:
-        raise bad_setting(f"[web] logo: {escaped(path)}: {error.strerror}") from error
+        raise bad_setting(f"web.logo: {escaped(path)}: {error.strerror}") from error
     except Invalid as error:
         why = error.message.removesuffix(".")
-        raise bad_setting(f"[web] logo: {escaped(path)}: {why}") from error
+        raise bad_setting(f"web.logo: {escaped(path)}: {why}") from error

@@ -156,7 +156,7 @@ class Index(Struct, frozen=True, kw_only=True):
         """Add a grant to the store; return it, with warnings that the settings give reason for."""
         grant_id = self.access.grant(fields, by)
         made = next(each for each in self.access.load().all if each.id == grant_id)
-        warnings = tuple(stored_grant_warnings(self.settings, made, self.authenticator.names))
+        warnings = tuple(stored_grant_warnings(self.settings, made))
         return AddedGrant(grant_id, describe_grant(made), warnings)
 
 
