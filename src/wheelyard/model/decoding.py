@@ -56,22 +56,22 @@ class InvalidField(Exception):
         return f"{key}: {problem} {_expected(self.field_type)}"
 
 
-def decode_table(table: Mapping[str, object], kind: type[S]) -> S:
+def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
     Return a table as a struct of type `kind`; raise InvalidField for the first invalid field.
 
-    `kind` must forbid unknown fields.
+    `kind` must forbid unknown fields. Unless `strict`, texts are converted to numbers and booleans.
     """
     try:
-        return convert(table, kind)
+        return convert(table, kind, strict=strict)
     except ValidationError as error:
         # messages of msgspec are for programmers and may change with its version
-        _find_invalid_field(table, kind, ())
+        _find_invalid_field(table, kind, (), strict=strict)
         raise InvalidField(FieldFault.WRONG, ()) from error
 
 
 def _find_invalid_field(
-    table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...]
+    table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
 ) -> None:
     known = {each.encode_name: each for each in fields(kind)}
     for name in table:
@@ -83,10 +83,10 @@ def _find_invalid_field(
             if each.required:
                 raise InvalidField(FieldFault.MISSING, path, field_type)
         elif _is_struct(field_type) and isinstance(value, dict):
-            _find_invalid_field(value, field_type, path)
+            _find_invalid_field(value, field_type, path, strict=strict)
         else:
             try:
-                convert(value, field_type)
+                convert(value, field_type, strict=strict)
             except ValidationError as error:
                 raise InvalidField(FieldFault.WRONG, path, field_type, value) from error
 

@@ -68,7 +68,7 @@ def build_upstream(
             tls_context(upstream.ca_file)
     except OSError as error:
         why = error.strerror or "there is no certificate in it"
-        message = f"[upstream] ca_file: {escaped(upstream.ca_file)} cannot be used: {why}"
+        message = f"upstream.ca_file: {escaped(upstream.ca_file)} cannot be used: {why}"
         raise bad_setting(message) from error
     caching = cache_policy_in(traits, settings.store)
     is_local = traits.is_local and not is_bucket(upstream.bucket)
