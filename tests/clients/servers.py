@@ -131,6 +131,12 @@ def is_healthy(address: str) -> bool:
         return False
 
 
+def is_listening(address: tuple[str, int]) -> bool:
+    """Return whether a server accepts connections."""
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
+
+
 def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
     """End a server as a service manager does: it has to obey, and ours in good order."""
     process.terminate()

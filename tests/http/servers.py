@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +23,9 @@ from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
-from wheelyard.http.server import serve_plainly
+from wheelyard.http.server import embedded_server
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.settings.sections import ServerSettings, Settings, StoreSettings
 from wheelyard.wiring.index import Index, open_index
 
 KEPT = ("files", "journal", "projects", "projects.json")
@@ -218,14 +217,11 @@ def is_up(client: httpx2.Client, path: str = "/health") -> bool:
 @contextmanager
 def running_app(index: Index, folder: Path, app: App | None = None) -> Iterator[RunningServer]:
     """Serve an index, by `app` if there is one, from a thread of this process."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0)
-    port = listener.getsockname()[1]
-    loop, stopping = asyncio.new_event_loop(), asyncio.Event()
-    serving = serve_plainly(app or App(index), listener, stopping)
-    thread = Thread(target=loop.run_until_complete, args=(serving,))
+    settings = ServerSettings(host="127.0.0.1", port=free_port())
+    loop, server = asyncio.new_event_loop(), embedded_server(app or App(index), settings)
+    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
     thread.start()
-    address = f"127.0.0.1:{port}"
+    address = f"127.0.0.1:{settings.port}"
     with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
         try:
             until(lambda: is_up(client))
@@ -233,6 +229,6 @@ def running_app(index: Index, folder: Path, app: App | None = None) -> Iterator[
                 address, token_of(index, can="read,upload,manage"), folder, getpid(), client
             )
         finally:
-            loop.call_soon_threadsafe(stopping.set)
+            loop.call_soon_threadsafe(server.stop)
             thread.join()
             loop.close()

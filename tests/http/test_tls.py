@@ -5,12 +5,14 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
-from http.client import HTTPSConnection
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
-from threading import Thread
+from signal import SIGHUP
+from threading import Event, Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
@@ -22,16 +24,17 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509 import DNSName, RFC822Name
-from msgspec.structs import replace
+from granian.http import HTTP1Settings
 
-from tests.clients.harness import REPOSITORY, system_program
+from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, system_program
+from tests.clients.servers import free_port, is_listening, running
 from tests.clients.tls import Authority
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
+from wheelyard.http.https_only import HttpsOnly
+from wheelyard.http.server import embedded_server
 from wheelyard.http.tls_certificate import TlsFiles, open_tls_files
-from wheelyard.http.tls_server import TlsServer
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
 
@@ -51,13 +54,10 @@ class PairOfFiles:
         self.key.write_bytes(key)
         self.key.chmod(0o600)
 
-    def opened(self, host: str = "127.0.0.1", clock: Clock | None = None) -> TlsFiles:
+    def opened(self, host: str = "127.0.0.1") -> TlsFiles:
         """Open them as a server at a host does."""
         server = ServerSettings(host=host, certificate=str(self.certificate), key=str(self.key))
-        runtime = system_runtime()
-        if clock is not None:
-            runtime = replace(runtime, monotonic=clock.seconds)
-        return open_tls_files(Settings(server=server), runtime)
+        return open_tls_files(Settings(server=server), system_runtime())
 
 
 @pytest.fixture
@@ -160,39 +160,32 @@ def test_warnings(files: PairOfFiles) -> None:
     assert "; make one with that name" in files.opened("a.acme.dev").warnings[0]
 
 
-def test_broken_change(files: PairOfFiles) -> None:
-    """A changed pair that does not fit is not taken until it does; the old one stays in force."""
-    clock = Clock()
-    opened, (certificate, key) = files.opened(clock=clock), AUTHORITY.issue()
-    before = opened.value
-
-    files.certificate.write_bytes(certificate)
-    clock.advance(seconds=5)
-    assert opened.current() is before
-
-    files.key.write_bytes(key)
-    clock.advance(seconds=5)
-    assert opened.current().pem == key + certificate
-
-
 @contextmanager
-def serving(
-    app: InProcessServer, files: TlsFiles, header_timeout_seconds: float = 60
-) -> Iterator[int]:
-    """Serve over TLS on a thread of its own, and look every few milliseconds for a change."""
-    loop = asyncio.new_event_loop()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        now = app.index.runtime.now
-        server = TlsServer(app.app, files, listener, now, 0.01, header_timeout_seconds)
-        stopping = asyncio.Event()
-        thread = Thread(target=loop.run_until_complete, args=(server.serve(stopping),))
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            loop.call_soon_threadsafe(stopping.set)
-            thread.join()
-            loop.close()
+def serving(app: InProcessServer, files: PairOfFiles, **options: object) -> Iterator[int]:
+    """Serve over TLS on a thread of its own, with options of Granian."""
+    pem = files.certificate.with_name("both.pem")
+    pem.write_bytes(files.opened().value.pem)
+    settings = ServerSettings(host="127.0.0.1", port=free_port())
+    loop, server = (
+        asyncio.new_event_loop(),
+        embedded_server(HttpsOnly(app.app), settings, pem, **options),
+    )
+    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+    thread.start()
+    until(lambda: is_listening(("127.0.0.1", settings.port)))
+    try:
+        yield settings.port
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join()
+        loop.close()
+
+
+def asked_as_clients_do(port: int) -> str:
+    """Ask, and a second time if the connection breaks while it is opened."""
+    with suppress(OSError, HTTPException):
+        return shown_at(port)
+    return shown_at(port)
 
 
 class Connection(HTTPSConnection):
@@ -204,8 +197,6 @@ class Connection(HTTPSConnection):
 
     def ask(self) -> str:
         """Ask for a page; return the certificate that the server showed when it was connected."""
-        if self.sock is None:  # the server has announced that it closes the connection
-            self.connect()
         shown = self.sock.getpeercert(binary_form=True)
         self.request("GET", PAGE)
         response = self.getresponse()
@@ -228,34 +219,47 @@ def trusting() -> ssl.SSLContext:
 
 
 @pytest.mark.integration
-def test_change(app: InProcessServer, files: PairOfFiles) -> None:
-    """While a certificate is replaced no request is lost, and new connections get the new one."""
-    clock = Clock()
-    with serving(app, files.opened(clock=clock)) as port:
-        busy, idle = Connection(port), Connection(port)
-        first = busy.ask()
-        assert idle.ask() == first
-        late = socket.create_connection(("127.0.0.1", port))  # its handshake comes after the change
-        for _ in range(2):
-            pair = AUTHORITY.issue()
-            files.write(*pair)
-            until(partial(has_changed, busy, port, pair[0].decode(), clock))
-            # from now on no connection goes to the server before
-            assert all(has_changed(busy, port, pair[0].decode(), clock) for _ in range(9))
-        assert (idle.ask(), idle.sock) == (first, None)
-        with trusting().wrap_socket(late, server_hostname="127.0.0.1") as shaken:
-            shaken.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-            assert b"200 OK" in shaken.recv(1000)
-        busy.close()
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_change(sandbox: Sandbox, files: PairOfFiles, workers: str) -> None:
+    """At SIGHUP new connections get a changed certificate if it is good; no client notices."""
+    port, log = free_port(), sandbox.folder / "log.txt"
+    (sandbox.folder / "wheelyard.toml").write_text(
+        f'[server]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\n'
+    )
+    asked, failures, ended = partial(asked_as_clients_do, port), list[Exception](), Event()
+    first, second = files.certificate.read_text(), AUTHORITY.issue()
+
+    def ask_on() -> None:
+        while not ended.is_set():
+            try:
+                asked_as_clients_do(port)
+            except (OSError, HTTPException) as error:
+                failures.append(error)
+
+    askers = [Thread(target=ask_on) for _ in range(3)]
+    command = (sys.executable, "-m", "wheelyard", "serve", "--port", str(port))
+    up = partial(is_listening, ("127.0.0.1", port))
+    with running(sandbox, [*command, "--workers", workers], log, up, SOURCE) as process:
+        for asker in askers:
+            asker.start()
+        files.certificate.write_bytes(second[0])  # whose key is still missing
+        process.send_signal(SIGHUP)
+        until(lambda: "The certificate before stays in force" in log.read_text())
+        assert asked() == first
+        files.write(*second)
+        process.send_signal(SIGHUP)
+        until(lambda: {asked() for _ in range(20)} == {second[0].decode()}, log.read_text)
+        ended.set()
+        for asker in askers:
+            asker.join()
+
+    assert failures == []
 
 
-def has_changed(busy: Connection, port: int, new: str, clock: Clock) -> bool:
-    """Ask by an old and by a new connection; return whether both have the new certificate."""
-    clock.advance(seconds=5)
-    once = Connection(port)
-    shown = {once.ask().strip(), busy.ask().strip()}
-    once.close()
-    return shown == {new.strip()}
+def shown_at(port: int) -> str:
+    """Ask by a new connection; return the certificate that the server shows."""
+    with closing(Connection(port)) as client:
+        return client.ask()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_kinds_of_keys(
 ) -> None:
     """Each kind of key that is taken is one that the server can speak TLS with."""
     files.write(*_issued_with(create_key()))
-    with serving(app, files.opened()) as port, closing(Connection(port)) as client:
+    with serving(app, files) as port, closing(Connection(port)) as client:
         assert client.ask()
 
 
@@ -283,7 +287,7 @@ def test_protocol(app: InProcessServer, files: PairOfFiles) -> None:
     """A client that offers HTTP/2 is answered by HTTP/1.1, whose idle connections end."""
     context = trusting()
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with serving(app, files.opened()) as port, connected(port, context) as client:
+    with serving(app, files) as port, connected(port, context) as client:
         assert client.selected_alpn_protocol() == "http/1.1"
         client.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.0 200 OK"
@@ -292,7 +296,8 @@ def test_protocol(app: InProcessServer, files: PairOfFiles) -> None:
 @pytest.mark.integration
 def test_idle_connections(app: InProcessServer, files: PairOfFiles) -> None:
     """Connections that send nothing after the handshake end by themselves."""
-    with serving(app, files.opened(), 0.2) as port, ExitStack() as stack:
+    settings = HTTP1Settings(header_read_timeout=200)
+    with serving(app, files, http1_settings=settings) as port, ExitStack() as stack:
         for client in [stack.enter_context(connected(port)) for _ in range(20)]:
             assert client.recv(1000) == b""
 
@@ -304,7 +309,7 @@ def test_https_only(app: InProcessServer, files: PairOfFiles, path: str) -> None
     other, local = ("packages.acme.dev", "packages.acme.dev:8443", "192.0.2.1"), (
         "localhost", "LOCALHOST.:8443", "x.localhost", "127.0.0.1", "127.9.9.9:1", "[::1]:8443"
     )  # fmt: skip
-    with serving(app, files.opened()) as port, closing(Connection(port)) as client:
+    with serving(app, files) as port, closing(Connection(port)) as client:
         sent = {host: client.headers(path, host) for host in (*other, *local) for _ in range(2)}
 
     assert {sent[host] for host in other} == {"max-age=31536000"}

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from msgspec import Struct
@@ -26,7 +26,6 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.cli.upstream_checks import start_upstream_check
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
-from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
@@ -38,6 +37,9 @@ from wheelyard.settings.warnings import accepts_other_credentials
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import exposed_credentials
+
+if TYPE_CHECKING:
+    from wheelyard.cli.watchers import WatcherThreads
 
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
@@ -159,7 +161,9 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
 
     With a log in JSON, log the error instead, and raise SystemExit.
     """
-    return_freed_memory()  # before the first thread, which would get a heap
+    if settings.server.read_only and options.places:
+        message = "[server] read_only: a server that only reads imports nothing."
+        raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
     tls_files(settings)  # raises Invalid before a store is made
     settings = replace(settings, server=resolve_bind_address(settings.server))
@@ -168,7 +172,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
         configure_logging(settings.log)
     flush_messages(in_log=is_json)
     try:
-        _serve(settings, options)
+        run_server(settings, ServedIndex(settings, options))
     except WheelyardError as fault:
         if not is_json:
             raise
@@ -176,31 +180,52 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
         raise SystemExit(1) from fault
 
 
-def _serve(settings: Settings, options: WatchOptions) -> None:
-    if settings.server.read_only and options.places:
-        message = "[server] read_only: a server that only reads imports nothing."
-        raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
-    is_read_only = settings.server.read_only
-    index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
-    if index.upstream is not None:
-        for sentence in index.upstream.policy.load():
-            warn(sentence)
-    if not options.places:
-        print_startup_message(index)
-        start_upstream_check(index)
-        run_server(settings, index)
-        return
-    # imported only for --watch: it imports the archive reader
-    from wheelyard.cli.watchers import build_watchers
+class ServedIndex:
+    """What `serve` and `run` do in one process of their server; a `Command`."""
 
-    watchers = build_watchers(index, options)
-    if options.import_first:
-        watchers.import_first()
-    print_startup_message(index)
-    start_upstream_check(index)
-    configure_logging(settings.log)
-    watchers.start()
-    run_server(settings, index, watchers.stop)
+    def __init__(self, settings: Settings, options: WatchOptions) -> None:
+        self._settings = settings
+        self._options = options
+        self._watchers: WatcherThreads | None = None
+
+    def open_index(self) -> Index:
+        """Open the index, import what `run` imports first, and print the start message."""
+        settings = self._settings
+        is_read_only = settings.server.read_only
+        # a worker process has no context of its command where it is not forked
+        with click.Context(command).scope(cleanup=False):
+            is_json = settings.log.format == "json"
+            if is_json:
+                configure_logging(settings.log)
+            flush_messages(in_log=is_json)
+            index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
+            if index.upstream is not None:
+                for sentence in index.upstream.policy.load():
+                    warn(sentence)
+            if self._options.places:
+                self._watchers = self._build_watchers(index)
+                if self._options.import_first:
+                    self._watchers.import_first()
+            print_startup_message(index)
+            start_upstream_check(index)
+        return index
+
+    def start_watching(self, index: Index) -> None:
+        """Start the threads that watch folders and buckets."""
+        if self._options.places:
+            self._watchers = self._watchers or self._build_watchers(index)
+            self._watchers.start()
+
+    def stop_watching(self) -> None:
+        """End these threads, if there are some; wait for them, for a limited time."""
+        if self._watchers is not None:
+            self._watchers.stop()
+
+    def _build_watchers(self, index: Index) -> "WatcherThreads":
+        # imported only for --watch: it imports the archive reader
+        from wheelyard.cli.watchers import build_watchers
+
+        return build_watchers(index, self._options)
 
 
 def print_startup_message(index: Index) -> None:

@@ -20,8 +20,6 @@ from wheelyard.wiring.index import Index
 FOLDER_INTERVAL_SECONDS: Final = 2.0
 BUCKET_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two scans; scans of a bucket cost money."""
-FORK_DELAY_SECONDS: Final = 1.0
-"""Seconds until all workers are forked: a lock held by a thread would stay locked in them."""
 STOP_TIMEOUT_SECONDS: Final = 2.0
 """Seconds to finish the current import; after a crash the next one continues there."""
 
@@ -29,7 +27,6 @@ STOP_TIMEOUT_SECONDS: Final = 2.0
 class WatcherThreads(Struct, frozen=True):
     """The watch threads of a server, one for each folder or bucket."""
 
-    index: Index
     watches: tuple[FolderWatch, ...]
     _threads: list[Thread] = []
 
@@ -48,11 +45,10 @@ class WatcherThreads(Struct, frozen=True):
                 click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
 
     def start(self) -> None:
-        """Start the threads; they wait until several workers have been forked."""
-        delay = FORK_DELAY_SECONDS if self.index.settings.server.workers > 1 else 0.0
+        """Start the threads."""
         for watch in self.watches:
             # daemon: a store that does not answer must not keep the server from ending
-            self._threads.append(Thread(target=watch.run, args=(delay,), name="watch", daemon=True))
+            self._threads.append(Thread(target=watch.run, name="watch", daemon=True))
             self._threads[-1].start()
 
     def stop(self) -> None:
@@ -83,4 +79,4 @@ def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
                 is_atomic=not is_folder,
             )
         )
-    return WatcherThreads(index, tuple(watches))
+    return WatcherThreads(tuple(watches))

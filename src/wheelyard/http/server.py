@@ -1,64 +1,119 @@
 """
-The web server (Granian): listening, HTTP/2 limits, worker processes and graceful shutdown.
+The web server (Granian): listening, limits, worker processes, signals and graceful shutdown.
 
-A single worker runs in this process, which starts faster and takes less memory; several workers are
-processes of their own. At SIGTERM or SIGINT the server accepts no more requests and finishes the
-running ones, for 60 seconds at most; at a second signal it exits at once.
+A single worker runs in this process, which starts faster and takes less memory. Several workers are
+processes that Granian's manager forks, or starts anew on macOS. A process that has used a store
+must not be forked: the libraries of buckets have threads and connections. So the manager opens no
+store, and the first worker does what one process does for all: it makes a new store, prints the
+start message, probes writes, sweeps and watches. When it has died, another worker goes on with it.
+
+At SIGTERM or SIGINT the server accepts no more requests and finishes the running ones, for 60
+seconds at most; at a second signal it exits at once. At SIGHUP it takes a changed certificate: new
+connections go to workers that have read it, and the old workers finish their requests.
 """
 
 import asyncio
 import logging
+import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import suppress
+from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
+from threading import Thread, Timer
 from time import sleep
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, Protocol
 
 import uvloop
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
+from granian.server.embed import Server as EmbeddedServer
 from msgspec.structs import replace
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
-from wheelyard.http.granian_worker import LISTEN_BACKLOG, GranianWorker
+from wheelyard.http.https_only import HttpsOnly
 from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.observability.metrics import share_metrics
+from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES
 from wheelyard.model.text import escaped
 from wheelyard.operations import store_probe
 from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
+LISTEN_BACKLOG: Final = 1024
+HTTP2_MAX_STREAMS: Final = 64
+HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
+"""How much of an HTTP/2 request body a client may send before the server reads it."""
+HEADER_TIMEOUT_SECONDS: Final = 10
+BUFFER_BYTES: Final = 64 * 1024
+"""The longest head of an HTTP/1 request, and how much of a response waits for its client."""
+MAX_FILE_DESCRIPTORS: Final = 65_536
+"""The highest file descriptor limit that a process sets for itself."""
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
-SHUTDOWN_NOTICE_SECONDS: Final = 0.5
+SHUTDOWN_NOTICE_SECONDS: Final = 1.0
 """How long a graceful shutdown takes before the server prints a notice."""
-SIGNAL_DELIVERY_SECONDS: Final = 0.3
-"""How much later than a worker the manager may get the same signal."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while others wait for the interpreter; Python's default is 5 ms."""
-PROBE_FILE: Final = "written"
-"""The file in which the manager tells its workers the result of the store probe."""
+POLL_SECONDS: Final = 0.01
+WORKER_START_SECONDS: Final = 0.2
+"""How long Granian may take to serve after the lifespan has started."""
 
 logger = logging.getLogger("wheelyard")
 
-T = TypeVar("T")
-Serve = Callable[[asyncio.Event], Awaitable[None]]
+
+class Command(Protocol):
+    """What a command does in one process of its server; it is pickled for worker processes."""
+
+    def open_index(self) -> Index:
+        """Open the index, make a missing store, and print the start message."""
+        ...
+
+    def start_watching(self, index: Index) -> None:
+        """Start threads that watch for files to import; may raise WheelyardError later on."""
+        ...
+
+    def stop_watching(self) -> None:
+        """End these threads, if there are some; wait for them, for a limited time."""
+        ...
+
+
+class RunFolder:
+    """The folder that the processes of one run of a server share."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = path / "metrics"
+        self.tls = path / "server.pem"
+        """The key and the certificate in use: those of the settings may be half replaced."""
+        self.lead = path / "lead"
+        """Locked by the worker that does what one process does for all."""
+        self.is_open = path / "open"
+        """Exists once the first worker has opened the store."""
+        self.probe = path / "probe"
+        """The result of the probe of writes."""
+        self.failure = path / "failure"
+        """Why the first worker could not open the store."""
 
 
 def resolve_bind_address(server: ServerSettings) -> ServerSettings:
@@ -83,209 +138,153 @@ def resolve_bind_address(server: ServerSettings) -> ServerSettings:
     return replace(server, host=host, port=port)
 
 
-def run_server(
-    settings: Settings, index: Index, on_shutdown: Callable[[], None] = lambda: None
-) -> None:
-    """Serve an index until SIGTERM or SIGINT; then call `on_shutdown`, and exit with status 0."""
-    configure_logging(settings.log)
-    for each in STOP_SIGNALS:
-        signal.signal(each, lambda *_: sys.exit(0))  # until requests are served
-    is_single = settings.server.workers == 1
+def run_server(settings: Settings, command: Command) -> NoReturn:
+    """Serve an index until SIGTERM or SIGINT, then exit with status 0; may raise WheelyardError."""
+    _prepare_process()
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(0))  # until requests are served
+    is_single, has_tls = settings.server.workers == 1, bool(settings.server.certificate)
     try:
-        # a signal between the folder and its `with` would leave it behind
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        shared = nullcontext() if is_single else TemporaryDirectory(prefix="wheelyard-figures-")
-        with shared as folder:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-            if not settings.server.read_only:
-                index.spool.remove_abandoned(index.runtime.seconds())
-            # only in this process: a restarted worker must not become unready by a new probe
-            probe = _start_store_probe(index, Path(folder, PROBE_FILE) if folder else None)
-            if folder:
-                serve = partial(_serve_in_workers, settings, Path(folder))
-            else:
-                app = App(index, write_failure=lambda: probe.reason)
-                serve = partial(_serve_in_process, app, _prepare(settings, app, index.runtime))
-            if not settings.server.read_only:
-                DailySweep(index.sweep, index.changes, index.runtime).start()
-            probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
-            serve()
+        if is_single and not has_tls:
+            _serve_in_process(settings, command, None)
+        else:
+            with TemporaryDirectory(prefix="wheelyard-server-") as path:
+                folder = RunFolder(Path(path))
+                _write_certificate(settings, folder)
+                (_serve_in_process if is_single else _serve_in_workers)(settings, command, folder)
     except SystemExit as end:
         if end.code:
             raise
-    on_shutdown()
-    _exit()
-
-
-def _exit() -> NoReturn:
-    """End this process: Granian's threads may still run, and crash while an interpreter ends."""
+    # Granian's threads may still run, and crash while an interpreter ends
     logging.shutdown()
     if sys.stdout is not None:
         sys.stdout.flush()
     os._exit(0)
 
 
-def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.StoreProbe:
-    """Start and return the probe of writes to the store; a read-only server's writes nothing."""
-    steps = list[store_probe.Step]()
-    if not index.settings.server.read_only:
-        stores, traits = index.stores, index.traits
-        steps.append(partial(rewrite_format, stores.documents, index.retries))
-        if traits.files:
-            key = keys.probe(keys.FILES, index.runtime.new_id())
-            steps += store_probe.scratch_write_steps(stores.files, key)
-        if traits.credentials:
-            key = keys.probe(keys.CREDENTIALS, index.runtime.new_id())
-            steps += store_probe.scratch_write_steps(stores.credentials, key)
-    probe = store_probe.StoreProbe(steps, index.runtime, result_file)
-    probe.start()
-    return probe
+def embedded_server(
+    app: ASGIApp, server: ServerSettings, tls: Path | None = None, **options: object
+) -> EmbeddedServer:
+    """Return a server in this process for an application whose lifespan is run elsewhere."""
+    return EmbeddedServer(app, interface=Interfaces.ASGINL, **_options(server, tls) | options)
 
 
-def _serve_in_process(app: App, serve: Serve, *, is_worker: bool = False) -> None:
+def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
+    return {
+        "address": server.host,
+        "port": server.port,
+        "backlog": LISTEN_BACKLOG,
+        # by default, Granian accepts only as many connections as the backlog
+        "backpressure": _max_connections(),
+        "websockets": False,
+        # nothing in front of a server that speaks TLS closes idle connections of HTTP/2
+        "http": HTTPModes.auto if tls is None else HTTPModes.http1,
+        "http1_settings": HTTP1Settings(
+            header_read_timeout=HEADER_TIMEOUT_SECONDS * 1000, max_buffer_size=BUFFER_BYTES
+        ),
+        "http2_settings": HTTP2Settings(
+            max_concurrent_streams=HTTP2_MAX_STREAMS,
+            max_headers_size=HEADERS_LIMIT_BYTES,
+            initial_stream_window_size=HTTP2_STREAM_WINDOW_BYTES,
+            # a proxy sends the requests of all clients over one connection: a body that waits
+            # for its slot must not use up the window of the others
+            initial_connection_window_size=HTTP2_MAX_STREAMS * HTTP2_STREAM_WINDOW_BYTES,
+            max_send_buffer_size=BUFFER_BYTES,
+        ),
+        "ssl_cert": tls,
+        "ssl_key": tls,
+        "ssl_protocol_min": SSLProtocols.tls12,
+        "log_level": LogLevels.error,
+        # makes Granian log by the handlers of the root logger
+        "log_dictconfig": {
+            "handlers": {},
+            "formatters": {},
+            "loggers": {"_granian": {"propagate": True}},
+        },
+    }
+
+
+def _max_connections() -> int:
+    """Raise the limit of file descriptors; return the limit of connections, about half of it."""
+    limits, most = resource.getrlimit(resource.RLIMIT_NOFILE), MAX_FILE_DESCRIPTORS
+    soft, hard = (most if limit == resource.RLIM_INFINITY else limit for limit in limits)
+    if soft < min(hard, most):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, most), limits[1]))
+            soft = min(hard, most)
+    return max(LISTEN_BACKLOG, soft // 2)
+
+
+def _prepare_process() -> None:
+    return_freed_memory()  # before the first thread, which would get a heap
     sys.setswitchinterval(SWITCH_SECONDS)  # so that pages do not wait for the threads of uploads
 
-    async def run() -> None:
-        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
 
-        def stop() -> None:
-            if stopping.is_set():
-                if is_worker:
-                    return  # the manager passes each signal on, and kills workers at the second
-                os._exit(1)  # the store survives an exit at any time
-            stopping.set()
-            if not is_worker:  # the manager prints it
-                loop.call_later(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
-            loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
-
-        for each in STOP_SIGNALS:
-            loop.add_signal_handler(each, stop)
-        async with app.running():
-            await serve(stopping)
-
-    uvloop.run(run())
-
-
-def _prepare(settings: Settings, app: App, runtime: Runtime) -> Serve:
-    """Return what serves `app` until an event; raise Invalid for a certificate of no use."""
-    if not settings.server.certificate:
-        return partial(serve_plainly, app, _listening_socket(settings.server))
+def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
+    """Read the certificate, if there is one, for workers to come; raise Invalid if it is bad."""
+    if folder is None or not settings.server.certificate:
+        return
     from wheelyard.http.tls_certificate import open_tls_files  # noqa: PLC0415 - only for TLS
-    from wheelyard.http.tls_server import TlsServer  # noqa: PLC0415 - only for TLS
 
-    files = open_tls_files(settings, runtime)
-    return TlsServer(app, files, _listening_socket(settings.server), runtime.now).serve
-
-
-async def serve_plainly(app: App, listener: socket.socket, stopping: asyncio.Event) -> None:
-    """Serve `app` by plain HTTP on a listening socket until `stopping`."""
-    worker = GranianWorker(app, listener.detach())
-    worker.start()
-    await stopping.wait()
-    await worker.stop()
+    certificate = open_tls_files(settings, system_runtime()).value
+    new = folder.tls.with_suffix(".new")
+    new.write_bytes(certificate.pem)
+    new.replace(folder.tls)
 
 
-def _listening_socket(server: ServerSettings) -> socket.socket:
-    """Return a listening socket; with several workers, each has its own at the same address."""
-    listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if server.workers > 1:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setblocking(False)  # noqa: FBT003
-    listener.bind((server.host, server.port))
-    listener.listen(LISTEN_BACKLOG)
-    return listener
-
-
-def _serve_in_worker(
-    settings: Settings, _number: int, _name: object, load: Callable[[], App], *_: object
-) -> None:
-    """Run a worker process; Granian's manager gives the arguments after the first one."""
-    app = load()
-    serve = _retried(partial(_prepare, settings, app, system_runtime()))
-    _serve_in_process(app, serve, is_worker=True)
-    _exit()
-
-
-def _serve_in_workers(settings: Settings, folder: Path) -> None:
-    from multiprocessing import (  # noqa: PLC0415 - only for several workers
-        resource_tracker,
-        set_start_method,
-    )
-
-    from granian.constants import Interfaces  # noqa: PLC0415 - these import multiprocessing
-    from granian.log import LogLevels  # noqa: PLC0415
-    from granian.server import Server  # noqa: PLC0415
-
-    # in a fork of this process, which has used the store, the library of S3 and Azure would hang
-    set_start_method("spawn", force=True)
-    # it is started before signals are blocked, because its start would unblock them
-    resource_tracker.ensure_running()
-    # makes Granian log by the handlers of the root logger
-    log_config = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
-    workers = Server(
-        "wheelyard",
-        address=settings.server.host,
-        port=settings.server.port,
-        interface=Interfaces.ASGI,
-        workers=settings.server.workers,
-        respawn_failed_workers=True,
-        workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
-        # so that the death of a worker is logged, and that the manager gives up
-        log_level=LogLevels.error,
-        log_dictconfig=log_config,
-    )
-    logging.getLogger("_granian").addFilter(partial(_should_log, workers))
-    # called after the manager has set its own handlers, and before it starts workers
-    workers.on_startup(partial(_handle_signals, workers, folder))
-    load = partial(create_worker_app, settings, folder, os.getpid())
-    spawn = partial(_serve_in_worker, settings)
-    try:
-        workers.serve(spawn_target=spawn, target_loader=load, wrap_loader=False)
-    except SystemExit:
-        # Ctrl-C reaches the workers, too; Granian counts a worker that ends first as failed
-        if not workers.interrupt_signal:
-            raise
-
-
-def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 - as below
-    """Return whether to log a message of Granian: not if a signal stops the server. May wait."""
-    del record
-    if not workers.interrupt_signal:
-        # the worker may have got the signal before this process
-        sleep(SIGNAL_DELIVERY_SECONDS)
-    return not workers.interrupt_signal
-
-
-def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Granian names no type
+class _Signals:
     """
-    Handle the signals of the manager in a thread: the first stops workers, the second kills them.
+    Answers the signals of a server process.
 
-    Workers inherit that signals are blocked, so none meets one before it can end in good order.
+    Args:
+        settings: Of the server.
+        folder: That of this run; None if it needs none.
+        stop: Begins the graceful shutdown.
+        reload: Has workers started that read the certificate again, and ends the others.
     """
-    received, sent = socket.socketpair()
-    sent.setblocking(False)  # noqa: FBT003
-    # whichever thread a signal reaches, its number is sent
-    signal.set_wakeup_fd(sent.detach())
-    for each in STOP_SIGNALS:
-        signal.signal(each, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    threading.Thread(target=_stop_at_signals, args=(workers, folder, received), daemon=True).start()
 
+    def __init__(
+        self,
+        settings: Settings,
+        folder: RunFolder | None,
+        stop: Callable[[], object],
+        reload: Callable[[], object],
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._stop = stop
+        self._reload = reload
+        self._pid = os.getpid()
+        self._ends_with_terminal = os.isatty(0)
+        self.is_stopping = False
 
-def _stop_at_signals(workers: Any, folder: Path, received: socket.socket) -> None:  # noqa: ANN401
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    received.recv(1)
-    workers.signal_handler_interrupt()
-    notice = threading.Timer(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
-    notice.daemon = True
-    notice.start()
-    received.recv(1)
-    for worker in workers.wrks:
-        worker.kill()
-    rmtree(folder, ignore_errors=True)
-    os._exit(1)
+    def stop(self, *_: object) -> None:
+        """Stop the server: at the first signal in good order, at the second at once."""
+        if os.getpid() != self._pid:  # a worker that was just forked
+            os._exit(0)
+        if self.is_stopping:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            if self._folder is not None:
+                rmtree(self._folder.path, ignore_errors=True)
+            os._exit(1)  # the store survives an exit at any time
+        self.is_stopping = True
+        notice = Timer(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
+        notice.daemon = True
+        notice.start()
+        self._stop()
+
+    def reload(self, *_: object) -> None:
+        """Take a changed certificate, if it is good; stop if the terminal has been closed."""
+        if self._ends_with_terminal:
+            self.stop()
+            return
+        try:
+            _write_certificate(self._settings, self._folder)
+        except Invalid as error:
+            logger.error("%s The certificate before stays in force.", error.message)  # noqa: TRY400
+        else:
+            self._reload()
 
 
 def _print_shutdown_notice() -> None:
@@ -293,47 +292,203 @@ def _print_shutdown_notice() -> None:
     print(f"wheelyard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - at the terminal
 
 
-def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
-    """
-    Return the application of this worker process; retry until the index can be opened.
-
-    The workers share `folder`. A thread stops this worker when the process `manager` was killed.
-    """
-    for each in STOP_SIGNALS:
-        signal.signal(each, lambda *_: os._exit(0))  # until it serves
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    return_freed_memory()
+def _serve_in_process(settings: Settings, command: Command, folder: RunFolder | None) -> None:
+    index = command.open_index()
     configure_logging(settings.log)
-    share_metrics(folder)
-    threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
+    probe = _store_probe(index)
+    app = App(index, write_failure=lambda: probe.reason)
+    _lead(index, command, probe)
 
-    def create() -> App:
-        index = open_index(settings, create=not settings.server.read_only)
-        write_failure: store_probe.Reason = store_probe.always_writable
-        if not settings.server.read_only:
-            write_failure = partial(store_probe.recorded_reason, folder / PROBE_FILE)
-        return App(index, write_failure=write_failure)
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        server = embedded_server(_served(app, settings), settings.server, _tls(settings, folder))
 
-    return _retried(create)
+        def stop() -> None:
+            server.stop()  # type: ignore[no-untyped-call]  # it says nothing of its types
+            loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
+
+        signals = _Signals(settings, folder, stop, server.reload)
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, signals.stop)
+        loop.add_signal_handler(signal.SIGHUP, signals.reload)
+        async with app.running():
+            await server.serve()
+
+    try:
+        uvloop.run(serve())
+    finally:
+        command.stop_watching()
 
 
-def _retried(create: Callable[[], T]) -> T:
-    """Return what `create` returns; log a WheelyardError, and call it again."""
+def _serve_in_workers(settings: Settings, command: Command, folder: RunFolder) -> None:
+    folder.metrics.mkdir()
+    server = Granian(
+        "wheelyard",
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=settings.server.workers,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
+        **_options(settings.server, _tls(settings, folder)),
+    )
+    signals = _Signals(
+        settings, folder, server.signal_handler_interrupt, server.signal_handler_reload
+    )
+
+    def handle_signals() -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signals.stop)
+        signal.signal(signal.SIGHUP, signals.reload)
+
+    configure_logging(settings.log)
+    if settings.log.format == "text":
+        logger.setLevel(logging.WARNING)  # workers log the rest, once they have started
+    server.on_startup(handle_signals)  # called after Granian has set its own handlers
+    # a signal to all processes may end a worker before Granian stops it, which counts as a failure
+    logging.getLogger("_granian").addFilter(lambda _: not signals.is_stopping)
+    try:
+        load = partial(load_worker, settings, command, folder, os.getpid())
+        server.serve(target_loader=load, wrap_loader=False)
+    except SystemExit:
+        if not signals.is_stopping:
+            raise
+    if folder.failure.exists():
+        raise Invalid(folder.failure.read_text())
+
+
+def load_worker(settings: Settings, command: Command, folder: RunFolder, manager: int) -> ASGIApp:
+    """Return the application of this worker process; called by Granian."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))  # until it serves
+    os.setpgrp()  # the signals of a terminal are the manager's
+    _prepare_process()
+    share_metrics(folder.metrics)
+    Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
+    lead = os.open(folder.lead, os.O_RDWR | os.O_CREAT, 0o600)
+    while not (is_lead := try_lock(lead)) and not folder.is_open.exists():
+        sleep(POLL_SECONDS)
+    index, app = _open_in_worker(settings, command, folder, manager)
+    configure_logging(settings.log)
+    folder.is_open.touch()
+    if is_lead:
+        _lead(index, command, _store_probe(index, folder.probe))
+    else:
+        Thread(target=_lead_later, args=(lead, index, command, folder), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the loop runs
+    return _Worker(_served(app, settings), command)
+
+
+def _open_in_worker(
+    settings: Settings, command: Command, folder: RunFolder, manager: int
+) -> tuple[Index, App]:
+    """Open the index; if that fails, stop a server that starts, and try again in one that runs."""
+    is_first = not folder.is_open.exists()
+    if not is_first:  # the start message of the first has what the log would repeat
+        configure_logging(settings.log)
+    write_failure = partial(store_probe.recorded_reason, folder.probe)
     while True:
         try:
-            return create()
+            index = command.open_index() if is_first else open_index(settings, create=False)
+            return index, App(index, write_failure=write_failure)
         except WheelyardError as error:
+            if is_first:
+                folder.failure.write_text(error.message)
+                os.kill(manager, signal.SIGTERM)
+                signal.pause()
             # if it exited, the manager would soon give up, and stop the other workers, too
             logger.critical("a worker cannot start, and tries again: %s", error.message)
             sleep(5)
 
 
-def _exit_with_manager(manager: int, folder: Path) -> None:
+class _Worker:
+    """
+    The application of a worker process; Granian says when it starts and ends.
+
+    A worker of Granian loses a signal while it starts, and hangs at a second one; but all processes
+    may get the signals of the manager. So Ctrl-C reaches no worker, and the first SIGTERM is passed
+    on, as SIGINT, once the worker serves.
+    """
+
+    def __init__(self, app: ASGIApp, command: Command) -> None:
+        self._app = app
+        self._command = command
+        self._is_stopping = False
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer as the application does."""
+
+        async def receive_lifespan() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._take_signals(asyncio.get_running_loop())
+            else:
+                self._command.stop_watching()
+            return message
+
+        return self._app(scope, receive_lifespan if scope["type"] == "lifespan" else receive, send)
+
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        serves_at = loop.time() + WORKER_START_SECONDS
+
+        def stop(*_: object) -> None:
+            if not self._is_stopping:
+                self._is_stopping = True
+                pass_on = partial(signal.raise_signal, signal.SIGINT)
+                loop.call_soon_threadsafe(loop.call_at, serves_at, pass_on)
+
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, stop)  # not the loop's: between two runs it has none
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _lead_later(lead: int, index: Index, command: Command, folder: RunFolder) -> None:
+    flock(lead, LOCK_EX)  # until the worker that leads has died
+    _lead(index, command, _store_probe(index, folder.probe))
+
+
+def _lead(index: Index, command: Command, probe: store_probe.StoreProbe) -> None:
+    """Begin what one process does for all; wait for the first result of the probe."""
+    if not index.settings.server.read_only:
+        index.spool.remove_abandoned(index.runtime.seconds())
+        DailySweep(index.sweep, index.changes, index.runtime).start()
+    try:
+        command.start_watching(index)
+    except WheelyardError as error:  # a folder that was there at the start
+        logger.error("%s", error.message)  # noqa: TRY400 - it is no fault of ours
+    probe.start()
+    probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
+
+
+def _store_probe(index: Index, result: Path | None = None) -> store_probe.StoreProbe:
+    """Return the probe of the writes that must succeed; `result` is its file for all workers."""
+    steps, traits, new_id = list[store_probe.Step](), index.traits, index.runtime.new_id
+    # a server that could write once must not become unready by another probe
+    is_writable = result is not None and not store_probe.recorded_reason(result)
+    if not is_writable and not index.settings.server.read_only:
+        steps.append(partial(rewrite_format, index.stores.documents, index.retries))
+        if traits.files:
+            key = keys.probe(keys.FILES, new_id())
+            steps += store_probe.scratch_write_steps(index.stores.files, key)
+        if traits.credentials:
+            key = keys.probe(keys.CREDENTIALS, new_id())
+            steps += store_probe.scratch_write_steps(index.stores.credentials, key)
+    return store_probe.StoreProbe(steps, index.runtime, result)
+
+
+def _tls(settings: Settings, folder: RunFolder | None) -> Path | None:
+    return folder.tls if folder is not None and settings.server.certificate else None
+
+
+def _served(app: App, settings: Settings) -> ASGIApp:
+    return HttpsOnly(app) if settings.server.certificate else app
+
+
+def _exit_with_manager(manager: int, folder: RunFolder) -> None:
     """Wait until the manager is killed, then stop this worker: a new server may need the port."""
     while os.getppid() == manager:
         sleep(1)
     logger.error("the manager process was killed, so this worker stops")
-    rmtree(folder, ignore_errors=True)
+    rmtree(folder.path, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACEFUL_SHUTDOWN_SECONDS)
     os._exit(1)

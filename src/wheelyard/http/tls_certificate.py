@@ -57,12 +57,6 @@ class TlsCertificate:
     """The host names and IP addresses that it is for."""
     expires: datetime
 
-    def write_to(self, folder: str) -> Path:
-        """Write the key and the chain to a new file in a folder; return its path."""
-        path = Path(folder, "server.pem")
-        path.write_bytes(self.pem)
-        return path
-
     @property
     def until(self) -> str:
         """When it expires, for messages."""

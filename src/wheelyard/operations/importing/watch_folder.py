@@ -73,9 +73,8 @@ class FolderWatch:
     """The errors of the last scan."""
     stopped: Event = field(default_factory=Event, init=False)
 
-    def run(self, delay: float = 0.0) -> None:
-        """Scan until stopped, first after `delay` seconds."""
-        self.stopped.wait(delay)
+    def run(self) -> None:
+        """Scan until stopped."""
         while not self.stopped.is_set():
             started_at = self.runtime.monotonic()
             is_idle = self.scan().is_idle

@@ -1,0 +1,84 @@
+"""The web server, with an application of its own, and the process that starts workers."""
+
+import asyncio
+import sys
+from pathlib import Path
+from threading import Thread
+
+import httpx2
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from tests.clients.harness import SOURCE, Sandbox
+from tests.clients.servers import free_port, is_healthy, is_listening, running
+from tests.plain_http import LOCALLY
+from tests.waiting import until
+from wheelyard.http.server import embedded_server
+from wheelyard.settings.sections import ServerSettings
+
+pytestmark = pytest.mark.integration
+
+MANAGER = """
+import gc, os, sys, threading
+from wheelyard.cli.main import main
+from wheelyard.wiring.index import Index
+
+def note():
+    clouds = {"google.auth", "google.cloud.storage", "obstore"} & set(sys.modules)
+    threads = [each.name for each in threading.enumerate() if "_watcher" not in each.name]
+    indexes = [each for each in gc.get_objects() if isinstance(each, Index)]
+    with open("forks.txt", "a") as file:
+        print(sorted(clouds), threads, indexes, file=file)
+
+os.register_at_fork(before=note)
+sys.argv[0] = "wheelyard"
+main()
+"""
+
+
+async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, or fail at one path."""
+    del receive
+    if scope["path"] == "/fault":
+        raise ValueError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"here"})
+
+
+def test_fault() -> None:
+    """A fault of the application is answered with 500, and the next request as ever."""
+    settings = ServerSettings(host="127.0.0.1", port=free_port())
+    loop, server = asyncio.new_event_loop(), embedded_server(faulty, settings)
+    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+    thread.start()
+    until(lambda: is_listening(("127.0.0.1", settings.port)))
+    base = f"http://127.0.0.1:{settings.port}"
+    with httpx2.Client(base_url=base, timeout=60, **LOCALLY) as client:
+        statuses = [client.get(path).status_code for path in ("/", "/fault", "/")]
+    loop.call_soon_threadsafe(server.stop)
+    thread.join()
+    loop.close()
+
+    assert statuses == [200, 500, 200]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked")
+def test_what_is_forked(sandbox: Sandbox) -> None:
+    """The process that forks workers has opened no index and started no thread of ours."""
+    port, log = free_port(), sandbox.folder / "log.txt"
+    options = ("serve", "--port", str(port), "--workers", "3")
+    with running(
+        sandbox,
+        [sys.executable, "-c", MANAGER, *options],
+        log,
+        lambda: is_healthy(f"127.0.0.1:{port}"),
+        SOURCE,
+    ):
+        until(lambda: len(forks_in(sandbox.folder)) == 3, log.read_text)
+
+    assert set(forks_in(sandbox.folder)) == {"[] ['MainThread'] []"}
+
+
+def forks_in(folder: Path) -> list[str]:
+    """Return the lines of the program above, one for each fork."""
+    return (folder / "forks.txt").read_text().splitlines()
