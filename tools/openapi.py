@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec.structs import fields
 
-from wheelyard.api.operation import ApiOperation, Right
+from wheelyard.api.operation import ApiOperation, RequiredRight
 from wheelyard.api.table import OPERATIONS
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
@@ -118,9 +118,9 @@ def _named(schema: Any, texts: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSO
 def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
     lines = (getdoc(row.run) or "").partition("\n\n")[0]
     described: dict[str, Any] = {"summary": " ".join(lines.split()).rstrip(".")}
-    if row.right is Right.ADMIN:
+    if row.right is RequiredRight.ADMIN:
         described["description"] = "For administrators."
-    if row.right is not Right.READER or row.method != "GET":
+    if row.right is not RequiredRight.READER or row.method != "GET":
         described["security"] = [{"basic": []}, {"bearer": []}]
     parameters = [*_path_parameters(row), *_query_parameters(row, texts)]
     if parameters:

@@ -42,7 +42,7 @@ class Call(Struct, frozen=True, kw_only=True):
         return ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
 
 
-class Right(Enum):
+class RequiredRight(Enum):
     """Who may call an operation; what it changes it may check more narrowly."""
 
     READER = auto()
@@ -67,7 +67,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
 
     The annotations of `body` and of what is returned are the JSON. The body of a GET is its query.
     """
-    right: Right = Right.READER
+    right: RequiredRight = RequiredRight.READER
     what: str = ""
     """What only administrators may do, for the message to others."""
     status: int = 200
@@ -103,10 +103,10 @@ class ApiOperation(Struct, frozen=True, dict=True):
             name: parse_project_name(text) if name == "name" else text
             for name, text in params.items()
         }
-        if self.right is Right.ADMIN:
+        if self.right is RequiredRight.ADMIN:
             require_admin(call.caller, self.what)
-        elif self.right is not Right.READER and call.caller.is_anonymous:
+        elif self.right is not RequiredRight.READER and call.caller.is_anonymous:
             raise invalid_credential()
-        if self.right is Right.MANAGER:
+        if self.right is RequiredRight.MANAGER:
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed

@@ -6,12 +6,12 @@ from typing import Final
 from wheelyard.api import access, projects, tokens
 from wheelyard.api import public_packages as packages
 from wheelyard.api.operation import ApiOperation as Row
-from wheelyard.api.operation import Right
+from wheelyard.api.operation import RequiredRight
 
-_MANAGER, _CALLER = Right.MANAGER, Right.CALLER
-_NAMES = Right.ADMIN, "list the private names"
-_RIGHTS = Right.ADMIN, "see or change rights"
-_DECISIONS = Right.ADMIN, "see or make decisions"
+_MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
+_NAMES = RequiredRight.ADMIN, "list the private names"
+_RIGHTS = RequiredRight.ADMIN, "see or change rights"
+_DECISIONS = RequiredRight.ADMIN, "see or make decisions"
 
 # a token is shown once, so that the request is never repeated
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)
