@@ -81,8 +81,9 @@ def play(
             task.cancel()
         await settle()
         assert not crowd.holders
-        await crowd.come(*map(str, range(count)), "late")
-        assert crowd.waiting == {"late": 1}, "no slot is lost, and none is there twice"
+        clients = [str(number) for number in range(count)]
+        await crowd.come(*clients, "late")
+        assert crowd.held == Counter(clients), "no slot is lost, and none is there twice"
         for _, task in crowd.requests:
             task.cancel()
         await asyncio.gather(*(task for _, task in crowd.requests), return_exceptions=True)
