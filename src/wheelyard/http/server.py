@@ -69,14 +69,14 @@ MAX_FILE_DESCRIPTORS: Final = 65_536
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
-SHUTDOWN_NOTICE_SECONDS: Final = 1.0
+SHUTDOWN_NOTICE_SECONDS: Final = 1.5
 """How long a graceful shutdown takes before the server prints a notice."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while others wait for the interpreter; Python's default is 5 ms."""
 POLL_SECONDS: Final = 0.01
-WORKER_START_SECONDS: Final = 0.2
+WORKER_START_SECONDS: Final = 0.7
 """How long Granian may take to serve after the lifespan has started."""
 
 logger = logging.getLogger("wheelyard")
@@ -447,7 +447,7 @@ def _lead_later(lead: int, index: Index, command: Command, folder: RunFolder) ->
 
 
 def _lead(index: Index, command: Command, probe: store_probe.StoreProbe) -> None:
-    """Begin what one process does for all; wait for the first result of the probe."""
+    """Begin what one process does for all; wait for the probe."""
     if not index.settings.server.read_only:
         index.spool.remove_abandoned(index.runtime.seconds())
         DailySweep(index.sweep, index.changes, index.runtime).start()
