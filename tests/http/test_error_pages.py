@@ -11,7 +11,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.servers import token_of
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.errors import STORAGE_FULL, Unavailable
-from wheelyard.http.page_loader import PageLoader
+from wheelyard.http.web_pages import WebPages
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
 from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
@@ -192,10 +192,10 @@ def test_no_command_for_who_has_no_command_line(tmp_path: Path) -> None:
 def test_a_page_without_templates(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the templates cannot be read, an error still has a page, only a plain one."""
 
-    def fail(_: PageLoader) -> Any:  # noqa: ANN401 - as the method
+    def fail(*_: object) -> Any:  # noqa: ANN401 - as the method
         raise Unavailable("The templates cannot be read.")
 
-    monkeypatch.setattr(PageLoader, "load", fail)
+    monkeypatch.setattr(WebPages, "error_page", fail)
     answer = server.get("/<b>/x/y/", HTML)
 
     assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")

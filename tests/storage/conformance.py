@@ -54,17 +54,6 @@ class StoreConformance:
         assert store.get(A) is None
         assert store.get(A, ObjectVersion("1")) is None
 
-    def test_watching_a_key(self, store: Store) -> None:
-        """A watched object is current until it is written again, and an absent one until it is."""
-        is_absent = store.watch(A, ABSENT)
-        assert is_absent()
-
-        is_current = store.watch(A, store.put(A, b"a", ABSENT))
-        assert (is_absent(), is_current()) == (False, True)
-
-        store.put(A, b"b", None)
-        assert not is_current()
-
     def test_a_version_that_is_known_already(self, store: Store) -> None:
         """Who knows the version is told so, and gets no bytes; after a write they get the bytes."""
         known = store.put(A, b"one", ABSENT)

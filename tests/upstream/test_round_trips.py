@@ -1,13 +1,13 @@
-"""How many requests to a bucket a page of an upstream index takes, and which at the same time."""
+"""How many requests to a bucket a page of an upstream index takes, of which none is asked twice."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.http.caching.test_round_trips import MeetingStore
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.http.remote_store import RemoteStore
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, page_of
@@ -18,15 +18,13 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def store() -> MeetingStore:
+def store() -> RemoteStore:
     """A remote store."""
-    return MeetingStore()
+    return RemoteStore()
 
 
 @pytest.fixture
-def server(
-    store: MeetingStore, tmp_path: Path, upstream: FakeUpstream
-) -> Iterator[InProcessServer]:
+def server(store: RemoteStore, tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
     """A server that has just started on a bucket with a private project and a page."""
     upstream.publish(public_wheel("requests", "2.0"))
     section = upstream_section(upstream)
@@ -40,30 +38,30 @@ def server(
         yield server
 
 
-def reads(store: MeetingStore) -> set[str]:
+def reads(store: RemoteStore) -> set[str]:
     """Return the keys that were read; of a page only its kind."""
     return {key if "/pages/" not in key else "page" for verb, key in store.calls if verb == "get"}
 
 
-def test_public_page(server: InProcessServer, store: MeetingStore, upstream: FakeUpstream) -> None:
-    """The list, the document, the decisions and the page are read together; later not the page."""
+def test_public_page(server: InProcessServer, store: RemoteStore, upstream: FakeUpstream) -> None:
+    """The list, the document, the decisions and the page are read once; later not the page."""
     keys = {"projects.json", "projects/requests.json", "decisions.json"}
-    store.expect(4)
+    store.calls.clear()
     assert page_of(server, "requests").headers[SOURCE] == "upstream"
     assert reads(store) == {*keys, "page"}
 
     server.clock.advance(seconds=2)
-    store.expect(3)
+    store.calls.clear()
     assert page_of(server, "requests").headers[SOURCE] == "upstream"
     assert (reads(store), len(store.calls)) == (keys, 3)
     assert upstream.requests == []
 
 
-def test_private_page(server: InProcessServer, store: MeetingStore) -> None:
+def test_private_page(server: InProcessServer, store: RemoteStore) -> None:
     """A private page takes the request that it takes without an upstream index."""
     server.clock.advance(seconds=2)
     assert page_of(server, "acme").headers[SOURCE] == "private"
     server.clock.advance(seconds=2)
-    store.expect(1)
+    store.calls.clear()
     assert page_of(server, "acme").headers[SOURCE] == "private"
     assert store.calls == [("get", "projects/acme.json")]

@@ -8,6 +8,7 @@ the store does not answer until it is `stale_if_error` seconds old.
 
 from collections.abc import Callable
 from hashlib import sha256
+from threading import Lock
 from typing import Final, Generic, Literal, TypeVar
 
 from msgspec import DecodeError, Struct
@@ -39,6 +40,8 @@ The maximum age of a cached document.
 - any: whatever its age
 """
 
+LOCKS: Final = 256
+"""Documents share so many locks."""
 MEMORY_PER_STORED_BYTE: Final = 4
 """Estimated bytes of memory for each stored byte of a decoded document."""
 SNAPSHOT_BYTES: Final = 512
@@ -166,6 +169,8 @@ class DocumentCache(Generic[T]):
         self._runtime = runtime
         self._policy = policy
         self._cache: LruCache[Key, Snapshot[T]] = LruCache(policy.capacity)
+        self._locks = dict[int, Lock]()
+        """Held while a document of a remote store is read, so that all who want it share that."""
 
     def peek(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T] | None:
         """
@@ -187,21 +192,6 @@ class DocumentCache(Generic[T]):
         is_fresh = max_age == "fresh" and now - cached.attempted_at < self._policy.freshness
         return cached if is_fresh else None
 
-    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """
-        Return a function that tells whether this version of a document is still `fresh`.
-
-        The function does not read a remote store. It raises nothing but Unavailable.
-        """
-        if self._policy.is_local:
-            return self._store.watch(key, version)
-
-        def is_fresh() -> bool:
-            snapshot = self.peek(key)
-            return snapshot is not None and snapshot.version == version
-
-        return is_fresh
-
     def get(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T]:
         """
         Return the document, read from the store unless the cached one is recent enough.
@@ -212,6 +202,10 @@ class DocumentCache(Generic[T]):
         """
         if max_age == "current" or self._policy.is_local:
             return self._revalidate(key, max_age)
+        with self._locks.setdefault(hash(key) % LOCKS, Lock()):
+            return self._get_remote(key, max_age)
+
+    def _get_remote(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
         cached = self.peek(key, max_age)
         if cached is not None:
             return cached

@@ -186,10 +186,6 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         """Return the document, from the cache or the store; without one its value is None."""
         return self.documents.get(self.kind.key, max_age)
 
-    def watch(self, version: ObjectVersion) -> Callable[[], bool]:
-        """Return a function that tells whether this version is still fresh; see DocumentCache."""
-        return self.documents.watch(self.kind.key, version)
-
     def exist(self) -> bool:
         """Return whether the store has, or has had, such a document."""
         return next(self.store.list(self.kind.entries), None) is not None

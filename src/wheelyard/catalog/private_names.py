@@ -10,7 +10,6 @@ That a name is private may come from a cache. That it is not is read from the st
 another process may publish it the next second.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -25,6 +24,7 @@ from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import Unavailable
 from wheelyard.model.name_patterns import NamePatterns
 from wheelyard.model.project import Project
+from wheelyard.storage.base import ObjectVersion
 
 LIST_THREADS: Final = 32
 """Names of a remote store that are looked up at a time: as many as a server has threads for."""
@@ -65,22 +65,19 @@ class PrivateNames:
                 return True
             raise
 
-    def watch(self, name: NormalizedName) -> Callable[[], bool] | None:
+    def absence(self, name: NormalizedName) -> tuple[ObjectVersion, ObjectVersion] | None:
         """
-        Return a function that tells whether a name, which was not private, still is not.
+        Return the versions of the list of names and of a name's document, which is not private.
 
-        None if that cannot be told without reading a remote store, or if the name is private now.
-        The function raises nothing but Unavailable.
+        They are what the cache has. None if it lacks one, if they say that the name is private, or
+        on a remote store, whose current versions nobody knows without reading it.
         """
-        names, key = self._projects.names.peek("any"), keys.project(name)
-        document = self._projects.documents.peek(key, "any")
+        names = self._projects.names.peek("any")
+        document = self._projects.documents.peek(keys.project(name), "any")
         if not self._is_local or names is None or document is None:
             return None
-        if _is_private_in(name, names, document):
-            return None
-        is_same_list = self._projects.names.watch(names.version)
-        is_same_document = self._projects.documents.watch(key, document.version)
-        return lambda: is_same_list() and is_same_document()
+        is_private = _is_private_in(name, names, document)
+        return None if is_private else (names.version, document.version)
 
     def claim(self, *names: NormalizedName) -> None:
         """Make names private: list them, before their first file is published."""

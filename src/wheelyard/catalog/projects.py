@@ -11,7 +11,7 @@ is listed before its first commit, so a listed name without any commit is a proj
 A name is only removed from the list if its project has no files (`operations/names.py`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import Final
@@ -28,7 +28,7 @@ from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
-from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Store, Stored
 
 _COMMITS: Final = CommitCodec()
 
@@ -64,10 +64,6 @@ class ProjectNames:
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
         """Return the list if it is cached and recent enough, else None; reads no remote store."""
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
-
-    def watch(self, version: ObjectVersion) -> Callable[[], bool]:
-        """Return a function that tells whether this version of the list is still fresh."""
-        return self._documents.watch(keys.PROJECT_NAMES, version)
 
     def get(self) -> Snapshot[NameList]:
         """Return a snapshot of the list, read from the store unless a fresh one is cached."""
@@ -149,10 +145,6 @@ class Projects(Struct, frozen=True):
             return snapshot
         names = self.names.peek(max_age)
         return _missing(names) if names is not None and not _is_listed(names, name) else None
-
-    def watch(self, name: NormalizedName, version: ObjectVersion) -> Callable[[], bool]:
-        """Return a function that tells whether this version of a project is still fresh."""
-        return self.documents.watch(keys.project(name), version)
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
         """

@@ -6,9 +6,10 @@ change nothing. It asks no other index. A document that it has read stays as it 
 reads it again, so all pages of a project are made from one state of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -20,13 +21,14 @@ from wheelyard.exporting.questions import ANY, HTML, INDEX, Question
 from wheelyard.exporting.site import FILE_CACHE_CONTROL, PAGE_CACHE_CONTROL, Page
 from wheelyard.exporting.site_index import ANYONE, ExportedNames
 from wheelyard.http.context import StaticSite, build_context
+from wheelyard.http.dispatch import run_blocking
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.page_loader import PageLoader
-from wheelyard.http.protocol.messages import NO_STORE, Message, Request
+from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response
 from wheelyard.http.release_metadata import ReleaseMetadata
-from wheelyard.http.resolver import Asking, OpenListing
-from wheelyard.http.routes import build_router
+from wheelyard.http.resolver import OpenListing
+from wheelyard.http.routes import build_routes
 from wheelyard.http.uploads.handler import UploadHandler
+from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
 from wheelyard.operations.store_probe import always_writable
@@ -55,16 +57,18 @@ class SiteApplication:
         self._root = f"{urlsplit(options.base_url).path}/"
         site = StaticSite(caller=ANYONE, files_url=options.files_url)
         self._context = build_context(self.index, always_writable, site)
-        self._pages = PageLoader(self._context)
+        self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
-        self._routes = build_router(self._context, uploads, self._pages, metrics)
+        self._routes = build_routes(
+            self._context, uploads, self._pages, metrics, lambda _: _no_endpoint
+        )
 
     def close(self) -> None:
         """End what was begun to answer."""
         if self.index.upstream is not None:
             self.index.upstream.close()
         self._context.pools.close()
-        self._pages.close()
+        self._pages.descriptions.close()
 
     def show(self, table: ProjectTable) -> None:
         """Have these projects in lists, and link to them."""
@@ -73,33 +77,38 @@ class SiteApplication:
 
     async def find(self, name: NormalizedName) -> OpenListing:
         """Return what the site shows of a project; raise WheelyardError if that is nothing."""
-        asking = Asking(_request(f"/simple/{name}/", b"", {"name": name}), may_refresh=False)
-        return await self._context.resolver.find_for_installer(name, ANYONE, asking)
+        request = _request(f"/simple/{name}/", b"", {"name": name})
+        find = partial(self._context.resolver.find_for_installer, name, request, may_refresh=False)
+        return await run_blocking(self._context, self._context.pools.reads, request, find)
 
     async def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """Return the names of all projects that any release may need, once its pages were asked."""
         names = set[NormalizedName]()
-        remembered = self._pages.load().required_names
+        remembered = self._pages.required_names
+        request, pool = _request("/", b"", {}), self._context.pools.reads
         for release in releases_of(listing):
-            metadata = ReleaseMetadata(listing, release.metadata_file, remembered)
-            names |= await metadata.required_names()
+            metadata = ReleaseMetadata(request, listing, release.metadata_file, remembered)
+            names |= await run_blocking(self._context, pool, request, metadata.required_names)
         return names
 
     async def ask(self, question: Question) -> Page:
         """Return a page; raise WheelyardError if there is none."""
         path = f"/{question.path}"
-        route, params = self._routes.match(path, "GET")
-        response = await route.handler(_request(path, question.accept, params))
-        if response.status != HTTPStatus.OK or not isinstance(response.body, bytes):
-            raise Unavailable(f"The page /{question.path} has the status {response.status}.")
-        content_type = dict(response.headers)[b"content-type"].decode("latin-1")
+        route = self._routes.find(path, "GET")
+        assert route is not None  # noqa: S101 - each question is for a page
+        request = _request(path, question.accept, route[1])
+        answer = cast("Callable[[], Response]", partial(route[0].handler, request))
+        response = await run_blocking(self._context, self._context.pools.reads, request, answer)
+        if response.status_code != HTTPStatus.OK or not isinstance(response.content, bytes):
+            raise Unavailable(f"The page /{question.path} has the status {response.status_code}.")
+        content_type = dict(response.header_list)[b"content-type"].decode("latin-1")
         kind = WebType(content_type, PAGE_CACHE_CONTROL)
-        is_final = NO_STORE not in response.headers
-        return Page(question.target, kind, response.body, is_final=is_final)
+        is_final = NO_STORE not in response.header_list
+        return Page(question.target, kind, response.content, is_final=is_final)
 
     async def fixed_pages(self) -> list[Page]:
         """Return what depends on the options alone, first the files that all pages load."""
-        assets = self._pages.load().environment.assets.values()
+        assets = self._pages.environment.assets.values()
         pages = [
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
             for asset in assets
@@ -110,7 +119,7 @@ class SiteApplication:
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host
-        missing = self._pages.load().error_page(facts, self._root, None)[0]
+        missing = self._pages.error_page(facts, self._root, None)[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
         return [*pages, Page(NOT_FOUND, kind, missing)]
 
@@ -121,14 +130,16 @@ async def _no_body() -> Message:
 
 def _request(path: str, accept: bytes, params: Mapping[str, str]) -> Request:
     """Return a GET of this process itself, without a credential."""
-    return Request(
-        method="GET",
-        segments=tuple(filter(None, path.split("/"))),
-        params=params,
-        query=b"",
-        headers={b"accept": accept},
-        caller=ANYONE,
-        address="",
-        receive=_no_body,
-        has_body=False,
-    )
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"accept", accept)],
+        "path_params": dict(params),
+    }
+    return Request(scope, _no_body, {b"accept": accept}, ANYONE, "", has_body=False)
+
+
+async def _no_endpoint(*_: object) -> None:
+    """Answer nothing: the handlers are called without ASGI."""

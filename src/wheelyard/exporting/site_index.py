@@ -1,6 +1,6 @@
 """The index whose pages are those of a static site: over the same store, open, and unchanging."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
@@ -59,7 +59,3 @@ class ExportedNames(ProjectNames):
     def get(self) -> Snapshot[NameList]:
         """Return the list."""
         return self._snapshot
-
-    def watch(self, version: ObjectVersion) -> Callable[[], bool]:
-        """Return a function that tells whether this is still the list."""
-        return lambda: self._snapshot.version == version

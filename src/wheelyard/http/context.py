@@ -1,35 +1,32 @@
 """The objects that request handlers share: `ServerContext`, built once for each process."""
 
 import os
-from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
-from wheelyard.authentication.read_policy import ReadPolicy
+from wheelyard.authentication.read_policy import ReadPolicy, project_not_found
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.turns import Turns
-from wheelyard.http.caching.document_reader import DocumentReader
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.store_error_log import StoreErrorLog
-from wheelyard.http.protocol.messages import Request
 from wheelyard.http.thread_pools import NoThreads, ThreadPools
 from wheelyard.model.access import ANONYMOUS, Caller
+from wheelyard.model.project import Project
 from wheelyard.operations.store_probe import Reason
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
+from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.resolver import Resolver
     from wheelyard.http.upstream_reader import UpstreamReader
-
-T = TypeVar("T")
-
 
 MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
@@ -49,7 +46,6 @@ class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
 
     index: Index
     pools: ThreadPools
-    documents: DocumentReader
     upstream: "UpstreamReader | None"
     """None without an upstream index."""
     read_policy: ReadPolicy
@@ -88,10 +84,12 @@ class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
 
         return Resolver(self)
 
-    async def run_long_read(self, request: Request, work: Callable[[], T]) -> T:
-        """Run work that occupies a thread of the read pool for long; return its result."""
-        async with self.long_read_limit.acquire(request.client_key):
-            return await self.pools.run_read(work)
+    def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
+        """Return a project and its document's version, or raise NotFound; may read the store."""
+        snapshot = self.index.projects.load(name)
+        if snapshot.value is None:
+            raise project_not_found(name)
+        return snapshot.value, snapshot.version
 
 
 def build_context(
@@ -112,8 +110,7 @@ def build_context(
     return ServerContext(
         index=index,
         pools=pools,
-        documents=DocumentReader(index, pools),
-        upstream=_upstream_reader(index, pools),
+        upstream=_upstream_reader(index),
         read_policy=read_policy,
         pages=PageCache(responses),
         remembered=responses,
@@ -128,14 +125,14 @@ def build_context(
     )
 
 
-def _upstream_reader(index: Index, pools: ThreadPools) -> "UpstreamReader | None":
+def _upstream_reader(index: Index) -> "UpstreamReader | None":
     if index.upstream is None:
         return None
     # no server without an upstream index needs it
     from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
 
     index.upstream.policy.load()
-    reader = UpstreamReader(index.upstream, pools, is_local=index.is_local)
+    reader = UpstreamReader(index.upstream, is_local=index.is_local)
     if not index.settings.server.read_only:
         reader.complete_names()
     return reader

@@ -5,14 +5,12 @@ A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata
 cached as pages are; a range of it is not compressed.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator
-from functools import partial
+from collections.abc import Callable, Hashable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from wheelyard.http.caching.cache_headers import metadata_cache_headers
 from wheelyard.http.context import ServerContext
@@ -29,12 +27,13 @@ from wheelyard.http.protocol.messages import (
     NOSNIFF,
     Header,
     HeaderList,
+    MadeFrom,
     Request,
     Response,
+    StreamedResponse,
     redirect,
 )
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.model.project import File
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
@@ -48,8 +47,6 @@ SIGNED_URL_HEADERS: Final[HeaderList] = (
 
 Body = bytes | Path | Iterator[bytes] | str
 """The body of a response, or the URL that the client is redirected to."""
-IsCurrent = Callable[[], bool]
-"""Returns whether an identical request may get an equal response; may raise Unavailable."""
 
 
 class FileToSend(Struct, frozen=True, kw_only=True):
@@ -61,12 +58,8 @@ class FileToSend(Struct, frozen=True, kw_only=True):
     """Bytes; None if they are not known."""
     takes_ranges: bool = True
     headers: HeaderList
-    open_body: Callable[[ByteRange | None], Awaitable[Body]]
+    open_body: Callable[[ByteRange | None], Body]
     """Returns a part of it, or all; a path or a URL is for all of it. May raise NotFound."""
-    open_again: Callable[[ByteRange | None], Body] | None = None
-    """Returns the same once more, at once; None if an identical request takes another way."""
-    is_current: IsCurrent | None = None
-    """None if each request needs an answer of its own."""
 
     @property
     def etag(self) -> bytes:
@@ -101,45 +94,17 @@ def core_metadata_key(version: ObjectVersion, *, is_public: bool) -> Hashable:
     return ("core_metadata", version, is_public)
 
 
-def stored_file(
-    context: ServerContext,
-    file: File,
-    headers: HeaderList,
-    open_at_once: Callable[[ByteRange | None], Body],
-    is_current: IsCurrent | None,
-    *,
-    is_local: bool,
-) -> FileToSend:
-    """Return a file that a store has, in a folder of this machine if it `is_local`."""
-
-    async def open_body(part: ByteRange | None) -> Body:
-        if is_local:
-            return open_at_once(part)
-        # on a bucket, even signing a URL may be a request to Google
-        return await context.pools.run_read(partial(open_at_once, part))
-
-    return FileToSend(
-        sha256=file.sha256,
-        size=file.size,
-        headers=headers,
-        open_body=open_body,
-        open_again=open_at_once if is_local else None,
-        is_current=is_current,
-    )
-
-
 def response_without_bytes(request: Request, file: FileToSend) -> Response | None:
     """Return the response 304 or 416, or that to HEAD; None if the client needs the bytes."""
-    require_match(request.headers, file.etag or None)
-    if file.sha256 and is_not_modified(request.headers.get(b"if-none-match"), file.etag):
-        return _repeating(Response(304, file.common_headers), file.is_current)
-    part = _part(request, file)
+    require_match(request.joined_headers, file.etag or None)
+    if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
+        return Response(304, file.common_headers)
+    part = requested_part(request, file)
     if part is not None and not part.size:
         return range_not_satisfiable(file.size or 0)
     if request.method != "HEAD":
         return None
-    head = Response(200, (*_content_headers(file, None), *file.common_headers))
-    return _repeating(head, file.is_current)
+    return Response(200, (*_content_headers(file, None), *file.common_headers))
 
 
 def redirect_to_file(url: str) -> Response:
@@ -147,47 +112,46 @@ def redirect_to_file(url: str) -> Response:
     return redirect(302, url, *SIGNED_URL_HEADERS)
 
 
-async def file_response(request: Request, file: FileToSend) -> Response:
+def file_response(request: Request, context: ServerContext, file: FileToSend) -> Response:
     """Return the response to GET or HEAD of a distribution; may raise NotFound."""
     response = response_without_bytes(request, file)
     if response is not None:
         return response
-    part = _part(request, file)
-    body = await file.open_body(part)
+    part = requested_part(request, file)
+    body = file.open_body(part)
     if isinstance(body, str):
         return redirect_to_file(body)
+    status = 206 if part else 200
     headers = (*_content_headers(file, part), *file.common_headers)
-    response = Response(206 if part else 200, headers)
-    open_again = file.open_again
-    if open_again is not None and isinstance(body, bytes | Path):
-        # what is remembered of it has no bytes, as the cache does not count them
-        response = _repeating(response, file.is_current, lambda: open_again(part))
-    return replace(response, body=body)
+    if isinstance(body, bytes | Path):
+        return Response(status, headers, body)
+    return StreamedResponse(status, headers, body, context.pools.streams)
 
 
-async def core_metadata_response(
+def core_metadata_response(  # noqa: PLR0913 - all that it depends on
     request: Request,
     context: ServerContext,
     version: ObjectVersion,
     load: Callable[[], bytes],
-    is_current: IsCurrent | None,
+    made_from: MadeFrom | None,
+    deadline: float,
     *,
     is_public: bool,
 ) -> Response:
     """Return the response to GET or HEAD of core metadata, whose digest is `version`."""
-    if b"range" in request.headers:
-        uncompressed = {**request.headers, b"accept-encoding": b"identity"}
-        request = replace(request, headers=uncompressed)
+    has_range = b"range" in request.joined_headers
+    if has_range:
+        request.joined_headers = {**request.joined_headers, b"accept-encoding": b"identity"}
     key = core_metadata_key(version, is_public=is_public)
     # of a resolver's answers these are the most and the smallest: no header that none of them reads
     headers = metadata_cache_headers(is_public=is_public)
-    page = await load_page(context, request, key, version, load, headers)
-    whole = page_response(request, page, MediaType.CORE_METADATA, is_current)
-    is_whole = b"range" not in request.headers or whole.status != HTTPStatus.OK
-    return whole if is_whole else _part_of(request, whole)
+    page = load_page(context, request, key, version, load, headers)
+    whole = page_response(request, page, MediaType.CORE_METADATA, made_from, deadline)
+    return _part_of(request, whole) if has_range and whole.status_code == HTTPStatus.OK else whole
 
 
-def _part(request: Request, file: FileToSend) -> ByteRange | None:
+def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
+    """Return the part of a file that a request asks for; None for all of it."""
     if file.size is None or not file.takes_ranges:
         return None
     return requested_range(request, file.etag, file.size)
@@ -201,23 +165,9 @@ def _content_headers(file: FileToSend, part: ByteRange | None) -> HeaderList:
     return (OCTET_STREAM, length, *ranges)
 
 
-def _repeating(
-    response: Response, is_current: IsCurrent | None, open_body: Callable[[], Body] = bytes
-) -> Response:
-    """Return `response`, to be repeated with a new body as long as it is current."""
-    if is_current is None:
-        return response
-
-    def repeat() -> Response | None:
-        body = open_body() if is_current() else None
-        return replace(response, body=body) if isinstance(body, bytes | Path) else None
-
-    return replace(response, repeat=repeat)
-
-
 def _part_of(request: Request, whole: Response) -> Response:
     """Return the response 200, 206 or 416 to a request with Range."""
-    body, headers = whole.body, dict(whole.headers)
+    body, headers = whole.content, dict(whole.header_list)
     assert isinstance(body, bytes)  # noqa: S101 - a page's
     part = requested_range(request, headers[b"etag"], len(body))
     if part is None:

@@ -52,12 +52,12 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
         raise FormFault(field, error) from error
 
 
-async def refused_form(
+def refused_form(
     request: Request, context: ServerContext, fields: FormFields, fault: FormFault
 ) -> FormState:
     """Return a form to be shown again, with what was typed and why it was refused."""
     try:
-        token = await form_token(request, context)
+        token = form_token(request, context)
     except WheelyardError:  # the store does not answer: the token that was sent may be right
         token = fields.text(CSRF_FIELD)
     return FormState(token, fields.values, fault.error.on_page, fault.field)

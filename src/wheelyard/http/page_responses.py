@@ -1,22 +1,28 @@
 """Responses with pages, cached or rendered, for all handlers that answer with pages."""
 
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Hashable
+from math import inf
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
-from wheelyard.http.caching.page_cache import CachedPage, Render, repeat_cached
+from wheelyard.http.caching.page_cache import CachedPage, Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import require_match
 from wheelyard.http.protocol.content_encoding import Encoding, best_encoding
 from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import CSP, Header, HeaderList, Request, Response
+from wheelyard.http.protocol.messages import (
+    CSP,
+    Header,
+    HeaderList,
+    MadeFrom,
+    Request,
+    Response,
+)
 from wheelyard.http.protocol.negotiation import (
     MediaType,
     best_media_type,
@@ -38,11 +44,11 @@ FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
 
 def requested_media_type(request: Request) -> MediaType | None:
     """Return the media type that `?format=`, or else Accept, asks for; None if it is not served."""
-    if b"format=" in request.query:
-        query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
+    if b"format=" in request.query_string:
+        query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
             return media_type_by_format(query["format"][0])
-    return best_media_type(request.headers.get(b"accept", b""))
+    return best_media_type(request.joined_headers.get(b"accept", b""))
 
 
 def wants_html(request: Request) -> bool:
@@ -65,7 +71,7 @@ def page_headers(
     return headers if media_type.value.is_json else (CSP, *headers)
 
 
-async def load_page(
+def load_page(
     context: ServerContext,
     request: Request,
     what: Hashable,
@@ -74,12 +80,8 @@ async def load_page(
     head: HeaderList,
 ) -> CachedPage:
     """Return the page of `what` and `version` as the client accepts it, cached or rendered."""
-    page = cached_page(context, request, what, version)
-    if page is None:
-        key = (what, requested_encoding(request))
-        make = partial(context.pages.get_or_render, key, version, render, head)
-        page = await context.documents.coalesce(("page", key, version), make)
-    return page
+    key = (what, requested_encoding(request))
+    return context.pages.get_or_render(key, version, render, head)
 
 
 def cached_page(
@@ -91,43 +93,43 @@ def cached_page(
 
 def requested_encoding(request: Request) -> Encoding:
     """Return the encoding that Accept-Encoding asks for."""
-    return best_encoding(request.headers.get(b"accept-encoding", b""))
+    return best_encoding(request.joined_headers.get(b"accept-encoding", b""))
 
 
 def page_response(
     request: Request,
     page: CachedPage,
     media_type: MediaType,
-    is_current: Callable[[], bool] | None = None,
+    made_from: MadeFrom | None,
+    deadline: float = inf,
 ) -> Response:
     """
     Return a 200 response with `page`, or 304; raise Invalid for 412.
 
-    With `is_current`, identical requests get the same response as long as that returns True and the
-    page is in its cache.
+    Identical requests get the same response until the `deadline`, while the page is in its cache
+    and was `made_from` what is current; with None, each is answered anew.
     """
-    is_known = page.is_known(media_type, request.headers.get(b"if-none-match"))
+    is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
-    require_match(request.headers, dict(response.headers)[b"etag"])
-    if is_current is None:
-        return response
-    return replace(response, repeat=repeat_cached(response, is_current))
+    require_match(request.joined_headers, dict(response.header_list)[b"etag"])
+    return response.until(made_from, deadline)
 
 
 def listing_response(
     request: Request, page: CachedPage, media_type: MediaType, listing: "OpenListing"
 ) -> Response:
     """Return the same with the page of a listing, as `with_age`."""
-    return with_age(page_response(request, page, media_type, listing.open.watch()), listing.origin)
+    response = page_response(request, page, media_type, *listing.open.made_from())
+    return with_age(response, listing.origin)
 
 
 def with_age(response: Response, origin: Origin) -> Response:
     """Return the response with a page of a listing; one that is stale says so, with its age."""
     if not origin.is_stale:
         return response
-    others = (each for each in response.headers if each[0] != SOURCE)
+    others = (each for each in response.header_list if each[0] != SOURCE)
     stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age))
-    return replace(response, headers=(*others, *stale))
+    return response.with_headers((*others, *stale))
 
 
 def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
@@ -145,13 +147,10 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
     return tuple(name for name in every if caller.may(Action.READ, name))
 
 
-async def load_projects(context: ServerContext) -> ProjectTable:
+def load_projects(context: ServerContext) -> ProjectTable:
     """Return the table of all projects; each caller is shown only what `readable_by` returns."""
     search = context.index.search
-    table = search.peek()
-    if table is None:
-        table = await context.documents.coalesce("projects", search.table)
-    return table
+    return search.peek() or search.table()
 
 
 def not_acceptable() -> Response:

@@ -1,12 +1,10 @@
 """The lookup of a public project by its exact name, for a search that does not know it."""
 
-from asyncio import timeout
 from typing import Final
 
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.messages import Request
-from wheelyard.http.resolver import Asking
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.project_facts import ProjectFacts
 
@@ -14,7 +12,7 @@ LOOKUP_SECONDS: Final = 3.0
 """How long a page of results waits for an upstream index."""
 
 
-async def find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
+def find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
     """
     Return the facts of a public project, looked up as its page would do it; None without one.
 
@@ -30,11 +28,10 @@ async def find_public(request: Request, context: ServerContext, name: str) -> Pr
     try:
         parsed = parse_name(name)
         context.read_policy.require_lookup(request.caller, parsed)
-        async with timeout(LOOKUP_SECONDS):
-            asking = Asking(request, may_refresh=False)
-            listing = await reader.find(parsed, request.caller, asking)
+        with request.waiting_at_most(LOOKUP_SECONDS):
+            listing = reader.find(parsed, request, may_refresh=False)
     except (Invalid, NotFound, Forbidden, Unauthenticated):
         return None
     if listing is None or listing.origin.refusal:
         return None
-    return await context.pools.run_read(lambda: facts_of(reader.upstream, listing, ""))
+    return facts_of(reader.upstream, listing, "")

@@ -4,6 +4,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
+from wheelyard.http.protocol.messages import Request
 from wheelyard.http.resolver import OpenListing
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
@@ -19,14 +20,20 @@ class ReleaseMetadata:
     The core metadata of a release.
 
     Args:
+        request: Waits for what an upstream index sends.
         listing: Lists the release.
         file: Describes it; None of a project without releases.
         remembered: What is known of earlier ones.
     """
 
     def __init__(
-        self, listing: OpenListing, file: ShownFile | None, remembered: RequiredNames
+        self,
+        request: Request,
+        listing: OpenListing,
+        file: ShownFile | None,
+        remembered: RequiredNames,
     ) -> None:
+        self._request = request
         self.listing = listing
         self.file = file
         self.remembered = remembered
@@ -35,7 +42,7 @@ class ReleaseMetadata:
         self.is_missing = False
         """Whether `core` is a minimum because its upstream index has not sent it."""
 
-    async def required_names(self) -> frozenset[NormalizedName]:
+    def required_names(self) -> frozenset[NormalizedName]:
         """Return the names of all projects that the release may need; raises what `load` does."""
         if self.file is None:
             return frozenset()
@@ -43,13 +50,13 @@ class ReleaseMetadata:
         key = f"{self.listing.name} {digest}"
         names = self.remembered.get(key) if digest else None
         if names is None:
-            names = dependency_names(await self.load())
+            names = dependency_names(self.load())
             if digest and not self.is_missing:
                 size = 256 + len(key) + sum(100 + len(name) for name in names)
                 self.remembered.put(key, names, size)
         return names
 
-    async def load(self) -> CoreMetadata:
+    def load(self) -> CoreMetadata:
         """
         Return the core metadata, a minimum if the upstream index does not send it.
 
@@ -62,7 +69,7 @@ class ReleaseMetadata:
             return self.core
         core = None
         try:
-            core = await self.listing.open.core_metadata(self.file.filename)
+            core = self.listing.open.core_metadata(self._request, self.file.filename)
         except Unavailable as error:
             if error.code not in UPSTREAM_CODES:
                 raise

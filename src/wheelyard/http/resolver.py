@@ -5,10 +5,8 @@ A private project hides a public one of the same name. A handler gets a listing,
 where it is from; its `origin` decides about headers, and its `open` sends files.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from msgspec import Struct
 from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
@@ -16,8 +14,7 @@ from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
 from wheelyard.http.private_files import PrivateFiles
-from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.model.access import Caller
+from wheelyard.http.protocol.messages import MadeFrom, Request, Response
 from wheelyard.model.project import Project
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.storage.base import ABSENT, Store
@@ -36,14 +33,15 @@ class OpenFiles(Protocol):
     def store(self) -> Store:
         """Where files are kept, at the keys of `catalog.keys`; an upstream's may lack some."""
 
-    def watch(self) -> Callable[[], bool] | None:
+    def made_from(self) -> tuple[MadeFrom | None, float]:
         """
-        Return a function that tells whether the same listing would be found again.
+        Return what the listing was made from, and until when it may be shown again.
 
-        It makes a few system calls. None if that cannot be told without waiting for a network.
+        None if each request has to look anew.
         """
+        ...
 
-    async def core_metadata(self, filename: str) -> "CoreMetadata | None":
+    def core_metadata(self, request: Request, filename: str) -> "CoreMetadata | None":
         """
         Return the core metadata of a file of the listing; a minimum if it has none.
 
@@ -51,7 +49,7 @@ class OpenFiles(Protocol):
         licence in it is blocked, and NotFound if the name has become private meanwhile.
         """
 
-    async def response(self, request: Request, wanted: WantedFile) -> Response:
+    def response(self, request: Request, wanted: WantedFile) -> Response:
         """
         Return the response with a file or its core metadata, perhaps 404.
 
@@ -65,41 +63,31 @@ class OpenListing(Listing, frozen=True, kw_only=True):
     open: OpenFiles
 
 
-class Asking(Struct, frozen=True):
-    """What a request says to the upstream indexes that may be asked for it."""
-
-    request: Request
-    may_refresh: bool = True
-    """Whether a caller who may upload can have them asked now."""
-
-    @property
-    def wants_newest(self) -> bool:
-        """Whether it is for a page that comes from no cache."""
-        stated = self.request.headers.get(b"cache-control", b"").lower().split(b",")
-        # not max-age=0: pip says so with each request
-        return self.may_refresh and b"no-cache" in map(bytes.strip, stated)
-
-
 class Resolver:
     """Finds projects for callers whom `ReadPolicy.require_lookup` has allowed to look."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
 
-    async def find(self, name: NormalizedName, caller: Caller, asking: Asking) -> OpenListing:
+    def find(
+        self, name: NormalizedName, request: Request, *, may_refresh: bool = True
+    ) -> OpenListing:
         """
-        Return what a caller is shown of a project.
+        Return what the caller of a request is shown of a project.
+
+        With `may_refresh`, one who may upload can have the upstream indexes asked now.
 
         Raises:
             NotFound: Nobody has it, or the settings do not allow to ask for it; or it is private,
                 and the caller may not read it. That may be Forbidden, too.
             Unavailable: The store does not answer, or no upstream index does.
+            Waiting: An upstream index has to be asked.
         """
-        public = await self._find_public(name, caller, asking)
-        return public or await self._find_private(name)
+        public = self._find_public(name, request, may_refresh=may_refresh)
+        return public or self._find_private(name)
 
-    async def find_for_installer(
-        self, name: NormalizedName, caller: Caller, asking: Asking
+    def find_for_installer(
+        self, name: NormalizedName, request: Request, *, may_refresh: bool = True
     ) -> OpenListing:
         """
         Return the same; an empty listing for a private name without a project.
@@ -107,12 +95,12 @@ class Resolver:
         After a 404, uv would go on to its next index. The settings may want a 404 all the same, and
         an index without an upstream index has no such names.
         """
-        public = await self._find_public(name, caller, asking)
+        public = self._find_public(name, request, may_refresh=may_refresh)
         if public is not None:
             return public
         reader = self._context.upstream
         try:
-            return await self._find_private(name)
+            return self._find_private(name)
         except NotFound:
             if reader is None:
                 raise
@@ -121,34 +109,16 @@ class Resolver:
                 raise
         return _private_listing(PrivateFiles(self._context, Project(name=name), ABSENT))
 
-    async def find_for_download(
-        self, name: NormalizedName, caller: Caller, asking: Asking
-    ) -> OpenListing:
-        """
-        Return the same for a request for one file: a private listing may be older than allowed.
-
-        Then `open` compares it with the store while it reads the file. No upstream index is asked
-        for a newer page.
-        """
-        public = await self._find_public(name, caller, Asking(asking.request, may_refresh=False))
-        if public is not None:
-            return public
-        expired = self._context.documents.peek_expired(name)
-        if expired is not None and expired.value is not None:
-            files = PrivateFiles(self._context, expired.value, expired.version, is_expired=True)
-            return _private_listing(files)
-        return await self._find_private(name)
-
-    async def _find_public(
-        self, name: NormalizedName, caller: Caller, asking: Asking
+    def _find_public(
+        self, name: NormalizedName, request: Request, *, may_refresh: bool
     ) -> OpenListing | None:
         """Return a public project; None if the name is private, and the caller may read it."""
         reader = self._context.upstream
         if reader is None:
             return None
-        listing = await reader.find(name, caller, asking)
+        listing = reader.find(name, request, may_refresh=may_refresh)
         if listing is None:
-            self._context.read_policy.require_project_read(caller, name)
+            self._context.read_policy.require_project_read(request.caller, name)
             return None
         # no server without an upstream index needs it
         from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415
@@ -156,8 +126,8 @@ class Resolver:
         files = PublicFiles(self._context, reader, listing)
         return OpenListing(**asdict(listing), open=files)
 
-    async def _find_private(self, name: NormalizedName) -> OpenListing:
-        project, version = await self._context.documents.require_project(name)
+    def _find_private(self, name: NormalizedName) -> OpenListing:
+        project, version = self._context.require_project(name)
         return _private_listing(PrivateFiles(self._context, project, version))
 
 

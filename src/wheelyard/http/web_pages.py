@@ -1,6 +1,7 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+from math import inf
 
 from packaging.utils import NormalizedName
 
@@ -21,14 +22,15 @@ from wheelyard.http.protocol.messages import (
     NO_STORE,
     Header,
     HeaderList,
+    MadeFrom,
     Request,
     Response,
     make_response,
 )
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.release_metadata import ReleaseMetadata, RequiredNames
-from wheelyard.http.resolver import Asking, OpenListing
+from wheelyard.http.resolver import OpenListing
+from wheelyard.http.routing import build_path
 from wheelyard.model.access import Action, Caller
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
@@ -101,17 +103,17 @@ class WebPages:
 
     def require_lookup(self, request: Request) -> NormalizedName:
         """Return the name of the project in a URL; raise unless the caller may ask for it."""
-        name = parse_project_name(request.params["name"])
+        name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_lookup(request.caller, name)
         return name
 
-    async def find(self, request: Request, name: NormalizedName) -> OpenListing:
+    def find(self, request: Request, name: NormalizedName) -> OpenListing:
         """Return the project `name`, which `require_lookup` has allowed; see `Resolver.find`."""
-        return await self.context.resolver.find(name, request.caller, Asking(request))
+        return self.context.resolver.find(name, request)
 
     def require_reader(self, request: Request) -> NormalizedName:
         """Return the name of the project in a URL; raise unless the caller may read it."""
-        name = parse_project_name(request.params["name"])
+        name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_project_read(request.caller, name)
         return name
 
@@ -123,7 +125,7 @@ class WebPages:
         caller.require(Action.MANAGE, name)
         return name
 
-    async def respond(  # noqa: PLR0913 - all that a page depends on
+    def respond(  # noqa: PLR0913 - all that a page depends on
         self,
         request: Request,
         key: Hashable,
@@ -132,15 +134,14 @@ class WebPages:
         *,
         listing: OpenListing | None = None,
         metadata: ReleaseMetadata | None = None,
-        is_current: Callable[[], bool] | None = None,
+        shows: MadeFrom = (),
     ) -> Response:
         """
         Return the response with a page; if it is not in the cache, render it in a thread.
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
         raise TemporaryPage. `listing`: the project that the page is about. `metadata` is loaded
-        before the page is rendered. `is_current`: whether the same caller may get the page once
-        more.
+        before the page is rendered. `shows`: what it shows besides the listing.
         """
         origin = listing.origin if listing is not None else Origin()
         headers = self.headers(listing.name if listing is not None else None, request.caller)
@@ -152,13 +153,15 @@ class WebPages:
             page = cached_page(context, request, what, version)
             if page is None:
                 if metadata is not None:
-                    await metadata.load()
-                page = await load_page(context, request, what, version, render, headers)
+                    metadata.load()
+                page = load_page(context, request, what, version, render, headers)
         except TemporaryPage as temporary:  # also of those who wait for the same rendering
             source = (FROM_UPSTREAM,) if origin.is_upstream else ()
             response = self.own_page(200, temporary.body, *source)
         else:
-            response = page_response(request, page, MediaType.HTML, is_current)
+            made_from, deadline = listing.open.made_from() if listing is not None else ((), inf)
+            made_from = None if made_from is None else (*made_from, *shows)
+            response = page_response(request, page, MediaType.HTML, made_from, deadline)
         return with_age(response, origin)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:

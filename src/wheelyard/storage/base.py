@@ -14,7 +14,7 @@ A version is opaque, and equal bytes may share one (the ETag of S3 is a digest).
 must be told from another one with the same content carries a random id.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, NewType, Protocol
@@ -147,16 +147,6 @@ class Store(Protocol):
         """Return a download URL, valid for half of `lifetime` at least; None if there are none."""
         del key, lifetime
         return None
-
-    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """
-        Return a function that tells whether the object has `version` now; ABSENT: there is none.
-
-        It is for one version that is asked about often, and raises nothing but Unavailable.
-        """
-        if version == ABSENT:
-            return lambda: self.get(key) is None
-        return lambda: isinstance(self.get(key, version), NotModified)
 
     def path_of(self, key: Key) -> Path | None:
         """Return the path of the object's file, existing or not; None if it is not a local file."""

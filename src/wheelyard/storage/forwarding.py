@@ -1,7 +1,7 @@
 """Stores whose objects are in another one: a part of it, or one that is only read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -61,10 +61,6 @@ class ForwardingStore(ABC):
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
         return self._store().sign(self._full(key), lifetime)
-
-    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """See `Store`."""
-        return self._store().watch(self._full(key), version)
 
     def path_of(self, key: Key) -> Path | None:
         """See `Store`."""

@@ -18,7 +18,7 @@ locks, and the keys that are named when the store is opened.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -28,8 +28,6 @@ from pathlib import Path
 from random import Random
 from stat import S_IMODE, S_ISDIR, S_ISLNK
 from typing import Final
-
-from msgspec import Struct
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
@@ -71,37 +69,6 @@ MTIME_JITTER_BITS = 20
 
 TICK_NANOSECONDS: Final = 1000
 """The least time between two versions of an object; seconds as a float tell it apart."""
-
-
-class _Watch(Struct, frozen=True):
-    """Tells whether a file has not changed; there are many, and a closure takes more memory."""
-
-    path: str
-    modified: int
-    inode: int
-    size: int
-
-    def __call__(self) -> bool:
-        try:
-            found = os.lstat(self.path)
-        except OSError:
-            return False
-        # as in `_version`
-        is_same = found.st_mtime_ns == self.modified and found.st_ino == self.inode
-        return is_same and found.st_size == self.size
-
-
-class _AbsenceWatch(Struct, frozen=True):
-    """Tells whether there is still no file at `path`; `spool` is in each store."""
-
-    path: str
-    spool: str
-
-    def __call__(self) -> bool:
-        if os.access(self.path, os.F_OK, follow_symlinks=False):
-            return False
-        # an unmounted disk must not look empty
-        return os.access(self.spool, os.F_OK)
 
 
 class LocalStore(Store):
@@ -146,13 +113,6 @@ class LocalStore(Store):
             return None
         except OSError as error:
             raise _unreadable(key, error) from error
-
-    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """See `Store`; the function makes one system call, or two if there is no object."""
-        path = self._path(key)
-        if version == ABSENT:
-            return _AbsenceWatch(path, str(self.spool.folder))
-        return _Watch(path, *map(int, version.split(".")))
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""

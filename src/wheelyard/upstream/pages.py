@@ -173,10 +173,10 @@ class UpstreamPages:
             return KnownPage(None)
         return None
 
-    def is_latest(self, page: UpstreamPage) -> bool:
-        """Return whether memory has this page, and no later one of the same project."""
-        held = self._memory.get(page.name)
-        return held is not None and held.page is page
+    def version_in_memory(self, name: NormalizedName) -> str | None:
+        """Return when the page of a project in memory was fetched; None without one."""
+        held = self._memory.get(name)
+        return None if held is None else str(held.page.fetched_at)
 
     def stale(self, name: NormalizedName) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""

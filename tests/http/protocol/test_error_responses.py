@@ -21,9 +21,9 @@ CODES = (None, *STATUS_BY_CODE)
 
 def seconds_of(response: Response) -> tuple[str | None, str | None]:
     """Return the seconds to wait by the header of a response, and by its text."""
-    header = dict(response.headers).get(b"retry-after")
-    assert isinstance(response.body, bytes)
-    text = SECONDS.search(decode(response.body)["message"])
+    header = dict(response.header_list).get(b"retry-after")
+    assert isinstance(response.content, bytes)
+    text = SECONDS.search(decode(response.content)["message"])
     return header.decode() if header else None, text[1] if text else None
 
 
@@ -44,7 +44,9 @@ def test_the_text_says_what_the_header_asks_for(
     assert seconds_of(response) == (wanted, wanted)
     assert len(error.message) <= MESSAGE_LIMIT
     page = with_body(response, b"text/html", b"<p>", (b"x-frame-options", b"DENY"))
-    assert dict(page.headers).get(b"retry-after") == dict(response.headers).get(b"retry-after")
+    assert dict(page.header_list).get(b"retry-after") == dict(response.header_list).get(
+        b"retry-after"
+    )
 
 
 @pytest.mark.parametrize(

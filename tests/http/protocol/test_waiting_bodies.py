@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from wheelyard.http.protocol.messages import Message, Response, send_response
+from wheelyard.http.protocol.messages import Message, StreamedResponse
 
 
 @dataclass
@@ -54,6 +54,21 @@ class OwnThread(Executor):
         return future
 
 
+class Client:
+    """A client that sends nothing, and leaves once it is told to."""
+
+    def __init__(self, left: asyncio.Event | None = None) -> None:
+        self.left = left or asyncio.Event()
+
+    async def __call__(self) -> Message:
+        """Receive nothing."""
+        return {"type": "http.disconnect"}
+
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the client leaves."""
+        await self.left.wait()
+
+
 def test_a_reader_that_waits_for_bytes() -> None:
     """A client that waits for bytes which are not there yet occupies no thread."""
     body, sent = ArrivingBody([b"one", b"two"]), list[bytes]()
@@ -61,7 +76,8 @@ def test_a_reader_that_waits_for_bytes() -> None:
     async def send(message: Message) -> None:
         sent.append(message.get("body", b""))
 
-    asyncio.run(send_response(Response(200, (), body), "GET", send, OwnThread()))
+    response = StreamedResponse(200, (), body, OwnThread())
+    asyncio.run(response({"method": "GET"}, Client(), send))
 
     assert b"".join(sent) == b"onetwo"
     assert body.is_closed
@@ -77,10 +93,8 @@ def test_a_client_that_leaves_while_it_waits() -> None:
             if message.get("body") == b"one":
                 left.set()
 
-        async def hung_up() -> None:
-            await left.wait()
-
-        await send_response(Response(200, (), body), "GET", send, OwnThread(), hung_up)
+        response = StreamedResponse(200, (), body, OwnThread())
+        await response({"method": "GET"}, Client(left), send)
         return body
 
     assert asyncio.run(check()).is_closed

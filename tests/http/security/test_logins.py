@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -22,6 +23,8 @@ from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context
+from wheelyard.http.dispatch import run_blocking
+from wheelyard.http.protocol.messages import Message, Request
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.model.access import Identity
 from wheelyard.operations.store_probe import always_writable
@@ -55,6 +58,11 @@ class BlockingVerifier:
         return Identity("google:somebody", frozenset())
 
 
+async def no_body() -> Message:
+    """Receive nothing."""
+    return {"type": "http.disconnect"}
+
+
 class LoginHarness:
     """The request authentication of a server with two htpasswd users."""
 
@@ -77,9 +85,19 @@ class LoginHarness:
         """Log in; return the principal, or the code of the error."""
         header = b"Basic " + b64encode(f"{name}:{secret}".encode())
         try:
-            return (await self.authenticator.authenticate(header, address)).principal
+            request = self._request(header, address)
+            authenticate = partial(
+                self.authenticator.authenticate, request, accepts_iap=False, accepts_session=False
+            )
+            await run_blocking(self.context, self.context.pools.reads, request, authenticate)
         except WheelyardError as fault:
             return fault.code
+        return request.caller.principal
+
+    def _request(self, header: bytes, address: str) -> Request:
+        anonymous = self.context.read_policy.anonymous
+        headers = {b"authorization": header}
+        return Request({"type": "http"}, no_body, headers, anonymous, address, has_body=False)
 
     async def guesses(self, count: int, address: str = HERE) -> list[asyncio.Task[str]]:
         """Try wrong passwords concurrently; hashing waits for the test."""

@@ -1,22 +1,33 @@
 """
-The fast path: answers a request that is identical to an earlier one, without the event loop.
+The fast path: repeats the answer to a request that is identical to an earlier one.
 
-`App` answers a request on the ordinary path, and gives the response to `remember`. An identical
-request of the same caller gets that response again as long as its `Response.repeat` returns it. So
-the fast path has no rules of its own: it only knows which parts of a request an answer may depend
-on. A caller counts as the same if its credential was verified within the last second. Several
-threads may use it.
+It is the outermost ASGI layer. An answer of the application says what it was made from: keys, each
+with a version. An identical request of the same caller gets that answer again while those versions
+are current. So the fast path has no rules of its own: it only knows which parts of a request an
+answer may depend on. A caller counts as the same if its credential was verified within the last
+second.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
+from weakref import ref
 
 from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.protocol.client_address import client_address
-from wheelyard.http.protocol.messages import AsgiScope, Header, Response
+from wheelyard.http.protocol.messages import (
+    ANSWER,
+    REQUEST,
+    AsgiScope,
+    Header,
+    MadeFrom,
+    Receive,
+    Request,
+    Response,
+    Send,
+)
 from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES, join_headers, size_of
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.request_authentication import (
@@ -55,41 +66,94 @@ _METHODS: Final = frozenset({"GET", "HEAD"})
 Variant = tuple[str | bytes, ...]
 """What an answer may depend on besides the path and the caller: many requests have it in common."""
 RequestKey = tuple[bytes, bytes, Variant]
-"""The key of the cached caller, the path, and the rest."""
+"""The key of the remembered caller, the path, and the rest."""
 V = TypeVar("V")
 Labels = tuple[str, str, str]
 """Route, method and status, for the metrics."""
+AsgiApp = Callable[[AsgiScope, Receive, Send], Any]
 
 
 class Remembered(Struct):
     """What is remembered of a request."""
 
     caller: Caller
-    repeat: Callable[[], Response | None]
-    """See `Response.repeat`."""
+    response: ref[Response]
+    """Of a cached page; dead once the page has left its cache."""
+    made_from: MadeFrom
+    deadline: float
     labels: Labels
 
 
+class Recorder(Protocol):
+    """Records answers, for metrics and the log."""
+
+    def now(self) -> float:
+        """Return the monotonic time, in seconds."""
+        ...
+
+    def record_fast_path(
+        self,
+        scope: AsgiScope,
+        response: Response,
+        remembered: Remembered,
+        started_at: float,
+    ) -> None:
+        """Record an answer that was repeated."""
+        ...
+
+
 class FastPath:
-    """Remembers the responses to requests, and repeats them."""
+    """
+    Remembers the answers of an ASGI application, and repeats them.
+
+    Args:
+        app: Answers all other requests.
+        authenticator: Knows the callers of the last second.
+        host_policy: Checked for each request, if there is one.
+        current_version: Returns the version of a key without waiting; None if it is not known.
+        entries: The memory.
+        recorder: Is told of each answer.
+    """
 
     def __init__(
         self,
+        app: AsgiApp,
         authenticator: RequestAuthenticator,
         host_policy: HostPolicy | None,
-        trusted_proxies: int,
+        current_version: Callable[[tuple[str, str]], str | None],
         entries: LruCache[RequestKey, Remembered],
+        recorder: Recorder,
     ) -> None:
+        self._app = app
         self._authenticator = authenticator
         self._header_key = authenticator.recent.header_key
         self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
-        self._trusted_proxies = trusted_proxies
+        self._current_version = current_version
         self._entries = entries
+        self._recorder = recorder
+        self._trusted_proxies = authenticator.trusted_proxies
         self._values: dict[Any, Any] = {}
 
-    def key_of(self, scope: AsgiScope) -> RequestKey | None:
-        """Return the key of a request; None if only the ordinary path can answer it."""
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a request, repeating the answer to an identical one if that is still current."""
+        recorder = self._recorder
+        started_at = recorder.now()
+        key = self._key_of(scope)
+        if key is None:
+            await self._app(scope, receive, send)
+            return
+        entry = self._entries.get(key)
+        response = None if entry is None else self._current(key, entry, scope, started_at)
+        if entry is not None and response is not None:
+            await response(scope, receive, send)
+            recorder.record_fast_path(scope, response, entry, started_at)
+            return
+        await self._app(scope, receive, send)
+        self._remember(key, scope)
+
+    def _key_of(self, scope: AsgiScope) -> RequestKey | None:
+        """Return the key of a request; None if only the application can answer it."""
         headers, method = scope["headers"], scope["method"]
         if method not in _METHODS or len(headers) > MAX_HEADERS:
             return None
@@ -123,35 +187,46 @@ class FastPath:
         cookie = self._session_cookie.value_in(cookies) if cookies else b""
         return self._authenticator.session_cache_key(cookie) if cookie else b""
 
-    def response(self, key: RequestKey, scope: AsgiScope) -> tuple[Response, Remembered] | None:
-        """Return the response to a request, and what is remembered of it; None if none is known."""
-        found = self._entries.get(key)
-        if found is None:
+    def _current(
+        self, key: RequestKey, entry: Remembered, scope: AsgiScope, now: float
+    ) -> Response | None:
+        """Return the response that is remembered, if an identical request would get it now."""
+        caller = self._authenticator.remembered_caller(key[0])
+        if caller is not entry.caller and caller != entry.caller:
             return None
-        current = self._authenticator.cached_caller(key[0])
-        if current is not found.caller and current != found.caller:
+        response = entry.response()
+        if response is None or now >= entry.deadline:
             return None
         try:
             if self._host_policy is not None:
                 self._host_policy.check(scope, join_headers(scope["headers"]))
-            response = found.repeat()
+            for what, version in entry.made_from:
+                if self._current_version(what) != version:
+                    return None
         except WheelyardError:
-            return None  # the ordinary path reports it
-        return None if response is None else (response, found)
+            return None  # the application reports it
+        return response
 
-    def remember(self, key: RequestKey, caller: Caller, response: Response, route: str) -> None:
-        """Remember the response of the ordinary path to a caller, if it may be repeated."""
+    def _remember(self, key: RequestKey, scope: AsgiScope) -> None:
+        """Remember the answer that the application has just given, if it may be repeated."""
+        response: Response | None = scope.get(ANSWER)
+        if response is None or response.made_from is None or response.cached is None:
+            return
+        request: Request = scope[REQUEST]
         caller_key, path, variant = key
-        is_long = len(path) > PATH_LIMIT_BYTES
-        if response.repeat is not None and not is_long and _BODY_HEADERS.isdisjoint(variant):
-            labels = self._shared((route, str(variant[0]), str(response.status)))
-            size, length = ENTRY_BYTES + len(path), sum(map(len, variant))
-            if variant not in self._values:
-                size += 64 * len(variant) + length
-            if length <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
-                variant = self._shared(variant)
-            found = Remembered(caller, response.repeat, labels)
-            self._entries.put((self._shared(caller_key), path, variant), found, size)
+        if len(path) > PATH_LIMIT_BYTES or not _BODY_HEADERS.isdisjoint(variant):
+            return
+        route = scope["endpoint"].route.name
+        labels = self._shared((route, str(variant[0]), str(response.status_code)))
+        size, length = ENTRY_BYTES + len(path), sum(map(len, variant))
+        if variant not in self._values:
+            size += 64 * len(variant) + length
+        if length <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
+            variant = self._shared(variant)
+        entry = Remembered(
+            request.caller, ref(response.cached), response.made_from, response.deadline, labels
+        )
+        self._entries.put((self._shared(caller_key), path, variant), entry, size)
 
     def _shared(self, value: V) -> V:
         """Return an equal value that other remembered requests have, too."""

@@ -3,8 +3,8 @@
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Hashable
 from hashlib import blake2b
+from threading import Lock
 from typing import Final
-from weakref import ref
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -18,6 +18,8 @@ from wheelyard.storage.base import ObjectVersion
 
 PAGE_BYTES: Final = 1280
 """The estimated memory of a cached page, besides the bytes of its body."""
+
+LOCKS: Final = 64
 
 Render = Callable[[], bytes]
 PageKey = tuple[Hashable, Encoding]
@@ -70,6 +72,8 @@ class PageCache:
 
     def __init__(self, cache: LruCache[PageKey, CachedPage]) -> None:
         self._pages = cache
+        self._locks = dict[int, Lock]()
+        """Held while a page is rendered, so that each is rendered once; pages share them."""
 
     def get(self, key: PageKey, version: ObjectVersion) -> CachedPage | None:
         """Return the page cached under `key`; None if there is none of this document version."""
@@ -79,27 +83,18 @@ class PageCache:
     def get_or_render(
         self, key: PageKey, version: ObjectVersion, render: Render, headers: HeaderList
     ) -> CachedPage:
-        """Return the page of `key` and `version`; if it is not cached, render and cache it."""
+        """Return the page of `key` and `version`; render it if it is not cached; blocks."""
         page = self.get(key, version)
-        if page is None:
-            body = render()
-            digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
-            page = CachedPage(key, version, digest, *encode_body(body, key[1]), headers)
-            self._pages.put(key, page, PAGE_BYTES + len(page.body))
-        return page
-
-
-def repeat_cached(
-    response: Response, is_current: Callable[[], bool]
-) -> Callable[[], Response | None]:
-    """
-    Return a function that returns `response`, one of a cached page, as long as it `is_current`.
-
-    The function returns None once the page has left the cache: it keeps no page in memory, and does
-    not count as a use of it. It may raise Unavailable.
-    """
-    found = ref(response)
-    return lambda: found() if is_current() else None
+        if page is not None:
+            return page
+        with self._locks.setdefault(hash(key) % LOCKS, Lock()):
+            page = self.get(key, version)
+            if page is None:
+                body = render()
+                digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
+                page = CachedPage(key, version, digest, *encode_body(body, key[1]), headers)
+                self._pages.put(key, page, PAGE_BYTES + len(page.body))
+            return page
 
 
 def detail_page_key(name: NormalizedName, media_type: MediaType) -> tuple[str, bool]:

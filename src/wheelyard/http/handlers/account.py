@@ -44,27 +44,27 @@ _DAYS = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,]+")
 
 
-async def answer_account(request: Request, web: WebPages) -> Response:
+def answer_account(request: Request, web: WebPages) -> Response:
     """Handle GET: the account of the caller."""
     caller, context = request.caller, web.context
     if caller.is_anonymous:
         raise invalid_credential()
-    session = request.session
+    session = request.browser_session
     account = Account(
         caller=caller,
         session_ends_at=session.expiry if session else None,
-        is_by_proxy=session is None and b"authorization" not in request.headers,
+        is_by_proxy=session is None and b"authorization" not in request.joined_headers,
         may_administer=is_token_admin(caller),
     )
-    viewer, form = web.viewer(caller), FormState(await form_token(request, context))
+    viewer, form = web.viewer(caller), FormState(form_token(request, context))
     return web.own_page(200, account_page(web.environment, viewer, account, form))
 
 
-async def answer_tokens(request: Request, web: WebPages) -> Response:
+def answer_tokens(request: Request, web: WebPages) -> Response:
     """Handle GET: the list and the form for a new token, or the question whether to revoke one."""
     context, view = web.context, _view(request, web)
-    fields, form = parse_form(request.query), FormState(await form_token(request, context))
-    rows = await _rows(request, context, view)
+    fields, form = parse_form(request.query_string), FormState(form_token(request, context))
+    rows = _rows(request, context, view)
     by_id = {row.record.id: row for row in rows}
     viewer, wanted = web.viewer(request.caller), by_id.get(fields.text("revoke"))
     if wanted is not None and wanted.state == "active":
@@ -75,54 +75,48 @@ async def answer_tokens(request: Request, web: WebPages) -> Response:
     return web.own_page(200, page)
 
 
-async def answer_tokens_form(request: Request, web: WebPages) -> Response:
+def answer_tokens_form(request: Request, web: WebPages) -> Response:
     """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
     context, view = web.context, _view(request, web)
-    fields = await read_form(request)
+    fields = read_form(request)
     try:
         with checking():
-            await require_form_token(request, fields, context)
+            require_form_token(request, fields, context)
         if fields.text("action") == "revoke":
-            return await _revoke(request, web, fields.text("id"))
-        return await _create(request, web, view, fields)
+            return _revoke(request, web, fields.text("id"))
+        return _create(request, web, view, fields)
     except FormFault as fault:
         context.store_errors.log(fault.error)
-        form = await refused_form(request, context, fields, fault)
+        form = refused_form(request, context, fields, fault)
         try:
-            rows = await _rows(request, context, view)
+            rows = _rows(request, context, view)
         except WheelyardError:  # the store does not answer: the form is worth more than the list
             rows = ()
         page = tokens_page(web.environment, web.viewer(request.caller), view, rows, form)
         return web.own_page(status_of(fault.error), page)
 
 
-async def _create(
-    request: Request, web: WebPages, view: TokensView, fields: FormFields
-) -> Response:
-    context, caller, index = web.context, request.caller, web.context.index
+def _create(request: Request, web: WebPages, view: TokensView, fields: FormFields) -> Response:
+    caller, index = request.caller, web.context.index
     if view.hindrance:
         raise FormFault("", Forbidden(view.hindrance))
     wanted = _wanted(view, fields)
     signed_in = signed_in_at(request) if can_own_tokens(caller) else None
     api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
 
-    def respond() -> Response:
+    with checking():
         made = api.call(tokens.create_token, wanted)
         record = index.tokens.records.get_for_update(made.id).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
-        row = TokenRow(record, made.state, None)
-        page = made_page(web.environment, web.viewer(caller), view, row, made.token)
-        return web.own_page(201, page)
-
-    with checking():
-        async with context.long_read_limit.acquire(request.client_key):
-            return await context.pools.run_write(respond)
+    row = TokenRow(record, made.state, None)
+    page = made_page(web.environment, web.viewer(caller), view, row, made.token)
+    return web.own_page(201, page)
 
 
-async def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
+def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
     api = LocalApi(index=web.context.index, caller=request.caller)
     with checking():
-        await web.context.pools.run_write(lambda: api.call(tokens.revoke_token, token_id))
+        api.call(tokens.revoke_token, token_id)
     return redirect(303, web.path(*request.segments, query=f"revoked={token_id}".encode()))
 
 
@@ -186,16 +180,11 @@ def _view(request: Request, web: WebPages) -> TokensView:
     )
 
 
-async def _rows(request: Request, context: ServerContext, view: TokensView) -> Sequence[TokenRow]:
+def _rows(request: Request, context: ServerContext, view: TokensView) -> Sequence[TokenRow]:
     caller, own = request.caller, context.index.caller_tokens
 
-    def read() -> list[TokenRow]:
-        return [
-            TokenRow(each.record, each.state, each.last_used)
-            for each in own.visible(caller)
-            if view.is_for_all or owns(caller, each.record)
-        ]
-
-    if own.reads_all(caller):
-        return await context.run_long_read(request, read)
-    return await context.pools.run_read(read)
+    return [
+        TokenRow(each.record, each.state, each.last_used)
+        for each in own.visible(caller)
+        if view.is_for_all or owns(caller, each.record)
+    ]

@@ -1,7 +1,6 @@
 """The handler of `/api/v1/` (docs/api.md): a request calls an operation of the table."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
 
 from msgspec import Struct
@@ -19,29 +18,26 @@ from wheelyard.http.security.request_authentication import parse_authorization, 
 from wheelyard.model.token import parse_token
 
 
-async def handle(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
-    """Handle a request for an operation, in a thread of its kind."""
-    call = _call(request, context, operation)
-    operation.arguments(call, request.params)  # before a body is read
+def handle(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
+    """Handle a request for an operation; blocks."""
+    call, params = _call(request, context, operation), request.path_params
+    operation.arguments(call, params)  # before a body is read
     if operation.method != "GET":
         _check_change(request, context, operation)
     body: Struct | None = None
     if operation.body is not None and operation.method == "GET":
-        body = decode_query(request.query, operation.body)
+        body = decode_query(request.query_string, operation.body)
     elif operation.body is not None:
-        body = decode_body(await read_json(request), operation.body)
-    work = partial(answer, operation, call, request.params, body)
+        body = decode_body(read_json(request), operation.body)
+    work, upstream = partial(answer, operation, call, params, body), context.upstream
     # an approval that has the digests asks nobody
-    if operation.asks_upstream and context.upstream is not None and not getattr(body, "sha256", ()):
-        found = await context.upstream.answer(request.client_key, work)
+    if operation.asks_upstream and upstream is not None and not getattr(body, "sha256", ()):
+        result = request.wait("operation", partial(upstream.answer, request.client_key, work))
     else:
-        run = context.pools.run_read if operation.method == "GET" else context.pools.run_write
-        limit = context.long_read_limit.acquire(request.client_key)
-        async with limit if operation.is_long else nullcontext():
-            found = await run(work)
-    if found is None:
+        result = work()
+    if result is None:
         return Response(204, (NOSNIFF, NO_STORE))
-    return await context.pools.run_read(partial(json_response, operation.status, found))
+    return json_response(operation.status, result)
 
 
 def answer(
@@ -57,7 +53,7 @@ def _call(request: Request, context: ServerContext, operation: ApiOperation) -> 
     call = Call(index=index, caller=caller, lists_public=True)
     if operation.method == "GET" or not operation.takes_iap:
         return call
-    header = request.headers.get(b"authorization")
+    header = request.joined_headers.get(b"authorization")
     halves = parse_authorization(header).halves if header else ()
     return replace(
         call,
@@ -69,7 +65,7 @@ def _call(request: Request, context: ServerContext, operation: ApiOperation) -> 
 def _check_change(request: Request, context: ServerContext, operation: ApiOperation) -> None:
     """Raise an error if a changing request is cross-site, or has If-Match."""
     # behind the proxy a browser is authenticated by cookies, which any site can make it send
-    by_proxy = operation.takes_iap and b"authorization" not in request.headers
-    if by_proxy and not is_same_origin(request.headers, context.index.settings.server):
+    by_proxy = operation.takes_iap and b"authorization" not in request.joined_headers
+    if by_proxy and not is_same_origin(request.joined_headers, context.index.settings.server):
         raise cross_site_error()
-    require_match(request.headers, None)
+    require_match(request.joined_headers, None)

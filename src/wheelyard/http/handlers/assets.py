@@ -18,23 +18,29 @@ HARMLESS: Final[Header] = (
 """Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
 
-async def answer_asset(request: Request, web: WebPages) -> Response:
+def answer_asset(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/assets/<name>`: a file of the pages; its name has its digest."""
     asset = next(
-        (each for each in web.environment.assets.values() if each.name == request.params["asset"]),
+        (
+            each
+            for each in web.environment.assets.values()
+            if each.name == request.path_params["asset"]
+        ),
         None,
     )
     if asset is None:
         message = "This page is of another version of the server. Load it again."
         raise NotFound(message, short="Not found.")
-    encoding, body = _encoded(asset, best_encoding(request.headers.get(b"accept-encoding", b"")))
+    encoding, body = _encoded(
+        asset, best_encoding(request.joined_headers.get(b"accept-encoding", b""))
+    )
     headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]
     if encoding is not Encoding.IDENTITY:
         headers.append((b"content-encoding", encoding.name.lower().encode()))
     return make_response(200, asset.media_type.encode(), body, *headers)
 
 
-async def answer_favicon(_request: Request, web: WebPages) -> Response:
+def answer_favicon(_request: Request, web: WebPages) -> Response:
     """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
     icon = web.environment.assets["favicon.ico"]
     return make_response(

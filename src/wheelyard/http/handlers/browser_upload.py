@@ -29,18 +29,18 @@ from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.upload_page import UploadedRow, upload_page
 
 
-async def answer_upload_page(request: Request, web: WebPages) -> Response:
+def answer_upload_page(request: Request, web: WebPages) -> Response:
     """Handle GET: the form."""
     require_upload(request.caller)
     if web.context.index.settings.server.read_only:
         raise read_only()
-    return _page(request, web, 200, FormState(await form_token(request, web.context)))
+    return _page(request, web, 200, FormState(form_token(request, web.context)))
 
 
 async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHandler) -> Response:
     """Handle POST: upload each file, and answer with what became of it."""
     context = web.context
-    wants_json = b"application/json" in request.headers.get(b"accept", b"")
+    wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
     try:
         with checking():
             rows, errors = await _receive(request, web, uploads)
@@ -48,14 +48,16 @@ async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHan
         if wants_json or isinstance(fault.error, Unauthenticated):
             raise fault.error from fault
         context.store_errors.log(fault.error)
-        refused = await refused_form(request, context, FormFields({}), fault)
+        ask_again = partial(refused_form, request, context, FormFields({}), fault)
+        refused = await context.pools.run_read(ask_again)
         return _page(request, web, status_of(fault.error), refused)
     for error in errors:
         context.store_errors.log(error)
     status = status_of(errors[0]) if errors else 200
     if wants_json:
         return json_response(status, {"files": rows})
-    return _page(request, web, status, FormState(await form_token(request, context)), rows)
+    token = await context.pools.run_read(partial(form_token, request, context))
+    return _page(request, web, status, FormState(token), rows)
 
 
 async def _receive(
@@ -63,10 +65,11 @@ async def _receive(
 ) -> tuple[list[UploadedRow], list[WheelyardError]]:
     """Upload the files of a form; raise an error if the form as a whole is refused."""
     operation, caller = web.context.index.uploads, request.caller
-    if int(request.headers.get(b"content-length", b"0")) > uploads.body_limit:
+    if int(request.joined_headers.get(b"content-length", b"0")) > uploads.body_limit:
         raise form_too_large(operation)
     boundary = uploads.boundary_of(request)
-    check_token = await form_token_check(request, web.context)
+    context = web.context
+    check_token = await context.pools.run_read(partial(form_token_check, request, context))
     reader = FormReader(boundary, operation, caller, check_token)
     return await uploads.receive(reader, request, partial(accept, operation, caller))
 

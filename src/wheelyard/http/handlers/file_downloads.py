@@ -9,32 +9,31 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.resolver import Asking
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name
 
 METADATA_SUFFIX: Final = ".metadata"
 
 
-async def file_by_key(request: Request, context: ServerContext) -> Response:
+def file_by_key(request: Request, context: ServerContext) -> Response:
     """Handle GET `/files/<project>/<sha256>/<filename>`: a distribution or its core metadata."""
-    project = request.params["project"]
-    return await _respond(request, project, context, request.params["sha256"])
+    project = request.path_params["project"]
+    return _respond(request, project, context, request.path_params["sha256"])
 
 
-async def file_by_name(request: Request, context: ServerContext) -> Response:
+def file_by_name(request: Request, context: ServerContext) -> Response:
     """Handle GET of a distribution or its core metadata by filename, at a path without SHA-256."""
-    sent = request.params.get("project")
+    sent = request.path_params.get("project")
     name = None if sent is None else _parse_name_or_none(sent)
     if name is not None:  # before the filename is parsed
         context.read_policy.require_lookup(request.caller, name)
-    filename = request.params["filename"].removesuffix(METADATA_SUFFIX)
+    filename = request.path_params["filename"].removesuffix(METADATA_SUFFIX)
     try:
         project = parse_known_filename(filename).project
     except WheelyardError:
         return file_not_found()
     if sent is not None and name != project:
         return file_not_found()
-    return await _respond(request, project, context)
+    return _respond(request, project, context)
 
 
 def _parse_name_or_none(project: str) -> NormalizedName | None:
@@ -44,7 +43,7 @@ def _parse_name_or_none(project: str) -> NormalizedName | None:
         return None
 
 
-async def _respond(
+def _respond(
     request: Request, project: str, context: ServerContext, sha256: str | None = None
 ) -> Response:
     """
@@ -59,7 +58,7 @@ async def _respond(
     context.read_policy.require_lookup(request.caller, name)
     if sha256 is not None and name != project:
         return file_not_found()
-    sent, asking = request.params["filename"], Asking(request)
+    sent = request.path_params["filename"]
     filename = sent.removesuffix(METADATA_SUFFIX)
-    listing = await context.resolver.find_for_download(name, request.caller, asking)
-    return await listing.open.response(request, WantedFile(filename, sha256, filename != sent))
+    listing = context.resolver.find(name, request, may_refresh=False)
+    return listing.open.response(request, WantedFile(filename, sha256, filename != sent))

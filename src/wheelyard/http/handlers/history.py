@@ -1,8 +1,9 @@
 """Handlers of the history of a project, as people read it."""
 
 from wheelyard.errors import NotFound
+from wheelyard.http.caching.versions import GRANTS
 from wheelyard.http.private_files import PrivateFiles
-from wheelyard.http.protocol.messages import Request, Response, redirect
+from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.decision_history import decision_history
@@ -11,42 +12,41 @@ from wheelyard.rendering.web.history_page import HistoryLinks, decisions_page, h
 from wheelyard.storage.base import ObjectVersion
 
 
-async def answer_history(request: Request, web: WebPages) -> Response:
+def answer_history(request: Request, web: WebPages) -> Response:
     """
     Handle GET `/project/<name>/history/`, the newest page, and `/project/<name>/history/<number>/`.
 
     That of a public project is what was decided about it, on one page.
     """
-    sent, name = request.params.get("number"), web.require_lookup(request)
-    if name != request.params["name"]:
+    sent, name = request.path_params.get("number"), web.require_lookup(request)
+    if name != request.path_params["name"]:
         number_sent = (sent,) if sent else ()
-        path = web.path("project", name, "history", *number_sent, query=request.query)
+        path = web.path("project", name, "history", *number_sent, query=request.query_string)
         return redirect(301, path)
-    listing, number = await web.find(request, name), _parse_number(sent)
-    async with web.context.long_read_limit.acquire(request.client_key):
-        if isinstance(listing.open, PrivateFiles):
-            return await _journal(request, web, listing, listing.open, number)
-        if number is not None:
-            raise _no_page()
-        return await _decisions(request, web, listing)
+    listing, number = web.find(request, name), _parse_number(sent)
+    if isinstance(listing.open, PrivateFiles):
+        return _journal(request, web, listing, listing.open, number)
+    if number is not None:
+        raise _no_page()
+    return _decisions(request, web, listing)
 
 
-async def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Response:
+def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Response:
     """Return the response with what was decided about a public project."""
     index, name, viewer = web.context.index, listing.name, web.viewer(request.caller)
     records = index.decisions
-    document = await web.context.pools.run_read(records.get)
+    document = records.get()
 
     def render() -> bytes:
         decisions, is_whole = decision_history(records, name, is_local=index.is_local)
         return decisions_page(web.environment, viewer, name, decisions, is_whole=is_whole)
 
-    version, is_same = ObjectVersion(f"decisions {document.version}"), listing.open.watch()
+    version = ObjectVersion(f"decisions {document.version}")
     key = ("decisions", name, viewer)
-    return await web.respond(request, key, version, render, listing=listing, is_current=is_same)
+    return web.respond(request, key, version, render, listing=listing)
 
 
-async def _journal(
+def _journal(
     request: Request, web: WebPages, listing: OpenListing, files: PrivateFiles, number: int | None
 ) -> Response:
     """
@@ -57,9 +57,11 @@ async def _journal(
     context, project, version = web.context, files.project, files.version
     index, name, viewer = context.index, project.name, web.viewer(request.caller, project.name)
     shows_access = viewer.may_manage and number is None
+    shows: MadeFrom = ()
     if shows_access:
-        access = await context.pools.run_read(index.access.records.get)
+        access = index.access.records.get()
         version = ObjectVersion(f"{version} {access.version}")
+        shows = ((GRANTS, access.version),)
     history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
 
     def render() -> bytes:
@@ -70,13 +72,13 @@ async def _journal(
             entries = history.with_access(part, project, index.access.records)
         return history_page(web.environment, viewer, name, links, entries, part.lost)
 
-    return await web.respond(
+    return web.respond(
         request,
         ("history", name, number, viewer),
         version,
         render,
         listing=listing,
-        is_current=None if shows_access else files.watch(),
+        shows=shows,
     )
 
 

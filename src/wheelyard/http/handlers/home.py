@@ -7,6 +7,7 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import NotFound, Unavailable
+from wheelyard.http.caching.versions import SEARCH
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.fields import query_field
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
@@ -31,20 +32,20 @@ from wheelyard.storage.base import ABSENT, ObjectVersion
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
 
-async def answer_home(request: Request, web: WebPages) -> Response:
+def answer_home(request: Request, web: WebPages) -> Response:
     """
     Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
 
     With `?page=` and no words, redirect to that page of the list of all names.
     """
-    words = (query_field(request.query, "q") or "").strip()
-    page = query_field(request.query, "page")
+    words = (query_field(request.query_string, "q") or "").strip()
+    page = query_field(request.query_string, "page")
     if words:
-        return await _answer_results(request, web, words, _page_number(page or "1"))
+        return _answer_results(request, web, words, _page_number(page or "1"))
     context, viewer, caller = web.context, web.viewer(request.caller), request.caller
     if page is not None:
         return redirect(302, web.path("-", "projects", str(_page_number(page))))
-    table = await load_projects(context)
+    table = load_projects(context)
 
     def render() -> bytes:
         visible = table.readable_by(caller)
@@ -52,11 +53,10 @@ async def answer_home(request: Request, web: WebPages) -> Response:
         return home_page(web.environment, viewer, visible.projects, latest)
 
     key, version = ("home", viewer, visibility_key(caller)), ObjectVersion(str(table.generation))
-    is_current = context.index.search.watch(table.generation)
-    return await web.respond(request, key, version, render, is_current=is_current)
+    return web.respond(request, key, version, render, shows=((SEARCH, version),))
 
 
-async def answer_setup(request: Request, web: WebPages) -> Response:
+def answer_setup(request: Request, web: WebPages) -> Response:
     """Handle GET `/setup/` for a browser: the settings of each client for this index."""
     can_publish = not web.context.index.settings.server.read_only
     viewer = web.viewer(request.caller)
@@ -65,14 +65,14 @@ async def answer_setup(request: Request, web: WebPages) -> Response:
         return setup_page(web.environment, viewer, can_publish=can_publish)
 
     # it is made from no document, and so from no version of one
-    return await web.respond(request, ("setup", viewer), ABSENT, render, is_current=lambda: True)
+    return web.respond(request, ("setup", viewer), ABSENT, render)
 
 
-async def answer_list(request: Request, web: WebPages) -> Response:
+def answer_list(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
-    number, context = _page_number(request.params["number"]), web.context
+    number, context = _page_number(request.path_params["number"]), web.context
     viewer, caller = web.viewer(request.caller), request.caller
-    table = await load_projects(context)
+    table = load_projects(context)
 
     def render() -> bytes:
         listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
@@ -82,11 +82,10 @@ async def answer_list(request: Request, web: WebPages) -> Response:
 
     key = ("projects", number, viewer, visibility_key(caller))
     version = ObjectVersion(str(table.generation))
-    is_current = context.index.search.watch(table.generation)
-    return await web.respond(request, key, version, render, is_current=is_current)
+    return web.respond(request, key, version, render, shows=((SEARCH, version),))
 
 
-async def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
+def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
     """Return a page of what a search finds; it is not cached, as there are too many of them."""
     context, viewer, caller = web.context, web.viewer(request.caller), request.caller
     start = (number - 1) * RESULTS_ON_A_PAGE
@@ -97,22 +96,21 @@ async def _answer_results(request: Request, web: WebPages, words: str, number: i
         found = visible.search(words, start, start + RESULTS_ON_A_PAGE)
         return found, bool(visible.known(names))
 
-    async with context.long_read_limit.acquire(request.client_key):
-        table = await load_projects(context)
-        found, is_known = await context.pools.run_read(search)
+    table = load_projects(context)
+    found, is_known = search()
     pages = page_count(found.total, RESULTS_ON_A_PAGE)
     if number > pages:
         raise _no_page(number)
     public, unanswered = None, ""
     if number == 1 and not is_known:
         try:
-            public = await find_public(request, context, words)
+            public = find_public(request, context, words)
         except (Unavailable, TimeoutError):
             unanswered = canonicalize_name(words)
     projects = found.projects if public is None else [public, *found.projects]
     shown = Excerpt(projects, found.total + (public is not None), number, pages)
     render = partial(results_page, web.environment, viewer, words, shown, unanswered)
-    body = await context.pools.run_read(render)
+    body = render()
     return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None, caller))
 
 

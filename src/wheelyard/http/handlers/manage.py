@@ -11,7 +11,6 @@ was typed; otherwise the answer is a redirect to a page that says what was done.
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -58,14 +57,14 @@ _ACTIONS: Final = {"yank": projects.yank, "unyank": projects.unyank, "delete": p
 _NUMBER = re.compile("[0-9]{1,15}")
 
 
-async def answer_manage(request: Request, web: WebPages) -> Response:
+def answer_manage(request: Request, web: WebPages) -> Response:
     """Handle GET: what can be changed, one release, or the form of one change."""
     context, name = web.context, web.require_manager(request)
-    if name != request.params["name"]:
-        return redirect(301, web.path("project", name, "manage", query=request.query))
+    if name != request.path_params["name"]:
+        return redirect(301, web.path("project", name, "manage", query=request.query_string))
     if context.index.settings.server.read_only:
         raise read_only()
-    fields, token = parse_form(request.query), await form_token(request, context)
+    fields, token = parse_form(request.query_string), form_token(request, context)
     viewer, store = web.viewer(request.caller, name), context.index.projects
 
     def respond() -> Response:
@@ -92,34 +91,33 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
             page = manage_page(web.environment, viewer, project, form, done)
         return web.own_page(200, page)
 
-    return await context.pools.run_read(respond)
+    return respond()
 
 
-async def answer_change(request: Request, web: WebPages) -> Response:
+def answer_change(request: Request, web: WebPages) -> Response:
     """Handle POST of a form: make the change, and redirect to a page that says what was done."""
     context, name = web.context, web.require_manager(request)
-    fields = await read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
+    fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
     if fields.text("action") not in (STATUS, *VERBS):
         raise Invalid("The form says not what to do. Load it again.", code="invalid_field")
     try:
         with checking():
-            await require_form_token(request, fields, context)
+            require_form_token(request, fields, context)
         api = LocalApi(index=context.index, caller=request.caller)
-        change = partial(_change, api, name, fields)
-        number = await context.pools.run_write(change)
+        number = _change(api, name, fields)
     except FormFault as fault:
         context.store_errors.log(fault.error)
-        return await _ask_again(request, web, name, fields, fault)
+        return _ask_again(request, web, name, fields, fault)
     return redirect(303, web.path("project", name, "manage", query=b"commit=%d" % number))
 
 
-async def answer_access(request: Request, web: WebPages) -> Response:
+def answer_access(request: Request, web: WebPages) -> Response:
     """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
     context, name = web.context, web.require_manager(request)
     index = context.index
-    if name != request.params["name"]:
-        return redirect(301, web.path("project", name, "access", query=request.query))
-    await context.documents.require_project(name)
+    if name != request.path_params["name"]:
+        return redirect(301, web.path("project", name, "access", query=request.query_string))
+    context.require_project(name)
     viewer, is_admin = web.viewer(request.caller, name), is_token_admin(request.caller)
 
     def respond() -> Response:
@@ -127,7 +125,7 @@ async def answer_access(request: Request, web: WebPages) -> Response:
         page = access_page(web.environment, viewer, name, entries, has_details=is_admin)
         return web.own_page(200, page)
 
-    return await context.run_long_read(request, respond)
+    return respond()
 
 
 def _find_release(project: Project, text: str) -> Release:
@@ -196,13 +194,13 @@ def _require_confirmation(text: str, name: NormalizedName, version: Version) -> 
     raise Invalid(f"Type exactly: {name} {version}", code="not_confirmed")
 
 
-async def _ask_again(
+def _ask_again(
     request: Request, web: WebPages, name: NormalizedName, fields: FormFields, fault: FormFault
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
     error, store = fault.error, web.context.index.projects
     viewer = web.viewer(request.caller, name)
-    form = await refused_form(request, web.context, fields, fault)
+    form = refused_form(request, web.context, fields, fault)
 
     def respond() -> Response:
         # while the store does not answer, what is remembered has to do
@@ -223,4 +221,4 @@ async def _ask_again(
             page = change_files_page(web.environment, viewer, change, form)
         return web.own_page(status_of(error), page)
 
-    return await web.context.pools.run_read(respond)
+    return respond()

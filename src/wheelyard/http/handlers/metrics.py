@@ -25,11 +25,11 @@ ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer 
 def is_allowed_without_login(request: Request, settings: Settings) -> bool:
     """Return whether a request needs no login: metrics are public, or it has the metrics token."""
     server = settings.server
-    is_direct = not server.trusted_proxies and not has_forwarding_header(request.headers)
+    is_direct = not server.trusted_proxies and not has_forwarding_header(request.joined_headers)
     if server.is_loopback and is_direct:
         return True
     expected = settings.access.metrics_token.encode()
-    header = request.headers.get(b"authorization")
+    header = request.joined_headers.get(b"authorization")
     if header is None or not expected:
         return False
     try:
@@ -39,9 +39,7 @@ def is_allowed_without_login(request: Request, settings: Settings) -> bool:
     return any(compare_digest(secret.encode(), expected) for secret in secrets)
 
 
-async def answer_metrics(
-    request: Request, context: ServerContext, observer: Instrumentation
-) -> Response:
+def answer_metrics(request: Request, context: ServerContext, observer: Instrumentation) -> Response:
     """Handle GET `/metrics`: the metrics of all workers; raise Unauthenticated or Forbidden."""
     if not is_allowed_without_login(request, context.index.settings):
         if request.caller.is_anonymous:
@@ -50,5 +48,5 @@ async def answer_metrics(
             raise Forbidden(
                 f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"
             )
-    body = await context.pools.run_read(observer.render_metrics)
+    body = observer.render_metrics()
     return make_response(200, CONTENT_TYPE, body, NO_STORE)

@@ -7,7 +7,7 @@ from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response_for
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response, redirect
-from wheelyard.http.protocol.router import build_path
+from wheelyard.http.routing import build_path
 from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -17,17 +17,17 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
 """
 
 
-async def health(_request: Request) -> Response:
+def health(_request: Request) -> Response:
     """Handle GET `/health`, the liveness probe: always 200."""
     return make_response(200, TEXT, HEALTHY, NO_STORE)
 
 
-async def explain_upload_url(_request: Request) -> Response:
+def explain_upload_url(_request: Request) -> Response:
     """Handle GET `/legacy/`, the upload URL: a text that says what the URL is for."""
     return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
-async def ready(_request: Request, context: ServerContext) -> Response:
+def ready(_request: Request, context: ServerContext) -> Response:
     """
     Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
 
@@ -35,7 +35,7 @@ async def ready(_request: Request, context: ServerContext) -> Response:
     has succeeded since the start, unless the server is read-only.
     """
     try:
-        await context.documents.load_names()
+        context.index.projects.names.get()
     except WheelyardError as error:
         context.store_errors.log(error)  # there may be no other requests
         return _not_ready("The store does not answer.", "storage_unavailable")
@@ -51,15 +51,15 @@ def _not_ready(message: str, code: str) -> Response:
     return error_response_for(fault)
 
 
-async def robots(_request: Request) -> Response:
+def robots(_request: Request) -> Response:
     """Handle GET `/robots.txt`: search engines are to leave out every page."""
     return make_response(200, TEXT, ROBOTS, (b"cache-control", b"public, max-age=86400"))
 
 
-async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
+def redirect_to_slash(request: Request, context: ServerContext) -> Response:
     """Handle GET of a path without its slash: redirect, if the caller may read the project."""
-    if "name" in request.params:
-        name = parse_project_name(request.params["name"])
+    if "name" in request.path_params:
+        name = parse_project_name(request.path_params["name"])
         context.read_policy.require_lookup(request.caller, name)
     prefix = context.index.settings.server.path_prefix
-    return redirect(301, build_path(prefix, request.segments, request.query))
+    return redirect(301, build_path(prefix, request.segments, request.query_string))

@@ -1,7 +1,6 @@
 """Handlers of the pages of a project, of its releases, and of the files of a release."""
 
 import re
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -11,20 +10,22 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.caching.versions import GRANTS, SEARCH
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.private_files import PrivateFiles
-from wheelyard.http.protocol.messages import Request, Response, redirect
+from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
 from wheelyard.http.release_metadata import ReleaseMetadata
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
+from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, releases_of
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.file_list import FileList, file_list
+from wheelyard.rendering.web.file_list import file_list
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.public_package import public_package
 from wheelyard.rendering.web.release_page import (
@@ -56,29 +57,23 @@ class _Neighbours(Struct, frozen=True):
         return ObjectVersion(f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}")
 
 
-async def answer_project(request: Request, web: WebPages) -> Response:
+def answer_project(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
     name = web.require_lookup(request)
-    if name != request.params["name"]:
+    if name != request.path_params["name"]:
         return _redirect(request, web, name)
-    listing = await web.find(request, name)
-    table, viewer = await load_projects(web.context), _viewer(request, web, listing)
+    listing = web.find(request, name)
+    table, viewer = load_projects(web.context), _viewer(request, web, listing)
     access = web.context.index.access
-    described_by = await _latest_file(web, listing)
-    metadata = ReleaseMetadata(listing, described_by, web.required_names)
-    required = await metadata.required_names()
+    described_by = _latest_file(web, listing)
+    metadata = ReleaseMetadata(request, listing, described_by, web.required_names)
+    required = metadata.required_names()
 
-    def look() -> tuple[_Neighbours, Grants | None]:
-        visible = table.readable_by(request.caller)
-        grants = access.load() if viewer.may_manage else None
-        seen = _Neighbours(
-            known=frozenset(visible.known(required)),
-            used_by=tuple(visible.used_by(name)),
-            uploaders=_uploaders(name, grants) if grants else (),
-        )
-        return seen, grants
-
-    seen, grants = await web.context.pools.run_read(look)
+    visible, shows, uploaders = table.readable_by(request.caller), _shows(table), tuple[str, ...]()
+    if viewer.may_manage:
+        shows = (*shows, (GRANTS, access.records.get().version))
+        uploaders = _uploaders(name, access.load())
+    seen = _Neighbours(frozenset(visible.known(required)), tuple(visible.used_by(name)), uploaders)
     key = ("project", name, viewer, visibility_key(request.caller))
     version = seen.version_with(listing)
 
@@ -98,36 +93,31 @@ async def answer_project(request: Request, web: WebPages) -> Response:
         )
         return _checked(project_page(web.environment, viewer, content), is_final=is_final)
 
-    is_same_page = _watch(web, listing, table.generation)
-    return await web.respond(
+    return web.respond(
         request,
         key,
         version,
         render,
         listing=listing,
         metadata=metadata if described_by else None,
-        is_current=is_same_page
-        and (lambda: is_same_page() and (grants is None or access.peek() is grants)),
+        shows=shows,
     )
 
 
-async def answer_release(request: Request, web: WebPages) -> Response:
+def answer_release(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/`: a release's page, or a redirect to its usual URL."""
-    name, sent = web.require_lookup(request), request.params["version"]
-    listing = await web.find(request, name)
-    release = await _release(web, listing, sent)
+    name, sent = web.require_lookup(request), request.path_params["version"]
+    listing = web.find(request, name)
+    release = _release(listing, sent)
     if release is None:
-        return await _missing_release(request, web, listing)
-    if (name, release.version) != (request.params["name"], sent):
+        return _missing_release(request, web, listing)
+    if (name, release.version) != (request.path_params["name"], sent):
         return _redirect(request, web, name, release.version)
-    table, viewer = await load_projects(web.context), _viewer(request, web, listing)
-    metadata = ReleaseMetadata(listing, release.metadata_file, web.required_names)
-    required = await metadata.required_names()
+    table, viewer = load_projects(web.context), _viewer(request, web, listing)
+    metadata = ReleaseMetadata(request, listing, release.metadata_file, web.required_names)
+    required = metadata.required_names()
 
-    def look() -> _Neighbours:
-        return _Neighbours(known=frozenset(table.readable_by(request.caller).known(required)))
-
-    seen = await web.context.pools.run_read(look)
+    seen = _Neighbours(known=frozenset(table.readable_by(request.caller).known(required)))
     key = ("release", name, release.version, viewer, visibility_key(request.caller))
     version = seen.version_with(listing)
 
@@ -139,28 +129,24 @@ async def answer_release(request: Request, web: WebPages) -> Response:
         content = replace(content, public=public and public.of_release(release.version))
         return _checked(release_page(web.environment, viewer, content), is_final=is_final)
 
-    is_same = _watch(web, listing, table.generation)
-    return await web.respond(
-        request, key, version, render, listing=listing, metadata=metadata, is_current=is_same
+    return web.respond(
+        request, key, version, render, listing=listing, metadata=metadata, shows=_shows(table)
     )
 
 
-async def answer_files(request: Request, web: WebPages) -> Response:
+def answer_files(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
-    name, params = web.require_lookup(request), request.params
-    listing = await web.find(request, name)
-    release = await _release(web, listing, params["version"])
+    name, params = web.require_lookup(request), request.path_params
+    listing = web.find(request, name)
+    release = _release(listing, params["version"])
     if release is None:
-        return await _missing_release(request, web, listing)
+        return _missing_release(request, web, listing)
     facet, number = params.get("facet", ""), params.get("number", "1")
     if _PAGE_NUMBER.fullmatch(facet) and "number" not in params:
         facet, number = "", facet
 
-    def find() -> FileList | None:  # among thousands
-        is_number = _PAGE_NUMBER.fullmatch(number) is not None
-        return file_list(release, facet, int(number)) if is_number else None
-
-    found = await web.context.pools.run_read(find)
+    is_number = _PAGE_NUMBER.fullmatch(number) is not None
+    found = file_list(release, facet, int(number)) if is_number else None
     if found is None:
         raise NotFound("There is no such page of files. Look at the page of the release.")
     path = ("project", name, release.version, *filter(None, found.selection.path.split("/")))
@@ -172,13 +158,12 @@ async def answer_files(request: Request, web: WebPages) -> Response:
         return files_page(web.environment, viewer, listing, release, found)
 
     key, version = ("files", name, release.version, facet, number, viewer), listing.version
-    return await web.respond(
+    return web.respond(
         request,
         key,
         ObjectVersion(version),
         render,
         listing=listing,
-        is_current=listing.open.watch(),
     )
 
 
@@ -213,7 +198,7 @@ def _checked(page: bytes, *, is_final: bool) -> bytes:
 
 
 def _redirect(request: Request, web: WebPages, *segments: str) -> Response:
-    return redirect(301, web.path("project", *segments, query=request.query))
+    return redirect(301, web.path("project", *segments, query=request.query_string))
 
 
 def _viewer(request: Request, web: WebPages, listing: OpenListing) -> Viewer:
@@ -221,12 +206,12 @@ def _viewer(request: Request, web: WebPages, listing: OpenListing) -> Viewer:
     return web.viewer(request.caller, None if listing.origin.is_upstream else listing.name)
 
 
-async def _release(web: WebPages, listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
+def _release(listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
     """Return the release whose version `text` is, in any spelling; None if there is none."""
     version = _parse_version(text)
     if version is None:
         return None
-    return await web.context.pools.run_read(lambda: release_of(listing, version))
+    return release_of(listing, version)
 
 
 def _parse_version(text: str) -> Version | None:
@@ -236,8 +221,8 @@ def _parse_version(text: str) -> Version | None:
         return None
 
 
-async def _missing_release(request: Request, web: WebPages, listing: OpenListing) -> Response:
-    viewer, sent = _viewer(request, web, listing), request.params["version"]
+def _missing_release(request: Request, web: WebPages, listing: OpenListing) -> Response:
+    viewer, sent = _viewer(request, web, listing), request.path_params["version"]
     root, version = "../" * len(request.segments), _parse_version(sent)
 
     def render() -> bytes:
@@ -245,16 +230,16 @@ async def _missing_release(request: Request, web: WebPages, listing: OpenListing
         hidden = public and public.of_release(str(version or ""))
         return missing_release_page(web.environment, viewer, root, listing.name, sent, hidden)
 
-    return web.own_page(404, await web.context.pools.run_read(render))
+    return web.own_page(404, render())
 
 
-async def _latest_file(web: WebPages, listing: OpenListing) -> ShownFile | None:
+def _latest_file(web: WebPages, listing: OpenListing) -> ShownFile | None:
     """Return the file that describes the latest release; remembered, as releases may be many."""
     key = f"{listing.name} {listing.version}"
     remembered = web.latest_files.get(key)
     if remembered is not None:
         return remembered
-    latest = await web.context.pools.run_read(lambda: latest_release(releases_of(listing)))
+    latest = latest_release(releases_of(listing))
     if latest is None:
         return None
     web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
@@ -280,10 +265,6 @@ def _version_of_origin(listing: OpenListing) -> str:
     return f"{origin.generation} {origin.refusal} {since}"
 
 
-def _watch(web: WebPages, listing: OpenListing, generation: int) -> Callable[[], bool] | None:
-    """Return a function that says whether a page of a project would be the same now."""
-    is_same_listing = listing.open.watch()
-    if is_same_listing is None:
-        return None
-    is_same_index = web.context.index.search.watch(generation)
-    return lambda: is_same_listing() and is_same_index()
+def _shows(table: ProjectTable) -> MadeFrom:
+    """Return the version of what a page shows of other projects."""
+    return ((SEARCH, str(table.generation)),)

@@ -15,7 +15,7 @@ from wheelyard.http.page_responses import (
 )
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.resolver import Asking, OpenListing
+from wheelyard.http.resolver import OpenListing
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, releases_of
@@ -23,27 +23,26 @@ from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
 
-async def answer_pypi_json(request: Request, context: ServerContext) -> Response:
+def answer_pypi_json(request: Request, context: ServerContext) -> Response:
     """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling of both."""
     try:
-        name = parse_name(request.params["name"])
+        name = parse_name(request.path_params["name"])
         context.read_policy.require_lookup(request.caller, name)
-        sent = request.params.get("version")
+        sent = request.path_params.get("version")
         version = None if sent is None else parse_version(sent)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
-    listing = await context.resolver.find(name, request.caller, Asking(request))
+    listing = context.resolver.find(name, request)
     key, page_version = ("pypi_json", name, version), ObjectVersion(listing.version)
     page = cached_page(context, request, key, page_version)
     if page is None:
-        find = partial(_find_releases, listing, version)
-        releases, release = await context.pools.run_read(find)
+        releases, release = _find_releases(listing, version)
         if release is None:
             raise NotFound(
                 f"{name} has no such release. See /simple/{name}/ for those it has.",
                 short="No such release.",
             )
-        core = await listing.open.core_metadata(release.metadata_file.filename)
+        core = listing.open.core_metadata(request, release.metadata_file.filename)
         if core is None:
             # no page of the Simple API needs it
             from wheelyard.model.lenient_metadata import parse_any  # noqa: PLC0415
@@ -52,7 +51,7 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
         data = PypiJsonData(name, release, core, context.files_from_root)
         render = partial(project_json, data, releases)
         headers = page_headers(context, MediaType.PLAIN_JSON, listing)
-        page = await load_page(context, request, key, page_version, render, headers)
+        page = load_page(context, request, key, page_version, render, headers)
     return listing_response(request, page, MediaType.PLAIN_JSON, listing)
 
 

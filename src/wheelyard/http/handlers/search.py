@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from wheelyard.http.caching.versions import SEARCH
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import (
     load_page,
@@ -20,30 +21,28 @@ SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows; the page of results has all."""
 
 
-async def answer_search(request: Request, context: ServerContext) -> Response:
+def answer_search(request: Request, context: ServerContext) -> Response:
     """
     Handle GET `/search.json`: names, versions and summaries of projects the caller may read.
 
     With `?q=`, those that have these words: how many, and the first of them.
     """
     headers, caller = page_headers(context, MediaType.PLAIN_JSON), request.caller
-    async with context.long_read_limit.acquire(request.client_key):
-        table = await load_projects(context)
-        words = query_field(request.query, "q")
-        if words is not None:
+    table = load_projects(context)
+    words = query_field(request.query_string, "q")
+    if words is not None:
 
-            def search() -> bytes:
-                found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
-                return results_json(found.total, found.projects)
+        def search() -> bytes:
+            found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
+            return results_json(found.total, found.projects)
 
-            body = await context.pools.run_read(search)
-            return make_response(200, JSON, body, *headers)
+        body = search()
+        return make_response(200, JSON, body, *headers)
 
-        def render() -> bytes:
-            return search_json(table.readable_by(caller).projects)
+    def render() -> bytes:
+        return search_json(table.readable_by(caller).projects)
 
-        key = ("search", visibility_key(caller))
-        version = ObjectVersion(str(table.generation))
-        page = await load_page(context, request, key, version, render, headers)
-    is_current = context.index.search.watch(table.generation)
-    return page_response(request, page, MediaType.PLAIN_JSON, is_current)
+    key = ("search", visibility_key(caller))
+    version = ObjectVersion(str(table.generation))
+    page = load_page(context, request, key, version, render, headers)
+    return page_response(request, page, MediaType.PLAIN_JSON, ((SEARCH, version),))

@@ -5,12 +5,11 @@ What is typed into the form is verified as the same credential in a header would
 limits and the same lines in the log. Nothing of it is sent back.
 """
 
-from functools import partial
 from typing import Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.credential_type import CredentialType, classify
-from wheelyard.authentication.sessions import Sessions, no_session
+from wheelyard.authentication.sessions import no_session
 from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
@@ -26,8 +25,7 @@ from wheelyard.http.security.request_authentication import (
 )
 from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Caller, Credential
-from wheelyard.model.session import Session
+from wheelyard.model.access import Credential
 from wheelyard.model.token import has_token_prefix
 from wheelyard.rendering.web.account_pages import SignInFacts, sign_in_page
 
@@ -36,31 +34,36 @@ TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 SEE_OTHER: Final = 303
 
 
-async def show_sign_in(request: Request, web: WebPages) -> Response:
+def show_sign_in(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
     index = web.context.index
-    server, given = index.settings.server, query_field(request.query, "next")
-    target = referring_page(request.headers, server) if given is None else local_path(given, server)
+    server, given = index.settings.server, query_field(request.query_string, "next")
+    target = (
+        referring_page(request.joined_headers, server)
+        if given is None
+        else local_path(given, server)
+    )
     if not request.caller.is_anonymous:
         return redirect(SEE_OTHER, target)
     _require_cookie(web)
-    has_signed_out = query_field(request.query, "signed-out") is not None
+    has_signed_out = query_field(request.query_string, "signed-out") is not None
     return web.own_page(200, _form(request, web, target, has_signed_out=has_signed_out))
 
 
-async def sign_in(request: Request, web: WebPages) -> Response:
+def sign_in(request: Request, web: WebPages) -> Response:
     """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
     cookie, index = _require_cookie(web), web.context.index
-    fields = await read_form(request)
+    fields = read_form(request)
     target = local_path(fields.exact_text("next"), index.settings.server)
     try:
         credential = _credential(fields, request.address)
         authenticator = RequestAuthenticator(web.context)
-        caller = await authenticator.verify(credential, request.address)
-        before = await authenticator.with_session(request)
+        caller = authenticator.verify(request, credential)
+        authenticator.use_session(request)
         index.authenticator.count_sign_in(caller.principal, request.address)
-        begin = partial(_begin, index.sessions, credential, caller, before)
-        value, session = await web.context.pools.run_write(begin)
+        value, session = index.sessions.begin(credential, caller)
+        if request.browser_session is not None:  # which the browser had before
+            index.sessions.end(request.browser_session, request.caller.principal)
     except (Unauthenticated, Unavailable) as error:
         web.context.store_errors.log(error)
         page = _form(request, web, target, _message_of(error))
@@ -70,15 +73,14 @@ async def sign_in(request: Request, web: WebPages) -> Response:
     return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
 
 
-async def sign_out(request: Request, web: WebPages) -> Response:
+def sign_out(request: Request, web: WebPages) -> Response:
     """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
     cookie, context = _require_cookie(web), web.context
-    fields = await read_form(request)
-    before = await RequestAuthenticator(context).with_session(request)
-    if before.session is not None:
-        await require_form_token(before, fields, context)
-        end = partial(context.index.sessions.end, before.session, before.caller.principal)
-        await context.pools.run_write(end)
+    fields = read_form(request)
+    RequestAuthenticator(context).use_session(request)
+    if request.browser_session is not None:
+        require_form_token(request, fields, context)
+        context.index.sessions.end(request.browser_session, request.caller.principal)
     prefix = context.index.settings.server.path_prefix
     return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
 
@@ -114,16 +116,6 @@ def _credential(fields: FormFields, address: str) -> Credential:
     # a pasted token often has a newline at its end, and belongs to no user name
     is_token = not user or kind is CredentialType.ID_TOKEN or has_token_prefix(token.secret)
     return token if is_token else Credential(user, secret, client_network=network)
-
-
-def _begin(
-    sessions: Sessions, credential: Credential, caller: Caller, before: Request
-) -> tuple[str, Session]:
-    """Begin a session, and end the one that the browser had before."""
-    begun = sessions.begin(credential, caller)
-    if before.session is not None:
-        sessions.end(before.session, before.caller.principal)
-    return begun
 
 
 def _message_of(error: WheelyardError) -> str:

@@ -25,7 +25,6 @@ from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
-from msgspec.structs import replace
 
 from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.replay_protection import INVALID_REUSE
@@ -46,7 +45,7 @@ from wheelyard.http.protocol.error_responses import (
     error_response_for,
     with_body,
 )
-from wheelyard.http.protocol.json_body import json_response, read_body
+from wheelyard.http.protocol.json_body import json_response, receive_body
 from wheelyard.http.protocol.messages import CSP, JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.security.csrf import public_origin
 from wheelyard.model.token import parse_token
@@ -97,15 +96,15 @@ class TrustedPublishingApi:
         self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
         """Counts all well-formed tokens, before they are verified."""
 
-    async def discovery(self, request: Request) -> Response:
+    def discovery(self, request: Request) -> Response:
         """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
         if self._index.authenticator.trusted_publishing is None:
             return _problem_response(404)
-        accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
+        accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
         if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
             return _problem_response(406)
         origin = _public_origin(self._index.settings)
-        if not origin or not self._is_upload_url(request.query):
+        if not origin or not self._is_upload_url(request.query_string):
             return _problem_response(404)
         body = {
             "audience-endpoint": f"{origin}/_/oidc/audience",
@@ -123,7 +122,7 @@ class TrustedPublishingApi:
             return path.startswith("/") and self._takes_uploads(path.encode())
         return False
 
-    async def audience(self, _request: Request) -> Response:
+    def audience(self, _request: Request) -> Response:
         """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
         publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
@@ -191,7 +190,7 @@ class TrustedPublishingApi:
 
 async def _read_token(request: Request) -> str:
     """Return the token in a JSON body of any Content-Type; raise Invalid or TooLarge."""
-    body = await read_body(request.receive, BODY_LIMIT_BYTES, BODY_TOO_LONG)
+    body = await receive_body(request, BODY_LIMIT_BYTES, BODY_TOO_LONG)
     try:
         return decode(body, type=_TokenBody).token
     except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
@@ -213,7 +212,7 @@ def _error_response_for(step: str, error: WheelyardError) -> Response:
     logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
     if isinstance(error, Invalid):
         # clients know the codes with dashes, and no other code of this program
-        answer = replace(answer, status=422)
+        answer.status_code = 422
         code = code if "-" in code else "invalid-payload"
     return _with_errors(answer, code, error.message)
 
@@ -233,7 +232,7 @@ def _with_errors(answer: Response, code: str, description: str) -> Response:
     body = {
         "type": "about:blank",
         "title": ERROR_TITLE,
-        "status": answer.status,
+        "status": answer.status_code,
         "detail": description,
         "message": ERROR_TITLE,
         "errors": [{"code": code, "description": description}],

@@ -53,8 +53,8 @@ class RequestRecord(Struct):
 
     def set_response(self, response: Response, *, has_disconnected: bool = False) -> None:
         """Set status and size from a response; the status is 499 if the client has disconnected."""
-        self.status = CLIENT_CLOSED_REQUEST if has_disconnected else response.status
-        sizes = (int(value) for name, value in response.headers if name == b"content-length")
+        self.status = CLIENT_CLOSED_REQUEST if has_disconnected else response.status_code
+        sizes = (int(value) for name, value in response.header_list if name == b"content-length")
         self.size = next(sizes, None)
 
 

@@ -48,9 +48,9 @@ def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | Non
     A range outside the body has size 0. Return None, too, if Range is malformed or has several
     ranges, if If-Range is another ETag than `etag`, and for HEAD.
     """
-    if request.method == "HEAD" or request.headers.get(b"if-range", etag) != etag:
+    if request.method == "HEAD" or request.joined_headers.get(b"if-range", etag) != etag:
         return None  # RFC 9110: only GET has ranges
-    header = request.headers.get(b"range", b"").decode("latin-1")
+    header = request.joined_headers.get(b"range", b"").decode("latin-1")
     match = _BYTE_RANGE.fullmatch(header.strip())
     if match is None:  # several ranges in one header get the whole body
         return None

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import Final
 
 from msgspec.json import encode
-from msgspec.structs import replace
 
 from wheelyard import errors
 from wheelyard.errors import Forbidden, Unavailable, WheelyardError
@@ -68,13 +67,14 @@ def error_response_for(error: WheelyardError) -> Response:
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
     response = error_response(status_of(error), error.code, error.message, error.short, *headers)
-    return replace(response, on_page=error.on_page)
+    response.on_page = error.on_page
+    return response
 
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
     """Return an error response for a client that expects another body, such as a page."""
-    kept = (each for each in response.headers if not each[0].startswith(_OF_BODY))
-    return make_response(response.status, content_type, body, *kept, *headers)
+    kept = (each for each in response.header_list if not each[0].startswith(_OF_BODY))
+    return make_response(response.status_code, content_type, body, *kept, *headers)
 
 
 def status_of(error: WheelyardError) -> int:
@@ -90,7 +90,8 @@ def error_response(status: int, code: str, message: str, short: str, *headers: H
     challenge = (CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
     common = (messages.CSP, *challenge, NO_STORE)
     response = make_response(status, messages.JSON, encode(body), *common, *headers)
-    return replace(response, error=body)
+    response.error = body
+    return response
 
 
 def file_not_found() -> Response:

@@ -38,18 +38,18 @@ class FormFields(Struct, frozen=True):
         return self.values.get(name, ())
 
 
-async def read_form(
+def read_form(
     request: Request, limit: int = BODY_LIMIT_BYTES, max_fields: int = MAX_FIELDS
 ) -> FormFields:
     """Return the fields of the form in a request's body; raise Invalid or TooLarge."""
-    if request.media_type != FORM:
+    if request.body_type != FORM:
         raise Invalid(
             f'Send the form as a browser does, with "Content-Type: {FORM.decode()}".',
             code=UNSUPPORTED_MEDIA_TYPE,
             short="Send a form.",
         )
     too_long = f"A form has at most {limit} bytes. Send a shorter text."
-    return parse_form(await read_body(request.receive, limit, too_long), max_fields)
+    return parse_form(read_body(request, limit, too_long), max_fields)
 
 
 def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:

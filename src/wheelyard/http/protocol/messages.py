@@ -1,31 +1,40 @@
-"""Request and response values, and sending a response by ASGI."""
+"""Requests and responses: those of Starlette, with what every handler here needs."""
 
 import logging
-from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, wrap_future
+from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, timeout, wrap_future
 from asyncio import wait as asyncio_wait
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from copy import copy
+from functools import partial
 from io import FileIO
+from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from msgspec import Struct
+from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response as StarletteResponse
 
 from wheelyard.authentication.verifiers.login_rate_limit import address_key
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.session import Session
 
+T = TypeVar("T")
+
 AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Wait = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
 HeaderList = tuple[Header, ...]
 Headers = Mapping[bytes, bytes]
 """Headers by lower-case name; repeated headers are one comma-separated value."""
+MadeFrom = tuple[tuple[tuple[str, str], str], ...]
+"""What an answer was made from: keys, each with its version (see `caching/versions.py`)."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -35,26 +44,69 @@ PATHSEND: Final = "http.response.pathsend"
 """The ASGI extension that sends a file by its path."""
 CHUNK_BYTES: Final = 256 * 1024
 """How much of a file is read at a time for a server without that extension."""
+REQUEST: Final = "wheelyard.request"
+"""The key of an ASGI scope that has the request."""
+RECORD: Final = "wheelyard.record"
+"""The key of an ASGI scope that has the record of the request."""
+ANSWER: Final = "wheelyard.answer"
+"""The key of an ASGI scope that has the response of a handler, once it is there."""
 
 logger = logging.getLogger("wheelyard")
 
 
-class Request(Struct, frozen=True, kw_only=True):
-    """A request with its route parameters and its caller, who may be anonymous."""
+class Waiting(Exception):
+    """A handler needs the result of a coroutine, and is called again once it is there."""
 
-    method: str
-    segments: tuple[str, ...]
-    """The decoded segments of the URL path, without empty ones."""
-    params: Mapping[str, str]
-    """The parts of the path that match the names in the route's pattern."""
-    query: bytes
-    headers: Headers
-    caller: Caller
-    address: str
-    receive: Receive
-    has_body: bool = True
-    session: Session | None = None
-    """The session by whose cookie the caller is signed in; None for any other credential."""
+    def __init__(self, key: Hashable, begin: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(key)
+        self.key = key
+        self.begin = begin
+
+
+class Request(StarletteRequest):
+    """
+    A request with its caller, who may be anonymous.
+
+    Args:
+        scope: The ASGI scope, whose path is decoded and without the prefix.
+        receive: The body, which may be received once.
+        headers: All headers, joined.
+        caller: The anonymous one, until the request is authenticated.
+        address: The IP address of the client.
+        has_body: Whether the headers announce a body.
+    """
+
+    def __init__(
+        self,
+        scope: AsgiScope,
+        receive: Receive,
+        headers: Headers,
+        caller: Caller,
+        address: str,
+        *,
+        has_body: bool,
+    ) -> None:
+        super().__init__(scope, receive)
+        self.joined_headers = headers
+        self.caller = caller
+        self.address = address
+        self.has_body = has_body
+        self.is_authenticated = False
+        """Whether `caller` was authenticated; it may be anonymous."""
+        self.browser_session: Session | None = None
+        """The session by whose cookie the caller is signed in; None for any other credential."""
+        self._results = dict[Hashable, tuple[object, Exception | None]]()
+
+    @property
+    def query_string(self) -> bytes:
+        """The query, without its question mark."""
+        query: bytes = self.scope["query_string"]
+        return query
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The decoded segments of the URL path, without empty ones and without the prefix."""
+        return tuple(filter(None, self.scope["path"].split("/")))
 
     @property
     def client_key(self) -> str:
@@ -62,9 +114,55 @@ class Request(Struct, frozen=True, kw_only=True):
         return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
     @property
-    def media_type(self) -> bytes:
+    def body_type(self) -> bytes:
         """The media type of the request body, in lower case and without parameters."""
-        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        content_type = self.joined_headers.get(b"content-type", b"")
+        return content_type.partition(b";")[0].strip().lower()
+
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Iterator[None]:
+        """Raise TimeoutError instead of waiting longer, in a `with` block."""
+        try:
+            yield
+        except Waiting as waiting:
+            begin = waiting.begin
+
+            async def begin_in_time() -> object:
+                async with timeout(seconds):
+                    return await begin()
+
+            raise Waiting(waiting.key, begin_in_time) from None
+
+    def wait(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return the result of a coroutine, for which no thread waits.
+
+        The first call raises Waiting. The coroutine then runs, and the handler is called again from
+        its beginning, in which this returns what the coroutine has returned, or raises its error.
+        So a handler changes nothing before it waits, and what it has checked is checked again.
+        """
+        if key not in self._results:
+            raise Waiting(key, begin)
+        result, error = self._results[key]
+        if error is not None:
+            raise error
+        return cast("T", result)  # of the coroutine with this key
+
+    def has_result(self, key: Hashable) -> bool:
+        """Return whether `wait` would return at once, or raise an error of the coroutine."""
+        return key in self._results
+
+    def close_results(self) -> None:
+        """End the reading of bodies that were waited for, as nothing is sent of them."""
+        for result, _ in self._results.values():
+            getattr(result, "close", lambda: None)()
+
+    async def finish_waiting(self, waiting: Waiting) -> None:
+        """Run the coroutine that a handler waits for, and keep its result for `wait`."""
+        try:
+            self._results[waiting.key] = await waiting.begin(), None
+        except Exception as error:  # noqa: BLE001 - the handler gets it
+            self._results[waiting.key] = None, error
 
 
 class ErrorBody(Struct, frozen=True):
@@ -80,31 +178,125 @@ class ErrorBody(Struct, frozen=True):
     """The error code, for programs."""
 
 
-class Response(Struct, frozen=True, weakref=True):
-    """A response; `headers` include Content-Length, except with status 204 or 304."""
-
-    status: int
-    headers: HeaderList
-    body: bytes | Path | Iterator[bytes] = b""
-    """The body: bytes, a file for the kernel to send, or chunks to read in a thread."""
-    repeat: Callable[[], "Response | None"] | None = None
+class Response(StarletteResponse):
     """
-    Returns the response to an identical request of the same caller; None once it may be another.
+    A response whose body is bytes, or a file for the kernel to send.
 
-    The response has the same status and headers. The function is None itself if each request needs
-    an answer of its own.
+    It may be sent any number of times. `header_list` includes Content-Length, except with status
+    204 or 304.
     """
-    error: ErrorBody | None = None
-    """What the body says, if it is the JSON of an error."""
-    on_page: str = ""
-    """What a page says instead of the message of the error; empty for the same."""
+
+    def __init__(
+        self,
+        status: int,
+        header_list: HeaderList,
+        content: bytes | Path = b"",
+        *,
+        error: ErrorBody | None = None,
+        on_page: str = "",
+    ) -> None:
+        self.status_code = status
+        self.header_list = header_list
+        self.raw_headers = list(header_list)
+        self.content = content
+        self.error = error
+        """What the body says, if it is the JSON of an error."""
+        self.on_page = on_page
+        """What a page says instead of the message of the error; empty for the same."""
+        self.made_from: MadeFrom | None = None
+        """
+        An identical request of the same caller gets this response while these are the versions.
+
+        None if each request needs an answer of its own.
+        """
+        self.deadline = inf
+        """When that ends in any case, on the monotonic clock."""
+        self.cached: Response | None = None
+        """The response of a cache that this one is, which lives as long as it is cached."""
+
+    def until(self, made_from: MadeFrom | None, deadline: float = inf) -> "Response":
+        """Return this response of a cache, which may be repeated while those are the versions."""
+        response = copy(self)
+        response.made_from, response.deadline, response.cached = made_from, deadline, self
+        return response
+
+    def with_headers(self, header_list: HeaderList) -> "Response":
+        """Return the same response with other headers."""
+        response = copy(self)
+        response.header_list = header_list
+        return response
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send the response, to HEAD without its body."""
+        del receive
+        headers = self.header_list
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+        elif not isinstance(self.content, Path):
+            await send({"type": "http.response.body", "body": self.content})
+        elif PATHSEND in scope.get("extensions", ()):
+            await send({"type": PATHSEND, "path": str(self.content)})
+        else:
+            with FileIO(self.content) as file:
+                chunks = iter(partial(file.read, CHUNK_BYTES), b"")
+                async for chunk in iterate_in_threadpool(chunks):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+class StreamedResponse(Response):
+    """
+    A response whose body is read in chunks, in a thread of `pool`, and closed at the end.
+
+    Once the client has disconnected, no more chunks are read. A body with `when_ready`, which tells
+    when its next chunk can be read, occupies no thread until then.
+    """
+
+    def __init__(
+        self, status: int, header_list: HeaderList, chunks: Iterator[bytes], pool: Executor
+    ) -> None:
+        super().__init__(status, header_list)
+        self._chunks = chunks
+        self._pool = pool
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send the response, to HEAD without its body."""
+        if scope["method"] == "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+        hung_up = getattr(receive, "wait_for_disconnect", None)
+        watch = None if hung_up is None else create_task(hung_up())
+        reading: Future[bytes] | None = None
+        try:
+            headers = self.header_list
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": headers}
+            )
+            chunk = b"-"
+            while chunk:
+                await until_readable(self._chunks, watch)
+                if watch is not None and watch.done():
+                    return
+                reading = self._pool.submit(next, self._chunks, b"")
+                chunk = await wrap_future(reading)
+                if watch is not None and watch.done():
+                    return
+                await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
+        except WheelyardError as error:
+            # without a last chunk the connection is closed, and the body looks incomplete
+            logger.warning("a download broke off: %s", error.message)
+        finally:
+            if watch is not None:
+                watch.cancel()
+            with suppress(RuntimeError):  # the pool is shut down
+                await wrap_future(self._pool.submit(_close, self._chunks, reading))
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:
     """Return a response with `body`, Content-Type, Content-Length, `nosniff` and `headers`."""
     length = (b"content-length", b"%d" % len(body))
-    every = ((b"content-type", content_type), length, NOSNIFF, *headers)
-    return Response(status, every, body)
+    return Response(status, ((b"content-type", content_type), length, NOSNIFF, *headers), body)
 
 
 def redirect(status: int, location: str, *headers: Header) -> Response:
@@ -112,79 +304,6 @@ def redirect(status: int, location: str, *headers: Header) -> Response:
     target = location.encode("ascii")
     length = (b"content-length", b"0")
     return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
-
-
-def whole_response(response: Response, method: str) -> tuple[Message, Message]:
-    """Return the two ASGI messages of a response (to HEAD without its body) that is no stream."""
-    start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
-    if method == "HEAD":
-        return start, {"type": "http.response.body", "body": b""}
-    if isinstance(response.body, Path):
-        return start, {"type": PATHSEND, "path": str(response.body)}
-    return start, {"type": "http.response.body", "body": response.body}
-
-
-def sending_chunks(send: Send, pool: Executor) -> Send:
-    """Return a `send` that passes on files in chunks, which are read in `pool`, not by a path."""
-
-    async def send_message(message: Message) -> None:
-        if message["type"] != PATHSEND:
-            await send(message)
-            return
-        loop = get_running_loop()
-        with await loop.run_in_executor(pool, FileIO, message["path"]) as file:
-            chunk = b"-"
-            while chunk:
-                chunk = await loop.run_in_executor(pool, file.read, CHUNK_BYTES)
-                await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
-
-    return send_message
-
-
-async def send_response(
-    response: Response, method: str, send: Send, pool: Executor, hung_up: Wait | None = None
-) -> None:
-    """
-    Send a response by ASGI (to HEAD without its body).
-
-    A body of chunks is read in `pool`, and closed at the end. Once `hung_up` has returned, because
-    the client has disconnected, no more chunks are read. A body with `when_ready`, which tells when
-    its next chunk can be read, occupies no thread until then.
-    """
-    start, body = whole_response(response, method)
-    if method == "HEAD" or isinstance(response.body, bytes | Path):
-        await send(start)
-        await send(body)
-    else:
-        await _send_chunks(start, response.body, send, pool, hung_up)
-
-
-async def _send_chunks(
-    start: Message, chunks: Iterator[bytes], send: Send, pool: Executor, hung_up: Wait | None
-) -> None:
-    watch = None if hung_up is None else create_task(hung_up())
-    reading: Future[bytes] | None = None
-    try:
-        await send(start)
-        while True:
-            await until_readable(chunks, watch)
-            if watch is not None and watch.done():
-                return
-            reading = pool.submit(next, chunks, b"")
-            chunk = await wrap_future(reading)
-            if watch is not None and watch.done():
-                return
-            await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
-            if not chunk:
-                return
-    except WheelyardError as error:
-        # without a last chunk the connection is closed, and the body looks incomplete
-        logger.warning("a download broke off: %s", error.message)
-    finally:
-        if watch is not None:
-            watch.cancel()
-        with suppress(RuntimeError):  # the pool is shut down
-            await wrap_future(pool.submit(_close, chunks, reading))
 
 
 class BegunBody:

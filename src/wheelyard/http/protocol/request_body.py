@@ -75,7 +75,9 @@ class RequestBody:
         return message
 
     async def wait_for_disconnect(self) -> None:
-        """Wait until the client disconnects; call it only after the end of the request body."""
+        """Wait until the client disconnects; for ever if the rest of the body is still to come."""
+        if not self.has_ended:
+            await get_running_loop().create_future()
         while (await self._receive())["type"] == "http.request":
             pass
 

@@ -24,29 +24,29 @@ FORM_TOKEN_SECONDS: Final = 12 * 3600
 MAX_TOKEN_CHARS: Final = 100
 
 
-async def form_token(request: Request, context: ServerContext) -> str:
+def form_token(request: Request, context: ServerContext) -> str:
     """Return the token for the forms of a page; empty on a read-only server, which has no key."""
     if context.index.settings.server.read_only:
         return ""
     issued_at = f"{int(context.index.runtime.seconds()):x}"
-    return f"{issued_at}.{_signature(await _key(context), request, issued_at)}"
+    return f"{issued_at}.{_signature(_key(context), request, issued_at)}"
 
 
-async def require_form_token(request: Request, fields: FormFields, context: ServerContext) -> None:
+def require_form_token(request: Request, fields: FormFields, context: ServerContext) -> None:
     """
     Raise Forbidden (code `stale_form`) unless a form has the token that its page had.
 
     It also is stale once the caller has signed in anew, or after `FORM_TOKEN_SECONDS`.
     """
-    check = await form_token_check(request, context)
+    check = form_token_check(request, context)
     check(fields.text(CSRF_FIELD))
 
 
-async def form_token_check(request: Request, context: ServerContext) -> Callable[[str], None]:
+def form_token_check(request: Request, context: ServerContext) -> Callable[[str], None]:
     """Return a check of the text of a token, for any thread; raise on a read-only server."""
     if context.index.settings.server.read_only:
         raise read_only()
-    key, seconds = await _key(context), context.index.runtime.seconds
+    key, seconds = _key(context), context.index.runtime.seconds
 
     def check(text: str) -> None:
         issued_at, _, signature = text[:MAX_TOKEN_CHARS].partition(".")
@@ -64,16 +64,13 @@ async def form_token_check(request: Request, context: ServerContext) -> Callable
     return check
 
 
-async def _key(context: ServerContext) -> bytes:
+def _key(context: ServerContext) -> bytes:
     records = context.index.sessions.records
-    key = records.peek_key()
-    if key is None:
-        key = await context.documents.coalesce("session-key", records.require_key)
-    return key
+    return records.peek_key() or records.require_key()
 
 
 def _signature(key: bytes, request: Request, issued_at: str) -> str:
-    session, principal = request.session, request.caller.principal
+    session, principal = request.browser_session, request.caller.principal
     binding = f"session:{session.id}" if session else f"principal:{principal}"
     signed = f"form\0{issued_at}\0{binding}".encode("utf-8", "surrogatepass")
     return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")

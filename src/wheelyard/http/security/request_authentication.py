@@ -12,39 +12,42 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from msgspec.structs import replace
-from packaging.utils import NormalizedName
-
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Wait
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
 from wheelyard.authentication.verifiers.verifier import decode_segment
-from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.single_flight import SingleFlight
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.protocol.messages import Request
+from wheelyard.http.routing import Route
 from wheelyard.http.security.session_cookie import SessionCookie, session_of
-from wheelyard.model.access import Action, Caller, Credential
+from wheelyard.model.access import Caller, Credential
 from wheelyard.model.claim_matchers import numeric_date
-from wheelyard.model.session import Session, decoded_session
+from wheelyard.model.session import decoded_session
 
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
+CALLER: Final = "caller"
+"""The key of what a request waits for while its credential is verified."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RequestAuthenticator:
-    """Authenticates callers; caches those with an Authorization header for a second."""
+    """Authenticates the callers of requests; remembers each for a second."""
 
     def __init__(self, context: ServerContext) -> None:
         self.session_cookie = SessionCookie.of(context.index.settings)
+        self.trusted_proxies = context.index.settings.server.trusted_proxies
+        self.recent = context.index.authenticator.callers
         self._anonymous = context.read_policy.anonymous
         self._context = context
-        self.recent = context.index.authenticator.callers
-        self._last_callers = LruCache[bytes, Caller](512)
+        self._index = context.index
+        self._pools = context.pools
+        self._verifying = SingleFlight()
 
     def cache_key(self, header: bytes | None, address: str) -> bytes:
         """Return a keyed hash of an Authorization header and the client network; empty for None."""
@@ -54,7 +57,7 @@ class RequestAuthenticator:
         """Return a keyed hash of a session's cookie, which no Authorization header can have."""
         return self.recent.cookie_key(cookie)
 
-    def cached_caller(self, cache_key: bytes) -> Caller | None:
+    def remembered_caller(self, cache_key: bytes) -> Caller | None:
         """
         Return the caller that was authenticated under `cache_key` in the last second, or None.
 
@@ -62,123 +65,102 @@ class RequestAuthenticator:
         """
         return self.recent.remembered(cache_key) if cache_key else self._anonymous
 
-    def prefetch(self, request: Request, name: NormalizedName) -> None:
-        """
-        Begin to read a project's document if the caller has to be verified, and might read it.
+    def is_remembered(self, request: Request, route: Route) -> bool:
+        """Return whether `authenticate` would wait for nothing."""
+        headers = request.joined_headers
+        if self._index.authenticator.iap is not None and route.accepts_iap(request):
+            return False
+        if session_of(headers, self.session_cookie):
+            return False
+        cache_key = self.cache_key(headers.get(b"authorization"), request.address)
+        return self.remembered_caller(cache_key) is not None
 
-        That is the caller that the header gave when it was last verified.
+    def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
-        cache_key = self.cache_key(request.headers.get(b"authorization"), request.address)
-        if not cache_key or self.recent.remembered(cache_key) is not None:
-            return
-        caller = self._last_callers.get(cache_key)
-        if caller is not None and caller.may(Action.READ, name):
-            self._context.documents.prefetch_project(name)
-
-    async def with_caller(
-        self, request: Request, *, accepts_iap: bool, accepts_session: bool
-    ) -> Request:
-        """
-        Return a request with its caller, and with the session if a cookie says who it is.
+        Give a request its caller, and the session if a cookie says who it is; may block.
 
         Where Identity-Aware Proxy is configured, nothing else counts for a request that
-        `accepts_iap`. Raises as `authenticate`, and Unauthenticated without an assertion there.
+        `accepts_iap`. Raises Waiting while a credential is verified elsewhere, Unauthenticated if
+        it is not valid, and Unavailable if that cannot be said now.
         """
-        verifier, headers = self._context.index.authenticator.iap, request.headers
-        if verifier is not None and accepts_iap:
-            assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            caller = await self._authenticate_iap(assertion)
+        headers = request.joined_headers
+        if self._index.authenticator.iap is not None and accepts_iap:
+            request.caller = self._iap_caller(request)
             # nobody has verified it, so that it must not count later either
-            others = {name: value for name, value in headers.items() if name != b"authorization"}
-            return replace(request, headers=others, caller=caller)
-        cookie = session_of(headers, self.session_cookie) if accepts_session else b""
-        if cookie:
-            caller, session = await self._authenticate_session(cookie)
-            return replace(request, caller=caller, session=session)
-        caller = await self.authenticate(headers.get(b"authorization"), request.address)
-        return replace(request, caller=caller)
+            request.joined_headers = {
+                name: value for name, value in headers.items() if name != b"authorization"
+            }
+        elif accepts_session and (cookie := session_of(headers, self.session_cookie)):
+            self._use_session(request, cookie)
+        elif (header := headers.get(b"authorization")) is not None:
+            cache_key = self.cache_key(header, request.address)
+            request.caller = self.remembered_caller(cache_key) or self._verify(
+                request, parse_authorization(header, client_network(request.address)), cache_key
+            )
+        request.is_authenticated = True
 
-    async def with_session(self, request: Request) -> Request:
-        """Return a request with the session of its cookie, whatever other credential it has."""
-        cookie = b""
+    def use_session(self, request: Request) -> None:
+        """Give a request the caller of its cookie, whatever other credential it has; may block."""
+        request.caller, request.browser_session = self._anonymous, None
         if self.session_cookie is not None:
-            cookie = self.session_cookie.value_in(request.headers.get(b"cookie", b""))
-        if not cookie:
-            return replace(request, caller=self._anonymous, session=None)
-        caller, session = await self._authenticate_session(cookie)
-        return replace(request, caller=caller, session=session)
+            cookie = self.session_cookie.value_in(request.joined_headers.get(b"cookie", b""))
+            if cookie:
+                self._use_session(request, cookie)
 
-    async def authenticate(self, header: bytes | None, address: str) -> Caller:
-        """Return the caller by a header, the anonymous one without it; raise if it is not valid."""
-        cache_key = self.cache_key(header, address)
-        caller = self.cached_caller(cache_key)
-        if caller is None and header is not None:
-            credential = parse_authorization(header, client_network(address))
-            caller = await self._verify(credential, address, cache_key)
-        return caller or self._anonymous
-
-    async def _authenticate_session(self, cookie: bytes) -> tuple[Caller, Session | None]:
-        """Return the caller of a cookie and its session, or the anonymous caller and None."""
-        cache_key, text = self.session_cache_key(cookie), cookie.decode("ascii")
-        caller = self.recent.remembered(cache_key)
-        if caller is None:
-            sessions = self._context.index.sessions
-
-            def verify() -> tuple[Caller | None]:
-                return (self.recent.verified(cache_key, partial(sessions.caller, text)),)
-
-            (caller,) = await self._context.documents.coalesce(("caller", cache_key), verify)
-        return (caller, decoded_session(text)) if caller else (self._anonymous, None)
-
-    async def verify(self, credential: Credential, address: str) -> Caller:
+    def verify(self, request: Request, credential: Credential) -> Caller:
         """Return the caller by a credential of a form, within the limits of one in a header."""
         typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
-        return await self._verify(credential, address, self.recent.header_key(typed, address))
+        return self._verify(request, credential, self.recent.header_key(typed, request.address))
 
-    async def _authenticate_iap(self, assertion: str) -> Caller:
+    def _use_session(self, request: Request, cookie: bytes) -> None:
+        cache_key, text = self.session_cache_key(cookie), cookie.decode("ascii")
+        caller = self.recent.remembered(cache_key) or self.recent.verified(
+            cache_key, partial(self._index.sessions.caller, text)
+        )
+        if caller is not None:
+            request.caller, request.browser_session = caller, decoded_session(text)
+
+    def _iap_caller(self, request: Request) -> Caller:
         """Return the caller whom an assertion of Identity-Aware Proxy names; raise without one."""
+        assertion = request.joined_headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
         if not assertion:
             raise Unauthenticated(
                 "This page is for people who come through Google's Identity-Aware Proxy, and this "
                 "request has not. Open the address of the proxy.",
                 short="Come through the proxy.",
             )
-        authenticator, pools = self._context.index.authenticator, self._context.pools
-        verify = partial(authenticator.authenticate_assertion, assertion)
-        return await pools.run_in(pools.tokens, verify)
+        verify = partial(self._index.authenticator.authenticate_assertion, assertion)
+        return request.wait("iap", partial(self._pools.run_in, self._pools.tokens, verify))
 
-    async def _verify(self, credential: Credential, address: str, cache_key: bytes) -> Caller:
-        context, authenticator = self._context, self._context.index.authenticator
+    def _verify(self, request: Request, credential: Credential, cache_key: bytes) -> Caller:
+        """Return the caller by a credential; what takes long is done in other threads."""
+        authenticate = partial(self._index.authenticator.authenticate, credential, request.address)
 
         def verify() -> Caller:
-            authenticate = partial(authenticator.authenticate, credential, address)
-            try:
-                caller = self.recent.verified(cache_key, authenticate)
-            except Unauthenticated:
-                self._last_callers.discard(cache_key)
-                raise
-            self._last_callers.put(cache_key, caller, 1)
+            caller = self.recent.verified(cache_key, authenticate)
+            assert caller is not None  # noqa: S101 - `authenticate` raises for none
             return caller
 
-        key, wait = ("caller", cache_key), authenticator.waits_for(credential)
-        if wait == "local":
-            return await context.documents.coalesce(key, verify)
-        verify_apart = partial(self._verify_apart, credential, verify, wait)
-        return await context.documents.in_flight.run(key, verify_apart)
+        wait = self._index.authenticator.waits_for(credential)
+        if wait == "local" and not request.has_result(CALLER):
+            return verify()
+        apart = partial(self._verify_apart, credential, wait, verify)
+        return request.wait(CALLER, partial(self._verifying.run, cache_key, apart))
 
     async def _verify_apart(
-        self, credential: Credential, verify: Callable[[], Caller], wait: Wait
+        self, credential: Credential, wait: Wait, verify: Callable[[], Caller]
     ) -> Caller:
         """Run `verify` in the pool for passwords or tokens; a password waits for a slot first."""
-        context = self._context
-        if wait == "remote":
-            return await context.pools.run_in(context.pools.tokens, verify)
-        is_known = context.index.authenticator.verified_recently(credential)
-        limit = context.known_password_limit if is_known else context.password_limit
-        # an office is one network, but who was right lately is a client of their own
-        client = credential.user if is_known else network_of(credential.client_network)
+        pools = self._pools
+        if wait != "password":
+            return await pools.run_in(pools.tokens, verify)
+        if self._index.authenticator.verified_recently(credential):
+            # by user: an office of many may be one network
+            limit, client = self._context.known_password_limit, credential.user
+        else:
+            limit, client = self._context.password_limit, network_of(credential.client_network)
         async with limit.acquire(client):
-            return await context.pools.run_in(context.pools.passwords, verify)
+            return await pools.run_in(pools.passwords, verify)
 
 
 def signed_in_at(request: Request) -> datetime | None:
@@ -188,9 +170,9 @@ def signed_in_at(request: Request) -> datetime | None:
     That is when its ID token was issued. None is now: Identity-Aware Proxy vouches for each request
     anew.
     """
-    if request.session is not None:
-        return datetime.fromtimestamp(request.session.issued_at, UTC)
-    header = request.headers.get(b"authorization")
+    if request.browser_session is not None:
+        return datetime.fromtimestamp(request.browser_session.issued_at, UTC)
+    header = request.joined_headers.get(b"authorization")
     if header is None:  # an assertion of the proxy, which expires after ten minutes
         return None
     id_token = parse_authorization(header).secret  # has been verified

@@ -89,10 +89,10 @@ class UploadHandler:
         if caller.is_anonymous:
             require_upload(caller)
         # `RequestBody` has checked the header: it has digits only, and few of them
-        if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
+        if int(request.joined_headers.get(b"content-length", b"0")) > self.body_limit:
             raise file_too_large(limit)
         require_upload(caller)
-        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if request.joined_headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Invalid(
                 "The body is compressed. Send the form as it is.",
                 code=UNSUPPORTED_MEDIA_TYPE,
@@ -104,7 +104,7 @@ class UploadHandler:
                 code="incomplete_body",
                 short="The request has no body.",
             )
-        boundary = parse_boundary(request.headers.get(b"content-type"))
+        boundary = parse_boundary(request.joined_headers.get(b"content-type"))
         if boundary is None:
             raise Invalid(
                 "An upload is a form with a file in it. Send multipart/form-data.",
@@ -164,8 +164,8 @@ def _accept(uploads: Uploads, caller: Caller, form: ReceivedForm) -> PublishedFi
 
 
 def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:
-    agent = request.headers.get(b"user-agent", b"")
-    if request.params.get("root") in roots and agent.startswith(b"curl/"):
+    agent = request.joined_headers.get(b"user-agent", b"")
+    if request.path_params.get("root") in roots and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *file.warnings, "")
         return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
     body = {"message": "OK", "code": "200 OK", "title": "OK", **to_builtins(file)}

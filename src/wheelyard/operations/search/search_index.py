@@ -104,7 +104,7 @@ class SearchIndex(Struct):
     _committed: dict[NormalizedName, int] = {}
     """Projects that this process has changed since they were read, each with a number."""
     _commits: int = 0
-    _is_same_list: Callable[[], bool] | None = None
+    _list_version: ObjectVersion | None = None
     """On a local store, returns whether the list of names is the one that was read last."""
     _due_at: float = -inf
     """When the next refresh is due."""
@@ -137,15 +137,6 @@ class SearchIndex(Struct):
         """Return the table if it needs no work now, else None; does not read the store."""
         return self._table if self._is_current() else None
 
-    def watch(self, generation: int) -> Callable[[], bool]:
-        """Return a function that tells whether the table of this generation is still current."""
-
-        def is_current() -> bool:
-            table = self._table
-            return table is not None and table.generation == generation and self._is_current()
-
-        return is_current
-
     def table(self) -> ProjectTable:
         """
         Return the table, with all commits of this process; begin to refresh it if that is due.
@@ -172,12 +163,13 @@ class SearchIndex(Struct):
 
     def _knows_list(self) -> bool:
         """Return whether the list of names is the one that was read last; True on a bucket."""
-        if self._is_same_list is None:
-            return not self.reader.is_local
+        if not self.reader.is_local:
+            return True
         try:
-            return self._is_same_list()
+            names = self.reader.projects.names.peek()
         except Unavailable:
             return True  # the last table is served
+        return names is not None and names.version == self._list_version
 
     def _first_table(self) -> ProjectTable:
         """Return the stored table, or else an empty one, with the names of all listed projects."""
@@ -204,7 +196,7 @@ class SearchIndex(Struct):
         with suppress(Unavailable):
             names = self.reader.projects.names
             found = names.get()
-            self._is_same_list = names.watch(found.version)
+            self._list_version = found.version
             listed = found.value.as_set if found.value else frozenset()
             for name in listed - table.private_names:
                 self.note_commit(name)

@@ -1,6 +1,6 @@
 """The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -110,22 +110,6 @@ class Policy:
             return ()
         self.osv.load()
         return self.osv.warnings
-
-    def watch(self, generation: str) -> Callable[[], bool] | None:
-        """
-        Return a function that tells whether a view of this generation would be made again now.
-
-        That may be false although nothing has changed, if something has to be read first. On a
-        local store it makes a system call for each document that decides. None if the generation
-        has ended.
-        """
-        decisions = self.records.peek("any")
-        if decisions is None or self.generation != generation:
-            return None
-        is_same = self.records.watch(decisions.version)
-        if self.osv is None and self._licences is None and self._first_uses is None:
-            return is_same
-        return lambda: is_same() and self.generation == generation
 
     def refuses_name(self, name: NormalizedName) -> Reason | None:
         """

@@ -1,24 +1,22 @@
 """
-Router: URL path parsing and the route of a path.
+Routing: what a route says, how a URL path is read, and Starlette's routes made from the table.
 
 Repeated `/` count as one (pipenv sends them), each segment is decoded once, and paths that proxies
-and servers interpret differently are refused. A path is compared with the fixed patterns, and then
-with the others in the order of the table.
-
-In a pattern, `{name}` matches one segment, and `{*}` any number of them. A pattern ends with `/`,
-without it, or with `/?`, which matches both.
+and servers interpret differently are refused.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from itertools import chain
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
+from msgspec.structs import replace
+from starlette import routing
+from starlette.routing import Match
+from starlette.types import ASGIApp
 
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
 from wheelyard.http.protocol.messages import Request, Response
 
 GET: Final = ("GET", "HEAD")
@@ -26,7 +24,8 @@ POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
 ALL_METHODS: Final = (*GET, *POST, *DELETE)
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Response]
+AsyncHandler = Callable[[Request], Awaitable[Response]]
 RequestPredicate = Callable[[Request], bool]
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -77,12 +76,17 @@ def never(_request: Request) -> bool:
 
 
 class Route(Struct, frozen=True):
-    """A row of the routing table: the handler of the paths that match a pattern."""
+    """
+    A row of the routing table: what answers the requests for a path.
+
+    A path that ends with `/?` stands for two, with and without the slash.
+    """
 
     name: str
     """The name of the route in metrics and logs; several routes may share one."""
-    pattern: str
-    handler: Handler
+    path: str
+    """As Starlette writes it."""
+    handler: Handler | AsyncHandler
     methods: tuple[str, ...] = GET
     is_public: RequestPredicate = never
     """Whether a request is answered without authentication."""
@@ -92,45 +96,57 @@ class Route(Struct, frozen=True):
     """Whether a request may change the store."""
     accepts_iap: RequestPredicate = never
     """Whether a request may be authenticated by Identity-Aware Proxy."""
-    project: str = ""
-    """The part of the path that names the project whose document the handler reads first."""
     takes_form: bool = False
     """
     Whether a POST is a form with an anti-forgery token.
 
     Then a session's cookie may authenticate it, and the handler refuses it on a read-only server.
     """
+    is_fixed: bool = False
+    """Whether its path is for no other method either: no other route of the table has it."""
     at_root: bool = False
     """Whether the route also exists without the path prefix (health probes, CI jobs)."""
+    is_coroutine: bool = False
+    """Whether the handler is one, because it streams a large body."""
+    is_instant: bool = False
+    """Whether the handler needs no thread."""
+    is_long: bool = False
+    """Whether the handler occupies its thread for long."""
+
+    @property
+    def slashes(self) -> "tuple[Route, ...]":
+        """The routes that this one stands for."""
+        if not self.path.endswith("/?"):
+            return (self,)
+        bare = self.path.removesuffix("/?")
+        return tuple(replace(self, path=path) for path in (bare, f"{bare}/") if path)
 
 
-async def answer_not_found(_request: Request) -> Response:
-    """Handle a request whose path has no route: raise NotFound."""
-    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
-    raise NotFound(message, short="Not found.")
-
-
-NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)
-RouteMatch = tuple[Route, Mapping[str, str]]
-"""A route, and the parts of the path that match the names in its pattern."""
-
-
-class Router:
+class RouteTable:
     """
-    Finds the route of a URL path.
+    The routes of an application, in the order in which they are tried.
 
-    A path that equals a fixed pattern has only that route. For other paths, the first route that
-    matches and has the method is taken.
+    Args:
+        prefix: The path below which all routes are, but for some.
+        rows: The routes; the fixed ones come first.
+        endpoint: Returns the ASGI application of a route.
     """
 
-    def __init__(self, prefix: str, fixed: Iterable[Route], patterns: Iterable[Route]) -> None:
+    def __init__(
+        self, prefix: str, rows: Iterable[Route], endpoint: Callable[[Route], ASGIApp]
+    ) -> None:
         self._prefix = prefix
-        self._fixed = {each.pattern: each for each in fixed}
-        self._patterns = tuple((_compile(each.pattern), each) for each in patterns)
-
-    def __iter__(self) -> Iterator[Route]:
-        """Yield every route of the table."""
-        return chain(self._fixed.values(), (route for _, route in self._patterns))
+        self.rows = tuple(route for row in rows for route in row.slashes)
+        self._at_root = frozenset(route.path for route in self.rows if route.at_root)
+        self.routes = [
+            routing.Route(
+                route.path,
+                endpoint(route),
+                methods=None if route.is_fixed else route.methods,
+                name=route.name,
+            )
+            for route in self.rows
+        ]
 
     def parse_path(self, raw: bytes) -> str:
         """
@@ -139,37 +155,37 @@ class Router:
         Raise Invalid if it is malformed, NotFound if it is ambiguous or outside of the prefix.
         """
         path, prefix = decode_path(raw), self._prefix
-        if not prefix or self._fixed.get(path, NO_ROUTE).at_root:
+        if not prefix or path in self._at_root:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
             raise NotFound(f"This index is below {prefix}/.", short="Not found.")
         return path.removeprefix(prefix)
 
-    def match(self, path: str, method: str) -> RouteMatch:
-        """Return a path's first route with the method, else its first route, else `NO_ROUTE`."""
-        first: RouteMatch | None = None
-        for found in self._matches(path):
-            if method in found[0].methods:
-                return found
-            first = first or found
-        return first or (NO_ROUTE, {})
+    def find(self, path: str, method: str) -> tuple[Route, Mapping[str, str]] | None:
+        """Return the route that answers a method of a path, and its parameters; None without."""
+        for match, route, params in self._matches(path, method):
+            if match is Match.FULL:
+                return (route, params) if method in route.methods else None
+        return None
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of all routes of a path, and OPTIONS; empty if it has no route."""
-        taken = {method for route, _ in self._matches(path) for method in route.methods}
+        taken = set[str]()
+        for _, route, _ in self._matches(path, ""):
+            taken.update(route.methods)
+            if route.is_fixed:
+                break
         return (*(each for each in ALL_METHODS if each in taken), "OPTIONS") if taken else ()
 
-    def _matches(self, path: str) -> Iterator[RouteMatch]:
-        if path in self._fixed:
-            yield self._fixed[path], {}
-            return
-        for pattern, route in self._patterns:
-            found = pattern.fullmatch(path)
-            if found is not None:
-                yield route, found.groupdict()
+    def _matches(self, path: str, method: str) -> Iterable[tuple[Match, Route, dict[str, Any]]]:
+        scope = {"type": "http", "path": path, "method": method}
+        for row, route in zip(self.rows, self.routes, strict=True):
+            match, child = route.matches(scope)
+            if match is not Match.NONE:
+                yield match, row, child["path_params"]
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a route pattern."""
-    text = re.escape(pattern).replace(r"\{\*\}/", "(?:[^/]+/)*").replace(r"/\?", "/?")
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", text))
+def answer_not_found() -> NotFound:
+    """Return the error of a request whose path has no route."""
+    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
+    return NotFound(message, short="Not found.")

@@ -1,0 +1,154 @@
+"""
+The answers to errors: one place makes every one of them, for every path.
+
+Programs get JSON. A browser gets a page: programs never do, as their Accept prefers other types to
+`text/html`, or names none.
+"""
+
+import logging
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from msgspec.structs import replace
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from wheelyard.errors import WheelyardError
+from wheelyard.http.context import ServerContext
+from wheelyard.http.observability.request_record import RequestRecord, log_safe
+from wheelyard.http.protocol.error_responses import (
+    BEARER_CHALLENGE,
+    CHALLENGE,
+    error_response,
+    error_response_for,
+    method_not_allowed,
+    with_body,
+)
+from wheelyard.http.protocol.messages import (
+    CSP,
+    RECORD,
+    REQUEST,
+    ErrorBody,
+    HeaderList,
+    Headers,
+    Request,
+    Response,
+)
+from wheelyard.http.protocol.negotiation import MediaType, prefers_html
+from wheelyard.http.protocol.request_body import ClientDisconnected, SlowClient
+from wheelyard.http.security.csrf import header_text
+from wheelyard.http.security.next_page import sign_in_url
+from wheelyard.http.web_pages import WebPages
+from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
+
+OLD_PIP: Final = "pip/"
+"""The beginning of User-Agent of pip, which before 22.2 asked for text/html alone."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class ErrorAnswers:
+    """Makes the answers to errors; they need neither the store nor the templates."""
+
+    def __init__(self, context: ServerContext, pages: WebPages) -> None:
+        self._context = context
+        self._pages = pages
+
+    async def answer(self, connection: HTTPConnection, error: Exception) -> Response:
+        """Return the answer to a request that has failed, and record it."""
+        request: Request = connection.scope[REQUEST]
+        record: RequestRecord = connection.scope[RECORD]
+        response = await self.page_of(request, self._response(request, error, record))
+        record.set_response(response, has_disconnected=isinstance(error, ClientDisconnected))
+        return response
+
+    def _response(self, request: Request, error: Exception, record: RequestRecord) -> Response:
+        """Return the answer to an error for a program."""
+        if isinstance(error, WheelyardError):
+            self._context.store_errors.log(error)
+            return error_response_for(error)
+        if isinstance(error, ClientDisconnected):
+            message = "The body ended before all of it had come. Send it again."
+            return error_response(400, "incomplete_body", message, "The body is incomplete.")
+        if isinstance(error, SlowClient | TimeoutError):
+            message = "The body comes too slowly. Send it again over a faster connection."
+            return error_response(408, "request_timeout", message, "Too slow.")
+        scope = request.scope
+        if isinstance(error, HTTPException):  # the router knows the path, and not the method
+            record.route = scope["endpoint"].route.name
+            routes = scope["app"].routes
+            return method_not_allowed(request.method, routes.allowed_methods(scope["path"]))
+        path, number = log_safe(scope["raw_path"]), self._context.index.runtime.new_id()[:8]
+        logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
+        message = f"The server has failed. Try again, and tell its operator: error {number}."
+        return error_response(500, "internal_error", message, "Internal error.")
+
+    async def page_of(self, request: Request, response: Response) -> Response:
+        """Return the answer with an error for this client: with a page, if it is a browser."""
+        headers = request.joined_headers
+        if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
+            return response
+        is_page = is_browser(headers)
+        if self._context.index.settings.access.cookie_login and (
+            is_page or b"sec-fetch-mode" in headers
+        ):
+            response = _without_dialog(response)
+        body = response.error
+        if body is None or not is_page:
+            return response
+        body = replace(body, message=response.on_page or body.message)
+        make = partial(self._page, response, body, request)
+        content, of_page = await self._context.pools.run_read(make)
+        return with_body(response, MediaType.HTML.value.content_type, content, *of_page)
+
+    def _page(
+        self, response: Response, body: ErrorBody, request: Request
+    ) -> tuple[bytes, HeaderList]:
+        """Return the bytes of a page, and the headers that go with them."""
+        settings, status = self._context.index.settings, response.status_code
+        scope, headers = request.scope, request.joined_headers
+        caller = request.caller if request.is_authenticated else None
+        server, sign_in, message = settings.server, "", body.message
+        if settings.access.cookie_login:
+            sign_in = sign_in_url(scope["raw_path"], scope["query_string"], server)
+            if status == 401 and b"authorization" not in headers:  # noqa: PLR2004 - not signed in
+                message = "You are not signed in, or not any more, and this page needs it."
+        facts = ErrorFacts(
+            status=status,
+            code=body.error,
+            phrase=body.title,
+            message=message,
+            sign_in=sign_in,
+            is_behind_proxy=self._context.index.authenticator.iap is not None,
+            leads_to_sign_in=status == 401 and bool(sign_in) and _comes_from_elsewhere(headers),  # noqa: PLR2004
+            may_pass=any(name == b"retry-after" for name, _ in response.header_list),
+            contact=settings.web.contact,
+        )
+        root = f"{server.path_prefix}/"
+        with suppress(WheelyardError):  # the templates cannot be read
+            return self._pages.error_page(facts, root, caller)
+        return plain_error_page(root, facts), (CSP,)
+
+
+def is_browser(headers: Headers) -> bool:
+    """Return whether a request is for a page that a person looks at."""
+    is_pip = header_text(headers, b"user-agent").startswith(OLD_PIP)
+    return prefers_html(headers.get(b"accept", b"")) and not is_pip
+
+
+def _without_dialog(response: Response) -> Response:
+    """Return a response whose challenge makes no browser ask for a password by itself."""
+    headers = (BEARER_CHALLENGE if each == CHALLENGE else each for each in response.header_list)
+    return response.with_headers(tuple(headers))
+
+
+def _comes_from_elsewhere(headers: Headers) -> bool:
+    """
+    Return whether a person has followed a link on another site.
+
+    The browser then has not sent the cookie of a session. It does so with the next request, which a
+    page of this index makes.
+    """
+    site, mode = (header_text(headers, b"sec-fetch-" + each) for each in (b"site", b"mode"))
+    return site == "cross-site" and mode == "navigate"
