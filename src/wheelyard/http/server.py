@@ -69,14 +69,14 @@ MAX_FILE_DESCRIPTORS: Final = 65_536
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
-SHUTDOWN_NOTICE_SECONDS: Final = 1.5
+SHUTDOWN_NOTICE_SECONDS: Final = 1.0
 """How long a graceful shutdown takes before the server prints a notice."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while others wait for the interpreter; Python's default is 5 ms."""
 POLL_SECONDS: Final = 0.01
-WORKER_START_SECONDS: Final = 0.7
+WORKER_START_SECONDS: Final = 0.3
 """How long Granian may take to serve after the lifespan has started."""
 
 logger = logging.getLogger("wheelyard")
@@ -358,11 +358,9 @@ def _serve_in_workers(settings: Settings, command: Command, folder: RunFolder) -
 
 def load_worker(settings: Settings, command: Command, folder: RunFolder, manager: int) -> ASGIApp:
     """Return the application of this worker process; called by Granian."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))  # until it serves
-    os.setpgrp()  # the signals of a terminal are the manager's
     _prepare_process()
     share_metrics(folder.metrics)
+    worker = _Worker(command)
     Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
     lead = os.open(folder.lead, os.O_RDWR | os.O_CREAT, 0o600)
     while not (is_lead := try_lock(lead)) and not folder.is_open.exists():
@@ -374,8 +372,8 @@ def load_worker(settings: Settings, command: Command, folder: RunFolder, manager
         _lead(index, command, _store_probe(index, folder.probe))
     else:
         Thread(target=_lead_later, args=(lead, index, command, folder), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the loop runs
-    return _Worker(_served(app, settings), command)
+    worker.app = _served(app, settings)
+    return worker
 
 
 def _open_in_worker(
@@ -394,7 +392,7 @@ def _open_in_worker(
             if is_first:
                 folder.failure.write_text(error.message)
                 os.kill(manager, signal.SIGTERM)
-                signal.pause()
+                sleep(GRACEFUL_SHUTDOWN_SECONDS)  # until the manager ends this worker
             # if it exited, the manager would soon give up, and stop the other workers, too
             logger.critical("a worker cannot start, and tries again: %s", error.message)
             sleep(5)
@@ -405,14 +403,18 @@ class _Worker:
     The application of a worker process; Granian says when it starts and ends.
 
     A worker of Granian loses a signal while it starts, and hangs at a second one; but all processes
-    may get the signals of the manager. So Ctrl-C reaches no worker, and the first SIGTERM is passed
-    on, as SIGINT, once the worker serves.
+    may get the signals of the manager. So Ctrl-C reaches no worker, SIGTERM is blocked in all
+    threads, and a thread of its own that waits for it passes the first on, as SIGINT.
     """
 
-    def __init__(self, app: ASGIApp, command: Command) -> None:
-        self._app = app
+    def __init__(self, command: Command) -> None:
+        self.app: ASGIApp
         self._command = command
-        self._is_stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serves_at = 0.0
+        os.setpgrp()  # the signals of a terminal are the manager's
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        Thread(target=self._pass_on_stop, daemon=True).start()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer as the application does."""
@@ -420,25 +422,20 @@ class _Worker:
         async def receive_lifespan() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._take_signals(asyncio.get_running_loop())
+                loop = asyncio.get_running_loop()
+                self._serves_at, self._loop = loop.time() + WORKER_START_SECONDS, loop
             else:
                 self._command.stop_watching()
             return message
 
-        return self._app(scope, receive_lifespan if scope["type"] == "lifespan" else receive, send)
+        return self.app(scope, receive_lifespan if scope["type"] == "lifespan" else receive, send)
 
-    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        serves_at = loop.time() + WORKER_START_SECONDS
-
-        def stop(*_: object) -> None:
-            if not self._is_stopping:
-                self._is_stopping = True
-                pass_on = partial(signal.raise_signal, signal.SIGINT)
-                loop.call_soon_threadsafe(loop.call_at, serves_at, pass_on)
-
-        loop.remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, stop)  # not the loop's: between two runs it has none
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    def _pass_on_stop(self) -> None:
+        signal.sigwait([signal.SIGTERM])
+        if self._loop is None:
+            os._exit(0)  # it does not serve yet
+        pass_on = partial(signal.raise_signal, signal.SIGINT)
+        self._loop.call_soon_threadsafe(self._loop.call_at, self._serves_at, pass_on)
 
 
 def _lead_later(lead: int, index: Index, command: Command, folder: RunFolder) -> None:
