@@ -215,10 +215,9 @@ def test_a_blocked_licence(tmp_path: Path, public: FakeUpstream) -> None:
     with front(tmp_path, public, blocked_licenses=("Apache-2.0",)) as server:
         first, later, search = page(server), page(server), look(server, "/?q=requests", accept=HTML)
 
-    assert first.status == 403
-    assert b"requests 2.0 is under Apache-2.0, which is blocked" in first.body
     assert b"HTTP for people" not in first.body + later.body + search.body
-    assert later.status == 200
+    assert [first.status, later.status] == [200, 200]
+    assert b"Old" in first.body
     assert b"Old" in later.body
 
 

@@ -9,6 +9,7 @@ handler.
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -20,6 +21,7 @@ from wheelyard.http.caching.versions import CurrentVersions
 from wheelyard.http.context import build_context
 from wheelyard.http.dispatch import Dispatcher
 from wheelyard.http.error_answers import ErrorAnswers
+from wheelyard.http.handlers.probes import redirect_to_slash
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
 from wheelyard.http.protocol import request_body, request_headers
@@ -30,11 +32,10 @@ from wheelyard.http.protocol.messages import (
     Receive,
     Request,
     Send,
-    redirect,
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import answer_not_found
+from wheelyard.http.routing import NO_ROUTE, Route
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
@@ -56,23 +57,20 @@ class App:
     ) -> None:
         self._body_timeouts = body_timeouts or BodyTimeouts()
         self._host_policy = HostPolicy.of(index.settings)
-        self._prefix = index.settings.server.path_prefix
         self._context = context = build_context(index, write_failure)
         self._instrumentation = Instrumentation(index)
         self._uploads = UploadHandler(context)
         self._pages = WebPages(context)
         self._errors = ErrorAnswers(context, self._pages)
         authenticator = RequestAuthenticator(context)
-        self.routes = build_routes(
-            context,
-            self._uploads,
-            self._pages,
-            self._instrumentation,
-            Dispatcher(context, authenticator, self._errors).endpoint,
-        )
-        self._router = Router(
-            self.routes.routes, redirect_slashes=False, default=self._answer_not_found
-        )
+        endpoint = Dispatcher(context, authenticator, self._errors).endpoint
+        parts = (context, self._uploads, self._pages, self._instrumentation)
+        self.routes = build_routes(*parts, endpoint)
+        self._not_found = endpoint(NO_ROUTE)
+        add_slash = partial(redirect_to_slash, context=context)
+        self._prefix_alone = endpoint(Route("redirect", "", add_slash))
+        """Answers at the prefix without its slash, which is no path for Starlette."""
+        self._router = Router(self.routes.routes, redirect_slashes=False, default=self._not_found)
         handlers = dict.fromkeys((HTTPException, Exception), self._errors.answer)
         self._checked = ExceptionMiddleware(self._check, handlers)
         fast_path = FastPath(
@@ -144,11 +142,4 @@ class App:
         request_headers.check_host_and_coding(headers)
         scope["path"] = self.routes.parse_path(scope["raw_path"])
         scope["app"] = self
-        if not scope["path"]:  # the prefix without its slash
-            await redirect(301, f"{self._prefix}/")(scope, receive, send)
-            return
-        await self._router(scope, receive, send)
-
-    @staticmethod
-    async def _answer_not_found(_scope: AsgiScope, _receive: Receive, _send: Send) -> None:
-        raise answer_not_found()
+        await (self._router if scope["path"] else self._prefix_alone)(scope, receive, send)

@@ -126,7 +126,8 @@ class Endpoint:
         record: RequestRecord = scope[RECORD]
         route = self.route
         record.route = route.name
-        if request.method not in route.methods:
+        scope["endpoint"] = self
+        if route.methods and request.method not in route.methods:
             raise HTTPException(405)
         response = await self._dispatcher.answer(request, route, record)
         if response.status_code >= 400:  # noqa: PLR2004 - an error that the handler has made

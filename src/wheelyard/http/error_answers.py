@@ -76,9 +76,10 @@ class ErrorAnswers:
             return error_response(408, "request_timeout", message, "Too slow.")
         scope = request.scope
         if isinstance(error, HTTPException):  # the router knows the path, and not the method
-            record.route = scope["endpoint"].route.name
-            routes = scope["app"].routes
-            return method_not_allowed(request.method, routes.allowed_methods(scope["path"]))
+            route = scope["endpoint"].route
+            record.route = route.name
+            allowed = scope["app"].routes.allowed_methods(scope["path"])
+            return method_not_allowed(request.method, allowed or (*route.methods, "OPTIONS"))
         path, number = log_safe(scope["raw_path"]), self._context.index.runtime.new_id()[:8]
         logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
         message = f"The server has failed. Try again, and tell its operator: error {number}."

@@ -17,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
 from wheelyard.http.protocol.messages import Request, Response
 
 GET: Final = ("GET", "HEAD")
@@ -185,7 +186,11 @@ class RouteTable:
                 yield match, row, child["path_params"]
 
 
-def answer_not_found() -> NotFound:
-    """Return the error of a request whose path has no route."""
+def answer_not_found(_request: Request) -> Response:
+    """Handle a request whose path has no route: raise NotFound."""
     message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
-    return NotFound(message, short="Not found.")
+    raise NotFound(message, short="Not found.")
+
+
+NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)
+"""Stands for all paths without a route: whoever may read nothing learns of none of them."""

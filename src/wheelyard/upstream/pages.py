@@ -174,9 +174,9 @@ class UpstreamPages:
         return None
 
     def version_in_memory(self, name: NormalizedName) -> str | None:
-        """Return when the page of a project in memory was fetched; None without one."""
+        """Return the version of the page of a project in memory; None without one."""
         held = self._memory.get(name)
-        return None if held is None else str(held.page.fetched_at)
+        return None if held is None else version_of(held.page)
 
     def stale(self, name: NormalizedName) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""
@@ -477,3 +477,8 @@ class UpstreamPages:
         with suppress(Conflict):
             return self._stored.save(page, found.version)
         return None
+
+
+def version_of(page: UpstreamPage) -> str:
+    """Return a text that no other page of the project has, while one of both is in memory."""
+    return f"{id(page)} {page.fetched_at}"
