@@ -312,6 +312,20 @@ def test_signing_in_with_another_credential(server: InProcessServer) -> None:
     assert old.open("/").status == 401
 
 
+def test_a_header_does_not_vouch_for_a_form(server: InProcessServer) -> None:
+    """Who signs in is whom the form names, also if the browser sends somebody else's password."""
+    header = ("Authorization", f"Basic {b64encode(f'ben:{PASSWORD}'.encode()).decode()}")
+    browser = Browser(server)
+
+    wrong = {"user": "ana", "password": "a guess", "next": "/"}
+    assert browser.send("/-/sign-in/", wrong, header).status == 401
+    server.clock.advance(hours=24)
+    signed_in = browser.send("/-/sign-in/", {**wrong, "password": PASSWORD}, header)
+
+    assert (signed_in.status, signed_in.headers["location"]) == (303, "/")
+    assert ">ana</a>" in browser.open("/").body.decode()
+
+
 def test_sign_ins_are_limited(tmp_path: Path) -> None:
     """Whoever signs in again and again has to wait; a team behind one address need not."""
     team = [f"person{number}" for number in range(200)]

@@ -31,7 +31,7 @@ IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 CALLER: Final = "caller"
-"""The key of what a request waits for while its credential is verified."""
+"""The kind of what a request waits for while a credential is verified."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -141,11 +141,12 @@ class RequestAuthenticator:
             assert caller is not None  # noqa: S101 - `authenticate` raises for none
             return caller
 
+        key = CALLER, cache_key  # a form may have another credential than the header
         wait = self._index.authenticator.waits_for(credential)
-        if wait == "local" and not request.has_result(CALLER):
+        if wait == "local" and not request.has_result(key):
             return verify()
         apart = partial(self._verify_apart, credential, wait, verify)
-        return request.wait(CALLER, partial(self._verifying.run, cache_key, apart))
+        return request.wait(key, partial(self._verifying.run, cache_key, apart))
 
     async def _verify_apart(
         self, credential: Credential, wait: Wait, verify: Callable[[], Caller]
