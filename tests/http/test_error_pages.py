@@ -193,7 +193,7 @@ def test_a_page_without_templates(server: InProcessServer, monkeypatch: pytest.M
     """If the templates cannot be read, an error still has a page, only a plain one."""
 
     def fail(*_: object) -> Any:  # noqa: ANN401 - as the method
-        raise Unavailable("The templates cannot be read.")
+        raise OSError("The templates cannot be read.")
 
     monkeypatch.setattr(WebPages, "error_page", fail)
     answer = server.get("/<b>/x/y/", HTML)

@@ -7,8 +7,9 @@ handler.
 """
 
 import logging
+from asyncio import CancelledError
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from starlette.exceptions import HTTPException
@@ -86,7 +87,8 @@ class App:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: a request, the lifespan, or a WebSocket, which is closed."""
         if scope["type"] == "http":
-            await self._traced(scope, receive, send)
+            with suppress(CancelledError):  # the server cancels what a client does not wait for
+                await self._traced(scope, receive, send)
         elif scope["type"] == "lifespan":
             async with self.running():
                 while (await receive())["type"] == "lifespan.startup":

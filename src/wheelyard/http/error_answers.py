@@ -7,6 +7,7 @@ Programs get JSON. A browser gets a page: programs never do, as their Accept pre
 
 import logging
 from contextlib import suppress
+from errno import EMFILE, ENFILE
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.protocol.error_responses import (
@@ -65,6 +66,13 @@ class ErrorAnswers:
 
     def _response(self, request: Request, error: Exception, record: RequestRecord) -> Response:
         """Return the answer to an error for a program."""
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            error = Unavailable(
+                "The server has too many files open. Its operator raises the limit of file "
+                "descriptors.",
+                short="Too many open files.",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
         if isinstance(error, WheelyardError):
             self._context.store_errors.log(error)
             return error_response_for(error)
@@ -127,7 +135,7 @@ class ErrorAnswers:
             contact=settings.web.contact,
         )
         root = f"{server.path_prefix}/"
-        with suppress(WheelyardError):  # the templates cannot be read
+        with suppress(OSError):  # a template cannot be read
             return self._pages.error_page(facts, root, caller)
         return plain_error_page(root, facts), (CSP,)
 

@@ -58,8 +58,9 @@ from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
 LISTEN_BACKLOG: Final = 1024
-HTTP2_MAX_STREAMS: Final = 64
-HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
+HTTP2_MAX_STREAMS: Final = 512
+"""So many requests of one connection, which may be that of a proxy for all clients."""
+HTTP2_STREAM_WINDOW_BYTES: Final = 256 * 1024
 """How much of an HTTP/2 request body a client may send before the server reads it."""
 HEADER_TIMEOUT_SECONDS: Final = 10
 BUFFER_BYTES: Final = 64 * 1024
