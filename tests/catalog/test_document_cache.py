@@ -153,6 +153,21 @@ def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
         assert late.result(TIMEOUT_SECONDS).value == NameList((FIRST, SECOND))
 
 
+def test_on_a_bucket_all_who_want_a_document_share_a_read(harness: DocumentHarness) -> None:
+    """While a document of a bucket is read, others wait for that, unless it began too long ago."""
+    harness.store.go_on.clear()
+    with ThreadPoolExecutor(9) as pool:
+        readers = [pool.submit(harness.names) for _ in range(9)]
+        assert harness.store.asked.wait(TIMEOUT_SECONDS)
+        harness.store.go_on.set()
+        assert {reader.result(TIMEOUT_SECONDS) for reader in readers} == {(FIRST,)}
+    assert harness.store.reads == 1
+
+    harness.clock.advance(seconds=FRESHNESS)
+    assert harness.names() == (FIRST,)
+    assert harness.store.reads == 2
+
+
 def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: DocumentHarness) -> None:
     """Where others have written on top before our own write was answered, theirs stays in view."""
     third = NormalizedName("third")

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.http.protocol.messages import Message, StreamedResponse
 
 
@@ -98,3 +100,76 @@ def test_a_client_that_leaves_while_it_waits() -> None:
         return body
 
     assert asyncio.run(check()).is_closed
+
+
+class Chunks:
+    """A body whose second piece takes as long as a test wants."""
+
+    def __init__(self) -> None:
+        self.second = Event()
+        self.may_go_on = Event()
+        self.pieces = iter([b"a", b"b"])
+        self.is_reading = False
+        self.closed_while_reading: list[bool] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = next(self.pieces)
+        if piece == b"b":
+            self.is_reading = True
+            self.second.set()
+            assert self.may_go_on.wait(TIMEOUT_SECONDS)
+            self.is_reading = False
+        return piece
+
+    def close(self) -> None:
+        """Note when this happens."""
+        self.closed_while_reading.append(self.is_reading)
+
+
+def sending(
+    chunks: Chunks, send: Callable[[Message], None], *, is_called_off: bool
+) -> Future[None]:
+    """Send a body in a thread of its own; call it off, if so, while its second piece is read."""
+
+    async def play() -> None:
+        async def send_soon(message: Message) -> None:
+            send(message)
+
+        with ThreadPoolExecutor(2) as readers:
+            response = StreamedResponse(200, (), chunks, readers)
+            task = asyncio.create_task(response({"method": "GET"}, Client(), send_soon))
+            if is_called_off:
+                assert await asyncio.to_thread(chunks.second.wait, TIMEOUT_SECONDS)
+                task.cancel()
+                await asyncio.wait((task,), timeout=0.1)  # it would end, if nothing waited
+                assert not task.done()
+            chunks.may_go_on.set()
+            await task
+
+    with ThreadPoolExecutor(1) as pool:
+        outcome: Future[None] = pool.submit(asyncio.run, play())
+        wait([outcome])
+    return outcome
+
+
+def test_body_is_closed_when_nothing_can_be_sent() -> None:
+    """Where even the head of an answer cannot be sent, its body is closed."""
+
+    def fail(_: Message) -> None:
+        raise ConnectionResetError
+
+    chunks = Chunks()
+    outcome = sending(chunks, fail, is_called_off=False)
+    assert isinstance(outcome.exception(), ConnectionResetError)
+    assert chunks.closed_while_reading == [False]
+
+
+def test_body_is_closed_when_sending_is_called_off() -> None:
+    """A body that is being read when sending is cancelled is closed after the read."""
+    chunks = Chunks()
+    outcome = sending(chunks, lambda _: None, is_called_off=True)
+    assert isinstance(outcome.exception(), asyncio.CancelledError)
+    assert chunks.closed_while_reading == [False]
