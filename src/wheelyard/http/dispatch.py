@@ -59,8 +59,8 @@ class Dispatcher:
             self._refuse_cross_site(request, is_write=is_write)
         if is_write and context.index.settings.server.read_only and not route.takes_form:
             raise error_responses.read_only()
-        if not request.is_authenticated and self._authenticator.is_remembered(request, route):
-            self._admit(request, route, record)
+        if not request.is_authenticated and self._authenticator.use_remembered(request, route):
+            self._require_read(request, route, record)
         pool = context.pools.writes if is_write else context.pools.reads
         admit = partial(self._admit, request, route, record)
         handle = partial(self._handle, request, route, record)
@@ -93,6 +93,9 @@ class Dispatcher:
             # never for the API and clients' uploads: programs have no cookies
             accepts_session=request.method in GET or route.takes_form,
         )
+        self._require_read(request, route, record)
+
+    def _require_read(self, request: Request, route: Route, record: RequestRecord) -> None:
         record.caller = request.caller
         if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
             self._context.read_policy.require_any_read(request.caller)
@@ -104,12 +107,15 @@ async def run_blocking(
     """Return the result of blocking work; while it waits by `Request.wait`, it has no thread."""
     while True:
         try:
-            return await context.pools.run_in(pool, work)
+            result = await context.pools.run_in(pool, work)
         except Waiting as waiting:
             await request.finish_waiting(waiting)
         except BaseException:
-            await context.pools.run_in(context.pools.streams, request.close_results)
+            request.close_results()
             raise
+        else:
+            request.close_results()
+            return result
 
 
 class Endpoint:

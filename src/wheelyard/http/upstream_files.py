@@ -51,16 +51,22 @@ HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
-class FetchedBody(Struct, frozen=True):
+class FetchedBody:
     """The file that a request asks for, while it is fetched; its first bytes have come."""
 
-    size: int | None
-    takes_ranges: bool
-    body: Body
+    def __init__(self, size: int | None, body: Body = b"", *, takes_ranges: bool) -> None:
+        self.size = size
+        self.takes_ranges = takes_ranges
+        self._body = body
+
+    def take(self, _: ByteRange | None) -> Body:
+        """Return the body, which whoever takes it has to close."""
+        body, self._body = self._body, b""
+        return body
 
     def close(self) -> None:
-        """End the reading, of which nothing is sent."""
-        getattr(self.body, "close", lambda: None)()
+        """End the reading of a body that nobody has taken."""
+        getattr(self._body, "close", lambda: None)()
 
 
 class PublicFiles(Struct, frozen=True):
@@ -195,7 +201,7 @@ class PublicFiles(Struct, frozen=True):
         fetched = await self.reader.fetched(partial(files.fetch, self._page, file))
         if isinstance(fetched, StoredFile):
             return fetched
-        description = FetchedBody(fetched.size, fetched.takes_ranges, b"")
+        description = FetchedBody(fetched.size, takes_ranges=fetched.takes_ranges)
         part = requested_part(request, self._fetched(file, description))
         if isinstance(fetched, PassedOnFile):
             body: bytes | Iterator[bytes] = fetched.body()
@@ -208,7 +214,7 @@ class PublicFiles(Struct, frozen=True):
             chunks = body
             read = get_running_loop().run_in_executor(pools.streams, next, chunks, b"")
             body = BegunBody(await read, chunks)
-        return FetchedBody(fetched.size, fetched.takes_ranges, body)
+        return FetchedBody(fetched.size, body, takes_ranges=fetched.takes_ranges)
 
     def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
         files, page = self.reader.upstream.files, self._page
@@ -248,16 +254,13 @@ class PublicFiles(Struct, frozen=True):
     def _expected(self, file: UpstreamFile) -> FileToSend:
         """Return a file as its page describes it, without its bytes."""
         takes_ranges = file.size is not None and file.size <= RANGES_LIMIT_BYTES
-        return self._fetched(file, FetchedBody(file.size, takes_ranges, b""))
+        return self._fetched(file, FetchedBody(file.size, takes_ranges=takes_ranges))
 
     def _fetched(self, file: UpstreamFile, fetched: FetchedBody) -> FileToSend:
-        def open_body(_: ByteRange | None) -> Body:
-            return fetched.body
-
         return FileToSend(
             sha256=file.sha256,
             size=fetched.size,
             takes_ranges=fetched.takes_ranges,
             headers=HEADERS,
-            open_body=open_body,
+            open_body=fetched.take,
         )

@@ -153,7 +153,7 @@ class Request(StarletteRequest):
         return key in self._results
 
     def close_results(self) -> None:
-        """End the reading of bodies that were waited for, as nothing is sent of them."""
+        """End the reading of bodies that were waited for, and that no response has taken."""
         for result, _ in self._results.values():
             getattr(result, "close", lambda: None)()
 

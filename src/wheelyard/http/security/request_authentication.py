@@ -65,15 +65,18 @@ class RequestAuthenticator:
         """
         return self.recent.remembered(cache_key) if cache_key else self._anonymous
 
-    def is_remembered(self, request: Request, route: Route) -> bool:
-        """Return whether `authenticate` would wait for nothing."""
+    def use_remembered(self, request: Request, route: Route) -> bool:
+        """Give a request its caller if `authenticate` would wait for nothing; return whether."""
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and route.accepts_iap(request):
             return False
         if session_of(headers, self.session_cookie):
             return False
         cache_key = self.cache_key(headers.get(b"authorization"), request.address)
-        return self.remembered_caller(cache_key) is not None
+        caller = self.remembered_caller(cache_key)
+        if caller is not None:
+            request.caller, request.is_authenticated = caller, True
+        return caller is not None
 
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
