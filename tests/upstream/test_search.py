@@ -22,7 +22,8 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import file_of, page_of
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.http import public_lookup, upstream_reader
+from wheelyard.http import upstream_reader
+from wheelyard.http.handlers import home
 from wheelyard.http.page_responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
@@ -367,7 +368,7 @@ def test_an_upstream_that_does_not_answer(
     assert shown(app, "/?q=core") == {"acme-core": False}
 
     gate = public.hold("requests")
-    monkeypatch.setattr(public_lookup, "LOOKUP_SECONDS", 0.0)
+    monkeypatch.setattr(home, "LOOKUP_SECONDS", 0.0)
     assert sentence in ask(app, "/?q=requests")
     gate.set()
 

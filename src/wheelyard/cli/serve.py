@@ -27,7 +27,7 @@ from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.cli.upstream_checks import start_upstream_check
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
-from wheelyard.http.observability.log_formatters import configure_logging
+from wheelyard.http.observability.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped

@@ -10,7 +10,7 @@ import click
 from wheelyard.cli.output import warn
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.errors import Unavailable, WheelyardError
-from wheelyard.http.observability.log_formatters import configure_logging
+from wheelyard.http.observability.logs import configure_logging
 from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import Settings

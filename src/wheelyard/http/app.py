@@ -37,7 +37,7 @@ from wheelyard.http.protocol.messages import (
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import NO_ROUTE, Route
-from wheelyard.http.security.host_policy import HostPolicy
+from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import WebPages

@@ -1,8 +1,11 @@
-"""The objects that request handlers share: `ServerContext`, built once for each process."""
+"""The objects that request handlers share, built once for each process, and its thread pools."""
 
 import os
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from asyncio import get_running_loop
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -14,8 +17,8 @@ from wheelyard.concurrency.turns import Turns
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
-from wheelyard.http.observability.store_error_log import StoreErrorLog
-from wheelyard.http.thread_pools import NoThreads, ThreadPools
+from wheelyard.http.observability.logs import StoreErrorLog
+from wheelyard.http.observability.request_record import in_context
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.project import Project
 from wheelyard.operations.store_probe import Reason
@@ -28,8 +31,61 @@ if TYPE_CHECKING:
     from wheelyard.http.resolver import Resolver
     from wheelyard.http.upstream_reader import UpstreamReader
 
+
 MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
+
+T = TypeVar("T")
+
+
+class ThreadPools:
+    """
+    The thread pools of one server process.
+
+    The first arguments are the sizes of three of them. Uploads take `turns`, if there are any.
+    """
+
+    def __init__(self, reads: int, writes: int, passwords: int, turns: Turns | None) -> None:
+        self.reads = ThreadPoolExecutor(reads, "read")  # store reads and rendering
+        self.streams = ThreadPoolExecutor(64, "stream")  # response bodies, chunk by chunk
+        self.writes = ThreadPoolExecutor(writes, "write")  # uploads and changes
+        # apart, so that guessed passwords do not delay reads
+        self.passwords = ThreadPoolExecutor(passwords, "hash")
+        self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
+        self._turns = turns
+
+    def run_read(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        """Run blocking work in the pool for reads; the coroutine returns its result."""
+        return self.run_in(self.reads, work)
+
+    def run_write(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        """Run blocking work in the pool for writes; the coroutine returns its result."""
+        return self.run_in(self.writes, work)
+
+    def run_upload(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        """Run the blocking work of an upload as `run_write` does, in turn if uploads take turns."""
+        return self.run_write(work if self._turns is None else partial(self._turns.run, work))
+
+    @staticmethod
+    async def run_in(pool: Executor, work: Callable[[], T]) -> T:
+        """Run blocking work in `pool`, in the context of the request, and return its result."""
+        return await get_running_loop().run_in_executor(pool, in_context(work))
+
+    def close(self) -> None:
+        """Wait for running work and for queued writes; cancel what is queued in the other pools."""
+        self.writes.shutdown()
+        for pool in (self.reads, self.streams, self.passwords, self.tokens):
+            pool.shutdown(cancel_futures=True)
+
+
+class NoThreads(ThreadPools):
+    """Runs all work at once, in the thread of the event loop: for whoever asks page by page."""
+
+    @staticmethod
+    async def run_in(pool: Executor, work: Callable[[], T]) -> T:
+        """Run blocking work, and return its result."""
+        del pool
+        return work()
 
 
 class StaticSite(Struct, frozen=True, kw_only=True):

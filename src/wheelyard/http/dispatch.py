@@ -30,7 +30,7 @@ from wheelyard.http.protocol.messages import (
     Waiting,
 )
 from wheelyard.http.routing import GET, Route
-from wheelyard.http.security.csrf import cross_site_error, is_cross_site
+from wheelyard.http.security.origins import cross_site_error, is_cross_site
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 
 T = TypeVar("T")

@@ -25,8 +25,8 @@ from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, NotFound, Unavailable
-from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.messages import BegunBody
+from wheelyard.http.protocol.representation import ByteRange
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults

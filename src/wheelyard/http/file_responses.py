@@ -15,14 +15,6 @@ from msgspec import Struct
 from wheelyard.http.caching.cache_headers import metadata_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response
-from wheelyard.http.protocol.conditional_requests import (
-    ByteRange,
-    content_range,
-    is_not_modified,
-    range_not_satisfiable,
-    requested_range,
-    require_match,
-)
 from wheelyard.http.protocol.messages import (
     NOSNIFF,
     Header,
@@ -33,7 +25,15 @@ from wheelyard.http.protocol.messages import (
     StreamedResponse,
     redirect,
 )
-from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.protocol.representation import (
+    ByteRange,
+    MediaType,
+    content_range,
+    is_not_modified,
+    range_not_satisfiable,
+    requested_range,
+    require_match,
+)
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 

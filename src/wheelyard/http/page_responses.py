@@ -12,8 +12,6 @@ from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
 from wheelyard.http.caching.page_cache import CachedPage, Render
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.conditional_requests import require_match
-from wheelyard.http.protocol.content_encoding import Encoding, best_encoding
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
     CSP,
@@ -23,10 +21,13 @@ from wheelyard.http.protocol.messages import (
     Request,
     Response,
 )
-from wheelyard.http.protocol.negotiation import (
+from wheelyard.http.protocol.representation import (
+    Encoding,
     MediaType,
+    best_encoding,
     best_media_type,
     media_type_by_format,
+    require_match,
 )
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.operations.search.project_table import ProjectTable

@@ -17,9 +17,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import (
     account,
     api,
-    assets,
     browser_upload,
-    feeds,
     history,
     home,
     manage,
@@ -27,11 +25,15 @@ from wheelyard.http.handlers import (
     project_pages,
     sign_in,
 )
-from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
-from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
-from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
-from wheelyard.http.handlers.search import answer_search
-from wheelyard.http.handlers.simple_api import project_detail, project_list
+from wheelyard.http.handlers.packages import (
+    answer_pypi_json,
+    answer_search,
+    file_by_key,
+    file_by_name,
+    project_detail,
+    project_list,
+)
+from wheelyard.http.handlers.probes import answer_metrics, is_allowed_without_login
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.page_responses import wants_html
@@ -92,7 +94,7 @@ def _operations(
     is_ready = partial(probes.ready, context=context)
     metrics = partial(answer_metrics, context=context, observer=instrumentation)
     is_allowed = partial(is_allowed_without_login, settings=context.index.settings)
-    icon = partial(assets.answer_favicon, web=pages)
+    icon = partial(probes.answer_favicon, web=pages)
     yield replace(public, name="health", path="/health", is_instant=True)
     yield replace(public, name="ready", path="/ready", handler=is_ready)
     yield replace(public, name="metrics", path="/metrics", handler=metrics, is_public=is_allowed)
@@ -143,7 +145,7 @@ def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
         answer = partial(handler, web=pages)
         return Route("form", path, answer, POST, accepts_iap=always, takes_form=True)
 
-    asset = partial(assets.answer_asset, web=pages)
+    asset = partial(probes.answer_asset, web=pages)
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
     yield page("/-/projects/{number}/", home.answer_list)
     for signing in (
@@ -167,8 +169,8 @@ def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
     upload = form("/-/upload/", browser_upload.answer_upload_page)
     yield replace(upload, handler=upload_form, is_coroutine=True)
     for path, handler in (
-        ("/feed.xml", feeds.answer_feed),
-        ("/project/{name}/feed.xml", feeds.answer_project_feed),
+        ("/feed.xml", history.answer_feed),
+        ("/project/{name}/feed.xml", history.answer_project_feed),
     ):
         feed = partial(handler, web=pages)
         yield Route("feed", path, feed, accepts_iap=_has_iap_assertion, is_long=True)

@@ -44,11 +44,11 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.format import rewrite_format
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
-from wheelyard.http.https_only import HttpsOnly
 from wheelyard.http.memory_allocator import return_freed_memory
-from wheelyard.http.observability.log_formatters import configure_logging
+from wheelyard.http.observability.logs import configure_logging
 from wheelyard.http.observability.metrics import share_metrics
 from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES
+from wheelyard.http.security.origins import HttpsOnly
 from wheelyard.model.text import escaped
 from wheelyard.operations import store_probe
 from wheelyard.operations.daily_sweep import DailySweep

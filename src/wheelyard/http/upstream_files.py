@@ -32,9 +32,9 @@ from wheelyard.http.file_responses import (
     response_without_bytes,
 )
 from wheelyard.http.page_responses import FROM_UPSTREAM, cached_page
-from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, MadeFrom, Request, Response, until_readable
+from wheelyard.http.protocol.representation import ByteRange
 from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile

@@ -27,7 +27,7 @@ from wheelyard.http.protocol.messages import (
     Response,
     make_response,
 )
-from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.release_metadata import ReleaseMetadata, RequiredNames
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.routing import build_path

@@ -7,7 +7,7 @@ import pytest
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.page_cache import PAGE_BYTES, PageCache
-from wheelyard.http.protocol.content_encoding import Encoding
+from wheelyard.http.protocol.representation import Encoding
 from wheelyard.storage.base import ObjectVersion
 
 

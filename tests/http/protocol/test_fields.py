@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.errors import Invalid
-from wheelyard.http.protocol.fields import MAX_FIELDS, parse_form
+from wheelyard.http.forms import MAX_FIELDS, parse_form
 
 TEXTS = st.text(max_size=40)
 

@@ -6,8 +6,12 @@ from hypothesis import strategies as st
 
 from tests.http.raw_client import ask
 from tests.http.servers import RunningServer
-from wheelyard.http.protocol.content_encoding import Encoding, best_encoding
-from wheelyard.http.protocol.negotiation import MediaType, best_media_type
+from wheelyard.http.protocol.representation import (
+    Encoding,
+    MediaType,
+    best_encoding,
+    best_media_type,
+)
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,8 @@ from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden
 from wheelyard.http.context import build_context
-from wheelyard.http.protocol.fields import FormFields
+from wheelyard.http.forms import FormFields, form_token, require_form_token
 from wheelyard.http.protocol.messages import Message, Request
-from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.model.access import Caller
 from wheelyard.model.session import Session
 from wheelyard.operations.store_probe import always_writable

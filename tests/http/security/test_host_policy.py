@@ -9,9 +9,9 @@ from tests.http.packages import publish, wheel
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
 from wheelyard.errors import Forbidden
-from wheelyard.http.protocol.client_address import UNKNOWN_ADDRESS, client_address
-from wheelyard.http.security.host_policy import HostPolicy
-from wheelyard.http.security.session_cookie import SessionCookie
+from wheelyard.http.protocol.request_headers import UNKNOWN_ADDRESS, client_address
+from wheelyard.http.security.origins import HostPolicy
+from wheelyard.http.security.request_authentication import SessionCookie
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration

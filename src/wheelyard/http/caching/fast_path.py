@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
-from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import (
     ANSWER,
     REQUEST,
@@ -28,8 +27,13 @@ from wheelyard.http.protocol.messages import (
     Response,
     Send,
 )
-from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES, join_headers, size_of
-from wheelyard.http.security.host_policy import HostPolicy
+from wheelyard.http.protocol.request_headers import (
+    HEADERS_LIMIT_BYTES,
+    client_address,
+    join_headers,
+    size_of,
+)
+from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import (
     IAP_ASSERTION_HEADER,
     RequestAuthenticator,

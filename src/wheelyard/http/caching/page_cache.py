@@ -10,10 +10,8 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.http.protocol.conditional_requests import is_not_modified
-from wheelyard.http.protocol.content_encoding import Encoding, encode_body
 from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
-from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.protocol.representation import Encoding, MediaType, encode_body, is_not_modified
 from wheelyard.storage.base import ObjectVersion
 
 PAGE_BYTES: Final = 1280

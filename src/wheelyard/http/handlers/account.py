@@ -19,11 +19,18 @@ from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admi
 from wheelyard.authentication.explain import parse_owner
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.form_faults import FormFault, checking, refused_form
+from wheelyard.http.forms import (
+    FormFault,
+    FormFields,
+    checking,
+    form_token,
+    parse_form,
+    read_form,
+    refused_form,
+    require_form_token,
+)
 from wheelyard.http.protocol.error_responses import read_only, status_of
-from wheelyard.http.protocol.fields import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.security.request_authentication import signed_in_at
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import parse_pattern

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from functools import partial
 
 from wheelyard.errors import Unauthenticated, WheelyardError
-from wheelyard.http.form_faults import FormFault, checking, refused_form
+from wheelyard.http.forms import (
+    FormFault,
+    FormFields,
+    checking,
+    form_token,
+    form_token_check,
+    refused_form,
+)
 from wheelyard.http.protocol.error_responses import read_only, status_of
-from wheelyard.http.protocol.fields import FormFields
-from wheelyard.http.protocol.json_body import json_response
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.security.form_tokens import form_token, form_token_check
+from wheelyard.http.protocol.request_body import json_response
 from wheelyard.http.uploads.form_reader import (
     FormReader,
     ReceivedForm,

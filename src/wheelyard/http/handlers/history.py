@@ -1,13 +1,19 @@
-"""Handlers of the history of a project, as people read it."""
+"""Handlers of the history of a project, as people read it, and of the Atom feeds."""
+
+from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound
-from wheelyard.http.caching.versions import GRANTS
-from wheelyard.http.private_files import PrivateFiles
+from wheelyard.http.caching.versions import GRANTS, SEARCH, project_key
+from wheelyard.http.page_responses import load_page, load_projects, page_response, visibility_key
 from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
-from wheelyard.http.resolver import OpenListing
+from wheelyard.http.protocol.representation import MediaType
+from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.project import Project
 from wheelyard.operations.decision_history import decision_history
+from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
 from wheelyard.operations.project_history import HistoryReader, older_pages
+from wheelyard.rendering.feeds import index_feed, project_feed
 from wheelyard.rendering.web.history_page import HistoryLinks, decisions_page, history_page
 from wheelyard.storage.base import ObjectVersion
 
@@ -93,3 +99,39 @@ def _parse_number(text: str | None) -> int | None:
 
 def _no_page() -> NotFound:
     return NotFound("A page of a history has a number, from 1.", short="No such page.")
+
+
+def answer_feed(request: Request, web: WebPages) -> Response:
+    """Handle GET `/feed.xml`: the newest releases and changes of all that the caller may read."""
+    context, environment, caller = web.context, web.environment, request.caller
+    index, table = context.index, load_projects(context)
+
+    def load(name: NormalizedName) -> Project | None:
+        return index.projects.load(name).value
+
+    def render() -> bytes:
+        newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
+        names = [each.name for each in newest]
+        entries = read_latest(load, names, is_local=index.is_local)
+        return index_feed(environment.brand.name, environment.base_url, entries)
+
+    key, version = ("feed of all", visibility_key(caller)), ObjectVersion(str(table.generation))
+    page = load_page(context, request, key, version, render, web.headers(None, None))
+    return page_response(request, page, MediaType.ATOM, ((SEARCH, version),))
+
+
+def answer_project_feed(request: Request, web: WebPages) -> Response:
+    """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
+    context, environment = web.context, web.environment
+    name, index = web.require_reader(request), context.index
+    if name != request.path_params["name"]:
+        return redirect(301, f"{web.path('project', name)}feed.xml")
+    project, version = context.require_project(name)
+
+    def render() -> bytes:
+        history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
+        changes = history.newest(project).entries
+        return project_feed(environment.brand.name, environment.base_url, project, changes)
+
+    page = load_page(context, request, ("feed", name), version, render, web.headers(name, None))
+    return page_response(request, page, MediaType.ATOM, ((project_key(name), version),))

@@ -6,15 +6,17 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.errors import NotFound, Unavailable
+from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.caching.versions import SEARCH
+from wheelyard.http.context import ServerContext
+from wheelyard.http.forms import query_field
 from wheelyard.http.page_responses import load_projects, visibility_key
-from wheelyard.http.protocol.fields import query_field
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
-from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.public_lookup import find_public
+from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.search.project_table import Found
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
     NAMES_ON_A_PAGE,
@@ -30,6 +32,9 @@ from wheelyard.rendering.web.home import (
 from wheelyard.storage.base import ABSENT, ObjectVersion
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
+
+LOOKUP_SECONDS: Final = 3.0
+"""How long a page of results waits for an upstream index."""
 
 
 def answer_home(request: Request, web: WebPages) -> Response:
@@ -122,3 +127,28 @@ def _page_number(text: str) -> int:
 
 def _no_page(number: int) -> NotFound:
     return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
+
+
+def find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
+    """
+    Return the facts of a public project, looked up as its page would do it; None without one.
+
+    Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no upstream
+    index answers in time.
+    """
+    reader = context.upstream
+    if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
+        return None
+    # no server without an upstream index needs it
+    from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
+
+    try:
+        parsed = parse_name(name)
+        context.read_policy.require_lookup(request.caller, parsed)
+        with request.waiting_at_most(LOOKUP_SECONDS):
+            listing = reader.find(parsed, request, may_refresh=False)
+    except (Invalid, NotFound, Forbidden, Unauthenticated):
+        return None
+    if listing is None or listing.origin.refusal:
+        return None
+    return facts_of(reader.upstream, listing, "")

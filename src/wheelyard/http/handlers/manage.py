@@ -23,11 +23,19 @@ from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
-from wheelyard.http.form_faults import FormFault, checking, form_body, refused_form
+from wheelyard.http.forms import (
+    FormFault,
+    FormFields,
+    checking,
+    form_body,
+    form_token,
+    parse_form,
+    read_form,
+    refused_form,
+    require_form_token,
+)
 from wheelyard.http.protocol.error_responses import read_only, status_of
-from wheelyard.http.protocol.fields import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import EventKind, Project

@@ -1,20 +1,61 @@
-"""Handlers of health probes, of redirects, and of small fixed responses."""
+"""
+Handlers of what is about no project: probes, metrics, redirects, files of the pages, fixed texts.
 
+The metrics say nothing about packages. So they are public if the server listens on a loopback
+address, no proxy is configured, and none has forwarded the request. Otherwise they need
+`metrics_token`, which is good for nothing else, or the right to administer.
+"""
+
+from functools import lru_cache
+from hmac import compare_digest
 from typing import Final
 
 from wheelyard.authentication.read_policy import parse_project_name
-from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
+from wheelyard.errors import (
+    RETRY_AFTER_SECONDS,
+    Forbidden,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.http.context import ServerContext
+from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.protocol.error_responses import error_response_for
-from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response, redirect
+from wheelyard.http.protocol.messages import (
+    NO_STORE,
+    Header,
+    Request,
+    Response,
+    make_response,
+    redirect,
+)
+from wheelyard.http.protocol.representation import Encoding, best_encoding, encode_body
+from wheelyard.http.protocol.request_headers import has_forwarding_header
 from wheelyard.http.routing import build_path
+from wheelyard.http.security.request_authentication import parse_authorization
+from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Action
 from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
+from wheelyard.rendering.web.assets import Asset
+from wheelyard.settings.sections import Settings
 
 TEXT: Final = b"text/plain; charset=utf-8"
 UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
 
     twine upload --repository-url <this URL> dist/*
 """
+
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer or as a password."
+
+IMMUTABLE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
+HARMLESS: Final[Header] = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
+)
+"""Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
 
 def health(_request: Request) -> Response:
@@ -63,3 +104,68 @@ def redirect_to_slash(request: Request, context: ServerContext) -> Response:
         context.read_policy.require_lookup(request.caller, name)
     prefix = context.index.settings.server.path_prefix
     return redirect(301, build_path(prefix, request.segments, request.query_string))
+
+
+def is_allowed_without_login(request: Request, settings: Settings) -> bool:
+    """Return whether a request needs no login: metrics are public, or it has the metrics token."""
+    server = settings.server
+    is_direct = not server.trusted_proxies and not has_forwarding_header(request.joined_headers)
+    if server.is_loopback and is_direct:
+        return True
+    expected = settings.access.metrics_token.encode()
+    header = request.joined_headers.get(b"authorization")
+    if header is None or not expected:
+        return False
+    try:
+        secrets = tuple(parse_authorization(header).halves)
+    except WheelyardError:
+        return False
+    return any(compare_digest(secret.encode(), expected) for secret in secrets)
+
+
+def answer_metrics(request: Request, context: ServerContext, observer: Instrumentation) -> Response:
+    """Handle GET `/metrics`: the metrics of all workers; raise Unauthenticated or Forbidden."""
+    if not is_allowed_without_login(request, context.index.settings):
+        if request.caller.is_anonymous:
+            raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")
+        if not request.caller.may_everywhere(Action.ADMIN):
+            raise Forbidden(
+                f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"
+            )
+    body = observer.render_metrics()
+    return make_response(200, CONTENT_TYPE, body, NO_STORE)
+
+
+def answer_asset(request: Request, web: WebPages) -> Response:
+    """Handle GET `/-/assets/<name>`: a file of the pages; its name has its digest."""
+    asset = next(
+        (
+            each
+            for each in web.environment.assets.values()
+            if each.name == request.path_params["asset"]
+        ),
+        None,
+    )
+    if asset is None:
+        message = "This page is of another version of the server. Load it again."
+        raise NotFound(message, short="Not found.")
+    encoding, body = _encoded(
+        asset, best_encoding(request.joined_headers.get(b"accept-encoding", b""))
+    )
+    headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]
+    if encoding is not Encoding.IDENTITY:
+        headers.append((b"content-encoding", encoding.name.lower().encode()))
+    return make_response(200, asset.media_type.encode(), body, *headers)
+
+
+def answer_favicon(_request: Request, web: WebPages) -> Response:
+    """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
+    icon = web.environment.assets["favicon.ico"]
+    return make_response(
+        200, icon.media_type.encode(), icon.body, (b"cache-control", b"public, max-age=86400")
+    )
+
+
+@lru_cache
+def _encoded(asset: Asset, encoding: Encoding) -> tuple[Encoding, bytes]:
+    return encode_body(asset.body, encoding)

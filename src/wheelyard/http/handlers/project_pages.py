@@ -12,10 +12,9 @@ from packaging.version import Version
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.caching.versions import GRANTS, SEARCH
 from wheelyard.http.page_responses import load_projects, visibility_key
-from wheelyard.http.private_files import PrivateFiles
 from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
 from wheelyard.http.release_metadata import ReleaseMetadata
-from wheelyard.http.resolver import OpenListing
+from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version

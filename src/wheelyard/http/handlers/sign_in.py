@@ -13,17 +13,16 @@ from wheelyard.authentication.sessions import no_session
 from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http.forms import FormFields, query_field, read_form, require_form_token
 from wheelyard.http.protocol.error_responses import error_response_for, with_body
-from wheelyard.http.protocol.fields import FormFields, query_field, read_form
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, redirect
-from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.security.form_tokens import require_form_token
-from wheelyard.http.security.next_page import local_path, referring_page
+from wheelyard.http.protocol.representation import MediaType
+from wheelyard.http.security.origins import local_path, referring_page
 from wheelyard.http.security.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     RequestAuthenticator,
+    SessionCookie,
 )
-from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.token import has_token_prefix

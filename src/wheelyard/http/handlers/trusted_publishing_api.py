@@ -45,9 +45,9 @@ from wheelyard.http.protocol.error_responses import (
     error_response_for,
     with_body,
 )
-from wheelyard.http.protocol.json_body import json_response, receive_body
 from wheelyard.http.protocol.messages import CSP, JSON, NO_STORE, Request, Response, make_response
-from wheelyard.http.security.csrf import public_origin
+from wheelyard.http.protocol.request_body import json_response, receive_body
+from wheelyard.http.security.origins import public_origin
 from wheelyard.model.token import parse_token
 from wheelyard.settings.sections import Settings
 

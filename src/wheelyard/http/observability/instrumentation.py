@@ -11,11 +11,11 @@ from starlette.types import ASGIApp
 
 from wheelyard.errors import Invalid
 from wheelyard.http.caching.fast_path import Labels, Remembered
-from wheelyard.http.observability import access_log, metrics
+from wheelyard.http.observability import logs, metrics
+from wheelyard.http.observability.metrics import ExpiringTokens
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
-from wheelyard.http.observability.token_expiry import ExpiringTokens
-from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Response
+from wheelyard.http.protocol.request_headers import client_address
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
 from wheelyard.wiring.index import Index
@@ -78,11 +78,11 @@ class Instrumentation:
         """Record a request that the fast path has answered."""
         seconds = self.now() - started_at
         self._observe(remembered.labels, seconds)
-        if access_log.logger.isEnabledFor(logging.INFO):
+        if logs.access_logger.isEnabledFor(logging.INFO):
             record = self._new_record(scope, started_at)
             record.caller, record.route = remembered.caller, remembered.labels[0]
             record.set_response(response)
-            access_log.log_request(record, seconds)
+            logs.log_request(record, seconds)
 
     def start(self, scope: AsgiScope) -> RequestRecord:
         """
@@ -102,8 +102,8 @@ class Instrumentation:
         method = record.scope["method"]
         method = method if method in _METHODS else "other"
         self._observe((record.route, method, str(record.status)), seconds)
-        if access_log.logger.isEnabledFor(logging.INFO):
-            access_log.log_request(record, seconds)
+        if logs.access_logger.isEnabledFor(logging.INFO):
+            logs.log_request(record, seconds)
 
     def _observe(self, labels: Labels, seconds: float) -> None:
         durations = self._durations_by_labels.get(labels)
@@ -134,7 +134,7 @@ class Instrumentation:
 
     def close(self) -> None:
         """Write the last log lines, and export the last spans; give up after 6 seconds."""
-        for handler in access_log.logger.handlers:
+        for handler in logs.access_logger.handlers:
             handler.flush()
         if self._telemetry is not None:
             self._telemetry.close()

@@ -1,7 +1,9 @@
-"""Limits of a request's URL and headers, and the checks of framing headers (RFC 9110, RFC 9112)."""
+"""What URL and headers of a request may be (RFC 9110, RFC 9112), and the client's address."""
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final
 
 from wheelyard.errors import Invalid
@@ -20,6 +22,14 @@ HOST: Final = re.compile(
 """Matches a valid Host header (RFC 9110, 7.2), which may be empty."""
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _NOT_REPEATABLE: Final = frozenset({b"authorization", b"host", b"content-length", b"content-type"})
+
+UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - stands for a connection without an address
+_FORWARDING_HEADERS: Final = frozenset(
+    b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
+    b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
+)
+"""Request headers that reverse proxies add, besides `X-Forwarded-*`."""
+_WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 
 
 def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
@@ -71,3 +81,41 @@ def check_host_and_coding(headers: Headers) -> None:
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         message = "The Transfer-Encoding is not supported. Send the body as it is, or chunked."
         raise Invalid(message, short="Bad transfer coding.")
+
+
+def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
+    """
+    Return the IP address of the client, which is behind `trusted_proxies` proxies (0: none).
+
+    Each trusted proxy appends the address that it sees to X-Forwarded-For. Earlier entries may be
+    invented by the client, and are not used. An address that is not valid becomes 0.0.0.0.
+    """
+    peer = str((scope.get("client") or (UNKNOWN_ADDRESS,))[0])
+    if trusted_proxies:
+        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        seen = b",".join(values).decode("latin-1").split(",")
+        peer = seen[-trusted_proxies if len(seen) >= trusted_proxies else 0].strip() or peer
+    return _normalized(peer)
+
+
+@lru_cache(1024)  # the same few clients and proxies send all requests of a moment
+def _normalized(peer: str) -> str:
+    peer = peer.partition("%")[0]  # an IPv6 zone may be any text
+    try:
+        return str(ip_address(peer))
+    except ValueError:
+        return _without_port(peer)
+
+
+def has_forwarding_header(headers: Iterable[bytes]) -> bool:
+    """Return whether reverse proxies add a header with one of these (lower-case) names."""
+    return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
+
+
+def _without_port(peer: str) -> str:
+    # some proxies write `1.2.3.4:port` or `[v6]:port`
+    found = _WITH_PORT.fullmatch(peer)
+    try:
+        return str(ip_address(found[1] or found[2])) if found else UNKNOWN_ADDRESS
+    except ValueError:
+        return UNKNOWN_ADDRESS

@@ -3,6 +3,13 @@ Authentication of requests: by Authorization header, session cookie or Identity-
 
 An invalid credential is answered 401 even if anonymous callers may read: otherwise a mistyped token
 would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (RFC 6750).
+
+The name of the cookie ends in a digest of the port and the path of the index: a browser sends the
+cookies of a host to all its ports, and those that begin with `__Host-` to all paths, so that two
+indexes of one host would overwrite each other's. On https its name begins with `__Host-`: a browser
+then takes it from this host over https alone, so that no other host of the domain can plant one.
+`SameSite=Strict` keeps it from requests that pages of other sites make; also from a link there, so
+that one arrives as if signed out.
 """
 
 import re
@@ -10,7 +17,11 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import blake2b
 from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Wait
@@ -20,12 +31,12 @@ from wheelyard.concurrency.single_flight import SingleFlight
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
-from wheelyard.http.protocol.messages import Request
+from wheelyard.http.protocol.messages import Header, Headers, Request
 from wheelyard.http.routing import Route
-from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.model.access import Caller, Credential
 from wheelyard.model.claim_matchers import numeric_date
-from wheelyard.model.session import decoded_session
+from wheelyard.model.session import MAX_COOKIE_CHARS, decoded_session
+from wheelyard.settings.sections import Settings
 
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
@@ -34,6 +45,10 @@ CALLER: Final = "caller"
 """The kind of what a request waits for while a credential is verified."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+NAME: Final = "wheelyard-session"
+
+_VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
 
 
 class RequestAuthenticator:
@@ -220,3 +235,54 @@ def _basic_pair(value: str) -> tuple[str, bool]:
     if ":" not in pair or _CONTROL.search(pair):
         raise invalid_credential()
     return pair, is_unicode
+
+
+class SessionCookie(Struct, frozen=True):
+    """The name and the attributes of the cookie on one index."""
+
+    name: str
+    attributes: str
+    pattern: re.Pattern[bytes]
+    """Finds each value of the cookie in a Cookie header."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "SessionCookie | None":
+        """Return the cookie by the settings; None if `cookie_login` is off."""
+        if not settings.access.cookie_login:
+            return None
+        attributes = "HttpOnly; SameSite=Strict"
+        url = urlsplit(settings.base_url)
+        is_secure = url.scheme == "https"
+        index = f"{url.port or (443 if is_secure else 80)}{url.path}".encode()
+        name = f"{NAME}-{blake2b(index, digest_size=4).hexdigest()}"
+        if is_secure:
+            name, place = f"__Host-{name}", "Path=/; Secure"
+        else:
+            place = f"Path={settings.server.path_prefix}/"
+        pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())
+        return cls(name, f"{place}; {attributes}", pattern)
+
+    def value_in(self, header: bytes) -> bytes:
+        """
+        Return the value of the cookie in a Cookie header; empty if it has none of the right form.
+
+        Also empty if there are several, of which one may be planted.
+        """
+        found = self.pattern.findall(header)
+        return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else b""
+
+    def header(self, value: str, seconds: int) -> Header:
+        """Return the header that gives a browser the cookie for so many seconds."""
+        text = f"{self.name}={value}; Max-Age={seconds}; {self.attributes}"
+        return (b"set-cookie", text.encode("ascii"))
+
+    def removal(self) -> Header:
+        """Return the header that takes the cookie from a browser."""
+        return self.header("", 0)
+
+
+def session_of(headers: Headers, cookie: SessionCookie | None) -> bytes:
+    """Return the value of the session's cookie; empty with an Authorization header, which wins."""
+    if cookie is None or b"authorization" in headers:
+        return b""
+    return cookie.value_in(headers.get(b"cookie", b""))

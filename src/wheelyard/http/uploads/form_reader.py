@@ -22,7 +22,7 @@ from msgspec.json import decode
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, TooLarge, WheelyardError, quoted
-from wheelyard.http.security.form_tokens import CSRF_FIELD
+from wheelyard.http.forms import CSRF_FIELD
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders, bad_encoding
 from wheelyard.model.access import Caller
 from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file

@@ -2,13 +2,16 @@
 The log on standard error: each event as text, or as one line of JSON.
 
 The JSON has the fields that Google Cloud Logging knows (on Cloud Run, App Engine and GKE):
-`severity`, `message`, `httpRequest` and the trace.
+`severity`, `message`, `httpRequest` and the trace. The access log has one line for each request
+except probes without a server error, and no secrets: the path of the URL without its query, and the
+principal instead of the credential.
 """
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from io import TextIOWrapper
 from queue import Full, Queue
 from threading import Thread
@@ -16,7 +19,14 @@ from typing import Any, Final
 
 from msgspec.json import encode
 
-from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, TraceContext
+from wheelyard.concurrency.log_rate_limit import LogRateLimit
+from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
+from wheelyard.http.observability.request_record import (
+    CURRENT_REQUEST,
+    RequestRecord,
+    TraceContext,
+    log_safe,
+)
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
@@ -29,6 +39,13 @@ FLUSH_TIMEOUT_SECONDS: Final = 1.0
 """How long a server that stops waits for standard error to take the last lines."""
 
 logger = logging.getLogger("wheelyard")
+
+PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
+"""Routes that are requested every few seconds. Only their failures are logged."""
+access_logger = logging.getLogger(ACCESS_LOGGER)
+
+NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
+"""Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
 
 
 class TextFormatter(logging.Formatter):
@@ -150,6 +167,59 @@ def configure_logging(settings: LogSettings) -> None:
     logging.basicConfig(handlers=[handler])
     # minted tokens and rejected credentials are logged with INFO
     logger.setLevel(logging.INFO)
-    access = logging.getLogger(ACCESS_LOGGER)
-    access.setLevel(logging.INFO if settings.access else logging.CRITICAL)
-    access.handlers, access.propagate = [BackgroundHandler(handler)], False
+    access_logger.setLevel(logging.INFO if settings.access else logging.CRITICAL)
+    access_logger.handlers, access_logger.propagate = [BackgroundHandler(handler)], False
+
+
+def log_request(record: RequestRecord, seconds: float) -> None:
+    """Log a request that took `seconds`, unless it is a probe with a status below 500."""
+    is_failure = record.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if record.route in PROBE_ROUTES and not is_failure:
+        return
+    scope, who = record.scope, record.caller.principal if record.caller else None
+    path, agent = log_safe(scope["raw_path"]), log_safe(record.user_agent)
+    request: dict[str, Any] = {
+        "userAgent": agent,
+        "remoteIp": record.address,
+        "requestMethod": scope["method"],
+        "requestUrl": path,
+        "status": record.status,
+        "protocol": f"HTTP/{scope['http_version']}",
+        "latency": f"{seconds:.6f}s",
+    }
+    if record.size is not None:
+        request["responseSize"] = str(record.size)
+    access_logger.log(
+        logging.WARNING if is_failure else logging.INFO,
+        '%s %s "%s %s" %d %s %.3fs "%s"',
+        record.address,
+        who or "-",
+        scope["method"],
+        path,
+        record.status,
+        "-" if record.size is None else record.size,
+        seconds,
+        agent,
+        extra={
+            REQUEST: record,
+            EXTRA_FIELDS: {"route": record.route, "who": who, "httpRequest": request},
+        },
+    )
+
+
+class StoreErrorLog:
+    """Logs store errors that made requests fail, at most six a minute."""
+
+    def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
+        self._rate_limit = LogRateLimit(6, monotonic)
+        # the store of a bucket logs its outages itself
+        self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
+
+    def log(self, error: WheelyardError) -> None:
+        """Log a store error, at most six a minute; ignore errors that are logged elsewhere."""
+        if not isinstance(error, Unavailable) or error.code in self._ignored:
+            return
+        left_out = self._rate_limit.acquire()
+        if left_out is not None:
+            more = f" ({left_out} more were refused since the last such line)" if left_out else ""
+            logger.warning("a request was refused, %s: %s%s", error.code, error.message, more)
