@@ -35,11 +35,11 @@ ANA = Identity("user:ana@acme.dev", frozenset({"user:ana@acme.dev", "domain:acme
 class AnyIdToken:
     """A verifier that takes every token for Ana's."""
 
-    def cached_identity(self, _: str) -> Identity | None:
+    def cached_identity(self, _: Credential) -> Identity | None:
         """Return Ana."""
         return ANA
 
-    def verify(self, _: str) -> Identity:
+    def verify(self, _: Credential) -> Identity:
         """Return Ana."""
         return ANA
 

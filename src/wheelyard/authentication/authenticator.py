@@ -7,7 +7,7 @@ digest, then the type that user name and shape tell (`credential_type.py`).
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -60,12 +60,6 @@ ANONYMOUS_IDENTITY: Final = Identity(ANONYMOUS, frozenset({ANONYMOUS}))
 REJECTIONS_LOGGED_PER_MINUTE: Final = 60
 SERVICE_ACCOUNT_KEY_REJECTED: Final = "sa_key_refused"
 """The logged reason for the key of a service account."""
-REJECTION_PREFIXES: Final = {
-    CredentialType.ID_TOKEN: "jwt",
-    CredentialType.ACCESS_TOKEN: "gat",
-    CredentialType.PASSWORD: "htpasswd",
-}
-"""The beginning of the logged reasons, by type."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -89,6 +83,8 @@ class RejectionLog:
 
         `name` is the principal, or empty if it is unknown.
         """
+        if reason == SERVICE_ACCOUNT_KEY_REJECTED:
+            self._log_key(network)
         if reason == SIGNATURE_REMOVED and self._removed_signatures.acquire() is not None:
             logger.warning(
                 "Cloud Run has removed a token's signature: its own check of callers is on. "
@@ -102,8 +98,7 @@ class RejectionLog:
         subject = f" for {escaped(name)}" if name else ""
         logger.info("a credential was refused: %s%s, from %s", reason, subject, network)
 
-    def log_service_account_key(self, network: str) -> None:
-        """Log, at most once a minute, that a client sent the key of a service account."""
+    def _log_key(self, network: str) -> None:
         left_out = self._keys.acquire()
         if left_out is not None:
             more = f", and {left_out} more since the last such line" if left_out else ""
@@ -135,36 +130,21 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         files = (self.htpasswd.file if self.htpasswd else None, self.static_tokens.file)
         return tuple(file for file in files if file is not None)
 
-    @property
-    def names(self) -> dict[str, frozenset[str]]:
-        """The names of htpasswd users and static tokens, by kind of principal, if enabled."""
-        found = dict[str, frozenset[str]]()
-        if self.htpasswd is not None:
-            found["htpasswd"] = frozenset(self.htpasswd.file.current().hashes)
-        identities = self.static_tokens.identities
-        if identities or self.static_tokens.file is not None:
-            found["static"] = frozenset(each.principal.partition(":")[2] for each in identities)
-        return found
-
     def waits_for(self, credential: Credential) -> Wait:
         """
         Return what `authenticate` would wait for, so that it can be run in a pool of its own.
 
-        Never blocks, and raises nothing. `local` is also whatever is known, or cannot be valid.
+        `local` is also whatever is known, or cannot be valid.
         """
-        is_token = any(has_token_prefix(half) for half in credential.halves)
-        if is_token or self.static_tokens.has(credential.halves):
+        if any(map(has_token_prefix, credential.halves)):
             return "local"
-        user, secret, network = credential.user, credential.secret, credential.client_network
-        match classify(credential):
-            case CredentialType.PASSWORD if self.htpasswd and not credential.is_bearer:
-                return "local" if self.htpasswd.is_cached(user, secret, network) else "password"
-            case CredentialType.ID_TOKEN if self.id_tokens:
-                return "local" if self.id_tokens.cached_identity(secret) else "remote"
-            case CredentialType.ACCESS_TOKEN if self.access_tokens:
-                return "local" if self.access_tokens.cached_identity(secret) else "remote"
-            case _:
+        verifier = self._verifier_of(credential)
+        try:
+            if verifier is None or self._cached_identity(credential) is not None:
                 return "local"
+        except Unauthenticated:
+            return "local"
+        return "password" if verifier is self.htpasswd else "remote"
 
     def authenticate(self, credential: Credential, address: str) -> Caller:
         """
@@ -177,21 +157,24 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             Unauthenticated: The credential is invalid.
             Unavailable: It cannot be verified now, or there are too many failures (`rate_limited`).
         """
-        with self._logging_rejections(credential, address):
+        try:
             token = api_token_in(credential)
             if token is not None:
                 return self.caller_for_token(self._token_record(token, address))
             identity = self._cached_identity(credential)
             if identity is None:
-                identity = self._verify_rate_limited(credential, address)
+                identity = self._verified_identity(credential, address)
             return self.policy.authorize(identity, self.policy.access.load())
+        except (Unauthenticated, Unavailable) as fault:
+            self._log_rejection(fault, credential, network_of(address))
+            raise
 
     def authenticate_assertion(self, assertion: str) -> Caller:
         """Return the caller whom an assertion of Identity-Aware Proxy names; raises the same."""
         if self.iap is None:
             raise invalid_credential()
         try:
-            identity = self.iap.verify(assertion)
+            identity = self.iap.verify(Credential("", assertion, is_bearer=True))
         except Unauthenticated as fault:
             self.rejection_log.log(rejection_reason(fault, otherwise=fault.code), "the proxy")
             raise
@@ -223,13 +206,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether it is a password, right today for its user and client network."""
-        return (
-            self.htpasswd is not None
-            and classify(credential) is CredentialType.PASSWORD
-            and self.htpasswd.verified_recently(
-                credential.user, credential.secret, credential.client_network
-            )
-        )
+        return self.htpasswd is not None and self.htpasswd.verified_recently(credential)
 
     def count_sign_in(self, principal: str, address: str) -> None:
         """Count a sign-in in a browser; raise Unavailable (`rate_limited`) if they are too many."""
@@ -257,62 +234,57 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         snapshot = self.tokens.records.peek(token.id, "any")
         return snapshot is not None and snapshot.value is not None
 
-    @contextmanager
-    def _logging_rejections(self, credential: Credential, address: str) -> Iterator[None]:
-        """
-        Log why the wrapped code rejects a credential; not for a user name without a password.
-
-        Of the Unavailable errors, only `rate_limited` is a rejection.
-        """
-        try:
-            yield
-        except (Unauthenticated, Unavailable) as fault:
-            # uv asks with a name alone before it asks with the password
-            is_probe = not credential.secret and not has_token_prefix(credential.user)
-            is_rejection = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
-            if is_rejection and not is_probe:
-                self._log_rejection(fault, credential, network_of(address))
-            raise
-
     def _log_rejection(self, fault: WheelyardError, credential: Credential, network: str) -> None:
-        reason = rejection_reason(fault, f"{REJECTION_PREFIXES[classify(credential)]}_rejected")
+        """Log why a credential is rejected; not for a user name without a password."""
+        # uv asks with a name alone before it asks with the password
+        is_probe = not credential.secret and not has_token_prefix(credential.user)
+        is_rejection = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
+        if is_probe or not is_rejection:
+            return
         name = ""
-        if reason == SERVICE_ACCOUNT_KEY_REJECTED:
-            self.rejection_log.log_service_account_key(network)
-        elif reason.startswith("htpasswd_") and self.htpasswd:
+        reason = rejection_reason(fault, f"{classify(credential).value}_rejected")
+        if reason.startswith("htpasswd_") and self.htpasswd:
             name = f"htpasswd:{credential.user}" if self.htpasswd.has_user(credential.user) else ""
         token = next(filter(None, map(parse_token, credential.halves)), None)
         if token is not None and self._is_cached(token):
             name = f"token:{token.id}"
         self.rejection_log.log(reason, network, name)
 
-    def _cached_identity(self, credential: Credential) -> Identity | None:
-        identity = self.static_tokens.find(credential.halves)
-        if identity is not None:
-            return identity
-        secret = credential.secret
-        match _checked_type(credential):
-            case CredentialType.ID_TOKEN if self.id_tokens:
-                return self.id_tokens.cached_identity(secret)
-            case CredentialType.ACCESS_TOKEN if self.access_tokens:
-                return self.access_tokens.cached_identity(secret)
-            case CredentialType.PASSWORD if self.htpasswd and not credential.is_bearer:
-                user, network = credential.user, credential.client_network
-                return self.htpasswd.cached_identity(user, secret, network)
-            case _:
-                return None
+    def _verifier_of(self, credential: Credential) -> Verifier | None:
+        """Return the one verifier that may see a credential; None if there is none for its type."""
+        if credential.is_bearer and classify(credential) is CredentialType.PASSWORD:
+            return None
+        verifiers: dict[CredentialType, Verifier | None] = {
+            CredentialType.ID_TOKEN: self.id_tokens,
+            CredentialType.ACCESS_TOKEN: self.access_tokens,
+            CredentialType.PASSWORD: self.htpasswd,
+        }
+        return verifiers[classify(credential)]
 
-    def _verify_rate_limited(self, credential: Credential, address: str) -> Identity:
-        kind = classify(credential)
-        # An invalid signature is cheap to detect and cannot be guessed. A client that had the right
-        # password lately does not guess.
-        if kind is CredentialType.ID_TOKEN or self.verified_recently(credential):
-            return self._verify(credential)
+    def _cached_identity(self, credential: Credential) -> Identity | None:
+        """Return the identity if that needs no waiting; raise Unauthenticated if it is invalid."""
+        token = self.static_tokens.find(credential.halves)
+        if token is not None:
+            return token.identity
+        _require_plausible(credential)
+        verifier = self._verifier_of(credential)
+        return verifier.cached_identity(credential) if verifier else None
+
+    def _verified_identity(self, credential: Credential, address: str) -> Identity:
+        kind, verifier = classify(credential), self._verifier_of(credential)
         key = address_key(address)
         if kind is CredentialType.ACCESS_TOKEN:  # Google's cannot be guessed: only Google is spared
             key = f"access_token:{client_network(address)}"
-        with self._rate_limited(key, REJECTION_PREFIXES[kind]):
-            return self._verify(credential)
+        # An invalid signature is cheap to detect and cannot be guessed. A client that had the right
+        # password lately does not guess.
+        is_limited = kind is not CredentialType.ID_TOKEN and not self.verified_recently(credential)
+        with self._rate_limited(key, kind.value) if is_limited else nullcontext():
+            if verifier is not None:
+                return verifier.verify(credential)
+            is_password = kind is CredentialType.PASSWORD and not credential.is_bearer
+            if is_password and self.policy.allows_anonymous_uploads:
+                return ANONYMOUS_IDENTITY  # upload clients insist on sending some password
+            raise invalid_credential() from CredentialRejected("not_enabled")
 
     @contextmanager
     def _rate_limited(
@@ -338,28 +310,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
                 self.rate_limit.record_failure((key,))
             raise
 
-    def _verify(self, credential: Credential) -> Identity:
-        secret = credential.secret
-        match _checked_type(credential):
-            case CredentialType.ID_TOKEN if self.id_tokens:
-                return self.id_tokens.verify(secret)
-            case CredentialType.ACCESS_TOKEN if self.access_tokens:
-                return self.access_tokens.verify(secret)
-            case CredentialType.PASSWORD if self.htpasswd and not credential.is_bearer:
-                return self.htpasswd.verify(credential.user, secret, credential.client_network)
-            case CredentialType.PASSWORD if self._accepts_any_password(credential):
-                return ANONYMOUS_IDENTITY  # upload clients insist on sending some password
-            case _:
-                raise invalid_credential() from CredentialRejected("not_enabled")
 
-    def _accepts_any_password(self, credential: Credential) -> bool:
-        has_no_verifier = not (self.htpasswd or credential.is_bearer)
-        return has_no_verifier and self.policy.allows_anonymous_uploads
-
-
-def _checked_type(credential: Credential) -> CredentialType:
+def _require_plausible(credential: Credential) -> None:
     """
-    Return the type of a credential, not verified; raise Unauthenticated if it can never be valid.
+    Raise Unauthenticated for a credential that can never be valid, before a verifier sees it.
 
     That is a service account's key, an empty secret, or a token that is not UTF-8.
     """
@@ -369,11 +323,9 @@ def _checked_type(credential: Credential) -> CredentialType:
             "somebody: delete it. Send a short-lived token instead.",
             short="Service account keys are not accepted.",
         ) from CredentialRejected(SERVICE_ACCOUNT_KEY_REJECTED)
-    kind = classify(credential)
-    is_decodable = credential.is_unicode or kind is CredentialType.PASSWORD
+    is_decodable = credential.is_unicode or classify(credential) is CredentialType.PASSWORD
     if not credential.secret or not is_decodable:
         raise invalid_credential() from CredentialRejected("auth_malformed")
-    return kind
 
 
 def rejection_reason(fault: WheelyardError, otherwise: str) -> str:

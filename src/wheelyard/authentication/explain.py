@@ -66,7 +66,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     names = frozenset(_with_implied(principals))
     if any(each.startswith("htpasswd:") for each in principals):
         names |= {PASSWORD_USERS}
-    is_expired = not authenticator.static_tokens.expired.isdisjoint(principals)
+    is_expired = not authenticator.static_tokens.expired().isdisjoint(principals)
     return AccessSubject(names, "expired" if is_expired else "active")
 
 

@@ -122,8 +122,9 @@ def _of_grants(grants: Grants) -> Iterator[Right]:
 def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
     """Yield the rights of static tokens and publishers."""
     tokens, service = authenticator.static_tokens, authenticator.trusted_publishing
-    for identity in tokens.identities:
-        if identity.principal not in tokens.expired:
+    expired = tokens.expired()
+    for identity in (token.identity for token in tokens.all().values()):
+        if identity.principal not in expired:
             who = frozenset({identity.principal})
             for scope in identity.scopes:
                 yield Right(identity.principal, who, scope, "static token")

@@ -131,24 +131,23 @@ class Sessions:
 
     def _evidence(self, credential: Credential, caller: Caller) -> _Evidence | None:
         """Return what a session of a verified credential has to show; None for an access token."""
-        authenticator, secret = self.authenticator, credential.secret
+        authenticator = self.authenticator
         token = api_token_in(credential)
         if token is not None:
             expires_at = authenticator.tokens.active(token.id).expires_at.timestamp()
             return _Evidence("api_token", token.id, token.digest, expires_at)
-        static = authenticator.static_tokens.find_with_digest(credential.halves)
+        static = authenticator.static_tokens.find(credential.halves)
         if static is not None:
-            return _Evidence("static_token", static[1].principal, static[0])
+            return _Evidence("static_token", static.identity.principal, static.digest)
         match classify(credential):
             case CredentialType.ID_TOKEN:
-                claims = decode_segment(secret.split(".")[1])  # have been verified
+                claims = decode_segment(credential.secret.split(".")[1])  # have been verified
                 expiry, issue = (numeric_date(claims.get(each)) or 0.0 for each in ("exp", "iat"))
                 principals = tuple(sorted(caller.principals - COMMON_PRINCIPALS))
                 return _Evidence("id_token", caller.principal, "", expiry, issue, principals)
             case CredentialType.PASSWORD if authenticator.htpasswd:
-                user, network = credential.user, credential.client_network
-                hashed = authenticator.htpasswd.verified_hash(user, secret, network)
-                return _Evidence("password", user, hashed) if hashed else None
+                hashed = authenticator.htpasswd.verified_hash(credential)
+                return _Evidence("password", credential.user, hashed) if hashed else None
             case _:
                 return None
 
@@ -160,7 +159,8 @@ class Sessions:
                 record = authenticator.tokens.active(subject)
                 return record.sha256, record
             case "static_token":
-                return authenticator.static_tokens.named(subject)
+                static = authenticator.static_tokens.named(subject)
+                return static.digest, static.identity
             case "password" if authenticator.htpasswd:
                 hashed = authenticator.htpasswd.file.current().hashes.get(subject)
                 if hashed is not None:

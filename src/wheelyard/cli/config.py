@@ -158,7 +158,8 @@ def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[s
     access, google = settings.access, settings.google
     yield "API tokens"
     if access.static_tokens_file:
-        names = [identity.principal for identity in authenticator.static_tokens.identities]
+        tokens = authenticator.static_tokens.all().values()
+        names = [token.identity.principal for token in tokens]
         count = len(names) - names.count(f"static:{ENVIRONMENT_TOKEN}")
         yield f"static tokens, {count} in {access.static_tokens_file}"
     if access.static_token:

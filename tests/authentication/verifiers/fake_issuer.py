@@ -30,6 +30,7 @@ from tests.http_server import serving
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
 from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.model.access import Credential
 
 NOW = 1_795_000_000
 """The time of these tests, in seconds since the epoch."""
@@ -134,6 +135,11 @@ def rsa_key(kid: str, bits: int = 2048) -> SigningKey:
 def ec_key(kid: str) -> SigningKey:
     """Return a key on the curve P-256."""
     return SigningKey(kid, lambda: ec.generate_private_key(ec.SECP256R1()))
+
+
+def bearer(token: str) -> Credential:
+    """Return the credential of a request that sends a token as Bearer."""
+    return Credential("", token, is_bearer=True)
 
 
 @dataclass(frozen=True)

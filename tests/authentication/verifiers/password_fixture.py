@@ -9,7 +9,7 @@ from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 from wheelyard.authentication.verifiers.password_hashes import verify_password
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.access import Identity
+from wheelyard.model.access import Credential, Identity
 
 KEY = bytes(range(32))
 ANA = Identity(
@@ -65,7 +65,7 @@ class PasswordHarness:
         """Return whether a login fails with the generic message."""
         refused: Unauthenticated | None = None
         try:
-            self.passwords.verify(name, password)
+            self.passwords.verify(Credential(name, password))
         except Unauthenticated as fault:
             refused = fault
         return refused is not None and (refused.code, refused.message) == (

@@ -12,6 +12,7 @@ from tests.authentication.verifiers.fake_issuer import (
     CannedResponse,
     Clock,
     FakeIssuer,
+    bearer,
     loopback_fetcher,
     running_issuer,
 )
@@ -28,6 +29,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Scope
 pytestmark = pytest.mark.integration
 
 TOKEN = "ya29.a0AfH6SMBx-7hQJ_kLmNoPqRsTuV"
+SENT = bearer(TOKEN)
 AUTH = "https://www.googleapis.com/auth"
 GET, CREATE, DELETE = (f"storage.objects.{verb}" for verb in ("get", "create", "delete"))
 READER = Bearer(frozenset({GET}))
@@ -60,7 +62,7 @@ class BucketRightsHarness:
     def actions(self, bearer: Bearer, resource: AuthorizationBucket | None = None) -> Action:
         """Return what a bearer may do."""
         self.issuer.bearers[TOKEN] = bearer
-        identity = self.tokens(resource).verify(TOKEN)
+        identity = self.tokens(resource).verify(SENT)
         assert all(scope.projects == (EVERY_PROJECT,) for scope in identity.scopes)
         return identity.scopes[0].actions if identity.scopes else Action(0)
 
@@ -92,7 +94,7 @@ def test_rights(harness: BucketRightsHarness, held: set[str], actions: Action) -
 def test_a_bearer(harness: BucketRightsHarness) -> None:
     """The principal of an access token is a short hash; with read access it is authenticated."""
     harness.issuer.bearers[TOKEN] = READER
-    identity = harness.tokens().verify(TOKEN)
+    identity = harness.tokens().verify(SENT)
 
     assert identity.principals == {"anonymous", "allAuthenticated"}
     assert identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
@@ -168,14 +170,14 @@ def test_tokens_that_google_rejects(harness: BucketRightsHarness) -> None:
     said = set()
     for _ in range(5):
         with pytest.raises(Unauthenticated) as told:
-            tokens.verify(TOKEN)
+            tokens.verify(SENT)
         said.add(told.value.message)
     assert harness.issuer.asked(PERMISSIONS) == 1
     assert len(said) == 1
 
     harness.issuer.bearers[TOKEN] = READER
     harness.clock.time += 10
-    assert tokens.verify(TOKEN).scopes
+    assert tokens.verify(SENT).scopes
 
 
 @pytest.mark.parametrize(
@@ -205,11 +207,11 @@ def test_google_fails(harness: BucketRightsHarness, answer: CannedResponse, path
     tokens = harness.tokens()
     for _ in range(2):
         with refused(Unavailable, "identity_unavailable"):
-            tokens.verify(TOKEN)
+            tokens.verify(SENT)
     assert harness.issuer.asked(path) == 2
 
     del harness.issuer.answers[path]
-    assert tokens.verify(TOKEN).scopes
+    assert tokens.verify(SENT).scopes
 
 
 @pytest.mark.slow
@@ -221,7 +223,7 @@ def test_google_is_silent(harness: BucketRightsHarness, path: str) -> None:
     tokens = harness.tokens()
 
     with pytest.raises(Unavailable):
-        tokens.verify(TOKEN)
+        tokens.verify(SENT)
     assert harness.issuer.asked(path) == 1
 
 
@@ -229,16 +231,16 @@ def test_rights_are_remembered(harness: BucketRightsHarness) -> None:
     """A right is asked for once in five minutes, and what is taken away is gone after that."""
     harness.issuer.bearers[TOKEN] = OWNER
     tokens = harness.tokens()
-    assert tokens.cached_identity(TOKEN) is None
-    first = tokens.verify(TOKEN)
+    assert tokens.cached_identity(SENT) is None
+    first = tokens.verify(SENT)
 
     harness.issuer.bearers[TOKEN] = READER
     harness.clock.time += 299
-    assert tokens.cached_identity(TOKEN) is first
-    assert tokens.verify(TOKEN) is first
+    assert tokens.cached_identity(SENT) is first
+    assert tokens.verify(SENT) is first
     harness.clock.time += 1
-    assert tokens.cached_identity(TOKEN) is None
-    assert tokens.verify(TOKEN).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert tokens.cached_identity(SENT) is None
+    assert tokens.verify(SENT).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
     assert harness.issuer.asked(PERMISSIONS) == 2
 
 
@@ -249,36 +251,36 @@ def test_how_long_rights_are_remembered(
     """An operator may have rights remembered for a shorter time, and not for a longer one."""
     harness.issuer.bearers[TOKEN] = READER
     tokens = harness.tokens(remembered=wanted)
-    tokens.verify(TOKEN)
+    tokens.verify(SENT)
 
     harness.clock.time += max(held - 1, 0)
-    assert bool(tokens.cached_identity(TOKEN)) is (held > 0)
+    assert bool(tokens.cached_identity(SENT)) is (held > 0)
     harness.clock.time += 1
-    assert tokens.cached_identity(TOKEN) is None
+    assert tokens.cached_identity(SENT) is None
 
 
 def test_a_token_is_not_cached_beyond_its_end(harness: BucketRightsHarness) -> None:
     """Rights end with the token, where Google says when that is."""
     harness.issuer.bearers[TOKEN] = replace(OWNER, expires_in=40)
     tokens = harness.tokens()
-    tokens.verify(TOKEN)
+    tokens.verify(SENT)
 
     harness.clock.time += 39
-    assert tokens.cached_identity(TOKEN)
+    assert tokens.cached_identity(SENT)
     harness.clock.time += 1
-    assert tokens.cached_identity(TOKEN) is None
+    assert tokens.cached_identity(SENT) is None
 
 
 def test_a_right_that_is_granted(harness: BucketRightsHarness) -> None:
     """Who has just been granted a right does not wait for five minutes."""
     harness.issuer.bearers[TOKEN] = Bearer()
     tokens = harness.tokens()
-    assert tokens.verify(TOKEN).scopes == ()
+    assert tokens.verify(SENT).scopes == ()
 
     harness.issuer.bearers[TOKEN] = READER
-    assert tokens.verify(TOKEN).scopes == ()
+    assert tokens.verify(SENT).scopes == ()
     harness.clock.time += 10
-    assert tokens.verify(TOKEN).scopes
+    assert tokens.verify(SENT).scopes
 
 
 @pytest.mark.parametrize(
@@ -293,9 +295,9 @@ def test_what_is_no_token(harness: BucketRightsHarness, token: str) -> None:
     """What cannot be a token is refused without asking Google."""
     tokens = harness.tokens()
 
-    assert tokens.cached_identity(token) is None
+    assert tokens.cached_identity(bearer(token)) is None
     with pytest.raises(Unauthenticated):
-        tokens.verify(token)
+        tokens.verify(bearer(token))
     assert harness.issuer.seen == []
 
 
@@ -327,12 +329,12 @@ def test_nothing_secret_is_kept_or_logged(
     tokens = AccessTokenVerifier(
         harness.resource, harness.fetcher, harness.clock, verification_cache
     )
-    tokens.verify(TOKEN)
+    tokens.verify(SENT)
     with pytest.raises(Unauthenticated) as told:
-        tokens.verify(rejected)
+        tokens.verify(bearer(rejected))
     harness.issuer.answers[PERMISSIONS] = CannedResponse(status=500)
     with pytest.raises(Unavailable) as down:
-        tokens.verify(f"{TOKEN}x")
+        tokens.verify(bearer(f"{TOKEN}x"))
 
     kept = vars(verification_cache) | vars(verification_cache._entries)  # noqa: SLF001 - what is in memory
     written = f"{caplog.text}{told.value!r}{down.value!r}{vars(tokens)!r}{kept!r}"

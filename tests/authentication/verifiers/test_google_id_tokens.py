@@ -6,6 +6,7 @@ from tests.authentication.verifiers.fake_issuer import (
     NOW,
     SigningKey,
     VerifierHarness,
+    bearer,
     ec_key,
     google_claims,
     iap_claims,
@@ -50,7 +51,7 @@ def login_of(
 
 def principals(harness: VerifierHarness, claims: dict[str, object], *domains: str) -> set[str]:
     """Return what the sender of an ID token may be called by a grant."""
-    return set(login_of(harness, *domains).verify(KEY.token(claims)).principals)
+    return set(login_of(harness, *domains).verify(bearer(KEY.token(claims))).principals)
 
 
 def proxied(
@@ -60,13 +61,13 @@ def proxied(
     cache = VerificationCache[Identity](bytes(32), harness.clock)
     keys = harness.keys("https://cloud.google.com/iap", "ES256")
     login = iap_verifier(keys, frozenset({SERVICE}), harness.clock, cache)
-    return login.verify(key.token(claims))
+    return login.verify(bearer(key.token(claims)))
 
 
 @pytest.mark.parametrize("issuer", ["https://accounts.google.com", "accounts.google.com"])
 def test_a_person(harness: VerifierHarness, issuer: str) -> None:
     """A person of a company is known by e-mail address and by the company's domain."""
-    identity = login_of(harness).verify(KEY.token({**ANA, "iss": issuer}))
+    identity = login_of(harness).verify(bearer(KEY.token({**ANA, "iss": issuer})))
 
     assert identity.principal == "user:ana@acme.dev"
     assert identity.principals == {
@@ -80,7 +81,7 @@ def test_a_person(harness: VerifierHarness, issuer: str) -> None:
 
 def test_a_service_account(harness: VerifierHarness) -> None:
     """A service account is known by its address, and by the address with its lasting number."""
-    identity = login_of(harness, "acme.dev").verify(KEY.token(BUILD))
+    identity = login_of(harness, "acme.dev").verify(bearer(KEY.token(BUILD)))
 
     assert identity.principal == f"serviceAccount:{ROBOT}"
     assert identity.principals == {
@@ -142,39 +143,40 @@ def test_tokens_for_nobody_in_particular(harness: VerifierHarness) -> None:
     login = login_of(harness, audiences=(GCLOUD_CLIENT_ID, HERE))
 
     with pytest.raises(Unauthenticated):
-        login.verify(KEY.token({**ANA, "aud": GCLOUD_CLIENT_ID, "azp": GCLOUD_CLIENT_ID}))
+        login.verify(bearer(KEY.token({**ANA, "aud": GCLOUD_CLIENT_ID, "azp": GCLOUD_CLIENT_ID})))
     assert (
-        login.verify(KEY.token({**ANA, "azp": GCLOUD_CLIENT_ID})).principal == "user:ana@acme.dev"
+        login.verify(bearer(KEY.token({**ANA, "azp": GCLOUD_CLIENT_ID}))).principal
+        == "user:ana@acme.dev"
     )
 
 
 def test_a_token_is_verified_once(harness: VerifierHarness) -> None:
     """A verified token is accepted from the cache for five minutes."""
     login, token = login_of(harness), KEY.token(ANA)
-    assert login.cached_identity(token) is None
-    first = login.verify(token)
+    assert login.cached_identity(bearer(token)) is None
+    first = login.verify(bearer(token))
     harness.issuer.answers.clear()
 
-    assert login.cached_identity(token) is first
-    assert login.verify(token) is first
+    assert login.cached_identity(bearer(token)) is first
+    assert login.verify(bearer(token)) is first
     harness.clock.time += 299
-    assert login.cached_identity(token) is first
+    assert login.cached_identity(bearer(token)) is first
     harness.clock.time += 1
-    assert login.cached_identity(token) is None
+    assert login.cached_identity(bearer(token)) is None
 
 
 def test_an_expired_token_is_forgotten(harness: VerifierHarness) -> None:
     """An expired token is never accepted from the cache."""
     login, token = login_of(harness), KEY.token({**ANA, "exp": NOW + 100})
-    login.verify(token)
+    login.verify(bearer(token))
 
     harness.clock.time += 99
-    assert login.cached_identity(token)
+    assert login.cached_identity(bearer(token))
     harness.clock.time += 1
-    assert login.cached_identity(token) is None
+    assert login.cached_identity(bearer(token)) is None
     harness.clock.time += 31
     with pytest.raises(Unauthenticated):
-        login.verify(token)
+        login.verify(bearer(token))
 
 
 def test_google_is_down(harness: VerifierHarness) -> None:
@@ -182,7 +184,7 @@ def test_google_is_down(harness: VerifierHarness) -> None:
     harness.issuer.answers.clear()
 
     with refused(Unavailable, "identity_unavailable"):
-        login_of(harness).verify(KEY.token(ANA))
+        login_of(harness).verify(bearer(KEY.token(ANA)))
     with pytest.raises(Unavailable):
         proxied(harness, SEEN)
 
@@ -192,9 +194,9 @@ def test_google_is_down(harness: VerifierHarness) -> None:
 )
 def test_nonsense(harness: VerifierHarness, token: str) -> None:
     """What is no token at all is refused like any other."""
-    assert login_of(harness).cached_identity(token) is None
+    assert login_of(harness).cached_identity(bearer(token)) is None
     with pytest.raises(Unauthenticated):
-        login_of(harness).verify(token)
+        login_of(harness).verify(bearer(token))
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from tests.refused import refused
 from wheelyard.authentication.verifiers.htpasswd import (
     PASSWORD_LIMIT_BYTES,
     HtpasswdVerifier,
-    cache_key,
     parse_htpasswd,
 )
 from wheelyard.authentication.verifiers.password_hashes import parse_hash
 from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.model.access import Credential
+
+RIGHT = Credential("ana", "s3cret")
 
 
 def test_a_login(htpasswd: PasswordHarness) -> None:
@@ -24,21 +26,21 @@ def test_a_login(htpasswd: PasswordHarness) -> None:
     for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
         assert htpasswd.refuses(name, password)
 
-    assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+    assert htpasswd.passwords.verify(RIGHT) == ANA
 
 
 def test_a_hot_client_costs_no_hashing(htpasswd: PasswordHarness) -> None:
     """The right password of a busy client is hashed once in five minutes."""
-    assert htpasswd.passwords.cached_identity("ana", "s3cret") is None
-    htpasswd.passwords.verify("ana", "s3cret")
+    assert htpasswd.passwords.cached_identity(RIGHT) is None
+    htpasswd.passwords.verify(RIGHT)
     for _ in range(59):
-        assert htpasswd.passwords.cached_identity("ana", "s3cret") == ANA
+        assert htpasswd.passwords.cached_identity(RIGHT) == ANA
         htpasswd.clock.advance(seconds=5)
-        assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+        assert htpasswd.passwords.verify(RIGHT) == ANA
     assert len(htpasswd.hashing.done) == 1
 
     htpasswd.clock.advance(seconds=5)
-    assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+    assert htpasswd.passwords.verify(RIGHT) == ANA
     assert len(htpasswd.hashing.done) == 2
 
 
@@ -47,12 +49,12 @@ def test_a_repeated_mistake_costs_no_hashing(htpasswd: PasswordHarness) -> None:
     assert htpasswd.refuses("ana", "wrong")
     htpasswd.clock.advance(seconds=4.9)
     with pytest.raises(Unauthenticated):
-        htpasswd.passwords.cached_identity("ana", "wrong")
+        htpasswd.passwords.cached_identity(Credential("ana", "wrong"))
     assert htpasswd.refuses("ana", "wrong")
     assert len(htpasswd.hashing.done) == 1
 
     htpasswd.clock.advance(seconds=0.1)
-    assert htpasswd.passwords.cached_identity("ana", "wrong") is None
+    assert htpasswd.passwords.cached_identity(Credential("ana", "wrong")) is None
     assert htpasswd.refuses("ana", "wrong")
     assert len(htpasswd.hashing.done) == 2
 
@@ -74,9 +76,9 @@ def test_a_decoy_lets_nobody_in(htpasswd: PasswordHarness) -> None:
         htpasswd.path, KEY, htpasswd.clock.seconds, check_hash=lambda *_: True
     )
 
-    assert passwords.verify("ana", "guess") == ANA
+    assert passwords.verify(Credential("ana", "guess")) == ANA
     with pytest.raises(Unauthenticated):
-        passwords.verify("nobody", "guess")
+        passwords.verify(Credential("nobody", "guess"))
 
 
 def test_an_empty_file_lets_nobody_in(htpasswd: PasswordHarness) -> None:
@@ -90,11 +92,11 @@ def test_an_empty_file_lets_nobody_in(htpasswd: PasswordHarness) -> None:
 @pytest.mark.parametrize("line", ["", f"ana:{APR1}\n"])
 def test_a_removed_line_takes_effect(htpasswd: PasswordHarness, line: str) -> None:
     """Who is removed, or has a new hash, is not let in by an old verdict after five seconds."""
-    htpasswd.passwords.verify("ana", "s3cret")
+    htpasswd.passwords.verify(RIGHT)
     htpasswd.write(f"bo:{SHA512}\n{line}")
 
     htpasswd.clock.advance(seconds=5)
-    assert htpasswd.passwords.cached_identity("ana", "s3cret") is None
+    assert htpasswd.passwords.cached_identity(RIGHT) is None
     assert htpasswd.refuses("ana", "s3cret") is (not line)
     assert len(htpasswd.hashing.done) == 2
 
@@ -106,16 +108,16 @@ def test_a_new_name_need_not_wait(htpasswd: PasswordHarness) -> None:
     htpasswd.write(f"bo:{SHA512}\n")
 
     htpasswd.clock.advance(seconds=1)
-    assert htpasswd.passwords.verify("bo", "s3cret").principal == "htpasswd:bo"
+    assert htpasswd.passwords.verify(Credential("bo", "s3cret")).principal == "htpasswd:bo"
 
 
 def test_a_changed_file_keeps_other_verdicts(htpasswd: PasswordHarness) -> None:
     """Adding a user to the file keeps the cached results of the other users."""
-    htpasswd.passwords.verify("ana", "s3cret")
+    htpasswd.passwords.verify(RIGHT)
     htpasswd.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
     htpasswd.clock.advance(seconds=5)
 
-    assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+    assert htpasswd.passwords.verify(RIGHT) == ANA
     assert len(htpasswd.hashing.done) == 1
 
 
@@ -135,8 +137,8 @@ def test_what_is_no_password(htpasswd: PasswordHarness, name: str, password: str
     """A password of more than 1 KiB, a NUL or half a character is refused before any hashing."""
     assert htpasswd.refuses(name, password)
     with pytest.raises(Unauthenticated):
-        htpasswd.passwords.cached_identity(name, password)
-    assert not htpasswd.passwords.verified_recently(name, password)
+        htpasswd.passwords.cached_identity(Credential(name, password))
+    assert not htpasswd.passwords.verified_recently(Credential(name, password))
     assert htpasswd.hashing.done == []
 
 
@@ -152,24 +154,15 @@ def test_a_long_password(htpasswd: PasswordHarness) -> None:
 @given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
 def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
     """However name and password are cut, two logins that differ are two."""
-    verification_cache = VerificationCache[None](KEY, Clock().seconds)
+    cache = VerificationCache[None](KEY, Clock().seconds)
     allowed = {pair for pair in logins if "\0" not in "".join(pair)}
 
-    assert len(
-        {cache_key(verification_cache, name, password) for name, password in allowed}
-    ) == len(allowed)
-
-
-def test_the_key_of_a_verdict() -> None:
-    """A verdict is remembered under the HMAC that the specification gives, not by the password."""
-    mark = cache_key(VerificationCache[None](KEY, Clock().seconds), "alice", "s3cret")
-
-    assert mark.hex() == "8f75bdf9ae7bdada33cf4ec8e2304f786801ed832ead11b31999c6bc2f1ea7cf"
+    assert len({cache.key("htpasswd", *pair) for pair in allowed}) == len(allowed)
 
 
 def test_nothing_is_shown(htpasswd: PasswordHarness) -> None:
     """Neither a password nor a hash is in what a log would show of all this."""
-    htpasswd.passwords.verify("ana", "s3cret")
+    htpasswd.passwords.verify(RIGHT)
 
     assert SHA512 not in repr(vars(htpasswd.passwords))
     assert "s3cret" not in repr(vars(htpasswd.passwords))
@@ -177,12 +170,15 @@ def test_nothing_is_shown(htpasswd: PasswordHarness) -> None:
 
 def test_a_password_from_elsewhere(htpasswd: PasswordHarness) -> None:
     """A password that held for one network is tried anew for another: guesses cost what they do."""
-    here, there = "192.0.2.0/24", "198.51.100.0/24"
-    htpasswd.passwords.verify("ana", "s3cret", here)
+    here, there = (
+        Credential("ana", "s3cret", client_network=network)
+        for network in ("192.0.2.0/24", "198.51.100.0/24")
+    )
+    htpasswd.passwords.verify(here)
 
-    assert htpasswd.passwords.cached_identity("ana", "s3cret", here) == ANA
-    assert htpasswd.passwords.cached_identity("ana", "s3cret", there) is None
-    assert not htpasswd.passwords.verified_recently("ana", "s3cret", there)
+    assert htpasswd.passwords.cached_identity(here) == ANA
+    assert htpasswd.passwords.cached_identity(there) is None
+    assert not htpasswd.passwords.verified_recently(there)
 
 
 def test_names_and_hashes() -> None:

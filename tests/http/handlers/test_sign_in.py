@@ -19,7 +19,7 @@ from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
 from wheelyard.http.security.request_authentication import SessionCookie
-from wheelyard.model.access import Action, Identity
+from wheelyard.model.access import Action, Credential, Identity
 from wheelyard.settings.sections import (
     AccessSettings,
     HttpSettings,
@@ -496,11 +496,11 @@ def test_without_the_setting_there_is_no_sign_in(tmp_path: Path) -> None:
 class AnyAssertion:
     """A verifier that takes every assertion of the proxy for Ana's."""
 
-    def cached_identity(self, _: str) -> Identity | None:
+    def cached_identity(self, credential: Credential) -> Identity | None:
         """Return Ana."""
-        return self.verify("")
+        return self.verify(credential)
 
-    def verify(self, _: str) -> Identity:
+    def verify(self, _: Credential) -> Identity:
         """Return Ana."""
         return Identity("user:ana@acme.dev", frozenset({"user:ana@acme.dev", "anonymous"}))
 

@@ -26,7 +26,7 @@ from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context
 from wheelyard.http.dispatch import run_blocking
 from wheelyard.http.protocol.messages import Message, Request
 from wheelyard.http.security.request_authentication import RequestAuthenticator
-from wheelyard.model.access import Identity
+from wheelyard.model.access import Credential, Identity
 from wheelyard.operations.store_probe import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
@@ -47,11 +47,11 @@ class BlockingVerifier:
     asked: int = 0
     go_on: Event = field(default_factory=Event)
 
-    def cached_identity(self, _: str) -> Identity | None:
+    def cached_identity(self, _: Credential) -> Identity | None:
         """Return nothing."""
         return None
 
-    def verify(self, _: str) -> Identity:
+    def verify(self, _: Credential) -> Identity:
         """Return who sends any token."""
         self.asked += 1
         assert self.go_on.wait(TIMEOUT_SECONDS)

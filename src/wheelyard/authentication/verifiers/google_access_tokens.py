@@ -31,6 +31,7 @@ from wheelyard.model.access import (
     ANONYMOUS,
     EVERY_PROJECT,
     Action,
+    Credential,
     Identity,
     Scope,
 )
@@ -97,28 +98,30 @@ class AccessTokenVerifier:
         self._cache = verification_cache
         self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
 
-    def cached_identity(self, token: str) -> Identity | None:
-        """Return the identity of an access token if it is cached, else None; never waits."""
-        found = self._cache.get(self._key(token)) if _TOKEN.fullmatch(token) else None
-        return found if isinstance(found, Identity) else None
+    def cached_identity(self, credential: Credential) -> Identity | None:
+        """Return the identity of an access token if it is cached, else None; raises as `verify`."""
+        result = self._cache.get(self._key(credential.secret))
+        if isinstance(result, CredentialRejected):
+            raise invalid_access_token() from result
+        return result
 
-    def verify(self, token: str) -> Identity:
+    def verify(self, credential: Credential) -> Identity:
         """
         Return the identity of an access token, from the cache or Google.
 
         Its scope is what the token may do, for every project; without permissions it has none.
         Raises as `Verifier.verify`.
         """
+        token = credential.secret
         if not _TOKEN.fullmatch(token):
             raise invalid_access_token() from CredentialRejected("auth_malformed")
-        key = self._key(token)
-        found = self._cache.get(key)
-        if found is None:
-            found, seconds = self._ask_google(key, token)
-            self._cache.put(key, found, seconds)
-        if isinstance(found, CredentialRejected):
-            raise invalid_access_token() from found
-        return found
+        result: Identity | CredentialRejected | None = self.cached_identity(credential)
+        if result is None:
+            result, seconds = self._ask_google(self._key(token), token)
+            self._cache.put(self._key(token), result, seconds)
+        if isinstance(result, CredentialRejected):
+            raise invalid_access_token() from result
+        return result
 
     def _key(self, token: str) -> bytes:
         return self._cache.key("gat", self._resource.bucket, "", token)

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from wheelyard.authentication.verifiers.password_hashes import (
     HashKind,
@@ -36,7 +36,7 @@ from wheelyard.authentication.verifiers.verifier import (
     known_identity,
 )
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.model.access import Identity
+from wheelyard.model.access import Credential, Identity
 
 CACHE_SECONDS: Final = 300.0
 """How long a right password is not hashed again."""
@@ -63,14 +63,6 @@ class HtpasswdFile:
     """Some user's hash, of the most frequent scheme and cost; None without users."""
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedSuccess:
-    identity: Identity
-    hashed: str = field(repr=False)
-    """The user's hash when the password was verified; another one invalidates the entry."""
-    fresh_until: float
-
-
 class HtpasswdVerifier:
     """
     Verifies passwords against an htpasswd file, with a cache; thread-safe.
@@ -89,91 +81,75 @@ class HtpasswdVerifier:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)
         self._check_hash = check_hash
         self._monotonic = monotonic
-        self._successes = VerificationCache[_CachedSuccess](process_key, monotonic, MAX_CACHED)
+        self._successes = VerificationCache[tuple[str, float]](process_key, monotonic, MAX_CACHED)
+        """The user's hash that a password matched, and until when it need not be hashed again."""
         self._failures = VerificationCache[tuple[str | None]](process_key, monotonic, MAX_CACHED)
         """The user's hash that a password did not match; None for an unknown user."""
 
-    def cached_identity(self, name: str, password: str, network: str = "") -> Identity | None:
+    def cached_identity(self, credential: Credential) -> Identity | None:
         """
         Return the identity of a user whose password is cached as right, or None; never hashes.
 
         May reload the file. Raise Unauthenticated if name and password are cached as wrong, or
         malformed.
         """
-        self.file.current()
-        return self._cached(name, password, network)
-
-    def is_cached(self, name: str, password: str, network: str = "") -> bool:
-        """Return whether `verify` needs no hash for its answer; does not look at the file."""
-        try:
-            return self._cached(name, password, network) is not None
-        except Unauthenticated:
-            return True
-
-    def _cached(self, name: str, password: str, network: str) -> Identity | None:
-        key, hashed = self._key(name, password, network), self.file.value.hashes.get(name)
-        success = self._successes.get(key)
-        is_current = success is not None and success.hashed == hashed
-        if success is not None and is_current and self._monotonic() < success.fresh_until:
-            return success.identity
+        hashed = self.file.current().hashes.get(credential.user)
+        key = self._key(credential)
+        right_hash, fresh_until = self._successes.get(key) or (None, 0.0)
+        if right_hash is not None and right_hash == hashed and self._monotonic() < fresh_until:
+            return known_identity(f"htpasswd:{credential.user}")
         if self._failures.get(key) == (hashed,):
-            raise self._rejection(name)
+            raise self._rejection(credential)
         return None
 
-    def verified_recently(self, name: str, password: str, network: str = "") -> bool:
+    def verified_recently(self, credential: Credential) -> bool:
         """Return whether this password was right in the last day, by the user's present hash."""
-        hashed = self.verified_hash(name, password, network)
-        return hashed is not None and hashed == self.file.value.hashes.get(name)
+        hashed = self.verified_hash(credential)
+        return hashed is not None and hashed == self.file.value.hashes.get(credential.user)
 
-    def verified_hash(self, name: str, password: str, network: str = "") -> str | None:
+    def verified_hash(self, credential: Credential) -> str | None:
         """Return the hash by which this password was right in the last day; None if by none."""
         with suppress(Unauthenticated):
-            success = self._successes.get(self._key(name, password, network))
-            return success.hashed if success else None
+            success = self._successes.get(self._key(credential))
+            return success[0] if success else None
         return None
 
     def has_user(self, name: str) -> bool:
         """Return whether the file has a user of this name; the result must never reach a client."""
         return name in self.file.value.hashes
 
-    def verify(self, name: str, password: str, network: str = "") -> Identity:
+    def verify(self, credential: Credential) -> Identity:
         """Return the identity of a user, cached or by hashing; raise Unauthenticated if wrong."""
-        cached = self.cached_identity(name, password, network)
+        cached = self.cached_identity(credential)
         if cached is not None:
             return cached
-        key, users = self._key(name, password, network), self.file.value
-        hashed = users.hashes.get(name)
+        key, users = self._key(credential), self.file.value
+        hashed = users.hashes.get(credential.user)
         expected = hashed or users.typical_hash
-        matches = expected is not None and self._check_hash(password.encode(), expected)
+        matches = expected is not None and self._check_hash(credential.secret.encode(), expected)
         if hashed is None or not matches:
             self._failures.put(key, (hashed,), REJECTION_CACHE_SECONDS)
-            raise self._rejection(name)
-        identity = known_identity(f"htpasswd:{name}")
-        success = _CachedSuccess(identity, hashed, self._monotonic() + CACHE_SECONDS)
-        self._successes.put(key, success, RECENT_SUCCESS_SECONDS)
-        return identity
+            raise self._rejection(credential)
+        fresh_until = self._monotonic() + CACHE_SECONDS
+        self._successes.put(key, (hashed, fresh_until), RECENT_SUCCESS_SECONDS)
+        return known_identity(f"htpasswd:{credential.user}")
 
-    def _key(self, name: str, password: str, network: str) -> bytes:
-        return cache_key(self._successes, name, password, network)
+    def _key(self, credential: Credential) -> bytes:
+        """Return the cache key of a password; raise Unauthenticated if it cannot be right."""
+        name, password = credential.user, credential.secret
+        try:
+            size = len(password.encode())
+            is_valid = 0 < size <= PASSWORD_LIMIT_BYTES and len(name.encode()) <= NAME_LIMIT_BYTES
+        except UnicodeEncodeError:
+            is_valid = False
+        if not is_valid or "\0" in name or "\0" in password:  # NUL separates the two in the key
+            raise invalid_password("auth_malformed")
+        return self._successes.key("htpasswd", name, password, credential.client_network)
 
-    def _rejection(self, name: str) -> Unauthenticated:
-        return invalid_password("htpasswd_password" if self.has_user(name) else "htpasswd_user")
-
-
-def cache_key(cache: VerificationCache[Any], name: str, password: str, network: str = "") -> bytes:
-    """
-    Return the cache key of a name and a password, from a client network if one is given.
-
-    Raise Unauthenticated if one is too long or not valid text, or the password is empty.
-    """
-    try:
-        size = len(password.encode())
-        is_valid = 0 < size <= PASSWORD_LIMIT_BYTES and len(name.encode()) <= NAME_LIMIT_BYTES
-    except UnicodeEncodeError:
-        is_valid = False
-    if not is_valid or "\0" in name or "\0" in password:  # NUL separates the two in the key
-        raise invalid_password("auth_malformed")
-    return cache.key("htpasswd", name, password, *((network,) if network else ()))
+    def _rejection(self, credential: Credential) -> Unauthenticated:
+        return invalid_password(
+            "htpasswd_password" if self.has_user(credential.user) else "htpasswd_user"
+        )
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:

@@ -21,7 +21,7 @@ from wheelyard.authentication.verifiers.verifier import (
     decode_segment,
     invalid_id_token,
 )
-from wheelyard.model.access import Identity
+from wheelyard.model.access import Credential, Identity
 from wheelyard.model.claim_matchers import Claims
 
 logger = logging.getLogger("wheelyard")
@@ -80,27 +80,23 @@ class IdTokenVerifier:
         self._now = now
         self._cache = verification_cache
 
-    def cached_identity(self, token: str) -> Identity | None:
-        """Return the identity of a signed token if it is cached, else None; never waits."""
-        if len(token) > JWT_LIMIT_BYTES or not token.isascii():
-            return None
-        return self._cache.get(self._cache.key("signed", token))
+    def cached_identity(self, credential: Credential) -> Identity | None:
+        """Return the identity of a signed token if it is cached, else None."""
+        return self._cache.get(self._cache.key("signed", credential.secret))
 
-    def verify(self, token: str) -> Identity:
+    def verify(self, credential: Credential) -> Identity:
         """Return the identity of a signed token, cached or verified now; see `Verifier.verify`."""
-        identity = self.cached_identity(token)
+        identity = self.cached_identity(credential)
         if identity is not None:
             return identity
         now = self._now()
         try:
-            claims = verified_claims(token, self._issuers, now)
+            claims = verified_claims(credential.secret, self._issuers, now)
             identity = self._identify(claims)
         except CredentialRejected as rejected:
             raise invalid_id_token() from rejected
-        expires = claims["exp"]
-        if isinstance(expires, int):
-            seconds = min(expires - now, CACHE_SECONDS)
-            self._cache.put(self._cache.key("signed", token), identity, seconds)
+        seconds = min(_time(claims, "exp") - now, CACHE_SECONDS)
+        self._cache.put(self._cache.key("signed", credential.secret), identity, seconds)
         return identity
 
 

@@ -14,7 +14,7 @@ uploading everywhere, can come from the environment; if the file has it too, the
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from hashlib import sha256
@@ -66,15 +66,20 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires: Any = None
 
 
-class _StaticToken(Struct, frozen=True):
+class StaticToken(Struct, frozen=True):
+    """A static token, without its text."""
+
     identity: Identity
-    expires_at: datetime | None
+    digest: str
+    """The SHA-256 of its text, hexadecimal."""
+    expires_at: datetime | None = None
 
     def is_expired(self, now: datetime) -> bool:
+        """Return whether the token has expired at `now`."""
         return self.expires_at is not None and now >= self.expires_at
 
 
-_TokensByDigest = Mapping[bytes, _StaticToken]
+TokensByDigest = Mapping[str, StaticToken]
 
 
 class StaticTokens:
@@ -97,61 +102,45 @@ class StaticTokens:
         self._from_environment = _environment_token(environment_token.strip())
         self.file = ReloadingFile(path, parse_static_tokens, monotonic) if path else None
 
-    @property
-    def identities(self) -> tuple[Identity, ...]:
-        """The identities of all static tokens, expired ones included."""
-        return tuple(token.identity for token in self._all)
+    def all(self) -> TokensByDigest:
+        """Return all static tokens by their digest, expired ones included; may reload the file."""
+        in_file = self.file.current() if self.file else {}
+        return {**in_file, **self._from_environment, **in_file}  # the file decides
 
-    @property
     def expired(self) -> frozenset[str]:
-        """The principals of the static tokens that have expired."""
-        now = self._now()
-        return frozenset(each.identity.principal for each in self._all if each.is_expired(now))
+        """Return the principals of the static tokens that have expired."""
+        now, tokens = self._now(), self.all().values()
+        return frozenset(token.identity.principal for token in tokens if token.is_expired(now))
 
-    @property
-    def _all(self) -> tuple[_StaticToken, ...]:
-        tokens = self.file.value if self.file else {}
-        return (*tokens.values(), *self._from_environment.values())
-
-    def has(self, secrets: Iterable[str]) -> bool:
-        """Return whether one of these is a static token, by what was last read of the file."""
-        tokens, own = self.file.value if self.file else {}, self._from_environment
-        return any(digest in tokens or digest in own for digest in _digests_of(secrets))
-
-    def find(self, secrets: Iterable[str]) -> Identity | None:
+    def find(self, secrets: Iterable[str]) -> StaticToken | None:
         """
-        Return the identity of the first secret that is a static token, or None.
+        Return the static token that the first of these secrets is, or None.
 
         The secrets are both halves of Basic credentials, or a Bearer token. May reload the file.
         Raise Unauthenticated if that token has expired.
         """
-        found = self.find_with_digest(secrets)
-        return found[1] if found else None
-
-    def find_with_digest(self, secrets: Iterable[str]) -> tuple[str, Identity] | None:
-        """Return the digest, hexadecimal, and the identity that `find` returns."""
-        tokens = self.file.current() if self.file else {}
-        for digest in _digests_of(secrets):
-            token = tokens.get(digest) or self._from_environment.get(digest)
+        in_file = self.file.current() if self.file else {}
+        for secret in secrets:
+            # the file may have the digest of a short text, which could be guessed
+            digest = _digest_of(secret) if len(secret) >= MIN_TOKEN_CHARS else ""
+            token = in_file.get(digest) or self._from_environment.get(digest)
             if token is not None:
-                return self._unexpired(digest, token)
+                return self._unexpired(token)
         return None
 
-    def named(self, principal: str) -> tuple[str, Identity]:
-        """Return digest and identity of a principal's static token, or raise Unauthenticated."""
-        tokens = self.file.current() if self.file else {}
-        for digest, token in (*tokens.items(), *self._from_environment.items()):
+    def named(self, principal: str) -> StaticToken:
+        """Return the static token of a principal, or raise Unauthenticated."""
+        for token in self.all().values():
             if token.identity.principal == principal:
-                return self._unexpired(digest, token)
+                return self._unexpired(token)
         raise Unauthenticated(
             "This token does not hold any more. Ask the operator of this index for another.",
             short="Missing or invalid token.",
         )
 
-    def _unexpired(self, digest: bytes, token: _StaticToken) -> tuple[str, Identity]:
-        expires_at = token.expires_at
-        if expires_at is not None and token.is_expired(self._now()):
-            when = f"{expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    def _unexpired(self, token: StaticToken) -> StaticToken:
+        if token.expires_at is not None and token.is_expired(self._now()):
+            when = f"{token.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
             name = escaped(token.identity.principal.partition(":")[2])
             raise Unauthenticated(
                 f"The static token {name} has expired on {when}. Ask the operator of this index "
@@ -159,27 +148,27 @@ class StaticTokens:
                 code=TOKEN_EXPIRED,
                 short=f"This token has expired on {when}.",
             ) from CredentialRejected("static_expired")
-        return digest.hex(), token.identity
+        return token
 
 
-def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
+def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
     """Return the static tokens in a text by their SHA-256; raise Invalid, with a table's number."""
-    tokens: dict[bytes, _StaticToken] = {}
-    names = {ENVIRONMENT_TOKEN}
+    tokens: dict[str, StaticToken] = {}
+    principals = {f"static:{ENVIRONMENT_TOKEN}"}
     for number, table in enumerate(_tables(text), start=1):
         try:
-            digest, name, token = _parse_token(table)
-            if name in names:
+            token = _parse_token(table)
+            if token.identity.principal in principals:
                 raise Invalid("its name is taken. Choose another.")
-            if digest in tokens:
+            if token.digest in tokens:
                 raise Invalid("it has the text of another one. Give each a text of its own.")
         except WheelyardError as fault:
             given = table.get("name")
             label = f" ({quoted(given)})" if isinstance(given, str) and given else ""
             message = f"[[token]] number {number}{label}: {fault.message}"
             raise Invalid(message, code="bad_setting") from None
-        names.add(name)
-        tokens[digest] = token
+        principals.add(token.identity.principal)
+        tokens[token.digest] = token
     return ParsedFile(MappingProxyType(tokens))
 
 
@@ -201,23 +190,24 @@ def _tables(text: str) -> list[dict[str, object]]:
     raise Invalid(reason, code="bad_setting")
 
 
-def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
+def _parse_token(table: Mapping[str, object]) -> StaticToken:
     try:
         fields = decode_table(table, _Table)
     except InvalidField as wrong:
         raise Invalid(f"{wrong.message}.") from None
     name = require_one_line(fields.name, "its name", NAME_LIMIT_CHARS).strip()
     scope = Scope(parse_actions(fields.can), tuple(map(parse_pattern, fields.projects)))
-    token = _StaticToken(known_identity(f"static:{name}", scope), _expiry(fields.expires))
+    expires_at = _expiry(fields.expires)
     if (fields.value is None) == (fields.sha256 is None):
         raise Invalid("it needs either value or sha256. Write one of them.")
     if fields.value is not None:
         _check_value(fields.value)
-        return _digest_of(fields.value), name, token
-    digest = bytes.fromhex(fields.sha256 or "")
-    if digest == sha256().digest():  # an empty password must not match
+        digest = _digest_of(fields.value)
+    else:
+        digest = (fields.sha256 or "").lower()
+    if digest == _digest_of(""):  # an empty password must not match
         raise Invalid("its digest is that of nothing. Make it with 'printf %s TOKEN | sha256sum'.")
-    return digest, name, token
+    return StaticToken(known_identity(f"static:{name}", scope), digest, expires_at)
 
 
 def _check_value(value: str) -> None:
@@ -247,16 +237,11 @@ def _expiry(given: object) -> datetime | None:
     return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
-def _digests_of(secrets: Iterable[str]) -> Iterator[bytes]:
-    # the file may have the digest of a short text, which could be guessed
-    return (_digest_of(each) for each in secrets if len(each) >= MIN_TOKEN_CHARS)
+def _digest_of(secret: str) -> str:
+    return sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
-def _digest_of(secret: str) -> bytes:
-    return sha256(secret.encode(errors="surrogatepass")).digest()
-
-
-def _environment_token(text: str) -> _TokensByDigest:
+def _environment_token(text: str) -> TokensByDigest:
     if not text:
         return {}
     try:
@@ -266,4 +251,4 @@ def _environment_token(text: str) -> _TokensByDigest:
         raise Invalid(message, code="bad_setting") from None
     scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
     identity = known_identity(f"static:{ENVIRONMENT_TOKEN}", scope)
-    return {_digest_of(text): _StaticToken(identity, None)}
+    return {_digest_of(text): StaticToken(identity, _digest_of(text))}

@@ -16,7 +16,7 @@ from msgspec.json import decode
 
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unauthenticated, Unavailable
-from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity, Scope
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Credential, Identity, Scope
 from wheelyard.model.claim_matchers import Claims
 
 SIGNATURE_REMOVED: Final = "sig_removed_by_google"
@@ -30,16 +30,20 @@ V = TypeVar("V")
 class Verifier(Protocol):
     """Verifies credentials of one type; thread-safe."""
 
-    def cached_identity(self, token: str) -> Identity | None:
-        """Return the identity of a token if it is cached, else None; never waits."""
+    def cached_identity(self, credential: Credential) -> Identity | None:
+        """
+        Return the identity of a credential if it is cached, else None; asks and hashes nothing.
+
+        Raise Unauthenticated, as `verify`, if the credential is known to be invalid.
+        """
         ...
 
-    def verify(self, token: str) -> Identity:
+    def verify(self, credential: Credential) -> Identity:
         """
-        Return the identity of a token, cached or verified now; may wait.
+        Return the identity of a credential, cached or verified now; may wait.
 
-        Raise Unauthenticated, with a fixed message, if the token is invalid, and Unavailable if it
-        cannot be verified now.
+        Raise Unauthenticated, with a fixed message, if the credential is invalid, and Unavailable
+        if it cannot be verified now.
         """
         ...
 
@@ -70,7 +74,8 @@ class VerificationCache(ExpiringCache[bytes, V]):
 
     def key(self, *parts: str) -> bytes:
         """Return the cache key of a credential: the HMAC of its parts (type, context, secret)."""
-        return hmac.digest(self._process_key, "\0".join(parts).encode(), "sha256")
+        text = "\0".join(parts).encode(errors="surrogatepass")
+        return hmac.digest(self._process_key, text, "sha256")
 
 
 def known_identity(principal: str, *scopes: Scope) -> Identity:
