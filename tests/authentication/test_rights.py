@@ -51,8 +51,8 @@ def test_an_open_index(tmp_path: Path) -> None:
 
     assert told(index_of(tmp_path, Settings(access=access))) == [
         ("static:environment", UPLOAD, "static token"),
-        ("everybody", Action.UPLOAD, "[access] anonymous_uploads is set"),
-        ("everybody", READ, "there is no [[grant]], and [access] private is not set"),
+        ("everybody", Action.UPLOAD, "access.anonymous_uploads is set"),
+        ("everybody", READ, "there is no [[grant]], and access.private is not set"),
     ]
 
 

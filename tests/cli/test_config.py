@@ -229,11 +229,11 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
     refused = check(section.replace("deny", 'ca_file = "missing.pem"\ndeny'), text="")
     assert (refused.returncode, "ca_file: " in refused.stderr) == (1, True)
     for line, word in (
-        ('osv = "missing"', "[upstream] osv: "),
+        ('osv = "missing"', "upstream.osv: "),
         ('blocked_licenses = ["x"]', "SPDX"),
     ):
         refused = check(section.replace("deny", f"{line}\ndeny"), text="")
         assert (refused.returncode, word in refused.stderr) == (1, True)
     settings.write_text(section)
     served = wheelyard("serve", "--config", settings, WHEELYARD_UPSTREAM_OSV="missing")
-    assert (served.returncode, "[upstream] osv: " in served.stderr) == (1, True)
+    assert (served.returncode, "upstream.osv: " in served.stderr) == (1, True)

@@ -256,7 +256,7 @@ def test_a_start_with_a_database_that_has_shrunk(serve: Serve, sandbox: Sandbox)
 
     log = serve(**given).log.read_text()
 
-    assert "wheelyard: warning: [upstream] osv: " in log
+    assert "wheelyard: warning: upstream.osv: " in log
     assert "'wheelyard upstream accept-osv'" in log
 
 

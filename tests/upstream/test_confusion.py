@@ -177,7 +177,7 @@ def test_upload_of_a_public_name(index: RunningServer, public: FakeUpstream) -> 
     answer = post(index, private_wheel("taken", "2.0"))
 
     assert answer.status_code == 403
-    assert "[upstream] shadow" in answer.text
+    assert "upstream.shadow" in answer.text
     for misleading in ("already exist", "already been taken", "overwrite artifact"):
         assert misleading not in answer.text
     assert index.kept() == before

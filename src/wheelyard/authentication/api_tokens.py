@@ -255,7 +255,7 @@ class ApiTokens(Struct, frozen=True):
             days = self.max_lifetime.days
             wrong = (
                 f"A token may live for at most {days} days. Choose a shorter time, or raise "
-                "[tokens] max_days."
+                "tokens.max_days."
             )
         if wrong:
             raise Invalid(wrong, code="invalid_field")

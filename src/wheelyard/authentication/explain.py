@@ -125,7 +125,7 @@ def explain(
     elif action is not Action.READ:
         response = "403, whether or not the project exists"
     elif is_private_name:
-        response = "403, because the name matches [access] private_names"
+        response = "403, because the name matches access.private_names"
     else:
         response = "404, as for a project that does not exist"
     return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))

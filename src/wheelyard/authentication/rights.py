@@ -96,15 +96,15 @@ def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Righ
     from_grants = grants.scopes_of((ANONYMOUS,))
     for scope in policy.public:
         if scope not in from_grants:
-            reason = "[access] anonymous_uploads is set"
+            reason = "access.anonymous_uploads is set"
             if scope == ANYONE_READS:
-                reason = "there is no [[grant]], and [access] private is not set"
+                reason = "there is no [[grant]], and access.private is not set"
             yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
     if policy.htpasswd_scope is not None:
         users = frozenset({PASSWORD_USERS})
         yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "there is no [[grant]]")
     if authenticator.access_tokens is not None:
-        reason = "[google.access_token] is set: the IAM policy of its bucket decides"
+        reason = "google.access_token.resource is set: the IAM policy of its bucket decides"
         nothing = Scope(Action(0), (EVERY_PROJECT,))
         yield Right("whoever Google allows it", frozenset(), nothing, reason)
 

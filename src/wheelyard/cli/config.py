@@ -128,7 +128,7 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     closed = "whoever has a credential" if access.private else "anybody"
     yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
     if server.read_only:
-        yield "uploads and changes: by nobody, as [server] read_only says"
+        yield "uploads and changes: by nobody, as server.read_only says"
     yield f"credentials: {'; '.join(_credentials(settings, authenticator))}"
     grants = settings.grants
     for grant in grants.all:

@@ -95,7 +95,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
         warn(note)
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
         warn(
-            "FROM has no token and no grant. If [access] credentials_store names another place for "
+            "FROM has no token and no grant. If access.credentials_store names another place for "
             "them, give the --config of the server."
         )
     report.problems = [escaped(each) for each in report.problems]

@@ -135,7 +135,7 @@ def require_upstream(index: Index) -> "UpstreamIndex":
     """Return the upstream indexes of an index; raise Invalid if the settings name none."""
     if index.upstream is None:
         raise Invalid(
-            "No upstream index is configured. Set enabled and url in [upstream].",
+            "No upstream index is configured. Set upstream.enabled and upstream.url.",
             code="bad_setting",
         )
     return index.upstream

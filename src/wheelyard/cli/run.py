@@ -34,7 +34,7 @@ _IGNORED_OPTIONS: Final = {
     ),
     "overwrite": "a published file is never replaced; use a new version",
     "server": "wheelyard has a server of its own; --workers takes more processes",
-    "server_base_url": "links are relative; [server] path_prefix is what a proxy puts before paths",
+    "server_base_url": "links are relative; server.path_prefix is what a proxy puts before paths",
     "verbose": "the log has one line for each thing that goes wrong",
     "welcome": "the page at / is our own",
 }

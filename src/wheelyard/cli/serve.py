@@ -162,7 +162,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
     With a log in JSON, log the error instead, and raise SystemExit.
     """
     if settings.server.read_only and options.places:
-        message = "[server] read_only: a server that only reads imports nothing."
+        message = "server.read_only: a server that only reads imports nothing."
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
     tls_files(settings)  # raises Invalid before a store is made

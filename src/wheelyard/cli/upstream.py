@@ -75,7 +75,7 @@ def approve(
     """
     Let a public PROJECT, or one VERSION of it, be shown; no server has to be restarted.
 
-    With [upstream] approval only what is approved is shown. Approving a VERSION is about the
+    With upstream.approval only what is approved is shown. Approving a VERSION is about the
     files that its upstream index lists now, and prints them: a file that is added later is not
     approved. It also lets them through before their cooldown ends: somebody has looked at them.
     Approving a PROJECT is about later files and versions, too. Either takes back an earlier
@@ -244,7 +244,7 @@ def _page_lines(found: Explanation) -> Iterator[str]:
         yield f"  alternate location, never followed: {place}"
     for host in found.refused_hosts:
         yield (
-            f"  files of the host {host} are left out: [upstream] file_hosts lacks it, or their "
+            f"  files of the host {host} are left out: upstream.file_hosts lacks it, or their "
             "URLs are not allowed"
         )
 
@@ -345,7 +345,7 @@ def accept_osv() -> None:
     """
     osv = require_upstream(existing_index()).policy.osv
     if osv is None:
-        message = "There is no OSV database: [upstream] osv is not set. Give the server's --config."
+        message = "There is no OSV database: upstream.osv is not set. Give the server's --config."
         raise Invalid(message, code="bad_setting")
     before, now = osv.accept()
     was = before.entries if before else 0

@@ -148,7 +148,7 @@ def _warnings(certificate: TlsCertificate, host: str, now: datetime) -> Iterator
         names = ", ".join(map(escaped, certificate.names)) or "no name (subjectAltName)"
         remedy = "make one with that name"
         if certificate.names:
-            remedy = "set [server] public_url to a URL with a name of the certificate"
+            remedy = "set server.public_url to a URL with a name of the certificate"
         yield (
             f"its certificate is for {names}, and clients are sent to {escaped(host)}, which they "
             f"will refuse; {remedy}"

@@ -121,7 +121,7 @@ class UpstreamReader:
     def _refuse_loop(self, request: Request) -> None:
         if self.upstream.config.is_loop(request.joined_headers.get(b"via", b"").decode("latin-1")):
             raise Unavailable(
-                "This index is its own upstream index. Change the url in [upstream].",
+                "This index is its own upstream index. Change upstream.url.",
                 code=UPSTREAM_LOOP,
                 short="This index asks itself.",
             )

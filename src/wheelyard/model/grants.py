@@ -183,7 +183,7 @@ def parse_principal(text: str) -> str:
     if kind == "group":
         raise Invalid(
             f"{quoted(text)}: no credential tells of Google groups. Let an IAM policy name the "
-            "group, and set [google.access_token] resource.",
+            "group, and set google.access_token.resource.",
             code="bad_setting",
         )
     name = name.lower() if kind in _CASE_INSENSITIVE_KINDS and name.isascii() else name

@@ -121,7 +121,7 @@ class NameClaims(Struct, frozen=True, kw_only=True):
                 raise
             fact = f"Nobody can say now whether {quoted(name)} is the name of a public package."
             raise Unavailable(
-                f"{fact} If it is yours, the operator can write it into [upstream] private, and "
+                f"{fact} If it is yours, the operator can write it into upstream.private, and "
                 f"then nobody is asked. {fault.message}",
                 code=UPSTREAM_UNAVAILABLE,
                 short=fact,
@@ -133,7 +133,7 @@ class NameClaims(Struct, frozen=True, kw_only=True):
             fact = f"{quoted(name)} is the name of a public package."
             raise Forbidden(
                 f"{fact} Choose another name. To serve your own package instead of the public one, "
-                "the operator writes the name into [upstream] shadow or private.",
+                "the operator writes the name into upstream.shadow or upstream.private.",
                 code=PUBLIC_NAME,
                 short=fact,
             )

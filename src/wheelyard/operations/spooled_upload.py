@@ -149,7 +149,7 @@ def file_too_large(limit: int) -> TooLarge:
     """Return the TooLarge for a file of more than `limit` bytes."""
     readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
     return TooLarge(
-        f"File too large, the limit is {readable}. Ask for a higher [uploads] max_file_size; or, "
+        f"File too large, the limit is {readable}. Ask for a higher uploads.max_file_size; or, "
         "where what stands before this index lets no more through, have it published straight into "
         "the store, with 'wheelyard upload'.",
         short=f"File too large, the limit is {readable}.",

@@ -138,7 +138,7 @@ def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool 
         else "pip asks only this index there, and fails where a package is missing here; "
         "uv does not:\ndocs/private-and-public.md."
     )
-    hint = "" if url else "YOUR-INDEX stands for the host of the index: [server] public_url.\n"
+    hint = "" if url else "YOUR-INDEX stands for the host of the index: server.public_url.\n"
     return f"""\
 {service.title} needs no stored token: trusted publishing gives each job one for minutes,
 {pages}to install (docs/trusted-publishing.md#installing-in-ci).

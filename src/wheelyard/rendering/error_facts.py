@@ -35,7 +35,7 @@ LASTING: Final = MappingProxyType(
 )
 """Failures of a server that end only when its operator does something: what to tell them."""
 OFFLINE: Final = (
-    "The setting '[upstream] offline' is on. The command 'wheelyard upstream prefetch' brings "
+    "The setting 'upstream.offline' is on. The command 'wheelyard upstream prefetch' brings "
     "packages into the index where there is a connection."
 )
 """The same of an index that asks no other."""

@@ -96,7 +96,7 @@ class ReadOnlyStore(ForwardingStore):
     """The objects of `inner`; each attempt to write one raises Unavailable, and says why."""
 
     inner: Store
-    why: str = "[server] read_only forbids it."
+    why: str = "server.read_only forbids it."
     code: str = READ_ONLY
 
     def delete(self, key: Key) -> NoReturn:

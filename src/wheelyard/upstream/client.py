@@ -64,7 +64,7 @@ BUSY_SECONDS: Final = 5.0
 MAX_ETAG_LENGTH, MAX_SERIAL_DIGITS = 256, 18
 RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-ADVICE: Final = ", and its network is not in allow_private_networks of [upstream]"
+ADVICE: Final = ", and its network is not in upstream.allow_private_networks"
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
 
 
@@ -222,7 +222,7 @@ class UpstreamClient:
         Its headers have to be there at the monotonic time `end`.
         """
         if self._config.offline:
-            raise FetchError("[upstream] offline is set, so nothing is fetched")
+            raise FetchError("upstream.offline is set, so nothing is fetched")
         sent = {**self._headers, **headers}
         for _ in range(MAX_REDIRECTS + 1):
             why = self.server.refuses(url)
@@ -320,7 +320,7 @@ class UpstreamClient:
         try:
             tls = tls_context(ca_file) if needs_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         except OSError as error:
-            raise FetchError("ca_file of [upstream] cannot be used") from error
+            raise FetchError("upstream.ca_file cannot be used") from error
         monotonic = self._runtime.monotonic
         return HttpClient(monotonic, policy, tls, proxy, TIMEOUTS, MAX_CONNECTIONS)
 
@@ -328,7 +328,7 @@ class UpstreamClient:
 def _is_here(address: Address) -> bool:
     if address.is_loopback:
         return True
-    why = "its URL is http, which needs allow_insecure of [upstream]"
+    why = "its URL is http, which needs upstream.allow_insecure"
     raise FetchError(why, is_refused=True)
 
 

@@ -60,7 +60,7 @@ class UpstreamServer:
         if url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]:
             return ""
         if names.isdisjoint(each.lower() for each in self.file_hosts):
-            return f"the host {url.authority} is not in file_hosts of [upstream]"
+            return f"the host {url.authority} is not in upstream.file_hosts"
         return ""
 
 

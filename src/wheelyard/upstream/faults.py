@@ -45,7 +45,7 @@ def unproven(server: UpstreamServer, why: str) -> Unavailable:
     """Return the error for a new name that only an index without a proof says is free."""
     return Unavailable(
         f"{not_proven(server, why)}. Until then no new name can be uploaded, as it may be public; "
-        "one that matches [upstream] private can.",
+        "one that matches upstream.private can.",
         code=UPSTREAM_UNPROVEN,
         short="The upstream index has not shown that it is one.",
         on_page="The upstream index of this index has not shown that it is one. Until then no new "
@@ -65,9 +65,9 @@ def not_proven(server: UpstreamServer, why: str) -> str:
 def is_offline(what: str) -> Unavailable:
     """Return the error for a project or a file that would need a connection, which is forbidden."""
     return Unavailable(
-        f"[upstream] offline is set, and {what} is not in the store. Bring it with 'wheelyard "
+        f"upstream.offline is set, and {what} is not in the store. Bring it with 'wheelyard "
         "upstream prefetch' where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
-        short="[upstream] offline is set, and this is not in the store.",
+        short="upstream.offline is set, and this is not in the store.",
         on_page=f"This index opens no connection to others, and {what} is not in it.",
     )

@@ -256,7 +256,7 @@ class FileFetch:
         """Store the verified file; raise WheelyardError if it is not stored."""
         file, size = replace(self._file, sha256=check.received.sha256), check.received.size
         if self._max_kept_bytes is not None and size > self._max_kept_bytes:
-            raise Unavailable(f"{file.filename} is too large to be kept ([upstream] settings).")
+            raise Unavailable(f"{file.filename} is larger than upstream.max_cache_file_mb.")
         try:
             if not self._cache.is_local and (stored := self._cache.find(self._name, file)):
                 return stored  # another instance was faster: to send it twice takes long

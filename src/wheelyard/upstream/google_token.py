@@ -26,7 +26,7 @@ class GoogleToken:
             try:
                 return f"Bearer {self._token()}"
             except ImportError:
-                why = "google-auth, which google of [upstream] needs, is not installed"
+                why = "google-auth, which upstream.google needs, is not installed"
                 raise FetchError(why) from None
 
     def _token(self) -> str:

@@ -88,7 +88,7 @@ class Explainer(Struct, frozen=True):
     def _private(self, name: NormalizedName) -> FileReason:
         what = "has been published or reserved here; 'wheelyard names list' says more"
         if self.upstream.names.patterns.match(name):
-            what = "matches a pattern of the settings: [upstream] private, [access] private_names"
+            what = "matches a pattern of the settings: upstream.private, access.private_names"
         text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
         return FileReason("private", text)
 
@@ -105,7 +105,7 @@ class Explainer(Struct, frozen=True):
             codes = {each.code for each in own}
             why = (*(e for e in of_name if e.code not in codes), *own)
             if not why and file.filename not in shown:
-                text = f"[upstream] offline is set, and the store lacks {file.filename}."
+                text = f"upstream.offline is set, and the store lacks {file.filename}."
                 why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
             yield _explained(file, why)
         for file in (each for each in page.changed if _is_of(each, version)):

@@ -115,8 +115,8 @@ def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
     if is_folder and _has_no_store(location):
         yield "", location
     for setting, folder in (
-        ("[access] credentials_store", settings.access.credentials_store),
-        ("[upstream] bucket", upstream.bucket if upstream.enabled else ""),
+        ("access.credentials_store", settings.access.credentials_store),
+        ("upstream.bucket", upstream.bucket if upstream.enabled else ""),
     ):
         if folder and not is_bucket(folder) and not Path(folder).is_dir():
             yield setting, folder
@@ -269,7 +269,7 @@ def _open_bucket(
     if files_location is not None and files_location.scheme != location.scheme:
         raise Invalid(
             f"The store {escaped(bucket.location)} and its files {escaped(files)} are in buckets "
-            "of different services. Choose [store] files in the service of [store] location.",
+            "of different services. Choose store.files in the service of store.location.",
             code="bad_setting",
         )
     opened = _bucket_opener(location.scheme)(
@@ -313,7 +313,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
     if settings.files and settings.files != found.files:
         raise Invalid(
             f"The files of this store are in {escaped(found.files or settings.location)}, and "
-            f"[store] files says {escaped(settings.files)}. Leave it out.",
+            f"store.files says {escaped(settings.files)}. Leave it out.",
             code="bad_setting",
         )
     return found.files

@@ -156,7 +156,7 @@ def policy_rules(settings: UpstreamSettings) -> PolicyRules:
     try:
         licences = parse_licence_patterns(settings.blocked_licenses)
     except Invalid as fault:
-        message = f"[upstream] blocked_licenses: {fault.message}"
+        message = f"upstream.blocked_licenses: {fault.message}"
         raise Invalid(message, code=fault.code) from fault
     return PolicyRules(
         names=tuple(map(_name_filter, settings.indexes)),

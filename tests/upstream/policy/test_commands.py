@@ -94,7 +94,7 @@ def test_other_names(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUp
     missing = {"WHEELYARD_UPSTREAM_OSV": "missing"}
     assert wheelyard("upstream", "decisions", *typed, **missing).returncode == 0
     broken = wheelyard("upstream", "why", "requests", *typed, **missing)
-    assert (broken.returncode, "[upstream] osv: " in broken.stderr) == (1, True)
+    assert (broken.returncode, "upstream.osv: " in broken.stderr) == (1, True)
     assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1
 
 
@@ -106,7 +106,7 @@ def test_a_database_that_has_shrunk(
     osv = tmp_path / "osv.json"
     given = {"WHEELYARD_UPSTREAM_OSV": str(osv)}
     none = wheelyard("upstream", "accept-osv", *typed)
-    assert (none.returncode, "[upstream] osv is not set" in none.stderr) == (1, True)
+    assert (none.returncode, "upstream.osv is not set" in none.stderr) == (1, True)
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
     assert "osv" not in wheelyard("upstream", "why", "requests", *typed, **given).stderr
     osv.write_text(json.dumps([{"id": "MAL-1"}, None]))

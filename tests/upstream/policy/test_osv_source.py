@@ -87,7 +87,7 @@ def test_a_folder_that_changes(tmp_path: Path) -> None:
     assert after(lambda: broken.write_bytes(b"PK\x03\x04")) == ["1", "3"]
     assert (source.error, source.skipped) == ("", 1)
     assert after(lambda: os.truncate(tmp_path / "3.json", 3)) == ["1"]
-    assert source.warnings == ("[upstream] osv: entries that are malformed and skipped: 2.",)
+    assert source.warnings == ("upstream.osv: entries that are malformed and skipped: 2.",)
     broken.unlink()
     (tmp_path / "3.json").write_bytes(malware("2"))
     assert after(lambda: None) == ["1", "2"]
@@ -115,7 +115,7 @@ def test_no_database(tmp_path: Path, name: str) -> None:
     """What is no database is an error, so that nobody believes to be protected."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.json").write_text('{"note": "soon"}')
-    with pytest.raises(Invalid, match=r"\[upstream\] osv: "):
+    with pytest.raises(Invalid, match=r"upstream\.osv: "):
         OsvSource(tmp_path / name, 0.0, Clock().seconds).load()
 
 

@@ -153,7 +153,7 @@ class AccessTokenVerifier:
         if response.status == HTTPStatus.FORBIDDEN:
             return Action(0)
         if response.status == HTTPStatus.NOT_FOUND:
-            logger.error("the bucket of [google.access_token] is not there; look at its name")
+            logger.error("google.access_token.resource: there is no such bucket; look at its name")
         named = response.document().get("permissions", [])
         if not isinstance(named, list):
             raise FetchError("its answer is not a list of permissions")

@@ -47,7 +47,7 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
 """
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer or as a password."
+ACCESS_HINT: Final = "Send the token that access.metrics_token has, as Bearer or as a password."
 
 IMMUTABLE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
 VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")

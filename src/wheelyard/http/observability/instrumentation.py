@@ -163,7 +163,7 @@ def require_telemetry(settings: Settings) -> None:
         ):
             return
     raise Invalid(
-        "[telemetry] otlp_endpoint needs OpenTelemetry, which is not installed. Install "
+        "telemetry.otlp_endpoint needs OpenTelemetry, which is not installed. Install "
         "'wheelyard[otel]', or in a clone requirements/otel.txt.",
         code="bad_setting",
     )

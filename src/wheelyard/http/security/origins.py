@@ -64,7 +64,7 @@ def cross_site_error() -> Forbidden:
     """Return the error of a cross-site request."""
     return Forbidden(
         "A page of another site has sent this request, or a page under an unknown host name. Send "
-        "it from a program or a page of the index, whose URL [server] public_url has to be.",
+        "it from a program or a page of the index, whose URL server.public_url has to be.",
         code="cross_site",
         short="Cross-site request.",
         on_page="A page of another site has sent this, or the index has another address than the "

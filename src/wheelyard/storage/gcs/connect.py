@@ -168,7 +168,7 @@ def _urls(
         return SignedUrls(signer.sign, runtime.seconds)
     if downloads == "redirect":
         raise Invalid(
-            "[store] downloads: these credentials cannot sign a URL to redirect to. Use those of a "
+            "store.downloads: these credentials cannot sign a URL to redirect to. Use those of a "
             'service account, or downloads = "proxy".',
             code="bad_setting",
         )

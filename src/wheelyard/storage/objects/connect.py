@@ -150,7 +150,7 @@ def _urls(
         return PublicUrls(service.public_base)
     if downloads == "redirect" and not service.can_sign:
         raise Invalid(
-            "[store] downloads: a shared access signature cannot sign a URL to redirect to. Use an "
+            "store.downloads: a shared access signature cannot sign a URL to redirect to. Use an "
             'account key or an identity, or downloads = "proxy".',
             code="bad_setting",
         )

@@ -81,7 +81,7 @@ class OsvSource:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the database, in sentences."""
         refused = f"{self.error} {STILL_IN_FORCE}" if self.error else ""
-        left_out = f"[upstream] osv: {_skipped(self.skipped)}." if self.skipped else ""
+        left_out = f"upstream.osv: {_skipped(self.skipped)}." if self.skipped else ""
         return tuple(filter(None, (refused, left_out)))
 
     def peek(self) -> AdvisoryTable | None:
@@ -294,5 +294,5 @@ def _fingerprint(path: Path) -> str:
 
 
 def _unusable(path: Path, why: str, remedy: str = USUAL_REMEDY) -> Invalid:
-    message = f"[upstream] osv: {escaped(str(path))}: {why}. {remedy}"
+    message = f"upstream.osv: {escaped(str(path))}: {why}. {remedy}"
     return Invalid(message, code="bad_setting")
