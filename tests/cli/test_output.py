@@ -13,13 +13,8 @@ import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.output import (
-    echo,
-    output_options,
-    print_line,
-    print_message,
-    progress_bar,
-)
+from wheelyard.cli.command import OUTPUT
+from wheelyard.cli.output import echo, print_line, print_message, progress_bar
 
 pytestmark = pytest.mark.integration
 
@@ -98,8 +93,7 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bo
     os.write(end, b"|")
     monkeypatch.setenv("TERM", "xterm")
 
-    @click.command("check")
-    @output_options
+    @click.command("check", params=[*OUTPUT])
     def command() -> None:
         with progress_bar("check", "MofNCompleteColumn", total=2) as update:
             update(completed=2)
@@ -128,8 +122,7 @@ def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, end = os.openpty()
     monkeypatch.setenv("TERM", "xterm")
 
-    @click.command("check")
-    @output_options
+    @click.command("check", params=[*OUTPUT])
     def command() -> None:
         context = click.get_current_context()
         with progress_bar("check", "MofNCompleteColumn", total=2):

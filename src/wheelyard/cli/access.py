@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
-from msgspec.json import encode
+from click import Argument, Option
 from msgspec.structs import replace
 
 from wheelyard.api import access
 from wheelyard.api.access import AccessQuestion, ActionWord, GrantRevocation, GroupEdit
 from wheelyard.api.projects import After
 from wheelyard.catalog import keys
-from wheelyard.cli.api import managed_options, open_api, token_names
-from wheelyard.cli.help_text import examples
+from wheelyard.cli.api import INDEX, Api, history_lines, open_api, token_names
+from wheelyard.cli.command import JSON, Group
 from wheelyard.cli.options import command_settings
-from wheelyard.cli.output import warn
+from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
@@ -32,45 +33,52 @@ from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
 
-with_note = click.option("--note", default="", help="Why; the history shows it.")
+NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+NAME: Final = Argument(["name"])
+WHO: Final = Argument(["who"], nargs=-1, required=True)
 
 
-@examples("access.md")
-@click.group("access")
+@click.group("access", cls=Group)
 def command() -> None:
     """
     Grant and revoke rights, and explain who may do what, and why.
 
     Grants and groups of the store add to those of the settings, and need no restart: every server
     on the store obeys a change within 15 seconds.
+
+    Documentation: docs/access.md
     """
 
 
-@examples(
-    "access.md",
-    "wheelyard access grant user:ana@acme.dev --project acme-core --can manage",
-    "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
-    "wheelyard access grant user:bo@acme.dev --project '*' --can admin",
+@command.command(
+    "grant",
+    params=[
+        WHO,
+        Option(
+            ["--project", "projects"],
+            multiple=True,
+            required=True,
+            metavar="PATTERN",
+            help="acme-core, or acme-*, or '*' for every project; may be given again.",
+        ),
+        Option(["--can"], required=True, help="read, upload, manage; or admin, for every project."),
+        NOTE,
+        *INDEX,
+    ],
 )
-@command.command("grant")
-@click.argument("who", nargs=-1, required=True)
-@click.option(
-    "--project",
-    "projects",
-    multiple=True,
-    required=True,
-    metavar="PATTERN",
-    help="acme-core, or acme-*, or '*' for every project; may be given again.",
-)
-@click.option("--can", required=True, help="read, upload, manage; or admin, for every project.")
-@with_note
-@managed_options
 def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
     """
     Let WHO act on projects; standard output has only the grant's id.
 
     WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
     group:ml-team. It cannot be anonymous.
+
+    Examples:
+        wheelyard access grant user:ana@acme.dev --project acme-core --can manage
+        wheelyard access grant group:ml-team --project 'ml-*' --can upload
+        wheelyard access grant user:bo@acme.dev --project '*' --can admin
+
+    Documentation: docs/access.md
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
@@ -81,20 +89,20 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     click.echo(escaped(made.id))
 
 
-@examples(
-    "access.md",
-    "wheelyard access revoke g1f0c92ab",
-    "wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'",
+@command.command(
+    "revoke", params=[Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX]
 )
-@command.command("revoke")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@with_note
-@managed_options
 def revoke(ids: tuple[str, ...], note: str) -> None:
     """
     Revoke grants of the store, each by its id; 'wheelyard access show' lists them.
 
     Every server on the store obeys within 15 seconds.
+
+    Examples:
+        wheelyard access revoke g1f0c92ab
+        wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'
+
+    Documentation: docs/access.md
     """
     api = open_api()
     for grant_id in ids:
@@ -102,95 +110,109 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
         click.echo(f"{grant_id}: revoked")
 
 
-@examples("access.md")
 @command.group("group")
 def group() -> None:
     """
     Change the groups of the store.
 
     If the settings have a group of the same name, its members are those of both.
+
+    Documentation: docs/access.md
     """
 
 
-def _add_group_command(change: GroupChange, what: str, *lines: str) -> None:
-    @examples("access.md", *lines)
-    @group.command(change, help=what)
-    @click.argument("name")
-    @click.argument("who", nargs=-1, required=change != "set")
-    @with_note
-    @managed_options
-    def command(name: str, who: tuple[str, ...], note: str) -> None:
-        open_api().call(access.edit_group, GroupEdit(change, name, who, note))
+@group.command("set", params=[NAME, Argument(["who"], nargs=-1), NOTE, *INDEX])
+def set_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """
+    Make the group NAME, or replace its members, by WHO; without WHO it has no members.
+
+    Examples:
+        wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev
+        wheelyard access group set ml-team
+
+    Documentation: docs/access.md
+    """
+    _edit_group("set", name, who, note)
 
 
-_add_group_command(
-    "set",
-    "Make the group NAME, or replace its members, by WHO; without WHO it has no members.",
-    "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
-    "wheelyard access group set ml-team",
-)
-_add_group_command(
-    "add",
-    "Add WHO to the group NAME.",
-    "wheelyard access group add ml-team user:ana@acme.dev",
-    "wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'",
-)
-_add_group_command(
-    "remove",
-    "Remove WHO from the group NAME.",
-    "wheelyard access group remove ml-team user:bo@acme.dev",
-    "wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13",
-)
+@group.command("add", params=[NAME, WHO, NOTE, *INDEX])
+def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """
+    Add WHO to the group NAME.
+
+    Examples:
+        wheelyard access group add ml-team user:ana@acme.dev
+        wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'
+
+    Documentation: docs/access.md
+    """
+    _edit_group("add", name, who, note)
 
 
-@examples(
-    "access.md",
-    "wheelyard access group delete ml-team",
-    "wheelyard access group delete ml-team --note 'merged into research'",
-)
-@group.command("delete")
-@click.argument("name")
-@with_note
-@managed_options
+@group.command("remove", params=[NAME, WHO, NOTE, *INDEX])
+def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """
+    Remove WHO from the group NAME.
+
+    Examples:
+        wheelyard access group remove ml-team user:bo@acme.dev
+        wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13
+
+    Documentation: docs/access.md
+    """
+    _edit_group("remove", name, who, note)
+
+
+@group.command("delete", params=[NAME, NOTE, *INDEX])
 def delete_group(name: str, note: str) -> None:
-    """Delete the group NAME from the store; refused while a grant of the store names it."""
-    open_api().call(access.edit_group, GroupEdit("delete", name, note=note))
+    """
+    Delete the group NAME from the store; refused while a grant of the store names it.
+
+    Examples:
+        wheelyard access group delete ml-team
+        wheelyard access group delete ml-team --note 'merged into research'
+
+    Documentation: docs/access.md
+    """
+    _edit_group("delete", name, (), note)
 
 
-@examples(
-    "access.md",
-    "wheelyard access show",
-    "wheelyard access show --history",
-    "wheelyard access show --server https://packages.acme.dev",
+def _edit_group(change: GroupChange, name: str, who: tuple[str, ...], note: str) -> None:
+    open_api().call(access.edit_group, GroupEdit(change, name, who, note))
+
+
+@command.command(
+    "show",
+    params=[
+        Option(
+            ["--history"], is_flag=True, help="The changes in the store: who, when, what and why."
+        ),
+        JSON,
+        *INDEX,
+    ],
 )
-@command.command("show")
-@click.option("--history", is_flag=True, help="The changes in the store: who, when, what and why.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@managed_options
-def show(*, history: bool, as_json: bool) -> None:
-    """Print all grants and groups, and whether each is in the settings or in the store."""
+def show(*, history: bool) -> None:
+    """
+    Print all grants and groups, and whether each is in the settings or in the store.
+
+    Examples:
+        wheelyard access show
+        wheelyard access show --history
+        wheelyard access show --server https://packages.acme.dev
+
+    Documentation: docs/access.md
+    """
     api = open_api()
     if history:
         changes = [commit.event for commit in api.call(access.access_history, After()).commits]
-        if as_json:
-            click.echo(encode({"changes": changes}))
-            return
-        names = token_names(api, {event.by for event in changes})
-        for event in changes:
-            by = with_name(event.by, names.get(event.by, ""))
-            columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, describe_event(event))
-            click.echo("\t".join(map(escaped, columns)))
-        return
-    found = api.call(access.show_access)
-    if as_json:
-        click.echo(encode(found))
-        return
+        print_result({"changes": changes}, history_lines(api, changes, describe_event))
+    else:
+        found = api.call(access.show_access)
+        print_result(found, _lines(found, api))
+
+
+def _lines(found: AccessList, api: Api) -> Iterator[str]:
     names = token_names(api, {each.created_by for each in found.grants})
-    for line in _lines(found, names):
-        click.echo(escaped(line))
-
-
-def _lines(found: AccessList, names: Mapping[str, str]) -> Iterator[str]:
     known = {each.name for each in found.groups}
     for each in found.grants:
         fields = GrantFields(who=each.who, projects=each.projects, actions=each.can, note=each.note)
@@ -207,17 +229,15 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     return f"{grant.source}, {grant.created:%Y-%m-%d} by {by}"
 
 
-@examples(
-    "access.md",
-    "wheelyard access explain user:ana@acme.dev acme-core upload",
-    "wheelyard access explain token:x7Kq2mPz4A acme-core manage",
-    "wheelyard access explain anonymous acme-core read",
+@command.command(
+    "explain",
+    params=[
+        Argument(["who"]),
+        Argument(["project"]),
+        Argument(["action"], type=click.Choice(list(ACTIONS))),
+        *INDEX,
+    ],
 )
-@command.command("explain")
-@click.argument("who")
-@click.argument("project")
-@click.argument("action", type=click.Choice(list(ACTIONS)))
-@managed_options
 def explain_access(who: str, project: str, action: ActionWord) -> int:
     """
     Print whether WHO may do ACTION to PROJECT, and why; exit 0 for yes, 1 for no.
@@ -226,6 +246,13 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
     caller with several principals (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A
     service account is serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id
     counts.
+
+    Examples:
+        wheelyard access explain user:ana@acme.dev acme-core upload
+        wheelyard access explain token:x7Kq2mPz4A acme-core manage
+        wheelyard access explain anonymous acme-core read
+
+    Documentation: docs/access.md
     """
     with _usage_errors():
         name = parse_name(project)

@@ -1,6 +1,6 @@
 """The index that a command works with: that of a store, or with `--server` that of a server."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 import click
@@ -8,30 +8,31 @@ import click
 from wheelyard.api.local import LocalApi
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client.connection import open_connection
-from wheelyard.cli.options import existing_index, local_caller, store_options
-from wheelyard.cli.output import given_option, keep_option, warn
+from wheelyard.cli.command import given_option, kept_option
+from wheelyard.cli.options import STORE, existing_index, local_caller
+from wheelyard.cli.output import warn
 from wheelyard.errors import Unavailable
+from wheelyard.model.access_rules import AnyAccessEvent
+from wheelyard.model.decisions import Decision
+from wheelyard.model.principals import with_name
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
-F = TypeVar("F", bound=Callable[..., object])
+E = TypeVar("E", AnyAccessEvent, Decision)
 Api: TypeAlias = LocalApi | RemoteApi
 LOCAL_OPTIONS: Final = ("store", "config")
 """Options that mean nothing for a server, which has its own settings."""
-
-
-def managed_options(command: F) -> F:
-    """Add `--server` and the options of `store_options` to a command."""
-    with_server = click.option(
+INDEX: Final = (
+    kept_option(
         "--server",
         metavar="URL",
-        expose_value=False,
-        callback=keep_option,
         help="The root URL of a server, instead of a store; its credential is $WHEELYARD_TOKEN, "
         "or of the keyring or ~/.netrc.",
-    )
-    return with_server(store_options(command))
+    ),
+    *STORE,
+)
+"""The index of a server or of a store, for `open_api`."""
 
 
 def open_api(open_local: Callable[[], Index] = existing_index) -> Api:
@@ -47,6 +48,16 @@ def open_api(open_local: Callable[[], Index] = existing_index) -> Api:
     connection = open_connection(str(server), process_environment(), system_runtime())
     click.get_current_context().call_on_close(connection.close)
     return RemoteApi(connection)
+
+
+def history_lines(
+    api: Api, events: Sequence[E], describe: Callable[[E], str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of each event: when it was, by whom, and what it was."""
+    names = token_names(api, {event.by for event in events})
+    for event in events:
+        by = with_name(event.by, names.get(event.by, ""))
+        yield f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, describe(event)
 
 
 def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:

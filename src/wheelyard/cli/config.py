@@ -10,12 +10,12 @@ from msgspec.json import encode
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog import keys
-from wheelyard.cli.help_text import examples
+from wheelyard.cli.command import Group
 from wheelyard.cli.options import (
+    STORE,
     command_settings,
     loaded_settings,
     print_warnings,
-    store_options,
     tls_files,
 )
 from wheelyard.cli.output import warn
@@ -34,19 +34,16 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 """Codes of errors that do not show whether a permission is missing."""
 
 
-@examples("settings.md")
-@click.group("config")
+@click.group("config", cls=Group)
 def command() -> None:
-    """Check the settings, and print those in force."""
+    """
+    Check the settings, and print those in force.
+
+    Documentation: docs/settings.md
+    """
 
 
-@examples(
-    "settings.md",
-    "wheelyard config check",
-    "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
-)
-@command.command("check")
-@store_options
+@command.command("check", params=[*STORE])
 def check() -> None:
     """
     Check the settings and every file that they name, and print those in force.
@@ -55,6 +52,12 @@ def check() -> None:
     refuses an operation that the index needs. These operations are tried, and leave the bucket
     unchanged. Each upstream index is asked for its root, to see whether it is one. If it is not,
     that is a warning, and so is a token that expires within 14 days.
+
+    Examples:
+        wheelyard config check
+        wheelyard config check --config /etc/wheelyard/wheelyard.toml
+
+    Documentation: docs/settings.md
     """
     settings = command_settings()
     index = index_without_store(settings)

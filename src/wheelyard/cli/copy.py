@@ -4,17 +4,13 @@ import os
 from typing import Final
 
 import click
+from click import Argument, Option
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.options import (
-    command_settings,
-    ensure_index,
-    settings_options,
-    warn_without_upstream,
-)
-from wheelyard.cli.output import output_options, print_json, print_line, progress_bar, warn
+from wheelyard.cli.command import OUTPUT, Command, complete_path
+from wheelyard.cli.options import CONFIG, command_settings, ensure_index, warn_without_upstream
+from wheelyard.cli.output import print_result, progress_bar, warn
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
@@ -29,22 +25,21 @@ REMOTE_THREADS: Final = 16
 """Objects that are copied at a time."""
 
 
-@examples(
-    "backup.md",
-    "wheelyard copy ./wheelyard-data /mnt/backup/wheelyard",
-    "wheelyard copy gs://acme-packages gs://acme-backup --with-credentials",
-    "wheelyard copy --quiet gs://acme-packages/team ./copy",
+@click.command(
+    "copy",
+    cls=Command,
+    params=[
+        Argument(["source"], metavar="FROM", shell_complete=complete_path),
+        Argument(["target"], metavar="TO", shell_complete=complete_path),
+        Option(
+            ["--with-credentials"],
+            is_flag=True,
+            help="Also the API tokens, as digests, and the grants of the store.",
+        ),
+        *OUTPUT,
+        CONFIG,
+    ],
 )
-@click.command("copy")
-@click.argument("source", metavar="FROM", shell_complete=complete_path)
-@click.argument("target", metavar="TO", shell_complete=complete_path)
-@click.option(
-    "--with-credentials",
-    is_flag=True,
-    help="Also the API tokens, as digests, and the grants of the store.",
-)
-@output_options
-@settings_options
 def command(*, source: str, target: str, with_credentials: bool) -> int:
     """
     Copy the store FROM into the store TO; each is a folder or a bucket.
@@ -55,6 +50,13 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
     project that was changed in TO is left alone, and the command fails. FROM may be a store of the
     format before, which this version only copies.
+
+    Examples:
+        wheelyard copy ./wheelyard-data /mnt/backup/wheelyard
+        wheelyard copy gs://acme-packages gs://acme-backup --with-credentials
+        wheelyard copy --quiet gs://acme-packages/team ./copy
+
+    Documentation: docs/backup.md
     """
     settings = command_settings()
     _require_apart([source], [target])
@@ -101,8 +103,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     report.problems = [escaped(each) for each in report.problems]
     for problem in report.problems:
         click.echo(f"wheelyard: not copied: {problem}", err=True)
-    print_line(_summary(target, report, with_credentials=with_credentials))
-    print_json(report)
+    print_result(report, [_summary(target, report, with_credentials=with_credentials)])
     return 1 if report.problems else 0
 
 
@@ -116,7 +117,7 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
         f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
     )
     return (
-        f"{escaped(target)}: {counted(report.projects, 'project')}{moment}, {report.changed} of "
+        f"{target}: {counted(report.projects, 'project')}{moment}, {report.changed} of "
         f"them changed; {written}{decisions}{credentials}"
     )
 

@@ -3,14 +3,14 @@
 import os
 
 import click
+from click import Argument, Option
 from msgspec.structs import replace
 
-from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.options import existing_index, store_options
+from wheelyard.cli.command import OUTPUT, Command, complete_path
+from wheelyard.cli.options import STORE, existing_index
 from wheelyard.cli.output import (
-    output_options,
-    print_json,
     print_line,
+    print_result,
     printable,
     progress_bar,
     warn,
@@ -27,26 +27,27 @@ from wheelyard.storage.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
 
 
-@examples(
-    "static-site.md",
-    "wheelyard export /srv/www/packages --base-url https://packages.example.com",
-    "wheelyard export s3://acme-site",
-    "wheelyard export site --all",
+@click.command(
+    "export",
+    cls=Command,
+    params=[
+        Argument(["dest"], metavar="DEST", shell_complete=complete_path),
+        Option(
+            ["--files"],
+            metavar="copy|URL",
+            help="Copy distributions to the site, or leave them where URL serves them.",
+        ),
+        Option(["--base-url"], metavar="URL", help="What the site is served as."),
+        Option(["--gzip/--no-gzip", "is_gzipped"], default=None, help="Compress pages, too."),
+        Option(
+            ["--all", "everything"],
+            is_flag=True,
+            help="Make every page again, over whatever is there.",
+        ),
+        *OUTPUT,
+        *STORE,
+    ],
 )
-@click.command("export")
-@click.argument("dest", metavar="DEST", shell_complete=complete_path)
-@click.option(
-    "--files",
-    metavar="copy|URL",
-    help="Copy distributions to the site, or leave them where URL serves them.",
-)
-@click.option("--base-url", metavar="URL", help="What the site is served as.")
-@click.option("--gzip/--no-gzip", "is_gzipped", default=None, help="Compress pages, too.")
-@click.option(
-    "--all", "everything", is_flag=True, help="Make every page again, over whatever is there."
-)
-@output_options
-@store_options
 def command(
     *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
 ) -> int:
@@ -56,6 +57,13 @@ def command(
     Only what has changed since the last export is written; options that are not given stay as they
     were then. With --all, every page is made again, which repairs a damaged site. Anyone who can
     read DEST can read everything in it.
+
+    Examples:
+        wheelyard export /srv/www/packages --base-url https://packages.example.com
+        wheelyard export s3://acme-site
+        wheelyard export site --all
+
+    Documentation: docs/static-site.md
     """
     requested = RequestedOptions(
         base_url=base_url and _url(base_url, "--base-url"),
@@ -73,7 +81,7 @@ def command(
         result = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
-    print_json(_described(dest, result))
+    print_result(_described(dest, result))
     if index.upstream is not None and not result.options.has_public:
         warn("public packages are left out, as their files are not where --files says")
     return _print_summary(dest, result)

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click import Argument, Option
 
-from wheelyard.cli.help_text import complete_path, examples
+from wheelyard.cli.command import OUTPUT, Command, complete_path
 from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.options import (
+    STORE,
     command_settings,
     ensure_index,
     local_caller,
-    store_options,
     warn_without_upstream,
 )
-from wheelyard.cli.output import output_options, print_json, print_line, print_message, printable
+from wheelyard.cli.output import print_message, print_result, printable
 from wheelyard.http_client.urls import UserPassword, redact_url
-from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
@@ -31,38 +31,43 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
 """Variables with the credentials of the other index, besides its URL and netrc."""
 
 
-@examples(
-    "importing.md",
-    "wheelyard import ~/packages --dry-run",
-    "wheelyard import https://packages.example.com/simple/ --project 'acme-*'",
-    "wheelyard import s3://old-packages/pypi --lenient",
+@click.command(
+    "import",
+    cls=Command,
+    params=[
+        Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
+        Option(["--dry-run"], is_flag=True, help="Read and check everything, and write nothing."),
+        Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
+        Option(
+            ["--from", "kind"],
+            type=click.Choice(KINDS),
+            default=AUTO,
+            show_default=True,
+            help="What SOURCE is.",
+        ),
+        Option(["--project", "projects"], multiple=True, metavar="PATTERN", help="Only these."),
+        Option(
+            ["--meta"], default="", metavar="PLACE", help="backupni: where the .meta files are."
+        ),
+        Option(
+            ["--packages-url"],
+            default="",
+            metavar="PLACE",
+            help="dumb-pypi: where the files of a list are.",
+        ),
+        Option(
+            ["--index", "indexes"], multiple=True, metavar="USER/INDEX", help="devpi: only these."
+        ),
+        Option(["--mirrors"], is_flag=True, help="devpi: the mirrored files, too."),
+        Option(
+            ["--allow-private"],
+            is_flag=True,
+            help="Follow links to private addresses of other hosts than SOURCE's, too.",
+        ),
+        *OUTPUT,
+        *STORE,
+    ],
 )
-@click.command("import")
-@click.argument("source", metavar="SOURCE", shell_complete=complete_path)
-@click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
-@click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
-@click.option(
-    "--from",
-    "kind",
-    type=click.Choice(KINDS),
-    default=AUTO,
-    show_default=True,
-    help="What SOURCE is.",
-)
-@click.option("--project", "projects", multiple=True, metavar="PATTERN", help="Only these.")
-@click.option("--meta", default="", metavar="PLACE", help="backupni: where the .meta files are.")
-@click.option(
-    "--packages-url", default="", metavar="PLACE", help="dumb-pypi: where the files of a list are."
-)
-@click.option("--index", "indexes", multiple=True, metavar="USER/INDEX", help="devpi: only these.")
-@click.option("--mirrors", is_flag=True, help="devpi: the mirrored files, too.")
-@click.option(
-    "--allow-private",
-    is_flag=True,
-    help="Follow links to private addresses of other hosts than SOURCE's, too.",
-)
-@output_options
-@store_options
 def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """
     Import SOURCE: a folder, a bucket, a package list, or another index's URL.
@@ -70,6 +75,13 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     SOURCE is not changed. Files that the index has already are skipped, so the command can be run
     again at any time. For each file that cannot be imported, the reason is printed, and the import
     continues.
+
+    Examples:
+        wheelyard import ~/packages --dry-run
+        wheelyard import https://packages.example.com/simple/ --project 'acme-*'
+        wheelyard import s3://old-packages/pypi --lenient
+
+    Documentation: docs/importing.md
     """
     settings, dry_run = command_settings(), options["dry_run"]
     opened = open_source(_request(options, settings), system_runtime())
@@ -88,11 +100,9 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
         report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
     finally:
         opened.close()
-    print_json(_described(report, opened.kind, dry_run=dry_run))
-    source = escaped(redact_url(options["source"]))
-    print_line(f"{source}: {report.summary(dry_run=dry_run)}")
-    for code, count in sorted(report.waived_rules.items()):
-        print_line(f"excused: {code} ({count})")
+    summary = f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"
+    excused = [f"excused: {rule} ({count})" for rule, count in sorted(report.waived_rules.items())]
+    print_result(_described(report, opened.kind, dry_run=dry_run), [summary, *excused])
     return 1 if report.counts[FileStatus.REFUSED] else 0
 
 

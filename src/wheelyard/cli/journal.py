@@ -6,14 +6,15 @@ from contextlib import suppress
 from typing import Final
 
 import click
+from click import Argument, Option
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 
 from wheelyard.api.access import access_history
 from wheelyard.api.projects import After
 from wheelyard.api.public_packages import decision_history, list_decisions
-from wheelyard.cli.api import Api, managed_options, open_api
-from wheelyard.cli.help_text import examples
+from wheelyard.cli.api import INDEX, Api, open_api
+from wheelyard.cli.command import Command
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.quantities import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
@@ -34,19 +35,20 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
 """The pause of `--follow` between two looks; a look at a bucket costs money."""
 
 
-@examples(
-    "projects.md",
-    "wheelyard journal acme-core",
-    "wheelyard journal --since 7d --by ci",
-    "wheelyard journal --follow --json",
+@click.command(
+    "journal",
+    cls=Command,
+    params=[
+        Argument(["project"], required=False),
+        Option(
+            ["--since"], metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d."
+        ),
+        Option(["--by"], metavar="WHO", help="A principal, a token's id or name, an e-mail."),
+        Option(["--json", "as_json"], is_flag=True, help="For programs: one object a line."),
+        Option(["--follow"], is_flag=True, help="Go on with new entries until Ctrl-C."),
+        *INDEX,
+    ],
 )
-@click.command("journal")
-@click.argument("project", required=False)
-@click.option("--since", metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.")
-@click.option("--by", metavar="WHO", help="A principal, a token's id or name, an e-mail.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
-@click.option("--follow", is_flag=True, help="Go on with new entries until Ctrl-C.")
-@managed_options
 def command(
     project: str | None, since: str | None, by: str | None, *, as_json: bool, follow: bool
 ) -> int:
@@ -57,6 +59,13 @@ def command(
     grants and groups in the store.
 
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
+
+    Examples:
+        wheelyard journal acme-core
+        wheelyard journal --since 7d --by ci
+        wheelyard journal --follow --json
+
+    Documentation: docs/projects.md
     """
     name = None if project is None else parse_name(project)
     if by == "":

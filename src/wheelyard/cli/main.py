@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.help_text import examples
+from wheelyard.cli.command import Group
 from wheelyard.cli.output import take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.text import escaped
@@ -66,12 +66,14 @@ COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, wha
 COMMAND_LOCATIONS: Final = {
     "import": ("import_", "command"),
     "print-settings": ("print_settings", "command"),
-    **{name: ("changes", name) for name in ("yank", "unyank", "delete", "status")},
+    "list": ("projects", "list_command"),
+    "status": ("projects", "set_status"),
+    **{name: ("projects", name) for name in ("yank", "unyank", "delete", "names")},
 }
 """Module and name of each command that is not `command` in the module of its own name."""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Click group that imports subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -120,11 +122,14 @@ def _imported(module: str) -> ModuleType:
         gc.enable()
 
 
-@examples("commands.md")
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wheelyard", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Run a private Python package index that lives in your own bucket or folder."""
+    """
+    Run a private Python package index that lives in your own bucket or folder.
+
+    Documentation: docs/commands.md
+    """
 
 
 def main() -> None:

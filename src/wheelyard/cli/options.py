@@ -1,19 +1,20 @@
 """The options `--store` and `--config`; the settings, index and caller of a command."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click import Option
 
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
 from wheelyard.catalog import keys
-from wheelyard.cli.help_text import complete_path
-from wheelyard.cli.output import given_option, keep_option, print_message, warn
+from wheelyard.cli.command import complete_path, given_option, kept_option
+from wheelyard.cli.output import print_message, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
@@ -37,51 +38,48 @@ LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
 
 
-F = TypeVar("F", bound=Callable[..., object])
 Tables = Mapping[str, Mapping[str, Any]]
 """Settings by section and key; None is an option that was not given."""
 
 
-def store_options(command: F) -> F:
-    """Add `--store` and `--config` to a command; its function does not receive them."""
-    return store_options_with("$WHEELYARD_STORE, else ./wheelyard-data")(command)
+CONFIG: Final = kept_option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
+)
 
 
-def store_options_with(default: str) -> Callable[[F], F]:
-    """Return a decorator that adds the options of a store; `default` is for the help text."""
-    with_store = click.option(
+def store_options(default: str) -> tuple[Option, ...]:
+    """Return the options of a store; `default` is for the help text."""
+    with_store = kept_option(
         "--store",
         metavar="PLACE",
         shell_complete=complete_path,
-        expose_value=False,
-        callback=keep_option,
         help=f"A folder, {BUCKET_FORMS}.  [default: {default}]",
     )
-    return lambda command: with_store(settings_options(command))
+    return (with_store, CONFIG)
 
 
-def settings_options(command: F) -> F:
-    """Add `--config` to a command; its function does not receive it."""
-    return click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=keep_option,
-        help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
-    )(command)
+STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
+"""Which store, and its settings: for `command_settings`."""
 
 
 def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
     """
     Return the effective settings of this command line; warn of a file that others may change.
 
-    `overrides` has the values of options other than those of `store_options`, `defaults` those
+    `overrides` has the values of options other than those of `STORE`, `defaults` those
     defaults of this command that differ from the usual ones. Raise Invalid if a value is wrong.
     """
     reading = loaded_settings(overrides, defaults)
+    warn_of_settings_file(reading)
+    return reading.settings
+
+
+def warn_of_settings_file(reading: LoadedSettings) -> None:
+    """Warn if others on this machine can change the settings file."""
     if reading.config_source not in ("", TEXT_VARIABLE):
         warn_if_writable(Path(reading.config_source))
-    return reading.settings
 
 
 def loaded_settings(

@@ -4,30 +4,27 @@ Standard output, standard error, messages and progress bars of commands.
 A closed pipe (`wheelyard list | head -1`) is no error and does not stop the command. A full disk is
 an error, raised once.
 
-Messages go to standard error, one line each. A server's messages go to its log, whose format the
-settings decide: messages from before the settings are loaded are buffered. If the start fails, they
-are printed like those of every other command.
+Messages go to standard error, one line each; those of a server whose log is JSON go to its log.
 """
 
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from wheelyard.cli.command import given_option
 from wheelyard.errors import Unavailable
 from wheelyard.model.text import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-F = TypeVar("F", bound=Callable[..., object])
 
 PLAIN_INTERVAL_SECONDS: Final = 10.0
 """The time between two lines about the progress of a command whose output is no terminal."""
@@ -118,50 +115,32 @@ def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
     )
 
 
-SERVER_COMMANDS: Final = frozenset({"serve", "run"})
-"""Commands whose messages go to a log."""
-_BUFFER: Final = f"{__name__}.buffer"
 _IN_LOG: Final = f"{__name__}.in_log"
 _BAR: Final = f"{__name__}.bar"
-"""Keys of click's context: messages not printed yet, whether messages go to the log, the bar."""
+"""Keys of click's context: whether messages go to the log; the progress bar."""
 _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
 
 
 def warn(what: str) -> None:
-    """Print a warning for the operator, or log or buffer it as `print_message` does."""
+    """Print or log a warning for the operator, as `print_message` does."""
     print_message(logging.WARNING, what)
 
 
-def flush_messages(*, in_log: bool) -> None:
-    """
-    Print a server's buffered messages, or log them if `in_log`.
-
-    Later messages are printed or logged immediately. Only the first value of `in_log` counts.
-    """
-    meta = click.get_current_context().meta
-    meta.setdefault(_IN_LOG, in_log)
-    for level, what in meta.pop(_BUFFER, ()):
-        print_message(level, what)
+def log_messages() -> None:
+    """Have the messages of this command, which are printed else, logged from now on."""
+    click.get_current_context().meta[_IN_LOG] = True
 
 
 def print_message(level: int, what: str, context: click.Context | None = None) -> None:
     """
-    Print a message of `logging.INFO` or `logging.WARNING` to standard error.
+    Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it.
 
-    Of `serve` and `run`, buffer it before the first `flush_messages`, and then print or log it.
     `context` is the command's, for a thread that click has not started.
     """
     context = context or click.get_current_context()
-    default = None if context.command.name in SERVER_COMMANDS else False
-    is_in_log = context.meta.get(_IN_LOG, default)
-    if is_in_log is None:
-        if _BUFFER not in context.meta:  # printed at the end of the command if the start fails
-            context.meta[_BUFFER] = []
-            context.call_on_close(lambda: flush_messages(in_log=False))
-        context.meta[_BUFFER].append((level, what))
-    elif level == logging.INFO and given_option("quiet", context):
+    if level == logging.INFO and given_option("quiet", context):
         return
-    elif is_in_log:
+    if context.meta.get(_IN_LOG):
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))
     else:
         echo(f"{_PREFIXES[level]}{escaped(what)}", err=True, context=context)
@@ -182,32 +161,6 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def output_options(command: F) -> F:
-    """Add `--quiet` and `--json`, which `print_line`, `print_json` and `progress_bar` obey."""
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        expose_value=False,
-        callback=keep_option,
-        help="No progress and no results: only what went wrong.",
-    )
-    as_json = click.option(
-        "--json", is_flag=True, expose_value=False, callback=keep_option, help="For programs."
-    )
-    return quiet(as_json(command))
-
-
-def given_option(name: str, context: click.Context | None = None) -> Any:  # noqa: ANN401 - of any type
-    """Return the value that `keep_option` has kept, or None; `context` as in `print_message`."""
-    return (context or click.get_current_context()).meta.get(f"{__name__}.{name}")
-
-
-def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Keep the value of an option for `given_option`; a callback of click."""
-    context.meta[f"{__name__}.{option.name}"] = value
-
-
 def print_line(line: str) -> None:
     """Print a line of a command's result, unless the command has `--quiet` or `--json`."""
     if not given_option("quiet") and not given_option("json"):
@@ -219,12 +172,19 @@ def printable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def print_json(result: object) -> None:
-    """Print the result of a command as JSON, if it has `--json`."""
+def print_result(result: object, lines: Iterable[str | tuple[str, ...]] = ()) -> None:
+    """
+    Print the result of a command: as JSON with `--json`, else as lines, unless it has `--quiet`.
+
+    A line is a text, or its columns. What could control a terminal is escaped.
+    """
     if given_option("json"):
         from msgspec.json import encode  # not for `wheelyard --help`
 
         click.echo(encode(result))
+        return
+    for line in lines:
+        print_line("\t".join(map(escaped, (line,) if isinstance(line, str) else line)))
 
 
 def is_interactive() -> bool:

@@ -7,15 +7,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import click
+from click import Argument, Option
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.api.local import LocalApi
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
-from wheelyard.cli.api import managed_options, open_api
-from wheelyard.cli.help_text import examples
+from wheelyard.cli.api import INDEX, open_api
+from wheelyard.cli.command import Command, given_option
 from wheelyard.cli.options import existing_index, loaded_settings
-from wheelyard.cli.output import given_option, warn
+from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
@@ -29,31 +30,31 @@ _ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 
-@examples(
-    "private-and-public.md",
-    "wheelyard print-settings uv --server https://pypi.acme.dev --project acme",
-    "wheelyard print-settings pip >> ~/.config/pip/pip.conf",
-    "wheelyard print-settings twine --with-token >> ~/.pypirc",
+@click.command(
+    "print-settings",
+    cls=Command,
+    params=[
+        Argument(["client"], type=click.Choice(list(CLIENTS))),
+        Option(
+            ["--url"],
+            metavar="URL",
+            help="The root that clients use.  [default: as the settings say]",
+        ),
+        Option(
+            ["--project", "projects"],
+            multiple=True,
+            metavar="NAME",
+            help="A project that comes from this index; may be given again.",
+        ),
+        Option(
+            ["--one-url"],
+            is_flag=True,
+            help="The index serves public packages, too.  [default: as the settings say]",
+        ),
+        Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
+        *INDEX,
+    ],
 )
-@click.command("print-settings")
-@click.argument("client", type=click.Choice(list(CLIENTS)))
-@click.option(
-    "--url", metavar="URL", help="The root that clients use.  [default: as the settings say]"
-)
-@click.option(
-    "--project",
-    "projects",
-    multiple=True,
-    metavar="NAME",
-    help="A project that comes from this index; may be given again.",
-)
-@click.option(
-    "--one-url",
-    is_flag=True,
-    help="The index serves public packages, too.  [default: as the settings say]",
-)
-@click.option("--with-token", is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too.")
-@managed_options
 def command(
     *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
 ) -> None:
@@ -65,6 +66,13 @@ def command(
     others from where they took them before. pip takes all from this index. With --one-url, every
     client does, since public packages come from an upstream index. Without --with-token there is no
     secret in the text.
+
+    Examples:
+        wheelyard print-settings uv --server https://pypi.acme.dev --project acme
+        wheelyard print-settings pip >> ~/.config/pip/pip.conf
+        wheelyard print-settings twine --with-token >> ~/.pypirc
+
+    Documentation: docs/private-and-public.md
     """
     token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
     # each project once, in the order given

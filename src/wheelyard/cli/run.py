@@ -1,15 +1,15 @@
 """`wheelyard run`: `serve` with the command line of pypiserver, and its folders of packages."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
+from click import Argument, Option
 
-from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import command_settings, store_options_with
+from wheelyard.cli.command import Command
+from wheelyard.cli.options import store_options
 from wheelyard.cli.output import warn
-from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_index
+from wheelyard.cli.serve import ACCESS, WatchOptions, overrides_of, run_index, server_settings
 from wheelyard.settings.load import process_environment
 from wheelyard.sources.bucket_tree import open_tree
 from wheelyard.wiring.stores import system_runtime
@@ -17,8 +17,6 @@ from wheelyard.wiring.stores import system_runtime
 STORE_FOLDER: Final = ".wheelyard"
 """The store in the first folder of packages; imports skip hidden folders."""
 ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
-
-F = TypeVar("F", bound=Callable[..., object])
 
 _IGNORED_OPTIONS: Final = {
     "backend": "the store is what --store names",
@@ -39,38 +37,40 @@ _IGNORED_OPTIONS: Final = {
     "welcome": "the page at / is our own",
 }
 """Options of pypiserver that are accepted and have no effect, with the reason."""
-_FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
+_FLAGS: Final = {"overwrite": ["-o"], "verbose": ["-v"]}
 
 
-def _ignored_options(command: F) -> F:
-    for name in _IGNORED_OPTIONS:
-        names = ("--" + name.replace("_", "-"), *_FLAGS.get(name, "").split())
-        is_flag = name in _FLAGS
-        command = click.option(*names, name, is_flag=is_flag, default=None, hidden=True)(command)
-    return click.option("--disable-fallback", is_flag=True, hidden=True)(command)
-
-
-@examples(
-    "migration/pypiserver.md",
-    "wheelyard run ~/packages",
-    "wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages",
+_IGNORED: Final = (
+    *(
+        Option(
+            [f"--{name.replace('_', '-')}", *_FLAGS.get(name, ()), name],
+            is_flag=name in _FLAGS,
+            default=None,
+            hidden=True,
+        )
+        for name in _IGNORED_OPTIONS
+    ),
+    Option(["--disable-fallback"], is_flag=True, hidden=True),
 )
-@click.command("run")
-@click.argument("folders", nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path))
-@click.option("-p", "--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")
-@click.option(
-    "-i",
-    "-H",
-    "--interface",
-    "--host",
-    "host",
-    help="Address to listen on.  [default: 0.0.0.0, which is every address]",
+
+
+@click.command(
+    "run",
+    cls=Command,
+    params=[
+        Argument(["folders"], nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path)),
+        Option(["-p", "--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
+        Option(
+            ["-i", "-H", "--interface", "--host", "host"],
+            help="Address to listen on.  [default: 0.0.0.0, which is every address]",
+        ),
+        Option(["--workers"], type=int, help="Processes.  [default: 1]"),
+        Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
+        *ACCESS,
+        *_IGNORED,
+        *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
+    ],
 )
-@click.option("--workers", type=int, help="Processes.  [default: 1]")
-@click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
-@access_options
-@_ignored_options
-@store_options_with("$WHEELYARD_STORE, else DIR/.wheelyard")
 def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """
     Import the packages in each DIR, and run the index, with the options of pypiserver.
@@ -79,14 +79,17 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
 
     DIR is ~/packages by default. The store is .wheelyard in the first DIR, unless --store or a
     setting names another.
+
+    Examples:
+        wheelyard run ~/packages
+        wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages
+
+    Documentation: docs/migration/pypiserver.md
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
         # a misspelled folder must not become an empty index
         open_tree(str(folder), system_runtime())
-    for name, why in _IGNORED_OPTIONS.items():
-        if options[name] is not None:
-            warn(f"--{name.replace('_', '-')} does nothing here: {why}")
     overrides = overrides_of(options)
     defaults: dict[str, dict[str, object]] = {
         "server": {"host": ALL_INTERFACES},
@@ -96,6 +99,9 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     }
     if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
         defaults["server"]["port"] = port
-    settings = command_settings(overrides, defaults)
+    settings = server_settings(options, overrides, defaults)
+    for name, why in _IGNORED_OPTIONS.items():
+        if options[name] is not None:
+            warn(f"--{name.replace('_', '-')} does nothing here: {why}")
     places = tuple(str(folder) for folder in packages)
     run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))

@@ -1,29 +1,31 @@
 """`wheelyard serve`: the startup message with client configuration, then the server."""
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click import Option
 from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.cli.help_text import complete_path, examples
+from wheelyard.cli.command import Command, complete_path
 from wheelyard.cli.options import (
-    command_settings,
+    STORE,
+    Tables,
     ensure_index,
+    loaded_settings,
     print_warnings,
-    store_options,
     tls_files,
+    warn_of_settings_file,
 )
-from wheelyard.cli.output import flush_messages, show_token, warn
+from wheelyard.cli.output import log_messages, show_token, warn
 from wheelyard.cli.upstream_checks import start_upstream_check
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
@@ -50,8 +52,6 @@ TOKEN_PLACEHOLDER: Final = "TOKEN"  # noqa: S105 - no token
 
 logger = logging.getLogger("wheelyard")
 
-F = TypeVar("F", bound=Callable[..., object])
-
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
     """The folders and buckets that `serve --watch` or `run` watches, and how."""
@@ -62,69 +62,74 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     import_first: bool = False  # whether to import existing files before the server starts
 
 
-def access_options(command: F) -> F:
-    """Add pypiserver's options `-P` and `-a`, and `--i-know`, to a command."""
-    passwords = click.option(
-        "-P",
-        "--passwords",
+ACCESS: Final = (
+    Option(
+        ["-P", "--passwords"],
         metavar="FILE",
         shell_complete=complete_path,
         help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
-    )
-    actions = click.option(
-        "-a",
-        "--authenticate",
-        "actions",
+    ),
+    Option(
+        ["-a", "--authenticate", "actions"],
         metavar="ACTIONS",
         help="What needs a credential: update,download,list; '.' for nothing.  [default: update]",
-    )
-    i_know = click.option(
-        "--i-know",
+    ),
+    Option(
+        ["--i-know"],
         is_flag=True,
         default=None,
         help="Let everybody publish who reaches the server, though others than this machine do.",
-    )
-    return passwords(actions(i_know(command)))
+    ),
+)
+"""Who may do what; `-P` and `-a` are pypiserver's."""
 
 
-@examples(
-    "operating.md",
-    "wheelyard serve",
-    "wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private",
-    "wheelyard serve --watch ~/packages --port 9000",
+@click.command(
+    "serve",
+    cls=Command,
+    params=[
+        Option(["--host"], help="Address to listen on.  [default: 127.0.0.1]"),
+        Option(["--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
+        Option(["--workers"], type=int, help="Processes.  [default: 1]"),
+        Option(["--private"], is_flag=True, default=None, help="Reading needs a credential, too."),
+        Option(
+            ["--watch", "places"],
+            multiple=True,
+            metavar="PLACE",
+            shell_complete=complete_path,
+            help="Import what is and what appears in a folder or a bucket.",
+        ),
+        Option(
+            ["--watch-every", "every"],
+            type=click.FloatRange(min=1),
+            metavar="SECONDS",
+            help="How often to look there.  [default: 2, and 60 for a bucket]",
+        ),
+        Option(
+            ["--lenient"], is_flag=True, help="--watch: old files that fail only today's rules."
+        ),
+        *ACCESS,
+        *STORE,
+    ],
 )
-@click.command("serve")
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")
-@click.option("--workers", type=int, help="Processes.  [default: 1]")
-@click.option("--private", is_flag=True, default=None, help="Reading needs a credential, too.")
-@click.option(
-    "--watch",
-    "places",
-    multiple=True,
-    metavar="PLACE",
-    shell_complete=complete_path,
-    help="Import what is and what appears in a folder or a bucket.",
-)
-@click.option(
-    "--watch-every",
-    "every",
-    type=click.FloatRange(min=1),
-    metavar="SECONDS",
-    help="How often to look there.  [default: 2, and 60 for a bucket]",
-)
-@click.option("--lenient", is_flag=True, help="--watch: old files that fail only today's rules.")
-@access_options
-@store_options
 def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
-    """Run the server of the index, until a signal stops it."""
+    """
+    Run the server of the index, until a signal stops it.
+
+    Examples:
+        wheelyard serve
+        wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private
+        wheelyard serve --watch ~/packages --port 9000
+
+    Documentation: docs/operating.md
+    """
     if not options["places"] and (options["lenient"] or options["every"]):
         raise click.UsageError("--lenient and --watch-every go with --watch.")
     overrides = overrides_of(options)
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    run_index(command_settings(overrides), WatchOptions(**watched))
+    run_index(server_settings(options, overrides), WatchOptions(**watched))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -138,12 +143,28 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
     if passwords is not None:
         access["htpasswd_file"] = "" if passwords == NOTHING_PROTECTED else passwords
     if protected is not None:
-        if len(protected & {"download", "list"}) == 1:
-            warn("lists and downloads are one right here, so that both of them need a credential")
         if not protected.isdisjoint({"download", "list"}):
             access["private"] = True  # -a never makes a private index public
         access["anonymous_uploads"] = "update" not in protected
     return {"server": server, "access": access}
+
+
+def server_settings(
+    options: dict[str, Any], overrides: Tables, defaults: Tables | None = None
+) -> Settings:
+    """Return the settings of `serve` or `run`, whose log has all messages if it is JSON."""
+    reading = loaded_settings(overrides, defaults)
+    _prepare_log(reading.settings)
+    warn_of_settings_file(reading)
+    if len(_parse_actions(options["actions"] or NOTHING_PROTECTED) & {"download", "list"}) == 1:
+        warn("lists and downloads are one right here, so that both of them need a credential")
+    return reading.settings
+
+
+def _prepare_log(settings: Settings) -> None:
+    if settings.log.format == "json":  # every line of the log has to be JSON
+        configure_logging(settings.log)
+        log_messages()
 
 
 def _parse_actions(actions: str) -> frozenset[str]:
@@ -167,14 +188,10 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
     require_telemetry(settings)
     tls_files(settings)  # raises Invalid before a store is made
     settings = replace(settings, server=resolve_bind_address(settings.server))
-    is_json = settings.log.format == "json"
-    if is_json:  # every line of the log has to be JSON
-        configure_logging(settings.log)
-    flush_messages(in_log=is_json)
     try:
         run_server(settings, ServedIndex(settings, options))
     except WheelyardError as fault:
-        if not is_json:
+        if settings.log.format != "json":
             raise
         logger.critical("%s", fault.message)
         raise SystemExit(1) from fault
@@ -194,10 +211,7 @@ class ServedIndex:
         is_read_only = settings.server.read_only
         # a worker process has no context of its command where it is not forked
         with click.Context(command).scope(cleanup=False):
-            is_json = settings.log.format == "json"
-            if is_json:
-                configure_logging(settings.log)
-            flush_messages(in_log=is_json)
+            _prepare_log(settings)
             index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
             if index.upstream is not None:
                 for sentence in index.upstream.policy.load():

@@ -1,20 +1,20 @@
 """`wheelyard token`: create, list, rotate and revoke API tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import click
-from msgspec.json import encode
+from click import Argument, Option
 from msgspec.structs import asdict
 
 from wheelyard.api import tokens
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
 from wheelyard.api.tokens import NewToken, TokenAnswer, TokenRotation
 from wheelyard.authentication.api_tokens import require_token_id
-from wheelyard.cli.api import managed_options, open_api
-from wheelyard.cli.help_text import examples
+from wheelyard.cli.api import INDEX, open_api
+from wheelyard.cli.command import JSON, Group
 from wheelyard.cli.options import command_settings, ensure_index, existing_index, is_store_given
-from wheelyard.cli.output import show_token
+from wheelyard.cli.output import print_result, show_token
 from wheelyard.cli.quantities import parse_duration
 from wheelyard.model.access import EVERY_PROJECT, Scope, parse_actions, parse_pattern
 from wheelyard.model.principals import with_name
@@ -25,44 +25,43 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 
-@examples("tokens.md")
-@click.group("token")
+@click.group("token", cls=Group)
 def command() -> None:
-    """Create, list, rotate and revoke API tokens."""
+    """
+    Create, list, rotate and revoke API tokens.
+
+    Documentation: docs/tokens.md
+    """
 
 
-@examples(
-    "tokens.md",
-    "wheelyard token create ci --project 'acme-*' --expires 30d",
-    "wheelyard token create ci-of-core --project acme-core --for-ci github",
-    "wheelyard token create ana --can manage --owner user:ana@acme.dev",
+@command.command(
+    "create",
+    params=[
+        Argument(["name"]),
+        Option(
+            ["--can"], default="read,upload", show_default=True, help="read, upload, manage, admin."
+        ),
+        Option(
+            ["--project", "projects"],
+            multiple=True,
+            metavar="PATTERN",
+            help="acme-core, or acme-*; may be given again.  [default: every project]",
+        ),
+        Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
+        Option(
+            ["--owner"],
+            metavar="WHO",
+            help="user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens "
+            "nothing that is not open to them.",
+        ),
+        Option(
+            ["--for-ci", "ci"],
+            type=click.Choice(sorted(SERVICES)),
+            help="Print the lines for this CI service on standard error.",
+        ),
+        *INDEX,
+    ],
 )
-@command.command("create")
-@click.argument("name")
-@click.option(
-    "--can", default="read,upload", show_default=True, help="read, upload, manage, admin."
-)
-@click.option(
-    "--project",
-    "projects",
-    multiple=True,
-    metavar="PATTERN",
-    help="acme-core, or acme-*; may be given again.  [default: every project]",
-)
-@click.option("--expires", default="90d", show_default=True, help="12h, 30d, 8w.")
-@click.option(
-    "--owner",
-    metavar="WHO",
-    help="user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens nothing "
-    "that is not open to them.",
-)
-@click.option(
-    "--for-ci",
-    "ci",
-    type=click.Choice(sorted(SERVICES)),
-    help="Print the lines for this CI service on standard error.",
-)
-@managed_options
 def create(
     name: str,
     can: str,
@@ -71,7 +70,16 @@ def create(
     owner: str | None,
     ci: str | None,
 ) -> None:
-    """Create a token called NAME; standard output has only the token."""
+    """
+    Create a token called NAME; standard output has only the token.
+
+    Examples:
+        wheelyard token create ci --project 'acme-*' --expires 30d
+        wheelyard token create ci-of-core --project acme-core --for-ci github
+        wheelyard token create ana --can manage --owner user:ana@acme.dev
+
+    Documentation: docs/tokens.md
+    """
     lifetime = parse_duration(expires)
     days, rest = divmod(lifetime, timedelta(days=1))
     wanted = NewToken(
@@ -95,23 +103,26 @@ def create(
         click.echo(f"\n{lines}", err=True, nl=False)
 
 
-@examples(
-    "tokens.md",
-    "wheelyard token list",
-    "wheelyard token list --json",
-)
-@command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@managed_options
-def list_tokens(*, as_json: bool) -> None:
-    """List the tokens, without their secrets; inactive ones of CI jobs are left out."""
+@command.command("list", params=[JSON, *INDEX])
+def list_tokens() -> None:
+    """
+    List the tokens, without their secrets; inactive ones of CI jobs are left out.
+
+    Examples:
+        wheelyard token list
+        wheelyard token list --json
+
+    Documentation: docs/tokens.md
+    """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
     found = open_api().call(tokens.list_tokens).tokens
     shown = [token for token in found if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in found}
-    if as_json:
-        click.echo(encode({"tokens": [_described(token, names) for token in shown]}))
-        return
+    described = [_described(token, names) for token in shown]
+    print_result({"tokens": described}, _lines(shown, names))
+
+
+def _lines(shown: Sequence[TokenAnswer], names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     for token in shown:
         used = f"last used {token.last_used}" if token.last_used else "never used"
         columns = (token.id, token.name, _scope_text(token), _expiry(token), used)
@@ -119,30 +130,35 @@ def list_tokens(*, as_json: bool) -> None:
         more = ("minted",) if token.publishers else ()
         if token.replaced_by:
             more = (f"replaced by {token.replaced_by}",)
-        click.echo("\t".join(map(escaped, (*columns, token.state, f"by {by}", *more))))
+        yield (*columns, token.state, f"by {by}", *more)
 
 
-@examples(
-    "tokens.md",
-    "wheelyard token rotate ci",
-    "wheelyard token rotate x7Kq2mPz4A --overlap 1h",
-    "wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN",
+@command.command(
+    "rotate",
+    params=[
+        Argument(["token"], metavar="NAME|ID"),
+        Option(
+            ["--overlap"],
+            default="24h",
+            show_default=True,
+            help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
+        ),
+        *INDEX,
+    ],
 )
-@command.command("rotate")
-@click.argument("token", metavar="NAME|ID")
-@click.option(
-    "--overlap",
-    default="24h",
-    show_default=True,
-    help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
-)
-@managed_options
 def rotate_token(token: str, overlap: str) -> None:
     """
     Replace a token by a new one with the same name, rights and lifetime.
 
     Standard output has only the new token. The old one expires when --overlap has passed, or
     earlier by itself.
+
+    Examples:
+        wheelyard token rotate ci
+        wheelyard token rotate x7Kq2mPz4A --overlap 1h
+        wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN
+
+    Documentation: docs/tokens.md
     """
     lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
     # of a token in full, only the id is sent
@@ -157,19 +173,20 @@ def rotate_token(token: str, overlap: str) -> None:
         click.echo(made.token)
 
 
-@examples(
-    "tokens.md",
-    "wheelyard token revoke x7Kq2mPz4A",
-    "wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev",
+@command.command(
+    "revoke", params=[Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX]
 )
-@command.command("revoke")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@managed_options
 def revoke(ids: tuple[str, ...]) -> None:
     """
     Revoke tokens, each given by its id or in full.
 
     By default, every server refuses a revoked token within 15 seconds.
+
+    Examples:
+        wheelyard token revoke x7Kq2mPz4A
+        wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev
+
+    Documentation: docs/tokens.md
     """
     api = open_api()
     for token_id in map(require_token_id, ids):

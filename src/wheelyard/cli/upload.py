@@ -8,17 +8,17 @@ from threading import Event
 from typing import Final
 
 import click
+from click import Argument, Option
 from msgspec import Struct
 
 from wheelyard.api.local import LocalApi
-from wheelyard.cli.api import Api, managed_options, open_api
-from wheelyard.cli.help_text import complete_path, examples
+from wheelyard.cli.api import INDEX, Api, open_api
+from wheelyard.cli.command import OUTPUT, Command, complete_path
 from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream
 from wheelyard.cli.output import (
     echo,
-    output_options,
-    print_json,
     print_line,
+    print_result,
     printable,
     progress_bar,
 )
@@ -31,23 +31,21 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
 """Error codes of a server that takes no file, so that further files are not sent to it."""
 
 
-@examples(
-    "publish.md",
-    "wheelyard upload dist/*",
-    "wheelyard upload dist/* --export /srv/www/packages",
-    "wheelyard upload --server https://packages.acme.dev dist/*",
+@click.command(
+    "upload",
+    cls=Command,
+    params=[
+        Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
+        Option(
+            ["--export", "dest"],
+            metavar="DEST",
+            shell_complete=complete_path,
+            help="Refresh this static site afterwards.",
+        ),
+        *OUTPUT,
+        *INDEX,
+    ],
 )
-@click.command("upload")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--export",
-    "dest",
-    metavar="DEST",
-    shell_complete=complete_path,
-    help="Refresh this static site afterwards.",
-)
-@output_options
-@managed_options
 def command(files: tuple[Path, ...], dest: str | None) -> int:
     """
     Publish FILES (wheels and sdists) directly into a store, or to a server.
@@ -56,6 +54,13 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
+
+    Examples:
+        wheelyard upload dist/*
+        wheelyard upload dist/* --export /srv/www/packages
+        wheelyard upload --server https://packages.acme.dev dist/*
+
+    Documentation: docs/publish.md
     """
     index = open_api(lambda: ensure_index(command_settings()))
     if isinstance(index, LocalApi):
@@ -70,7 +75,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
         export_status, site = refresh(exported, dest)
         status = max(status, export_status)
-    print_json({"files": results, **({"export": site} if site else {})})
+    print_result({"files": results, **({"export": site} if site else {})})
     return status
 
 

@@ -6,64 +6,64 @@ from itertools import groupby
 from typing import Final
 
 import click
-from msgspec.json import encode
+from click import Argument, Option
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import public_packages
 from wheelyard.api.projects import After
 from wheelyard.api.public_packages import Approval, Block, PackageQuestion, Refresh, explain_package
-from wheelyard.cli.api import Api, managed_options, open_api, token_names
-from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import existing_index, require_upstream, store_options
-from wheelyard.cli.output import output_options, print_json, print_line, warn
-from wheelyard.cli.upstream_prefetch import prefetch
-from wheelyard.cli.upstream_sweep import sweep
+from wheelyard.cli.api import INDEX, Api, history_lines, open_api
+from wheelyard.cli.command import JSON, OUTPUT, REASON, Group
+from wheelyard.cli.options import STORE, existing_index, require_upstream
+from wheelyard.cli.output import print_result, warn
+from wheelyard.cli.upstream_files import prefetch, sweep
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict, decisions_about, describe
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.principals import with_name
-from wheelyard.model.public_packages import ExplainedFile, Explanation
+from wheelyard.model.public_packages import ExplainedFile, Explanation, RefreshedPage
 from wheelyard.model.text import counted, escaped
 
-PAGE: Final = "upstream.md"
+PROJECT: Final = Argument(["project"])
+VERSION: Final = Argument(["version"], required=False)
 
-with_reason = click.option("--reason", default="", help="Why; it is kept in the journal.")
 
-
-@examples(PAGE)
-@click.group("upstream")
+@click.group("upstream", cls=Group)
 def command() -> None:
-    """Bring, approve, block and clear out packages of upstream indexes."""
+    """
+    Bring, approve, block and clear out packages of upstream indexes.
+
+    Documentation: docs/upstream.md
+    """
 
 
 command.add_command(prefetch)
 command.add_command(sweep)
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
-    "wheelyard upstream approve requests 2.32.5 --sha256 2462f94637a3...",
-    "wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'",
+@command.command(
+    "approve",
+    params=[
+        PROJECT,
+        VERSION,
+        Option(
+            ["--despite"],
+            multiple=True,
+            metavar="RULE",
+            help="Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or "
+            "malicious.",
+        ),
+        Option(
+            ["--sha256"],
+            multiple=True,
+            metavar="DIGEST",
+            help="Approve the file of VERSION with this digest, and ask no upstream index; "
+            "repeatable.",
+        ),
+        REASON,
+        *INDEX,
+    ],
 )
-@command.command("approve")
-@click.argument("project")
-@click.argument("version", required=False)
-@click.option(
-    "--despite",
-    multiple=True,
-    metavar="RULE",
-    help="Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or malicious.",
-)
-@click.option(
-    "--sha256",
-    multiple=True,
-    metavar="DIGEST",
-    help="Approve the file of VERSION with this digest, and ask no upstream index; repeatable.",
-)
-@with_reason
-@managed_options
 def approve(
     *,
     project: str,
@@ -80,6 +80,13 @@ def approve(
     approved. It also lets them through before their cooldown ends: somebody has looked at them.
     Approving a PROJECT is about later files and versions, too. Either takes back an earlier
     'block' of the same, and no block of a single version if it names the whole project.
+
+    Examples:
+        wheelyard upstream approve requests 2.32.5 --reason 'security fix'
+        wheelyard upstream approve requests 2.32.5 --sha256 2462f94637a3...
+        wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'
+
+    Documentation: docs/upstream.md
     """
     api, name, wanted = open_api(), parse_name(project), parse_version(version) if version else None
     approval = Approval(name, str(wanted or ""), reason, despite, sha256)
@@ -100,40 +107,44 @@ def approve(
         _warn_of_hidden(explained, wanted)
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream block leftpad --reason 'taken over'",
-    "wheelyard upstream block requests 2.32.0 --reason 'loses cookies'",
-)
-@command.command("block")
-@click.argument("project")
-@click.argument("version", required=False)
-@with_reason
-@managed_options
+@command.command("block", params=[PROJECT, VERSION, REASON, *INDEX])
 def block(*, project: str, version: str | None, reason: str) -> None:
     """
     Hide a public PROJECT, or one VERSION of it, from every client, also from direct URLs.
 
     Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
+
+    Examples:
+        wheelyard upstream block leftpad --reason 'taken over'
+        wheelyard upstream block requests 2.32.0 --reason 'loses cookies'
+
+    Documentation: docs/upstream.md
     """
     name, wanted = parse_name(project), str(parse_version(version)) if version else ""
     open_api().call(public_packages.block, Block(name, wanted, reason))
     click.echo(f"{name} {wanted}".rstrip() + ": blocked")
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream decisions",
-    "wheelyard upstream decisions requests",
-    "wheelyard upstream decisions --history",
+@command.command(
+    "decisions",
+    params=[
+        Argument(["project"], required=False),
+        Option(["--history"], is_flag=True, help="Every decision ever made, the oldest first."),
+        JSON,
+        *INDEX,
+    ],
 )
-@command.command("decisions")
-@click.argument("project", required=False)
-@click.option("--history", is_flag=True, help="Every decision ever made, the oldest first.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@managed_options
-def decisions(*, project: str | None, history: bool, as_json: bool) -> None:
-    """Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why."""
+def decisions(project: str | None, *, history: bool) -> None:
+    """
+    Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why.
+
+    Examples:
+        wheelyard upstream decisions
+        wheelyard upstream decisions requests
+        wheelyard upstream decisions --history
+
+    Documentation: docs/upstream.md
+    """
     api, name = open_api(), parse_name(project) if project else None
     if history:
         commits = api.call(public_packages.decision_history, After()).commits
@@ -141,14 +152,7 @@ def decisions(*, project: str | None, history: bool, as_json: bool) -> None:
     else:
         found = api.call(public_packages.list_decisions).decisions
     wanted = [each for each in found if name in (None, each.project)]
-    if as_json:
-        click.echo(encode({"decisions": wanted}))
-        return
-    names = token_names(api, {each.by for each in wanted})
-    for each in wanted:
-        by = with_name(each.by, names.get(each.by, ""))
-        columns = (f"{each.at:%Y-%m-%d %H:%M:%S} UTC", by, describe(each))
-        click.echo("\t".join(map(escaped, columns)))
+    print_result({"decisions": wanted}, history_lines(api, wanted, describe))
 
 
 def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:
@@ -189,31 +193,24 @@ def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
         warn(f"still hidden: {text}")
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream why requests 2.32.6",
-    "wheelyard upstream why requests --json",
-    "wheelyard upstream why requests --server https://packages.acme.dev",
-)
-@command.command("why")
-@click.argument("project")
-@click.argument("version", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@managed_options
-def why(*, project: str, version: str | None, as_json: bool) -> int:
+@command.command("why", params=[PROJECT, VERSION, JSON, *INDEX])
+def why(project: str, version: str | None) -> int:
     """
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
 
     It asks the upstream index as a client would, and no upstream index for a private name. Exit
     status 0 if some file is shown, 1 if none is.
+
+    Examples:
+        wheelyard upstream why requests 2.32.6
+        wheelyard upstream why requests --json
+        wheelyard upstream why requests --server https://packages.acme.dev
+
+    Documentation: docs/upstream.md
     """
     question = PackageQuestion(parse_name(project), version or "")
     found = open_api().call(explain_package, question)
-    if as_json:
-        click.echo(encode(found))
-    else:
-        for line in _why_lines(found, version or ""):
-            click.echo(escaped(line))
+    print_result(found, _why_lines(found, version or ""))
     return 0 if any(each.shown for each in found.files) else 1
 
 
@@ -270,48 +267,39 @@ def _age(seconds: float) -> str:
     return counted(int(seconds), "second")
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream refresh requests",
-    "wheelyard upstream refresh requests --server https://packages.acme.dev",
-)
-@command.command("refresh")
-@click.argument("project")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@managed_options
-def refresh(*, project: str, as_json: bool) -> int:
+@command.command("refresh", params=[PROJECT, JSON, *INDEX])
+def refresh(project: str) -> int:
     """
     Ask the upstream index for PROJECT now, such as after a release or for a name that was missing.
 
     Servers that run have what has come within ten seconds. With --server, it is for whoever may
     upload something there. Exit status 0 if an index has it, 1 if none has.
+
+    Examples:
+        wheelyard upstream refresh requests
+        wheelyard upstream refresh requests --server https://packages.acme.dev
+
+    Documentation: docs/upstream.md
     """
     found = open_api().call(public_packages.refresh, Refresh(parse_name(project)))
-    if as_json:
-        click.echo(encode(found))
-    elif not found.upstream:
-        # more than one may have it, and then none is taken
-        click.echo(
-            f"{found.name}: no upstream index has it, or it has moved: 'wheelyard upstream why "
-            f"{found.name}' says which"
-        )
-    else:
-        click.echo(f"{found.name}: {found.upstream} lists {counted(found.files, 'file')}")
-        for word, filenames in (("new", found.new), ("removed", found.removed)):
-            for each in filenames:
-                click.echo(escaped(f"{word}  {each}"))
+    print_result(found, _page_changes(found))
     return 0 if found.upstream else 1
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream forget requests",
-    "wheelyard upstream forget requests --json",
-)
-@command.command("forget")
-@click.argument("project")
-@output_options
-@store_options
+def _page_changes(found: RefreshedPage) -> Iterator[str]:
+    if not found.upstream:
+        # more than one may have it, and then none is taken
+        yield (
+            f"{found.name}: no upstream index has it, or it has moved: 'wheelyard upstream why "
+            f"{found.name}' says which"
+        )
+        return
+    yield f"{found.name}: {found.upstream} lists {counted(found.files, 'file')}"
+    yield from (f"new  {filename}" for filename in found.new)
+    yield from (f"removed  {filename}" for filename in found.removed)
+
+
+@command.command("forget", params=[PROJECT, *OUTPUT, *STORE])
 def forget(*, project: str) -> None:
     """
     Forget which upstream index owns PROJECT, and which digests its files had.
@@ -319,22 +307,20 @@ def forget(*, project: str) -> None:
     It is for a name of one index that another one has now, and for a file that is hidden because
     its digest has changed. Find out why first: the next request takes what it finds.
     Servers that run follow when they ask for the page next.
+
+    Examples:
+        wheelyard upstream forget requests
+        wheelyard upstream forget requests --json
+
+    Documentation: docs/upstream.md
     """
     index, name = existing_index(), parse_name(project)
     owner = require_upstream(index).pages.forget(name)
     known = f"it was {owner}'s" if owner else "nothing was known of it"
-    print_line(f"forgot {name}: {known}")
-    print_json({"project": name, "owner": owner})
+    print_result({"project": name, "owner": owner}, [f"forgot {name}: {known}"])
 
 
-@examples(
-    PAGE,
-    "wheelyard upstream accept-osv",
-    "wheelyard upstream accept-osv --config /etc/wheelyard/wheelyard.toml",
-)
-@command.command("accept-osv")
-@output_options
-@store_options
+@command.command("accept-osv", params=[*OUTPUT, *STORE])
 def accept_osv() -> None:
     """
     Accept the OSV database of the settings as it is, though it has fewer entries than before.
@@ -342,6 +328,12 @@ def accept_osv() -> None:
     Servers refuse one that lacks more than a tenth of the entries of the one before, because what
     it lacks would no longer be hidden. Find out why they are gone first. Servers that run follow
     with the next request for a public package.
+
+    Examples:
+        wheelyard upstream accept-osv
+        wheelyard upstream accept-osv --config /etc/wheelyard/wheelyard.toml
+
+    Documentation: docs/upstream.md
     """
     osv = require_upstream(existing_index()).policy.osv
     if osv is None:
@@ -349,5 +341,5 @@ def accept_osv() -> None:
         raise Invalid(message, code="bad_setting")
     before, now = osv.accept()
     was = before.entries if before else 0
-    print_line(f"accepted: {now.entries} usable entries, {was} before; skipped: {osv.skipped}")
-    print_json({"entries": now.entries, "before": was, "skipped": osv.skipped})
+    line = f"accepted: {now.entries} usable entries, {was} before; skipped: {osv.skipped}"
+    print_result({"entries": now.entries, "before": was, "skipped": osv.skipped}, [line])

@@ -1,0 +1,69 @@
+"""Commands whose docstring is their whole help, and the options that most of them have."""
+
+import re
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click import Option
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_EPILOG: Final = re.compile(r"\n\n(?=Examples:\n|Documentation: )")
+
+
+class Command(click.Command):
+    """
+    Command whose docstring ends in examples, unless it is a group, and in `Documentation: PAGE`.
+
+    `--help` shows both below the options.
+    """
+
+    def __init__(self, *args: Any, help: str, **attributes: Any) -> None:  # noqa: A002, ANN401 - click's
+        text, epilog = _EPILOG.split(cleandoc(help), 1)
+        # click keeps the lines of a paragraph that begins with \b
+        epilog = epilog.replace("Examples:\n", "\b\nExamples:\n").replace("\n    ", "\n  ")
+        super().__init__(*args, **attributes | {"help": text, "epilog": epilog})
+
+
+class Group(Command, click.Group):
+    """Group of such commands."""
+
+    command_class: type[click.Command] | None = Command
+    group_class: type[click.Group] | type[type] | None = type
+
+
+def given_option(name: str, context: click.Context | None = None) -> Any:  # noqa: ANN401 - of any type
+    """Return the value that `keep_option` has kept, or None; by default of this command."""
+    return (context or click.get_current_context()).meta.get(f"{__name__}.{name}")
+
+
+def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
+    """Keep the value of an option for `given_option`; a callback of click."""
+    context.meta[f"{__name__}.{option.name}"] = value
+
+
+def kept_option(*names: str, **attributes: Any) -> Option:  # noqa: ANN401 - click's
+    """Return an option that the function of a command does not receive: `given_option` has it."""
+    return Option(names, expose_value=False, callback=keep_option, **attributes)
+
+
+def complete_path(
+    context: click.Context, option: click.Parameter, incomplete: str
+) -> "list[CompletionItem]":
+    """Let the shell complete a value that may be a path, and may be something else."""
+    del context, option
+    from click.shell_completion import CompletionItem  # only needed by a shell
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+JSON: Final = kept_option("--json", is_flag=True, help="For programs.")
+QUIET: Final = kept_option(
+    "-q", "--quiet", is_flag=True, help="No progress and no results: only what went wrong."
+)
+OUTPUT: Final = (QUIET, JSON)
+"""What `print_result`, `print_line` and `progress_bar` obey."""
+REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
+YES_HELP: Final = "Do not ask; needed where there is no terminal."

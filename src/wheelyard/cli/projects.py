@@ -1,0 +1,323 @@
+"""`wheelyard list`, `yank`, `unyank`, `delete`, `status` and `names`: projects and their names."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import click
+from click import Argument, Option
+from msgspec.structs import asdict, replace
+from packaging.utils import NormalizedName
+
+from wheelyard.api import projects
+from wheelyard.api.operation import Call
+from wheelyard.api.projects import (
+    ChangedProject,
+    FileAnswer,
+    NameChange,
+    ProjectAnswer,
+    ProjectsQuery,
+    ReleaseChange,
+    StatusChange,
+)
+from wheelyard.cli.api import INDEX, Api, open_api, token_names
+from wheelyard.cli.command import JSON, REASON, YES_HELP, Command, Group
+from wheelyard.cli.output import confirm_name, is_interactive, print_result
+from wheelyard.errors import Conflict
+from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.principals import with_name
+from wheelyard.model.project import Status
+from wheelyard.model.project_json import FileJson, ProjectJson
+from wheelyard.model.text import counted, escaped
+from wheelyard.operations.names import NameState, PrivateName
+
+NAME: Final = Argument(["name"])
+PROJECT: Final = Argument(["project"])
+RELEASE: Final = (
+    PROJECT,
+    Argument(["version"], required=False),
+    Option(
+        ["--versions"],
+        metavar="SET",
+        help="Every release of a set, by PEP 440: '<2', '==1.*', '>=1.0,!=1.5'. Pre-releases "
+        "count, too: '<2' has 1.9rc1, and not 2.0rc1.",
+    ),
+    Option(["--file"], metavar="NAME", help="Only this file of the release."),
+    REASON,
+)
+"""Which releases are changed, and why."""
+
+
+@click.command("list", cls=Command, params=[Argument(["project"], required=False), JSON, *INDEX])
+def list_command(project: str | None) -> None:
+    """
+    List the projects, or the files of PROJECT.
+
+    Examples:
+        wheelyard list
+        wheelyard list acme-core
+        wheelyard list acme-core --server https://packages.acme.dev
+
+    Documentation: docs/projects.md
+    """
+    api = open_api()
+    if project is None:
+        found = api.call(projects.list_projects, ProjectsQuery()).projects
+        print_result({"projects": found}, (each.name for each in found))
+    else:
+        shown = api.call(projects.get_project, parse_name(project))
+        print_result(_described(shown), _file_lines(shown, api))
+
+
+def _described(project: ProjectAnswer) -> ProjectJson:
+    files = (FileJson(**{**asdict(file), "yanked": _why_yanked(file)}) for file in project.files)
+    return ProjectJson(
+        name=project.name,
+        revision=project.revision,
+        status=project.status.status,
+        reason=project.status.reason,
+        summary=project.summary,
+        files=tuple(files),
+        deleted_filenames=project.deleted,
+        commit=project.commit,
+    )
+
+
+def _why_yanked(file: FileAnswer) -> str | None:
+    """Return the reason why a file is yanked, which may be empty; None if it is not."""
+    return "" if file.yanked is True else file.yanked or None
+
+
+def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each file; say on standard error if the project is not active."""
+    status, reason = project.status.status, project.status.reason
+    if status is not Status.ACTIVE:
+        what = f"{project.name} is {status.value}{f': {reason}' if reason else ''}"
+        click.echo(f"wheelyard: {escaped(what)}", err=True)
+    # older versions did not store the names
+    unnamed = {file.uploaded_by for file in project.files if not file.uploaded_by_name}
+    names = token_names(api, unnamed)
+    for file in project.files:
+        name = file.uploaded_by_name or names.get(file.uploaded_by, "")
+        when, uploader = f"{file.uploaded_at:%Y-%m-%d %H:%M}", with_name(file.uploaded_by, name)
+        why = _why_yanked(file)
+        yanked = () if why is None else (f"yanked: {why}" if why else "yanked",)
+        yield (file.filename, str(file.size), when, uploader, *yanked)
+
+
+@click.command("yank", cls=Command, params=[*RELEASE, *INDEX])
+def yank(**release: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
+
+    Examples:
+        wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'
+        wheelyard yank acme-core --versions '<2' --reason 'no longer supported'
+        wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl
+
+    Documentation: docs/projects.md
+    """
+    _change(projects.yank, "yanked", "already yanked", **release)
+
+
+@click.command("unyank", cls=Command, params=[*RELEASE, *INDEX])
+def unyank(**release: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Take the mark of `yank` back.
+
+    Examples:
+        wheelyard unyank acme-core 1.0
+        wheelyard unyank acme-core --versions '>=1.5,<2'
+
+    Documentation: docs/projects.md
+    """
+    _change(projects.unyank, "no longer yanked", "not yanked", **release)
+
+
+def _change(
+    action: Callable[[Call, NormalizedName, ReleaseChange], ChangedProject],
+    done: str,
+    undone: str,
+    *,
+    project: str,
+    **release: Any,  # noqa: ANN401 - click's
+) -> None:
+    change = _parse_change(**release)
+    changed = open_api().call(action, parse_name(project), change)
+    _print_files(changed, change, done, undone)
+
+
+def _parse_change(
+    version: str | None, versions: str | None, file: str | None, reason: str
+) -> ReleaseChange:
+    if (version is None) == (versions is None):
+        raise click.UsageError("Give either VERSION or --versions.")
+    one = "" if version is None else str(parse_version(version))
+    several = "" if versions is None else str(parse_version_set(versions))
+    return ReleaseChange(one, several, file, reason)
+
+
+def _print_files(
+    project: ChangedProject, change: ReleaseChange, done: str, undone: str, *, err: bool = False
+) -> None:
+    for file in project.changed:
+        what = f"{escaped(file.version)}: {done}  {escaped(file.filename)}"
+        click.echo(f"{project.name} {what}", err=err)
+    if not project.changed:
+        click.echo(f"{project.name} {change.version or change.versions}: {undone}")
+
+
+@click.command(
+    "delete",
+    cls=Command,
+    params=[
+        *RELEASE,
+        Option(
+            ["--dry-run"], is_flag=True, help="Print what would be deleted, and delete nothing."
+        ),
+        Option(["--yes"], is_flag=True, help=YES_HELP),
+        *INDEX,
+    ],
+)
+def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  # noqa: ANN401 - click's
+    """
+    Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
+
+    On a terminal it shows the files, and asks for the name of the project.
+
+    Examples:
+        wheelyard delete acme-core 1.0 --reason 'contains a secret'
+        wheelyard delete acme-core --versions '<2' --dry-run
+        wheelyard delete acme-core --versions '<2' --yes
+
+    Documentation: docs/projects.md
+    """
+    change = _parse_change(**release)
+    if not (dry_run or yes or is_interactive()):
+        raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
+    api, name = open_api(), parse_name(project)
+    if dry_run or not yes:
+        trial = replace(change, dry_run=True)
+        found = api.call(projects.delete, name, trial)
+        is_question = not dry_run and bool(found.changed)
+        _print_files(found, change, "would be deleted", "already deleted", err=is_question)
+        if not is_question:
+            return 0
+        if not confirm_name(name, "These filenames can never be used again."):
+            click.echo("wheelyard: nothing was deleted", err=True)
+            return 1
+        if api.call(projects.delete, name, trial).changed != found.changed:
+            message = "Nothing was deleted: meanwhile the files have changed. Try again."
+            raise Conflict(message)
+    _print_files(api.call(projects.delete, name, change), change, "deleted", "already deleted")
+    return 0
+
+
+@click.command(
+    "status",
+    cls=Command,
+    params=[
+        PROJECT,
+        Argument(["status"], type=click.Choice([status.value for status in Status])),
+        Option(["--reason"], default="", help="Shown on the project's pages."),
+        *INDEX,
+    ],
+)
+def set_status(project: str, status: str, reason: str) -> None:
+    """
+    Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files.
+
+    Examples:
+        wheelyard status acme-core archived
+        wheelyard status acme-core deprecated --reason 'use acme-kernel'
+
+    Documentation: docs/projects.md
+    """
+    change = StatusChange(Status(status), reason)
+    changed = open_api().call(projects.set_status, parse_name(project), change)
+    click.echo(f"{changed.name}: {status}")
+
+
+@click.group("names", cls=Group)
+def names() -> None:
+    """
+    List, reserve and release private names.
+
+    A private name is never looked up at an upstream index. Every name under which something was
+    published is private, also after all of its files are deleted.
+
+    Documentation: docs/upstream.md
+    """
+
+
+@names.command("list", params=[JSON, *INDEX])
+def list_names() -> None:
+    """
+    List the private names, and why each of them is private.
+
+    Examples:
+        wheelyard names list
+        wheelyard names list --json
+
+    Documentation: docs/upstream.md
+    """
+    found = open_api().call(projects.list_names)
+    print_result(found, ((name.name, *_facts(name)) for name in found.names))
+
+
+def _facts(found: PrivateName) -> Iterator[str]:
+    if found.state is NameState.FILES:
+        yield counted(found.files, "file")
+        return
+    yield {
+        NameState.DELETED: "all files deleted",
+        NameState.RESERVED: "reserved",
+        NameState.CLAIMED: "nothing published",
+        NameState.UNREADABLE: "cannot be read",
+    }[found.state]
+    if found.at is not None:
+        yield f"{found.at:%Y-%m-%d %H:%M} {found.by}"
+    if found.reason:
+        yield found.reason
+
+
+@names.command("reserve", params=[NAME, REASON, *INDEX])
+def reserve(name: str, reason: str) -> None:
+    """
+    Make NAME private before anything is published under it.
+
+    Examples:
+        wheelyard names reserve acme-next
+        wheelyard names reserve acme-next --reason 'starts in spring'
+
+    Documentation: docs/upstream.md
+    """
+    reserved = open_api().call(projects.reserve_name, parse_name(name), NameChange(reason))
+    click.echo(f"{reserved.name}: {'reserved' if reserved.is_new else 'private already'}")
+
+
+@names.command(
+    "release",
+    params=[NAME, REASON, Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP), *INDEX],
+)
+def release(*, name: str, reason: str, yes: bool) -> int:
+    """
+    Give NAME up, which must have no files: from then on an upstream index may have it.
+
+    Clients that ask for NAME then get the public package of that name, if there is one.
+
+    Examples:
+        wheelyard names release acme-next
+        wheelyard names release acme-next --reason 'never started' --yes
+
+    Documentation: docs/upstream.md
+    """
+    if not (yes or is_interactive()):
+        raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
+    api, parsed = open_api(), parse_name(name)
+    consequence = f"Clients may then get a public package named {parsed}."
+    if not yes and not confirm_name(parsed, consequence):
+        click.echo("wheelyard: nothing was released", err=True)
+        return 1
+    api.call(projects.release_name, parsed, NameChange(reason))
+    click.echo(f"{parsed}: released")
+    return 0
