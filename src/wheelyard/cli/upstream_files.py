@@ -74,7 +74,7 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     upstream = require_upstream(ensure_index(command_settings()))
     if upstream.config.offline:
         raise Invalid(
-            "[upstream] offline is set, so nothing can be fetched. Prefetch where there is a "
+            "upstream.offline is set, so nothing can be fetched. Prefetch where there is a "
             "connection, with WHEELYARD_UPSTREAM_OFFLINE=false.",
             code="bad_setting",
         )
