@@ -344,7 +344,7 @@ def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Ty
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["list", "--store", "ftp://bucket"], 1, "found 'ftp://bucket'"),
+        (["list", "--store", "ftp://bucket"], 1, "and found 'ftp://bucket'"),
         (["list", "--store", "."], 1, "There is no store at ."),
         (["delete", "x", "1", "--yes", "--reason", ODD, "--store", "."], 1, "There is no store"),
         (["delete", "x", "1.0"], 2, "Give --yes"),

@@ -31,8 +31,8 @@ from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
 ACCESS_LOGGER: Final = "wheelyard.access"
-REQUEST: Final = "request"
-"""The attribute of a log record that has its request, unless that is `CURRENT_REQUEST`."""
+TRACE: Final = "trace"
+"""The attribute of a log record that has its trace, unless that is of `CURRENT_REQUEST`."""
 MAX_WAITING_LINES: Final = 10_000
 """How many lines of the access log may wait while standard error takes none."""
 FLUSH_TIMEOUT_SECONDS: Final = 1.0
@@ -56,7 +56,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
         """Return a record's line, without traceback; a change has the client's address, too."""
-        line, request = super().formatMessage(record), _request_of(record)
+        line, request = super().formatMessage(record), CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in extra_fields(record)
         return f"{line}, from {request.address}" if request and is_change else line
 
@@ -80,9 +80,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": message,
         }
-        request, fields = _request_of(record), extra_fields(record)
-        if request is not None:
-            entry |= trace_fields(request.trace, self._project)
+        request, fields = CURRENT_REQUEST.get(), extra_fields(record)
+        trace = getattr(record, TRACE, request.trace if request else None)
+        entry |= trace_fields(trace, self._project)
         if request is not None and AUDIT_FIELD in fields:
             fields = {**fields, AUDIT_FIELD: {**fields[AUDIT_FIELD], "address": request.address}}
         entry |= fields
@@ -132,12 +132,6 @@ class BackgroundHandler(logging.Handler):
                 dropped, self._dropped = self._dropped, 0
                 logger.warning("%d lines of the access log were dropped: nobody read it", dropped)
             self._waiting.task_done()
-
-
-def _request_of(record: logging.LogRecord) -> RequestRecord | None:
-    """Return the request that a log record is about, if any."""
-    request: RequestRecord | None = getattr(record, REQUEST, None)
-    return request or CURRENT_REQUEST.get()
 
 
 def trace_fields(trace: TraceContext | None, project: str) -> dict[str, object]:
@@ -201,7 +195,7 @@ def log_request(record: RequestRecord, seconds: float) -> None:
         seconds,
         agent,
         extra={
-            REQUEST: record,
+            TRACE: record.trace,  # not the record, whose headers have a credential
             EXTRA_FIELDS: {"route": record.route, "who": who, "httpRequest": request},
         },
     )
