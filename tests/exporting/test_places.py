@@ -168,6 +168,7 @@ def test_not_there(stocked: StoreFolder, wheelyard: Typed, place: str, words: st
     """What is no place is refused, or has the store or its tokens in it, or is in them."""
     (stocked.folder / "link").symlink_to(stocked.store)
     (stocked.folder / "file").write_text("")
+    (stocked.folder / "tokens").mkdir()
     tokens = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": str(stocked.folder / "tokens")}
     before = tree(stocked.folder)
     dest = place if "://" in place else stocked.folder / place
