@@ -314,6 +314,8 @@ def _serve_in_process(settings: Settings, command: Command, folder: RunFolder | 
         loop.add_signal_handler(signal.SIGHUP, signals.reload)
         async with app.running():
             await server.serve()
+        # requests whose clients have gone are cancelled now, which Granian takes for errors
+        logging.getLogger("_granian").setLevel(logging.CRITICAL)
 
     try:
         uvloop.run(serve())
