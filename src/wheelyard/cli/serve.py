@@ -198,7 +198,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
 
 
 class ServedIndex:
-    """What `serve` and `run` do in one process of their server; a `Command`."""
+    """What `serve` and `run` do in one process of their server; a `ServerCommand`."""
 
     def __init__(self, settings: Settings, options: WatchOptions) -> None:
         self._settings = settings

@@ -83,7 +83,7 @@ WORKER_START_SECONDS: Final = 0.3
 logger = logging.getLogger("wheelyard")
 
 
-class Command(Protocol):
+class ServerCommand(Protocol):
     """What a command does in one process of its server; it is pickled for worker processes."""
 
     def open_index(self) -> Index:
@@ -139,7 +139,7 @@ def resolve_bind_address(server: ServerSettings) -> ServerSettings:
     return replace(server, host=host, port=port)
 
 
-def run_server(settings: Settings, command: Command) -> NoReturn:
+def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
     """Serve an index until SIGTERM or SIGINT, then exit with status 0; may raise WheelyardError."""
     _prepare_process()
     for number in STOP_SIGNALS:
@@ -293,7 +293,7 @@ def _print_shutdown_notice() -> None:
     print(f"wheelyard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - at the terminal
 
 
-def _serve_in_process(settings: Settings, command: Command, folder: RunFolder | None) -> None:
+def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFolder | None) -> None:
     index = command.open_index()
     configure_logging(settings.log)
     probe = _store_probe(index)
@@ -323,7 +323,7 @@ def _serve_in_process(settings: Settings, command: Command, folder: RunFolder | 
         command.stop_watching()
 
 
-def _serve_in_workers(settings: Settings, command: Command, folder: RunFolder) -> None:
+def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFolder) -> None:
     folder.metrics.mkdir()
     server = Granian(
         "wheelyard",
@@ -359,7 +359,7 @@ def _serve_in_workers(settings: Settings, command: Command, folder: RunFolder) -
         raise Invalid(folder.failure.read_text())
 
 
-def load_worker(settings: Settings, command: Command, folder: RunFolder, manager: int) -> ASGIApp:
+def load_worker(settings: Settings, command: ServerCommand, folder: RunFolder, manager: int) -> ASGIApp:
     """Return the application of this worker process; called by Granian."""
     _prepare_process()
     share_metrics(folder.metrics)
@@ -380,7 +380,7 @@ def load_worker(settings: Settings, command: Command, folder: RunFolder, manager
 
 
 def _open_in_worker(
-    settings: Settings, command: Command, folder: RunFolder, manager: int
+    settings: Settings, command: ServerCommand, folder: RunFolder, manager: int
 ) -> tuple[Index, App]:
     """Open the index; if that fails, stop a server that starts, and try again in one that runs."""
     is_first = not folder.is_open.exists()
@@ -410,7 +410,7 @@ class _Worker:
     threads, and a thread of its own that waits for it passes the first on, as SIGINT.
     """
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: ServerCommand) -> None:
         self.app: ASGIApp
         self._command = command
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -441,12 +441,12 @@ class _Worker:
         self._loop.call_soon_threadsafe(self._loop.call_at, self._serves_at, pass_on)
 
 
-def _lead_later(lead: int, index: Index, command: Command, folder: RunFolder) -> None:
+def _lead_later(lead: int, index: Index, command: ServerCommand, folder: RunFolder) -> None:
     flock(lead, LOCK_EX)  # until the worker that leads has died
     _lead(index, command, _store_probe(index, folder.probe))
 
 
-def _lead(index: Index, command: Command, probe: store_probe.StoreProbe) -> None:
+def _lead(index: Index, command: ServerCommand, probe: store_probe.StoreProbe) -> None:
     """Begin what one process does for all; wait for the probe."""
     if not index.settings.server.read_only:
         index.spool.remove_abandoned(index.runtime.seconds())
