@@ -18,7 +18,6 @@ from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
-from wheelyard.authentication.token_rotation import rotate
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.catalog.token_records import SINGLE_READ_LIMIT, LastUses, StartThread
@@ -167,7 +166,7 @@ def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
 def test_a_token_that_was_replaced(harness: IndexHarness) -> None:
     """Whoever goes on with the old one of two tokens is told which one has replaced it."""
     old, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    rotated = rotate(harness.index.tokens, record, timedelta(hours=1), "local:alice")
+    rotated = harness.index.tokens.rotate(record, timedelta(hours=1), "local:alice")
     harness.clock.advance(hours=2)
 
     text, reason = rejection(harness, old)

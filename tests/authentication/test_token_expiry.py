@@ -12,7 +12,6 @@ from tests.catalog.faulty_store import Fault, FaultyStore
 from tests.catalog.faulty_store import FaultKind as Kind
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.token_rotation import rotate
 from wheelyard.http.observability.metrics import ExpiringTokens
 from wheelyard.model.token import ApiToken, TokenRecord
 
@@ -31,7 +30,7 @@ def test_which_tokens(harness: IndexHarness) -> None:
     records = harness.index.tokens.records
     records.create(replace(soon, id="0123456789", publishers=("ci",)))
     harness.index.tokens.revoke(revoked.id, by="local:bob")
-    new = rotate(harness.index.tokens, rotated, timedelta(hours=1), by="local:bob").new
+    new = harness.index.tokens.rotate(rotated, timedelta(hours=1), by="local:bob").new
     assert len(harness.index.tokens.expiring()) == 3
     harness.clock.advance(days=1)
 
@@ -42,7 +41,7 @@ def test_a_lost_replacement(harness: IndexHarness) -> None:
     """A rotated token whose new token was revoked is reported: it ends, and nothing follows it."""
     record = made(harness, 90)[1]
     tokens = harness.index.tokens
-    result = rotate(tokens, record, timedelta(hours=24), by="local:bob")
+    result = tokens.rotate(record, timedelta(hours=24), by="local:bob")
     assert tokens.expiring() == []
 
     tokens.revoke(result.new.id, by="local:bob")

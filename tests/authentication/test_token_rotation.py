@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.in_memory_index import IndexHarness
 from tests.storage.wrapping import ObservedStore
-from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
+from wheelyard.authentication.api_tokens import RotatedToken, TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, parse_pattern
@@ -39,7 +38,7 @@ def made(index: Index, request: TokenRequest = CI) -> tuple[ApiToken, TokenRecor
 
 def rotated(index: Index, text: str = "ci", overlap: timedelta = DAY) -> RotatedToken:
     """Rotate a token, given by its name or id."""
-    return rotate(index.tokens, find_token(index.tokens, text), overlap, by="local:bob")
+    return index.tokens.rotate(index.tokens.find(text), overlap, by="local:bob")
 
 
 def works(harness: IndexHarness, token: ApiToken) -> bool:
@@ -92,7 +91,7 @@ def test_again_within_the_overlap(harness: IndexHarness) -> None:
     second = rotated(harness.index)
 
     assert second.old.id == first.new.id
-    assert find_token(harness.index.tokens, "ci") == second.new
+    assert harness.index.tokens.find("ci") == second.new
 
 
 def test_a_new_token_that_was_lost(harness: IndexHarness) -> None:

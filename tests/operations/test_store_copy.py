@@ -19,7 +19,6 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.token_rotation import rotate
 from wheelyard.catalog import keys
 from wheelyard.catalog.gzipped import gzipped
 from wheelyard.errors import Unavailable
@@ -612,7 +611,7 @@ def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarne
     _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     source.store.put(keys.last_use(record.id), b'"2026-02-28"', None)
     copy(source, target, with_credentials=True)
-    rotate(source.index.tokens, record, timedelta(hours=1), "local:alice")
+    source.index.tokens.rotate(record, timedelta(hours=1), "local:alice")
     source.store.put(keys.last_use(record.id), b'"2026-03-01"', None)
     rotated = stored(source)
 

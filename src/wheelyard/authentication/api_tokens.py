@@ -1,7 +1,14 @@
-"""API tokens: creation, listing, revocation, verification, and warnings before they expire."""
+"""
+API tokens: creation, listing, revocation, verification, rotation, and warnings before they expire.
+
+A rotation stores the new token first, and shortens the old one after that, by compare-and-swap. So
+a crash in between leaves two working tokens and never none, and of two rotations at once only one
+succeeds. The new token of the other one is revoked; nobody has seen it.
+"""
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Final
 
@@ -9,7 +16,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.token_records import RECORDED_LIMIT, TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
@@ -20,14 +26,19 @@ from wheelyard.errors import (
     Invalid,
     NotFound,
     Unauthenticated,
+    Unavailable,
+    WheelyardError,
+    quoted,
 )
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.text import escaped, require_one_line
 from wheelyard.model.token import (
     NO_RECORD,
     ApiToken,
+    Rotation,
     TokenRecord,
     active_replacement,
+    has_token_prefix,
     new_token,
     token_id_in,
 )
@@ -72,8 +83,16 @@ class ListedToken(Struct, frozen=True):
     """The last day (UTC) on which it was accepted, if recorded."""
 
 
+class RotatedToken(Struct, frozen=True):
+    """The result of a rotation: the new token, and both records."""
+
+    token: ApiToken
+    new: TokenRecord
+    old: TokenRecord
+
+
 class ApiTokens(Struct, frozen=True):
-    """Creates, lists, revokes and verifies the API tokens of an index."""
+    """Creates, lists, revokes, rotates and verifies the API tokens of an index."""
 
     records: TokenRecords
     runtime: Runtime
@@ -89,7 +108,18 @@ class ApiTokens(Struct, frozen=True):
 
         `by` is the principal that makes the token. Raise Invalid for a bad name or lifetime.
         """
-        self._check(request)
+        require_token_name(request.name)
+        if request.lifetime <= timedelta(0):
+            raise Invalid(
+                "A token has to live for some time. Choose 12h, 90d or 8w, for example.",
+                code="invalid_field",
+            )
+        if request.lifetime > self.max_lifetime:
+            raise Invalid(
+                f"A token may live for at most {self.max_lifetime.days} days. Choose a shorter "
+                "time, or raise tokens.max_days.",
+                code="invalid_field",
+            )
         now, token = self.runtime.now(), new_token(self.runtime.random)
         record = TokenRecord(
             id=token.id,
@@ -198,6 +228,78 @@ class ApiTokens(Struct, frozen=True):
                 return record, written
         raise self.records.retries.exhausted(f"the token {token_id}")
 
+    def find(self, text: str) -> TokenRecord:
+        """
+        Return the record of the token with this id, or with this name, or of this whole token.
+
+        The token with a name is the active one. One that was rotated does not count while the one
+        that replaces it is active. Raise NotFound if there is none, Conflict if there are several.
+        """
+        token_id = token_id_in(text)
+        record = None if token_id is None else self.records.get(token_id).value
+        if record is not None:
+            return record
+        if has_token_prefix(text):  # it may be a secret, with a typing error
+            raise no_token_id()
+        now = self.runtime.now()
+        named = {each.id: each for each in self.all() if each.name == text and not each.publishers}
+        active = [record for record in named.values() if record.state(now) == "active"]
+        last = [record for record in active if not active_replacement(record, named.get, now)]
+        if not last:
+            raise NotFound(
+                f"There is no active token called {quoted(text)}. See 'wheelyard token list'; a "
+                "token that has expired or was revoked is not rotated: 'wheelyard token create' "
+                "makes one.",
+                short="No such token.",
+            )
+        if len(last) > 1:
+            made = (f"{each.id} (made {each.created_at:%Y-%m-%d %H:%M} UTC)" for each in last)
+            raise Conflict(
+                f"{len(last)} active tokens are called {quoted(text)}: {', '.join(made)}. Rotate "
+                "the right one by its id; 'wheelyard token list' shows when each was last used.",
+                short="Several tokens have this name.",
+            )
+        return last[0]
+
+    def rotate(self, old: TokenRecord, overlap: timedelta, by: str) -> RotatedToken:
+        """
+        Store and return a new token with the name, rights, owner and lifetime of `old`; shorten it.
+
+        The old token expires after `overlap`, or earlier by itself; without an overlap it is
+        revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
+
+        Raises:
+            Invalid: The old token is not active, or is of a CI job.
+            Conflict: It was rotated already, or is changed by somebody else at the same time.
+            Unavailable: The store does not answer. The message names the new token, if any.
+        """
+        self._require_rotatable(old)
+        request = TokenRequest(
+            name=old.name,
+            actions=Action(old.actions),
+            projects=old.projects,
+            lifetime=min(old.lifetime, self.max_lifetime),
+            owner=old.owner,
+            owner_names=old.owner_names,
+        )
+        token, new = self.create(request, by)
+        try:
+            shorter = self._shorten(old, new.id, overlap, by)
+        except WheelyardError as fault:
+            with suppress(WheelyardError):
+                self.revoke(new.id, by)
+            if isinstance(fault, Conflict):
+                raise
+            raise Unavailable(
+                f"{fault.short} Token {new.id} was made for {old.id} and not shown to anybody: if "
+                f"'wheelyard token list' has it as active, 'wheelyard token revoke {new.id}' ends "
+                f"it. Then 'wheelyard token rotate {old.id}' tries again.",
+                code=fault.code,
+            ) from fault
+        fields = {"name": old.name, "successor": new.id, "expires": shorter.expires_at.isoformat()}
+        log_token("token_rotated", by, old.id, fields)
+        return RotatedToken(token, new, shorter)
+
     def get(self, token: ApiToken) -> TokenRecord:
         """
         Return the record of an active token, from the cache or the store, and record its use.
@@ -205,19 +307,55 @@ class ApiTokens(Struct, frozen=True):
         Raise Unauthenticated if the token is unknown or its secret is wrong, with one message for
         both; and if it is revoked or expired, with a message that says so.
         """
-        return self._require_active(token, self.records.get(token.id))
-
-    def active(self, token_id: str) -> TokenRecord:
-        """Return the record of an active token by its id, and record its use; raises as `get`."""
-        return self._use(self.records.get(token_id).value)
-
-    def _require_active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
-        record = snapshot.value
+        record = self.records.get(token.id).value
         # without the secret, nobody learns whether there is a token with this id
         if not (record or NO_RECORD).matches(token):
             reason = "token_secret" if record else "token_unknown"
             raise invalid_credential() from CredentialRejected(reason)
         return self._use(record)
+
+    def active(self, token_id: str) -> TokenRecord:
+        """Return the record of an active token by its id, and record its use; raises as `get`."""
+        return self._use(self.records.get(token_id).value)
+
+    def _require_rotatable(self, record: TokenRecord) -> None:
+        now = self.runtime.now()
+        state = record.state(now)
+        if record.publishers:
+            raise Invalid(
+                f"Token {record.id} is a CI job's, and ends by itself. The next job gets another "
+                "one."
+            )
+        if state != "active":
+            raise Invalid(
+                f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
+                "'wheelyard token create'."
+            )
+        replacement = active_replacement(record, lambda each: self.records.get(each).value, now)
+        if replacement is not None:
+            raise Conflict(
+                f"Token {record.id} was rotated already. Rotate the one that replaces it: "
+                f"'wheelyard token rotate {replacement.id}'."
+            )
+
+    def _shorten(
+        self, old: TokenRecord, successor: str, overlap: timedelta, by: str
+    ) -> TokenRecord:
+        """Store and return the record of a token that ends after `overlap`; raise as `update`."""
+
+        def shortened(record: TokenRecord) -> TokenRecord:
+            now = self.runtime.now()
+            if record.state(now) != "active" or record.rotation != old.rotation:
+                raise Conflict(
+                    f"Token {record.id} was rotated or revoked by somebody else just now, and not "
+                    "by this command. See 'wheelyard token list'."
+                )
+            rotation = Rotation(successor, record.created_at + record.lifetime)
+            expires_at = min(record.expires_at, now + overlap)
+            changed = replace(record, rotation=rotation, expires_at=expires_at)
+            return changed if overlap else replace(changed, revoked_at=now, revoked_by=by)
+
+        return self.update(old.id, shortened)[1]
 
     def _use(self, record: TokenRecord | None) -> TokenRecord:
         if record is None:
@@ -245,20 +383,6 @@ class ApiTokens(Struct, frozen=True):
             f"{record.expires_at:%Y-%m-%d %H:%M} UTC",
             record.id,
         )
-
-    def _check(self, request: TokenRequest) -> None:
-        require_token_name(request.name)
-        wrong = ""
-        if request.lifetime <= timedelta(0):
-            wrong = "A token has to live for some time. Choose 12h, 90d or 8w, for example."
-        elif request.lifetime > self.max_lifetime:
-            days = self.max_lifetime.days
-            wrong = (
-                f"A token may live for at most {days} days. Choose a shorter time, or raise "
-                "tokens.max_days."
-            )
-        if wrong:
-            raise Invalid(wrong, code="invalid_field")
 
 
 def _ended_token(record: TokenRecord) -> Unauthenticated:

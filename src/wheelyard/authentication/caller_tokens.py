@@ -20,11 +20,11 @@ from wheelyard.authentication.api_tokens import (
     DEFAULT_ACTIONS,
     ApiTokens,
     ListedToken,
+    RotatedToken,
     TokenRequest,
     invalid_credential,
 )
 from wheelyard.authentication.explain import OWNER_PREFIXES, parse_owner
-from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller, Scope
@@ -88,14 +88,10 @@ class CallerTokens(Struct, frozen=True):
     tokens: ApiTokens
     access: AccessControl
 
-    def reads_all(self, caller: Caller) -> bool:
-        """Return whether `visible` reads the records of all tokens."""
-        return is_token_admin(caller) or can_own_tokens(caller)
-
     def visible(self, caller: Caller) -> list[ListedToken]:
         """Return the tokens that a caller owns or has sent; for an administrator all."""
-        if self.reads_all(caller):
-            is_admin = is_token_admin(caller)
+        is_admin = is_token_admin(caller)
+        if is_admin or can_own_tokens(caller):
             records = [each for each in self.tokens.all() if is_admin or owns(caller, each)]
         else:  # a caller with an API token sees that token, and any other caller sees none
             sent = self._find(caller.principal.removeprefix("token:"))
@@ -142,18 +138,18 @@ class CallerTokens(Struct, frozen=True):
         self, caller: Caller, signed_in_at: datetime | None, text: str, overlap: timedelta
     ) -> RotatedToken:
         """
-        Replace a token by a new one; raises as `create`, and as `token_rotation.rotate`.
+        Replace a token by a new one; raises as `create`, and as `ApiTokens.rotate`.
 
         An administrator may rotate each token, given by name or id; its owner, who has signed in,
         may do so by id.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):
-            old = find_token(self.tokens, text)
+            old = self.tokens.find(text)
         else:
             old = self._require_own(caller, text)
             self.tokens.check_quota(caller.principal, caller.principals)
-        return rotate(self.tokens, old, overlap, caller.principal)
+        return self.tokens.rotate(old, overlap, caller.principal)
 
     def revoke(self, caller: Caller, token_id: str) -> TokenRecord:
         """
