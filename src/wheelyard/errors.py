@@ -30,6 +30,8 @@ STORAGE_FULL: Final = "storage_full"
 """The code of an Unavailable until the operator frees disk space."""
 INVALID_PUBLISHER: Final = "invalid-publisher"
 """The code of an Invalid for a genuine ID token that no publisher of the settings fits."""
+INVALID_REUSE: Final = "invalid-reuse-token"
+"""The code of an Invalid for a genuine ID token that has no uses left."""
 TOKEN_EXPIRED: Final = "token_expired"  # noqa: S105 - a code
 """The code of an Unauthenticated for a token that was right until it expired."""
 TOKEN_REVOKED: Final = "token_revoked"  # noqa: S105 - a code

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tests.model.jobs import AUDIENCE, GOOGLE, JOBS, NOON
-from wheelyard.authentication.replay_protection import ReplayProtection
-from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
+from wheelyard.authentication.trusted_publishing import (
+    ReplayProtection,
+    TrustedPublishing,
+    VerifyIdToken,
+)
 from wheelyard.catalog.token_records import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller

@@ -41,11 +41,13 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness, history
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.replay_protection import INVALID_REUSE, INVALID_TOKEN
-from wheelyard.authentication.trusted_publishing import INVALID_PAYLOAD
+from wheelyard.authentication.trusted_publishing import (
+    INVALID_PAYLOAD,
+    INVALID_TOKEN,
+)
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.errors import INVALID_PUBLISHER, Invalid, Unauthenticated, Unavailable
+from wheelyard.errors import INVALID_PUBLISHER, INVALID_REUSE, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher import parse_publishers
@@ -378,7 +380,7 @@ def test_a_statement_that_does_not_hold(noon: IndexHarness) -> None:
     """A signature, a time or an audience that does not hold is an invalid token."""
 
     def verify(statement: str) -> Mapping[str, object]:
-        raise Unauthenticated(f"No: {statement}")
+        raise CredentialRejected(f"No: {statement}")
 
     with refused(Invalid, INVALID_TOKEN) as caught:
         publishing(noon.index, verify=verify).mint(signed(GITHUB_SAYS))

@@ -33,11 +33,15 @@ from tests.model.jobs import (
 )
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.replay_protection import INVALID_REUSE, INVALID_TOKEN, MAX_USES
-from wheelyard.authentication.trusted_publishing import CLEANED_PER_MINT, INVALID_PAYLOAD
+from wheelyard.authentication.trusted_publishing import (
+    CLEANED_PER_MINT,
+    INVALID_PAYLOAD,
+    INVALID_TOKEN,
+    MAX_USES,
+)
 from wheelyard.catalog import keys
 from wheelyard.catalog.token_records import digest_of
-from wheelyard.errors import INVALID_PUBLISHER, Unavailable
+from wheelyard.errors import INVALID_PUBLISHER, INVALID_REUSE, Unavailable
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore
 

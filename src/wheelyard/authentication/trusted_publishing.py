@@ -4,20 +4,36 @@ Trusted publishing: exchanges the ID token of a CI job for a short-lived API tok
 The order matters. An issuer that is not configured is rejected before anything is fetched. The use
 of an ID token is recorded after all other checks, so that a mistake does not cost it. The API token
 is stored after that: a crash costs the job one use, and never gives it one API token too many.
+
+An ID token of a single-use issuer needs a `jti` claim, and is good for one API token: its use is
+recorded in the store. ID tokens of issuers without `jti` (Google) are limited to some uses an hour,
+counted in this process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count
+from threading import Lock
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.authentication.replay_protection import INVALID_TOKEN, ReplayProtection
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
-from wheelyard.errors import INVALID_PUBLISHER, Invalid, Unauthenticated, WheelyardError, quoted
+from wheelyard.catalog.token_records import UsedIdTokens
+from wheelyard.concurrency.caches import ExpiringCache
+from wheelyard.errors import (
+    INVALID_PUBLISHER,
+    INVALID_REUSE,
+    Conflict,
+    Invalid,
+    WheelyardError,
+    quoted,
+)
 from wheelyard.model.access import ANONYMOUS, Identity, intersection
-from wheelyard.model.claim_matchers import Claims
+from wheelyard.model.claim_matchers import Claims, numeric_date
 from wheelyard.model.publisher import (
     Publisher,
     job_name,
@@ -28,23 +44,83 @@ from wheelyard.model.token import ApiToken, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit_log import log_token
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 
+INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - an error code
 INVALID_PAYLOAD: Final = "invalid-payload"
-"""The error code of an ID token that is malformed."""
+"""The error codes of an ID token that is not valid, and of one that is malformed."""
 ID_TOKEN_LIMIT_CHARS: Final = 8192
 JWT_PARTS: Final = 3
 """The segments of a JWT: header, payload and signature."""
+MAX_USES: Final = 20
+"""Uses of one ID token without a `jti`, in each process and window."""
+USE_WINDOW_SECONDS: Final = 3600.0
+MAX_COUNTED_ID_TOKENS: Final = 10_000
+"""ID tokens without a `jti` whose uses are in memory."""
 CLEANED_PER_MINT: Final = 8
 """Used ID tokens that `mint` checks for removal: more than it adds."""
 
 VerifyIdToken = Callable[[str], Claims]
-"""Returns the claims of an ID token; raises Unauthenticated unless it is valid now."""
+"""Returns the claims of an ID token; raises CredentialRejected unless it is valid now."""
 
 
-@dataclass(frozen=True, slots=True)
-class MintedToken:
+class ReplayProtection:
+    """
+    Limits how often an ID token can be exchanged for an API token; thread-safe.
+
+    Only for verified ID tokens, so that strangers cannot fill the memory.
+    """
+
+    def __init__(self, used_id_tokens: UsedIdTokens, monotonic: Callable[[], float]) -> None:
+        self._used_id_tokens = used_id_tokens
+        self._lock = Lock()
+        self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, MAX_COUNTED_ID_TOKENS)
+
+    def consume(self, id_token: str, claims: Claims, token_id: str, *, is_single_use: bool) -> str:
+        """
+        Record that a verified ID token is exchanged for the API token with the id `token_id`.
+
+        Return the SHA-256 of the ID token without its signature, hexadecimal, for the log. Raise
+        Invalid if it has no uses left, or `is_single_use` and it has no `jti`.
+        """
+        # A use without a jti is recorded as well, so that cleanup finds the API token.
+        jti = claims.get("jti") if is_single_use else token_id
+        if not isinstance(jti, str) or not jti:
+            raise Invalid(
+                "The ID token has no claim jti, so it cannot be told whether it was used before.",
+                code=INVALID_TOKEN,
+            )
+        # of the signed part alone: the last letter of a signature can be written in several ways
+        digest = sha256(id_token.rpartition(".")[0].encode()).digest()
+        if not is_single_use and not self._count_use(digest):
+            raise Invalid(
+                f"This ID token was used {MAX_USES} times in an hour. Use one API token for all "
+                "files, or ask for a new ID token.",
+                code=INVALID_REUSE,
+            )
+        # the claim rules of every publisher have checked `exp`
+        expires_at = datetime.fromtimestamp(numeric_date(claims.get("exp")) or 0.0, UTC)
+        try:
+            self._used_id_tokens.consume(str(claims["iss"]), jti, expires_at, token_id)
+        except Conflict as fault:
+            raise Invalid(
+                "This ID token was used before, and each is good for one API token. Publish all "
+                "files in one go, or ask for a new ID token.",
+                code=INVALID_REUSE,
+            ) from fault
+        return digest.hex()
+
+    def _count_use(self, digest: bytes) -> bool:
+        with self._lock:
+            uses = self._uses.get(digest)
+            if uses is None:
+                uses = count()
+                self._uses.put(digest, uses, USE_WINDOW_SECONDS)
+            return next(uses) < MAX_USES
+
+
+class MintedToken(Struct, frozen=True):
     """A new API token and its record."""
 
-    token: ApiToken = field(repr=False)
+    token: ApiToken
     record: TokenRecord
 
     @property
@@ -53,8 +129,7 @@ class MintedToken:
         return int(self.record.expires_at.timestamp())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedPublishing:
+class TrustedPublishing(Struct, frozen=True, kw_only=True):
     """Exchanges ID tokens of CI jobs for API tokens, and revokes these."""
 
     publishers: tuple[Publisher, ...]
@@ -63,7 +138,7 @@ class TrustedPublishing:
     tokens: ApiTokens
     cleanup: PublishingCleanup
     verify: VerifyIdToken
-    replay_protection: ReplayProtection = field(repr=False)
+    replay_protection: ReplayProtection
 
     def mint(self, id_token: str) -> MintedToken:
         """
@@ -130,7 +205,7 @@ class TrustedPublishing:
         expected = quoted(self.audiences[0])
         try:
             claims = self.verify(id_token)
-        except (Invalid, Unauthenticated) as fault:
+        except CredentialRejected as fault:
             raise Invalid(
                 "The ID token is not genuine, has expired, or is not for this index. Ask for a "
                 f"new one, with the audience {expected}.",

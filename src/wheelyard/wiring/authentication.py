@@ -15,7 +15,6 @@ from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, RejectionLog
 from wheelyard.authentication.authorization import DEFAULT_HTPASSWD_SCOPE, AuthorizationPolicy
 from wheelyard.authentication.recent_callers import RecentCallers
-from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
@@ -170,7 +169,10 @@ class _VerifierFactory:
         return google.iap_verifier(keys, audiences, now, self._cache())
 
     def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
-        from wheelyard.authentication.trusted_publishing import TrustedPublishing
+        from wheelyard.authentication.trusted_publishing import (
+            ReplayProtection,
+            TrustedPublishing,
+        )
 
         used_id_tokens, clock = cleanup.used_id_tokens, self.runtime.monotonic
         return TrustedPublishing(
@@ -183,7 +185,7 @@ class _VerifierFactory:
         )
 
     def _id_token_check(self) -> "VerifyIdToken":
-        from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verify_jwt
+        from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims
         from wheelyard.model.publisher import max_lifetime_by_issuer
 
         audiences = frozenset(self.settings.trusted_publishing.audience)
@@ -195,7 +197,7 @@ class _VerifierFactory:
                     name, algorithms, issuer.keys_url, allow_private=issuer.may_be_private
                 )
                 issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
-        return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
+        return lambda id_token: verified_claims(id_token, issuers, self.runtime.seconds())
 
     def _is_store_bucket(self, root: str) -> bool:
         """Return whether a bucket has a part of the store: writing there would bypass the index."""

@@ -13,15 +13,21 @@ from tests.authentication.verifiers.fake_issuer import (
     VerifierHarness,
     always,
     b64,
+    bearer,
     ec_key,
     hmac_signature,
     rsa_key,
     running_issuer,
     sealed,
 )
-from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims, verify_jwt
-from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.authentication.verifiers.signed_jwt import (
+    IdTokenVerifier,
+    IssuerConfig,
+    verified_claims,
+)
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
 from wheelyard.errors import Unauthenticated
+from wheelyard.model.access import Identity
 from wheelyard.model.claim_matchers import Claims
 
 pytestmark = pytest.mark.integration
@@ -61,8 +67,14 @@ class JwtHarness:
 
     def reason(self, token: str) -> str:
         """Return the logged reason of a refusal; assert that the message is the generic one."""
+        verifier = IdTokenVerifier(
+            self.issuers,
+            lambda _: Identity("anybody", frozenset()),
+            lambda: NOW,
+            VerificationCache(bytes(32), lambda: NOW),
+        )
         with pytest.raises(Unauthenticated) as told:
-            verify_jwt(token, self.issuers, NOW)
+            verifier.verify(bearer(token))
         assert told.value.message == TOLD
         assert isinstance(told.value.__cause__, CredentialRejected)
         return told.value.__cause__.reason

@@ -100,14 +100,6 @@ class IdTokenVerifier:
         return identity
 
 
-def verify_jwt(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
-    """Return the claims of a token as `verified_claims`, but raise Unauthenticated if rejected."""
-    try:
-        return verified_claims(token, issuers, now)
-    except CredentialRejected as rejected:
-        raise invalid_id_token() from rejected
-
-
 def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
     """
     Return the claims of a token after checks of its issuer, audience, signature and times.

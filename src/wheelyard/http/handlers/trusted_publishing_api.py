@@ -27,10 +27,10 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 
 from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.replay_protection import INVALID_REUSE
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
 from wheelyard.errors import (
     INVALID_PUBLISHER,
+    INVALID_REUSE,
     RATE_LIMITED,
     Invalid,
     TooLarge,
