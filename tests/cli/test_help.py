@@ -43,6 +43,14 @@ def test_help(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", CONTEXTS)
+def test_each_option_is_explained(path: str) -> None:
+    """The help of each command says what each of its options is for."""
+    options = (each for each in CONTEXTS[path].command.params if isinstance(each, click.Option))
+
+    assert [option.name for option in options if not (option.help or option.hidden)] == []
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
 def test_examples(path: str) -> None:
     """Each example of a help text is a line that this command understands."""
     for line in examples(help_text(CONTEXTS[path])):

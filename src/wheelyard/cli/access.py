@@ -54,14 +54,8 @@ def command() -> None:
     "grant",
     params=[
         WHO,
-        Option(
-            ["--project", "projects"],
-            multiple=True,
-            required=True,
-            metavar="PATTERN",
-            help="acme-core, or acme-*, or '*' for every project; may be given again.",
-        ),
-        Option(["--can"], required=True, help="read, upload, manage; or admin, for every project."),
+        Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
+        Option(["--can"], required=True),
         NOTE,
         *INDEX,
     ],
@@ -72,6 +66,10 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
 
     WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
     group:ml-team. It cannot be anonymous.
+
+    Options:
+        --project: acme-core, or acme-*, or '*' for every project; may be given again.
+        --can: read, upload, manage; or admin, for every project.
 
     Examples:
         wheelyard access grant user:ana@acme.dev --project acme-core --can manage
@@ -181,19 +179,13 @@ def _edit_group(change: GroupChange, name: str, who: tuple[str, ...], note: str)
     open_api().call(access.edit_group, GroupEdit(change, name, who, note))
 
 
-@command.command(
-    "show",
-    params=[
-        Option(
-            ["--history"], is_flag=True, help="The changes in the store: who, when, what and why."
-        ),
-        JSON,
-        *INDEX,
-    ],
-)
+@command.command("show", params=[Option(["--history"], is_flag=True), JSON, *INDEX])
 def show(*, history: bool) -> None:
     """
     Print all grants and groups, and whether each is in the settings or in the store.
+
+    Options:
+        --history: The changes in the store: who, when, what and why.
 
     Examples:
         wheelyard access show

@@ -17,8 +17,8 @@ from wheelyard.operations.findings import Findings
     "check",
     cls=Command,
     params=[
-        Option(["--rebuild"], is_flag=True, help="Fold every journal again into its document."),
-        Option(["--sweep"], is_flag=True, help="Remove what dead uploads and tokens left."),
+        Option(["--rebuild"], is_flag=True),
+        Option(["--sweep"], is_flag=True),
         *OUTPUT,
         *STORE,
     ],
@@ -28,6 +28,10 @@ def command(*, rebuild: bool, sweep: bool) -> int:
     Verify every byte, digest, link and document; exit 1 if something is damaged.
 
     What can be repaired without a backup is repaired.
+
+    Options:
+        --rebuild: Fold every journal again into its document.
+        --sweep: Remove what dead uploads and tokens left.
 
     Examples:
         wheelyard check

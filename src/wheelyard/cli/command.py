@@ -11,20 +11,28 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _EPILOG: Final = re.compile(r"\n\n(?=Examples:\n|Documentation: )")
+_OPTION: Final = re.compile(r"^    (--[a-z0-9-]+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
 class Command(click.Command):
     """
-    Command whose docstring ends in examples, unless it is a group, and in `Documentation: PAGE`.
+    Command whose docstring is its help.
 
-    `--help` shows both below the options.
+    After the text, it may have `Options:`, a line for each; then come `Examples:`, unless it is a
+    group, and `Documentation: PAGE`. `--help` shows these two below the options.
     """
 
     def __init__(self, *args: Any, help: str, **attributes: Any) -> None:  # noqa: A002, ANN401 - click's
-        text, epilog = _EPILOG.split(cleandoc(help), 1)
+        before, epilog = _EPILOG.split(cleandoc(help), 1)
+        text, _, options = before.partition("\n\nOptions:\n")
         # click keeps the lines of a paragraph that begins with \b
         epilog = epilog.replace("Examples:\n", "\b\nExamples:\n").replace("\n    ", "\n  ")
         super().__init__(*args, **attributes | {"help": text, "epilog": epilog})
+        by_name = {name: option for option in self.params for name in option.opts}
+        for name, what in _OPTION.findall(options):
+            option = by_name[name]
+            assert isinstance(option, Option)  # noqa: S101 - the name of an argument has no dashes
+            option.help = what.replace("\n        ", " ")
 
 
 class Group(Command, click.Group):

@@ -31,11 +31,7 @@ REMOTE_THREADS: Final = 16
     params=[
         Argument(["source"], metavar="FROM", shell_complete=complete_path),
         Argument(["target"], metavar="TO", shell_complete=complete_path),
-        Option(
-            ["--with-credentials"],
-            is_flag=True,
-            help="Also the API tokens, as digests, and the grants of the store.",
-        ),
+        Option(["--with-credentials"], is_flag=True),
         *OUTPUT,
         CONFIG,
     ],
@@ -50,6 +46,9 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
     project that was changed in TO is left alone, and the command fails. FROM may be a store of the
     format before, which this version only copies.
+
+    Options:
+        --with-credentials: Also the API tokens, as digests, and the grants of the store.
 
     Examples:
         wheelyard copy ./wheelyard-data /mnt/backup/wheelyard

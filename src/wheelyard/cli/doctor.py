@@ -25,7 +25,7 @@ OUTCOME_WIDTH: Final = 7
     cls=Command,
     params=[
         Argument(["url"], required=False),
-        Option(["--project"], metavar="NAME", default="", help="The project that does not work."),
+        Option(["--project"], metavar="NAME", default=""),
         JSON,
     ],
 )
@@ -36,6 +36,9 @@ def command(url: str | None, project: str) -> int:
     URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
     and no secret is printed. Exit 1 if a check failed.
+
+    Options:
+        --project: The project that does not work.
 
     Examples:
         wheelyard doctor

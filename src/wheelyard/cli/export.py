@@ -32,18 +32,10 @@ from wheelyard.wiring.index import Index
     cls=Command,
     params=[
         Argument(["dest"], metavar="DEST", shell_complete=complete_path),
-        Option(
-            ["--files"],
-            metavar="copy|URL",
-            help="Copy distributions to the site, or leave them where URL serves them.",
-        ),
-        Option(["--base-url"], metavar="URL", help="What the site is served as."),
-        Option(["--gzip/--no-gzip", "is_gzipped"], default=None, help="Compress pages, too."),
-        Option(
-            ["--all", "everything"],
-            is_flag=True,
-            help="Make every page again, over whatever is there.",
-        ),
+        Option(["--files"], metavar="copy|URL"),
+        Option(["--base-url"], metavar="URL"),
+        Option(["--gzip/--no-gzip", "is_gzipped"], default=None),
+        Option(["--all", "everything"], is_flag=True),
         *OUTPUT,
         *STORE,
     ],
@@ -57,6 +49,12 @@ def command(
     Only what has changed since the last export is written; options that are not given stay as they
     were then. With --all, every page is made again, which repairs a damaged site. Anyone who can
     read DEST can read everything in it.
+
+    Options:
+        --files: Copy distributions to the site, or leave them where URL serves them.
+        --base-url: What the site is served as.
+        --gzip: Compress pages, too.
+        --all: Make every page again, over whatever is there.
 
     Examples:
         wheelyard export /srv/www/packages --base-url https://packages.example.com

@@ -36,34 +36,15 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     cls=Command,
     params=[
         Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
-        Option(["--dry-run"], is_flag=True, help="Read and check everything, and write nothing."),
-        Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
-        Option(
-            ["--from", "kind"],
-            type=click.Choice(KINDS),
-            default=AUTO,
-            show_default=True,
-            help="What SOURCE is.",
-        ),
-        Option(["--project", "projects"], multiple=True, metavar="PATTERN", help="Only these."),
-        Option(
-            ["--meta"], default="", metavar="PLACE", help="backupni: where the .meta files are."
-        ),
-        Option(
-            ["--packages-url"],
-            default="",
-            metavar="PLACE",
-            help="dumb-pypi: where the files of a list are.",
-        ),
-        Option(
-            ["--index", "indexes"], multiple=True, metavar="USER/INDEX", help="devpi: only these."
-        ),
-        Option(["--mirrors"], is_flag=True, help="devpi: the mirrored files, too."),
-        Option(
-            ["--allow-private"],
-            is_flag=True,
-            help="Follow links to private addresses of other hosts than SOURCE's, too.",
-        ),
+        Option(["--dry-run"], is_flag=True),
+        Option(["--lenient"], is_flag=True),
+        Option(["--from", "kind"], type=click.Choice(KINDS), default=AUTO, show_default=True),
+        Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
+        Option(["--meta"], default="", metavar="PLACE"),
+        Option(["--packages-url"], default="", metavar="PLACE"),
+        Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
+        Option(["--mirrors"], is_flag=True),
+        Option(["--allow-private"], is_flag=True),
         *OUTPUT,
         *STORE,
     ],
@@ -75,6 +56,17 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     SOURCE is not changed. Files that the index has already are skipped, so the command can be run
     again at any time. For each file that cannot be imported, the reason is printed, and the import
     continues.
+
+    Options:
+        --dry-run: Read and check everything, and write nothing.
+        --lenient: Take old files that fail only today's rules.
+        --from: What SOURCE is.
+        --project: Only these.
+        --meta: backupni: where the .meta files are.
+        --packages-url: dumb-pypi: where the files of a list are.
+        --index: devpi: only these.
+        --mirrors: devpi: the mirrored files, too.
+        --allow-private: Follow links to private addresses of other hosts than SOURCE's, too.
 
     Examples:
         wheelyard import ~/packages --dry-run

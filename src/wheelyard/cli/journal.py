@@ -40,12 +40,10 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
     cls=Command,
     params=[
         Argument(["project"], required=False),
-        Option(
-            ["--since"], metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d."
-        ),
-        Option(["--by"], metavar="WHO", help="A principal, a token's id or name, an e-mail."),
-        Option(["--json", "as_json"], is_flag=True, help="For programs: one object a line."),
-        Option(["--follow"], is_flag=True, help="Go on with new entries until Ctrl-C."),
+        Option(["--since"], metavar="TIME"),
+        Option(["--by"], metavar="WHO"),
+        Option(["--json", "as_json"], is_flag=True),
+        Option(["--follow"], is_flag=True),
         *INDEX,
     ],
 )
@@ -59,6 +57,12 @@ def command(
     grants and groups in the store.
 
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
+
+    Options:
+        --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
+        --by: A principal, a token's id or name, an e-mail.
+        --json: For programs: one object a line.
+        --follow: Go on with new entries until Ctrl-C.
 
     Examples:
         wheelyard journal acme-core

@@ -35,22 +35,9 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
     cls=Command,
     params=[
         Argument(["client"], type=click.Choice(list(CLIENTS))),
-        Option(
-            ["--url"],
-            metavar="URL",
-            help="The root that clients use.  [default: as the settings say]",
-        ),
-        Option(
-            ["--project", "projects"],
-            multiple=True,
-            metavar="NAME",
-            help="A project that comes from this index; may be given again.",
-        ),
-        Option(
-            ["--one-url"],
-            is_flag=True,
-            help="The index serves public packages, too.  [default: as the settings say]",
-        ),
+        Option(["--url"], metavar="URL"),
+        Option(["--project", "projects"], multiple=True, metavar="NAME"),
+        Option(["--one-url"], is_flag=True),
         Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
         *INDEX,
     ],
@@ -66,6 +53,11 @@ def command(
     others from where they took them before. pip takes all from this index. With --one-url, every
     client does, since public packages come from an upstream index. Without --with-token there is no
     secret in the text.
+
+    Options:
+        --url: The root that clients use.  [default: as the settings say]
+        --project: A project that comes from this index; may be given again.
+        --one-url: The index serves public packages, too.  [default: as the settings say]
 
     Examples:
         wheelyard print-settings uv --server https://pypi.acme.dev --project acme

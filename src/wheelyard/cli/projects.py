@@ -171,9 +171,7 @@ def _print_files(
     cls=Command,
     params=[
         *RELEASE,
-        Option(
-            ["--dry-run"], is_flag=True, help="Print what would be deleted, and delete nothing."
-        ),
+        Option(["--dry-run"], is_flag=True),
         Option(["--yes"], is_flag=True, help=YES_HELP),
         *INDEX,
     ],
@@ -183,6 +181,9 @@ def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  #
     Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
 
     On a terminal it shows the files, and asks for the name of the project.
+
+    Options:
+        --dry-run: Print what would be deleted, and delete nothing.
 
     Examples:
         wheelyard delete acme-core 1.0 --reason 'contains a secret'
@@ -218,13 +219,16 @@ def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  #
     params=[
         PROJECT,
         Argument(["status"], type=click.Choice([status.value for status in Status])),
-        Option(["--reason"], default="", help="Shown on the project's pages."),
+        Option(["--reason"], default=""),
         *INDEX,
     ],
 )
 def set_status(project: str, status: str, reason: str) -> None:
     """
     Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files.
+
+    Options:
+        --reason: Shown on the project's pages.
 
     Examples:
         wheelyard status acme-core archived

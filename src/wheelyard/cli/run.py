@@ -59,13 +59,10 @@ _IGNORED: Final = (
     cls=Command,
     params=[
         Argument(["folders"], nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path)),
-        Option(["-p", "--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
-        Option(
-            ["-i", "-H", "--interface", "--host", "host"],
-            help="Address to listen on.  [default: 0.0.0.0, which is every address]",
-        ),
-        Option(["--workers"], type=int, help="Processes.  [default: 1]"),
-        Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
+        Option(["-p", "--port"], type=int),
+        Option(["-i", "-H", "--interface", "--host", "host"]),
+        Option(["--workers"], type=int),
+        Option(["--lenient"], is_flag=True),
         *ACCESS,
         *_IGNORED,
         *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
@@ -79,6 +76,12 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
 
     DIR is ~/packages by default. The store is .wheelyard in the first DIR, unless --store or a
     setting names another.
+
+    Options:
+        --port: Port to listen on.  [default: $PORT, else 8080]
+        --interface: Address to listen on.  [default: 0.0.0.0, which is every address]
+        --workers: Processes.  [default: 1]
+        --lenient: Take old files that fail only today's rules.
 
     Examples:
         wheelyard run ~/packages

@@ -88,26 +88,13 @@ ACCESS: Final = (
     "serve",
     cls=Command,
     params=[
-        Option(["--host"], help="Address to listen on.  [default: 127.0.0.1]"),
-        Option(["--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
-        Option(["--workers"], type=int, help="Processes.  [default: 1]"),
-        Option(["--private"], is_flag=True, default=None, help="Reading needs a credential, too."),
-        Option(
-            ["--watch", "places"],
-            multiple=True,
-            metavar="PLACE",
-            shell_complete=complete_path,
-            help="Import what is and what appears in a folder or a bucket.",
-        ),
-        Option(
-            ["--watch-every", "every"],
-            type=click.FloatRange(min=1),
-            metavar="SECONDS",
-            help="How often to look there.  [default: 2, and 60 for a bucket]",
-        ),
-        Option(
-            ["--lenient"], is_flag=True, help="--watch: old files that fail only today's rules."
-        ),
+        Option(["--host"]),
+        Option(["--port"], type=int),
+        Option(["--workers"], type=int),
+        Option(["--private"], is_flag=True, default=None),
+        Option(["--watch", "places"], multiple=True, metavar="PLACE", shell_complete=complete_path),
+        Option(["--watch-every", "every"], type=click.FloatRange(min=1), metavar="SECONDS"),
+        Option(["--lenient"], is_flag=True),
         *ACCESS,
         *STORE,
     ],
@@ -115,6 +102,15 @@ ACCESS: Final = (
 def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
     """
     Run the server of the index, until a signal stops it.
+
+    Options:
+        --host: Address to listen on.  [default: 127.0.0.1]
+        --port: Port to listen on.  [default: $PORT, else 8080]
+        --workers: Processes.  [default: 1]
+        --private: Reading needs a credential, too.
+        --watch: Import what is and what appears in a folder or a bucket.
+        --watch-every: How often to look there.  [default: 2, and 60 for a bucket]
+        --lenient: --watch: old files that fail only today's rules.
 
     Examples:
         wheelyard serve

@@ -38,27 +38,11 @@ def command() -> None:
     "create",
     params=[
         Argument(["name"]),
-        Option(
-            ["--can"], default="read,upload", show_default=True, help="read, upload, manage, admin."
-        ),
-        Option(
-            ["--project", "projects"],
-            multiple=True,
-            metavar="PATTERN",
-            help="acme-core, or acme-*; may be given again.  [default: every project]",
-        ),
-        Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
-        Option(
-            ["--owner"],
-            metavar="WHO",
-            help="user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens "
-            "nothing that is not open to them.",
-        ),
-        Option(
-            ["--for-ci", "ci"],
-            type=click.Choice(sorted(SERVICES)),
-            help="Print the lines for this CI service on standard error.",
-        ),
+        Option(["--can"], default="read,upload", show_default=True),
+        Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
+        Option(["--expires"], default="90d", show_default=True),
+        Option(["--owner"], metavar="WHO"),
+        Option(["--for-ci", "ci"], type=click.Choice(sorted(SERVICES))),
         *INDEX,
     ],
 )
@@ -72,6 +56,14 @@ def create(
 ) -> None:
     """
     Create a token called NAME; standard output has only the token.
+
+    Options:
+        --can: read, upload, manage, admin.
+        --project: acme-core, or acme-*; may be given again.  [default: every project]
+        --expires: 12h, 30d, 8w.
+        --owner: user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens
+            nothing that is not open to them.
+        --for-ci: Print the lines for this CI service on standard error.
 
     Examples:
         wheelyard token create ci --project 'acme-*' --expires 30d
@@ -137,12 +129,7 @@ def _lines(shown: Sequence[TokenAnswer], names: Mapping[str, str]) -> Iterator[t
     "rotate",
     params=[
         Argument(["token"], metavar="NAME|ID"),
-        Option(
-            ["--overlap"],
-            default="24h",
-            show_default=True,
-            help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
-        ),
+        Option(["--overlap"], default="24h", show_default=True),
         *INDEX,
     ],
 )
@@ -152,6 +139,9 @@ def rotate_token(token: str, overlap: str) -> None:
 
     Standard output has only the new token. The old one expires when --overlap has passed, or
     earlier by itself.
+
+    Options:
+        --overlap: How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.
 
     Examples:
         wheelyard token rotate ci

@@ -36,12 +36,7 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
     cls=Command,
     params=[
         Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
-        Option(
-            ["--export", "dest"],
-            metavar="DEST",
-            shell_complete=complete_path,
-            help="Refresh this static site afterwards.",
-        ),
+        Option(["--export", "dest"], metavar="DEST", shell_complete=complete_path),
         *OUTPUT,
         *INDEX,
     ],
@@ -54,6 +49,9 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
+
+    Options:
+        --export: Refresh this static site afterwards.
 
     Examples:
         wheelyard upload dist/*

@@ -46,20 +46,8 @@ command.add_command(sweep)
     params=[
         PROJECT,
         VERSION,
-        Option(
-            ["--despite"],
-            multiple=True,
-            metavar="RULE",
-            help="Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or "
-            "malicious.",
-        ),
-        Option(
-            ["--sha256"],
-            multiple=True,
-            metavar="DIGEST",
-            help="Approve the file of VERSION with this digest, and ask no upstream index; "
-            "repeatable.",
-        ),
+        Option(["--despite"], multiple=True, metavar="RULE"),
+        Option(["--sha256"], multiple=True, metavar="DIGEST"),
         REASON,
         *INDEX,
     ],
@@ -80,6 +68,12 @@ def approve(
     approved. It also lets them through before their cooldown ends: somebody has looked at them.
     Approving a PROJECT is about later files and versions, too. Either takes back an earlier
     'block' of the same, and no block of a single version if it names the whole project.
+
+    Options:
+        --despite: Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or
+            malicious.
+        --sha256: Approve the file of VERSION with this digest, and ask no upstream index;
+            repeatable.
 
     Examples:
         wheelyard upstream approve requests 2.32.5 --reason 'security fix'
@@ -129,7 +123,7 @@ def block(*, project: str, version: str | None, reason: str) -> None:
     "decisions",
     params=[
         Argument(["project"], required=False),
-        Option(["--history"], is_flag=True, help="Every decision ever made, the oldest first."),
+        Option(["--history"], is_flag=True),
         JSON,
         *INDEX,
     ],
@@ -137,6 +131,9 @@ def block(*, project: str, version: str | None, reason: str) -> None:
 def decisions(project: str | None, *, history: bool) -> None:
     """
     Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why.
+
+    Options:
+        --history: Every decision ever made, the oldest first.
 
     Examples:
         wheelyard upstream decisions

@@ -38,16 +38,10 @@ INCOMPLETE_STATUS: Final = 3
             multiple=True,
             required=True,
             metavar="FILE",
-            help="requirements.txt with hashes, pylock.toml, uv.lock, poetry.lock or pdm.lock; may "
-            "be given again.",
         ),
-        Option(["--dry-run"], is_flag=True, help="Say what would be fetched, and fetch no file."),
+        Option(["--dry-run"], is_flag=True),
         Option(
-            ["--jobs"],
-            type=click.IntRange(1, MAX_JOBS),
-            default=DEFAULT_JOBS,
-            show_default=True,
-            help="How many files are fetched at a time.",
+            ["--jobs"], type=click.IntRange(1, MAX_JOBS), default=DEFAULT_JOBS, show_default=True
         ),
         *OUTPUT,
         *STORE,
@@ -63,6 +57,12 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
 
     The exit status is 3 if an upstream index does not have a listed file, or a rule of [upstream]
     hides it, and 1 if a file could not be fetched.
+
+    Options:
+        --requirement: requirements.txt with hashes, pylock.toml, uv.lock, poetry.lock or pdm.lock;
+            may be given again.
+        --dry-run: Say what would be fetched, and fetch no file.
+        --jobs: How many files are fetched at a time.
 
     Examples:
         wheelyard upstream prefetch -r requirements.txt
@@ -157,18 +157,9 @@ def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) ->
     "sweep",
     cls=Command,
     params=[
-        Option(
-            ["--unused-for"],
-            metavar="TIME",
-            help="Remove files that were not used for so long: 90d, 8w. A use is noted once a day.",
-        ),
-        Option(
-            ["--max-size"],
-            metavar="SIZE",
-            help="Then remove files until the rest takes no more than so much: 200GiB. Those go "
-            "first that were not used for longest.",
-        ),
-        Option(["--dry-run"], is_flag=True, help="Say what would be removed, and remove nothing."),
+        Option(["--unused-for"], metavar="TIME"),
+        Option(["--max-size"], metavar="SIZE"),
+        Option(["--dry-run"], is_flag=True),
         *OUTPUT,
         *STORE,
     ],
@@ -179,6 +170,13 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
 
     Servers may run meanwhile: a file that is asked for again is fetched again. Pages stay, as they
     say who owns a name.
+
+    Options:
+        --unused-for: Remove files that were not used for so long: 90d, 8w. A use is noted once a
+            day.
+        --max-size: Then remove files until the rest takes no more than so much: 200GiB. Those go
+            first that were not used for longest.
+        --dry-run: Say what would be removed, and remove nothing.
 
     Examples:
         wheelyard upstream sweep --unused-for 90d --dry-run
