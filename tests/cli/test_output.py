@@ -124,12 +124,10 @@ def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        context = click.get_current_context()
         with progress_bar("check", "MofNCompleteColumn", total=2):
             print_line("a [red] line")
             echo("wheelyard: an error", err=True)
-            with ThreadPoolExecutor(1) as thread:
-                thread.submit(print_message, logging.INFO, "a message", context).result()
+            print_message(logging.INFO, "a message")
 
     with os.fdopen(end, "w", buffering=1) as errors, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", errors)
@@ -142,16 +140,17 @@ def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    """Long work says every ten seconds how far it is, where there is no terminal."""
+    """Long work, in threads too, says every ten seconds how far it is if there is no terminal."""
     times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
     with (
         click.Context(click.Command("check")),
         progress_bar(
             "check", "DownloadColumn", total=8_000_000, clock=lambda: next(times)
         ) as update,
+        ThreadPoolExecutor(1) as thread,
     ):
         for _ in range(5):
-            update(advance=1_000_000, description="acme")
+            thread.submit(update, advance=1_000_000, description="acme").result()
 
     assert capsys.readouterr().err.splitlines() == [
         "wheelyard: check: 2.0 MB of 8.0 MB",

@@ -20,12 +20,7 @@ from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import (
-    ACTIONS,
-    GrantFields,
-    describe_actions,
-    groups_in,
-)
+from wheelyard.model.grants import ACTIONS, GrantFields, describe_actions, groups_in
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant

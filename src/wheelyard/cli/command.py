@@ -42,9 +42,9 @@ class Group(Command, click.Group):
     group_class: type[click.Group] | type[type] | None = type
 
 
-def given_option(name: str, context: click.Context | None = None) -> Any:  # noqa: ANN401 - of any type
-    """Return the value that `keep_option` has kept, or None; by default of this command."""
-    return (context or click.get_current_context()).meta.get(f"{__name__}.{name}")
+def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
+    """Return the value that `keep_option` has kept, or None."""
+    return click.get_current_context().meta.get(f"{__name__}.{name}")
 
 
 def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:

@@ -1,6 +1,7 @@
 """`wheelyard config`: print the effective settings, and check them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,19 +20,22 @@ from wheelyard.cli.options import (
     tls_files,
 )
 from wheelyard.cli.output import warn
-from wheelyard.cli.upstream_checks import check_upstreams, describe_upstreams
 from wheelyard.errors import WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
+from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
+from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.storage.location import is_bucket
-from wheelyard.wiring.index import index_without_store, open_index
+from wheelyard.wiring.index import Index, index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, has_store, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
+NAME_KEYS: Final = ("allow", "deny")
+"""The patterns of names that an upstream index may have of its own."""
 
 
 @click.group("config", cls=Group)
@@ -70,7 +74,7 @@ def check() -> None:
     require_telemetry(settings)
     _check_advisories(settings)
     _check_buckets(settings)
-    check_upstreams(settings, index)
+    _check_upstreams(settings, index)
     _warn_of_expiring_tokens(settings)
 
 
@@ -144,7 +148,7 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     if access.anonymous_uploads:
         yield "uploads: by anybody"
     if settings.upstream.enabled:
-        yield from describe_upstreams(settings)
+        yield from _describe_upstreams(settings)
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
@@ -179,3 +183,58 @@ def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[s
         yield "Identity-Aware Proxy, for pages"
     if authenticator.trusted_publishing is not None:
         yield f"trusted publishing for {', '.join(settings.trusted_publishing.audience)}"
+
+
+def _check_upstreams(settings: Settings, index: Index) -> None:
+    """
+    Print what is at the root of each upstream index; warn if nothing shows that it is one.
+
+    `index` is that of the settings, and may be over an empty store.
+    """
+    upstream = index.upstream
+    if upstream is None or settings.upstream.offline:
+        return
+    # without an upstream index, nothing of it is loaded
+    from wheelyard.upstream.faults import not_proven
+
+    until = "Until then no new name can be uploaded" if settings.upstream.check_upload else ""
+    for client in upstream.clients.in_order:
+        server, why = client.server, upstream.pages.proof.ask(client)
+        if not why:
+            click.echo(f"upstream {server.label}: its root is a list of projects")
+        elif _has_pages_of(server.id, settings):
+            seen = "but pages of its projects were seen"
+            click.echo(f"upstream {server.label}: {escaped(why)}; {seen}")
+        else:
+            warn(f"{not_proven(server, why)}. {until}".removesuffix(". "))
+    upstream.close()
+
+
+def _describe_upstreams(settings: Settings) -> Iterator[str]:
+    """Yield the lines about the upstream indexes and which names are looked up there."""
+    upstream = settings.upstream
+    for number, index in enumerate(upstream.indexes):
+        hosts = f"; files also from {', '.join(index.file_hosts)}" if index.file_hosts else ""
+        login = f"; asked as {index.username}" if index.username else ""
+        google = "; asked with this machine's Google credentials" if index.google else ""
+        table = upstream.index[number] if upstream.index else {}
+        names = "".join(
+            f"; {key}: {', '.join(table[key]) or 'none'}" for key in NAME_KEYS if key in table
+        )
+        yield f"upstream {index.label}: {index.url}{hosts}{login}{google}{names}"
+    patterns = ", ".join(parse_name_patterns(private_name_patterns(settings)).texts)
+    own = "every name that is or was published here"
+    yield f"private names: {patterns + ', and ' if patterns else ''}{own}"
+    listed = ", ".join(upstream.allow) or "none"
+    names = f"those of allow: {listed}" if upstream.mode == "allowlist" else "all others"
+    denied = f", but {', '.join(upstream.deny)}" if upstream.deny else ""
+    offline = "; offline, so only what is in the store" if upstream.offline else ""
+    yield f"public names: {names}{denied}{offline}"
+
+
+def _has_pages_of(upstream_id: str, settings: Settings) -> bool:
+    """Return whether the store has pages of an upstream index; False if it cannot be said."""
+    with suppress(WheelyardError):
+        upstream = open_index(settings, create=False).upstream if has_store(settings) else None
+        return upstream is not None and upstream.pages.proof.is_stored(upstream_id)
+    return False

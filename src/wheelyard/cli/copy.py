@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.cli.command import OUTPUT, Command, complete_path
 from wheelyard.cli.options import CONFIG, command_settings, ensure_index, warn_without_upstream
-from wheelyard.cli.output import print_result, progress_bar, warn
-from wheelyard.errors import Invalid, Unavailable
+from wheelyard.cli.output import print_result, progress_bar, resumable, warn
+from wheelyard.errors import Invalid
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.copying.upstream_copy import UpstreamCopy
@@ -80,17 +80,13 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.enabled,
     )
-    with progress_bar("copy", "SpinnerColumn", "DownloadColumn", "{task.description}") as update:
-        try:
-            report = copy.run(
-                lambda name, size: update(advance=size, description=name),
-                with_credentials=with_credentials,
-            )
-        except Unavailable as fault:
-            raise Unavailable(
-                f"{fault.message} What was copied stays; copy again to go on from there.",
-                code=fault.code,
-            ) from fault
+    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
+    stays = "What was copied stays; copy again to go on from there."
+    with resumable(stays), progress_bar("copy", *columns) as update:
+        report = copy.run(
+            lambda name, size: update(advance=size, description=name),
+            with_credentials=with_credentials,
+        )
     report.notes = [escaped(note) for note in opened.notes]
     for note in report.notes:
         warn(note)

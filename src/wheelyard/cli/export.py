@@ -8,13 +8,7 @@ from msgspec.structs import replace
 
 from wheelyard.cli.command import OUTPUT, Command, complete_path
 from wheelyard.cli.options import STORE, existing_index
-from wheelyard.cli.output import (
-    print_line,
-    print_result,
-    printable,
-    progress_bar,
-    warn,
-)
+from wheelyard.cli.output import print_line, print_result, printable, progress_bar, warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.destination import open_export
 from wheelyard.exporting.export import Export, ExportResult

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from wheelyard.cli.output import echo, is_terminal, progress_bar
-from wheelyard.errors import Unavailable
+from wheelyard.cli.output import echo, is_terminal, progress_bar, resumable
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.parallel_import import Importer
@@ -38,14 +37,9 @@ def import_source(
     amount = "files  {task.fields[amount]}"
     columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
-    with progress_bar("import", *columns, total=total, amount="") as update:
-        try:
-            return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
-        except Unavailable as fault:
-            raise Unavailable(
-                f"{fault.message} What was imported stays; import again to go on from there.",
-                code=fault.code,
-            ) from fault
+    bar = progress_bar("import", *columns, total=total, amount="")
+    with resumable("What was imported stays; import again to go on from there."), bar as update:
+        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
 
 
 class _ProgressPrinter(ImportProgress):

@@ -22,12 +22,7 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.journal_entry import JournalEntry, access_entry_of, decision_entry_of
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
-from wheelyard.operations.journal import (
-    BEGINNING,
-    JournalPart,
-    JournalReader,
-    OtherJournal,
-)
+from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.wiring.stores import system_runtime
 
 LOCAL_PAUSE_SECONDS: Final = 1.0

@@ -64,14 +64,9 @@ STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
 """Which store, and its settings: for `command_settings`."""
 
 
-def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
-    """
-    Return the effective settings of this command line; warn of a file that others may change.
-
-    `overrides` has the values of options other than those of `STORE`, `defaults` those
-    defaults of this command that differ from the usual ones. Raise Invalid if a value is wrong.
-    """
-    reading = loaded_settings(overrides, defaults)
+def command_settings() -> Settings:
+    """Return the settings as `loaded_settings`; warn of a file that others may change."""
+    reading = loaded_settings()
     warn_of_settings_file(reading)
     return reading.settings
 
@@ -85,7 +80,12 @@ def warn_of_settings_file(reading: LoadedSettings) -> None:
 def loaded_settings(
     overrides: Tables | None = None, defaults: Tables | None = None
 ) -> LoadedSettings:
-    """Return the settings as `command_settings`, with the source of each value; print nothing."""
+    """
+    Return the effective settings of this command line, and where each comes from.
+
+    `overrides` has the values of options other than those of `STORE`, `defaults` those defaults of
+    this command that differ from the usual ones. Raise Invalid if a value is wrong.
+    """
     return load_settings(
         file=given_option("config"),
         overrides={"store": {"location": given_option("store")}, **(overrides or {})},

@@ -131,29 +131,33 @@ def log_messages() -> None:
     click.get_current_context().meta[_IN_LOG] = True
 
 
-def print_message(level: int, what: str, context: click.Context | None = None) -> None:
-    """
-    Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it.
-
-    `context` is the command's, for a thread that click has not started.
-    """
-    context = context or click.get_current_context()
-    if level == logging.INFO and given_option("quiet", context):
+def print_message(level: int, what: str) -> None:
+    """Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it."""
+    if level == logging.INFO and given_option("quiet"):
         return
-    if context.meta.get(_IN_LOG):
+    if click.get_current_context().meta.get(_IN_LOG):
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))
     else:
-        echo(f"{_PREFIXES[level]}{escaped(what)}", err=True, context=context)
+        echo(f"{_PREFIXES[level]}{escaped(what)}", err=True)
 
 
-def echo(line: str, *, err: bool = False, context: click.Context | None = None) -> None:
-    """Print a line above the command's progress bar; `context` is that of `print_message`."""
-    bar = (context or click.get_current_context()).meta.get(_BAR)
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line above the command's progress bar."""
+    bar = click.get_current_context().meta.get(_BAR)
     stream = sys.stderr if err else sys.stdout
     if bar is not None and stream is not None and stream.isatty():
         bar.console.out(line, highlight=False)
     else:
         click.echo(line, err=err)
+
+
+@contextmanager
+def resumable(advice: str) -> Iterator[None]:
+    """Add `advice` to the message of an Unavailable that ends this `with` block."""
+    try:
+        yield
+    except Unavailable as fault:
+        raise Unavailable(f"{fault.message} {advice}", code=fault.code) from fault
 
 
 def is_terminal() -> bool:
@@ -270,7 +274,8 @@ class _PlainProgress:
             self._next = now + PLAIN_INTERVAL_SECONDS
             of = f" of {self._amount(self._total)}" if self._total else ""
             line = f"{self._what}: {self._amount(self._done)}{of}"
-            print_message(logging.INFO, line, self._context)
+            with self._context.scope(cleanup=False):  # a thread of ours has none
+                print_message(logging.INFO, line)
 
     def _amount(self, number: int) -> str:
         return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"

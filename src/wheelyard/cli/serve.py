@@ -26,7 +26,7 @@ from wheelyard.cli.options import (
     warn_of_settings_file,
 )
 from wheelyard.cli.output import log_messages, show_token, warn
-from wheelyard.cli.upstream_checks import start_upstream_check
+from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.logs import configure_logging
@@ -212,30 +212,47 @@ class ServedIndex:
             if index.upstream is not None:
                 for sentence in index.upstream.policy.load():
                     warn(sentence)
-            if self._options.places:
-                self._watchers = self._build_watchers(index)
-                if self._options.import_first:
-                    self._watchers.import_first()
+            self._watchers = self._build_watchers(index)
+            if self._watchers and self._options.import_first:
+                self._watchers.import_first()
             print_startup_message(index)
-            start_upstream_check(index)
+            _start_upstream_check(index)
         return index
 
     def start_watching(self, index: Index) -> None:
         """Start the threads that watch folders and buckets."""
-        if self._options.places:
-            self._watchers = self._watchers or self._build_watchers(index)
-            self._watchers.start()
+        if watchers := self._watchers or self._build_watchers(index):
+            self._watchers = watchers
+            watchers.start()
 
     def stop_watching(self) -> None:
         """End these threads, if there are some; wait for them, for a limited time."""
         if self._watchers is not None:
             self._watchers.stop()
 
-    def _build_watchers(self, index: Index) -> "WatcherThreads":
+    def _build_watchers(self, index: Index) -> "WatcherThreads | None":
+        if not self._options.places:
+            return None
         # imported only for --watch: it imports the archive reader
         from wheelyard.cli.watchers import build_watchers
 
         return build_watchers(index, self._options)
+
+
+def _start_upstream_check(index: Index) -> None:
+    """Log a warning for each upstream index that is not proven to be one; wait for nothing."""
+    upstream, settings = index.upstream, index.settings
+    asks = settings.upstream.check_upload and not settings.upstream.offline
+    if upstream is None or not asks or settings.server.read_only:
+        return  # no upload depends on it
+    configure_logging(settings.log)
+
+    def check() -> None:
+        with suppress(Unavailable):  # an upload, which asks again, says so
+            for sentence in upstream.unproven():
+                logger.warning("%s. Until then no new name can be uploaded", sentence)
+
+    DaemonThreads(1, "upstream-check").submit(check)
 
 
 def print_startup_message(index: Index) -> None:

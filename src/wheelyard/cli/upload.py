@@ -15,13 +15,7 @@ from wheelyard.api.local import LocalApi
 from wheelyard.cli.api import INDEX, Api, open_api
 from wheelyard.cli.command import OUTPUT, Command, complete_path
 from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream
-from wheelyard.cli.output import (
-    echo,
-    print_line,
-    print_result,
-    printable,
-    progress_bar,
-)
+from wheelyard.cli.output import echo, print_line, print_result, printable, progress_bar
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import PublishedFile

@@ -11,9 +11,9 @@ from click import Option
 
 from wheelyard.cli.command import OUTPUT, Command
 from wheelyard.cli.options import STORE, command_settings, ensure_index, require_upstream
-from wheelyard.cli.output import print_line, print_result, progress_bar
+from wheelyard.cli.output import print_line, print_result, progress_bar, resumable
 from wheelyard.cli.quantities import describe_size, parse_duration, parse_size
-from wheelyard.errors import Invalid, Unavailable
+from wheelyard.errors import Invalid
 from wheelyard.model.text import counted, escaped
 from wheelyard.upstream.lock_files.locked_package import LockedFile
 from wheelyard.upstream.lock_files.read import LockedFiles, read_lock_files
@@ -79,15 +79,10 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
             code="bad_setting",
         )
     columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")
-    with closing(upstream), progress_bar("prefetch", *columns) as update:
-        try:
-            work = Prefetch(index=upstream, jobs=jobs, received=lambda size: update(advance=size))
-            report = work.run(locked, dry_run=dry_run)
-        except Unavailable as fault:
-            raise Unavailable(
-                f"{fault.message} What was fetched stays; prefetch again to go on from there.",
-                code=fault.code,
-            ) from fault
+    stays = "What was fetched stays; prefetch again to go on from there."
+    with closing(upstream), resumable(stays), progress_bar("prefetch", *columns) as update:
+        work = Prefetch(index=upstream, jobs=jobs, received=lambda size: update(advance=size))
+        report = work.run(locked, dry_run=dry_run)
     for line in _problems(report):
         click.echo(f"wheelyard: {escaped(line)}", err=True)
     result = _described(locked, report, dry_run=dry_run)
