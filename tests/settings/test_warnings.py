@@ -37,7 +37,7 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         (BUCKET, None),
         (BUCKET + GRANT.format("anonymous", "*"), "tokens lie in the bucket of the packages"),
         (BUCKET + '[access]\ncredentials_store = "gs://acme/c"', "IAM condition"),
-        (BUCKET + "[access]\ncookie_login = true", "the key of sessions lies in the bucket"),
+        (BUCKET + "[access]\ncookie_login = true", "the keys of sessions lie in the bucket"),
         ("[access]\ncookie_login = true", None),
         (UPSTREAM + 'private = ["Acme_*"]', "acme-* in upstream.private does not match acme,"),
         (UPSTREAM + 'private = ["acme", "acme-*", "team*"]', None),

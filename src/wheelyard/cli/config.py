@@ -27,7 +27,6 @@ from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
-from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, has_store, system_runtime
@@ -222,7 +221,7 @@ def _describe_upstreams(settings: Settings) -> Iterator[str]:
             f"; {key}: {', '.join(table[key]) or 'none'}" for key in NAME_KEYS if key in table
         )
         yield f"upstream {index.label}: {index.url}{hosts}{login}{google}{names}"
-    patterns = ", ".join(parse_name_patterns(private_name_patterns(settings)).texts)
+    patterns = ", ".join(parse_name_patterns(settings.upstream_private).texts)
     own = "every name that is or was published here"
     yield f"private names: {patterns + ', and ' if patterns else ''}{own}"
     listed = ", ".join(upstream.allow) or "none"

@@ -25,7 +25,6 @@ from wheelyard.authentication.verifiers.google_endpoints import (
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
-    STORE_VARIABLE,
     VARIABLE_PREFIX,
     SettingPath,
     Settings,
@@ -50,27 +49,6 @@ NON_SETTING_VARIABLES: Final = frozenset(
     | {"WHEELYARD_TOKEN", "WHEELYARD_URL", "WHEELYARD_KEYRING_HOSTS"}
 )
 """Variables that are not settings: of this module, the keyring backend, commands and CI jobs."""
-_MOVED: Final = {
-    "SERVER": "HOST PORT WORKERS PUBLIC_URL PATH_PREFIX TRUSTED_PROXIES",
-    "STORE": "FILES DOWNLOADS",
-    "ACCESS": "PRIVATE PRIVATE_NAMES TRUSTED_HOSTS HTPASSWD_FILE STATIC_TOKENS_FILE METRICS_TOKEN "
-    "STATIC_TOKEN CREDENTIALS_STORE REQUIRE_HTTPS COOKIE_LOGIN",
-    "TRUSTED": "PUBLISHING_AUDIENCE",
-    "GOOGLE": "ID_TOKEN_AUDIENCE ACCESS_TOKEN_RESOURCE",
-    "GOOGLE_ID_TOKEN": "ALLOWED_DOMAINS",
-}
-OLD_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        f"{VARIABLE_PREFIX}STORE_LOCATION": STORE_VARIABLE,
-        **{
-            VARIABLE_PREFIX + name: f"{VARIABLE_PREFIX}{section}_{name}"
-            for section, names in _MOVED.items()
-            for name in names.split()
-        },
-    }
-)
-"""The names that variables had, and those that they have."""
-
 _INDEX_CREDENTIAL: Final = re.compile(r"WHEELYARD_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
 """A variable for an upstream index, with its label."""
 _PASSED_OVER: Final = re.compile(
@@ -86,6 +64,14 @@ Service whose name begins with `wheelyard`.
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
+_FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
+    {
+        ("access", "static_token"): "WHEELYARD_ACCESS_STATIC_TOKEN, or name a static_tokens_file",
+        ("upstream", "password"): "WHEELYARD_UPSTREAM_PASSWORD",
+        INDEX_TABLES: "WHEELYARD_UPSTREAM_LABEL_PASSWORD for the table with that label",
+    }
+)
+"""Secrets that a file must not have, tables that may have one, and what to set instead."""
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
@@ -127,19 +113,19 @@ def load_settings(
             `WHEELYARD_*` variable is unknown, a value is wrong, or settings contradict each other.
     """
     _require_known_variables(environ)
-    config_source = _config_source(file, environ)
+    config_source, tables = _read_file(file, environ)
     given = {
         each.path: each
         for each in (
             *_from_tables(defaults, "this command"),
-            *_from_tables(_read_file(config_source, environ), config_source),
+            *_from_tables(tables, config_source),
             *_from_environment(environ),
             *_from_tables(overrides, OPTION_SOURCE),
         )
         if each.value is not None  # an option that was not given
     }
-    tables = given.get(INDEX_TABLES)
-    _insert_index_credentials(tables.value if tables else (), environ)
+    index = given.get(INDEX_TABLES)
+    _insert_index_credentials(index.value if index else (), environ)
     if problems := [*_problems(given.values(), config_source)]:
         raise bad_setting(". ".join(problems))
     nested: dict[str, Any] = {}
@@ -185,11 +171,13 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 def _require_known_variables(environ: Mapping[str, str]) -> None:
     """Raise Invalid for unknown `WHEELYARD_*` variables: a misspelt one might have closed it."""
     for name in unknown_variables(environ):
-        if name in OLD_VARIABLES:
-            raise bad_setting(f"{name} is now called {OLD_VARIABLES[name]}. Rename it")
-        raise bad_setting(
-            f"{escaped(name)} is no setting. Correct the name, or remove the variable"
-        )
+        # earlier names lacked the section, or a part of it
+        end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
+        settings = all_settings().values()
+        near = (each for each in settings if f"_{'_'.join(each.path)}".upper().endswith(end))
+        hint = next((f"; there is {each.variable}" for each in near if each.variable), "")
+        why = f"{escaped(name)} is no setting{hint}"
+        raise bad_setting(f"{why}. Correct the name, or remove the variable")
 
 
 def _is_service_url(variable: str, value: str) -> bool:
@@ -197,51 +185,36 @@ def _is_service_url(variable: str, value: str) -> bool:
     return variable.endswith("_PORT") and bool(_SERVICE_URL.match(value))
 
 
-def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
-    """Return the settings file, `WHEELYARD_TOML` or an empty string; raise Invalid for both."""
+def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return `LoadedSettings.config_source` and its tables; raise Invalid for two of them."""
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
-    if not environ.get(TEXT_VARIABLE):
-        return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
-    if named:
+    text = environ.get(TEXT_VARIABLE, "")
+    if text and named:
         both = f"{TEXT_VARIABLE} and {'--config' if file else FILE_VARIABLE}"
         raise bad_setting(f"{both} both say where the settings are. Take one away")
-    return TEXT_VARIABLE
-
-
-def _read_file(config_source: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the tables of the settings; file names in a file are made relative to its folder."""
-    if not config_source:
-        return {}
+    if not (text or named or DEFAULT_FILE.exists()):
+        return "", {}
     import tomllib  # noqa: PLC0415 - only with a settings file
 
-    is_file, path = config_source != TEXT_VARIABLE, Path(config_source)
+    source = TEXT_VARIABLE if text else named or str(DEFAULT_FILE)
     try:
-        text = path.read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
-        tables = tomllib.loads(text)
+        tables = tomllib.loads(text or Path(source).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
-        raise bad_setting(f"{escaped(config_source)} cannot be read: {why}") from error
-    if is_file:
-        _resolve_file_names(path.parent, tables)
-    return tables
+        raise bad_setting(f"{escaped(source)} cannot be read: {why}") from error
+    if not text:
+        _resolve_file_names(Path(source).parent, tables)
+    return source, tables
 
 
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
     """Make file names relative to `folder`; raise Invalid for a secret in the tables."""
     for path, value, _ in [*_from_tables(tables, "")]:
+        has_secret = path != INDEX_TABLES or any("password" in each for each in _entries(value))
+        if path in _FROM_ENVIRONMENT and has_secret:
+            why = f"a secret is not for a file that others may read. Set {_FROM_ENVIRONMENT[path]}"
+            raise bad_setting(f"{'.'.join(path)}: {why}")
         setting = all_settings().get(path)
-        entries = _entries(value) if path == INDEX_TABLES else []
-        if path == ("access", "static_token"):
-            raise bad_setting(
-                "access.static_token: a token is not for a file that others may read. Set "
-                f"{VARIABLE_PREFIX}ACCESS_STATIC_TOKEN, or write it into a static_tokens_file"
-            )
-        if path == ("upstream", "password") or any("password" in entry for entry in entries):
-            raise bad_setting(
-                "upstream.password: a password is not for a file that others may read. Set "
-                f"{VARIABLE_PREFIX}UPSTREAM_PASSWORD, or {VARIABLE_PREFIX}UPSTREAM_LABEL_PASSWORD "
-                "for the [[upstream.index]] with that label"
-            )
         if setting and setting.is_file and isinstance(value, str) and value:
             tables[path[0]][path[1]] = str(folder / value)
 
@@ -281,7 +254,7 @@ def _insert_index_credentials(index: object, environ: Mapping[str, str]) -> None
     for a variable without a table: its password would be sent nowhere, and nobody would know why.
     """
     by_label = {variable_part(str(entry.get("label", ""))): entry for entry in _entries(index)}
-    for name in sorted(environ.keys() - {each.variable for each in all_settings().values()}):
+    for name in sorted(environ):
         match = _INDEX_CREDENTIAL.fullmatch(name)
         if not match or not environ[name]:
             continue

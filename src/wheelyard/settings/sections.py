@@ -19,33 +19,8 @@ from msgspec.structs import fields
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
+from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.settings.value_checks import (
-    Apart,
-    Ascii,
-    Audience,
-    Bucket,
-    Collector,
-    Colour,
-    Count,
-    Domain,
-    FileName,
-    Host,
-    JobAudiences,
-    ListenAddress,
-    Location,
-    Mebibytes,
-    Name,
-    PathPrefix,
-    Port,
-    Positive,
-    Root,
-    Seconds,
-    Title,
-    Url,
-    WholeBucket,
-    unpack,
-)
 
 if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
@@ -67,30 +42,28 @@ PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
 """Variables that platforms set; the `WHEELYARD_` variable of a setting has precedence."""
-STORE_VARIABLE: Final = f"{VARIABLE_PREFIX}STORE"
-"""The variable of `[store] location`; that of every other setting has its section and its key."""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[server]`: address, workers, URLs and proxies of the server; read-only mode."""
 
-    host: ListenAddress = "127.0.0.1"
+    host: kinds.ListenAddress = "127.0.0.1"
     """Address to listen on."""
-    port: Port = 8080
+    port: kinds.Port = 8080
     """Port to listen on; 0 takes a free one."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes."""
-    roots: tuple[Root, ...] = ()
+    roots: tuple[kinds.Root, ...] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
-    path_prefix: PathPrefix = ""
+    path_prefix: kinds.PathPrefix = ""
     """Path prefix that a proxy adds to every path, such as `/packages`."""
-    public_url: Url = ""
+    public_url: kinds.Url = ""
     """The URL of the index for clients; ends with `path_prefix`."""
-    trusted_proxies: Count = 0
+    trusted_proxies: kinds.Count = 0
     """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0: these are ignored."""
-    certificate: FileName = ""
+    certificate: kinds.FileName = ""
     """Certificate and chain in PEM, to [speak TLS](tls.md) without a proxy; needs `key`."""
-    key: FileName = ""
+    key: kinds.FileName = ""
     """The private key of `certificate`, in PEM, without a password."""
     read_only: bool = False
     """Whether every upload and change is refused (403), and nothing is written."""
@@ -104,9 +77,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[store]`: location of the store, downloads from a bucket, caching of documents."""
 
-    location: Location = DEFAULT_STORE
+    location: kinds.Location = DEFAULT_STORE
     """A folder, a [bucket](bucket.md), or `memory:` for one that ends with the process."""
-    files: Bucket = ""
+    files: kinds.Bucket = ""
     """Location of the distributions, if they have their own bucket."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """How bucket files are sent, see [below](#reference); `auto` redirects if it can sign URLs."""
@@ -114,7 +87,7 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How long a signed URL is valid."""
     freshness: Annotated[int, Meta(ge=1, le=60, title="seconds")] = 1
     """How long a document of a bucket is cached without revalidation."""
-    stale_if_error: Seconds = 0
+    stale_if_error: kinds.Seconds = 0
     """Maximum age of a cached document that is served while the bucket does not answer."""
 
 
@@ -123,14 +96,14 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     private: bool = False
     """Whether reading needs a credential; any `[[grant]]` closes it too."""
-    private_names: tuple[Name, ...] = ()
+    private_names: tuple[kinds.Name, ...] = ()
     """Project names for which clients without access get 403 instead of 404."""
-    metrics_token: Ascii = ""
+    metrics_token: kinds.Ascii = ""
     """Token for `/metrics`, if others can reach the server; empty: no access."""
 
-    htpasswd_file: FileName = ""
+    htpasswd_file: kinds.FileName = ""
     """User names and passwords, in the format of pypiserver and nginx."""
-    static_tokens_file: FileName = ""
+    static_tokens_file: kinds.FileName = ""
     """Static tokens, in `[[token]]` tables; see [tokens.md](tokens.md)."""
     static_token: str = ""
     """One static token, which may read and upload everything; from the environment only."""
@@ -140,13 +113,13 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether uploads need no credential; the option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
     """Whether `anonymous_uploads` is allowed if `host` is not a loopback address."""
-    failed_login_per_minute: Positive = 30
+    failed_login_per_minute: kinds.Positive = 30
     """Failed logins per client network, see [here](access.md#rate-limits)."""
     require_https: bool = False
     """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
-    trusted_hosts: tuple[Host, ...] = ()
+    trusted_hosts: tuple[kinds.Host, ...] = ()
     """Allowed values of `Host`, others get 421; empty: any."""
-    credentials_store: Apart = ""
+    credentials_store: kinds.Apart = ""
     """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
     cookie_login: bool = False
     """Whether people can [sign in in a browser](sign-in.md), to a session of at most 12 hours."""
@@ -158,16 +131,16 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[google.id_token]`: Google's ID tokens as credentials."""
 
-    audience: tuple[Audience, ...] = ()
+    audience: tuple[kinds.Audience, ...] = ()
     """Audience of Google's ID tokens for this index, such as its URL; empty disables them."""
-    allowed_domains: tuple[Domain, ...] = ()
+    allowed_domains: tuple[kinds.Domain, ...] = ()
     """Domains of Google Workspace whose users are accepted; empty: any Google account."""
 
 
 class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[google.access_token]`: Google's access tokens as credentials."""
 
-    resource: WholeBucket = ""
+    resource: kinds.WholeBucket = ""
     """The bucket whose IAM policy decides what a caller may do; empty disables access tokens."""
     cache_seconds: Annotated[int, Meta(ge=0, le=300, title="seconds")] = 300
     """How long Google's answer is cached."""
@@ -185,14 +158,14 @@ class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[iap]`: Google's Identity-Aware Proxy before the web UI."""
 
-    audience: tuple[Audience, ...] = ()
+    audience: tuple[kinds.Audience, ...] = ()
     """Audience of Identity-Aware Proxy's assertions for this service; empty disables them."""
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[trusted_publishing]`: tokens for CI jobs, to upload or read without a secret."""
 
-    audience: JobAudiences = ()
+    audience: kinds.JobAudiences = ()
     """Audience of the ID tokens of CI jobs for this index; clients request the first."""
     token_seconds: Annotated[int, Meta(ge=900, le=21_600, title="seconds")] = 900
     """How long the token of a CI job is valid."""
@@ -208,7 +181,7 @@ class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[uploads]`: limits of uploads."""
 
-    max_file_size: Mebibytes = 1024
+    max_file_size: kinds.Mebibytes = 1024
     """The largest file."""
     zip_sdists: bool = False
     """Whether `.zip` sdists are accepted, which PEP 625 has made obsolete."""
@@ -217,22 +190,22 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[http]`: caching of pages, and concurrent uploads."""
 
-    page_cache: Mebibytes = 20
+    page_cache: kinds.Mebibytes = 20
     """Memory for rendered pages, in each process."""
-    public_max_age: Seconds = 0
+    public_max_age: kinds.Seconds = 0
     """How long a CDN may cache a page that needs no credential."""
-    concurrent_uploads: Positive = 64
+    concurrent_uploads: kinds.Positive = 64
     """Uploads at a time, in each process; others wait."""
 
 
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[web]`: how the pages for people present the index."""
 
-    name: Title = DEFAULT_NAME
+    name: kinds.Title = DEFAULT_NAME
     """Name of the index, in the header and the title of each page."""
-    logo: FileName = ""
+    logo: kinds.FileName = ""
     """Picture beside the name: SVG without scripts, PNG, JPEG, WebP, GIF or ICO, up to 256 KiB."""
-    accent: Colour = ""
+    accent: kinds.Colour = ""
     """Colour of links and buttons, such as `#1b62b5`; made darker or lighter to be readable."""
     remote_images: bool = False
     """Whether descriptions show images at https URLs; if not, they are links."""
@@ -247,14 +220,14 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Plain text, or JSON for Cloud Logging; on standard error."""
     access: bool = False
     """Whether every request is logged."""
-    project: Ascii = ""
+    project: kinds.Ascii = ""
     """The Google Cloud project that traces belong to."""
 
 
 class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[telemetry]`: where traces and metrics are sent."""
 
-    otlp_endpoint: Collector = ""
+    otlp_endpoint: kinds.Collector = ""
     """URL of an OpenTelemetry collector (OTLP over HTTP); needs `wheelyard[otel]`; empty: none."""
 
 
@@ -306,13 +279,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def token_lifetime_limit(self) -> timedelta:
-        """`[tokens] max_days` as a time span."""
+        """`tokens.max_days` as a time span."""
         return timedelta(days=self.tokens.max_days)
 
     @property
     def private_patterns(self) -> tuple[Pattern, ...]:
-        """The patterns of `[access] private_names`, parsed."""
+        """The patterns of `access.private_names`, parsed."""
         return tuple(parse_pattern(each) for each in self.access.private_names)
+
+    @property
+    def upstream_private(self) -> tuple[str, ...]:
+        """The patterns of names that no upstream is asked for: those of both settings."""
+        return (*self.upstream.private, *self.access.private_names)
 
     @property
     def grants(self) -> Grants:
@@ -351,13 +329,13 @@ class Setting(Struct, frozen=True):
     @property
     def is_list(self) -> bool:
         """Whether the setting is a list of texts."""
-        kind, _ = unpack(self.hint)
+        kind, _ = kinds.unpack(self.hint)
         return get_origin(kind) is tuple and not self.is_table
 
     @property
     def is_file(self) -> bool:
         """Whether the setting is the name of a file."""
-        return bool(self.hint == FileName)
+        return bool(self.hint == kinds.FileName)
 
     @property
     def is_secret(self) -> bool:
@@ -367,11 +345,8 @@ class Setting(Struct, frozen=True):
     @property
     def variable(self) -> str:
         """The name of its `WHEELYARD_` variable; empty for a table."""
-        if self.is_table:
-            return ""
-        if self.path == ("store", "location"):
-            return STORE_VARIABLE
-        return VARIABLE_PREFIX + "_".join(self.path).upper()
+        path = ("store",) if self.path == ("store", "location") else self.path
+        return "" if self.is_table else VARIABLE_PREFIX + "_".join(path).upper()
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
         """Return the value that this setting has in `settings`."""

@@ -8,24 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, convert
 from msgspec.structs import fields
 
-from wheelyard.settings.value_checks import (
-    LARGEST,
-    Apart,
-    Days,
-    Exempt,
-    FileName,
-    Host,
-    Label,
-    Moment,
-    Network,
-    Pattern,
-    Seconds,
-    Url,
-    expected,
-    parse_moment,
-    problem,
-    quote_safely,
-)
+from wheelyard.settings import value_checks as kinds
+from wheelyard.settings.value_checks import LARGEST, expected, parse_moment, problem, quote_safely
 
 INDEX_TABLES: Final = ("upstream", "index")
 """The path of the `[[upstream.index]]` tables."""
@@ -36,16 +20,16 @@ DEFAULT_LABEL: Final = "upstream"
 class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One upstream index: `[upstream]` itself, or a table `[[upstream.index]]`."""
 
-    url: Url
-    label: Label
-    file_hosts: tuple[Host, ...] = ()
+    url: kinds.Url
+    label: kinds.Label
+    file_hosts: tuple[kinds.Host, ...] = ()
     username: str = ""
     password: str = ""
     google: bool = False
-    allow: tuple[Pattern, ...] | None = None
+    allow: tuple[kinds.Pattern, ...] | None = None
     """The names that it is asked for; None for all."""
-    deny: tuple[Pattern, ...] = ()
-    page_ttl: Seconds = 600
+    deny: tuple[kinds.Pattern, ...] = ()
+    page_ttl: kinds.Seconds = 600
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"UpstreamIndexSettings(label={self.label!r}, url={self.url!r})"
@@ -56,11 +40,11 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     enabled: bool = False
     """Whether names that are not private are [looked up at other indexes](upstream.md)."""
-    url: Url = ""
+    url: kinds.Url = ""
     """The Simple API of the upstream index, such as `https://index.example.com/simple/`."""
-    label: Label = ""
+    label: kinds.Label = ""
     """Its short name in messages, metrics and the store; empty: `upstream`."""
-    file_hosts: tuple[Host, ...] = ()
+    file_hosts: tuple[kinds.Host, ...] = ()
     """More hosts that its files may come from; its own host always may."""
     username: str = ""
     """The user name for the upstream index, if it needs one."""
@@ -68,7 +52,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Its password or token; from the environment only."""
     google: bool = False
     """Whether it is an Artifact Registry, asked with the credentials of this machine (ADC)."""
-    private: tuple[Pattern, ...] = ()
+    private: tuple[kinds.Pattern, ...] = ()
     """Names that are never asked for upstream, as `[access] private_names`; `*` and `?` match."""
     i_have_no_private_prefix: bool = False
     """Whether `private` may be empty although `mode` is not set."""
@@ -76,49 +60,49 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a private name without a project answers: a page without files, or 404."""
     mode: Literal["", "open", "allowlist"] = ""
     """Which other names are looked up: all, or those of `allow`; empty: all."""
-    allow: tuple[Pattern, ...] = ()
+    allow: tuple[kinds.Pattern, ...] = ()
     """The names that `mode = "allowlist"` allows."""
-    deny: tuple[Pattern, ...] = ()
+    deny: tuple[kinds.Pattern, ...] = ()
     """Names that are not looked up, whatever `allow` says."""
     check_upload: bool = True
     """Whether an upload of a new name is refused (403) if the name exists upstream."""
-    shadow: tuple[Pattern, ...] = ()
+    shadow: tuple[kinds.Pattern, ...] = ()
     """Names that may be uploaded although they exist upstream; they then are private."""
     files: Literal["cache", "proxy", "redirect"] = "cache"
     """How files are sent: kept in the store, only passed on, or by a redirect to the upstream."""
     max_cache_file_mb: Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")] = 0
     """Larger files are passed on and not kept; 0: all are kept."""
-    bucket: Apart = ""
+    bucket: kinds.Apart = ""
     """Where pages and files of upstream indexes are kept; empty: the store, below `upstream/`."""
-    cooldown_days: Days = 0
+    cooldown_days: kinds.Days = 0
     """Files that were uploaded later than so many days ago are not shown."""
-    cooldown_allow: tuple[Exempt, ...] = ()
+    cooldown_allow: tuple[kinds.Exempt, ...] = ()
     """What `cooldown_days` does not apply to."""
     cooldown_missing: Literal["hide", "first_seen"] = "hide"
     """A file without a time of upload is hidden, or counts from when it was first seen here."""
-    snapshot: Moment = ""
+    snapshot: kinds.Moment = ""
     """Files that were uploaded after this date (UTC) are not shown, such as `2026-10-31`."""
     approval: bool = False
     """Whether only what `wheelyard upstream approve` has approved is shown."""
     blocked_licenses: tuple[str, ...] = ()
     """Licences whose releases are not shown: `AGPL-3.0-only`, `GPL-*`, or `unknown`."""
-    osv: FileName = ""
+    osv: kinds.FileName = ""
     """A file or folder in OSV format; malicious versions in it are not shown."""
     min_cvss: Annotated[float, Meta(ge=0, le=10)] = 0.0
     """Versions with a vulnerability of at least this CVSS score in `osv` are hidden; 0: none."""
-    page_ttl: Seconds = 600
+    page_ttl: kinds.Seconds = 600
     """How long a page is served without asking the upstream whether it has changed."""
-    max_stale: Seconds = 86_400
+    max_stale: kinds.Seconds = 86_400
     """How old a page may be that is served while the upstream does not answer."""
     keep_removed: bool = False
     """Whether kept files stay available after the upstream has removed them from its page."""
     offline: bool = False
     """Whether no connection is ever opened: only what is in the store is served."""
-    allow_private_networks: tuple[Network, ...] = ()
+    allow_private_networks: tuple[kinds.Network, ...] = ()
     """Private addresses that an upstream may have, such as `10.0.0.0/8`."""
     allow_insecure: bool = False
     """Whether an upstream may be asked over plain HTTP."""
-    ca_file: FileName = ""
+    ca_file: kinds.FileName = ""
     """More certificate authorities for upstream indexes, in PEM."""
     trust_env: bool = False
     """Whether `HTTPS_PROXY` and its like apply; addresses are then checked by the proxy alone."""

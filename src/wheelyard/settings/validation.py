@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from itertools import chain
 from os.path import realpath
 from typing import Final
@@ -11,12 +12,23 @@ from msgspec.structs import replace
 
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT
 from wheelyard.model.grants import Grant
-from wheelyard.settings.sections import MEMORY_LOCATION, ServerSettings, Settings, StoreSettings
-from wheelyard.settings.upstream_validation import upstream_errors
+from wheelyard.settings.sections import (
+    MEMORY_LOCATION,
+    Settings,
+    StoreSettings,
+    is_loopback,
+)
+from wheelyard.settings.upstream_section import (
+    UpstreamIndexSettings,
+    UpstreamSettings,
+    variable_part,
+)
 from wheelyard.settings.value_checks import bad_setting, quote_safely
 from wheelyard.storage.location import BUCKET_FORMS, BucketLocation, is_bucket, parse_location
 
 _PORT: Final = re.compile(r":[0-9]*\Z")
+_ONE_INDEX: Final = ("url", "label", "file_hosts", "username", "password", "google")
+"""Settings of `[upstream]` that a `[[upstream.index]]` has of its own."""
 
 
 def validate(settings: Settings) -> Settings:
@@ -26,7 +38,7 @@ def validate(settings: Settings) -> Settings:
     Raise Invalid (code `bad_setting`) for all that contradict each other. Each value is one of its
     type already.
     """
-    checks = (_location_errors, _contradictions, upstream_errors)
+    checks = (_place_errors, _contradictions, _upstream_errors)
     if problems := [*chain.from_iterable(check(settings) for check in checks)]:
         raise bad_setting(". ".join(problems))
     if settings.groups:
@@ -45,26 +57,23 @@ def is_public(settings: Settings) -> bool:
 
 def _grant_to_everybody(settings: Settings) -> Grant | None:
     """Return the first grant that lets anonymous clients read all projects, or None."""
-    everybodys = (each for each in settings.grants.all if ANONYMOUS in each.principals)
-    return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
+    open_to_all = (grant for grant in settings.grants.all if ANONYMOUS in grant.principals)
+    return next((grant for grant in open_to_all if EVERY_PROJECT in grant.scope.projects), None)
 
 
-def _location_errors(settings: Settings) -> Iterator[str]:
+def _place_errors(settings: Settings) -> Iterator[str]:
     store, tokens = settings.store, settings.access.credentials_store
-    if store.downloads == "public" and is_bucket(store.location):
+    if is_bucket(store.location) and store.downloads == "public":
         yield from _public_download_errors(store, tokens)
     for name in ("files", "downloads"):
-        is_changed = getattr(store, name) != getattr(StoreSettings(), name)
-        if is_changed and not is_bucket(store.location):
-            yield (
-                f"store.{name}: it is for a bucket, and store.location names none. Leave it out, "
-                f"or give {BUCKET_FORMS} as the location"
-            )
+        is_default = getattr(store, name) == getattr(StoreSettings(), name)
+        if not is_default and not is_bucket(store.location):
+            why = f"Leave it out, or give {BUCKET_FORMS} as the location"
+            yield f"store.{name}: it is for a bucket, and store.location names none. {why}"
     if tokens and store.location == MEMORY_LOCATION:
         yield "access.credentials_store: a store in memory keeps its tokens there. Leave it out"
-    if tokens and _canonical(tokens) == _canonical(store.location):
-        why = "it is store.location. Leave it out, or name another"
-        yield f"access.credentials_store: {why}"
+    elif tokens and _canonical(tokens) == _canonical(store.location):
+        yield "access.credentials_store: it is store.location. Leave it out, or name another"
     if settings.server.workers > 1 and store.location == MEMORY_LOCATION:
         yield "server.workers: a store in memory cannot be shared. Use one worker"
 
@@ -73,10 +82,8 @@ def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
     private = parse_location(store.location).root
     public = parse_location(store.files or store.location).root
     if public == private:
-        yield (
-            f"store.downloads: everybody may read a whole public bucket, and {private} holds "
-            "credentials and the journal as well. Name another one in store.files"
-        )
+        why = f"everybody may read a whole public bucket, and {private} holds credentials, too"
+        yield f"store.downloads: {why}. Name another one in store.files"
     if is_bucket(tokens) and parse_location(tokens).root == public:
         why = f"everybody may read {public}, as store.downloads says"
         yield f"access.credentials_store: {why}. Keep the tokens in another one"
@@ -87,78 +94,68 @@ def _canonical(path: str) -> BucketLocation | str:
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    server, access, google = settings.server, settings.access, settings.google.id_token
-    url, prefix = server.public_url, server.path_prefix.strip("/")
-    host = url.partition("://")[2].partition("/")[0].lower()
-    if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
-        why = f"expected it to end with the path_prefix, {quote_safely(prefix)}"
-        yield f"server.public_url: {why}"
-    yield from _tls_errors(server)
-    if access.cookie_login:
-        yield from _cookie_errors(settings)
-    if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
-        yield (
-            "access.require_https: server.public_url begins with http://, so everybody is sent "
-            "to where no credential is taken. Write https://, or leave require_https out"
-        )
-    trusted = {each.lower() for each in access.trusted_hosts}
-    if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
-        yield (
-            f"access.trusted_hosts: {quote_safely(host)} is not among them, and "
-            "server.public_url sends everybody there"
-        )
-    is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
-    if is_anonymous and not server.is_loopback:
-        yield (
-            f"access.anonymous_uploads: whoever reaches {quote_safely(server.host)} could "
-            "publish anything here. Listen on 127.0.0.1; or, if that is meant, set "
-            "anonymous_uploads_anywhere, or give --i-know"
-        )
-    if google.allowed_domains and not google.audience:
-        yield (
-            "google.id_token.allowed_domains: ID tokens are off. Say in audience what they call "
-            "this index, or leave both out"
-        )
-    grant = _grant_to_everybody(settings)
+    access, grant = settings.access, _grant_to_everybody(settings)
     if access.private and grant:
         why = f"{grant} lets everybody read every project. Leave one of the two out"
         yield f"access.private: {why}"
+    is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
+    if is_anonymous and not settings.server.is_loopback:
+        host = quote_safely(settings.server.host)
+        yield (
+            f"access.anonymous_uploads: whoever reaches {host} could publish anything here. Listen "
+            "on 127.0.0.1; or, if that is meant, set anonymous_uploads_anywhere, or give --i-know"
+        )
+    if settings.google.id_token.allowed_domains and not settings.google.id_token.audience:
+        why = "ID tokens are off. Say in audience what they call this index, or leave both out"
+        yield f"google.id_token.allowed_domains: {why}"
+    yield from _public_url_errors(settings)
+    if access.cookie_login:
+        yield from _cookie_errors(settings)
     yield from _publishing_errors(settings)
 
 
-def _tls_errors(server: ServerSettings) -> Iterator[str]:
+def _public_url_errors(settings: Settings) -> Iterator[str]:
+    server, access = settings.server, settings.access
+    url, prefix = server.public_url.lower(), server.path_prefix.strip("/")
+    is_plain, has_proxy = url.startswith("http://"), server.trusted_proxies > 0
+    path = urlsplit(server.public_url).path.rstrip("/")
+    if url and prefix and not path.endswith(f"/{prefix}"):
+        why = f"expected it to end with the path_prefix, {quote_safely(prefix)}"
+        yield f"server.public_url: {why}"
     if bool(server.certificate) != bool(server.key):
         missing = "key" if server.certificate else "certificate"
         yield f"server.{missing}: TLS needs a certificate and its key. Set both, or neither"
-    is_plain = server.public_url.lower().startswith("http://") and not server.trusted_proxies
-    if server.certificate and is_plain:
-        yield (
-            "server.public_url: it begins with http://, and with a certificate the server "
-            "answers https:// only. Write https://, or leave certificate and key out"
-        )
+    if server.certificate and is_plain and not has_proxy:
+        why = "with a certificate the server speaks TLS only. Write https://, or set no certificate"
+        yield f"server.public_url: it begins with http://, and {why}"
+    if access.require_https and is_plain and has_proxy:
+        why = "so everybody is sent to where no credential is taken. Write https://"
+        yield f"access.require_https: server.public_url begins with http://, {why}"
+    host = urlsplit(url).netloc
+    trusted = {name.lower() for name in access.trusted_hosts}
+    if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
+        why = "server.public_url sends everybody there"
+        yield f"access.trusted_hosts: {quote_safely(host)} is not among them, and {why}"
 
 
 def _cookie_errors(settings: Settings) -> Iterator[str]:
     server, resource = settings.server, settings.google.access_token.resource
-    credentials = settings.access.credentials_store or settings.store.location
-    buckets = {parse_location(each).root for each in (credentials, resource) if is_bucket(each)}
-    if is_bucket(credentials) and is_bucket(resource) and len(buckets) == 1:
+    keys = settings.access.credentials_store or settings.store.location
+    is_shared = is_bucket(keys) and is_bucket(resource)
+    if is_shared and parse_location(keys).root == parse_location(resource).root:
         yield (
             "access.cookie_login: whoever may read the bucket of google.access_token.resource "
             "could read the key of all sessions there, and sign in as anybody. Set "
             "access.credentials_store to a place of its own"
         )
     if server.read_only:
-        yield (
-            "access.cookie_login: who signs in and out is written to the store, and "
-            "server.read_only forbids that. Leave one of the two out"
-        )
+        why = "who signs in and out is written to the store, and server.read_only forbids that"
+        yield f"access.cookie_login: {why}. Leave one of the two out"
     is_direct = server.is_loopback and not server.trusted_proxies
     if not (server.public_url or server.certificate or is_direct):
         yield (
-            "access.cookie_login: a cookie is made for https or for plain http, so the server "
-            "has to know what browsers use. Set server.public_url, such as "
-            "https://packages.example.com"
+            "access.cookie_login: a cookie is made for https or for plain http, so the server has "
+            "to know what browsers use. Set server.public_url, such as https://packages.example.com"
         )
 
 
@@ -166,13 +163,86 @@ def _publishing_errors(settings: Settings) -> Iterator[str]:
     audiences = settings.trusted_publishing.audience
     shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
     if shared:
-        yield (
-            f"trusted_publishing.audience: {quote_safely(min(shared))} is the audience of "
-            "google.id_token or iap as well, so that a job's ID token could pass for a "
-            "user's. Use different ones"
-        )
+        why = "so that a job's ID token could pass for a user's. Use different ones"
+        found = f"{quote_safely(min(shared))} is the audience of google.id_token or iap as well"
+        yield f"trusted_publishing.audience: {found}, {why}"
     if settings.publisher and not audiences:
+        why = "Set it to that of the jobs' ID tokens, such as the host of this index"
+        yield f"trusted_publishing.audience: there is a [[publisher]], and publishing is off. {why}"
+
+
+def _upstream_errors(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with `[upstream]` and its tables, if it is enabled."""
+    upstream = settings.upstream
+    if upstream.enabled:
+        yield from _index_errors(upstream, settings.base_url)
+        yield from _upstream_contradictions(settings)
+        for number, index in enumerate(upstream.indexes, 1):
+            place = f"upstream.index {number}" if upstream.index else "upstream"
+            for key, why in _connection_errors(index, upstream):
+                yield f"{place}.{key}: {why}"
+
+
+def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
+    if not upstream.indexes:
+        why = "Set url to the Simple API of the index whose packages are meant; there is no default"
+        yield f"upstream.enabled: no upstream index is named. {why}"
+    own = [name for name in _ONE_INDEX if upstream.index and getattr(upstream, name)]
+    if own:
+        why = "Write it into one of the [[upstream.index]] tables"
+        yield f"upstream.{own[0]}: there are several upstream indexes. {why}"
+    labels = [variable_part(index.label) for index in upstream.indexes]
+    urls = [index.url.rstrip("/").lower() for index in upstream.indexes]
+    for key, values in (("label", labels), ("url", urls)):
+        if len(set(values)) < len(values):
+            yield f"upstream.index.{key}: two tables have the same. Change or remove one"
+    if any(f"{url}/".startswith(f"{own_url.lower()}/") for url in urls):
+        yield "upstream.url: it is this index itself. Name another one"
+
+
+def _upstream_contradictions(settings: Settings) -> Iterator[str]:
+    upstream = settings.upstream
+    is_decided = upstream.mode or upstream.i_have_no_private_prefix
+    if not settings.upstream_private and not is_decided:
         yield (
-            "trusted_publishing.audience: there is a [[publisher]], and publishing is off. Set it "
-            "to that of the jobs' ID tokens, such as the host of this index"
+            "upstream.private: no name is said to be private. List the names that your own "
+            'packages begin with, as ["acme", "acme-*"], so that they are never looked up '
+            "elsewhere; if they have none in common, set i_have_no_private_prefix"
         )
+    if upstream.allow and not upstream.mode:
+        why = 'Set mode = "allowlist", so that only these names are looked up'
+        yield f"upstream.allow: without a mode it has no effect. {why}"
+    if upstream.min_cvss and not upstream.osv:
+        why = "Name the file or folder of vulnerabilities in osv"
+        yield f"upstream.min_cvss: there is nothing to compare with. {why}"
+
+
+def _connection_errors(
+    index: UpstreamIndexSettings, upstream: UpstreamSettings
+) -> Iterator[tuple[str, str]]:
+    """Yield the key of each setting that would make a connection unsafe, and why."""
+    if index.google and (index.username or index.password):
+        yield "google", "it sends this machine's credentials. Leave username and password out"
+    if index.password and not index.username:
+        yield "password", "there is no username. Set both; for a token it may be any name"
+    parts = urlsplit(index.url)
+    if parts.scheme == "https":
+        return
+    if index.google:
+        yield "google", "Google's credentials are not sent over plain HTTP. Write https://"
+    elif not (upstream.allow_insecure or _is_allowed_loopback(parts.hostname or "", upstream)):
+        why = (
+            "over plain HTTP others can change what is installed here. Write https://; for a "
+            "server of this machine list its address in allow_private_networks; or set "
+            "allow_insecure"
+        )
+        yield "url", why
+
+
+def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
+    """Return whether a host is this machine, by an address in `allow_private_networks`."""
+    networks = list(map(ip_network, upstream.allow_private_networks))
+    addresses = ["127.0.0.1", "::1"] if host == "localhost" else [host]
+    return is_loopback(host) and any(
+        ip_address(address) in network for address in addresses for network in networks
+    )

@@ -27,22 +27,9 @@ from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_loca
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 LARGEST: Final = 10**9
 """The largest number of anything."""
-RESERVED_ROOTS: Final = frozenset(
-    [
-        "simple",
-        "pypi",
-        "legacy",
-        "files",
-        "project",
-        "api",
-        "raw",
-        "packages",
-        "health",
-        "ready",
-        "metrics",
-    ]
-)
-"""First path segments of the routes, which no `[server] roots` may have."""
+_ROUTES: Final = "simple pypi legacy files project api raw packages health ready metrics"
+RESERVED_ROOTS: Final = frozenset(_ROUTES.split())
+"""First path segments of the routes, which no `server.roots` may have."""
 
 _SECRET_CHARACTERS: Final = re.compile(r"[@?#%]")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")

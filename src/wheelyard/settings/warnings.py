@@ -9,8 +9,7 @@ from packaging.utils import NormalizedName
 from wheelyard.model.access import ALL_AUTHENTICATED
 from wheelyard.model.grants import Grant
 from wheelyard.model.name_patterns import parse_name_patterns
-from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
-from wheelyard.settings.upstream_validation import private_name_patterns
+from wheelyard.settings.sections import Settings, is_loopback
 from wheelyard.settings.validation import is_public
 from wheelyard.storage.location import is_bucket, parse_location
 
@@ -46,17 +45,19 @@ def accepts_other_credentials(settings: Settings) -> bool:
 
 def _listener(settings: Settings) -> Iterator[str]:
     server, access = settings.server, settings.access
-    is_reachable = not server.is_loopback or _is_behind_proxy(server)
-    if is_reachable and is_public(settings):
-        yield (
-            "anyone who can reach this address may read every package; close reading with "
-            "--private, or with a [[grant]]"
-        )
-    if is_reachable and access.anonymous_uploads:
+    # a proxy or a tunnel makes the server reachable
+    name = urlsplit(server.public_url).hostname or "localhost"
+    has_proxy = server.trusted_proxies > 0 or not is_loopback(name)
+    if server.is_loopback and not has_proxy:
+        return
+    if is_public(settings):
+        why = "close reading with --private, or with a [[grant]]"
+        yield f"anyone who can reach this address may read every package; {why}"
+    if access.anonymous_uploads:
         yield "anyone who can reach this address may publish under any name"
     is_plain = not server.public_url.startswith("https://") and not access.require_https
     is_exposed = not server.is_loopback or server.public_url
-    if is_reachable and is_exposed and is_plain and not server.certificate:
+    if is_exposed and is_plain and not server.certificate:
         yield (
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
             "ends TLS before the server, and set access.require_https; or set server.certificate "
@@ -64,26 +65,17 @@ def _listener(settings: Settings) -> Iterator[str]:
         )
 
 
-def _is_behind_proxy(server: ServerSettings) -> bool:
-    """Return whether `trusted_proxies` or `public_url` shows that a proxy or tunnel is used."""
-    name = urlsplit(server.public_url).hostname or "localhost"
-    return server.trusted_proxies > 0 or not is_loopback(name)
-
-
 def _everybody(settings: Settings, grant: Grant) -> Iterator[str]:
     google = settings.google.id_token
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
-        yield (
-            f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; "
-            "name yours in google.id_token.allowed_domains"
-        )
+        why = "name yours in google.id_token.allowed_domains"
+        yield f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; {why}"
 
 
 def _locations(settings: Settings) -> Iterator[str]:
     store, credentials = settings.store, settings.access.credentials_store
-    resource = settings.google.access_token.resource
-    if resource and is_public(settings):
+    if settings.google.access_token.resource and is_public(settings):
         yield (
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with --private"
@@ -93,18 +85,14 @@ def _locations(settings: Settings) -> Iterator[str]:
         yield f"reading needs a credential, but {why}"
     if not is_bucket(store.location):
         return
-    packages = {parse_location(each).root for each in (store.location, store.files) if each}
+    kept = f"the bucket of the packages, {store.location}: whoever may"
+    advice = "give them a place in access.credentials_store"
     if settings.grants.all and not credentials:
-        yield (
-            f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
-            "past the index can make one; give them a place in access.credentials_store"
-        )
+        yield f"tokens lie in {kept} write there past the index can make one; {advice}"
     if settings.access.cookie_login and not credentials:
-        yield (
-            f"the key of sessions lies in the bucket of the packages, {store.location}: whoever "
-            "may read there past the index can sign in as anybody; give credentials a place in "
-            "access.credentials_store"
-        )
+        why = f"read there past the index can sign in as anybody; {advice}"
+        yield f"the keys of sessions lie in {kept} {why}"
+    packages = {parse_location(each).root for each in (store.location, store.files) if each}
     if is_bucket(credentials) and parse_location(credentials).root in packages:
         yield (
             "access.credentials_store is in a bucket of the packages, so who may write to that "
@@ -117,25 +105,16 @@ def _upstream(settings: Settings) -> Iterator[str]:
         return
     for index in settings.upstream.indexes:
         if index.password and index.url.lower().startswith("http://"):
-            yield (
-                f"the password for the upstream index {index.label} is sent over plain HTTP, where "
-                "others can read it; write https://"
-            )
-    yield from _private_names(settings)
-    if "*" in settings.upstream.shadow:
-        yield (
-            "upstream.shadow has *, so every public name can be taken over by an upload; name "
-            "the projects instead"
-        )
-
-
-def _private_names(settings: Settings) -> Iterator[str]:
-    """Yield a warning for each prefix of private names that is itself looked up upstream."""
-    patterns = parse_name_patterns(private_name_patterns(settings))
-    for text in patterns.texts:
+            why = "is sent over plain HTTP, where others can read it; write https://"
+            yield f"the password for the upstream index {index.label} {why}"
+    patterns = parse_name_patterns(settings.upstream_private)
+    for text in patterns.texts:  # whether the prefix of private names is itself looked up
         name = text.removesuffix("-*")
         if name != text and not set(name) & set("*?") and not patterns.match(NormalizedName(name)):
             yield (
                 f"{text} in upstream.private does not match {name}, which is looked up at the "
                 f"upstream index; if it is yours, too, add {name}"
             )
+    if "*" in settings.upstream.shadow:
+        why = "so every public name can be taken over by an upload; name the projects instead"
+        yield f"upstream.shadow has *, {why}"

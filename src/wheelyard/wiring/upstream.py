@@ -25,7 +25,6 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.name_claims import NameClaims
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
-from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
@@ -85,7 +84,7 @@ def build_upstream(
         mode = "cache"
     rules = FileRules(mode=mode, max_kept_bytes=limit)
     files = UpstreamFiles(store, spool, clients, catalog.retries, observation, rules)
-    patterns = parse_name_patterns(private_name_patterns(settings))
+    patterns = parse_name_patterns(settings.upstream_private)
     names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
     decisions = catalog.decision_records
     pages = UpstreamPages(config, clients, StoredPages(store), runtime, observation, start_saving)
