@@ -21,6 +21,7 @@ from benchmarks import (
     access,
     bucket,
     closure,
+    costs,
     downloads,
     exporting,
     importing,
@@ -54,6 +55,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "access": access.measure,
     "import": importing.measure,
     "export": exporting.measure,
+    "costs": costs.measure,
 }
 
 
@@ -66,11 +68,13 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="+", help=", ".join(["all", *FIGURES]))
-    parser.add_argument("--beside", metavar="COMMIT", default="", help="also export with this one")
+    parser.add_argument("--beside", metavar="COMMIT", default="", help="for export and costs")
     options = parser.parse_args()
     asked: list[str] = options.name
-    export = partial(exporting.measure, older=options.beside)
-    measures = FIGURES | {"export": update_wrapper(export, exporting.measure)}
+    measures = FIGURES | {
+        name: update_wrapper(partial(measure, older=options.beside), measure)
+        for name, measure in (("export", exporting.measure), ("costs", costs.measure))
+    }
     is_all = asked == ["all"]
     if unknown := set() if is_all else set(asked) - set(FIGURES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")

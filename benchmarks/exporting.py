@@ -11,10 +11,7 @@ of small files each. Remove that folder to have them made anew.
 import json
 import os
 import shutil
-import subprocess
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from compileall import compile_dir
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +19,7 @@ from tempfile import gettempdir
 
 from benchmarks.processes import Spent, run
 from benchmarks.report import Figure
-from benchmarks.servers import environment, installed, settle
+from benchmarks.servers import checked_out, environment, installed, settle
 from benchmarks.stores import Sdist, Wheel, fill_with_files
 from tests.clients.harness import REPOSITORY, program
 
@@ -123,7 +120,7 @@ class Exporter:
 
 def measure(folder: Path, older: str = "") -> list[Figure]:
     """Measure exports of 52,000 files, beside those by an `older` commit: all, and one more."""
-    trees = {"wheelyard": REPOSITORY} | ({older: _checked_out(folder, older)} if older else {})
+    trees = {"wheelyard": REPOSITORY} | ({older: checked_out(folder, older)} if older else {})
     figures = list[Figure]()
     for shape in SHAPES:
         made, place = collection(shape), folder / shape.replace(" ", "-").replace(",", "")
@@ -182,17 +179,6 @@ def _line(file: Wheel) -> str:
         "core_metadata": f"sha256={sha256(file.metadata).hexdigest()}",
     }
     return json.dumps(line)
-
-
-def _checked_out(folder: Path, commit: str) -> Path:
-    """Return a new folder with the files of a commit."""
-    tree, archive = folder / commit, folder / f"{commit}.tar"
-    command = ["git", "-C", str(REPOSITORY), "archive", "--output", str(archive), commit]
-    subprocess.run(command, check=True)
-    with tarfile.open(archive) as files:
-        files.extractall(tree, filter="data")
-    compile_dir(tree / "src", quiet=1)
-    return tree
 
 
 def _files(folder: Path) -> Iterator[Path]:

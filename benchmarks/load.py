@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
@@ -77,6 +78,18 @@ def latencies(server: Server, path: str, headers: dict[str, str], count: int) ->
             raise RuntimeError(f"{path} was answered with {answer.status}")
     connection.close()
     return taken
+
+
+def answer_of(server: Server, path: str, headers: dict[str, str]) -> tuple[Message, bytes]:
+    """Return the headers and the body of an answer; raise RuntimeError if it is not 200."""
+    connection = HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{path} was answered with {answer.status}: {body[:300]!r}")
+    return answer.headers, body
 
 
 def upload_rate(server: Server, wheels: Iterable[Wheel], *, clients: int) -> float:

@@ -33,7 +33,7 @@ def measure(folder: Path) -> list[Figure]:
         idle = [resident(server) for server in servers]
         for server in servers:
             _ask_all(server, plan)
-        asked, shares = [resident(each) for each in servers], [_shared(each) for each in servers]
+        asked, shares = [resident(each) for each in servers], [fair_share(each) for each in servers]
         peaks = [peak_of_upload(server, wheel, file) for server in servers]
     return [
         *(_many(folder / f"many-{len(many)}", name, many) for name, many in MANY.items()),
@@ -119,7 +119,8 @@ def resident(server: Server) -> float:
     return sum(_field(pid, "status", "VmRSS") for pid in family(server.pid))
 
 
-def _shared(server: Server) -> float:
+def fair_share(server: Server) -> float:
+    """Return the memory of a server (PSS), all its processes together, in MB."""
     return sum(_field(pid, "smaps_rollup", "Pss") for pid in family(server.pid))
 
 

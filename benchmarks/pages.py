@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from email.message import Message
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -25,7 +24,7 @@ from benchmarks.client_headers import (
     UV_METADATA,
     uncompressed,
 )
-from benchmarks.load import page_rate, upload_all
+from benchmarks.load import answer_of, page_rate, upload_all
 from benchmarks.peers import DEVPI_INDEX, bare, devpi, nginx, simple_repository_server, unmeasured
 from benchmarks.processes import cpu_seconds, microseconds_each
 from benchmarks.report import Figure, alternate, in_turn
@@ -210,7 +209,7 @@ def _web_pages(ours: Server) -> Iterator[Figure]:
             title = f"web page of {count:,} files{name}"
             yield _beside(title, web, simple, "Simple API", ">= 0.5x")
     sizes = [
-        len(_answer(ours, path, headers)[1]) / 1000
+        len(answer_of(ours, path, headers)[1]) / 1000
         for path, headers in ((f"/project/{LARGE}/", CHROMIUM), (LARGE_PAGE, PIP))
     ]
     yield Figure(
@@ -346,27 +345,16 @@ def _headers(server: Server, path: str, case: Case) -> dict[str, str]:
     """Return the headers of a request, with the ETag that the server gives if it is conditional."""
     if not case.is_conditional:
         return case.headers
-    etag = _answer(server, path, case.headers)[0]["ETag"]
+    etag = answer_of(server, path, case.headers)[0]["ETag"]
     return case.headers | {"If-None-Match": etag}
 
 
 def _save(server: Server, path: str, target: Path) -> None:
     """Save what a server answers; and as another file, beside it, what it answers compressed."""
     plain, packed = (
-        _answer(server, path, {**PIP, "Accept-Encoding": coding}) for coding in ("identity", "gzip")
+        answer_of(server, path, {**PIP, "Accept-Encoding": coding})
+        for coding in ("identity", "gzip")
     )
     target.write_bytes(plain[1])
     if packed[0]["Content-Encoding"] == "gzip":
         Path(f"{target}.gz").write_bytes(packed[1])
-
-
-def _answer(server: Server, path: str, headers: dict[str, str]) -> tuple[Message, bytes]:
-    """Return the headers and the body of an answer; raise RuntimeError if it is not 200."""
-    connection = HTTPConnection("127.0.0.1", server.port)
-    connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise RuntimeError(f"{path} was answered with {answer.status}: {body[:300]!r}")
-    return answer.headers, body

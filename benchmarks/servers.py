@@ -4,9 +4,11 @@ import os
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from compileall import compile_dir
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -62,6 +64,17 @@ def installed(lock: str = RUN, tree: Path = REPOSITORY) -> Path:
         subprocess.run([*into, "--no-deps", *folder.glob("*.whl")], check=True)
 
     return made_once(f"wheelyard-{path.stem}", [path, project], install) / "bin" / "python"
+
+
+def checked_out(folder: Path, commit: str) -> Path:
+    """Return a new folder with the files of a commit."""
+    tree, archive = folder / commit, folder / f"{commit}.tar"
+    command = ["git", "-C", str(REPOSITORY), "archive", "--output", str(archive), commit]
+    subprocess.run(command, check=True)
+    with tarfile.open(archive) as files:
+        files.extractall(tree, filter="data")
+    compile_dir(tree / "src", quiet=1)
+    return tree
 
 
 def environment(home: Path, tree: Path = REPOSITORY) -> dict[str, str]:

@@ -14,7 +14,6 @@ from functools import partial
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.routing import Router
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
@@ -36,7 +35,7 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import NO_ROUTE, Route
+from wheelyard.http.routing import Route
 from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
@@ -67,11 +66,9 @@ class App:
         endpoint = Dispatcher(context, authenticator, self._errors).endpoint
         parts = (context, self._uploads, self._pages, self._instrumentation)
         self.routes = build_routes(*parts, endpoint)
-        self._not_found = endpoint(NO_ROUTE)
         add_slash = partial(redirect_to_slash, context=context)
         self._prefix_alone = endpoint(Route("redirect", "", add_slash))
         """Answers at the prefix without its slash, which is no path for Starlette."""
-        self._router = Router(self.routes.routes, redirect_slashes=False, default=self._not_found)
         handlers = dict.fromkeys((HTTPException, Exception), self._errors.answer)
         self._checked = ExceptionMiddleware(self._check, handlers)
         fast_path = FastPath(
@@ -144,4 +141,6 @@ class App:
         request_headers.check_host_and_coding(headers)
         scope["path"] = self.routes.parse_path(scope["raw_path"])
         scope["app"] = self
-        await (self._router if scope["path"] else self._prefix_alone)(scope, receive, send)
+        path = scope["path"]
+        router = self.routes.router(path) if path else self._prefix_alone
+        await router(scope, receive, send)

@@ -148,6 +148,9 @@ class RouteTable:
             )
             for route in self.rows
         ]
+        self._not_found = endpoint(NO_ROUTE)
+        starts = {_first_segment(route.path) for route in self.rows}
+        self._routers = {start: self._router(start) for start in starts if start[:1] != "{"}
 
     def parse_path(self, raw: bytes) -> str:
         """
@@ -161,6 +164,18 @@ class RouteTable:
         if not f"{path}/".startswith(f"{prefix}/"):
             raise NotFound(f"This index is below {prefix}/.", short="Not found.")
         return path.removeprefix(prefix)
+
+    def router(self, path: str) -> routing.Router:
+        """Return the router for a path: it tries only routes with the same first segment."""
+        return self._routers.get(_first_segment(path)) or self._routers[""]
+
+    def _router(self, start: str) -> routing.Router:
+        routes = [
+            route
+            for route in self.routes
+            if (segment := _first_segment(route.path)) == start or segment[:1] == "{"
+        ]
+        return routing.Router(routes, redirect_slashes=False, default=self._not_found)
 
     def find(self, path: str, method: str) -> tuple[Route, Mapping[str, str]] | None:
         """Return the route that answers a method of a path, and its parameters; None without."""
@@ -194,3 +209,7 @@ def answer_not_found(_request: Request) -> Response:
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)
 """Stands for all paths without a route: whoever may read nothing learns of none of them."""
+
+
+def _first_segment(path: str) -> str:
+    return path.split("/", 2)[1]

@@ -359,7 +359,9 @@ def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFol
         raise Invalid(folder.failure.read_text())
 
 
-def load_worker(settings: Settings, command: ServerCommand, folder: RunFolder, manager: int) -> ASGIApp:
+def load_worker(
+    settings: Settings, command: ServerCommand, folder: RunFolder, manager: int
+) -> ASGIApp:
     """Return the application of this worker process; called by Granian."""
     _prepare_process()
     share_metrics(folder.metrics)
