@@ -120,7 +120,7 @@ class PublicFiles(Struct, frozen=True):
             listed = page.by_filename[filename]
             try:
                 self._require_allowed(request, listed)
-                raw = files.find_metadata(page, listed)
+                raw = self._find_metadata(request, listed)
                 if raw is None:
                     fetch = partial(files.fetch_metadata, page, listed)
                     key = ("metadata", filename)
@@ -181,7 +181,7 @@ class PublicFiles(Struct, frozen=True):
         url = files.redirect_url(file)
         if url:
             return redirect_to_file(url)
-        stored = files.find(page, file)
+        stored = request.once(("stored", file.filename), partial(files.find, page, file))
         if stored is not None:
             try:
                 return file_response(request, self.context, self._stored(stored))
@@ -221,7 +221,7 @@ class PublicFiles(Struct, frozen=True):
         # without a digest nobody can say whether it has changed
         version = ObjectVersion(file.core_metadata)
         is_rendered = bool(version) and self._is_rendered(request, version)
-        body = None if is_rendered else files.find_metadata(page, file)
+        body = None if is_rendered else self._find_metadata(request, file)
         if body is None and not is_rendered:
             fetch = partial(files.fetch_metadata, page, file)
             body = request.wait("metadata", partial(self.reader.fetched, fetch))
@@ -237,6 +237,10 @@ class PublicFiles(Struct, frozen=True):
             deadline,
             is_public=False,
         )
+
+    def _find_metadata(self, request: Request, file: UpstreamFile) -> bytes | None:
+        find = partial(self.reader.upstream.files.find_metadata, self._page, file)
+        return request.once(("stored metadata", file.filename), find)
 
     def _is_rendered(self, request: Request, version: ObjectVersion) -> bool:
         key = core_metadata_key(version, is_public=False)

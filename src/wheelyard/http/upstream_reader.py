@@ -80,9 +80,8 @@ class UpstreamReader:
         upstream = self.upstream
         if upstream.names.is_known(name) or upstream.names.is_private(name):
             return None
-        peek = upstream.judged(
-            name, upstream.policy.refuses_name(name), upstream.pages.peek_stored(name)
-        )
+        stored = request.once(("page", name), partial(upstream.pages.peek_stored, name))
+        peek = upstream.judged(name, upstream.policy.refuses_name(name), stored)
         if peek.absence is not None:
             raise NotFound(peek.absence.text, short="No such project.")
         self._refuse_loop(request)

@@ -148,6 +148,16 @@ class Request(StarletteRequest):
             raise error
         return cast("T", result)  # of the coroutine with this key
 
+    def once(self, key: Hashable, look: Callable[[], T]) -> T:
+        """
+        Return what `look` has returned when the handler first came here.
+
+        For what counts each call, or may find something else after the handler has waited.
+        """
+        if key not in self._results:
+            self._results[key] = look(), None
+        return cast("T", self._results[key][0])  # of the function with this key
+
     def has_result(self, key: Hashable) -> bool:
         """Return whether `wait` would return at once, or raise an error of the coroutine."""
         return key in self._results
