@@ -7,8 +7,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.explain import explain, parse_subject
-from wheelyard.authentication.rights import effective_access
+from wheelyard.authentication.rights import effective_access, explain, parse_subject
 from wheelyard.model.access import Action, Caller, Identity, parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, Settings

@@ -7,7 +7,7 @@ from msgspec import Struct
 from wheelyard.api.operation import Call
 from wheelyard.api.projects import After
 from wheelyard.api.texts import Name
-from wheelyard.authentication.explain import AccessExplanation, explain, parse_subject
+from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
 from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, GrantFields

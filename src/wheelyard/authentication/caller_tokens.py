@@ -24,7 +24,7 @@ from wheelyard.authentication.api_tokens import (
     TokenRequest,
     invalid_credential,
 )
-from wheelyard.authentication.explain import OWNER_PREFIXES, parse_owner
+from wheelyard.authentication.rights import OWNER_PREFIXES, parse_owner
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller, Scope

@@ -6,10 +6,10 @@ and it cannot reach the network. Its module is not imported either, because the 
 takes longer to load than everything else together.
 """
 
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, RejectionLog
@@ -27,7 +27,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
-    from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
+    from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
     from wheelyard.authentication.verifiers.json_client import JsonClient
@@ -65,7 +65,8 @@ def build_authenticator(
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
     """Return the authenticator of the settings; raise Invalid for a file that cannot be read."""
-    factory = _VerifierFactory(settings, runtime, google)
+    process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
+    factory = _VerifierFactory(settings, runtime, google, process_key)
     access = settings.access
     has_publishers = settings.publisher and settings.trusted_publishing.audience
     return Authenticator(
@@ -84,123 +85,120 @@ def build_authenticator(
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
         policy=build_policy(settings, access_control),
         rejection_log=RejectionLog(runtime.monotonic),
-        callers=RecentCallers(runtime.random.randbytes(PROCESS_KEY_BYTES), runtime.monotonic),
+        callers=RecentCallers(process_key, runtime.monotonic),
     )
 
 
-@dataclass(frozen=True)
-class _VerifierFactory:
+class _VerifierFactory(Struct, frozen=True):
     """Makes the verifiers of the settings; they share HTTP clients and an HMAC key."""
 
     settings: Settings
     runtime: Runtime
     google: GoogleEndpoints
-    _clients: "dict[bool, JsonClient]" = field(default_factory=dict, init=False)
+    process_key: bytes
+    clients: "dict[bool, JsonClient]" = field(default_factory=dict)
+    """The HTTP clients for public (False) and for private (True) issuers."""
 
-    @cached_property
-    def _process_key(self) -> bytes:
-        return self.runtime.random.randbytes(PROCESS_KEY_BYTES)
-
-    def _client(self, *, allow_private: bool) -> "JsonClient":
+    def client(self, *, allow_private: bool) -> "JsonClient":
         """Return the HTTP client for public or for private issuers, made once for each."""
         from wheelyard.authentication.verifiers.json_client import JsonClient
 
-        if allow_private not in self._clients:
+        if allow_private not in self.clients:
             client = JsonClient(self.runtime.monotonic, allow_private=allow_private)
-            self._clients[allow_private] = client
-        return self._clients[allow_private]
+            self.clients[allow_private] = client
+        return self.clients[allow_private]
 
-    def _keys(
+    def keys(
         self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
     ) -> "IssuerKeys":
+        """Return the public keys of an issuer, which are fetched when they are first needed."""
         from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 
-        client = self._client(allow_private=allow_private)
+        client = self.client(allow_private=allow_private)
         return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
 
-    def _cache(self) -> VerificationCache[Any]:
-        return VerificationCache(self._process_key, self.runtime.monotonic)
+    def cache(self) -> VerificationCache[Any]:
+        """Return a new cache of results."""
+        return VerificationCache(self.process_key, self.runtime.monotonic)
 
     def htpasswd(self) -> "HtpasswdVerifier":
+        """Return the verifier of passwords."""
         from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
-        return HtpasswdVerifier(
-            Path(self.settings.access.htpasswd_file), self._process_key, self.runtime.monotonic
-        )
+        path = Path(self.settings.access.htpasswd_file)
+        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic)
 
     def id_tokens(self) -> Verifier:
+        """Return the verifier of Google's ID tokens."""
         from wheelyard.authentication.verifiers import google_id_tokens as google
 
-        options, now = self.settings.google.id_token, self.runtime.seconds
-        domains = frozenset(domain.lower() for domain in options.allowed_domains)
-        keys = self._keys(
-            google.GOOGLE_ISSUERS[0],
-            google.ALGORITHMS,
-            self.google.keys,
-            allow_private=self.settings.google.allow_private,
+        options, allow_private = self.settings.google.id_token, self.settings.google.allow_private
+        return google.google_verifier(
+            self.keys(
+                google.GOOGLE_ISSUERS[0],
+                google.ALGORITHMS,
+                self.google.keys,
+                allow_private=allow_private,
+            ),
+            frozenset(options.audience),
+            frozenset(domain.lower() for domain in options.allowed_domains),
+            self.runtime.seconds,
+            self.cache(),
         )
-        audiences = frozenset(options.audience)
-        return google.google_verifier(keys, audiences, domains, now, self._cache())
 
     def access_tokens(self) -> Verifier:
+        """Return the verifier of Google's access tokens."""
         from wheelyard.authentication.verifiers import google_access_tokens as access_tokens
 
-        options = self.settings.google.access_token
+        settings, options = self.settings, self.settings.google.access_token
         resource = parse_location(options.resource)
-        read_only = self._is_store_bucket(resource.root)
-        bucket = access_tokens.AuthorizationBucket(
-            resource.bucket, read_only=read_only, google=self.google
+        stores = (settings.store.location, settings.store.files, settings.access.credentials_store)
+        # who may write to a bucket with a part of the store bypasses the index
+        is_store = any(
+            is_bucket(each) and parse_location(each).root == resource.root for each in stores
         )
-        client = self._client(allow_private=self.settings.google.allow_private)
         return access_tokens.AccessTokenVerifier(
-            bucket, client, self.runtime.monotonic, self._cache(), options.cache_seconds
+            access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
+            self.client(allow_private=settings.google.allow_private),
+            self.runtime.monotonic,
+            self.cache(),
+            options.cache_seconds,
         )
 
     def iap(self) -> Verifier:
+        """Return the verifier of the assertions of Identity-Aware Proxy."""
         from wheelyard.authentication.verifiers import google_id_tokens as google
 
-        keys = self._keys(
+        allow_private = self.settings.google.allow_private
+        keys = self.keys(
             google.IAP_ISSUER,
             google.IAP_ALGORITHMS,
             self.google.iap_keys,
-            allow_private=self.settings.google.allow_private,
+            allow_private=allow_private,
         )
-        audiences, now = frozenset(self.settings.iap.audience), self.runtime.seconds
-        return google.iap_verifier(keys, audiences, now, self._cache())
+        audiences = frozenset(self.settings.iap.audience)
+        return google.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
 
     def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
-        from wheelyard.authentication.trusted_publishing import (
-            ReplayProtection,
-            TrustedPublishing,
-        )
-
-        used_id_tokens, clock = cleanup.used_id_tokens, self.runtime.monotonic
-        return TrustedPublishing(
-            publishers=self.settings.publishers,
-            audiences=self.settings.trusted_publishing.audience,
-            tokens=tokens,
-            cleanup=cleanup,
-            verify=self._id_token_check(),
-            replay_protection=ReplayProtection(used_id_tokens, clock),
-        )
-
-    def _id_token_check(self) -> "VerifyIdToken":
+        """Return the exchange of CI jobs' ID tokens for API tokens."""
+        from wheelyard.authentication import trusted_publishing
         from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims
         from wheelyard.model.publisher import max_lifetime_by_issuer
 
-        audiences = frozenset(self.settings.trusted_publishing.audience)
+        audiences = self.settings.trusted_publishing.audience
         issuers = dict[str, IssuerConfig]()
         for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
-            algorithms = frozenset(issuer.algorithms)
+            algorithms, is_private = frozenset(issuer.algorithms), issuer.may_be_private
             for name in issuer.names:
-                keys = self._keys(
-                    name, algorithms, issuer.keys_url, allow_private=issuer.may_be_private
-                )
-                issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
-        return lambda id_token: verified_claims(id_token, issuers, self.runtime.seconds())
-
-    def _is_store_bucket(self, root: str) -> bool:
-        """Return whether a bucket has a part of the store: writing there would bypass the index."""
-        store, tokens = self.settings.store, self.settings.access.credentials_store
-        locations = (store.location, store.files, tokens)
-        return any(is_bucket(each) and parse_location(each).root == root for each in locations)
+                keys = self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
+                issuers[name] = IssuerConfig(name, keys, algorithms, frozenset(audiences), lifetime)
+        return trusted_publishing.TrustedPublishing(
+            publishers=self.settings.publishers,
+            audiences=audiences,
+            tokens=tokens,
+            cleanup=cleanup,
+            verify=lambda id_token: verified_claims(id_token, issuers, self.runtime.seconds()),
+            replay_protection=trusted_publishing.ReplayProtection(
+                cleanup.used_id_tokens, self.runtime.monotonic
+            ),
+        )

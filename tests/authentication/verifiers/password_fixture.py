@@ -6,8 +6,7 @@ from threading import Event, Lock
 from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-from wheelyard.authentication.verifiers.password_hashes import verify_password
+from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, verify_password
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Credential, Identity
 

@@ -11,9 +11,9 @@ from tests.refused import refused
 from wheelyard.authentication.verifiers.htpasswd import (
     PASSWORD_LIMIT_BYTES,
     HtpasswdVerifier,
+    parse_hash,
     parse_htpasswd,
 )
-from wheelyard.authentication.verifiers.password_hashes import parse_hash
 from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import Credential

@@ -40,15 +40,15 @@ def test_a_document(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """A small document arrives with its status."""
     issuer.answers["/a"] = CannedResponse(b'{"b": 1}')
 
-    reply = fetcher.get(f"{issuer.url}/a", timeout=LONG)
+    reply = fetcher.fetch(f"{issuer.url}/a", timeout=LONG)
 
     assert (reply.status, reply.document()) == (200, {"b": 1})
 
 
 def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """What is secret goes into headers and bodies, and never into a URL."""
-    fetcher.post_form(f"{issuer.url}/form", {"access_token": "s e&c"}, timeout=LONG)
-    fetcher.get(f"{issuer.url}/plain", timeout=LONG, bearer="secret")
+    fetcher.fetch(f"{issuer.url}/form", timeout=LONG, form={"access_token": "s e&c"})
+    fetcher.fetch(f"{issuer.url}/plain", timeout=LONG, bearer="secret")
 
     posted, got = issuer.seen
     assert (posted.path, posted.body) == ("/form", b"access_token=s+e%26c")
@@ -59,7 +59,7 @@ def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> 
     """A credential that was sent to one address is not carried on to another."""
     issuer.answers["/a"] = CannedResponse(status=302, headers={"Location": f"{issuer.url}/b"})
 
-    assert fetcher.get(f"{issuer.url}/a", timeout=LONG, bearer="secret").status == 302
+    assert fetcher.fetch(f"{issuer.url}/a", timeout=LONG, bearer="secret").status == 302
     assert [each.path for each in issuer.seen] == ["/a"]
 
 
@@ -81,7 +81,7 @@ def test_bodies_that_are_not_read(
     issuer.answers["/a"] = answer
 
     with pytest.raises(FetchError):
-        fetcher.get(f"{issuer.url}/a", timeout=LONG)
+        fetcher.fetch(f"{issuer.url}/a", timeout=LONG)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
@@ -90,7 +90,7 @@ def test_bodies_that_are_no_documents(issuer: FakeIssuer, fetcher: JsonClient, b
     issuer.answers["/a"] = CannedResponse(body)
 
     with pytest.raises(FetchError, match="JSON"):
-        fetcher.get(f"{issuer.url}/a", timeout=LONG).document()
+        fetcher.fetch(f"{issuer.url}/a", timeout=LONG).document()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_answers_that_do_not_end(
     issuer.answers["/a"] = answer
 
     with pytest.raises(FetchError, match="in time"):
-        fetcher.get(f"{issuer.url}/a", timeout=0.5)
+        fetcher.fetch(f"{issuer.url}/a", timeout=0.5)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_urls_that_are_not_asked_for(url: str) -> None:
     fetcher = JsonClient(monotonic)
 
     with pytest.raises(FetchError, match="URL"):
-        fetcher.get(url, timeout=LONG)
+        fetcher.fetch(url, timeout=LONG)
     fetcher.close()
 
 
@@ -142,7 +142,7 @@ def test_private_addresses_are_not_reached(issuer: FakeIssuer, host: str) -> Non
     port = issuer.url.rpartition(":")[2]
 
     with pytest.raises(FetchError, match="private"):
-        fetcher.get(f"https://{host}:{port}/keys", timeout=LONG)
+        fetcher.fetch(f"https://{host}:{port}/keys", timeout=LONG)
     assert issuer.seen == []
     fetcher.close()
 
@@ -150,7 +150,7 @@ def test_private_addresses_are_not_reached(issuer: FakeIssuer, host: str) -> Non
 def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
     """Even where private addresses are allowed, a credential goes unencrypted to loopback only."""
     with pytest.raises(FetchError, match="private"):
-        fetcher.get("http://10.0.0.1/keys", timeout=LONG)
+        fetcher.fetch("http://10.0.0.1/keys", timeout=LONG)
 
 
 def test_a_server_has_to_prove_itself(issuer: FakeIssuer, tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_a_server_has_to_prove_itself(issuer: FakeIssuer, tmp_path: Path) -> Non
         friend = JsonClient(monotonic, allow_private=True, tls=known)
 
         with pytest.raises(FetchError, match="certificate"):
-            stranger.get(f"{proxy.url}/", timeout=LONG)
+            stranger.fetch(f"{proxy.url}/", timeout=LONG)
         with pytest.raises(FetchError, match="certificate"):
-            friend.get(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
+            friend.fetch(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
         assert [each.path for each in issuer.seen] == []
-        assert friend.get(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}
+        assert friend.fetch(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}
         stranger.close()
         friend.close()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.authentication.verifiers.password_hashes import parse_hash, verify_password
+from wheelyard.authentication.verifiers.htpasswd import parse_hash, verify_password
 
 SECRET = b"s3cret"
 APR1 = "$apr1$r31.....$JeaE8ieUW5Wjt.uFjXhgi1"

@@ -145,7 +145,7 @@ class AccessTokenVerifier:
 
     def _permitted_actions(self, token: str) -> Action | None:
         """Return the actions, perhaps none, that Google permits; None if it rejects the token."""
-        response = self._json_client.get(
+        response = self._json_client.fetch(
             self._resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
@@ -170,8 +170,8 @@ class AccessTokenVerifier:
         If Google rejects the token, that is no scopes, and `MAX_CACHE_SECONDS`.
         """
         form = {"access_token": token}
-        response = self._json_client.post_form(
-            self._resource.google.tokeninfo, form, timeout=timeout
+        response = self._json_client.fetch(
+            self._resource.google.tokeninfo, timeout=timeout, form=form
         )
         if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
             return frozenset(), MAX_CACHE_SECONDS

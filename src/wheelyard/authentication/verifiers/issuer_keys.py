@@ -102,7 +102,7 @@ class IssuerKeys:
         deadline = self._monotonic() + FETCH_TIMEOUT_SECONDS
         if not self._url:
             self._url = self._discover_url()
-        document = self._client.get(self._url, timeout=deadline - self._monotonic()).document()
+        document = self._client.fetch(self._url, timeout=deadline - self._monotonic()).document()
         try:
             keys = [key for key in PyJWKSet.from_dict(document) if self._accepts(key)]
         except (PyJWTError, ValueError, TypeError, OverflowError):
@@ -114,7 +114,7 @@ class IssuerKeys:
     def _discover_url(self) -> str:
         """Return the `jwks_uri` of the discovery document; raise FetchError for another origin."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = self._client.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
+        document = self._client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         keys_url = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")

@@ -66,29 +66,20 @@ class JsonClient:
             loopback = AddressPolicy(is_allowed=attrgetter("is_loopback"))
             self._clients["http"] = HttpClient(monotonic, loopback, secure.tls)
 
-    def get(self, url: str, *, timeout: float, bearer: str | None = None) -> JsonResponse:
+    def fetch(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        bearer: str = "",
+        form: Mapping[str, str] | None = None,
+    ) -> JsonResponse:
         """
-        Return the response to a GET request, whatever its status.
+        Return the response to a GET request, or to a POST request with a form, of any status.
 
         `bearer` is a token for the Authorization header; `timeout` is in seconds. Raise FetchError
         if the URL or the address is not allowed, or there is no complete response in time.
         """
-        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
-        return self._exchange("GET", url, headers, None, timeout)
-
-    def post_form(self, url: str, form: Mapping[str, str], *, timeout: float) -> JsonResponse:
-        """Return the response to a POST request with a URL-encoded form; raises as `get`."""
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._exchange("POST", url, headers, urlencode(form).encode(), timeout)
-
-    def close(self) -> None:
-        """Close every connection, and stop the threads that resolve host names."""
-        for client in self._clients.values():
-            client.close()
-
-    def _exchange(
-        self, method: str, url: str, headers: dict[str, str], content: bytes | None, timeout: float
-    ) -> JsonResponse:
         try:
             target = parse_url(url)
         except BadUrl as error:
@@ -98,11 +89,22 @@ class JsonClient:
         client = self._clients.get(target.scheme)
         if client is None:
             raise FetchError("its URL is not https")
+        headers, method, content = dict(_HEADERS), "GET", None
+        if bearer:
+            headers["Authorization"] = f"Bearer {bearer}"
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            method, content = "POST", urlencode(form).encode()
         with (
             client.deadline(timeout),
-            closing(client.send(method, target, _HEADERS | headers, content)) as answer,
+            closing(client.send(method, target, headers, content)) as answer,
         ):
             return JsonResponse(answer.status, _body(answer.headers, answer.chunks()))
+
+    def close(self) -> None:
+        """Close every connection, and stop the threads that resolve host names."""
+        for client in self._clients.values():
+            client.close()
 
 
 def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:

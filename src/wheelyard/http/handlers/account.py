@@ -16,7 +16,7 @@ from wheelyard.api.local import LocalApi
 from wheelyard.api.tokens import NewToken
 from wheelyard.authentication.api_tokens import invalid_credential, require_token_name
 from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admin, owns
-from wheelyard.authentication.explain import parse_owner
+from wheelyard.authentication.rights import parse_owner
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.forms import (
