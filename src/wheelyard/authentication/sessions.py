@@ -98,7 +98,13 @@ class Sessions:
 
         May read the store and files. Raise Unavailable if the store does not answer.
         """
-        session, key = self._verified(cookie)
+        key = self.records.key()
+        session = self._verified(cookie, key)
+        monotonic = self.runtime.monotonic()
+        if session is None and monotonic - self._reread_at >= REREAD_SECONDS:
+            self._reread_at = monotonic
+            key = self.records.key("current")
+            session = self._verified(cookie, key)
         if session is None or key is None or self.records.has_ended(session.id, session.expiry):
             return None
         try:
@@ -119,15 +125,8 @@ class Sessions:
         with suppress(WheelyardError):  # the next sign-out, or `check --sweep`, removes them
             self.records.remove_expired(REMOVED_AT_ONCE)
 
-    def _verified(self, cookie: str) -> tuple[Session | None, bytes | None]:
-        now, key = self.runtime.seconds(), self.records.key()
-        session = verified_session(cookie, key, now) if key else None
-        monotonic = self.runtime.monotonic()
-        if session is None and monotonic - self._reread_at >= REREAD_SECONDS:
-            self._reread_at = monotonic
-            key = self.records.key("current")
-            session = verified_session(cookie, key, now) if key else None
-        return session, key
+    def _verified(self, cookie: str, key: bytes | None) -> Session | None:
+        return verified_session(cookie, key, self.runtime.seconds()) if key else None
 
     def _evidence(self, credential: Credential, caller: Caller) -> _Evidence | None:
         """Return what a session of a verified credential has to show; None for an access token."""

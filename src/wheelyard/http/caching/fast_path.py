@@ -189,7 +189,7 @@ class FastPath:
             if name == _COOKIE:
                 cookies += value + b";"
         cookie = self._session_cookie.value_in(cookies) if cookies else b""
-        return self._authenticator.session_cache_key(cookie) if cookie else b""
+        return self._authenticator.recent.cookie_key(cookie) if cookie else b""
 
     def _current(
         self, key: RequestKey, entry: Remembered, scope: AsgiScope, now: float

@@ -64,17 +64,9 @@ class RequestAuthenticator:
         self._pools = context.pools
         self._verifying = SingleFlight()
 
-    def cache_key(self, header: bytes | None, address: str) -> bytes:
-        """Return a keyed hash of an Authorization header and the client network; empty for None."""
-        return b"" if header is None else self.recent.header_key(header, address)
-
-    def session_cache_key(self, cookie: bytes) -> bytes:
-        """Return a keyed hash of a session's cookie, which no Authorization header can have."""
-        return self.recent.cookie_key(cookie)
-
     def remembered_caller(self, cache_key: bytes) -> Caller | None:
         """
-        Return the caller that was authenticated under `cache_key` in the last second, or None.
+        Return the caller that was verified under a key of `recent` in the last second, or None.
 
         The empty key is the anonymous caller's.
         """
@@ -87,11 +79,14 @@ class RequestAuthenticator:
             return False
         if session_of(headers, self.session_cookie):
             return False
-        cache_key = self.cache_key(headers.get(b"authorization"), request.address)
-        caller = self.remembered_caller(cache_key)
-        if caller is not None:
-            request.caller, request.is_authenticated = caller, True
-        return caller is not None
+        header, caller = headers.get(b"authorization"), self._anonymous
+        if header is not None:
+            remembered = self.recent.remembered(self.recent.header_key(header, request.address))
+            if remembered is None:
+                return False
+            caller = remembered
+        request.caller, request.is_authenticated = caller, True
+        return True
 
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
@@ -111,8 +106,8 @@ class RequestAuthenticator:
         elif accepts_session and (cookie := session_of(headers, self.session_cookie)):
             self._use_session(request, cookie)
         elif (header := headers.get(b"authorization")) is not None:
-            cache_key = self.cache_key(header, request.address)
-            request.caller = self.remembered_caller(cache_key) or self._verify(
+            cache_key = self.recent.header_key(header, request.address)
+            request.caller = self.recent.remembered(cache_key) or self._verify(
                 request, parse_authorization(header, client_network(request.address)), cache_key
             )
         request.is_authenticated = True
@@ -131,7 +126,7 @@ class RequestAuthenticator:
         return self._verify(request, credential, self.recent.header_key(typed, request.address))
 
     def _use_session(self, request: Request, cookie: bytes) -> None:
-        cache_key, text = self.session_cache_key(cookie), cookie.decode("ascii")
+        cache_key, text = self.recent.cookie_key(cookie), cookie.decode("ascii")
         caller = self.recent.remembered(cache_key) or self.recent.verified(
             cache_key, partial(self._index.sessions.caller, text)
         )
@@ -153,12 +148,7 @@ class RequestAuthenticator:
     def _verify(self, request: Request, credential: Credential, cache_key: bytes) -> Caller:
         """Return the caller by a credential; what takes long is done in other threads."""
         authenticate = partial(self._index.authenticator.authenticate, credential, request.address)
-
-        def verify() -> Caller:
-            caller = self.recent.verified(cache_key, authenticate)
-            assert caller is not None  # noqa: S101 - `authenticate` raises for none
-            return caller
-
+        verify: Callable[[], Caller] = partial(self.recent.verified, cache_key, authenticate)
         key = CALLER, cache_key  # a form may have another credential than the header
         wait = self._index.authenticator.waits_for(credential)
         if wait == "local" and not request.has_result(key):
