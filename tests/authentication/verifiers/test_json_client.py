@@ -36,15 +36,6 @@ def fetcher() -> Iterator[JsonClient]:
         yield made
 
 
-def test_a_document(issuer: FakeIssuer, fetcher: JsonClient) -> None:
-    """A small document arrives with its status."""
-    issuer.answers["/a"] = CannedResponse(b'{"b": 1}')
-
-    reply = fetcher.fetch(f"{issuer.url}/a", timeout=LONG)
-
-    assert (reply.status, reply.document()) == (200, {"b": 1})
-
-
 def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """What is secret goes into headers and bodies, and never into a URL."""
     fetcher.fetch(f"{issuer.url}/form", timeout=LONG, form={"access_token": "s e&c"})

@@ -60,14 +60,6 @@ def test_a_try_that_is_given_back(throttle: LoginRateLimit) -> None:
     assert throttle.seconds_until(HERE)
 
 
-def test_others_are_not_slowed_down(throttle: LoginRateLimit) -> None:
-    """Who guesses from one network stops no other network, but each address of that one."""
-    _fail(throttle, 30, HERE)
-
-    assert not throttle.seconds_until((address_key("198.51.100.1"),))
-    assert throttle.seconds_until((address_key("192.0.2.200"),))
-
-
 @pytest.mark.parametrize(
     ("one", "other", "are_one"),
     [

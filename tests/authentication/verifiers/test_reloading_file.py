@@ -87,22 +87,6 @@ def test_a_change_that_hides(
     assert list(watched.current().hashes) == ["bob"]
 
 
-def test_a_replaced_file_is_seen(
-    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
-) -> None:
-    """A file that another one takes the place of, as a mounted secret does, is read again."""
-    clock.advance(seconds=5)
-    watched.current()
-    times = path.stat()
-    other = path.with_name("other")
-    _write(other, f"bob:{BCRYPT}\n")
-    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
-    other.rename(path)
-
-    clock.advance(seconds=5)
-    assert list(watched.current().hashes) == ["bob"]
-
-
 @pytest.mark.parametrize("broken", [b"ana:plain\n", b"ana\xff:x\n", None])
 def test_a_broken_file_changes_nothing(
     watched: ReloadingFile[HtpasswdFile],
@@ -248,19 +232,6 @@ def test_a_link(path: Path, tmp_path: Path) -> None:
         folder.chmod(0o755)
 
 
-def test_a_secret_of_kubernetes(tmp_path: Path) -> None:
-    """A secret that Kubernetes has mounted is not told of: its folder has a sticky bit."""
-    mounted = tmp_path / "mounted"
-    (mounted / "..2026_11_21").mkdir(parents=True)
-    (mounted / "..2026_11_21" / "users").write_text("")
-    (mounted / "..2026_11_21" / "users").chmod(0o644)
-    (mounted / "..data").symlink_to("..2026_11_21")
-    (mounted / "users").symlink_to(Path("..data", "users"))
-    mounted.chmod(0o1777)
-
-    assert list(write_access_warnings(mounted / "users")) == []
-
-
 def test_what_is_not_there(path: Path, tmp_path: Path) -> None:
     """A file that is not there, or links in a circle, are no failure; the folders count."""
     (tmp_path / "a").symlink_to("b")
@@ -278,14 +249,3 @@ def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.parents[1].chmod(0o777)
 
     assert list(write_access_warnings(Path(path.name))) == [_folder(path.parents[1])]
-
-
-def test_a_file_that_is_away(
-    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """While a file is away nothing is said but that, whatever becomes of its folder."""
-    os.rename(path, path.with_name("away"))  # noqa: PTH104 - as a person does it
-    path.parent.chmod(0o777)
-    _look(watched, clock)
-
-    assert ["cannot be read" in each.getMessage() for each in caplog.records] == [True]
