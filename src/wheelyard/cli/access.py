@@ -45,15 +45,13 @@ def command() -> None:
     """
 
 
-@command.command(
+@command.subcommand(
     "grant",
-    params=[
-        WHO,
-        Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
-        Option(["--can"], required=True),
-        NOTE,
-        *INDEX,
-    ],
+    WHO,
+    Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
+    Option(["--can"], required=True),
+    NOTE,
+    *INDEX,
 )
 def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
     """
@@ -82,8 +80,8 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     click.echo(escaped(made.id))
 
 
-@command.command(
-    "revoke", params=[Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX]
+@command.subcommand(
+    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX
 )
 def revoke(ids: tuple[str, ...], note: str) -> None:
     """
@@ -103,7 +101,7 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
         click.echo(f"{grant_id}: revoked")
 
 
-@command.group("group")
+@click.group("group", cls=Group)
 def group() -> None:
     """
     Change the groups of the store.
@@ -114,7 +112,10 @@ def group() -> None:
     """
 
 
-@group.command("set", params=[NAME, Argument(["who"], nargs=-1), NOTE, *INDEX])
+command.add_command(group)
+
+
+@group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, *INDEX)
 def set_group(name: str, who: tuple[str, ...], note: str) -> None:
     """
     Make the group NAME, or replace its members, by WHO; without WHO it has no members.
@@ -128,7 +129,7 @@ def set_group(name: str, who: tuple[str, ...], note: str) -> None:
     _edit_group("set", name, who, note)
 
 
-@group.command("add", params=[NAME, WHO, NOTE, *INDEX])
+@group.subcommand("add", NAME, WHO, NOTE, *INDEX)
 def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
     """
     Add WHO to the group NAME.
@@ -142,7 +143,7 @@ def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
     _edit_group("add", name, who, note)
 
 
-@group.command("remove", params=[NAME, WHO, NOTE, *INDEX])
+@group.subcommand("remove", NAME, WHO, NOTE, *INDEX)
 def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
     """
     Remove WHO from the group NAME.
@@ -156,7 +157,7 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
     _edit_group("remove", name, who, note)
 
 
-@group.command("delete", params=[NAME, NOTE, *INDEX])
+@group.subcommand("delete", NAME, NOTE, *INDEX)
 def delete_group(name: str, note: str) -> None:
     """
     Delete the group NAME from the store; refused while a grant of the store names it.
@@ -174,7 +175,7 @@ def _edit_group(change: GroupChange, name: str, who: tuple[str, ...], note: str)
     open_api().call(access.edit_group, GroupEdit(change, name, who, note))
 
 
-@command.command("show", params=[Option(["--history"], is_flag=True), JSON, *INDEX])
+@command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
 def show(*, history: bool) -> None:
     """
     Print all grants and groups, and whether each is in the settings or in the store.
@@ -216,14 +217,12 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     return f"{grant.source}, {grant.created:%Y-%m-%d} by {by}"
 
 
-@command.command(
+@command.subcommand(
     "explain",
-    params=[
-        Argument(["who"]),
-        Argument(["project"]),
-        Argument(["action"], type=click.Choice(list(ACTIONS))),
-        *INDEX,
-    ],
+    Argument(["who"]),
+    Argument(["project"]),
+    Argument(["action"], type=click.Choice(list(ACTIONS))),
+    *INDEX,
 )
 def explain_access(who: str, project: str, action: ActionWord) -> int:
     """

@@ -6,22 +6,15 @@ import click
 from click import Option
 from msgspec.structs import asdict, replace
 
-from wheelyard.cli.command import OUTPUT, Command
+from wheelyard.cli.command import OUTPUT, cli_command
 from wheelyard.cli.options import STORE, existing_index
 from wheelyard.cli.output import print_result, progress_bar
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.findings import Findings
 
 
-@click.command(
-    "check",
-    cls=Command,
-    params=[
-        Option(["--rebuild"], is_flag=True),
-        Option(["--sweep"], is_flag=True),
-        *OUTPUT,
-        *STORE,
-    ],
+@cli_command(
+    "check", Option(["--rebuild"], is_flag=True), Option(["--sweep"], is_flag=True), *OUTPUT, *STORE
 )
 def command(*, rebuild: bool, sweep: bool) -> int:
     """

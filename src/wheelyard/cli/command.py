@@ -1,6 +1,7 @@
 """Commands whose docstring is their whole help, and the options that most of them have."""
 
 import re
+from collections.abc import Callable
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +40,17 @@ class Group(Command, click.Group):
     """Group of such commands."""
 
     command_class: type[click.Command] | None = Command
-    group_class: type[click.Group] | type[type] | None = type
+
+    def subcommand(
+        self, name: str, *params: click.Parameter
+    ) -> Callable[[Callable[..., object]], click.Command]:
+        """Return a decorator that adds a command of this name."""
+        return self.command(name, params=[*params])
+
+
+def cli_command(name: str, *params: click.Parameter) -> Callable[[Callable[..., object]], Command]:
+    """Return a decorator that makes a command of this name."""
+    return click.command(name, cls=Command, params=[*params])
 
 
 def given_option(name: str) -> Any:  # noqa: ANN401 - of any type

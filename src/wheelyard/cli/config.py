@@ -46,7 +46,7 @@ def command() -> None:
     """
 
 
-@command.command("check", params=[*STORE])
+@command.subcommand("check", *STORE)
 def check() -> None:
     """
     Check the settings and every file that they name, and print those in force.

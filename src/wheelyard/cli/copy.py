@@ -8,7 +8,7 @@ from click import Argument, Option
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.command import OUTPUT, Command, complete_path
+from wheelyard.cli.command import OUTPUT, cli_command, complete_path
 from wheelyard.cli.options import CONFIG, command_settings, ensure_index, warn_without_upstream
 from wheelyard.cli.output import print_result, progress_bar, resumable, warn
 from wheelyard.errors import Invalid
@@ -25,16 +25,13 @@ REMOTE_THREADS: Final = 16
 """Objects that are copied at a time."""
 
 
-@click.command(
+@cli_command(
     "copy",
-    cls=Command,
-    params=[
-        Argument(["source"], metavar="FROM", shell_complete=complete_path),
-        Argument(["target"], metavar="TO", shell_complete=complete_path),
-        Option(["--with-credentials"], is_flag=True),
-        *OUTPUT,
-        CONFIG,
-    ],
+    Argument(["source"], metavar="FROM", shell_complete=complete_path),
+    Argument(["target"], metavar="TO", shell_complete=complete_path),
+    Option(["--with-credentials"], is_flag=True),
+    *OUTPUT,
+    CONFIG,
 )
 def command(*, source: str, target: str, with_credentials: bool) -> int:
     """

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-import click
 from click import Argument, Option
 from msgspec.structs import replace
 
-from wheelyard.cli.command import JSON, Command
+from wheelyard.cli.command import JSON, cli_command
 from wheelyard.cli.output import print_line, print_result, printable
 from wheelyard.doctor.client_settings import Machine
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, shown
@@ -20,14 +19,11 @@ CHECK_WIDTH: Final = 10
 OUTCOME_WIDTH: Final = 7
 
 
-@click.command(
+@cli_command(
     "doctor",
-    cls=Command,
-    params=[
-        Argument(["url"], required=False),
-        Option(["--project"], metavar="NAME", default=""),
-        JSON,
-    ],
+    Argument(["url"], required=False),
+    Option(["--project"], metavar="NAME", default=""),
+    JSON,
 )
 def command(url: str | None, project: str) -> int:
     """

@@ -6,7 +6,7 @@ import click
 from click import Argument, Option
 from msgspec.structs import replace
 
-from wheelyard.cli.command import OUTPUT, Command, complete_path
+from wheelyard.cli.command import OUTPUT, cli_command, complete_path
 from wheelyard.cli.options import STORE, existing_index
 from wheelyard.cli.output import print_line, print_result, printable, progress_bar, warn
 from wheelyard.errors import Invalid, quoted
@@ -21,18 +21,15 @@ from wheelyard.storage.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
 
 
-@click.command(
+@cli_command(
     "export",
-    cls=Command,
-    params=[
-        Argument(["dest"], metavar="DEST", shell_complete=complete_path),
-        Option(["--files"], metavar="copy|URL"),
-        Option(["--base-url"], metavar="URL"),
-        Option(["--gzip/--no-gzip", "is_gzipped"], default=None),
-        Option(["--all", "everything"], is_flag=True),
-        *OUTPUT,
-        *STORE,
-    ],
+    Argument(["dest"], metavar="DEST", shell_complete=complete_path),
+    Option(["--files"], metavar="copy|URL"),
+    Option(["--base-url"], metavar="URL"),
+    Option(["--gzip/--no-gzip", "is_gzipped"], default=None),
+    Option(["--all", "everything"], is_flag=True),
+    *OUTPUT,
+    *STORE,
 )
 def command(
     *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool

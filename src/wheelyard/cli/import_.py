@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from click import Argument, Option
 
-from wheelyard.cli.command import OUTPUT, Command, complete_path
+from wheelyard.cli.command import OUTPUT, cli_command, complete_path
 from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.options import (
     STORE,
@@ -31,23 +31,20 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
 """Variables with the credentials of the other index, besides its URL and netrc."""
 
 
-@click.command(
+@cli_command(
     "import",
-    cls=Command,
-    params=[
-        Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
-        Option(["--dry-run"], is_flag=True),
-        Option(["--lenient"], is_flag=True),
-        Option(["--from", "kind"], type=click.Choice(KINDS), default=AUTO, show_default=True),
-        Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
-        Option(["--meta"], default="", metavar="PLACE"),
-        Option(["--packages-url"], default="", metavar="PLACE"),
-        Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
-        Option(["--mirrors"], is_flag=True),
-        Option(["--allow-private"], is_flag=True),
-        *OUTPUT,
-        *STORE,
-    ],
+    Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
+    Option(["--dry-run"], is_flag=True),
+    Option(["--lenient"], is_flag=True),
+    Option(["--from", "kind"], type=click.Choice(KINDS), default=AUTO, show_default=True),
+    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
+    Option(["--meta"], default="", metavar="PLACE"),
+    Option(["--packages-url"], default="", metavar="PLACE"),
+    Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
+    Option(["--mirrors"], is_flag=True),
+    Option(["--allow-private"], is_flag=True),
+    *OUTPUT,
+    *STORE,
 )
 def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """

@@ -14,7 +14,7 @@ from wheelyard.api.access import access_history
 from wheelyard.api.projects import After
 from wheelyard.api.public_packages import decision_history, list_decisions
 from wheelyard.cli.api import INDEX, Api, open_api
-from wheelyard.cli.command import Command
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.quantities import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
@@ -30,17 +30,14 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
 """The pause of `--follow` between two looks; a look at a bucket costs money."""
 
 
-@click.command(
+@cli_command(
     "journal",
-    cls=Command,
-    params=[
-        Argument(["project"], required=False),
-        Option(["--since"], metavar="TIME"),
-        Option(["--by"], metavar="WHO"),
-        Option(["--json", "as_json"], is_flag=True),
-        Option(["--follow"], is_flag=True),
-        *INDEX,
-    ],
+    Argument(["project"], required=False),
+    Option(["--since"], metavar="TIME"),
+    Option(["--by"], metavar="WHO"),
+    Option(["--json", "as_json"], is_flag=True),
+    Option(["--follow"], is_flag=True),
+    *INDEX,
 )
 def command(
     project: str | None, since: str | None, by: str | None, *, as_json: bool, follow: bool

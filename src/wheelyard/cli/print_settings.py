@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api.local import LocalApi
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
 from wheelyard.cli.api import INDEX, open_api
-from wheelyard.cli.command import Command, given_option
+from wheelyard.cli.command import cli_command, given_option
 from wheelyard.cli.options import existing_index, loaded_settings
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, quoted
@@ -30,17 +30,14 @@ _ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 
-@click.command(
+@cli_command(
     "print-settings",
-    cls=Command,
-    params=[
-        Argument(["client"], type=click.Choice(list(CLIENTS))),
-        Option(["--url"], metavar="URL"),
-        Option(["--project", "projects"], multiple=True, metavar="NAME"),
-        Option(["--one-url"], is_flag=True),
-        Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
-        *INDEX,
-    ],
+    Argument(["client"], type=click.Choice(list(CLIENTS))),
+    Option(["--url"], metavar="URL"),
+    Option(["--project", "projects"], multiple=True, metavar="NAME"),
+    Option(["--one-url"], is_flag=True),
+    Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
+    *INDEX,
 )
 def command(
     *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool

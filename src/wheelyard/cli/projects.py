@@ -20,7 +20,7 @@ from wheelyard.api.projects import (
     StatusChange,
 )
 from wheelyard.cli.api import INDEX, Api, open_api, token_names
-from wheelyard.cli.command import JSON, REASON, YES_HELP, Command, Group
+from wheelyard.cli.command import JSON, REASON, YES_HELP, Group, cli_command
 from wheelyard.cli.output import confirm_name, is_interactive, print_result
 from wheelyard.errors import Conflict
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
@@ -47,7 +47,7 @@ RELEASE: Final = (
 """Which releases are changed, and why."""
 
 
-@click.command("list", cls=Command, params=[Argument(["project"], required=False), JSON, *INDEX])
+@cli_command("list", Argument(["project"], required=False), JSON, *INDEX)
 def list_command(project: str | None) -> None:
     """
     List the projects, or the files of PROJECT.
@@ -104,7 +104,7 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
         yield (file.filename, str(file.size), when, uploader, *yanked)
 
 
-@click.command("yank", cls=Command, params=[*RELEASE, *INDEX])
+@cli_command("yank", *RELEASE, *INDEX)
 def yank(**release: Any) -> None:  # noqa: ANN401 - click's
     """
     Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
@@ -119,7 +119,7 @@ def yank(**release: Any) -> None:  # noqa: ANN401 - click's
     _change(projects.yank, "yanked", "already yanked", **release)
 
 
-@click.command("unyank", cls=Command, params=[*RELEASE, *INDEX])
+@cli_command("unyank", *RELEASE, *INDEX)
 def unyank(**release: Any) -> None:  # noqa: ANN401 - click's
     """
     Take the mark of `yank` back.
@@ -166,15 +166,12 @@ def _print_files(
         click.echo(f"{project.name} {change.version or change.versions}: {undone}")
 
 
-@click.command(
+@cli_command(
     "delete",
-    cls=Command,
-    params=[
-        *RELEASE,
-        Option(["--dry-run"], is_flag=True),
-        Option(["--yes"], is_flag=True, help=YES_HELP),
-        *INDEX,
-    ],
+    *RELEASE,
+    Option(["--dry-run"], is_flag=True),
+    Option(["--yes"], is_flag=True, help=YES_HELP),
+    *INDEX,
 )
 def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  # noqa: ANN401 - click's
     """
@@ -213,15 +210,12 @@ def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  #
     return 0
 
 
-@click.command(
+@cli_command(
     "status",
-    cls=Command,
-    params=[
-        PROJECT,
-        Argument(["status"], type=click.Choice([status.value for status in Status])),
-        Option(["--reason"], default=""),
-        *INDEX,
-    ],
+    PROJECT,
+    Argument(["status"], type=click.Choice([status.value for status in Status])),
+    Option(["--reason"], default=""),
+    *INDEX,
 )
 def set_status(project: str, status: str, reason: str) -> None:
     """
@@ -253,7 +247,7 @@ def names() -> None:
     """
 
 
-@names.command("list", params=[JSON, *INDEX])
+@names.subcommand("list", JSON, *INDEX)
 def list_names() -> None:
     """
     List the private names, and why each of them is private.
@@ -284,7 +278,7 @@ def _facts(found: PrivateName) -> Iterator[str]:
         yield found.reason
 
 
-@names.command("reserve", params=[NAME, REASON, *INDEX])
+@names.subcommand("reserve", NAME, REASON, *INDEX)
 def reserve(name: str, reason: str) -> None:
     """
     Make NAME private before anything is published under it.
@@ -299,9 +293,8 @@ def reserve(name: str, reason: str) -> None:
     click.echo(f"{reserved.name}: {'reserved' if reserved.is_new else 'private already'}")
 
 
-@names.command(
-    "release",
-    params=[NAME, REASON, Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP), *INDEX],
+@names.subcommand(
+    "release", NAME, REASON, Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP), *INDEX
 )
 def release(*, name: str, reason: str, yes: bool) -> int:
     """

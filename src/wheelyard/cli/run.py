@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 from click import Argument, Option
 
-from wheelyard.cli.command import Command
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.options import store_options
 from wheelyard.cli.output import warn
 from wheelyard.cli.serve import ACCESS, WatchOptions, overrides_of, run_index, server_settings
@@ -54,19 +54,16 @@ _IGNORED: Final = (
 )
 
 
-@click.command(
+@cli_command(
     "run",
-    cls=Command,
-    params=[
-        Argument(["folders"], nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path)),
-        Option(["-p", "--port"], type=int),
-        Option(["-i", "-H", "--interface", "--host", "host"]),
-        Option(["--workers"], type=int),
-        Option(["--lenient"], is_flag=True),
-        *ACCESS,
-        *_IGNORED,
-        *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
-    ],
+    Argument(["folders"], nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path)),
+    Option(["-p", "--port"], type=int),
+    Option(["-i", "-H", "--interface", "--host", "host"]),
+    Option(["--workers"], type=int),
+    Option(["--lenient"], is_flag=True),
+    *ACCESS,
+    *_IGNORED,
+    *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
 )
 def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """

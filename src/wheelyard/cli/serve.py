@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.cli.command import Command, complete_path
+from wheelyard.cli.command import cli_command, complete_path
 from wheelyard.cli.options import (
     STORE,
     Tables,
@@ -84,20 +84,17 @@ ACCESS: Final = (
 """Who may do what; `-P` and `-a` are pypiserver's."""
 
 
-@click.command(
+@cli_command(
     "serve",
-    cls=Command,
-    params=[
-        Option(["--host"]),
-        Option(["--port"], type=int),
-        Option(["--workers"], type=int),
-        Option(["--private"], is_flag=True, default=None),
-        Option(["--watch", "places"], multiple=True, metavar="PLACE", shell_complete=complete_path),
-        Option(["--watch-every", "every"], type=click.FloatRange(min=1), metavar="SECONDS"),
-        Option(["--lenient"], is_flag=True),
-        *ACCESS,
-        *STORE,
-    ],
+    Option(["--host"]),
+    Option(["--port"], type=int),
+    Option(["--workers"], type=int),
+    Option(["--private"], is_flag=True, default=None),
+    Option(["--watch", "places"], multiple=True, metavar="PLACE", shell_complete=complete_path),
+    Option(["--watch-every", "every"], type=click.FloatRange(min=1), metavar="SECONDS"),
+    Option(["--lenient"], is_flag=True),
+    *ACCESS,
+    *STORE,
 )
 def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
     """

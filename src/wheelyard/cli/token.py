@@ -34,17 +34,15 @@ def command() -> None:
     """
 
 
-@command.command(
+@command.subcommand(
     "create",
-    params=[
-        Argument(["name"]),
-        Option(["--can"], default="read,upload", show_default=True),
-        Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
-        Option(["--expires"], default="90d", show_default=True),
-        Option(["--owner"], metavar="WHO"),
-        Option(["--for-ci", "ci"], type=click.Choice(sorted(SERVICES))),
-        *INDEX,
-    ],
+    Argument(["name"]),
+    Option(["--can"], default="read,upload", show_default=True),
+    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
+    Option(["--expires"], default="90d", show_default=True),
+    Option(["--owner"], metavar="WHO"),
+    Option(["--for-ci", "ci"], type=click.Choice(sorted(SERVICES))),
+    *INDEX,
 )
 def create(
     name: str,
@@ -95,7 +93,7 @@ def create(
         click.echo(f"\n{lines}", err=True, nl=False)
 
 
-@command.command("list", params=[JSON, *INDEX])
+@command.subcommand("list", JSON, *INDEX)
 def list_tokens() -> None:
     """
     List the tokens, without their secrets; inactive ones of CI jobs are left out.
@@ -125,13 +123,11 @@ def _lines(shown: Sequence[TokenAnswer], names: Mapping[str, str]) -> Iterator[t
         yield (*columns, token.state, f"by {by}", *more)
 
 
-@command.command(
+@command.subcommand(
     "rotate",
-    params=[
-        Argument(["token"], metavar="NAME|ID"),
-        Option(["--overlap"], default="24h", show_default=True),
-        *INDEX,
-    ],
+    Argument(["token"], metavar="NAME|ID"),
+    Option(["--overlap"], default="24h", show_default=True),
+    *INDEX,
 )
 def rotate_token(token: str, overlap: str) -> None:
     """
@@ -163,9 +159,7 @@ def rotate_token(token: str, overlap: str) -> None:
         click.echo(made.token)
 
 
-@command.command(
-    "revoke", params=[Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX]
-)
+@command.subcommand("revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX)
 def revoke(ids: tuple[str, ...]) -> None:
     """
     Revoke tokens, each given by its id or in full.

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from wheelyard.api.local import LocalApi
 from wheelyard.cli.api import INDEX, Api, open_api
-from wheelyard.cli.command import OUTPUT, Command, complete_path
+from wheelyard.cli.command import OUTPUT, cli_command, complete_path
 from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream
 from wheelyard.cli.output import echo, print_line, print_result, printable, progress_bar
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
@@ -25,15 +25,12 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
 """Error codes of a server that takes no file, so that further files are not sent to it."""
 
 
-@click.command(
+@cli_command(
     "upload",
-    cls=Command,
-    params=[
-        Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
-        Option(["--export", "dest"], metavar="DEST", shell_complete=complete_path),
-        *OUTPUT,
-        *INDEX,
-    ],
+    Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
+    Option(["--export", "dest"], metavar="DEST", shell_complete=complete_path),
+    *OUTPUT,
+    *INDEX,
 )
 def command(files: tuple[Path, ...], dest: str | None) -> int:
     """

@@ -41,16 +41,14 @@ command.add_command(prefetch)
 command.add_command(sweep)
 
 
-@command.command(
+@command.subcommand(
     "approve",
-    params=[
-        PROJECT,
-        VERSION,
-        Option(["--despite"], multiple=True, metavar="RULE"),
-        Option(["--sha256"], multiple=True, metavar="DIGEST"),
-        REASON,
-        *INDEX,
-    ],
+    PROJECT,
+    VERSION,
+    Option(["--despite"], multiple=True, metavar="RULE"),
+    Option(["--sha256"], multiple=True, metavar="DIGEST"),
+    REASON,
+    *INDEX,
 )
 def approve(
     *,
@@ -101,7 +99,7 @@ def approve(
         _warn_of_hidden(explained, wanted)
 
 
-@command.command("block", params=[PROJECT, VERSION, REASON, *INDEX])
+@command.subcommand("block", PROJECT, VERSION, REASON, *INDEX)
 def block(*, project: str, version: str | None, reason: str) -> None:
     """
     Hide a public PROJECT, or one VERSION of it, from every client, also from direct URLs.
@@ -119,14 +117,12 @@ def block(*, project: str, version: str | None, reason: str) -> None:
     click.echo(f"{name} {wanted}".rstrip() + ": blocked")
 
 
-@command.command(
+@command.subcommand(
     "decisions",
-    params=[
-        Argument(["project"], required=False),
-        Option(["--history"], is_flag=True),
-        JSON,
-        *INDEX,
-    ],
+    Argument(["project"], required=False),
+    Option(["--history"], is_flag=True),
+    JSON,
+    *INDEX,
 )
 def decisions(project: str | None, *, history: bool) -> None:
     """
@@ -190,7 +186,7 @@ def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
         warn(f"still hidden: {text}")
 
 
-@command.command("why", params=[PROJECT, VERSION, JSON, *INDEX])
+@command.subcommand("why", PROJECT, VERSION, JSON, *INDEX)
 def why(project: str, version: str | None) -> int:
     """
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
@@ -264,7 +260,7 @@ def _age(seconds: float) -> str:
     return counted(int(seconds), "second")
 
 
-@command.command("refresh", params=[PROJECT, JSON, *INDEX])
+@command.subcommand("refresh", PROJECT, JSON, *INDEX)
 def refresh(project: str) -> int:
     """
     Ask the upstream index for PROJECT now, such as after a release or for a name that was missing.
@@ -296,7 +292,7 @@ def _page_changes(found: RefreshedPage) -> Iterator[str]:
     yield from (f"removed  {filename}" for filename in found.removed)
 
 
-@command.command("forget", params=[PROJECT, *OUTPUT, *STORE])
+@command.subcommand("forget", PROJECT, *OUTPUT, *STORE)
 def forget(*, project: str) -> None:
     """
     Forget which upstream index owns PROJECT, and which digests its files had.
@@ -317,7 +313,7 @@ def forget(*, project: str) -> None:
     print_result({"project": name, "owner": owner}, [f"forgot {name}: {known}"])
 
 
-@command.command("accept-osv", params=[*OUTPUT, *STORE])
+@command.subcommand("accept-osv", *OUTPUT, *STORE)
 def accept_osv() -> None:
     """
     Accept the OSV database of the settings as it is, though it has fewer entries than before.

@@ -9,7 +9,7 @@ from typing import Final
 import click
 from click import Option
 
-from wheelyard.cli.command import OUTPUT, Command
+from wheelyard.cli.command import OUTPUT, cli_command
 from wheelyard.cli.options import STORE, command_settings, ensure_index, require_upstream
 from wheelyard.cli.output import print_line, print_result, progress_bar, resumable
 from wheelyard.cli.quantities import describe_size, parse_duration, parse_size
@@ -28,24 +28,19 @@ INCOMPLETE_STATUS: Final = 3
 """The exit status if a listed file is on no page, or the policy does not show it."""
 
 
-@click.command(
+@cli_command(
     "prefetch",
-    cls=Command,
-    params=[
-        Option(
-            ["-r", "--requirement", "paths"],
-            type=click.Path(path_type=Path),
-            multiple=True,
-            required=True,
-            metavar="FILE",
-        ),
-        Option(["--dry-run"], is_flag=True),
-        Option(
-            ["--jobs"], type=click.IntRange(1, MAX_JOBS), default=DEFAULT_JOBS, show_default=True
-        ),
-        *OUTPUT,
-        *STORE,
-    ],
+    Option(
+        ["-r", "--requirement", "paths"],
+        type=click.Path(path_type=Path),
+        multiple=True,
+        required=True,
+        metavar="FILE",
+    ),
+    Option(["--dry-run"], is_flag=True),
+    Option(["--jobs"], type=click.IntRange(1, MAX_JOBS), default=DEFAULT_JOBS, show_default=True),
+    *OUTPUT,
+    *STORE,
 )
 def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     """
@@ -148,16 +143,13 @@ def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) ->
     }
 
 
-@click.command(
+@cli_command(
     "sweep",
-    cls=Command,
-    params=[
-        Option(["--unused-for"], metavar="TIME"),
-        Option(["--max-size"], metavar="SIZE"),
-        Option(["--dry-run"], is_flag=True),
-        *OUTPUT,
-        *STORE,
-    ],
+    Option(["--unused-for"], metavar="TIME"),
+    Option(["--max-size"], metavar="SIZE"),
+    Option(["--dry-run"], is_flag=True),
+    *OUTPUT,
+    *STORE,
 )
 def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> None:
     """
