@@ -65,25 +65,14 @@ class ProjectList(Struct, frozen=True):
     """Those of upstream indexes, if there are such: nobody shall take them for private ones."""
 
 
-_FILE_NAMES = {
-    "uploaded_at": "upload-time",
-    "uploaded_by": "uploaded-by",
-    "uploaded_by_name": "uploaded-by-name",
-    "requires_python": "requires-python",
-    "core_metadata": "core-metadata",
-    "imported_at": "imported",
-    "waived_rules": "waived-rules",
-}
-
-
-class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=_FILE_NAMES):
+class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
     """A file of a project."""
 
     filename: Filename
     version: str
     sha256: str
     size: int
-    uploaded_at: datetime
+    uploaded_at: datetime = field(name="upload-time")
     uploaded_by: str
     uploaded_by_name: str = ""
     """The name of the token that has uploaded it, if it is known."""
@@ -92,7 +81,7 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=_
     """Whether it is yanked; the reason if there is one."""
     core_metadata: str
     """SHA-256 of the core metadata, empty if there are none."""
-    imported_at: datetime | None
+    imported_at: datetime | None = field(name="imported")
     waived_rules: tuple[str, ...]
 
     @classmethod

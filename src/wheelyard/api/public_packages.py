@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+import packaging.version
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
 from wheelyard.api.projects import After
@@ -31,12 +33,22 @@ class DecisionHistory(Struct, frozen=True):
     commits: tuple[DecisionCommit, ...]
 
 
-class Block(Struct, frozen=True, forbid_unknown_fields=True):
-    """A project to block, or one version of it."""
+class PackageQuestion(Struct, frozen=True):
+    """The question what clients get."""
 
     project: Name
     version: Version = ""
     """Empty for the whole project."""
+
+    @property
+    def parsed(self) -> tuple[NormalizedName, packaging.version.Version | None]:
+        """The name and the version; None for the whole project. Raise Invalid if one is none."""
+        return parse_name(self.project), parse_version(self.version) if self.version else None
+
+
+class Block(PackageQuestion, frozen=True, forbid_unknown_fields=True):
+    """A project to block, or one version of it."""
+
     reason: Reason = ""
 
 
@@ -47,14 +59,6 @@ class Approval(Block, frozen=True, forbid_unknown_fields=True):
     """Codes of rules that are lifted, too."""
     sha256: tuple[Sha256, ...] = ()
     """Digests of the files of the version; without any, the upstream index is asked."""
-
-
-class PackageQuestion(Struct, frozen=True):
-    """The question what clients get."""
-
-    project: Name
-    version: Version = ""
-    """Empty for the whole project."""
 
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +80,7 @@ def decision_history(call: Call, body: After) -> DecisionHistory:
 
 def approve(call: Call, body: Approval) -> Decisions:
     """Approve a public project, or one version of it; return all decisions about it."""
-    name, version = parse_name(body.project), parse_version(body.version) if body.version else None
+    name, version = body.parsed
     known = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
     call.index.search.note_decision()
     return Decisions(tuple(known.all))
@@ -84,7 +88,7 @@ def approve(call: Call, body: Approval) -> Decisions:
 
 def block(call: Call, body: Block) -> Decisions:
     """Block a public project, or one version of it; return all decisions about it."""
-    name, version = parse_name(body.project), parse_version(body.version) if body.version else None
+    name, version = body.parsed
     known = _deciding(call).block(name, version, body.reason)
     call.index.search.note_decision()
     return Decisions(tuple(known.all))
@@ -99,7 +103,7 @@ def _deciding(call: Call) -> "Deciding":
 
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """Tell what clients get for a public package, and why not the rest."""
-    name, version = parse_name(body.project), parse_version(body.version) if body.version else None
+    name, version = body.parsed
     call.read_policy.require_lookup(call.caller, name)
     explanation = _upstream(call).explain(name, version)
     if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown

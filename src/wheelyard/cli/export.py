@@ -97,11 +97,8 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> Export:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     requested = replace(requested, store=store_fingerprint(store))
-    return open_export(index, dest, requested, lambda: _say_waiting(dest))
-
-
-def _say_waiting(dest: str) -> None:
-    print_line(f"{escaped(dest)}: another export is writing this site; waiting for its end")
+    waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
+    return open_export(index, dest, requested, lambda: print_line(waiting))
 
 
 def _warn_if_private(index: Index, dest: str) -> None:
