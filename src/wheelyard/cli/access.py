@@ -14,7 +14,7 @@ from wheelyard.api.access import AccessQuestion, ActionWord, GrantRevocation, Gr
 from wheelyard.api.projects import After
 from wheelyard.catalog import keys
 from wheelyard.cli.api import INDEX, Api, history_lines, open_api, token_names
-from wheelyard.cli.command import JSON, Group
+from wheelyard.cli.command import JSON, CliGroup
 from wheelyard.cli.options import command_settings
 from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid, Unavailable
@@ -33,7 +33,7 @@ NAME: Final = Argument(["name"])
 WHO: Final = Argument(["who"], nargs=-1, required=True)
 
 
-@click.group("access", cls=Group)
+@click.group("access", cls=CliGroup)
 def command() -> None:
     """
     Grant and revoke rights, and explain who may do what, and why.
@@ -101,7 +101,7 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
         click.echo(f"{grant_id}: revoked")
 
 
-@click.group("group", cls=Group)
+@click.group("group", cls=CliGroup)
 def group() -> None:
     """
     Change the groups of the store.

@@ -15,7 +15,7 @@ _EPILOG: Final = re.compile(r"\n\n(?=Examples:\n|Documentation: )")
 _OPTION: Final = re.compile(r"^    (--[a-z0-9-]+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
-class Command(click.Command):
+class CliCommand(click.Command):
     """
     Command whose docstring is its help.
 
@@ -36,10 +36,10 @@ class Command(click.Command):
             option.help = what.replace("\n        ", " ")
 
 
-class Group(Command, click.Group):
+class CliGroup(CliCommand, click.Group):
     """Group of such commands."""
 
-    command_class: type[click.Command] | None = Command
+    command_class: type[click.Command] | None = CliCommand
 
     def subcommand(
         self, name: str, *params: click.Parameter
@@ -48,9 +48,11 @@ class Group(Command, click.Group):
         return self.command(name, params=[*params])
 
 
-def cli_command(name: str, *params: click.Parameter) -> Callable[[Callable[..., object]], Command]:
+def cli_command(
+    name: str, *params: click.Parameter
+) -> Callable[[Callable[..., object]], CliCommand]:
     """Return a decorator that makes a command of this name."""
-    return click.command(name, cls=Command, params=[*params])
+    return click.command(name, cls=CliCommand, params=[*params])
 
 
 def given_option(name: str) -> Any:  # noqa: ANN401 - of any type

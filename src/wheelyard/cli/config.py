@@ -11,7 +11,7 @@ from msgspec.json import encode
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog import keys
-from wheelyard.cli.command import Group
+from wheelyard.cli.command import CliGroup
 from wheelyard.cli.options import (
     STORE,
     command_settings,
@@ -37,7 +37,7 @@ NAME_KEYS: Final = ("allow", "deny")
 """The patterns of names that an upstream index may have of its own."""
 
 
-@click.group("config", cls=Group)
+@click.group("config", cls=CliGroup)
 def command() -> None:
     """
     Check the settings, and print those in force.

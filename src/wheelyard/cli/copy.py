@@ -63,14 +63,13 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
     is_local = opened.traits.is_local and target_index.is_local
     counter = target_index.traits.operation_counter
-    upstream = upstream_store(settings, target_index.stores, counter)
     is_shared = settings.upstream.bucket and opened.old is None
+    upstream = upstream_store(settings, target_index.stores, counter)
+    copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
     copy = StoreCopy(
         source=opened.stores_for(target_index.stores),
         target=target_index.stores,
-        upstream=None
-        if is_shared
-        else UpstreamCopy(opened.upstream, upstream, target_index.retries),
+        upstream=None if is_shared else copied,
         names=target_index.projects.names,
         spool=target_index.spool,
         retries=target_index.retries,
@@ -85,18 +84,22 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
             with_credentials=with_credentials,
         )
     report.notes = [escaped(note) for note in opened.notes]
-    for note in report.notes:
-        warn(note)
+    report.problems = [escaped(problem) for problem in report.problems]
+    _print_problems(report)
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
         warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "
             "them, give the --config of the server."
         )
-    report.problems = [escaped(each) for each in report.problems]
-    for problem in report.problems:
-        click.echo(f"wheelyard: not copied: {problem}", err=True)
     print_result(report, [_summary(target, report, with_credentials=with_credentials)])
     return 1 if report.problems else 0
+
+
+def _print_problems(report: CopyReport) -> None:
+    for note in report.notes:
+        warn(note)
+    for problem in report.problems:
+        click.echo(f"wheelyard: not copied: {problem}", err=True)
 
 
 def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:

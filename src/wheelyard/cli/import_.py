@@ -90,8 +90,8 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     finally:
         opened.close()
     summary = f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"
-    excused = [f"excused: {rule} ({count})" for rule, count in sorted(report.waived_rules.items())]
-    print_result(_described(report, opened.kind, dry_run=dry_run), [summary, *excused])
+    waived = [f"excused: {rule} ({count})" for rule, count in sorted(report.waived_rules.items())]
+    print_result(_described(report, opened.kind, dry_run=dry_run), [summary, *waived])
     return 1 if report.counts[FileStatus.REFUSED] else 0
 
 

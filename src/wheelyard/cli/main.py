@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.command import Group
+from wheelyard.cli.command import CliGroup
 from wheelyard.cli.output import take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.text import escaped
@@ -73,7 +73,7 @@ COMMAND_LOCATIONS: Final = {
 """Module and name of each command that is not `command` in the module of its own name."""
 
 
-class Commands(Group):
+class Commands(CliGroup):
     """Click group that imports subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

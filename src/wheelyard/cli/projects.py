@@ -20,7 +20,7 @@ from wheelyard.api.projects import (
     StatusChange,
 )
 from wheelyard.cli.api import INDEX, Api, open_api, token_names
-from wheelyard.cli.command import JSON, REASON, YES_HELP, Group, cli_command
+from wheelyard.cli.command import JSON, REASON, YES_HELP, CliGroup, cli_command
 from wheelyard.cli.output import confirm_name, is_interactive, print_result
 from wheelyard.errors import Conflict
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
@@ -235,7 +235,7 @@ def set_status(project: str, status: str, reason: str) -> None:
     click.echo(f"{changed.name}: {status}")
 
 
-@click.group("names", cls=Group)
+@click.group("names", cls=CliGroup)
 def names() -> None:
     """
     List, reserve and release private names.

@@ -12,7 +12,7 @@ from wheelyard.api.projects import ClientProjectsQuery, client_projects
 from wheelyard.api.tokens import NewToken, TokenAnswer, TokenRotation
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.cli.api import INDEX, open_api
-from wheelyard.cli.command import JSON, Group
+from wheelyard.cli.command import JSON, CliGroup
 from wheelyard.cli.options import command_settings, ensure_index, existing_index, is_store_given
 from wheelyard.cli.output import print_result, show_token
 from wheelyard.cli.quantities import parse_duration
@@ -25,7 +25,7 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 
-@click.group("token", cls=Group)
+@click.group("token", cls=CliGroup)
 def command() -> None:
     """
     Create, list, rotate and revoke API tokens.

@@ -14,7 +14,7 @@ from wheelyard.api import public_packages
 from wheelyard.api.projects import After
 from wheelyard.api.public_packages import Approval, Block, PackageQuestion, Refresh, explain_package
 from wheelyard.cli.api import INDEX, Api, history_lines, open_api
-from wheelyard.cli.command import JSON, OUTPUT, REASON, Group
+from wheelyard.cli.command import JSON, OUTPUT, REASON, CliGroup
 from wheelyard.cli.options import STORE, existing_index, require_upstream
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.upstream_files import prefetch, sweep
@@ -28,7 +28,7 @@ PROJECT: Final = Argument(["project"])
 VERSION: Final = Argument(["version"], required=False)
 
 
-@click.group("upstream", cls=Group)
+@click.group("upstream", cls=CliGroup)
 def command() -> None:
     """
     Bring, approve, block and clear out packages of upstream indexes.
