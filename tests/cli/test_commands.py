@@ -439,7 +439,7 @@ def test_missing_folder_of_tokens(published: Path, sandbox: Sandbox, wheelyard: 
     for command in ("list", "token list"):
         done = wheelyard(*command.split(), **apart)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-        assert "no folder tokens, which access.credentials_store names" in done.stderr
+        assert "access.credentials_store: there is no folder tokens" in done.stderr
     assert not (sandbox.folder / "tokens").exists()
     place = ("--store", "wheelyard-data")
     assert wheelyard("token", "create", "ci", *place, **apart).returncode == 0

@@ -1,6 +1,5 @@
 """How an index presents itself on its pages: its name, its logo and its accent colour."""
 
-import re
 from hashlib import sha256
 from typing import Final
 
@@ -11,7 +10,6 @@ from wheelyard.errors import Invalid
 DEFAULT_NAME: Final = "wheelyard"
 MAX_LOGO_BYTES: Final = 256 * 1024
 
-_COLOUR: Final = re.compile(r"#[0-9A-Fa-f]{6}")
 _SIGNATURES: Final = (
     ("png", 0, b"\x89PNG\r\n\x1a\n"),
     ("jpg", 0, b"\xff\xd8\xff"),
@@ -50,11 +48,6 @@ class Brand(Struct, frozen=True):
 
 
 DEFAULT_BRAND: Final = Brand()
-
-
-def is_colour(text: str) -> bool:
-    """Return whether a text is a colour as `#1b62b5`."""
-    return _COLOUR.fullmatch(text) is not None
 
 
 def parse_logo(body: bytes) -> Logo:

@@ -206,6 +206,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
+    limits = settings.uploads
+    upload_rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
     reader = FactsReader(projects, files, traits.is_local)
     search = SearchIndex(reader, public, is_read_only=is_read_only)
     return Index(
@@ -220,7 +222,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         files=files,
         projects=projects,
         changes=catalog.changes,
-        uploads=Uploads(projects, files, spool, runtime, _upload_rules(settings), claims),
+        uploads=Uploads(projects, files, spool, runtime, upload_rules, claims),
         search=search,
         lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
         tokens=tokens,
@@ -232,11 +234,6 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         publishing_cleanup=publishing_cleanup,
         upstream=upstream,
     )
-
-
-def _upload_rules(settings: Settings) -> UploadRules:
-    uploads = settings.uploads
-    return UploadRules(max_size=uploads.max_file_size * MIB, zip_sdists=uploads.zip_sdists)
 
 
 def _upstream(

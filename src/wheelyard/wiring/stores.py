@@ -24,6 +24,7 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
+from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import OperationCounter
@@ -39,7 +40,7 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
-    from wheelyard.storage.bucket_store import ConnectedBucket
+    from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
@@ -99,21 +100,17 @@ def has_store(settings: Settings) -> bool:
 
 def _require_folders(settings: Settings) -> None:
     for setting, folder in _missing_folders(settings):
-        if not setting:
+        if setting == "store.location":
             raise _missing_store(folder)
-        raise Invalid(
-            f"There is no folder {escaped(folder)}, which {setting} names. Make it, or start "
-            "'wheelyard serve' with these settings once.",
-            code="bad_setting",
-        )
+        why = "Make it, or start 'wheelyard serve' with these settings once"
+        raise bad_setting(f"{setting}: there is no folder {escaped(folder)}. {why}")
 
 
 def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield each setting whose folder is not there, and the folder; the store has no setting."""
+    """Yield each setting whose folder is not there, or has no store, and the folder."""
     location, upstream = settings.store.location, settings.upstream
-    is_folder = location != MEMORY_LOCATION and "://" not in location
-    if is_folder and _has_no_store(location):
-        yield "", location
+    if location != MEMORY_LOCATION and "://" not in location and _has_no_store(Path(location)):
+        yield "store.location", location
     for setting, folder in (
         ("access.credentials_store", settings.access.credentials_store),
         ("upstream.bucket", upstream.bucket if upstream.enabled else ""),
@@ -127,19 +124,17 @@ def _open_main(
 ) -> OpenedStore:
     location = settings.store.location
     if is_bucket(location):
-        opened = _open_bucket(settings.store, counter, runtime)
+        downloads = settings.store.downloads
+        opened = _open_bucket(location, downloads, counter, runtime)
         files = _files_location(opened.stores.documents, settings.store, create=create)
         if not files:
             return opened
-        opened = _open_bucket(settings.store, counter, runtime, files)
+        opened = _open_bucket(location, downloads, counter, runtime, files)
         opened.stores.files.get(keys.PROBE)  # raises if the bucket of the files is missing
         return opened
     if "://" in location:
-        raise Invalid(
-            f"The store {escaped(location)} is of a kind that this version cannot open. Name "
-            f"a folder, {BUCKET_FORMS}.",
-            code="bad_setting",
-        )
+        why = "is of a kind that this version cannot open"
+        raise bad_setting(f"The store {escaped(location)} {why}. Name a folder, {BUCKET_FORMS}")
     return _open_separate(location, counter, runtime)
 
 
@@ -158,26 +153,27 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
     )
 
 
-def store_in(location: str, operation_counter: OperationCounter | None = None) -> Store:
-    """Return the store at a bucket, without download redirects, or at a folder, which is made."""
+def store_in(
+    location: str,
+    operation_counter: OperationCounter | None = None,
+    downloads: "Downloads" = "proxy",
+) -> Store:
+    """Return the store at a bucket, or at a folder, which is made."""
     counter = operation_counter or OperationCounter()
-    return _open_separate(location, counter, system_runtime()).stores.documents
+    opened = _open_separate(location, counter, system_runtime(), downloads=downloads)
+    return opened.stores.documents
 
 
 def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter) -> Store:
     """
     Return the store with what is kept of upstream indexes, for these stores of an index.
 
-    It is `[upstream] bucket`, a bucket or a folder, if that is set.
+    It is `upstream.bucket`, a bucket or a folder, if that is set.
     """
-    location = settings.upstream.bucket
+    location, downloads = settings.upstream.bucket, settings.store.downloads
     if not location:
         return stores.documents
-    if not is_bucket(location):
-        return store_in(location, counter)
-    is_sent = settings.store.downloads == "proxy"
-    bucket = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
-    return _open_bucket(bucket, counter, system_runtime()).stores.documents
+    return store_in(location, counter, "proxy" if downloads == "proxy" else "auto")
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
@@ -222,12 +218,8 @@ def scratch_spool() -> Spool:
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if (
-            not S_ISDIR(found.st_mode)
-            or found.st_uid != os.getuid()
-            or found.st_mode & OTHERS_RIGHTS
-        ):
+        mode, owner = folder.lstat().st_mode, folder.lstat().st_uid
+        if not S_ISDIR(mode) or owner != os.getuid() or mode & OTHERS_RIGHTS:
             raise PermissionError(EPERM, "other users have access to it")
     return Spool(folder)
 
@@ -243,42 +235,39 @@ def system_runtime() -> Runtime:
 
 
 def _open_separate(
-    location: str, counter: OperationCounter, runtime: Runtime, private: str = keys.CREDENTIALS
+    location: str,
+    counter: OperationCounter,
+    runtime: Runtime,
+    private: str = keys.CREDENTIALS,
+    downloads: "Downloads" = "proxy",
 ) -> OpenedStore:
     """Open a bucket, or a folder, which is made; `private` is as of `LocalStore`."""
     if is_bucket(location):
-        bucket = StoreSettings(location=location, downloads="proxy")
-        return _open_bucket(bucket, counter, runtime)
+        return _open_bucket(location, downloads, counter, runtime)
     store = LocalStore(Path(location), runtime.random, private=private)
     return OpenedStore(Stores.of(store), store.spool, StoreTraits(operation_counter=counter))
 
 
-def _has_no_store(location: str) -> bool:
+def _has_no_store(folder: Path) -> bool:
     """Return whether a folder, existing or not, has neither a store nor the rest of one."""
-    folder = Path(location)
     if folder.exists() and not folder.is_dir():
         return False
     return not ((folder / keys.FORMAT).exists() or any((folder / keys.PROJECTS).glob("*")))
 
 
 def _open_bucket(
-    bucket: StoreSettings, counter: OperationCounter, runtime: Runtime, files: str = ""
+    bucket: str,
+    downloads: "Downloads",
+    counter: OperationCounter,
+    runtime: Runtime,
+    files: str = "",
 ) -> OpenedStore:
-    location = parse_location(bucket.location)
-    files_location = parse_location(files) if files else None
+    location, files_location = parse_location(bucket), parse_location(files) if files else None
     if files_location is not None and files_location.scheme != location.scheme:
-        raise Invalid(
-            f"The store {escaped(bucket.location)} and its files {escaped(files)} are in buckets "
-            "of different services. Choose store.files in the service of store.location.",
-            code="bad_setting",
-        )
-    opened = _bucket_opener(location.scheme)(
-        location,
-        runtime,
-        counter,
-        files_location=files_location,
-        downloads=bucket.downloads,
-    )
+        why = f"{escaped(files)} is of another service than {escaped(bucket)}"
+        raise bad_setting(f"store.files: {why}. Choose a bucket of the service of store.location")
+    connect = _bucket_opener(location.scheme)
+    opened = connect(location, runtime, counter, files_location=files_location, downloads=downloads)
     traits = StoreTraits(
         is_local=False,
         operation_counter=counter,
@@ -311,11 +300,8 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
             raise _missing_store(settings.location)
         return settings.files
     if settings.files and settings.files != found.files:
-        raise Invalid(
-            f"The files of this store are in {escaped(found.files or settings.location)}, and "
-            f"store.files says {escaped(settings.files)}. Leave it out.",
-            code="bad_setting",
-        )
+        place = escaped(found.files or settings.location)
+        raise bad_setting(f"store.files: the files of this store are in {place}. Leave it out")
     return found.files
 
 

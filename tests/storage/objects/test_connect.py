@@ -11,7 +11,6 @@ import pytest
 from tests.http_server import serving
 from tests.refused import refused
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.settings.sections import StoreSettings
 from wheelyard.storage import objects
 from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
@@ -263,10 +262,9 @@ def test_a_library_that_is_missing(
 def test_files_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bucket of the files is in the service of the store."""
     with_keys(monkeypatch)
-    settings = StoreSettings(location="s3://wheels", files="gs://files")
 
-    with pytest.raises(Invalid, match="in buckets of different services"):
-        _open_bucket(settings, OperationCounter(), system_runtime(), settings.files)
+    with pytest.raises(Invalid, match="gs://files is of another service than s3://wheels"):
+        _open_bucket("s3://wheels", "auto", OperationCounter(), system_runtime(), "gs://files")
 
 
 def test_no_redirects(monkeypatch: pytest.MonkeyPatch) -> None:
