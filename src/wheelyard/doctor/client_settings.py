@@ -11,13 +11,12 @@ from configparser import Error as ConfigError
 from configparser import RawConfigParser
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from os import devnull
 from pathlib import Path
 from shutil import which
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from msgspec import Struct, toml
+from msgspec import Struct, convert, toml
 
 from wheelyard.http_client.saved_logins import TOKEN_USER
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
@@ -28,7 +27,10 @@ PIP_SECTIONS: Final = ("global", "install")
 """The sections that `pip install` reads; the later one wins, whatever files they are in."""
 EXTRA: Final = "pip, extra"
 """pip as a client that asks an index beside its own one."""
-NO_LETTERS: Final = re.compile(r"[^A-Z0-9]")
+UV_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+"""Variables with indexes for uv, in its order; the last two have the default one."""
+NAMED: Final = re.compile(r"([A-Za-z0-9._-]+)=(.*)")
+"""An index of a variable, with a name before its URL."""
 
 
 class UvIndex(Struct, frozen=True):
@@ -46,18 +48,6 @@ class UvSettings(Struct, frozen=True, rename="kebab"):
     index_url: str = ""
 
 
-class UvTool(Struct, frozen=True):
-    """The table `tool` of a project file."""
-
-    uv: UvSettings | None = None
-
-
-class UvProject(Struct, frozen=True):
-    """A project file."""
-
-    tool: UvTool = UvTool()
-
-
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What the programs of a user see: the environment and folders."""
@@ -69,11 +59,10 @@ class Machine:
     etc: Path = Path("/etc")
     """The folder of the system's settings."""
 
-    def config_folders(self) -> tuple[Path, ...]:
-        """Return the folders of settings (XDG), those that win last."""
-        system = self.environ.get("XDG_CONFIG_DIRS") or str(self.etc / "xdg")
-        own = self.environ.get("XDG_CONFIG_HOME") or self.home / ".config"
-        return (*map(Path, filter(None, reversed(system.split(":")))), Path(own))
+    @property
+    def config(self) -> Path:
+        """The folder of the user's settings."""
+        return Path(self.environ.get("XDG_CONFIG_HOME") or self.home / ".config")
 
 
 class ClientIndex:
@@ -87,10 +76,9 @@ class ClientIndex:
         """None if the setting is no URL."""
         with suppress(BadUrl):
             self.url = parse_url(text.strip())
-        self.login = UserPassword(user or TOKEN_USER, password) if password else None
+        login = self.url.login if self.url else None
+        self.login = UserPassword(user or TOKEN_USER, password) if password else login
         """The credential that the settings have for it."""
-        if self.url and not password:
-            self.login = self.url.login
 
 
 class ConfiguredClients:
@@ -126,12 +114,9 @@ class ConfiguredClients:
         machine, named = self.machine, self._environ.get("PIP_CONFIG_FILE", "")
         if named == devnull:
             return
-        *system, own = machine.config_folders()
-        yield from (folder / "pip" / "pip.conf" for folder in system)
-        yield machine.etc / "pip.conf"
+        yield from (machine.etc / "xdg" / "pip" / "pip.conf", machine.etc / "pip.conf")
         if not named:
-            yield machine.home / ".pip" / "pip.conf"
-            yield own / "pip" / "pip.conf"
+            yield from (machine.home / ".pip" / "pip.conf", machine.config / "pip" / "pip.conf")
         prefix = self._environ.get("VIRTUAL_ENV") or self._environ.get("CONDA_PREFIX")
         if program := which("pip", path=self._environ.get("PATH", "")):
             yield (Path(prefix) if prefix else Path(program).parent.parent) / "pip.conf"
@@ -145,23 +130,21 @@ class ConfiguredClients:
 
     def _uv_indexes(self) -> Iterator[ClientIndex]:
         """Yield the indexes of variables, then those of files; the default one is asked last."""
-        environ, entries = self._environ, list[tuple[UvIndex, str]]()
-        for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-            is_default = variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
-            for text in environ.get(variable, "").split():
-                before, scheme, rest = text.partition("://")
-                name, _, start = before.rpartition("=")  # an index may have a name before its URL
-                entries.append(
-                    (UvIndex(f"{start}{scheme}{rest}", name, is_default), f"${variable}")
-                )
+        entries = list[tuple[UvIndex, str]]()
+        for variable in UV_VARIABLES:
+            for text in self._environ.get(variable, "").split():
+                name, url = match.groups() if (match := NAMED.fullmatch(text)) else ("", text)
+                is_default = variable in UV_VARIABLES[2:]
+                entries.append((UvIndex(url, name, is_default), f"${variable}"))
         for path, settings in self._uv_files():
             default = [UvIndex(settings.index_url, default=True)] if settings.index_url else []
             entries += ((entry, str(path)) for entry in (*settings.index, *default))
         last = [entry for entry in entries if entry[0].default][:1]
         for entry, source in (*(entry for entry in entries if not entry[0].default), *last):
-            prefix = f"UV_INDEX_{NO_LETTERS.sub('_', entry.name.upper())}"
-            password = environ.get(f"{prefix}_PASSWORD", "") if entry.name else ""
-            user = environ.get(f"{prefix}_USERNAME", "")
+            variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', entry.name.upper())}"
+            user, password = (
+                self._environ.get(f"{variable}_{part}", "") for part in ("USERNAME", "PASSWORD")
+            )
             yield ClientIndex("uv", entry.url, source, user, password)
 
     def _uv_files(self) -> Iterator[tuple[Path, UvSettings]]:
@@ -170,14 +153,14 @@ class ConfiguredClients:
         for folder in (machine.folder, *machine.folder.parents):
             own, project = folder / "uv.toml", folder / "pyproject.toml"
             if own.exists():
-                yield own, self._read(own, partial(toml.decode, type=UvSettings))
+                yield own, self._read(own, _uv)
                 break
-            if settings := self._read(project, partial(toml.decode, type=UvProject)).tool.uv:
+            if settings := self._read(project, _uv_of_project):
                 yield project, settings
                 break
-        for folder in reversed((machine.etc, *machine.config_folders())):
+        for folder in (machine.config, machine.etc / "xdg", machine.etc):
             path = folder / "uv" / "uv.toml"
-            yield path, self._read(path, partial(toml.decode, type=UvSettings))
+            yield path, self._read(path, _uv)
 
     def _publish_indexes(self) -> Iterator[ClientIndex]:
         get, path = self._environ.get, self.machine.home / ".pypirc"
@@ -189,9 +172,9 @@ class ConfiguredClients:
             login = get("TWINE_USERNAME", ""), get("TWINE_PASSWORD", "")
             yield ClientIndex("twine", url, "$TWINE_REPOSITORY_URL", *login)
         if url := get("UV_PUBLISH_URL"):
-            token = get("UV_PUBLISH_TOKEN") or get("UV_PUBLISH_PASSWORD", "")
-            user = get("UV_PUBLISH_USERNAME", "")
-            yield ClientIndex("uv publish", url, "$UV_PUBLISH_URL", user, token)
+            password = get("UV_PUBLISH_TOKEN") or get("UV_PUBLISH_PASSWORD", "")
+            login = get("UV_PUBLISH_USERNAME", ""), password
+            yield ClientIndex("uv publish", url, "$UV_PUBLISH_URL", *login)
 
     def _read(self, path: Path, parse: Callable[[str], T]) -> T:
         """Return the content of a file; note one that cannot be read, which is as good as empty."""
@@ -210,3 +193,12 @@ def _ini(text: str) -> dict[str, dict[str, str]]:
     parser = RawConfigParser()
     parser.read_string(text)
     return {name: dict(section) for name, section in parser.items()}
+
+
+def _uv(text: str) -> UvSettings:
+    return toml.decode(text, type=UvSettings)
+
+
+def _uv_of_project(text: str) -> UvSettings | None:
+    tools = convert(toml.decode(text).get("tool", {}), dict[str, Any])
+    return convert(tools.get("uv"), UvSettings | None)

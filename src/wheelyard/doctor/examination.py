@@ -44,6 +44,7 @@ NETWORK_ADVICE: Final = (
     ("", "Is the server running, and does a firewall or VPN let this machine through?"),
 )
 """What to do about a failed connection, by a word of the reason."""
+NO_INDEX: Final = "No index is set here for pip or uv, so that both ask the public one"
 ASK_OPERATOR: Final = "Try again; then ask the operator of the server, whose log says more."
 PAGE_ADVICE: Final = {
     401: f"Use a credential, or another one: {TOKENS_PAGE}.",
@@ -306,16 +307,12 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
     elif settings.installs:
         chosen = settings.installs[0]
     else:
-        problems = "".join(f" {problem}." for problem in settings.problems)
-        raise Invalid(
-            f"No index is set here for pip or uv, so that both ask the public one.{problems} "
-            "Give the URL of yours: wheelyard doctor URL.",
-            code="bad_setting",
-        )
+        why = " ".join(f"{sentence}." for sentence in (NO_INDEX, *settings.problems))
+        raise Invalid(f"{why} Give the URL of yours: wheelyard doctor URL.", code="bad_setting")
     url = chosen.url
     if url is None:
-        message = f"The URL of {chosen.source} cannot be used. Give one that begins with https://."
-        raise Invalid(message, code="bad_setting")
+        why = f"The URL of {chosen.source} cannot be used"
+        raise Invalid(f"{why}. Give one that begins with https://.", code="bad_setting")
     if text is not None:
         root, simple, _ = url.as_folder().path.partition("/simple/")
         path = root if simple else root.rstrip("/").removesuffix("/legacy")
