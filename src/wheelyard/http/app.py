@@ -7,9 +7,8 @@ handler.
 """
 
 import logging
-from asyncio import CancelledError
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from functools import partial
 
 from starlette.exceptions import HTTPException
@@ -81,12 +80,13 @@ class App:
         )
         self._traced = self._instrumentation.traced(fast_path, self._route_name)
 
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one ASGI scope: a request, the lifespan, or a WebSocket, which is closed."""
-        if scope["type"] == "http":
-            with suppress(CancelledError):  # the server cancels what a client does not wait for
-                await self._traced(scope, receive, send)
-        elif scope["type"] == "lifespan":
+        handle = self._traced if scope["type"] == "http" else self._handle_other
+        return handle(scope, receive, send)
+
+    async def _handle_other(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
             async with self.running():
                 while (await receive())["type"] == "lifespan.startup":
                     await send({"type": "lifespan.startup.complete"})

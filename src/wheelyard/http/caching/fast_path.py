@@ -8,6 +8,7 @@ answer may depend on. A caller counts as the same if its credential was verified
 second.
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeVar
 from weakref import ref
@@ -144,17 +145,20 @@ class FastPath:
         recorder = self._recorder
         started_at = recorder.now()
         key = self._key_of(scope)
-        if key is None:
-            await self._app(scope, receive, send)
+        entry = None if key is None else self._entries.get(key)
+        response = None
+        if entry is not None and key is not None:
+            response = self._current(key, entry, scope, started_at)
+        try:
+            if response is None or entry is None:
+                await self._app(scope, receive, send)
+            else:
+                await response(scope, receive, send)
+                recorder.record_fast_path(scope, response, entry, started_at)
+        except CancelledError:  # the server cancels what no client waits for any more
             return
-        entry = self._entries.get(key)
-        response = None if entry is None else self._current(key, entry, scope, started_at)
-        if entry is not None and response is not None:
-            await response(scope, receive, send)
-            recorder.record_fast_path(scope, response, entry, started_at)
-            return
-        await self._app(scope, receive, send)
-        self._remember(key, scope)
+        if response is None and key is not None:
+            self._remember(key, scope)
 
     def _key_of(self, scope: AsgiScope) -> RequestKey | None:
         """Return the key of a request; None if only the application can answer it."""

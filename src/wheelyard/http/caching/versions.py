@@ -4,6 +4,7 @@ The current versions of what answers are made from, as far as they are known wit
 A key names what has a version: its kind, and the name of a project or nothing.
 """
 
+from asyncio import get_running_loop
 from typing import Any, Final
 
 from packaging.utils import NormalizedName
@@ -31,13 +32,27 @@ def upstream_page_key(name: NormalizedName) -> Key:
 
 
 class CurrentVersions:
-    """Returns versions by a few system calls on a local store, from memory on a remote one."""
+    """
+    Returns versions by a few system calls on a local store, from memory on a remote one.
+
+    A system call lets the other threads run, which costs far more than the call itself. So all
+    requests that the event loop begins to answer in one turn share it: they came before it.
+    """
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._of_this_turn = dict[Key, str | None]()
 
     def __call__(self, key: Key) -> str | None:
         """Return the version of a key now; None if it is not known. May raise Unavailable."""
+        versions = self._of_this_turn
+        if not versions:
+            get_running_loop().call_soon(versions.clear)
+        if key not in versions:
+            versions[key] = self._version(key)
+        return versions[key]
+
+    def _version(self, key: Key) -> str | None:
         index, (kind, text) = self._index, key
         name = NormalizedName(text)
         snapshot: Snapshot[Any] | None = None
