@@ -30,7 +30,10 @@ SECRETIVE: Final = (
 )
 URLS: Final = ("server.public_url", "telemetry.otlp_endpoint", "upstream.url")
 PLACES: Final = ("store.files", "google.access_token.resource")
-OTHERS: Final = ("server.host", "access.trusted_hosts", "server.port", "server.roots", "log.format")
+OTHERS: Final = (
+    *("server.host", "access.trusted_hosts", "server.port", "server.roots", "log.format"),
+    "google.id_token.allowed_domains",
+)
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -71,10 +74,7 @@ def test_a_variable_without_end(number: str) -> None:
     """A number in a variable that is too large for anything is refused."""
     message = refusal(environ={"WHEELYARD_SERVER_TRUSTED_PROXIES": number})
 
-    assert (
-        "server.trusted_proxies: expected a number from 0 (WHEELYARD_" in message
-        or "found" in message
-    )
+    assert message.startswith("server.trusted_proxies: expected a number from 0 to ")
 
 
 @pytest.mark.parametrize(
@@ -103,24 +103,13 @@ def test_every_url_is_tested() -> None:
 
 
 @pytest.mark.parametrize("secretive", SECRETIVE)
-@pytest.mark.parametrize("key", [*URLS, *PLACES, *OTHERS, "google.id_token.allowed_domains"])
-def test_a_secret_in_a_url(key: str, secretive: str) -> None:
-    """A URL or a place with a password or a key in it is refused, and not repeated."""
+def test_a_secret_in_a_url(secretive: str) -> None:
+    """A password or a key in a value, or in a name, is refused, and not repeated."""
     flags = ("store.location=gs://acme-packages", "google.id_token.audience=a")
-
-    assert "hunter2" not in refusal(*flags, f"{key}={secretive}")
-
-
-@pytest.mark.parametrize("secretive", [each for each in SECRETIVE if "://" in each])
-@pytest.mark.parametrize("key", ["store.location", "access.credentials_store"])
-def test_a_secret_in_a_place(key: str, secretive: str) -> None:
-    """A place for packages or tokens is no URL of another kind, and is not repeated if it is."""
-    assert "hunter2" not in refusal(f"{key}={secretive}")
-
-
-@pytest.mark.parametrize("secretive", SECRETIVE)
-def test_a_secret_for_a_name(secretive: str) -> None:
-    """A URL with a secret in it that stands for the name of a setting is not repeated."""
+    for key in (*URLS, *PLACES, *OTHERS):
+        assert "hunter2" not in refusal(*flags, f"{key}={secretive}")
+    for key in ("store.location", "access.credentials_store") if "://" in secretive else ():
+        assert "hunter2" not in refusal(f"{key}={secretive}")
     assert "hunter2" not in refusal(environ={"WHEELYARD_TOML": f"[server]\n'{secretive}' = 1"})
 
 
