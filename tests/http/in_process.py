@@ -101,7 +101,10 @@ class InProcessServer:
         async def send(message: Message) -> None:
             sent.append(message["type"])
 
-        self.runner.run(self.app({"type": kind}, receive, send), context=copy_context())
+        async def connect() -> None:
+            await self.app({"type": kind}, receive, send)
+
+        self.runner.run(connect(), context=copy_context())
         return sent
 
     async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> InProcessResponse:

@@ -24,11 +24,10 @@ from wheelyard.http.context import StaticSite, build_context
 from wheelyard.http.dispatch import run_blocking
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response
-from wheelyard.http.release_metadata import ReleaseMetadata
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.routes import build_routes
 from wheelyard.http.uploads.handler import UploadHandler
-from wheelyard.http.web_pages import WebPages
+from wheelyard.http.web_pages import ReleaseMetadata, WebPages
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
 from wheelyard.operations.store_probe import always_writable
@@ -87,8 +86,9 @@ class SiteApplication:
         remembered = self._pages.required_names
         request, pool = _request("/", b"", {}), self._context.pools.reads
         for release in releases_of(listing):
-            metadata = ReleaseMetadata(request, listing, release.metadata_file, remembered)
-            names |= await run_blocking(self._context, pool, request, metadata.required_names)
+            metadata = ReleaseMetadata(request, listing, release.metadata_file)
+            required = partial(metadata.required_names, remembered)
+            names |= await run_blocking(self._context, pool, request, required)
         return names
 
     async def ask(self, question: Question) -> Page:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from math import inf
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -27,13 +27,12 @@ from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, NotFound, Unavailable
 from wheelyard.http.protocol.messages import BegunBody
 from wheelyard.http.protocol.representation import ByteRange
+from wheelyard.model.lenient_metadata import parse_any
+from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
 from wheelyard.wiring.index import Index
-
-if TYPE_CHECKING:
-    from wheelyard.model.metadata import CoreMetadata
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
 """Error codes of URL signing after which this process sends the file's bytes itself."""
@@ -51,11 +50,8 @@ class CoreMetadataCache(Struct, frozen=True):
     cache: LruCache[str, bytes]
     """Core metadata by digest; without capacity for a local store."""
 
-    def load(self, name: NormalizedName, file: File) -> "CoreMetadata":
+    def load(self, name: NormalizedName, file: File) -> CoreMetadata:
         """Return a file's core metadata, minimal if it has none; raise Unavailable if lost."""
-        # no page of the Simple API needs it
-        from wheelyard.model.lenient_metadata import parse_any  # noqa: PLC0415
-
         try:
             raw = self.load_bytes(name, file) if file.has_metadata else None
         except NotFound as error:

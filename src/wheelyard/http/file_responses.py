@@ -5,7 +5,7 @@ A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata
 cached as pages are; a range of it is not compressed.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -14,12 +14,12 @@ from msgspec import Struct
 
 from wheelyard.http.caching.cache_headers import metadata_cache_headers
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import load_page, page_response
+from wheelyard.http.page_responses import Repeats, page_response
 from wheelyard.http.protocol.messages import (
     NOSNIFF,
+    BegunBody,
     Header,
     HeaderList,
-    MadeFrom,
     Request,
     Response,
     StreamedResponse,
@@ -58,8 +58,17 @@ class FileToSend(Struct, frozen=True, kw_only=True):
     """Bytes; None if they are not known."""
     takes_ranges: bool = True
     headers: HeaderList
-    open_body: Callable[[ByteRange | None], Body]
-    """Returns a part of it, or all; a path or a URL is for all of it. May raise NotFound."""
+    body: Body | Callable[[ByteRange | None], Body] = b""
+    """
+    The bytes that were asked for, or what returns a part of it, or all.
+
+    A path or a URL is for all of it. May raise NotFound.
+    """
+
+    def close(self) -> None:
+        """End the reading of a body that was opened, of which nothing is sent."""
+        if isinstance(self.body, BegunBody) and not self.body.is_sent:
+            self.body.close()
 
     @property
     def etag(self) -> bytes:
@@ -89,11 +98,6 @@ class WantedFile(Struct, frozen=True):
         return file.serves_metadata or not self.is_metadata
 
 
-def core_metadata_key(version: ObjectVersion, *, is_public: bool) -> Hashable:
-    """Return the key of core metadata in the cache of pages."""
-    return ("core_metadata", version, is_public)
-
-
 def response_without_bytes(request: Request, file: FileToSend) -> Response | None:
     """Return the response 304 or 416, or that to HEAD; None if the client needs the bytes."""
     require_match(request.joined_headers, file.etag or None)
@@ -118,7 +122,7 @@ def file_response(request: Request, context: ServerContext, file: FileToSend) ->
     if response is not None:
         return response
     part = requested_part(request, file)
-    body = file.open_body(part)
+    body = file.body(part) if callable(file.body) else file.body
     if isinstance(body, str):
         return redirect_to_file(body)
     status = 206 if part else 200
@@ -128,13 +132,12 @@ def file_response(request: Request, context: ServerContext, file: FileToSend) ->
     return StreamedResponse(status, headers, body, context.pools.streams)
 
 
-def core_metadata_response(  # noqa: PLR0913 - all that it depends on
+def core_metadata_response(
     request: Request,
     context: ServerContext,
     version: ObjectVersion,
     load: Callable[[], bytes],
-    made_from: MadeFrom | None,
-    deadline: float,
+    repeats: Repeats,
     *,
     is_public: bool,
 ) -> Response:
@@ -142,11 +145,17 @@ def core_metadata_response(  # noqa: PLR0913 - all that it depends on
     has_range = b"range" in request.joined_headers
     if has_range:
         request.joined_headers = {**request.joined_headers, b"accept-encoding": b"identity"}
-    key = core_metadata_key(version, is_public=is_public)
-    # of a resolver's answers these are the most and the smallest: no header that none of them reads
-    headers = metadata_cache_headers(is_public=is_public)
-    page = load_page(context, request, key, version, load, headers)
-    whole = page_response(request, page, MediaType.CORE_METADATA, made_from, deadline)
+    whole = page_response(
+        context,
+        request,
+        MediaType.CORE_METADATA,
+        ("core_metadata", version, is_public),
+        version,
+        load,
+        repeats=repeats,
+        # of a resolver's answers these are the most and the smallest: no header that none reads
+        headers=metadata_cache_headers(is_public=is_public),
+    )
     return _part_of(request, whole) if has_range and whole.status_code == HTTPStatus.OK else whole
 
 

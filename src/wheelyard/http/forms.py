@@ -10,7 +10,7 @@ does not depend on what a browser sends by itself.
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
@@ -91,58 +91,38 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
     raise Invalid(reason, code=code)
 
 
-def query_field(query: bytes, name: str) -> str | None:
-    """Return the values of a field of a query string, joined; None if it is missing."""
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
-    return None if values is None else ", ".join(values)
-
-
 def form_token(request: Request, context: ServerContext) -> str:
     """Return the token for the forms of a page; empty on a read-only server, which has no key."""
     if context.index.settings.server.read_only:
         return ""
     issued_at = f"{int(context.index.runtime.seconds()):x}"
-    return f"{issued_at}.{_signature(_key(context), request, issued_at)}"
+    return f"{issued_at}.{_signature(request, context, issued_at)}"
 
 
-def require_form_token(request: Request, fields: FormFields, context: ServerContext) -> None:
+def require_form_token(request: Request, context: ServerContext, sent: str) -> None:
     """
-    Raise Forbidden (code `stale_form`) unless a form has the token that its page had.
+    Raise Forbidden (code `stale_form`) unless `sent` is the token that the page of a form had.
 
     It also is stale once the caller has signed in anew, or after `FORM_TOKEN_SECONDS`.
     """
-    check = form_token_check(request, context)
-    check(fields.text(CSRF_FIELD))
-
-
-def form_token_check(request: Request, context: ServerContext) -> Callable[[str], None]:
-    """Return a check of the text of a token, for any thread; raise on a read-only server."""
     if context.index.settings.server.read_only:
         raise read_only()
-    key, seconds = _key(context), context.index.runtime.seconds
-
-    def check(text: str) -> None:
-        issued_at, _, signature = text[:MAX_TOKEN_CHARS].partition(".")
-        expected = _signature(key, request, issued_at)
-        is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected.encode())
-        # only a genuine token has a number there for certain
-        if not is_ours or seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
-            raise Forbidden(
-                "This form is too old, or you have signed in again since it was shown, so nothing "
-                "was changed. Load the page with the form again, and send it once more.",
-                code="stale_form",
-                short="Load the form again.",
-            )
-
-    return check
+    issued_at, _, signature = sent[:MAX_TOKEN_CHARS].partition(".")
+    expected = _signature(request, context, issued_at).encode()
+    is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
+    # only a genuine token has a number there for certain
+    if not is_ours or context.index.runtime.seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
+        raise Forbidden(
+            "This form is too old, or you have signed in again since it was shown, so nothing was "
+            "changed. Load the page with the form again, and send it once more.",
+            code="stale_form",
+            short="Load the form again.",
+        )
 
 
-def _key(context: ServerContext) -> bytes:
+def _signature(request: Request, context: ServerContext, issued_at: str) -> str:
     records = context.index.sessions.records
-    return records.peek_key() or records.require_key()
-
-
-def _signature(key: bytes, request: Request, issued_at: str) -> str:
+    key = records.peek_key() or records.require_key()
     session, principal = request.browser_session, request.caller.principal
     binding = f"session:{session.id}" if session else f"principal:{principal}"
     signed = f"form\0{issued_at}\0{binding}".encode("utf-8", "surrogatepass")
@@ -185,7 +165,8 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
 def refused_form(
     request: Request, context: ServerContext, fields: FormFields, fault: FormFault
 ) -> FormState:
-    """Return a form to be shown again, with what was typed and why it was refused."""
+    """Return a form to be shown again, with what was typed and why it was refused; log why."""
+    context.store_errors.log(fault.error)
     try:
         token = form_token(request, context)
     except WheelyardError:  # the store does not answer: the token that was sent may be right

@@ -1,7 +1,6 @@
 """Responses with pages, cached or rendered, for all handlers that answer with pages."""
 
 from collections.abc import Hashable
-from math import inf
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -10,7 +9,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
-from wheelyard.http.caching.page_cache import CachedPage, Render
+from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
@@ -22,7 +21,6 @@ from wheelyard.http.protocol.messages import (
     Response,
 )
 from wheelyard.http.protocol.representation import (
-    Encoding,
     MediaType,
     best_encoding,
     best_media_type,
@@ -37,6 +35,12 @@ from wheelyard.storage.base import ObjectVersion
 if TYPE_CHECKING:
     from wheelyard.http.resolver import OpenListing
 
+Repeats = tuple[MadeFrom | None, float]
+"""
+What an answer was made from, and until when an identical request gets it again.
+
+None if each request has to be answered anew.
+"""
 SOURCE: Final = b"x-wheelyard-source"
 """The header that says where a page comes from."""
 FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
@@ -72,55 +76,46 @@ def page_headers(
     return headers if media_type.value.is_json else (CSP, *headers)
 
 
-def load_page(
+def page_response(  # noqa: PLR0913 - all that it depends on
     context: ServerContext,
     request: Request,
+    media_type: MediaType,
     what: Hashable,
     version: ObjectVersion,
     render: Render,
-    head: HeaderList,
-) -> CachedPage:
-    """Return the page of `what` and `version` as the client accepts it, cached or rendered."""
-    key = (what, requested_encoding(request))
-    return context.pages.get_or_render(key, version, render, head)
-
-
-def cached_page(
-    context: ServerContext, request: Request, what: Hashable, version: ObjectVersion
-) -> CachedPage | None:
-    """Return the page of `what` and `version` if it is cached in a fitting encoding."""
-    return context.pages.get((what, requested_encoding(request)), version)
-
-
-def requested_encoding(request: Request) -> Encoding:
-    """Return the encoding that Accept-Encoding asks for."""
-    return best_encoding(request.joined_headers.get(b"accept-encoding", b""))
-
-
-def page_response(
-    request: Request,
-    page: CachedPage,
-    media_type: MediaType,
-    made_from: MadeFrom | None,
-    deadline: float = inf,
+    *,
+    repeats: Repeats,
+    headers: HeaderList | None = None,
 ) -> Response:
     """
-    Return a 200 response with `page`, or 304; raise Invalid for 412.
+    Return a 200 response with the page of `what` and `version`, or 304; raise Invalid for 412.
 
-    Identical requests get the same response until the `deadline`, while the page is in its cache
-    and was `made_from` what is current; with None, each is answered anew.
+    The page is rendered unless it is cached as the client accepts it. Identical requests get the
+    same response as `repeats` says, while the page is in its cache. Without `headers`, it has those
+    of `page_headers`.
     """
+    key = (what, best_encoding(request.joined_headers.get(b"accept-encoding", b"")))
+    if headers is None:
+        headers = page_headers(context, media_type)
+    page = context.pages.get_or_render(key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
     require_match(request.joined_headers, dict(response.header_list)[b"etag"])
-    return response.until(made_from, deadline)
+    return response.until(*repeats)
 
 
 def listing_response(
-    request: Request, page: CachedPage, media_type: MediaType, listing: "OpenListing"
+    context: ServerContext,
+    request: Request,
+    media_type: MediaType,
+    what: Hashable,
+    listing: "OpenListing",
+    render: Render,
 ) -> Response:
     """Return the same with the page of a listing, as `with_age`."""
-    response = page_response(request, page, media_type, *listing.open.made_from())
+    version, headers = ObjectVersion(listing.version), page_headers(context, media_type, listing)
+    page, repeats = (what, version, render), listing.open.repeats()
+    response = page_response(context, request, media_type, *page, repeats=repeats, headers=headers)
     return with_age(response, listing.origin)
 
 
@@ -150,8 +145,7 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
 
 def load_projects(context: ServerContext) -> ProjectTable:
     """Return the table of all projects; each caller is shown only what `readable_by` returns."""
-    search = context.index.search
-    return search.peek() or search.table()
+    return context.index.search.peek() or context.index.search.table()
 
 
 def not_acceptable() -> Response:

@@ -8,7 +8,7 @@ served if the project's document lists it, and the project's status permits it.
 
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -26,54 +26,16 @@ from wheelyard.http.file_responses import (
     core_metadata_response,
     file_response,
 )
+from wheelyard.http.page_responses import Repeats
 from wheelyard.http.protocol.error_responses import file_not_found
-from wheelyard.http.protocol.messages import MadeFrom, Request, Response
+from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 
 if TYPE_CHECKING:
-    from wheelyard.model.metadata import CoreMetadata
-
-
-PRIVATE: Final = Origin()
-
-
-class OpenFiles(Protocol):
-    """What opens the files of a listing."""
-
-    @property
-    def store(self) -> Store:
-        """Where files are kept, at the keys of `catalog.keys`; an upstream's may lack some."""
-
-    def made_from(self) -> tuple[MadeFrom | None, float]:
-        """
-        Return what the listing was made from, and until when it may be shown again.
-
-        None if each request has to look anew.
-        """
-        ...
-
-    def core_metadata(self, request: Request, filename: str) -> "CoreMetadata | None":
-        """
-        Return the core metadata of a file of the listing; a minimum if it has none.
-
-        None if its upstream index lists some, and answers 404. Raises Unavailable, Forbidden if the
-        licence in it is blocked, and NotFound if the name has become private meanwhile.
-        """
-
-    def response(self, request: Request, wanted: WantedFile) -> Response:
-        """
-        Return the response with a file or its core metadata, perhaps 404.
-
-        The file need not be one of the listing. Raises Forbidden, NotFound or Unavailable.
-        """
-
-
-class OpenListing(Listing, frozen=True, kw_only=True):
-    """A listing whose files can be opened."""
-
-    open: OpenFiles
+    from wheelyard.http.upstream_files import PublicFiles
 
 
 class PrivateFiles(Struct, frozen=True):
@@ -86,39 +48,34 @@ class PrivateFiles(Struct, frozen=True):
 
     @property
     def store(self) -> Store:
-        """Where the files are kept."""
+        """Where the files are kept, at the keys of `catalog.keys`."""
         return self.context.index.files.store
 
-    def made_from(self) -> tuple[MadeFrom | None, float]:
+    def repeats(self) -> Repeats:
         """Return the version of the document; None without one."""
         if self.version == ABSENT:
             return None, inf
         return ((project_key(self.project.name), self.version),), inf
 
-    def core_metadata(self, request: Request, filename: str) -> "CoreMetadata":
+    def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
         """Return the core metadata of a listed file, minimal if it has none; raise Unavailable."""
-        del request
         file = self.project.by_filename[filename]
         return self.context.core_metadata.load(self.project.name, file)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a file or its core metadata, perhaps 404; raise Unavailable."""
-        file = self.project.by_filename.get(wanted.filename)
+        file, name = self.project.by_filename.get(wanted.filename), self.project.name
         if not self.project.status.serves_files or file is None or not wanted.is_served(file):
             return file_not_found()
         try:
             return self._send(request, wanted, file)
         except NotFound as error:
             # a concurrent delete first changes the document, then deletes the bytes
-            if self._is_listed_now(file):
+            documents = self.context.index.projects.documents
+            document = documents.get(keys.project(name), "current").value
+            if document is not None and document.by_filename.get(file.filename) == file:
                 raise missing_file_error(file) from error
             return file_not_found()
-
-    def _is_listed_now(self, file: File) -> bool:
-        """Return whether the document, read anew from the store, lists exactly this file."""
-        documents = self.context.index.projects.documents
-        document = documents.get(keys.project(self.project.name), "current").value
-        return document is not None and document.by_filename.get(file.filename) == file
 
     def _send(self, request: Request, wanted: WantedFile, file: File) -> Response:
         """Return the response with a file, or with its core metadata; may raise NotFound."""
@@ -128,15 +85,21 @@ class PrivateFiles(Struct, frozen=True):
             load = partial(context.core_metadata.load_bytes, name, file)
             version = ObjectVersion(file.core_metadata)  # its digest
             return core_metadata_response(
-                request, context, version, load, *self.made_from(), is_public=is_public
+                request, context, version, load, self.repeats(), is_public=is_public
             )
         sent = FileToSend(
             sha256=file.sha256,
             size=file.size,
             headers=file_cache_headers(is_public=is_public),
-            open_body=partial(context.file_delivery.open_body, name, file),
+            body=partial(context.file_delivery.open_body, name, file),
         )
         return file_response(request, context, sent)
+
+
+class OpenListing(Listing, frozen=True, kw_only=True):
+    """A listing whose files can be opened."""
+
+    open: "PrivateFiles | PublicFiles"
 
 
 class Resolver:
@@ -215,6 +178,6 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
         reason=project.reason,
         files=project.files if project.status.serves_files else (),
         version=files.version,
-        origin=PRIVATE,
+        origin=Origin(),
         open=files,
     )

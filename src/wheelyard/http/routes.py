@@ -21,19 +21,11 @@ from wheelyard.http.handlers import (
     history,
     home,
     manage,
+    packages,
     probes,
     project_pages,
     sign_in,
 )
-from wheelyard.http.handlers.packages import (
-    answer_pypi_json,
-    answer_search,
-    file_by_key,
-    file_by_name,
-    project_detail,
-    project_list,
-)
-from wheelyard.http.handlers.probes import answer_metrics, is_allowed_without_login
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.page_responses import wants_html
@@ -92,15 +84,15 @@ def _operations(
 ) -> Iterator[Route]:
     public = Route("", "", probes.health, is_public=always, is_fixed=True, at_root=True)
     is_ready = partial(probes.ready, context=context)
-    metrics = partial(answer_metrics, context=context, observer=instrumentation)
-    is_allowed = partial(is_allowed_without_login, settings=context.index.settings)
+    metrics = partial(probes.answer_metrics, context=context, observer=instrumentation)
+    is_allowed = partial(probes.is_allowed_without_login, settings=context.index.settings)
     icon = partial(probes.answer_favicon, web=pages)
     yield replace(public, name="health", path="/health", is_instant=True)
     yield replace(public, name="ready", path="/ready", handler=is_ready)
     yield replace(public, name="metrics", path="/metrics", handler=metrics, is_public=is_allowed)
     yield replace(public, name="robots", path="/robots.txt", handler=probes.robots, is_instant=True)
     yield replace(public, name="asset", path="/favicon.ico", handler=icon)
-    search = partial(answer_search, context=context)
+    search = partial(packages.answer_search, context=context)
     yield Route(
         "search",
         "/search.json",
@@ -128,13 +120,13 @@ def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
 
 
 def _files(context: ServerContext) -> Iterator[Route]:
-    by_key, by_name = partial(file_by_key, context=context), partial(file_by_name, context=context)
+    answer = partial(packages.answer_file, context=context)
     for root in ("", "/{root}", "/pypi/simple"):
-        yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", by_key)
-    yield Route("file", "/files/{project}/{filename}", by_name)
+        yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", answer)
+    yield Route("file", "/files/{project}/{filename}", answer)
     for root in ("packages", "raw"):
-        yield Route("file", f"/{root}/{{filename}}", by_name)
-        yield Route("file", f"/{root}/{{folders:path}}/{{filename}}", by_name)
+        yield Route("file", f"/{root}/{{filename}}", answer)
+        yield Route("file", f"/{root}/{{folders:path}}/{{filename}}", answer)
 
 
 def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
@@ -184,20 +176,20 @@ def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
 def _index(context: ServerContext, pages: WebPages) -> Iterator[Route]:
     def answer_root(request: Request) -> Response:
         if not wants_html(request):
-            return project_list(request, context)
+            return packages.project_list(request, context)
         return home.answer_home(request, pages)
 
     def answer_setup(request: Request) -> Response:
         if wants_html(request):
             return home.answer_setup(request, pages)
         request.path_params["name"] = "setup"
-        return project_detail(request, context)
+        return packages.project_detail(request, context)
 
     help_text = probes.explain_upload_url
     yield Route("upload-url", "/legacy/?", help_text, is_public=always, is_instant=True)
-    pypi_json = partial(answer_pypi_json, context=context)
-    list_page = partial(project_list, context=context)
-    detail_page = partial(project_detail, context=context)
+    pypi_json = partial(packages.answer_pypi_json, context=context)
+    list_page = partial(packages.project_list, context=context)
+    detail_page = partial(packages.project_detail, context=context)
     add_slash = partial(probes.redirect_to_slash, context=context)
     yield Route("setup", "/setup/", answer_setup, accepts_iap=wants_html)
     yield Route("redirect", "/setup", add_slash)

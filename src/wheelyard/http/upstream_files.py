@@ -7,13 +7,15 @@ if the store does not have it yet, while it is fetched.
 """
 
 from asyncio import get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Forbidden, NotFound
@@ -21,21 +23,20 @@ from wheelyard.http.caching.cache_headers import file_cache_headers
 from wheelyard.http.caching.versions import NAMES, POLICY, project_key, upstream_page_key
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import (
-    Body,
     FileToSend,
     WantedFile,
-    core_metadata_key,
     core_metadata_response,
     file_response,
     redirect_to_file,
     requested_part,
     response_without_bytes,
 )
-from wheelyard.http.page_responses import FROM_UPSTREAM, cached_page
+from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, MadeFrom, Request, Response, until_readable
-from wheelyard.http.protocol.representation import ByteRange
 from wheelyard.http.upstream_reader import UpstreamReader
+from wheelyard.model.lenient_metadata import parse_any
+from wheelyard.model.metadata import CoreMetadata
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
@@ -44,29 +45,8 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS, version_of
 from wheelyard.upstream.passed_on_file import PassedOnFile
 
-if TYPE_CHECKING:
-    from wheelyard.model.metadata import CoreMetadata
-
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
-
-
-class FetchedBody:
-    """The file that a request asks for, while it is fetched; its first bytes have come."""
-
-    def __init__(self, size: int | None, body: Body = b"", *, takes_ranges: bool) -> None:
-        self.size = size
-        self.takes_ranges = takes_ranges
-        self._body = body
-
-    def take(self, _: ByteRange | None) -> Body:
-        """Return the body, which whoever takes it has to close."""
-        body, self._body = self._body, b""
-        return body
-
-    def close(self) -> None:
-        """End the reading of a body that nobody has taken."""
-        getattr(self._body, "close", lambda: None)()
 
 
 class PublicFiles(Struct, frozen=True):
@@ -85,7 +65,7 @@ class PublicFiles(Struct, frozen=True):
     def _page(self) -> UpstreamPage:
         return self.listing.origin.page
 
-    def made_from(self) -> tuple[MadeFrom | None, float]:
+    def repeats(self) -> Repeats:
         """Return the page, the policy and what says that the name is not private; or None."""
         upstream, origin = self.reader.upstream, self.listing.origin
         page, view, now = origin.page, origin.view, upstream.runtime.monotonic
@@ -109,22 +89,20 @@ class PublicFiles(Struct, frozen=True):
         )
         return made_from, now() + seconds
 
-    def core_metadata(self, request: Request, filename: str) -> "CoreMetadata | None":
-        """Return the core metadata of a file that is shown; see OpenFiles."""
-        # no page of the Simple API needs it
-        from wheelyard.model.lenient_metadata import parse_any  # noqa: PLC0415
+    def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
+        """
+        Return the core metadata of a file that is shown; a minimum if it has none.
 
-        page, files, raw = self._page, self.reader.upstream.files, None
+        None if its upstream index lists some, and answers 404. Raises Unavailable, Forbidden if the
+        licence in it is blocked, and NotFound if the name has become private meanwhile.
+        """
+        page, raw = self._page, None
         file = next(file for file in self.listing.files if file.filename == filename)
         if file.serves_metadata:
             listed = page.by_filename[filename]
             try:
                 self._require_allowed(request, listed)
-                raw = self._find_metadata(request, listed)
-                if raw is None:
-                    fetch = partial(files.fetch_metadata, page, listed)
-                    key = ("metadata", filename)
-                    raw = request.wait(key, partial(self.reader.fetched, fetch))
+                raw = self._metadata(request, listed)
             except NotFound:
                 return None
         core = parse_any(raw, page.name, file.version)
@@ -177,94 +155,75 @@ class PublicFiles(Struct, frozen=True):
         return file_response(request, self.context, self._stored(stored))
 
     def _distribution(self, request: Request, file: UpstreamFile) -> Response:
-        files, page = self.reader.upstream.files, self._page
+        files, page, context = self.reader.upstream.files, self._page, self.context
         url = files.redirect_url(file)
         if url:
             return redirect_to_file(url)
         stored = request.once(("stored", file.filename), partial(files.find, page, file))
         if stored is not None:
-            try:
-                return file_response(request, self.context, self._stored(stored))
-            except NotFound:  # removed from the store a moment ago
-                pass
-        response = response_without_bytes(request, self._expected(file))
+            with suppress(NotFound):  # removed from the store a moment ago
+                return file_response(request, context, self._stored(stored))
+        takes_ranges = file.size is not None and file.size <= RANGES_LIMIT_BYTES
+        response = response_without_bytes(
+            request, _to_send(file, file.size, takes_ranges=takes_ranges)
+        )
         if response is not None:
             return response
         fetched = request.wait("file", partial(self._fetch, request, file))
-        if isinstance(fetched, StoredFile):
-            return file_response(request, self.context, self._stored(fetched))
-        return file_response(request, self.context, self._fetched(file, fetched))
+        return file_response(request, context, fetched)
 
-    async def _fetch(self, request: Request, file: UpstreamFile) -> StoredFile | FetchedBody:
+    async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
         """Return a file once its first bytes have come: until then, an error can still be sent."""
-        files, pools = self.reader.upstream.files, self.context.pools
-        fetched = await self.reader.fetched(partial(files.fetch, self._page, file))
+        fetch = partial(self.reader.upstream.files.fetch, self._page, file)
+        fetched = await self.reader.fetched(fetch)
         if isinstance(fetched, StoredFile):
-            return fetched
-        description = FetchedBody(fetched.size, takes_ranges=fetched.takes_ranges)
-        part = requested_part(request, self._fetched(file, description))
-        if isinstance(fetched, PassedOnFile):
+            return self._stored(fetched)
+        described = _to_send(file, fetched.size, takes_ranges=fetched.takes_ranges)
+        part = requested_part(request, described)
+        if isinstance(fetched, PassedOnFile) or part is None:
             body: bytes | Iterator[bytes] = fetched.body()
-        elif part is None:
-            body = fetched.body()
         else:
             body = fetched.body(part.start, part.stop)
         if not isinstance(body, bytes):
             await until_readable(body)
-            chunks = body
-            read = get_running_loop().run_in_executor(pools.streams, next, chunks, b"")
-            body = BegunBody(await read, chunks)
-        return FetchedBody(fetched.size, body, takes_ranges=fetched.takes_ranges)
+            streams, chunks = self.context.pools.streams, body
+            first = await get_running_loop().run_in_executor(streams, next, chunks, b"")
+            body = BegunBody(first, chunks)
+        return replace(described, body=body)
 
     def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
-        files, page = self.reader.upstream.files, self._page
-        # without a digest nobody can say whether it has changed
+        load: Callable[[], bytes] = partial(self._metadata, request, file)
+        made_from, deadline = self.repeats()
         version = ObjectVersion(file.core_metadata)
-        is_rendered = bool(version) and self._is_rendered(request, version)
-        body = None if is_rendered else self._find_metadata(request, file)
-        if body is None and not is_rendered:
-            fetch = partial(files.fetch_metadata, page, file)
-            body = request.wait("metadata", partial(self.reader.fetched, fetch))
-        if body is not None:
-            version = version or ObjectVersion(sha256(body).hexdigest())
-        made_from, deadline = self.made_from()
+        if not version:  # nobody can say whether it has changed
+            made_from, body = None, load()
+            version, load = ObjectVersion(sha256(body).hexdigest()), lambda: body
+        repeats = (made_from, deadline)
         return core_metadata_response(
-            request,
-            self.context,
-            version,
-            lambda: body or files.bring_metadata(page, file),
-            made_from if file.core_metadata else None,
-            deadline,
-            is_public=False,
+            request, self.context, version, load, repeats, is_public=False
         )
 
-    def _find_metadata(self, request: Request, file: UpstreamFile) -> bytes | None:
-        find = partial(self.reader.upstream.files.find_metadata, self._page, file)
-        return request.once(("stored metadata", file.filename), find)
-
-    def _is_rendered(self, request: Request, version: ObjectVersion) -> bool:
-        key = core_metadata_key(version, is_public=False)
-        return cached_page(self.context, request, key, version) is not None
+    def _metadata(self, request: Request, file: UpstreamFile) -> bytes:
+        """Return the core metadata of a file, from the store or the upstream index."""
+        files, page = self.reader.upstream.files, self._page
+        find = partial(files.find_metadata, page, file)
+        body = request.once(("stored metadata", file.filename), find)
+        if body is None:
+            fetch = partial(files.fetch_metadata, page, file)
+            key = ("metadata", file.filename)
+            body = request.wait(key, partial(self.reader.fetched, fetch))
+        return body
 
     def _stored(self, stored: StoredFile) -> FileToSend:
-        delivery = self.context.file_delivery
+        open_body = self.context.file_delivery.open_body
         return FileToSend(
             sha256=stored.file.sha256,
             size=stored.file.size,
             headers=HEADERS,
-            open_body=partial(delivery.open_body, stored.name, stored.file, files=stored.files),
+            body=partial(open_body, stored.name, stored.file, files=stored.files),
         )
 
-    def _expected(self, file: UpstreamFile) -> FileToSend:
-        """Return a file as its page describes it, without its bytes."""
-        takes_ranges = file.size is not None and file.size <= RANGES_LIMIT_BYTES
-        return self._fetched(file, FetchedBody(file.size, takes_ranges=takes_ranges))
 
-    def _fetched(self, file: UpstreamFile, fetched: FetchedBody) -> FileToSend:
-        return FileToSend(
-            sha256=file.sha256,
-            size=fetched.size,
-            takes_ranges=fetched.takes_ranges,
-            headers=HEADERS,
-            open_body=fetched.take,
-        )
+def _to_send(file: UpstreamFile, size: int | None, *, takes_ranges: bool) -> FileToSend:
+    """Return a file without its bytes."""
+    return FileToSend(sha256=file.sha256, size=size, takes_ranges=takes_ranges, headers=HEADERS)

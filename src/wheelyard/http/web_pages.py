@@ -1,6 +1,7 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
 from collections.abc import Hashable
+from functools import cached_property
 from math import inf
 
 from packaging.utils import NormalizedName
@@ -8,16 +9,11 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.read_policy import parse_project_name
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import (
-    FROM_UPSTREAM,
-    cached_page,
-    load_page,
-    page_response,
-    with_age,
-)
+from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats, page_response, with_age
 from wheelyard.http.protocol.messages import (
     NO_STORE,
     Header,
@@ -28,17 +24,22 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.representation import MediaType
-from wheelyard.http.release_metadata import ReleaseMetadata, RequiredNames
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.routing import build_path
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.lenient_metadata import parse_any
+from wheelyard.model.metadata import CoreMetadata
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.listing import Origin
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
+
+RequiredNames = LruCache[str, frozenset[NormalizedName]]
+"""The names that releases require, by project and the digest of core metadata, or of the file."""
 
 
 class TemporaryPage(Exception):
@@ -47,6 +48,53 @@ class TemporaryPage(Exception):
     def __init__(self, body: bytes) -> None:
         super().__init__()
         self.body = body
+
+
+class ReleaseMetadata:
+    """
+    The core metadata of a release, read at most once for a page.
+
+    Args:
+        request: Waits for what an upstream index sends.
+        listing: Lists the release.
+        file: Describes it.
+    """
+
+    def __init__(self, request: Request, listing: OpenListing, file: ShownFile) -> None:
+        self._request = request
+        self.listing = listing
+        self.file = file
+
+    @cached_property
+    def sent(self) -> CoreMetadata | None:
+        """
+        The core metadata; None if its upstream index does not send it.
+
+        Raises NotFound if the name has become private, Unavailable if the store does not answer.
+        """
+        try:
+            return self.listing.open.core_metadata(self._request, self.file.filename)
+        except Unavailable as error:
+            if error.code not in UPSTREAM_CODES:
+                raise
+        return None
+
+    @cached_property
+    def core(self) -> CoreMetadata:
+        """The core metadata, a minimum if none is sent."""
+        return self.sent or parse_any(None, self.listing.name, self.file.version)
+
+    def required_names(self, remembered: RequiredNames) -> frozenset[NormalizedName]:
+        """Return the names of all projects that the release may need."""
+        digest = self.file.core_metadata or self.file.sha256
+        key = f"{self.listing.name} {digest}"
+        names = remembered.get(key) if digest else None
+        if names is None:
+            names = dependency_names(self.core)
+            if digest and self.sent is not None:
+                size = 256 + len(key) + sum(100 + len(name) for name in names)
+                remembered.put(key, names, size)
+        return names
 
 
 class WebPages:
@@ -82,18 +130,13 @@ class WebPages:
 
     def viewer(self, caller: Caller, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, which may be the page of the project `name`."""
-        index = self.context.index
-        takes_changes = not index.settings.server.read_only
-        is_behind_iap = index.authenticator.iap is not None
-        is_anonymous = caller.is_anonymous
+        index, is_anonymous = self.context.index, caller.is_anonymous
+        may_change = not is_anonymous and not index.settings.server.read_only
         return Viewer(
             name="" if is_anonymous else caller.name or caller.principal.partition(":")[2],
-            may_sign_in=index.settings.access.cookie_login or is_behind_iap,
-            may_upload=not is_anonymous and takes_changes and caller.may_anywhere(Action.UPLOAD),
-            may_manage=not is_anonymous
-            and takes_changes
-            and name is not None
-            and caller.may(Action.MANAGE, name),
+            may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
+            may_upload=may_change and caller.may_anywhere(Action.UPLOAD),
+            may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
         )
 
     def path(self, *segments: str, query: bytes = b"") -> str:
@@ -106,10 +149,6 @@ class WebPages:
         name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_lookup(request.caller, name)
         return name
-
-    def find(self, request: Request, name: NormalizedName) -> OpenListing:
-        """Return the project `name`, which `require_lookup` has allowed; see `Resolver.find`."""
-        return self.context.resolver.find(name, request)
 
     def require_reader(self, request: Request) -> NormalizedName:
         """Return the name of the project in a URL; raise unless the caller may read it."""
@@ -125,7 +164,7 @@ class WebPages:
         caller.require(Action.MANAGE, name)
         return name
 
-    def respond(  # noqa: PLR0913 - all that a page depends on
+    def respond(
         self,
         request: Request,
         key: Hashable,
@@ -133,35 +172,31 @@ class WebPages:
         render: Render,
         *,
         listing: OpenListing | None = None,
-        metadata: ReleaseMetadata | None = None,
         shows: MadeFrom = (),
     ) -> Response:
         """
-        Return the response with a page; if it is not in the cache, render it in a thread.
+        Return the response with a page, which is rendered unless it is in the cache.
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
-        raise TemporaryPage. `listing`: the project that the page is about. `metadata` is loaded
-        before the page is rendered. `shows`: what it shows besides the listing.
+        raise TemporaryPage. `listing`: the project that the page is about. `shows`: what it shows
+        besides the listing.
         """
-        origin = listing.origin if listing is not None else Origin()
+        origin = Origin()
+        repeats: Repeats = (shows, inf)
         headers = self.headers(listing.name if listing is not None else None, request.caller)
+        if listing is not None:
+            origin = listing.origin
+            made_from, deadline = listing.open.repeats()
+            repeats = None if made_from is None else (*made_from, *shows), deadline
         if origin.is_upstream:  # no shared cache may keep it: the name may become private any time
             caching = page_cache_headers(0, is_public=False)
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
-        context, what = self.context, ("web", key)
         try:
-            page = cached_page(context, request, what, version)
-            if page is None:
-                if metadata is not None:
-                    metadata.load()
-                page = load_page(context, request, what, version, render, headers)
-        except TemporaryPage as temporary:  # also of those who wait for the same rendering
+            page = (MediaType.HTML, ("web", key), version, render)
+            response = page_response(self.context, request, *page, repeats=repeats, headers=headers)
+        except TemporaryPage as temporary:
             source = (FROM_UPSTREAM,) if origin.is_upstream else ()
             response = self.own_page(200, temporary.body, *source)
-        else:
-            made_from, deadline = listing.open.made_from() if listing is not None else ((), inf)
-            made_from = None if made_from is None else (*made_from, *shows)
-            response = page_response(request, page, MediaType.HTML, made_from, deadline)
         return with_age(response, origin)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:

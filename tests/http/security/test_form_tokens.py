@@ -13,7 +13,7 @@ from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden
 from wheelyard.http.context import build_context
-from wheelyard.http.forms import FormFields, form_token, require_form_token
+from wheelyard.http.forms import form_token, require_form_token
 from wheelyard.http.protocol.messages import Message, Request
 from wheelyard.model.access import Caller
 from wheelyard.model.session import Session
@@ -54,9 +54,8 @@ def _made(index: Index, request: Request) -> str:
 
 
 def _is_taken(index: Index, request: Request, token: str) -> bool:
-    fields = FormFields({"csrf_token": (token,)})
     with suppress(Forbidden):
-        require_form_token(request, fields, build_context(index, always_writable))
+        require_form_token(request, build_context(index, always_writable), token)
         return True
     return False
 

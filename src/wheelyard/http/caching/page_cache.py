@@ -7,7 +7,6 @@ from threading import Lock
 from typing import Final
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
@@ -93,8 +92,3 @@ class PageCache:
                 page = CachedPage(key, version, digest, *encode_body(body, key[1]), headers)
                 self._pages.put(key, page, PAGE_BYTES + len(page.body))
             return page
-
-
-def detail_page_key(name: NormalizedName, media_type: MediaType) -> tuple[str, bool]:
-    """Return the cache key of a project's page: HTML types share one, JSON types share one."""
-    return (name, media_type.value.is_json)

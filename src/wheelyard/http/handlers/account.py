@@ -6,10 +6,8 @@ Who may do what is decided where it is for `/api/v1/tokens`.
 """
 
 import re
-from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
-
-from msgspec.structs import replace
 
 from wheelyard.api import tokens
 from wheelyard.api.local import LocalApi
@@ -18,8 +16,8 @@ from wheelyard.authentication.api_tokens import invalid_credential, require_toke
 from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admin, owns
 from wheelyard.authentication.rights import parse_owner
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
-from wheelyard.http.context import ServerContext
 from wheelyard.http.forms import (
+    CSRF_FIELD,
     FormFault,
     FormFields,
     checking,
@@ -69,36 +67,30 @@ def answer_account(request: Request, web: WebPages) -> Response:
 
 def answer_tokens(request: Request, web: WebPages) -> Response:
     """Handle GET: the list and the form for a new token, or the question whether to revoke one."""
-    context, view = web.context, _view(request, web)
-    fields, form = parse_form(request.query_string), FormState(form_token(request, context))
-    rows = _rows(request, context, view)
+    view, viewer = _view(request, web), web.viewer(request.caller)
+    fields = parse_form(request.query_string)
+    form, rows = FormState(form_token(request, web.context)), _rows(request, web, view)
     by_id = {row.record.id: row for row in rows}
-    viewer, wanted = web.viewer(request.caller), by_id.get(fields.text("revoke"))
-    if wanted is not None and wanted.state == "active":
-        page = revoke_page(web.environment, viewer, view, wanted, form)
-    else:
-        revoked = by_id.get(fields.text("revoked"))
-        page = tokens_page(web.environment, viewer, view, rows, form, revoked)
-    return web.own_page(200, page)
+    to_revoke = by_id.get(fields.text("revoke"))
+    if to_revoke is not None and to_revoke.state == "active":
+        return web.own_page(200, revoke_page(web.environment, viewer, view, to_revoke, form))
+    revoked = by_id.get(fields.text("revoked"))
+    return web.own_page(200, tokens_page(web.environment, viewer, view, rows, form, revoked))
 
 
 def answer_tokens_form(request: Request, web: WebPages) -> Response:
     """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
-    context, view = web.context, _view(request, web)
-    fields = read_form(request)
+    view, fields = _view(request, web), read_form(request)
     try:
         with checking():
-            require_form_token(request, fields, context)
+            require_form_token(request, web.context, fields.text(CSRF_FIELD))
         if fields.text("action") == "revoke":
             return _revoke(request, web, fields.text("id"))
         return _create(request, web, view, fields)
     except FormFault as fault:
-        context.store_errors.log(fault.error)
-        form = refused_form(request, context, fields, fault)
-        try:
-            rows = _rows(request, context, view)
-        except WheelyardError:  # the store does not answer: the form is worth more than the list
-            rows = ()
+        form, rows = refused_form(request, web.context, fields, fault), list[TokenRow]()
+        with suppress(WheelyardError):  # the form is worth more than the list
+            rows = _rows(request, web, view)
         page = tokens_page(web.environment, web.viewer(request.caller), view, rows, form)
         return web.own_page(status_of(fault.error), page)
 
@@ -107,12 +99,11 @@ def _create(request: Request, web: WebPages, view: TokensView, fields: FormField
     caller, index = request.caller, web.context.index
     if view.hindrance:
         raise FormFault("", Forbidden(view.hindrance))
-    wanted = _wanted(view, fields)
+    new = _new_token(view, fields)
     signed_in = signed_in_at(request) if can_own_tokens(caller) else None
-    api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
-
     with checking():
-        made = api.call(tokens.create_token, wanted)
+        api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
+        made = api.call(tokens.create_token, new)
         record = index.tokens.records.get_for_update(made.id).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
     row = TokenRow(record, made.state, None)
@@ -121,38 +112,34 @@ def _create(request: Request, web: WebPages, view: TokensView, fields: FormField
 
 
 def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
-    api = LocalApi(index=web.context.index, caller=request.caller)
     with checking():
+        api = LocalApi(index=web.context.index, caller=request.caller)
         api.call(tokens.revoke_token, token_id)
     return redirect(303, web.path(*request.segments, query=f"revoked={token_id}".encode()))
 
 
-def _wanted(view: TokensView, fields: FormFields) -> NewToken:
+def _new_token(view: TokensView, fields: FormFields) -> NewToken:
     """Return the token that a form asks for; raise FormFault if a field is wrong."""
     name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
     with checking("name"):
         require_token_name(name)
     with checking("days"):
         if not _DAYS.fullmatch(days) or not 1 <= int(days) <= view.max_days:
-            raise Invalid(
-                f"Write a number of days from 1 to {view.max_days}.", code="invalid_field"
-            )
+            message = f"Write a number of days from 1 to {view.max_days}."
+            raise Invalid(message, code="invalid_field")
     with checking("can"):
         if not can:
             raise Invalid("Choose what the token may do.", code="missing_field")
     with checking("projects"):
-        texts = filter(None, _SEPARATORS.split(fields.text("projects")))
-        projects = tuple(sorted(map(parse_pattern, texts)))
+        patterns = filter(None, _SEPARATORS.split(fields.text("projects")))
+        projects = tuple(sorted(map(parse_pattern, patterns)))
         if not projects:
             raise Invalid("Name the projects that the token is for.", code="missing_field")
-    wanted = NewToken(name=name, projects=projects, can=(can,), days=int(days))
-    if not view.is_for_all:
-        return wanted
+    owner = (fields.text("owner") or None) if view.is_for_all else None
     with checking("owner"):
-        owner = fields.text("owner") or None
         if owner is not None:
             parse_owner(owner)
-        return replace(wanted, owner=owner)
+    return NewToken(name=name, projects=projects, can=(can,), days=int(days), owner=owner)
 
 
 def _view(request: Request, web: WebPages) -> TokensView:
@@ -187,11 +174,9 @@ def _view(request: Request, web: WebPages) -> TokensView:
     )
 
 
-def _rows(request: Request, context: ServerContext, view: TokensView) -> Sequence[TokenRow]:
-    caller, own = request.caller, context.index.caller_tokens
-
+def _rows(request: Request, web: WebPages, view: TokensView) -> list[TokenRow]:
     return [
-        TokenRow(each.record, each.state, each.last_used)
-        for each in own.visible(caller)
-        if view.is_for_all or owns(caller, each.record)
+        TokenRow(token.record, token.state, token.last_used)
+        for token in web.context.index.caller_tokens.visible(request.caller)
+        if view.is_for_all or owns(request.caller, token.record)
     ]

@@ -14,8 +14,8 @@ from wheelyard.http.forms import (
     FormFields,
     checking,
     form_token,
-    form_token_check,
     refused_form,
+    require_form_token,
 )
 from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.messages import Request, Response
@@ -44,15 +44,22 @@ def answer_upload_page(request: Request, web: WebPages) -> Response:
 
 async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHandler) -> Response:
     """Handle POST: upload each file, and answer with what became of it."""
-    context = web.context
+    context, operation = web.context, web.context.index.uploads
     wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
     try:
         with checking():
-            rows, errors = await _receive(request, web, uploads)
+            if context.index.settings.server.read_only:
+                raise read_only()
+            if int(request.joined_headers.get(b"content-length", b"0")) > uploads.body_limit:
+                raise form_too_large(operation)
+            check_token = partial(require_form_token, request, context)
+            boundary = uploads.boundary_of(request)
+            reader = FormReader(boundary, operation, request.caller, check_token)
+            publish = partial(accept, operation, request.caller)
+            rows, errors = await uploads.receive(reader, request, publish)
     except FormFault as fault:
         if wants_json or isinstance(fault.error, Unauthenticated):
             raise fault.error from fault
-        context.store_errors.log(fault.error)
         ask_again = partial(refused_form, request, context, FormFields({}), fault)
         refused = await context.pools.run_read(ask_again)
         return _page(request, web, status_of(fault.error), refused)
@@ -65,39 +72,21 @@ async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHan
     return _page(request, web, status, FormState(token), rows)
 
 
-async def _receive(
-    request: Request, web: WebPages, uploads: UploadHandler
-) -> tuple[list[UploadedRow], list[WheelyardError]]:
-    """Upload the files of a form; raise an error if the form as a whole is refused."""
-    operation, caller = web.context.index.uploads, request.caller
-    if int(request.joined_headers.get(b"content-length", b"0")) > uploads.body_limit:
-        raise form_too_large(operation)
-    boundary = uploads.boundary_of(request)
-    context = web.context
-    check_token = await context.pools.run_read(partial(form_token_check, request, context))
-    reader = FormReader(boundary, operation, caller, check_token)
-    return await uploads.receive(reader, request, partial(accept, operation, caller))
-
-
 def accept(
     uploads: Uploads, caller: Caller, form: ReceivedForm
 ) -> tuple[list[UploadedRow], list[WheelyardError]]:
     """Upload each file of a form; return the result of each, refused ones last, and the errors."""
     rows, refused = list[UploadedRow](), list(form.refused)
     for upload in form.files:
-        distribution = upload.distribution
         try:
-            file = uploads.accept(upload, caller).published
+            file, project = uploads.accept(upload, caller).published, upload.distribution.project
+            rows.append(UploadedRow(file.filename, file.status, project, file.warnings))
         except WheelyardError as error:
-            refused.append(RefusedFile(distribution.filename, error))
-        else:
-            rows.append(
-                UploadedRow(file.filename, file.status, distribution.project, file.warnings)
-            )
-    errors = [each.error for each in refused]
+            refused.append(RefusedFile(upload.distribution.filename, error))
+    errors = [file.error for file in refused]
     rows += [
-        UploadedRow(each.filename, "refused", message=each.error.on_page, error=each.error.code)
-        for each in refused
+        UploadedRow(file.filename, "refused", message=file.error.on_page, error=file.error.code)
+        for file in refused
     ]
     return rows, errors
 
@@ -109,10 +98,10 @@ def _page(
     form: FormState,
     rows: Sequence[UploadedRow] = (),
 ) -> Response:
-    settings = web.context.index.settings.uploads
+    settings, viewer = web.context.index.settings.uploads, web.viewer(request.caller)
     page = upload_page(
         web.environment,
-        web.viewer(request.caller),
+        viewer,
         form,
         rows,
         max_size=settings.max_file_size,

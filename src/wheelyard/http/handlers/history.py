@@ -1,10 +1,14 @@
 """Handlers of the history of a project, as people read it, and of the Atom feeds."""
 
+import re
+from math import inf
+from typing import Final
+
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound
 from wheelyard.http.caching.versions import GRANTS, SEARCH, project_key
-from wheelyard.http.page_responses import load_page, load_projects, page_response, visibility_key
+from wheelyard.http.page_responses import load_projects, page_response, visibility_key
 from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
 from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
@@ -17,6 +21,8 @@ from wheelyard.rendering.feeds import index_feed, project_feed
 from wheelyard.rendering.web.history_page import HistoryLinks, decisions_page, history_page
 from wheelyard.storage.base import ObjectVersion
 
+_NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
+
 
 def answer_history(request: Request, web: WebPages) -> Response:
     """
@@ -26,112 +32,90 @@ def answer_history(request: Request, web: WebPages) -> Response:
     """
     sent, name = request.path_params.get("number"), web.require_lookup(request)
     if name != request.path_params["name"]:
-        number_sent = (sent,) if sent else ()
-        path = web.path("project", name, "history", *number_sent, query=request.query_string)
-        return redirect(301, path)
-    listing, number = web.find(request, name), _parse_number(sent)
+        path = ("project", name, "history", *filter(None, (sent,)))
+        return redirect(301, web.path(*path, query=request.query_string))
+    listing = web.context.resolver.find(name, request)
+    is_private = isinstance(listing.open, PrivateFiles)
+    if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
+        raise NotFound("A page of a history has a number, from 1.", short="No such page.")
     if isinstance(listing.open, PrivateFiles):
-        return _journal(request, web, listing, listing.open, number)
-    if number is not None:
-        raise _no_page()
+        number = None if sent is None else int(sent)
+        return _journal(request, web, listing, listing.open.project, number)
     return _decisions(request, web, listing)
 
 
 def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Response:
     """Return the response with what was decided about a public project."""
     index, name, viewer = web.context.index, listing.name, web.viewer(request.caller)
-    records = index.decisions
-    document = records.get()
+    version = ObjectVersion(f"decisions {index.decisions.get().version}")
 
     def render() -> bytes:
-        decisions, is_whole = decision_history(records, name, is_local=index.is_local)
+        decisions, is_whole = decision_history(index.decisions, name, is_local=index.is_local)
         return decisions_page(web.environment, viewer, name, decisions, is_whole=is_whole)
 
-    version = ObjectVersion(f"decisions {document.version}")
-    key = ("decisions", name, viewer)
-    return web.respond(request, key, version, render, listing=listing)
+    return web.respond(request, ("decisions", name, viewer), version, render, listing=listing)
 
 
 def _journal(
-    request: Request, web: WebPages, listing: OpenListing, files: PrivateFiles, number: int | None
+    request: Request, web: WebPages, listing: OpenListing, project: Project, number: int | None
 ) -> Response:
     """
     Return the response with a page of the journal of a private project.
 
     Who may manage the project also sees on the newest page who got rights for it.
     """
-    context, project, version = web.context, files.project, files.version
-    index, name, viewer = context.index, project.name, web.viewer(request.caller, project.name)
-    shows_access = viewer.may_manage and number is None
-    shows: MadeFrom = ()
-    if shows_access:
+    index, name, version = web.context.index, project.name, ObjectVersion(listing.version)
+    viewer, shows = web.viewer(request.caller, name), MadeFrom()
+    if viewer.may_manage and number is None:
         access = index.access.records.get()
-        version = ObjectVersion(f"{version} {access.version}")
-        shows = ((GRANTS, access.version),)
-    history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
+        version, shows = ObjectVersion(f"{version} {access.version}"), ((GRANTS, access.version),)
 
     def render() -> bytes:
+        history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
         part = history.newest(project) if number is None else history.older(project, number)
         entries = part.entries
-        links = HistoryLinks(number, older_pages(project.revision))
-        if shows_access:
+        if shows:
             entries = history.with_access(part, project, index.access.records)
+        links = HistoryLinks(number, older_pages(project.revision))
         return history_page(web.environment, viewer, name, links, entries, part.lost)
 
-    return web.respond(
-        request,
-        ("history", name, number, viewer),
-        version,
-        render,
-        listing=listing,
-        shows=shows,
-    )
-
-
-def _parse_number(text: str | None) -> int | None:
-    """Return the number of an older page, None for the newest; raise NotFound for other texts."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdecimal() and text[0] != "0" and len(text) <= 9:  # noqa: PLR2004 - of any journal
-        return int(text)
-    raise _no_page()
-
-
-def _no_page() -> NotFound:
-    return NotFound("A page of a history has a number, from 1.", short="No such page.")
+    key = ("history", name, number, viewer)
+    return web.respond(request, key, version, render, listing=listing, shows=shows)
 
 
 def answer_feed(request: Request, web: WebPages) -> Response:
     """Handle GET `/feed.xml`: the newest releases and changes of all that the caller may read."""
-    context, environment, caller = web.context, web.environment, request.caller
-    index, table = context.index, load_projects(context)
+    index, caller, table = web.context.index, request.caller, load_projects(web.context)
 
     def load(name: NormalizedName) -> Project | None:
         return index.projects.load(name).value
 
     def render() -> bytes:
         newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
-        names = [each.name for each in newest]
-        entries = read_latest(load, names, is_local=index.is_local)
-        return index_feed(environment.brand.name, environment.base_url, entries)
+        entries = read_latest(load, [facts.name for facts in newest], is_local=index.is_local)
+        return index_feed(web.environment.brand.name, web.environment.base_url, entries)
 
     key, version = ("feed of all", visibility_key(caller)), ObjectVersion(str(table.generation))
-    page = load_page(context, request, key, version, render, web.headers(None, None))
-    return page_response(request, page, MediaType.ATOM, ((SEARCH, version),))
+    page, made_from, headers = (key, version, render), ((SEARCH, version),), web.headers(None, None)
+    return page_response(
+        web.context, request, MediaType.ATOM, *page, repeats=(made_from, inf), headers=headers
+    )
 
 
 def answer_project_feed(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
-    context, environment = web.context, web.environment
-    name, index = web.require_reader(request), context.index
+    name, index = web.require_reader(request), web.context.index
     if name != request.path_params["name"]:
         return redirect(301, f"{web.path('project', name)}feed.xml")
-    project, version = context.require_project(name)
+    project, version = web.context.require_project(name)
 
     def render() -> bytes:
         history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
         changes = history.newest(project).entries
-        return project_feed(environment.brand.name, environment.base_url, project, changes)
+        return project_feed(web.environment.brand.name, web.environment.base_url, project, changes)
 
-    page = load_page(context, request, ("feed", name), version, render, web.headers(name, None))
-    return page_response(request, page, MediaType.ATOM, ((project_key(name), version),))
+    page, made_from = (("feed", name), version, render), ((project_key(name), version),)
+    headers = web.headers(name, None)
+    return page_response(
+        web.context, request, MediaType.ATOM, *page, repeats=(made_from, inf), headers=headers
+    )

@@ -1,7 +1,6 @@
 """Handlers of the pages about the index: home, set-up, search results, lists of names."""
 
 import re
-from functools import partial
 from typing import Final
 
 from packaging.utils import canonicalize_name
@@ -9,13 +8,11 @@ from packaging.utils import canonicalize_name
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.caching.versions import SEARCH
 from wheelyard.http.context import ServerContext
-from wheelyard.http.forms import query_field
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
 from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.operations.search.project_table import Found
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
@@ -43,14 +40,13 @@ def answer_home(request: Request, web: WebPages) -> Response:
 
     With `?page=` and no words, redirect to that page of the list of all names.
     """
-    words = (query_field(request.query_string, "q") or "").strip()
-    page = query_field(request.query_string, "page")
+    words = (request.query_field("q") or "").strip()
+    page = request.query_field("page")
     if words:
         return _answer_results(request, web, words, _page_number(page or "1"))
-    context, viewer, caller = web.context, web.viewer(request.caller), request.caller
     if page is not None:
         return redirect(302, web.path("-", "projects", str(_page_number(page))))
-    table = load_projects(context)
+    caller, viewer, table = request.caller, web.viewer(request.caller), load_projects(web.context)
 
     def render() -> bytes:
         visible = table.readable_by(caller)
@@ -75,9 +71,8 @@ def answer_setup(request: Request, web: WebPages) -> Response:
 
 def answer_list(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
-    number, context = _page_number(request.path_params["number"]), web.context
-    viewer, caller = web.viewer(request.caller), request.caller
-    table = load_projects(context)
+    number = _page_number(request.path_params["number"])
+    caller, viewer, table = request.caller, web.viewer(request.caller), load_projects(web.context)
 
     def render() -> bytes:
         listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
@@ -92,31 +87,23 @@ def answer_list(request: Request, web: WebPages) -> Response:
 
 def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
     """Return a page of what a search finds; it is not cached, as there are too many of them."""
-    context, viewer, caller = web.context, web.viewer(request.caller), request.caller
+    visible = load_projects(web.context).readable_by(request.caller)
     start = (number - 1) * RESULTS_ON_A_PAGE
-
-    def search() -> tuple[Found, bool]:
-        visible = table.readable_by(caller)
-        names = [canonicalize_name(words)] if number == 1 else []
-        found = visible.search(words, start, start + RESULTS_ON_A_PAGE)
-        return found, bool(visible.known(names))
-
-    table = load_projects(context)
-    found, is_known = search()
+    found = visible.search(words, start, start + RESULTS_ON_A_PAGE)
     pages = page_count(found.total, RESULTS_ON_A_PAGE)
     if number > pages:
         raise _no_page(number)
     public, unanswered = None, ""
-    if number == 1 and not is_known:
+    if number == 1 and not visible.known([canonicalize_name(words)]):
         try:
-            public = find_public(request, context, words)
+            public = _find_public(request, web.context, words)
         except (Unavailable, TimeoutError):
             unanswered = canonicalize_name(words)
     projects = found.projects if public is None else [public, *found.projects]
     shown = Excerpt(projects, found.total + (public is not None), number, pages)
-    render = partial(results_page, web.environment, viewer, words, shown, unanswered)
-    body = render()
-    return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None, caller))
+    body = results_page(web.environment, web.viewer(request.caller), words, shown, unanswered)
+    headers = web.headers(None, request.caller)
+    return make_response(200, MediaType.HTML.value.content_type, body, *headers)
 
 
 def _page_number(text: str) -> int:
@@ -129,7 +116,7 @@ def _no_page(number: int) -> NotFound:
     return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
 
 
-def find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
+def _find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
     """
     Return the facts of a public project, looked up as its page would do it; None without one.
 

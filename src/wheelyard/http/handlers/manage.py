@@ -24,6 +24,7 @@ from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http.forms import (
+    CSRF_FIELD,
     FormFault,
     FormFields,
     checking,
@@ -72,34 +73,26 @@ def answer_manage(request: Request, web: WebPages) -> Response:
         return redirect(301, web.path("project", name, "manage", query=request.query_string))
     if context.index.settings.server.read_only:
         raise read_only()
-    fields, token = parse_form(request.query_string), form_token(request, context)
-    viewer, store = web.viewer(request.caller, name), context.index.projects
-
-    def respond() -> Response:
-        project = store.get_current(name)
-        version, action = fields.text("version"), fields.text("action")
-        form = FormState(token)
-        if action == STATUS:
-            page = change_status_page(web.environment, viewer, name, project, form)
-        elif version:
-            try:
-                release = _find_release(project, version)
-            except FormFault as fault:
-                form = FormState("", fields.values, fault.error.on_page, "version")
-                page = manage_page(web.environment, viewer, project, form)
-                return web.own_page(status_of(fault.error), page)
-            files = _choosable(release, action, fields.all("file") or None)
-            if files:
-                change = FileChange(name, action, release.version, files)
-                page = change_files_page(web.environment, viewer, change, form)
-            else:
-                page = manage_release_page(web.environment, viewer, name, release)
-        else:
-            done = _done(store, project, fields.text("commit"))
-            page = manage_page(web.environment, viewer, project, form, done)
+    fields, form = parse_form(request.query_string), FormState(form_token(request, context))
+    viewer, project = web.viewer(request.caller, name), context.index.projects.get_current(name)
+    version, action = fields.text("version"), fields.text("action")
+    if action == STATUS:
+        page = change_status_page(web.environment, viewer, name, project, form)
         return web.own_page(200, page)
-
-    return respond()
+    if not version:
+        done = _done(context.index.projects, project, fields.text("commit"))
+        return web.own_page(200, manage_page(web.environment, viewer, project, form, done))
+    try:
+        release = _find_release(project, version)
+    except FormFault as fault:
+        form = FormState("", fields.values, fault.error.on_page, "version")
+        page = manage_page(web.environment, viewer, project, form)
+        return web.own_page(status_of(fault.error), page)
+    files = _choosable(release, action, fields.all("file") or None)
+    if not files:
+        return web.own_page(200, manage_release_page(web.environment, viewer, name, release))
+    change = FileChange(name, action, release.version, files)
+    return web.own_page(200, change_files_page(web.environment, viewer, change, form))
 
 
 def answer_change(request: Request, web: WebPages) -> Response:
@@ -110,30 +103,23 @@ def answer_change(request: Request, web: WebPages) -> Response:
         raise Invalid("The form says not what to do. Load it again.", code="invalid_field")
     try:
         with checking():
-            require_form_token(request, fields, context)
-        api = LocalApi(index=context.index, caller=request.caller)
-        number = _change(api, name, fields)
+            require_form_token(request, context, fields.text(CSRF_FIELD))
+        number = _change(LocalApi(index=context.index, caller=request.caller), name, fields)
     except FormFault as fault:
-        context.store_errors.log(fault.error)
         return _ask_again(request, web, name, fields, fault)
     return redirect(303, web.path("project", name, "manage", query=b"commit=%d" % number))
 
 
 def answer_access(request: Request, web: WebPages) -> Response:
     """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
-    context, name = web.context, web.require_manager(request)
-    index = context.index
+    index, name = web.context.index, web.require_manager(request)
     if name != request.path_params["name"]:
         return redirect(301, web.path("project", name, "access", query=request.query_string))
-    context.require_project(name)
+    web.context.require_project(name)
     viewer, is_admin = web.viewer(request.caller, name), is_token_admin(request.caller)
-
-    def respond() -> Response:
-        entries = effective_access(name, index.authenticator, index.tokens.all())
-        page = access_page(web.environment, viewer, name, entries, has_details=is_admin)
-        return web.own_page(200, page)
-
-    return respond()
+    entries = effective_access(name, index.authenticator, index.tokens.all())
+    page = access_page(web.environment, viewer, name, entries, has_details=is_admin)
+    return web.own_page(200, page)
 
 
 def _find_release(project: Project, text: str) -> Release:
@@ -153,9 +139,9 @@ def _choosable(
     if action not in VERBS:
         return ()
     return tuple(
-        ChoosableFile(each.filename, each, ticked is None or each.filename in ticked)
-        for each in release.files
-        if action != "unyank" or each.yanked is not None
+        ChoosableFile(file.filename, file, ticked is None or file.filename in ticked)
+        for file in release.files
+        if action != "unyank" or file.yanked is not None
     )
 
 
@@ -181,9 +167,10 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
         return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
     with checking():
         version = parse_version(fields.text("version"))
-    if not fields.all("file"):
-        message = "No file is ticked. Tick the files that you mean."
-        raise FormFault("file", Invalid(message, code="missing_field"))
+    with checking("file"):
+        if not fields.all("file"):
+            message = "No file is ticked. Tick the files that you mean."
+            raise Invalid(message, code="missing_field")
     if action == "delete":
         with checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
@@ -206,27 +193,23 @@ def _ask_again(
     request: Request, web: WebPages, name: NormalizedName, fields: FormFields, fault: FormFault
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
-    error, store = fault.error, web.context.index.projects
-    viewer = web.viewer(request.caller, name)
+    store, viewer = web.context.index.projects, web.viewer(request.caller, name)
     form = refused_form(request, web.context, fields, fault)
-
-    def respond() -> Response:
+    if isinstance(fault.error, Unavailable):
         # while the store does not answer, what is remembered has to do
         cached = store.peek(name, "any")
         project = cached.value if cached is not None else None
-        if not isinstance(error, Unavailable):
-            project = store.get_current(name)
-        action, version = fields.text("action"), fields.text("version")
-        if action == STATUS:
-            page = change_status_page(web.environment, viewer, name, project, form)
-        else:
-            ticked = frozenset(fields.all("file"))
-            files = tuple(ChoosableFile(each, None) for each in sorted(ticked))
-            with suppress(FormFault):
-                if project is not None:
-                    files = _choosable(_find_release(project, version), action, ticked) or files
-            change = FileChange(name, action, version, files)
-            page = change_files_page(web.environment, viewer, change, form)
-        return web.own_page(status_of(error), page)
-
-    return respond()
+    else:
+        project = store.get_current(name)
+    action, version = fields.text("action"), fields.text("version")
+    if action == STATUS:
+        page = change_status_page(web.environment, viewer, name, project, form)
+    else:
+        ticked = fields.all("file")
+        files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
+        with suppress(FormFault):
+            if project is not None:
+                files = _choosable(_find_release(project, version), action, ticked) or files
+        change = FileChange(name, action, version, files)
+        page = change_files_page(web.environment, viewer, change, form)
+    return web.own_page(status_of(fault.error), page)

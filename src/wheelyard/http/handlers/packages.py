@@ -4,64 +4,56 @@ Handlers of what programs ask for: the Simple API, PyPI's JSON, the list for sea
 Each is for whoever may read the project.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from math import inf
 from typing import Final
 
-from packaging.utils import NormalizedName
-from packaging.version import Version
-
 from wheelyard.authentication.read_policy import parse_project_name
-from wheelyard.errors import Invalid, NotFound, WheelyardError
-from wheelyard.http import page_responses
-from wheelyard.http.caching.page_cache import detail_page_key
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.caching.versions import NAMES, SEARCH
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
-from wheelyard.http.forms import query_field
 from wheelyard.http.page_responses import (
-    cached_page,
     listing_response,
-    load_page,
     load_projects,
+    not_acceptable,
     page_headers,
     page_response,
+    requested_media_type,
     visibility_key,
+    visible_names,
 )
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import JSON, Request, Response, make_response, redirect
 from wheelyard.http.protocol.representation import MediaType
-from wheelyard.http.resolver import OpenListing
 from wheelyard.http.routing import build_path
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
+from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
-from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, releases_of
+from wheelyard.rendering.releases import latest_release, release_of, releases_of
 from wheelyard.rendering.search_json import results_json, search_json
-from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows; the page of results has all."""
-
 METADATA_SUFFIX: Final = ".metadata"
 
 
 def project_list(request: Request, context: ServerContext) -> Response:
     """Handle GET `/simple/`: the names of the projects that the caller may read."""
-    media_type = page_responses.requested_media_type(request)
+    media_type, caller = requested_media_type(request), request.caller
     if media_type is None:
-        return page_responses.not_acceptable()
-    snapshot = context.index.projects.names.get()
-    rendering = simple_pages.list_json if media_type.value.is_json else simple_pages.list_html
+        return not_acceptable()
+    names = context.index.projects.names.get()
+    is_json = media_type.value.is_json
+    rendering = simple_pages.list_json if is_json else simple_pages.list_html
 
     def render() -> bytes:
-        return rendering(page_responses.visible_names(snapshot, request.caller))
+        return rendering(visible_names(names, caller))
 
-    key = ("list", media_type.value.is_json, page_responses.visibility_key(request.caller))
-    headers = page_headers(context, media_type)
-    page = load_page(context, request, key, snapshot.version, render, headers)
-    return page_response(request, page, media_type, ((NAMES, snapshot.version),))
+    key, made_from = ("list", is_json, visibility_key(caller)), ((NAMES, names.version),)
+    page = (key, names.version, render)
+    return page_response(context, request, media_type, *page, repeats=(made_from, inf))
 
 
 def project_detail(request: Request, context: ServerContext) -> Response:
@@ -74,17 +66,18 @@ def project_detail(request: Request, context: ServerContext) -> Response:
         return redirect(301, build_path("..", ("simple", name), request.query_string))
     if name != request.path_params["name"]:
         return redirect(301, build_path(prefix, (*root, name), request.query_string))
-    media_type = page_responses.requested_media_type(request)
+    media_type = requested_media_type(request)
     if media_type is None:
-        return page_responses.not_acceptable()
+        return not_acceptable()
     listing = context.resolver.find_for_installer(name, request)
-    render = simple_pages.detail_json if media_type.value.is_json else simple_pages.detail_html
-    key, version = detail_page_key(name, media_type), ObjectVersion(listing.version)
-    headers = page_headers(context, media_type, listing)
-    page = load_page(
-        context, request, key, version, partial(render, listing, context.files_from_page), headers
-    )
-    return listing_response(request, page, media_type, listing)
+    is_json = media_type.value.is_json
+    rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
+
+    def render() -> bytes:
+        return rendering(listing, context.files_from_page)
+
+    # types of HTML share a page, and so do those of JSON
+    return listing_response(context, request, media_type, (name, is_json), listing, render)
 
 
 def answer_pypi_json(request: Request, context: ServerContext) -> Response:
@@ -97,36 +90,23 @@ def answer_pypi_json(request: Request, context: ServerContext) -> Response:
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
     listing = context.resolver.find(name, request)
-    key, page_version = ("pypi_json", name, version), ObjectVersion(listing.version)
-    page = cached_page(context, request, key, page_version)
-    if page is None:
-        releases, release = _find_releases(listing, version)
+
+    def render() -> bytes:
+        releases = None if version else releases_of(listing)
+        release = (
+            latest_release(releases or ()) if version is None else release_of(listing, version)
+        )
         if release is None:
             raise NotFound(
                 f"{name} has no such release. See /simple/{name}/ for those it has.",
                 short="No such release.",
             )
         core = listing.open.core_metadata(request, release.metadata_file.filename)
-        if core is None:
-            # no page of the Simple API needs it
-            from wheelyard.model.lenient_metadata import parse_any  # noqa: PLC0415
+        core = core or parse_any(None, name, release.version)
+        return project_json(PypiJsonData(name, release, core, context.files_from_root), releases)
 
-            core = parse_any(None, name, release.version)
-        data = PypiJsonData(name, release, core, context.files_from_root)
-        render = partial(project_json, data, releases)
-        headers = page_headers(context, MediaType.PLAIN_JSON, listing)
-        page = load_page(context, request, key, page_version, render, headers)
-    return listing_response(request, page, MediaType.PLAIN_JSON, listing)
-
-
-def _find_releases(
-    listing: OpenListing, version: Version | None
-) -> tuple[Sequence[ReleaseOf[ShownFile]] | None, ReleaseOf[ShownFile] | None]:
-    """Return the releases that a page lists, None if it is that of one; and the described one."""
-    if version is not None:
-        return None, release_of(listing, version)
-    releases = releases_of(listing)
-    return releases, latest_release(releases)
+    key = ("pypi_json", name, version)
+    return listing_response(context, request, MediaType.PLAIN_JSON, key, listing, render)
 
 
 def answer_search(request: Request, context: ServerContext) -> Response:
@@ -135,72 +115,42 @@ def answer_search(request: Request, context: ServerContext) -> Response:
 
     With `?q=`, those that have these words: how many, and the first of them.
     """
-    headers, caller = page_headers(context, MediaType.PLAIN_JSON), request.caller
-    table = load_projects(context)
-    words = query_field(request.query_string, "q")
+    caller, table = request.caller, load_projects(context)
+    words = request.query_field("q")
     if words is not None:
-
-        def search() -> bytes:
-            found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
-            return results_json(found.total, found.projects)
-
-        body = search()
-        return make_response(200, JSON, body, *headers)
+        found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
+        body = results_json(found.total, found.projects)
+        return make_response(200, JSON, body, *page_headers(context, MediaType.PLAIN_JSON))
 
     def render() -> bytes:
         return search_json(table.readable_by(caller).projects)
 
-    key = ("search", visibility_key(caller))
-    version = ObjectVersion(str(table.generation))
-    page = load_page(context, request, key, version, render, headers)
-    return page_response(request, page, MediaType.PLAIN_JSON, ((SEARCH, version),))
+    key, version = ("search", visibility_key(caller)), ObjectVersion(str(table.generation))
+    page = (key, version, render)
+    made_from = ((SEARCH, version),)
+    return page_response(context, request, MediaType.PLAIN_JSON, *page, repeats=(made_from, inf))
 
 
-def file_by_key(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/files/<project>/<sha256>/<filename>`: a distribution or its core metadata."""
-    project = request.path_params["project"]
-    return _respond(request, project, context, request.path_params["sha256"])
-
-
-def file_by_name(request: Request, context: ServerContext) -> Response:
-    """Handle GET of a distribution or its core metadata by filename, at a path without SHA-256."""
-    sent = request.path_params.get("project")
-    name = None if sent is None else _parse_name_or_none(sent)
-    if name is not None:  # before the filename is parsed
-        context.read_policy.require_lookup(request.caller, name)
-    filename = request.path_params["filename"].removesuffix(METADATA_SUFFIX)
-    try:
-        project = parse_known_filename(filename).project
-    except WheelyardError:
-        return file_not_found()
-    if sent is not None and name != project:
-        return file_not_found()
-    return _respond(request, project, context)
-
-
-def _parse_name_or_none(project: str) -> NormalizedName | None:
-    try:
-        return parse_name(project)
-    except WheelyardError:
-        return None
-
-
-def _respond(
-    request: Request, project: str, context: ServerContext, sha256: str | None = None
-) -> Response:
+def answer_file(request: Request, context: ServerContext) -> Response:
     """
-    Return the response with the file that the path names; 404 if its project does not serve it.
+    Handle GET of a distribution or its core metadata; 404 if its project does not serve it.
 
-    With `sha256`, the file must have that digest, and `project` must be a normalized name. Raise
-    WheelyardError if the caller may not read the project.
+    The path has the name of the project and the SHA-256, or the name in any spelling, or neither.
     """
-    name = _parse_name_or_none(project)
-    if name is None:
+    sent, sha256 = request.path_params.get("project"), request.path_params.get("sha256")
+    sent_filename = request.path_params["filename"]
+    filename = sent_filename.removesuffix(METADATA_SUFFIX)
+    require_lookup = context.read_policy.require_lookup
+    try:
+        named = None if sent is None else parse_name(sent)
+        if named is not None:  # before the filename is parsed
+            require_lookup(request.caller, named)
+        name = named if named and sha256 else parse_known_filename(filename).project
+    except Invalid:
         return file_not_found()
-    context.read_policy.require_lookup(request.caller, name)
-    if sha256 is not None and name != project:
+    if named is None:
+        require_lookup(request.caller, name)
+    elif name != named or (sha256 and named != sent):
         return file_not_found()
-    sent = request.path_params["filename"]
-    filename = sent.removesuffix(METADATA_SUFFIX)
     listing = context.resolver.find(name, request, may_refresh=False)
-    return listing.open.response(request, WantedFile(filename, sha256, filename != sent))
+    return listing.open.response(request, WantedFile(filename, sha256, filename != sent_filename))

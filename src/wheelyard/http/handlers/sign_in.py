@@ -13,7 +13,7 @@ from wheelyard.authentication.sessions import no_session
 from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
-from wheelyard.http.forms import FormFields, query_field, read_form, require_form_token
+from wheelyard.http.forms import CSRF_FIELD, FormFields, read_form, require_form_token
 from wheelyard.http.protocol.error_responses import error_response_for, with_body
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, redirect
 from wheelyard.http.protocol.representation import MediaType
@@ -36,7 +36,7 @@ SEE_OTHER: Final = 303
 def show_sign_in(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
     index = web.context.index
-    server, given = index.settings.server, query_field(request.query_string, "next")
+    server, given = index.settings.server, request.query_field("next")
     target = (
         referring_page(request.joined_headers, server)
         if given is None
@@ -45,7 +45,7 @@ def show_sign_in(request: Request, web: WebPages) -> Response:
     if not request.caller.is_anonymous:
         return redirect(SEE_OTHER, target)
     _require_cookie(web)
-    has_signed_out = query_field(request.query_string, "signed-out") is not None
+    has_signed_out = request.query_field("signed-out") is not None
     return web.own_page(200, _form(request, web, target, has_signed_out=has_signed_out))
 
 
@@ -78,7 +78,7 @@ def sign_out(request: Request, web: WebPages) -> Response:
     fields = read_form(request)
     RequestAuthenticator(context).use_session(request)
     if request.browser_session is not None:
-        require_form_token(request, fields, context)
+        require_form_token(request, context, fields.text(CSRF_FIELD))
         context.index.sessions.end(request.browser_session, request.caller.principal)
     prefix = context.index.settings.server.path_prefix
     return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())

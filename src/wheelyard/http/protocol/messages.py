@@ -12,6 +12,7 @@ from io import FileIO
 from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import parse_qs
 
 from msgspec import Struct
 from starlette.concurrency import iterate_in_threadpool
@@ -102,6 +103,11 @@ class Request(StarletteRequest):
         """The query, without its question mark."""
         query: bytes = self.scope["query_string"]
         return query
+
+    def query_field(self, name: str) -> str | None:
+        """Return the values of a field of the query, joined; None if it is missing."""
+        query = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+        return ", ".join(query[name]) if name in query else None
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -269,6 +275,8 @@ class StreamedResponse(Response):
         super().__init__(status, header_list)
         self._chunks = chunks
         self._pool = pool
+        if isinstance(chunks, BegunBody):
+            chunks.is_sent = True
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Send the response, to HEAD without its body."""
@@ -322,6 +330,8 @@ class BegunBody:
     def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
         self._first = first
         self._rest = rest
+        self.is_sent = False
+        """Whether a response closes it."""
 
     def __iter__(self) -> Iterator[bytes]:
         return self

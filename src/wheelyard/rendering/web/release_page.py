@@ -47,6 +47,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
     """What else is shown of a release of an upstream index; None for a private one."""
     lacks_core: bool = False
     """Whether `core` is a minimum because the upstream index has not sent it."""
+    is_final: bool = True
+    """Whether a later page of the same release would show the same."""
 
     @property
     def values(self) -> dict[str, object]:
