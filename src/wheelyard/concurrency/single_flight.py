@@ -17,21 +17,6 @@ class SingleFlight:
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
 
-    @property
-    def has_one_task(self) -> bool:
-        """Whether exactly one shared task is running."""
-        return len(self._tasks) == 1
-
-    def start(
-        self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> tuple[Task[T], float]:
-        """Return the task that runs for `key`, started with `work` if there is none; and when."""
-        if key not in self._tasks:
-            task = create_task(work())
-            task.add_done_callback(partial(self._finish, key))
-            self._tasks[key] = task, get_running_loop().time()
-        return self._tasks[key]
-
     async def run(
         self,
         key: Hashable,
@@ -45,7 +30,11 @@ class SingleFlight:
         value instead. A cancelled caller does not cancel the task.
         """
         now = get_running_loop().time()
-        task, started_at = self.start(key, work)
+        if key not in self._tasks:
+            started = create_task(work())
+            started.add_done_callback(partial(self._finish, key))
+            self._tasks[key] = started, now
+        task, started_at = self._tasks[key]
         await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
         stale = None if task.done() else get_stale()
         return await shield(task) if stale is None else stale

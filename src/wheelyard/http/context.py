@@ -54,17 +54,10 @@ class ThreadPools:
         self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
         self._turns = turns
 
-    def run_read(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
-        """Run blocking work in the pool for reads; the coroutine returns its result."""
-        return self.run_in(self.reads, work)
-
-    def run_write(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
-        """Run blocking work in the pool for writes; the coroutine returns its result."""
-        return self.run_in(self.writes, work)
-
     def run_upload(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
-        """Run the blocking work of an upload as `run_write` does, in turn if uploads take turns."""
-        return self.run_write(work if self._turns is None else partial(self._turns.run, work))
+        """Run the blocking work of an upload in the pool for writes, in turn if there are turns."""
+        turn = work if self._turns is None else partial(self._turns.run, work)
+        return self.run_in(self.writes, turn)
 
     @staticmethod
     async def run_in(pool: Executor, work: Callable[[], T]) -> T:

@@ -9,9 +9,9 @@ import logging
 from contextlib import suppress
 from errno import EMFILE, ENFILE
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
-from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
@@ -53,6 +53,7 @@ class ErrorAnswers:
 
     def __init__(self, context: ServerContext, pages: WebPages) -> None:
         self._context = context
+        self._settings = context.index.settings
         self._pages = pages
 
     async def answer(self, connection: HTTPConnection, error: Exception) -> Response:
@@ -98,42 +99,46 @@ class ErrorAnswers:
         if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
             return response
         is_page = is_browser(headers)
-        if self._context.index.settings.access.cookie_login and (
-            is_page or b"sec-fetch-mode" in headers
-        ):
-            response = _without_dialog(response)
-        body = response.error
-        if body is None or not is_page:
+        if self._settings.access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
+            # its challenge makes no browser ask for a password by itself
+            response = response.with_headers(
+                tuple(
+                    BEARER_CHALLENGE if header == CHALLENGE else header
+                    for header in response.header_list
+                )
+            )
+        if response.error is None or not is_page:
             return response
-        body = replace(body, message=response.on_page or body.message)
-        make = partial(self._page, response, body, request)
-        content, of_page = await self._context.pools.run_read(make)
+        pools, make = self._context.pools, partial(self._page, response, response.error, request)
+        content, of_page = await pools.run_in(pools.reads, make)
         return with_body(response, MediaType.HTML.value.content_type, content, *of_page)
 
     def _page(
-        self, response: Response, body: ErrorBody, request: Request
+        self, response: Response, error: ErrorBody, request: Request
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of a page, and the headers that go with them."""
-        settings, status = self._context.index.settings, response.status_code
-        scope, headers = request.scope, request.joined_headers
-        caller = request.caller if request.is_authenticated else None
-        server, sign_in, message = settings.server, "", body.message
-        if settings.access.cookie_login:
+        scope, headers, server = request.scope, request.joined_headers, self._settings.server
+        sign_in, message = "", response.on_page or error.message
+        is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
+        if self._settings.access.cookie_login:
             sign_in = sign_in_url(scope["raw_path"], scope["query_string"], server)
-            if status == 401 and b"authorization" not in headers:  # noqa: PLR2004 - not signed in
+            if is_unknown and b"authorization" not in headers:
                 message = "You are not signed in, or not any more, and this page needs it."
         facts = ErrorFacts(
-            status=status,
-            code=body.error,
-            phrase=body.title,
+            status=response.status_code,
+            code=error.error,
+            phrase=error.title,
             message=message,
             sign_in=sign_in,
             is_behind_proxy=self._context.index.authenticator.iap is not None,
-            leads_to_sign_in=status == 401 and bool(sign_in) and _comes_from_elsewhere(headers),  # noqa: PLR2004
+            leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
             may_pass=any(name == b"retry-after" for name, _ in response.header_list),
-            contact=settings.web.contact,
+            contact=self._settings.web.contact,
         )
-        root = f"{server.path_prefix}/"
+        root, caller = (
+            f"{server.path_prefix}/",
+            request.caller if request.is_authenticated else None,
+        )
         with suppress(OSError):  # a template cannot be read
             return self._pages.error_page(facts, root, caller)
         return plain_error_page(root, facts), (CSP,)
@@ -143,12 +148,6 @@ def is_browser(headers: Headers) -> bool:
     """Return whether a request is for a page that a person looks at."""
     is_pip = header_text(headers, b"user-agent").startswith(OLD_PIP)
     return prefers_html(headers.get(b"accept", b"")) and not is_pip
-
-
-def _without_dialog(response: Response) -> Response:
-    """Return a response whose challenge makes no browser ask for a password by itself."""
-    headers = (BEARER_CHALLENGE if each == CHALLENGE else each for each in response.header_list)
-    return response.with_headers(tuple(headers))
 
 
 def _comes_from_elsewhere(headers: Headers) -> bool:

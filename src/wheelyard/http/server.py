@@ -227,9 +227,8 @@ def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
         return
     from wheelyard.http.tls_certificate import open_tls_files  # noqa: PLC0415 - only for TLS
 
-    certificate = open_tls_files(settings, system_runtime()).value
     new = folder.tls.with_suffix(".new")
-    new.write_bytes(certificate.pem)
+    new.write_bytes(open_tls_files(settings, system_runtime()).value.pem)
     new.replace(folder.tls)
 
 

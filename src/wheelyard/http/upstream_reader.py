@@ -104,15 +104,14 @@ class UpstreamReader:
         """Run work that may wait for an upstream; it does not keep the process from ending."""
         return await wrap_future(self._threads.start(in_context(work)))
 
-    async def run_asking(self, client: str, work: Callable[[], T]) -> T:
-        """Run work that asks an upstream index, such as before something is approved."""
+    async def _run_asking(self, client: str, work: Callable[[], T]) -> T:
         async with self._limit.acquire(client):
             return await self.run_waiting(work)
 
     async def answer(self, client: str, work: Callable[[], T]) -> T:
         """Run an operation that may ask an upstream index for any name."""
         self._require_guesses(client)
-        found = await self.run_asking(client, work)
+        found = await self._run_asking(client, work)
         if isinstance(found, Explanation | RefreshedPage) and found.is_unknown:
             self._unknown_names.record_failure((_guesses_of(client),))
         return found
@@ -137,7 +136,7 @@ class UpstreamReader:
 
         async def ask() -> FoundPage | None:
             get = self._refreshed if is_forced else pages.get
-            page = await self.run_asking(client, partial(get, name))
+            page = await self._run_asking(client, partial(get, name))
             if page is None:
                 self._unknown_names.record_failure((_guesses_of(client),))
             return page

@@ -61,14 +61,15 @@ async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHan
         if wants_json or isinstance(fault.error, Unauthenticated):
             raise fault.error from fault
         ask_again = partial(refused_form, request, context, FormFields({}), fault)
-        refused = await context.pools.run_read(ask_again)
+        refused = await context.pools.run_in(context.pools.reads, ask_again)
         return _page(request, web, status_of(fault.error), refused)
     for error in errors:
         context.store_errors.log(error)
     status = status_of(errors[0]) if errors else 200
     if wants_json:
         return json_response(status, {"files": rows})
-    token = await context.pools.run_read(partial(form_token, request, context))
+    make_token = partial(form_token, request, context)
+    token = await context.pools.run_in(context.pools.reads, make_token)
     return _page(request, web, status, FormState(token), rows)
 
 

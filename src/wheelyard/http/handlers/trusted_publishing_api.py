@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, ValidationError
@@ -50,9 +50,6 @@ from wheelyard.http.protocol.request_body import json_response, receive_body
 from wheelyard.http.security.origins import public_origin
 from wheelyard.model.token import parse_token
 from wheelyard.settings.sections import Settings
-
-if TYPE_CHECKING:
-    from wheelyard.authentication.trusted_publishing import TrustedPublishing
 
 BODY_LIMIT_BYTES: Final = 32 * 1024
 BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
@@ -131,61 +128,56 @@ class TrustedPublishingApi:
 
     async def handle(self, request: Request, step: str) -> Response:
         """Handle POST `/_/oidc/<step>-token`, with `mint` or `burn` as step, within rate limits."""
-        publishing = self._index.authenticator.trusted_publishing
-        if publishing is None:
+        if self._index.authenticator.trusted_publishing is None:
             return _not_enabled()
-        invalid_key = address_key(request.address, f"{step}-garbage")
+        try:
+            return await self._answer(request, step)
+        except WheelyardError as error:
+            return _error_response_for(step, error)
+
+    async def _answer(self, request: Request, step: str) -> Response:
+        genuine = address_key(request.address, step)
+        garbage = address_key(request.address, f"{step}-garbage")
         try:
             token = await _read_token(request)
-        except (Invalid, TooLarge) as error:
-            return _error_response_for(step, self._over_limit(invalid_key) or error)
-        is_well_formed = parse_token(token) if step == "burn" else _JWT.fullmatch(token)
-        keys = (address_key(request.address, step),) if is_well_formed else ()
-        if keys:
-            wait = self._well_formed_rate_limit.count_attempt(keys[0])
+        except (Invalid, TooLarge):
+            _require_try(self._rate_limit.count_attempt(garbage))
+            raise
+        is_well_formed = bool(parse_token(token) if step == "burn" else _JWT.fullmatch(token))
+        # before the request takes part in the concurrency limit
+        if is_well_formed:
+            _require_try(self._well_formed_rate_limit.count_attempt(genuine))
+            _require_try(self._rate_limit.seconds_until((genuine,)))
+            work = partial(self._mint_or_revoke_counted, step, token, genuine, garbage)
         else:
-            wait = self._rate_limit.count_attempt(invalid_key)
-        wait = wait or self._rate_limit.seconds_until(keys)
-        if wait:  # before the request takes part in the concurrency limit
-            return _error_response_for(step, _too_many(wait))
-        try:
-            async with self._concurrency.acquire(request.client_key):
-                work = partial(self._mint_or_revoke, step, token, publishing, keys)
-                return await self._pools.run_write(work)
-        except WheelyardError as error:
-            is_invalid = keys and error.code not in GENUINE_CODES
-            limited = self._over_limit(invalid_key) if is_invalid else None
-            return _error_response_for(step, limited or error)
+            _require_try(self._rate_limit.count_attempt(garbage))
+            work = partial(self._mint_or_revoke, step, token)
+        async with self._concurrency.acquire(request.client_key):
+            return await self._pools.run_in(self._pools.writes, work)
 
-    def _mint_or_revoke(
-        self, step: str, token: str, publishing: "TrustedPublishing", keys: tuple[str, ...]
+    def _mint_or_revoke_counted(
+        self, step: str, token: str, genuine: str, garbage: str
     ) -> Response:
-        """
-        Return the response to a `mint` or `burn` step; raise WheelyardError if the step fails.
-
-        The step counts against `keys`, unless they are over the limit already, or it fails with a
-        code that is not in GENUINE_CODES.
-        """
-        wait = max(map(self._rate_limit.count_attempt, keys), default=0.0)
-        if wait:
-            return _error_response_for(step, _too_many(wait))
+        """Do a step with a token that counts as genuine until it proves not to be."""
+        _require_try(self._rate_limit.count_attempt(genuine))
         try:
-            if step == "burn":
-                publishing.revoke(token)
-                return json_response(202, {})
-            minted = publishing.mint(token)
-            body = {"success": True, "token": minted.token.text, "expires": minted.expires}
-            return json_response(200, body)
+            return self._mint_or_revoke(step, token)
         except WheelyardError as error:
             if error.code not in GENUINE_CODES:
-                for key in keys:
-                    self._rate_limit.give_back(key)
+                self._rate_limit.give_back(genuine)
+                _require_try(self._rate_limit.count_attempt(garbage))
             raise
 
-    def _over_limit(self, key: str) -> Unavailable | None:
-        """Count a request for `key`; return the error if it is over the limit, else None."""
-        wait = self._rate_limit.count_attempt(key)
-        return _too_many(wait) if wait else None
+    def _mint_or_revoke(self, step: str, token: str) -> Response:
+        """Return the response to a step; raise WheelyardError if it fails."""
+        publishing = self._index.authenticator.trusted_publishing
+        assert publishing is not None  # noqa: S101 - `handle` has looked
+        if step == "burn":
+            publishing.revoke(token)
+            return json_response(202, {})
+        minted = publishing.mint(token)
+        body = {"success": True, "token": minted.token.text, "expires": minted.expires}
+        return json_response(200, body)
 
 
 async def _read_token(request: Request) -> str:
@@ -217,9 +209,11 @@ def _error_response_for(step: str, error: WheelyardError) -> Response:
     return _with_errors(answer, code, error.message)
 
 
-def _too_many(wait: float) -> Unavailable:
-    fact = "Too many requests from this address."
-    return Unavailable(fact, code=RATE_LIMITED, short=fact, retry_after=ceil(wait))
+def _require_try(wait: float) -> None:
+    """Raise Unavailable if a rate limit says to wait."""
+    if wait:
+        fact = "Too many requests from this address."
+        raise Unavailable(fact, code=RATE_LIMITED, short=fact, retry_after=ceil(wait))
 
 
 def _not_enabled() -> Response:

@@ -118,7 +118,7 @@ class UploadHandler:
         batch = bytearray()
         async for chunk in chunks:
             if len(batch) >= BATCH_BYTES:
-                await self._pools.run_write(partial(reader.feed, bytes(batch)))
+                await self._pools.run_in(self._pools.writes, partial(reader.feed, bytes(batch)))
                 batch.clear()
             batch += chunk
         return bytes(batch)
