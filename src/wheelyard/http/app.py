@@ -6,7 +6,6 @@ headers, and the router. Behind each route, a dispatcher authenticates the calle
 handler.
 """
 
-import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -41,8 +40,6 @@ from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
-
-logger = logging.getLogger("wheelyard")
 
 
 class App:
