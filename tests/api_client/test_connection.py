@@ -279,7 +279,7 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("text", SPELLINGS)
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 401, 404, 503])
 def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, status: int) -> None:
     """No error of a server shows the token that it was sent, however it is spelt."""
     body = json.dumps({"message": text, "code": text, "title": text, "error": text})

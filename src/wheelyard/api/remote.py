@@ -77,8 +77,7 @@ class RemoteApi:
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
         """Upload a file; call `progress` with the size of each chunk."""
         form = open_form(path, self.connection.runtime.new_id(), progress)
-        send = self.connection.post_form
-        return send("legacy/", form.headers, form, form.size, PublishedFile)
+        return self.connection.upload(form, PublishedFile)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from msgspec.json import Decoder, encode
 from wheelyard import errors
 from wheelyard.api_client.credentials import TOKEN_VARIABLE, ServerCredential, find_credential
 from wheelyard.api_client.redaction import HIDDEN, SecretFilter
+from wheelyard.api_client.upload_form import UploadForm
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
@@ -50,8 +51,6 @@ _CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
 }
 """The class of an error by its status; others are Invalid below 500 and Unavailable above."""
 
-Body = Callable[[], Content]
-"""Returns the body of a request, for each attempt anew."""
 T = TypeVar("T")
 
 
@@ -142,13 +141,13 @@ class ApiConnection:
             MAX_ATTEMPTS if repeats else 1,
         )
 
-    def post_form(
-        self, path: str, headers: Mapping[str, str], body: Body, size: int, kind: type[T]
-    ) -> T:
-        """Send a body of `size` bytes to a path below the root; return the answer as a `kind`."""
-        seconds = RESPONSE_START_TIMEOUT_SECONDS + size / MIN_BYTES_PER_SECOND
+    def upload(self, form: UploadForm, kind: type[T]) -> T:
+        """Upload a file; return the answer as a `kind`."""
+        seconds = RESPONSE_START_TIMEOUT_SECONDS + form.size / MIN_BYTES_PER_SECOND
         return self._answer(
-            lambda: self._start("POST", path, headers, body(), seconds), kind, MAX_ATTEMPTS
+            lambda: self._start("POST", "legacy/", form.headers, form(), seconds),
+            kind,
+            MAX_ATTEMPTS,
         )
 
     def _start(
