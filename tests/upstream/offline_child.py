@@ -51,7 +51,7 @@ def main(folder: Path, url: str, file_host: str, *paths: str) -> None:
         file_hosts=(file_host,),
         allow_private_networks=("127.0.0.0/8",),
         offline=True,
-        files="redirect",
+        files="proxy",
         page_ttl=0,
         max_stale=0,
     )

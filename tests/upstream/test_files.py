@@ -631,12 +631,6 @@ def test_a_file_whose_size_is_known_late(harness: FilesHarness) -> None:
     assert [harness.stored(), harness.counted("not_stored")] == [[], 0]
 
 
-def test_clients_that_are_sent_to_the_upstream(harness: FilesHarness) -> None:
-    """In mode redirect clients are sent to the URL of the file at its upstream."""
-    assert harness.files(rules=FileRules(mode="redirect")).redirect_url(listed()) == URL
-    assert harness.files().redirect_url(listed()) == ""
-
-
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
 
 

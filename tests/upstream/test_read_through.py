@@ -112,22 +112,15 @@ def test_page_that_is_known(upstream: FakeUpstream, tmp_path: Path) -> None:
     assert len(upstream.asked_pages("large")) == 1
 
 
-@pytest.mark.parametrize("files", ["proxy", "redirect"])
-def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path, files: str) -> None:
-    """Files are passed on, or fetched by the client itself, where the operator wants it so."""
+def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Files are only passed on where the operator wants it so."""
     upstream.publish(LARGE)
-    with serving(tmp_path, upstream, files=files) as index:
+    with serving(tmp_path, upstream, files="proxy") as index:
         path = link_of(index, "large", LARGE.filename)
         answers = [index.client.get(path) for _ in range(2)]
 
-    if files == "redirect":
-        location = answers[0].headers["location"]
-        assert {each.status_code for each in answers} == {302}
-        assert location.startswith(upstream.places.files)
-        assert upstream.asked_files("large") == []
-    else:
-        assert {each.content for each in answers} == {LARGE.data}
-        assert len(upstream.asked_files("large")) == 2
+    assert {answer.content for answer in answers} == {LARGE.data}
+    assert len(upstream.asked_files("large")) == 2
 
 
 def test_killed_server(upstream: FakeUpstream, tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ from wheelyard.http.file_responses import (
     WantedFile,
     core_metadata_response,
     file_response,
-    redirect_to_file,
     requested_part,
     response_without_bytes,
 )
@@ -156,9 +155,6 @@ class PublicFiles(Struct, frozen=True):
 
     def _distribution(self, request: Request, file: UpstreamFile) -> Response:
         files, page, context = self.reader.upstream.files, self._page, self.context
-        url = files.redirect_url(file)
-        if url:
-            return redirect_to_file(url)
         stored = request.once(("stored", file.filename), partial(files.find, page, file))
         if stored is not None:
             with suppress(NotFound):  # removed from the store a moment ago

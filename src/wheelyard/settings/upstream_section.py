@@ -68,8 +68,8 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether an upload of a new name is refused (403) if the name exists upstream."""
     shadow: tuple[kinds.Pattern, ...] = ()
     """Names that may be uploaded although they exist upstream; they then are private."""
-    files: Literal["cache", "proxy", "redirect"] = "cache"
-    """How files are sent: kept in the store, only passed on, or by a redirect to the upstream."""
+    files: Literal["cache", "proxy"] = "cache"
+    """Whether files are kept in the store, or only passed on."""
     max_cache_file_mb: Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")] = 0
     """Larger files are passed on and not kept; 0: all are kept."""
     bucket: kinds.Apart = ""

@@ -41,8 +41,6 @@ def validate(settings: Settings) -> Settings:
     checks = (_place_errors, _contradictions, _upstream_errors)
     if problems := [*chain.from_iterable(check(settings) for check in checks)]:
         raise bad_setting(". ".join(problems))
-    if settings.groups:
-        _ = settings.grants  # raises for an invalid one
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one
     server = settings.server

@@ -55,8 +55,8 @@ FetchKey = tuple[str, NormalizedName, str, str]
 class FileRules(Struct, frozen=True, kw_only=True):
     """How the operator wants files to be sent."""
 
-    mode: Literal["cache", "proxy", "redirect"] = "cache"
-    """Keep them in the store; only pass them on; or send clients to the upstream."""
+    mode: Literal["cache", "proxy"] = "cache"
+    """Keep them in the store, or only pass them on."""
     max_kept_bytes: int | None = None
     """Larger files are passed on, and not kept; None: all are kept."""
 
@@ -93,10 +93,6 @@ class UpstreamFiles:
         self._fetches: dict[FetchKey, FileFetch] = {}
         self._metadata: dict[FetchKey, Future[bytes]] = {}
         self._lock = Lock()
-
-    def redirect_url(self, file: UpstreamFile) -> str:
-        """Return the URL that clients are sent to for a file; empty if it is sent from here."""
-        return file.url if self._rules.mode == "redirect" else ""
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
         """Return a file if the store has it; on a bucket, this may be a request to it."""

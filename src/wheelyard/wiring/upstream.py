@@ -79,8 +79,8 @@ def build_upstream(
     clients = make_clients(config, runtime, observation)
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     limit = upstream.max_cache_file_mb * MIB or None
-    mode = "proxy" if upstream.files == "cache" and is_read_only else upstream.files
-    if upstream.offline:  # clients are sent to no other host, either
+    mode = "proxy" if is_read_only else upstream.files
+    if upstream.offline:  # nothing can be passed on; what is kept is sent
         mode = "cache"
     rules = FileRules(mode=mode, max_kept_bytes=limit)
     files = UpstreamFiles(store, spool, clients, catalog.retries, observation, rules)
