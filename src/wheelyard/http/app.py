@@ -6,7 +6,7 @@ headers, and the router. Behind each route, a dispatcher authenticates the calle
 handler.
 """
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -77,13 +77,11 @@ class App:
         )
         self._traced = self._instrumentation.traced(fast_path, self._route_name)
 
-    def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: a request, the lifespan, or a WebSocket, which is closed."""
-        handle = self._traced if scope["type"] == "http" else self._handle_other
-        return handle(scope, receive, send)
-
-    async def _handle_other(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] == "http":
+            await self._traced(scope, receive, send)
+        elif scope["type"] == "lifespan":
             async with self.running():
                 while (await receive())["type"] == "lifespan.startup":
                     await send({"type": "lifespan.startup.complete"})

@@ -1,5 +1,6 @@
 """The fast path, which repeats the response to an identical request."""
 
+import asyncio
 import gc
 import os
 import sys
@@ -23,6 +24,7 @@ from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
+from wheelyard.http.caching.versions import CurrentVersions, project_key
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
@@ -182,6 +184,25 @@ def test_a_new_page(app: InProcessServer) -> None:
     assert newer.filename not in old.body.decode()
     assert newer.filename in first.body.decode()
     assert second.body == first.body
+
+
+def test_looks_of_one_turn(app: InProcessServer) -> None:
+    """Requests that came at the same time share a look at a document; the next one looks again."""
+    app.get(PAGE)
+    versions, key = CurrentVersions(app.index), project_key(NormalizedName("demo"))
+
+    async def look() -> list[str | None]:
+        before = versions(key)
+        app.publish(make_wheel("demo", "2.0"))
+        shared = versions(key)
+        await asyncio.sleep(0)
+        return [before, shared, versions(key)]
+
+    before, shared, after = app.runner.run(look())
+
+    assert before is not None
+    assert shared == before
+    assert after != before
 
 
 def test_a_revoked_token(tmp_path: Path) -> None:
