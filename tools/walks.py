@@ -1,8 +1,9 @@
 """
-Counts the modules and calls of a request: an upload and a cold page (`python -m tools.walks`).
+Counts the modules and calls of an upload and of a page (`python -m tools.walks`).
 
-The requests go to an application in this process: an upload to a store in a folder and to one in a
-bucket (the tests' fake GCS server), and the first page of a project, with a token, from a bucket.
+The requests go to an application in this process, with a token: an upload to a store in a folder
+and to one in a bucket (the tests' fake GCS server), the first page of a project from a bucket, and
+the same page again, from both.
 Only modules and functions of wheelyard are counted, and only until the response is sent.
 
 - modules: modules of which some function is called
@@ -133,6 +134,10 @@ class Walked:
         self._app = App(self._index)
         return self._walk("GET", f"/simple/{PROJECT}/", b"")
 
+    def remembered_page(self) -> Walk:
+        """Ask for the project's page until the fast path answers."""
+        return [self._walk("GET", f"/simple/{PROJECT}/", b"") for _ in range(3)][-1]
+
     def _walk(self, method: str, path: str, body: bytes) -> Walk:
         walk = Walk()
         self._index.store_metrics.listener = walk.note_verb
@@ -195,6 +200,8 @@ def main() -> None:
             "upload to a folder": Walked(folder).upload("1.0"),
             "upload to a bucket": Walked(bucket).upload("1.1"),
             "cold page on a bucket": far.page(),
+            "remembered page on a bucket": far.remembered_page(),
+            "remembered page on a folder": near.remembered_page(),
         }
     for name, walk in walks.items():
         commit = f", depth at the commit point {walk.depth}" if walk.depth else ""

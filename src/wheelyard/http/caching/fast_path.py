@@ -131,6 +131,8 @@ class FastPath:
     ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._anonymous = authenticator.anonymous
+        self._recent = authenticator.recent.remembered
         self._header_key = authenticator.recent.header_key
         self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
@@ -199,7 +201,7 @@ class FastPath:
         self, key: RequestKey, entry: Remembered, scope: AsgiScope, now: float
     ) -> Response | None:
         """Return the response that is remembered, if an identical request would get it now."""
-        caller = self._authenticator.remembered_caller(key[0])
+        caller = self._recent(key[0]) if key[0] else self._anonymous
         if caller is not entry.caller and caller != entry.caller:
             return None
         response = entry.response()

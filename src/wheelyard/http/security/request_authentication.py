@@ -58,7 +58,7 @@ class RequestAuthenticator:
         self.session_cookie = SessionCookie.of(context.index.settings)
         self.trusted_proxies = context.index.settings.server.trusted_proxies
         self.recent = context.index.authenticator.callers
-        self._anonymous = context.read_policy.anonymous
+        self.anonymous = context.read_policy.anonymous
         self._context = context
         self._index = context.index
         self._pools = context.pools
@@ -70,7 +70,7 @@ class RequestAuthenticator:
 
         The empty key is the anonymous caller's.
         """
-        return self.recent.remembered(cache_key) if cache_key else self._anonymous
+        return self.recent.remembered(cache_key) if cache_key else self.anonymous
 
     def use_remembered(self, request: Request, route: Route) -> bool:
         """Give a request its caller if `authenticate` would wait for nothing; return whether."""
@@ -114,7 +114,7 @@ class RequestAuthenticator:
 
     def use_session(self, request: Request) -> None:
         """Give a request the caller of its cookie, whatever other credential it has; may block."""
-        request.caller, request.browser_session = self._anonymous, None
+        request.caller, request.browser_session = self.anonymous, None
         if self.session_cookie is not None:
             cookie = self.session_cookie.value_in(request.joined_headers.get(b"cookie", b""))
             if cookie:
