@@ -133,8 +133,8 @@ def test_an_older_format(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
         "wheelyard: This store has format 2, and this version of wheelyard knows 3. Copy it to "
-        "a new place with 'wheelyard copy OLD NEW'; to check or repair it, use the version that "
-        "wrote it."
+        "a new place with 'wheelyard copy --with-credentials OLD NEW'; to check or repair it, use "
+        "the version that wrote it."
     )
     assert contents(store) == before
     assert not (sandbox.folder / "site").exists()

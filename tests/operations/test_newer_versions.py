@@ -281,7 +281,7 @@ def test_an_older_store(harness: IndexHarness) -> None:
     """A store of format 2 is refused, with the command that makes one of format 3 of it."""
     harness.store.put(keys.FORMAT, b'{"format":2}\n', None)
 
-    with pytest.raises(Invalid, match=r"wheelyard copy OLD NEW") as caught:
+    with pytest.raises(Invalid, match=r"wheelyard copy --with-credentials OLD NEW") as caught:
         harness.opened(2)
 
     assert caught.value.code == "older_store"

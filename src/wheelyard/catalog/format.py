@@ -162,7 +162,8 @@ def _older(number: int) -> Invalid:
     """Return the error for a store of a format before this one."""
     advice = (
         f"and this version of wheelyard knows {FORMAT}. Copy it to a new place with "
-        "'wheelyard copy OLD NEW'; to check or repair it, use the version that wrote it."
+        "'wheelyard copy --with-credentials OLD NEW'; to check or repair it, use the version that "
+        "wrote it."
     )
     if number < FORMAT - 1:
         advice = (
