@@ -51,10 +51,10 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
         if wrong.why is FieldFault.UNKNOWN:
             what, remedy = f"unknown field {quoted(name)}", f"Send only {wrong.known}"
         elif wrong.why is FieldFault.MISSING:
-            what, remedy = f"{name} is missing", "Send it in the JSON object"
+            what, remedy = f"{name} is missing", "Send it, too"
         else:
             what = f"{name} must be {_wanted(inspect.type_info(wrong.field_type))}"
-            remedy = "Correct it and send the change again"
+            remedy = "Correct it and send the request again"
         raise _invalid_field(what, remedy) from wrong
 
 

@@ -204,6 +204,7 @@ def test_a_time_without_an_offset(stocked: RunningServer, since: str) -> None:
     answer = stocked.get(f"{API}?changed-since={since}")
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
+    assert answer.json()["message"].endswith(" Correct it and send the request again.")
 
 
 @pytest.mark.parametrize(
