@@ -79,7 +79,7 @@ class RequestAuthenticator:
             return False
         if session_of(headers, self.session_cookie):
             return False
-        header, caller = headers.get(b"authorization"), self._anonymous
+        header, caller = headers.get(b"authorization"), self.anonymous
         if header is not None:
             remembered = self.recent.remembered(self.recent.header_key(header, request.address))
             if remembered is None:
@@ -115,10 +115,9 @@ class RequestAuthenticator:
     def use_session(self, request: Request) -> None:
         """Give a request the caller of its cookie, whatever other credential it has; may block."""
         request.caller, request.browser_session = self.anonymous, None
-        if self.session_cookie is not None:
-            cookie = self.session_cookie.value_in(request.joined_headers.get(b"cookie", b""))
-            if cookie:
-                self._use_session(request, cookie)
+        cookies, name = request.joined_headers.get(b"cookie", b""), self.session_cookie
+        if name is not None and (cookie := name.value_in(cookies)):
+            self._use_session(request, cookie)
 
     def verify(self, request: Request, credential: Credential) -> Caller:
         """Return the caller by a credential of a form, within the limits of one in a header."""
@@ -160,14 +159,13 @@ class RequestAuthenticator:
         self, credential: Credential, wait: Wait, verify: Callable[[], Caller]
     ) -> Caller:
         """Run `verify` in the pool for passwords or tokens; a password waits for a slot first."""
-        pools = self._pools
+        pools, limit = self._pools, self._context.password_limit
         if wait != "password":
             return await pools.run_in(pools.tokens, verify)
+        client = network_of(credential.client_network)
         if self._index.authenticator.verified_recently(credential):
             # by user: an office of many may be one network
             limit, client = self._context.known_password_limit, credential.user
-        else:
-            limit, client = self._context.password_limit, network_of(credential.client_network)
         async with limit.acquire(client):
             return await pools.run_in(pools.passwords, verify)
 

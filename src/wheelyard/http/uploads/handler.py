@@ -7,7 +7,7 @@ missing rights on the project.
 
 import logging
 from asyncio import timeout
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -77,7 +77,7 @@ class UploadHandler:
         """Read the body of an upload as soon as there is a slot; return what `accept` returns."""
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await self._feed(reader, _chunks(request.receive))
+                last = await self._feed(reader, request.receive)
                 # one thread for all of it: each change of threads takes time
                 return await self._pools.run_upload(partial(_finish, reader, last, accept))
             finally:
@@ -85,14 +85,14 @@ class UploadHandler:
 
     def boundary_of(self, request: Request) -> bytes:
         """Return the boundary of a form; raise an error if caller or headers rule out an upload."""
-        caller, limit = request.caller, self._index.uploads.rules.max_size
+        caller, headers = request.caller, request.joined_headers
         if caller.is_anonymous:
             require_upload(caller)
-        # `RequestBody` has checked the header: it has digits only, and few of them
-        if int(request.joined_headers.get(b"content-length", b"0")) > self.body_limit:
-            raise file_too_large(limit)
+        # `check_limits` has checked the header: it has digits only, and few of them
+        if int(headers.get(b"content-length", b"0")) > self.body_limit:
+            raise file_too_large(self._index.uploads.rules.max_size)
         require_upload(caller)
-        if request.joined_headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Invalid(
                 "The body is compressed. Send the form as it is.",
                 code=UNSUPPORTED_MEDIA_TYPE,
@@ -104,7 +104,7 @@ class UploadHandler:
                 code="incomplete_body",
                 short="The request has no body.",
             )
-        boundary = parse_boundary(request.joined_headers.get(b"content-type"))
+        boundary = parse_boundary(headers.get(b"content-type"))
         if boundary is None:
             raise Invalid(
                 "An upload is a form with a file in it. Send multipart/form-data.",
@@ -113,22 +113,16 @@ class UploadHandler:
             )
         return boundary
 
-    async def _feed(self, reader: FormReader, chunks: AsyncIterable[bytes]) -> bytes:
+    async def _feed(self, reader: FormReader, receive: Receive) -> bytes:
         """Feed a body to the reader in batches, and return the last batch, which was not fed."""
-        batch = bytearray()
-        async for chunk in chunks:
+        batch, more = bytearray(), True
+        while more:
+            chunk, more = await next_chunk(receive)
             if len(batch) >= BATCH_BYTES:
                 await self._pools.run_in(self._pools.writes, partial(reader.feed, bytes(batch)))
                 batch.clear()
             batch += chunk
         return bytes(batch)
-
-
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        chunk, more = await next_chunk(receive)
-        yield chunk
 
 
 def require_upload(caller: Caller) -> None:
