@@ -42,10 +42,10 @@ IDLE_SECONDS = 3
 BUCKET_NAME = "costs"
 PAGE = "/simple/asked/"
 NEW_QUERIES = f"""
-local number = 0
+local number = os.time() * 1000000
 request = function()
     number = number + 1
-    return wrk.format("GET", "{PAGE}?" .. number)
+    return wrk.format("GET", string.format("{PAGE}?%d", number))
 end
 """
 WITH_TOKEN = ", with a token"  # noqa: S105 - in names of figures

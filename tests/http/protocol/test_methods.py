@@ -1,10 +1,12 @@
 """Which methods a path takes, and that OPTIONS and every 405 say so, for each route there is."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.routing import BaseRoute, Match
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
@@ -110,3 +112,15 @@ def test_methods_of_any_path(routes: RouteTable, words: list[str], *, slash: boo
     for method in (*ALL_METHODS, "PUT"):
         assert (routes.find(path, method) is not None) == (method in listed)
     assert ("OPTIONS" in listed) == bool(listed)
+
+
+@given(words=st.lists(st.sampled_from([*WORDS, "{root}"]), max_size=6), slash=st.booleans())
+def test_routes_that_are_tried(routes: RouteTable, words: list[str], *, slash: bool) -> None:
+    """A path is answered as if all routes were tried, though most are left out."""
+    path = "".join(f"/{word}" for word in words if word) + "/" * slash or "/"
+    scope = {"type": "http", "path": path, "method": "GET"}
+
+    def matching(tried: Sequence[BaseRoute]) -> list[BaseRoute]:
+        return [route for route in tried if route.matches(scope)[0] is not Match.NONE]
+
+    assert matching(routes.router(path).routes) == matching(routes.routes)
