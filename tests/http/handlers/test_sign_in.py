@@ -326,6 +326,25 @@ def test_a_header_does_not_vouch_for_a_form(server: InProcessServer) -> None:
     assert ">ana</a>" in browser.open("/").body.decode()
 
 
+def test_a_caller_who_is_forgotten_at_once(
+    server: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second for which a password counts may end at any moment of a request."""
+    header = ("Authorization", f"Basic {b64encode(f'ana:{PASSWORD}'.encode()).decode()}")
+    assert server.get("/api/v1/whoami", header).status == 200
+    server.clock.advance(hours=24)  # the hash, too, has to be computed again
+    caller = server.index.authenticator.policy.authorize(
+        Identity("htpasswd:ana", frozenset({"htpasswd:ana"})),
+        server.index.authenticator.policy.access.load(),
+    )
+    answers = [caller]
+    callers = server.index.authenticator.callers
+    monkeypatch.setattr(callers, "remembered", lambda _: answers.pop() if answers else None)
+
+    assert server.get("/api/v1/whoami", header).status == 200
+    assert server.get("/api/v1/whoami", header).status == 200
+
+
 def test_sign_ins_are_limited(tmp_path: Path) -> None:
     """Whoever signs in again and again has to wait; a team behind one address need not."""
     team = [f"person{number}" for number in range(200)]

@@ -72,8 +72,8 @@ class RequestAuthenticator:
         """
         return self.recent.remembered(cache_key) if cache_key else self.anonymous
 
-    def use_remembered(self, request: Request, route: Route) -> bool:
-        """Give a request its caller if `authenticate` would wait for nothing; return whether."""
+    def recall(self, request: Request, route: Route) -> bool:
+        """Give a request its caller if `authenticate` would wait for nothing; return whether so."""
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and route.accepts_iap(request):
             return False
