@@ -24,7 +24,7 @@ from wheelyard.http.context import StaticSite, build_context
 from wheelyard.http.dispatch import run_blocking
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response
-from wheelyard.http.resolver import OpenListing
+from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
@@ -77,8 +77,9 @@ class SiteApplication:
     async def find(self, name: NormalizedName) -> OpenListing:
         """Return what the site shows of a project; raise WheelyardError if that is nothing."""
         request = _request(f"/simple/{name}/", b"", {"name": name})
-        find = partial(self._context.resolver.find_for_installer, name, request, may_refresh=False)
-        return await run_blocking(self._context, self._context.pools.reads, request, find)
+        context = self._context
+        find = partial(find_for_installer, context, name, request, may_refresh=False)
+        return await run_blocking(context, context.pools.reads, request, find)
 
     async def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """Return the names of all projects that any release may need, once its pages were asked."""

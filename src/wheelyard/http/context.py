@@ -4,7 +4,7 @@ import os
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
@@ -28,7 +28,6 @@ from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.resolver import Resolver
     from wheelyard.http.upstream_reader import UpstreamReader
 
 
@@ -90,7 +89,7 @@ class StaticSite(Struct, frozen=True, kw_only=True):
     """Where files are left, absolute; empty if the site has them."""
 
 
-class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
+class ServerContext(Struct, frozen=True, kw_only=True):
     """The parts of a running server process that request handlers share."""
 
     index: Index
@@ -125,13 +124,6 @@ class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
         server = self.index.settings.server
         root = server.public_url.rstrip("/") or server.path_prefix
         return (self.site.files_url if self.site else "") or f"{root}/files"
-
-    @cached_property
-    def resolver(self) -> "Resolver":
-        """What finds projects, private and public ones, for handlers."""
-        from wheelyard.http.resolver import Resolver  # noqa: PLC0415 - it imports this module
-
-        return Resolver(self)
 
     def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
         """Return a project and its document's version, or raise NotFound; may read the store."""

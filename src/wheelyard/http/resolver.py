@@ -102,72 +102,62 @@ class OpenListing(Listing, frozen=True, kw_only=True):
     open: "PrivateFiles | PublicFiles"
 
 
-class Resolver:
-    """Finds projects for callers whom `ReadPolicy.require_lookup` has allowed to look."""
+def find(
+    context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
+) -> OpenListing:
+    """
+    Return what the caller of a request, whom `require_lookup` allows to ask, is shown of a project.
 
-    def __init__(self, context: ServerContext) -> None:
-        self._context = context
+    With `may_refresh`, one who may upload can have the upstream indexes asked now.
 
-    def find(
-        self, name: NormalizedName, request: Request, *, may_refresh: bool = True
-    ) -> OpenListing:
-        """
-        Return what the caller of a request is shown of a project.
+    Raises:
+        NotFound: Nobody has it, or the settings do not allow to ask for it; or it is private, and
+            the caller may not read it. That may be Forbidden, too.
+        Unavailable: The store does not answer, or no upstream index does.
+        Waiting: An upstream index has to be asked.
+    """
+    public = _find_public(context, name, request, may_refresh=may_refresh)
+    return public or _private_listing(PrivateFiles(context, *context.require_project(name)))
 
-        With `may_refresh`, one who may upload can have the upstream indexes asked now.
 
-        Raises:
-            NotFound: Nobody has it, or the settings do not allow to ask for it; or it is private,
-                and the caller may not read it. That may be Forbidden, too.
-            Unavailable: The store does not answer, or no upstream index does.
-            Waiting: An upstream index has to be asked.
-        """
-        public = self._find_public(name, request, may_refresh=may_refresh)
-        return public or self._find_private(name)
+def find_for_installer(
+    context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
+) -> OpenListing:
+    """
+    Return the same; an empty listing for a private name without a project.
 
-    def find_for_installer(
-        self, name: NormalizedName, request: Request, *, may_refresh: bool = True
-    ) -> OpenListing:
-        """
-        Return the same; an empty listing for a private name without a project.
+    After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
+    index without an upstream index has no such names.
+    """
+    public = _find_public(context, name, request, may_refresh=may_refresh)
+    if public is not None:
+        return public
+    try:
+        files = PrivateFiles(context, *context.require_project(name))
+    except NotFound:
+        if context.upstream is None:
+            raise
+        context.upstream.upstream.observation.blocked("private")
+        if context.index.settings.upstream.private_missing == "404":
+            raise
+        files = PrivateFiles(context, Project(name=name), ABSENT)
+    return _private_listing(files)
 
-        After a 404, uv would go on to its next index. The settings may want a 404 all the same, and
-        an index without an upstream index has no such names.
-        """
-        public = self._find_public(name, request, may_refresh=may_refresh)
-        if public is not None:
-            return public
-        reader = self._context.upstream
-        try:
-            return self._find_private(name)
-        except NotFound:
-            if reader is None:
-                raise
-            reader.upstream.observation.blocked("private")
-            if self._context.index.settings.upstream.private_missing == "404":
-                raise
-        return _private_listing(PrivateFiles(self._context, Project(name=name), ABSENT))
 
-    def _find_public(
-        self, name: NormalizedName, request: Request, *, may_refresh: bool
-    ) -> OpenListing | None:
-        """Return a public project; None if the name is private, and the caller may read it."""
-        reader = self._context.upstream
-        if reader is None:
-            return None
-        listing = reader.find(name, request, may_refresh=may_refresh)
-        if listing is None:
-            self._context.read_policy.require_project_read(request.caller, name)
-            return None
-        # no server without an upstream index needs it
-        from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415
+def _find_public(
+    context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool
+) -> OpenListing | None:
+    """Return a public project; None if the name is private, and the caller may read it."""
+    if context.upstream is None:
+        return None
+    listing = context.upstream.find(name, request, may_refresh=may_refresh)
+    if listing is None:
+        context.read_policy.require_project_read(request.caller, name)
+        return None
+    # no server without an upstream index needs it
+    from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415
 
-        files = PublicFiles(self._context, reader, listing)
-        return OpenListing(**asdict(listing), open=files)
-
-    def _find_private(self, name: NormalizedName) -> OpenListing:
-        project, version = self._context.require_project(name)
-        return _private_listing(PrivateFiles(self._context, project, version))
+    return OpenListing(**asdict(listing), open=PublicFiles(context, context.upstream, listing))
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:

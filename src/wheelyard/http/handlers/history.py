@@ -7,6 +7,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound
+from wheelyard.http import resolver
 from wheelyard.http.caching.versions import GRANTS, SEARCH, project_key
 from wheelyard.http.page_responses import load_projects, page_response, visibility_key
 from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
@@ -34,7 +35,7 @@ def answer_history(request: Request, web: WebPages) -> Response:
     if name != request.path_params["name"]:
         path = ("project", name, "history", *filter(None, (sent,)))
         return redirect(301, web.path(*path, query=request.query_string))
-    listing = web.context.resolver.find(name, request)
+    listing = resolver.find(web.context, name, request)
     is_private = isinstance(listing.open, PrivateFiles)
     if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
         raise NotFound("A page of a history has a number, from 1.", short="No such page.")

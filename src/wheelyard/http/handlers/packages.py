@@ -9,6 +9,7 @@ from typing import Final
 
 from wheelyard.authentication.read_policy import parse_project_name
 from wheelyard.errors import Invalid, NotFound
+from wheelyard.http import resolver
 from wheelyard.http.caching.versions import NAMES, SEARCH
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
@@ -69,7 +70,7 @@ def project_detail(request: Request, context: ServerContext) -> Response:
     media_type = requested_media_type(request)
     if media_type is None:
         return not_acceptable()
-    listing = context.resolver.find_for_installer(name, request)
+    listing = resolver.find_for_installer(context, name, request)
     is_json = media_type.value.is_json
     rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
 
@@ -89,7 +90,7 @@ def answer_pypi_json(request: Request, context: ServerContext) -> Response:
         version = None if sent is None else parse_version(sent)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
-    listing = context.resolver.find(name, request)
+    listing = resolver.find(context, name, request)
 
     def render() -> bytes:
         releases = None if version else releases_of(listing)
@@ -152,5 +153,5 @@ def answer_file(request: Request, context: ServerContext) -> Response:
         require_lookup(request.caller, name)
     elif name != named or (sha256 and named != sent):
         return file_not_found()
-    listing = context.resolver.find(name, request, may_refresh=False)
+    listing = resolver.find(context, name, request, may_refresh=False)
     return listing.open.response(request, WantedFile(filename, sha256, filename != sent_filename))

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound
+from wheelyard.http import resolver
 from wheelyard.http.caching.versions import GRANTS, SEARCH
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
@@ -62,7 +63,7 @@ def answer_project(request: Request, web: WebPages) -> Response:
     name = web.require_lookup(request)
     if name != request.path_params["name"]:
         return _redirect(request, web, name)
-    listing = web.context.resolver.find(name, request)
+    listing = resolver.find(web.context, name, request)
     table, viewer = load_projects(web.context), _viewer(request, web, listing)
     described_by = _latest_file(web, listing)
     metadata = ReleaseMetadata(request, listing, described_by) if described_by else None
@@ -100,7 +101,7 @@ def answer_project(request: Request, web: WebPages) -> Response:
 def answer_release(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/`: a release's page, or a redirect to its usual URL."""
     name, sent = web.require_lookup(request), request.path_params["version"]
-    listing = web.context.resolver.find(name, request)
+    listing = resolver.find(web.context, name, request)
     release = _release(listing, sent)
     if release is None:
         return _missing_release(request, web, listing)
@@ -125,7 +126,7 @@ def answer_release(request: Request, web: WebPages) -> Response:
 def answer_files(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
     name, params = web.require_lookup(request), request.path_params
-    listing = web.context.resolver.find(name, request)
+    listing = resolver.find(web.context, name, request)
     release = _release(listing, params["version"])
     if release is None:
         return _missing_release(request, web, listing)
