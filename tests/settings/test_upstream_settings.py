@@ -48,6 +48,8 @@ def upstream_of(*given: str, toml: str = "", **variables: str) -> UpstreamSettin
             "over plain HTTP",
         ),
         ([ON, PRIVATE, URL, "upstream.google=1", "upstream.username=a"], "google: it sends"),
+        ([ON, PRIVATE, LOOPBACK, "upstream.google=1"], "google: Google's credentials are not sent"),
+        ([ON, PRIVATE, URL, "upstream.password=a"], "password: there is no username"),
         ([ON, PRIVATE, URL, "upstream.allow=requests"], "allow: without a mode"),
         ([ON, PRIVATE, URL, "upstream.min_cvss=7"], "min_cvss: there is nothing to compare"),
         ([ON, PRIVATE, URL, "server.public_url=https://index.example.com"], "this index itself"),
@@ -133,6 +135,12 @@ def test_several(tmp_path: Path) -> None:
     file.write_text('[upstream.index]\nurl = "https://a.example/"')
     with pytest.raises(Invalid, match=r"upstream.index: expected tables, in \[\[ \]\]"):
         load_settings(file=file, environ={})
+    for key, other in (
+        ("label", TWO.replace('"b"', '"Team_A"')),
+        ("url", TWO.replace("b.ex", "a.ex")),
+    ):
+        with pytest.raises(Invalid, match=rf"upstream\.index\.{key}: two tables have the same"):
+            upstream_of(ON, PRIVATE, toml=other)
 
 
 def test_names_and_time_of_each() -> None:

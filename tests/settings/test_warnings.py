@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.written import GRANT, settings_of
+from wheelyard.settings.load import load_settings
 from wheelyard.settings.warnings import warnings_for
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
@@ -39,6 +40,15 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         (BUCKET + '[access]\ncredentials_store = "gs://acme/c"', "IAM condition"),
         (BUCKET + "[access]\ncookie_login = true", "the keys of sessions lie in the bucket"),
         ("[access]\ncookie_login = true", None),
+        (
+            BUCKET + 'downloads = "public"\nfiles = "gs://open"\n[access]\nprivate = true',
+            "knows the URL",
+        ),
+        (
+            '[google.access_token]\nresource = "gs://acme"',
+            "reading is open to everybody all the same",
+        ),
+        (UPSTREAM + 'private = ["acme"]\nshadow = ["*"]', "every public name can be taken over"),
         (UPSTREAM + 'private = ["Acme_*"]', "acme-* in upstream.private does not match acme,"),
         (UPSTREAM + 'private = ["acme", "acme-*", "team*"]', None),
         (UPSTREAM + 'private = ["acme-*"]\n[access]\nprivate_names = ["acme"]', None),
@@ -52,3 +62,16 @@ def test_advice(tmp_path: Path, text: str, words: str | None) -> None:
         assert advice == []
     else:
         assert [sentence for sentence in advice if words in sentence]
+
+
+def test_a_password_over_plain_http() -> None:
+    """A password for an upstream index that others can read on its way is warned of."""
+    text = (
+        UPSTREAM.replace("https", "http") + 'mode = "open"\nallow_insecure = true\nusername = "a"'
+    )
+    environ = {"WHEELYARD_TOML": text, "WHEELYARD_UPSTREAM_PASSWORD": "hunter2"}
+
+    (advice,) = warnings_for(load_settings(environ=environ).settings)
+
+    assert "is sent over plain HTTP" in advice
+    assert "hunter2" not in advice
