@@ -135,8 +135,8 @@ def test_metadata_servers_are_never_allowed(address: str) -> None:
 
 
 REDIRECTS = {
-    Fault.REDIRECT_OTHER: "not in file_hosts",
-    Fault.REDIRECT_METADATA_IP: "not in file_hosts",
+    Fault.REDIRECT_OTHER: "is not in upstream.file_hosts",
+    Fault.REDIRECT_METADATA_IP: "is not in upstream.file_hosts",
     Fault.REDIRECT_NAME: "another project",
     Fault.REDIRECT_LOOP: "more than 3 times",
     Fault.REDIRECT_OTHER_SCHEME: "no URL",

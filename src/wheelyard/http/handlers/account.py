@@ -9,6 +9,8 @@ import re
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from wheelyard.api import tokens
 from wheelyard.api.local import LocalApi
 from wheelyard.api.tokens import NewToken
@@ -135,11 +137,14 @@ def _new_token(view: TokensView, fields: FormFields) -> NewToken:
         projects = tuple(sorted(map(parse_pattern, patterns)))
         if not projects:
             raise Invalid("Name the projects that the token is for.", code="missing_field")
-    owner = (fields.text("owner") or None) if view.is_for_all else None
+    token = NewToken(name=name, projects=projects, can=(can,), days=int(days))
+    if not view.is_for_all:  # the token is the caller's own
+        return token
+    owner = fields.text("owner") or None
     with checking("owner"):
         if owner is not None:
             parse_owner(owner)
-    return NewToken(name=name, projects=projects, can=(can,), days=int(days), owner=owner)
+    return replace(token, owner=owner)
 
 
 def _view(request: Request, web: WebPages) -> TokensView:
