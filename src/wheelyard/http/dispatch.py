@@ -59,8 +59,6 @@ class Dispatcher:
             self._refuse_cross_site(request, is_write=is_write)
         if is_write and context.index.settings.server.read_only and not route.takes_form:
             raise error_responses.read_only()
-        if not request.is_authenticated and self._authenticator.recall(request, route):
-            self._admit(request, route, record)
         pool = context.pools.writes if is_write else context.pools.reads
         admit = partial(self._admit, request, route, record)
         handle = partial(self._handle, request, route, record)
@@ -86,14 +84,13 @@ class Dispatcher:
         return cast("Response", route.handler(request))
 
     def _admit(self, request: Request, route: Route, record: RequestRecord) -> None:
-        """Authenticate a request unless that is done; raise if the route is not for its caller."""
-        if not request.is_authenticated:
-            self._authenticator.authenticate(
-                request,
-                accepts_iap=route.accepts_iap(request),
-                # never for the API and clients' uploads: programs have no cookies
-                accepts_session=request.method in GET or route.takes_form,
-            )
+        """Authenticate a request; raise an error unless the route is for its caller."""
+        self._authenticator.authenticate(
+            request,
+            accepts_iap=route.accepts_iap(request),
+            # never for the API and clients' uploads: programs have no cookies
+            accepts_session=request.method in GET or route.takes_form,
+        )
         record.caller = request.caller
         if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
             self._context.read_policy.require_any_read(request.caller)

@@ -32,7 +32,6 @@ from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.protocol.messages import Header, Headers, Request
-from wheelyard.http.routing import Route
 from wheelyard.model.access import Caller, Credential
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.session import MAX_COOKIE_CHARS, decoded_session
@@ -71,22 +70,6 @@ class RequestAuthenticator:
         The empty key is the anonymous caller's.
         """
         return self.recent.remembered(cache_key) if cache_key else self.anonymous
-
-    def recall(self, request: Request, route: Route) -> bool:
-        """Give a request its caller if `authenticate` would wait for nothing; return whether so."""
-        headers = request.joined_headers
-        if self._index.authenticator.iap is not None and route.accepts_iap(request):
-            return False
-        if session_of(headers, self.session_cookie):
-            return False
-        header, caller = headers.get(b"authorization"), self.anonymous
-        if header is not None:
-            remembered = self.recent.remembered(self.recent.header_key(header, request.address))
-            if remembered is None:
-                return False
-            caller = remembered
-        request.caller, request.is_authenticated = caller, True
-        return True
 
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
