@@ -50,6 +50,7 @@ CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 ACCESS_HINT: Final = "Send the token that access.metrics_token has, as Bearer or as a password."
 
 IMMUTABLE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
 VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
 HARMLESS: Final[Header] = (
     b"content-security-policy",
@@ -94,7 +95,7 @@ def _not_ready(message: str, code: str) -> Response:
 
 def robots(_request: Request) -> Response:
     """Handle GET `/robots.txt`: search engines are to leave out every page."""
-    return make_response(200, TEXT, ROBOTS, (b"cache-control", b"public, max-age=86400"))
+    return make_response(200, TEXT, ROBOTS, FOR_A_DAY)
 
 
 def redirect_to_slash(request: Request, context: ServerContext) -> Response:
@@ -138,20 +139,13 @@ def answer_metrics(request: Request, context: ServerContext, observer: Instrumen
 
 def answer_asset(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/assets/<name>`: a file of the pages; its name has its digest."""
-    asset = next(
-        (
-            each
-            for each in web.environment.assets.values()
-            if each.name == request.path_params["asset"]
-        ),
-        None,
-    )
+    by_name = {asset.name: asset for asset in web.environment.assets.values()}
+    asset = by_name.get(request.path_params["asset"])
     if asset is None:
         message = "This page is of another version of the server. Load it again."
         raise NotFound(message, short="Not found.")
-    encoding, body = _encoded(
-        asset, best_encoding(request.joined_headers.get(b"accept-encoding", b""))
-    )
+    accepted = request.joined_headers.get(b"accept-encoding", b"")
+    encoding, body = _encoded(asset, best_encoding(accepted))
     headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]
     if encoding is not Encoding.IDENTITY:
         headers.append((b"content-encoding", encoding.name.lower().encode()))
@@ -161,9 +155,7 @@ def answer_asset(request: Request, web: WebPages) -> Response:
 def answer_favicon(_request: Request, web: WebPages) -> Response:
     """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
     icon = web.environment.assets["favicon.ico"]
-    return make_response(
-        200, icon.media_type.encode(), icon.body, (b"cache-control", b"public, max-age=86400")
-    )
+    return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
 
 
 @lru_cache

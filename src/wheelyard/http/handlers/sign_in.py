@@ -37,11 +37,9 @@ def show_sign_in(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
     index = web.context.index
     server, given = index.settings.server, request.query_field("next")
-    target = (
-        referring_page(request.joined_headers, server)
-        if given is None
-        else local_path(given, server)
-    )
+    target = referring_page(request.joined_headers, server)
+    if given is not None:
+        target = local_path(given, server)
     if not request.caller.is_anonymous:
         return redirect(SEE_OTHER, target)
     _require_cookie(web)

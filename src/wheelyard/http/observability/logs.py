@@ -9,7 +9,7 @@ principal instead of the credential.
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from io import TextIOWrapper
@@ -24,7 +24,6 @@ from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardErr
 from wheelyard.http.observability.request_record import (
     CURRENT_REQUEST,
     RequestRecord,
-    TraceContext,
     log_safe,
 )
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
@@ -57,7 +56,7 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
         """Return a record's line, without traceback; a change has the client's address, too."""
         line, request = super().formatMessage(record), CURRENT_REQUEST.get()
-        is_change = AUDIT_FIELD in extra_fields(record)
+        is_change = AUDIT_FIELD in getattr(record, EXTRA_FIELDS, ())
         return f"{line}, from {request.address}" if request and is_change else line
 
 
@@ -80,12 +79,17 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": message,
         }
-        request, fields = CURRENT_REQUEST.get(), extra_fields(record)
+        request = CURRENT_REQUEST.get()
         trace = getattr(record, TRACE, request.trace if request else None)
-        entry |= trace_fields(trace, self._project)
-        if request is not None and AUDIT_FIELD in fields:
-            fields = {**fields, AUDIT_FIELD: {**fields[AUDIT_FIELD], "address": request.address}}
-        entry |= fields
+        if trace is not None:
+            google = "logging.googleapis.com"
+            prefix = f"projects/{self._project}/traces/" if self._project else ""
+            entry[f"{google}/trace"] = f"{prefix}{trace.id}"
+            entry[f"{google}/trace_sampled"] = trace.is_sampled
+            entry |= {f"{google}/spanId": trace.span} if trace.span else {}
+        entry |= getattr(record, EXTRA_FIELDS, {})
+        if request is not None and AUDIT_FIELD in entry:
+            entry[AUDIT_FIELD] = {**entry[AUDIT_FIELD], "address": request.address}
         return encode(entry).decode()
 
 
@@ -132,23 +136,6 @@ class BackgroundHandler(logging.Handler):
                 dropped, self._dropped = self._dropped, 0
                 logger.warning("%d lines of the access log were dropped: nobody read it", dropped)
             self._waiting.task_done()
-
-
-def trace_fields(trace: TraceContext | None, project: str) -> dict[str, object]:
-    """Return the fields by which Cloud Logging finds the trace of an event."""
-    if trace is None:
-        return {}
-    prefix = f"projects/{project}/traces/" if project else ""
-    fields: dict[str, object] = {
-        "logging.googleapis.com/trace": f"{prefix}{trace.id}",
-        "logging.googleapis.com/trace_sampled": trace.is_sampled,
-    }
-    return fields | ({"logging.googleapis.com/spanId": trace.span} if trace.span else {})
-
-
-def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    """Return the structured fields that a log record has besides its message, by name."""
-    return dict(getattr(record, EXTRA_FIELDS, {}))
 
 
 def configure_logging(settings: LogSettings) -> None:

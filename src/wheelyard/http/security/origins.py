@@ -191,12 +191,9 @@ def local_path(text: str, server: ServerSettings) -> str:
     """Return `text` if it is the path of a page to return to, with its query; else that of home."""
     home = f"{server.path_prefix}/"
     is_local = len(text) <= MAX_PATH_CHARS and _LOCAL.fullmatch(text) and text.startswith(home)
-    is_page = (
-        is_local
-        and _stays_below(text)
-        and not _SIGNING.match(text.removeprefix(server.path_prefix))
-    )
-    return text if is_page and "#" not in text else home
+    if not is_local or "#" in text or not _stays_below(text):
+        return home
+    return home if _SIGNING.match(text.removeprefix(server.path_prefix)) else text
 
 
 def referring_page(headers: Headers, server: ServerSettings) -> str:
