@@ -1,7 +1,6 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
 from collections.abc import Hashable
-from functools import cached_property
 from math import inf
 
 from packaging.utils import NormalizedName
@@ -64,25 +63,32 @@ class ReleaseMetadata:
         self._request = request
         self.listing = listing
         self.file = file
+        # no cached_property: that of Python 3.11 has one lock for all objects
+        self._core: CoreMetadata | None = None
+        self._is_sent = False
 
-    @cached_property
-    def sent(self) -> CoreMetadata | None:
+    @property
+    def core(self) -> CoreMetadata:
         """
-        The core metadata; None if its upstream index does not send it.
+        The core metadata, a minimum if its upstream index does not send it.
 
         Raises NotFound if the name has become private, Unavailable if the store does not answer.
         """
-        try:
-            return self.listing.open.core_metadata(self._request, self.file.filename)
-        except Unavailable as error:
-            if error.code not in UPSTREAM_CODES:
-                raise
-        return None
+        if self._core is None:
+            sent = None
+            try:
+                sent = self.listing.open.core_metadata(self._request, self.file.filename)
+            except Unavailable as error:
+                if error.code not in UPSTREAM_CODES:
+                    raise
+            self._is_sent = sent is not None
+            self._core = sent or parse_any(None, self.listing.name, self.file.version)
+        return self._core
 
-    @cached_property
-    def core(self) -> CoreMetadata:
-        """The core metadata, a minimum if none is sent."""
-        return self.sent or parse_any(None, self.listing.name, self.file.version)
+    @property
+    def is_missing(self) -> bool:
+        """Whether `core` is a minimum because its upstream index has not sent it."""
+        return bool(self.core) and not self._is_sent
 
     def required_names(self, remembered: RequiredNames) -> frozenset[NormalizedName]:
         """Return the names of all projects that the release may need."""
@@ -91,7 +97,7 @@ class ReleaseMetadata:
         names = remembered.get(key) if digest else None
         if names is None:
             names = dependency_names(self.core)
-            if digest and self.sent is not None:
+            if digest and not self.is_missing:
                 size = 256 + len(key) + sum(100 + len(name) for name in names)
                 remembered.put(key, names, size)
         return names

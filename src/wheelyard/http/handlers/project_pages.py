@@ -164,8 +164,8 @@ def _release_content(
         core=metadata.core,
         description=described.html,
         known=seen.known,
-        lacks_core=metadata.sent is None,
-        is_final=described.is_final and metadata.sent is not None,
+        lacks_core=metadata.is_missing,
+        is_final=described.is_final and not metadata.is_missing,
     )
 
 
