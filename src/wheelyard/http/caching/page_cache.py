@@ -16,7 +16,8 @@ from wheelyard.storage.base import ObjectVersion
 PAGE_BYTES: Final = 1280
 """The estimated memory of a cached page, besides the bytes of its body."""
 
-LOCKS: Final = 64
+LOCKS: Final = 4096
+"""Pages share so many locks, of which each is made when it is first needed."""
 
 Render = Callable[[], bytes]
 PageKey = tuple[Hashable, Encoding]
