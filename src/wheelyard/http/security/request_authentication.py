@@ -63,14 +63,6 @@ class RequestAuthenticator:
         self._pools = context.pools
         self._verifying = SingleFlight()
 
-    def remembered_caller(self, cache_key: bytes) -> Caller | None:
-        """
-        Return the caller that was verified under a key of `recent` in the last second, or None.
-
-        The empty key is the anonymous caller's.
-        """
-        return self.recent.remembered(cache_key) if cache_key else self.anonymous
-
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
         Give a request its caller, and the session if a cookie says who it is; may block.
