@@ -135,10 +135,8 @@ class ErrorAnswers:
             may_pass=any(name == b"retry-after" for name, _ in response.header_list),
             contact=self._settings.web.contact,
         )
-        root, caller = (
-            f"{server.path_prefix}/",
-            request.caller if request.is_authenticated else None,
-        )
+        root = f"{server.path_prefix}/"
+        caller = request.caller if request.is_authenticated else None
         with suppress(OSError):  # a template cannot be read
             return self._pages.error_page(facts, root, caller)
         return plain_error_page(root, facts), (CSP,)

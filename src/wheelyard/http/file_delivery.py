@@ -24,7 +24,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
-from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.http.protocol.messages import BegunBody
 from wheelyard.http.protocol.representation import ByteRange
 from wheelyard.model.lenient_metadata import parse_any
@@ -139,19 +139,15 @@ def _check_file(path: Path, file: File) -> bytes | None:
     """
     Return the bytes of the file at `path` if it is small.
 
-    Raise NotFound or Unavailable unless it is a file of the listed size, behind no link.
+    Raise NotFound or Unavailable unless it is a file of the listed size, behind no link. Raise
+    OSError if this process or the machine can open no more files.
     """
     # Granian opens the path again: a writer to the store could put a link there in between
     try:
         descriptor = open_no_follow(str(path), os.O_RDONLY)
     except OSError as error:
-        if error.errno in (EMFILE, ENFILE):  # Granian would answer 404
-            raise Unavailable(
-                "The server has too many files open to send another. Its operator "
-                "raises the limit of file descriptors.",
-                short="Too many open files.",
-                retry_after=RETRY_AFTER_SECONDS,
-            ) from error
+        if error.errno in (EMFILE, ENFILE):  # 503, and never 404, as Granian would answer
+            raise
         if error.errno == ELOOP:
             raise link_error(file.filename) from error
         raise NotFound(f"{file.filename} cannot be reached.") from error
