@@ -213,7 +213,6 @@ class Response(StarletteResponse):
     ) -> None:
         self.status_code = status
         self.header_list = header_list
-        self.raw_headers = list(header_list)
         self.content = content
         self.error = error
         """What the body says, if it is the JSON of an error."""
