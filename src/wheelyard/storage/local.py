@@ -200,7 +200,8 @@ class LocalStore(Store):
             if not is_spooled:
                 _write(descriptor, body)
                 self._jitter_mtime(descriptor)
-            sync_file(descriptor)
+            if body:  # an empty file has no bytes to sync, and its name comes with the folder
+                sync_file(descriptor)
             yield path
         finally:
             os.close(descriptor)
