@@ -329,7 +329,7 @@ def inspect_bytes(
     """Return what the index finds in a file of these bytes, under this name."""
     path = folder / "spooled"
     path.write_bytes(data)
-    distribution = parse_filename(filename, zip_sdists=True, allow_obsolete=is_lenient)
+    distribution = parse_filename(filename, zip_sdists=True, is_lenient=is_lenient)
     deadline = Deadline(time.monotonic, 60)
     return read_distribution(
         path, distribution, limits=limits, deadline=deadline, is_lenient=is_lenient

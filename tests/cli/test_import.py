@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.archive.builders import sdist_bytes
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.operations.distributions import make_sdist, make_wheel
@@ -40,12 +41,13 @@ def test_import(packages: Path, wheelyard: Typed) -> None:
 
 
 def test_refusals(packages: Path, wheelyard: Typed) -> None:
-    """Each refusal is a line of its own, and the exit status; old formats are taken if asked."""
+    """Each refusal is a line of its own, and the exit status; what is skipped is named, too."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     (packages / "odd\n-1.0.tar.gz").write_bytes(b"")
     (packages / "lost-1.0.tar.gz").symlink_to("nowhere")
     (packages / "README").touch()
     (packages / "demo-1.0.win32.exe").write_bytes(b"MZ" + bytes(99))
+    (packages / "old-1.0.tgz").write_bytes(sdist_bytes(pkg_info=None, top=b"old-1.0"))
 
     strict = wheelyard("import", "--dry-run", packages)
     done = wheelyard("import", "--lenient", packages)
@@ -53,8 +55,12 @@ def test_refusals(packages: Path, wheelyard: Typed) -> None:
     assert (strict.returncode, done.returncode) == (1, 1)
     assert "With --lenient it may be taken." in strict.stderr
     assert done.stdout == (
-        f"{packages}: imported 3 files, 1 passed over, 3 refused\nexcused: invalid_filename (1)\n"
+        f"{packages}: imported 3 files, 1 passed over, 1 skipped, 3 refused\n"
+        "excused: invalid_filename (1)\nexcused: missing_metadata (1)\n"
     )
+    old = "demo-1.0.win32.exe was skipped: wheelyard takes wheels, .tar.gz and .zip."
+    assert old in strict.stderr
+    assert old in done.stderr
     refused = [line for line in done.stderr.splitlines() if "was not imported: " in line]
     assert [Path(line.split(" was not")[0]).name for line in sorted(refused)] == [
         "bad-1.0.tar.gz",
@@ -66,13 +72,15 @@ def test_refusals(packages: Path, wheelyard: Typed) -> None:
 def test_json(packages: Path, wheelyard: Typed) -> None:
     """A program gets every number, and each refusal with its code."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
+    (packages / "demo-1.0.egg").write_bytes(b"PK")
 
     report = json.loads(wheelyard("import", "--json", packages).stdout)
 
     assert report["refusals"][0]["error"] == "invalid_archive"
     assert report["refusals"][0]["place"] == str(packages / "bad-1.0.tar.gz")
-    numbers = {name: report[name] for name in ("new", "there", "deleted", "passed-over", "refused")}
-    assert numbers == {"new": 2, "there": 0, "deleted": 0, "passed-over": 0, "refused": 1}
+    numbers = {name: report[name] for name in ("new", "there", "passed-over", "skipped", "refused")}
+    assert numbers == {"new": 2, "there": 0, "passed-over": 0, "skipped": 1, "refused": 1}
+    assert report["skips"] == [str(packages / "demo-1.0.egg")]
 
 
 def test_dry_run(packages: Path, sandbox: Sandbox, wheelyard: Typed) -> None:

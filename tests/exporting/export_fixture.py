@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.archive.builders import Entry, sdist_bytes, zip_bytes
+from tests.archive.builders import sdist_bytes
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.old_files import EGG, INSTALLER, list_old_file
 from tests.storage.wrapping import ObservedStore
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.exporting.destination import open_export
@@ -217,11 +218,11 @@ def stock(index: Index, spool: Path) -> None:
     set_status(index, "kept-in", Status.QUARANTINED, "malware?")
     set_status(index, "old", Status.ARCHIVED, "use <demo>")
     then, source = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC), FakeFiles()
-    files = (  # which no upload could bring: with no metadata, or of another time
-        Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
-        Made("oldest-1.0-py2.7.egg", zip_bytes([Entry(b"oldest.py", b"")])),
-        Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
-    )
-    offers = [source.offer(made, uploaded_at=then, uploaded_by="<ann>") for made in files]
+    # what no upload could bring: with no metadata, or of another time
+    made = Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
+    offers = [source.offer(made, uploaded_at=then, uploaded_by="<ann>")]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused
+    for old in (EGG, INSTALLER):
+        named = Made(old.filename.replace("demo", "oldest"), old.body)
+        list_old_file(index.uploads, named, spool, then)

@@ -32,7 +32,7 @@ class Made:
             file.write(self.body)
         path = Path(file.name)
         return SpooledUpload(
-            distribution=parse_filename(self.filename, allow_obsolete=True),
+            distribution=parse_filename(self.filename, is_lenient=True),
             path=path,
             size=len(self.body),
             sha256=self.sha256,

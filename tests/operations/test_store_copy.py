@@ -17,6 +17,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.old_files import EGG, list_old_file
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -134,6 +135,15 @@ def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
     assert (copied.projects, copied.changed, copied.objects, copied.problems) == (2, 2, 6, [])
     assert stored(target) == stored(source)
     assert target.check().problems == target.check().notes == target.check().repaired == []
+
+
+def test_files_of_old_formats_arrive(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy has the eggs that only an older version has taken, too."""
+    list_old_file(source.index.uploads, EGG, source.folder, source.clock.now)
+    report = copy(source, target)
+
+    assert (report.problems, stored(target)) == ([], stored(source))
+    assert EGG.body in target.snapshot("files/").values()
 
 
 def test_nothing_is_written_twice(source: IndexHarness, target: IndexHarness) -> None:

@@ -1,126 +1,35 @@
 """
-Decompression of tar archives (gzip, bzip2, xz or none) in chunks of limited size.
+Decompression of tar archives in chunks of limited size.
 
 The file is read to its end: tar readers stop at the end marker, and do not notice if the rest is
-truncated, damaged, or another archive. Follows RFC 1952 for gzip. Several bzip2 or xz streams in a
-row are one archive, as parallel compressors write them and every reader reads them.
+truncated, damaged, or another archive. Follows RFC 1952 for gzip.
 """
 
-import bz2
-import lzma
 import os
-import re
 import zlib
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
-from wheelyard.archive.rules import MIB, Deadline, ReadContext, archive_bomb, invalid_archive
-from wheelyard.archive.zip_members import INFLATED_CHUNK_BYTES, READ_CHUNK_BYTES, Inflater
-from wheelyard.model.distribution_filename import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
+from wheelyard.archive.rules import Deadline, ReadContext, archive_bomb, invalid_archive
+from wheelyard.archive.zip_members import READ_CHUNK_BYTES, Inflater
 
 GZIP_WINDOW_BITS: Final = 31
 """With these, zlib expects a gzip member and verifies its checksum and length."""
 _GZIP_FIRST_BYTE: Final = b"\x1f"
-_BLOCK_BYTES: Final = 512
-"""The size of a tar header; two blocks of zeros are the end marker."""
-_SIZE_FIELD: Final = slice(124, 136)
-"""The member's size in a tar header."""
-_OCTAL: Final = re.compile(rb"[0-7]+")
 _MAX_PADDING_MEMBERS: Final = 16
 """How many gzip members of zeros may follow the first member."""
-_XZ_MEMORY_LIMIT_BYTES: Final = 128 * MIB
-"""The strongest usual setting of xz needs half of it."""
-_MAX_STREAMS: Final = 10_000
-"""How many compressed streams one archive may have."""
 
 
-def decompress_tar(suffix: str, context: ReadContext) -> Iterator[bytes]:
+def decompress_tar(context: ReadContext) -> Iterator[bytes]:
     """
     Return an iterator of the decompressed data, in chunks of 1 byte to 1 MiB.
 
-    `suffix` names the compression. Raise Invalid, perhaps from the iterator, for damaged data, and
-    for more data than the limits allow.
+    Raise Invalid, perhaps from the iterator, for damaged data, and for more data than the limits
+    allow.
     """
     descriptor, limits = context.descriptor, context.limits
     allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
-    if suffix in GZIP_SUFFIXES:
-        return _GzipReader(descriptor, allowed, context.deadline).chunks()
-    if suffix in BZIP2_SUFFIXES:
-        source = _decompress_streams(descriptor, bz2.BZ2Decompressor, OSError)
-    elif suffix in XZ_SUFFIXES:
-        xz = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_LIMIT_BYTES)
-        source = _decompress_streams(descriptor, xz, lzma.LZMAError)
-    else:
-        _check_end_marker(descriptor, context.deadline)
-        source = _read_chunks(descriptor)
-    return _limit_output(source, allowed, context.deadline)
-
-
-class _Decompressor(Protocol):
-    """The interface of the decompressors for bzip2 and xz in the standard library."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-def _check_end_marker(descriptor: int, deadline: Deadline) -> None:
-    """Raise Invalid if an uncompressed tar archive has no end marker: it may be truncated."""
-    at = 0
-    while (block := os.pread(descriptor, _BLOCK_BYTES, at)) != bytes(_BLOCK_BYTES):
-        deadline.check()
-        size = block[_SIZE_FIELD].strip(b" \0")
-        if len(block) < _BLOCK_BYTES or (size and not _OCTAL.fullmatch(size)):
-            raise invalid_archive("it is no tar archive, or cut off: it has no end marker")
-        at += _BLOCK_BYTES + -(-int(size or b"0", 8) // _BLOCK_BYTES) * _BLOCK_BYTES
-    if os.pread(descriptor, _BLOCK_BYTES, at + _BLOCK_BYTES) != bytes(_BLOCK_BYTES):
-        raise invalid_archive("it is cut off within its end marker")
-
-
-def _read_chunks(descriptor: int) -> Iterator[bytes]:
-    at = 0
-    while chunk := os.pread(descriptor, READ_CHUNK_BYTES, at):
-        at += len(chunk)
-        yield chunk
-
-
-def _limit_output(source: Iterator[bytes], left: int, deadline: Deadline) -> Iterator[bytes]:
-    for chunk in source:
-        deadline.check()
-        left -= len(chunk)
-        if left < 0:
-            raise archive_bomb("it inflates to more than the limit for its size")
-        if chunk:
-            yield chunk
-
-
-def _decompress_streams(
-    descriptor: int, new: Callable[[], _Decompressor], damage: type[Exception]
-) -> Iterator[bytes]:
-    """Yield the decompressed data of all streams in the file; chunks may be empty."""
-    source = _read_chunks(descriptor)
-    rest, count = next(source, b""), 0
-    while rest:
-        count += 1
-        if count > _MAX_STREAMS:
-            raise archive_bomb(f"it has more than {_MAX_STREAMS} compressed streams")
-        stream = new()
-        try:
-            while not stream.eof:
-                yield stream.decompress(rest, INFLATED_CHUNK_BYTES)
-                rest = b""
-                if stream.needs_input and not stream.eof:
-                    rest = next(source, b"")
-                    if not rest:
-                        raise invalid_archive("its compressed data is cut off")
-        except damage as error:
-            raise invalid_archive("it is not compressed as its name says, or damaged") from error
-        rest = stream.unused_data or next(source, b"")
+    return _GzipReader(descriptor, allowed, context.deadline).chunks()
 
 
 class _GzipReader:

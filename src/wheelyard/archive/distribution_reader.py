@@ -1,37 +1,23 @@
-"""
-Validation of a distribution file, and extraction of its metadata.
+"""Validation of a distribution file, and extraction of its metadata."""
 
-Besides wheels and sdists, the obsolete formats are read. An egg is a ZIP file. A Windows installer
-is opaque: only its first bytes and its size are checked. No index reads such a file, and no current
-client asks for one.
-"""
-
-import os
 import re
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.rules import (
     ArchiveLimits,
     Deadline,
     Leniency,
     ReadContext,
     Rule,
-    archive_bomb,
-    invalid_archive,
     invalid_file,
-    missing_metadata,
 )
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import open_wheel
-from wheelyard.archive.zip_members import open_zip
 from wheelyard.model.distribution_filename import (
     Distribution,
-    ObsoleteDistribution,
-    Sdist,
     Wheel,
     is_name_of,
     is_version_of,
@@ -40,11 +26,6 @@ from wheelyard.model.lenient_metadata import minimal_metadata, parse_leniently, 
 from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
 
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
-_EGG_PKG_INFO: Final = "EGG-INFO/PKG-INFO"
-_INSTALLER_SIGNATURES: Final = {
-    "bdist_wininst": b"MZ",
-    "bdist_msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-}
 
 
 class DistributionContents(Struct, frozen=True):
@@ -97,10 +78,7 @@ def _read(
         core = _parse_core(wheel.metadata, distribution, context.leniency)
         wheel.check(core)
         return wheel.metadata, core, wheel.warnings
-    if isinstance(distribution, Sdist):
-        metadata = read_sdist(context, distribution)
-    else:
-        metadata = _read_obsolete(context, distribution)
+    metadata = read_sdist(context, distribution)
     if metadata is None:
         return None, minimal_metadata(distribution.project, distribution.version), ()
     return metadata, _parse_core(metadata, distribution, context.leniency), ()
@@ -140,30 +118,3 @@ def _check_name_and_version(
         if version and not is_version_of(version, distribution):
             reason = "its Version is not that of the filename"
             raise invalid_file("version_mismatch", reason, version)
-
-
-def _read_obsolete(context: ReadContext, distribution: ObsoleteDistribution) -> bytes | None:
-    """Validate an egg or an installer; return the PKG-INFO of an egg, else or without it None."""
-    signature = _INSTALLER_SIGNATURES.get(distribution.packagetype)
-    if signature is None:
-        return _read_egg(context)
-    limit = context.limits.opaque
-    if os.fstat(context.descriptor).st_size > limit:
-        raise archive_bomb(f"its contents cannot be checked, and it is larger than {limit} bytes")
-    if os.pread(context.descriptor, len(signature), 0) != signature:
-        raise invalid_archive("it is not of the kind that its name says")
-    return None
-
-
-def _read_egg(context: ReadContext) -> bytes | None:
-    archive = open_zip(context, check_relative_name)
-    pkg_info = None
-    for member in archive.members.values():
-        if member.name == _EGG_PKG_INFO:
-            pkg_info = archive.read(member, context.limits.metadata)
-        else:
-            archive.verify(member)
-    with context.leniency.waiving(Rule.HAS_METADATA):
-        if pkg_info is None:
-            raise missing_metadata("it has no PKG-INFO", _EGG_PKG_INFO)
-    return pkg_info

@@ -64,7 +64,7 @@ class Rule(StrEnum):
     RECORD = "record_mismatch"
     """RECORD is missing or not that of the files; installers write their own."""
     HAS_METADATA = "missing_metadata"
-    """An sdist or an egg has no PKG-INFO, so the index offers no metadata."""
+    """An sdist has no PKG-INFO, so the index offers no metadata."""
     METADATA = "invalid_metadata"
     """The metadata is malformed; clients read it in the file itself."""
     NAME = "name_mismatch"
@@ -151,8 +151,6 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     inflated_ratio: int = 50
     zip_inflated: int = 16 * GIB
     tar_inflated: int = 8 * GIB
-    opaque: int = 128 * MIB
-    """A file whose format cannot be read, such as a Windows installer."""
 
     def inflatable(self, file_size: int, absolute: int) -> int:
         """Return how many bytes a file of `file_size` bytes may inflate to, at most `absolute`."""

@@ -2,7 +2,7 @@
 Validation of an sdist: one top-level folder named for the file, PKG-INFO in it, and safe links.
 
 Follows the source distribution format (PEP 517, 625, 643), and accepts older spellings of the
-folder's name. Old sdists are ZIP files, or tar archives with another compression than gzip.
+folder's name. Old sdists are ZIP files.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,8 +38,7 @@ _FOLDER_ENDS = ("/", "/.")
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
     """Validate an sdist; return the bytes of its PKG-INFO, None if its absence was waived."""
-    is_zip = sdist.suffix == ZIP_SUFFIX
-    top, pkg_info = _read_zip(context) if is_zip else _read_tar(context, sdist.suffix)
+    top, pkg_info = (_read_zip if sdist.suffix == ZIP_SUFFIX else _read_tar)(context)
     stem = sdist.filename.removesuffix(sdist.suffix)
     with context.leniency.waiving(Rule.NAME):
         if top != stem and not is_stem_of(top, sdist):
@@ -63,19 +62,19 @@ def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
     return tree.finish(), pkg_info
 
 
-def _members(context: ReadContext, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
+def _members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     """Yield each member of a tar archive, with the stream at the beginning of its data."""
-    stream = TarStream(decompress_tar(suffix, context))
+    stream = TarStream(decompress_tar(context))
     for member in tar_members(stream, context):
         yield member, stream
 
 
-def _read_tar(context: ReadContext, suffix: str) -> tuple[str, bytes | None]:
+def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
     """Validate the members of a tar sdist; return its top-level folder, and PKG-INFO or None."""
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
-    for member, stream in _members(context, suffix):
+    for member, stream in _members(context):
         check_relative_name(member.name, limits)
         if member.kind is MemberKind.SYMBOLIC_LINK:
             check_text(member.target, limits)
@@ -84,7 +83,7 @@ def _read_tar(context: ReadContext, suffix: str) -> tuple[str, bytes | None]:
                 raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
             pkg_info = stream.read(member.size)
     if tree.paths.duplicates:
-        _check_duplicates(_members(context, suffix), tree.paths.duplicates, context.deadline)
+        _check_duplicates(_members(context), tree.paths.duplicates, context.deadline)
     return tree.finish(), pkg_info
 
 

@@ -124,4 +124,5 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
             }
             for each in report.refused
         ],
+        "skips": [printable(each.location) for each in report.skipped],
     }

@@ -33,7 +33,7 @@ def import_source(
     *,
     dry_run: bool = False,
 ) -> Report:
-    """Import a source, print an error for each refused file, and return the report."""
+    """Import a source, print why files were not taken, and return the report."""
     amount = "files  {task.fields[amount]}"
     columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
@@ -43,7 +43,7 @@ def import_source(
 
 
 class _ProgressPrinter(ImportProgress):
-    """Updates the progress bar of an import, and prints why files were refused."""
+    """Updates the progress bar of an import, and prints why files were not taken."""
 
     def __init__(self, update: Callable[..., None]) -> None:
         self._update = update
@@ -57,9 +57,9 @@ class _ProgressPrinter(ImportProgress):
         self._update(amount=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
-        """Count an entry, unless passed over, on the progress bar; print why it was refused."""
-        if outcome.status is FileStatus.REFUSED:
-            why = f"was not imported: {outcome.why}"
-            echo(f"wheelyard: {escaped(outcome.location)} {why}", err=True)
+        """Count an entry, unless passed over, on the progress bar; print why it was not taken."""
+        if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
+            what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
+            echo(f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True)
         if outcome.status is not FileStatus.PASSED_OVER:
             self._update(advance=1)

@@ -1,8 +1,9 @@
 """
 Parsers for filenames of distributions, for project names and for versions.
 
-Uploads accept wheels and `.tar.gz` sdists; `.zip` sdists, too, if the operator allows them. Only
-lenient imports accept the other obsolete formats: further sdists, eggs, installers of distutils.
+Uploads accept wheels and `.tar.gz` sdists; `.zip` sdists, too, if the operator allows them, and in
+lenient imports. The other formats (further sdists, eggs, installers of distutils) are only those of
+files that a store has from before.
 
 The order of the checks matters (ASCII, bytes, length, our grammar, then packaging): packaging alone
 accepts newlines, path separators and look-alike letters, and takes seconds for a filename with
@@ -60,11 +61,12 @@ _WHEEL = re.compile(
 )
 SDIST_SUFFIX = ".tar.gz"
 ZIP_SUFFIX = ".zip"
-BZIP2_SUFFIXES = (".tar.bz2", ".tbz")
-XZ_SUFFIXES = (".tar.xz", ".txz")
-GZIP_SUFFIXES = (SDIST_SUFFIX, ".tgz")
-SDIST_SUFFIXES = (ZIP_SUFFIX, *GZIP_SUFFIXES, *BZIP2_SUFFIXES, *XZ_SUFFIXES, ".tar")
-"""Suffixes of sdists, also obsolete ones."""
+LENIENT_SUFFIXES = (SDIST_SUFFIX, ZIP_SUFFIX, ".tgz")
+"""Suffixes of the sdists that a lenient import takes."""
+ACCEPTED_FORMATS = "wheels, .tar.gz and .zip"
+"""What an index takes that keeps files of old formats, for messages."""
+SDIST_SUFFIXES = (*LENIENT_SUFFIXES, ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
+"""Suffixes of sdists, also of those that only an older version has taken."""
 
 _SDIST = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
@@ -160,7 +162,9 @@ class ObsoleteDistribution(Struct, frozen=True):
         return (self.packagetype, release, self.python_version, self.platform)
 
 
-Distribution = Sdist | Wheel | ObsoleteDistribution
+Distribution = Sdist | Wheel
+KnownDistribution = Distribution | ObsoleteDistribution
+"""A file that a store may have."""
 
 
 def parse_name(text: str) -> NormalizedName:
@@ -223,28 +227,24 @@ def strip_trailing_zeros(version: str) -> str:
 
 
 def parse_filename(
-    filename: str, *, zip_sdists: bool = False, allow_obsolete: bool = False
+    filename: str, *, zip_sdists: bool = False, is_lenient: bool = False
 ) -> Distribution:
     """
     Return the distribution that `filename` names: a wheel or a `.tar.gz` sdist.
 
-    With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; with `allow_obsolete` all formats.
+    With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; if `is_lenient`, those of
+    `LENIENT_SUFFIXES`, and wheels with odd tags.
 
     Raises:
         Invalid: It is not the name of a distribution in an accepted format (code
             `invalid_filename`), or its version is malformed (code `invalid_version`).
     """
-    if not filename.isascii() or _FORBIDDEN.search(filename):
-        raise _bad_filename(filename, "it has characters that no distribution's name has")
-    if len(filename) > FILENAME_LIMIT:
-        raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
+    _check_text(filename)
     if filename.endswith(".whl"):
-        return _parse_wheel(filename, allow_obsolete=allow_obsolete)
+        return _parse_wheel(filename, is_lenient=is_lenient)
     suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
-    if filename.endswith(SDIST_SUFFIXES if allow_obsolete else suffixes):
+    if filename.endswith(LENIENT_SUFFIXES if is_lenient else suffixes):
         return _parse_sdist(filename)
-    if allow_obsolete and filename.endswith(tuple(_OBSOLETE)):
-        return _parse_obsolete(filename)
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
@@ -253,12 +253,24 @@ def parse_filename(
     )
 
 
-def parse_known_filename(filename: str) -> Distribution:
-    """Return the distribution that `filename` names, in any format, or raise Invalid."""
-    return parse_filename(filename, allow_obsolete=True)
+def parse_known_filename(filename: str) -> KnownDistribution:
+    """Return the distribution that `filename` names, in any format of a store, or raise Invalid."""
+    _check_text(filename)
+    if filename.endswith(SDIST_SUFFIXES):
+        return _parse_sdist(filename)
+    if filename.endswith(tuple(_OBSOLETE)):
+        return _parse_obsolete(filename)
+    return parse_filename(filename, is_lenient=True)
 
 
-def _parse_wheel(filename: str, *, allow_obsolete: bool) -> Wheel:
+def _check_text(filename: str) -> None:
+    if not filename.isascii() or _FORBIDDEN.search(filename):
+        raise _bad_filename(filename, "it has characters that no distribution's name has")
+    if len(filename) > FILENAME_LIMIT:
+        raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
+
+
+def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     match = _WHEEL.fullmatch(filename)
     if match is None:
         raise _bad_filename(filename, "a wheel is name-version[-build]-python-abi-platform.whl")
@@ -266,7 +278,7 @@ def _parse_wheel(filename: str, *, allow_obsolete: bool) -> Wheel:
     if prod(part.count(".") + 1 for part in parts) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
-    if parts[-1].endswith(_EXTENSIONS) or not (allow_obsolete or _NO_TAGS.isdisjoint(words)):
+    if parts[-1].endswith(_EXTENSIONS) or not (is_lenient or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:

@@ -37,6 +37,7 @@ from wheelyard.model.distribution_filename import (
     SDIST_SUFFIX,
     ZIP_SUFFIX,
     Distribution,
+    KnownDistribution,
     Sdist,
     parse_filename,
     parse_known_filename,
@@ -193,7 +194,7 @@ class Uploads(Struct, frozen=True):
         """
         rules = self.rules
         distribution = parse_filename(
-            filename, zip_sdists=rules.zip_sdists, allow_obsolete=rules.lenient
+            filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
         if distribution.project in RESERVED_NAMES:
             raise Invalid(
@@ -438,5 +439,5 @@ def _check_spelling(project: Project, distribution: Distribution, *, is_lenient:
         raise Invalid(f"{fact} Use a new version.", code="file_exists", short=fact)
 
 
-def _format(distribution: Distribution) -> str:
+def _format(distribution: KnownDistribution) -> str:
     return distribution.suffix if isinstance(distribution, Sdist) else ""

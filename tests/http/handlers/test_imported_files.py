@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.archive.builders import Entry, sdist_bytes, wheel_bytes, zip_bytes
+from tests.archive.builders import sdist_bytes, wheel_bytes
 from tests.http.servers import RunningServer
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
+from tests.operations.old_files import EGG, INSTALLER, list_old_file
 from wheelyard.operations.importing.parallel_import import Importer
 
 pytestmark = pytest.mark.integration
@@ -23,24 +24,27 @@ FILES = {
     for made in (
         Made("demo-1.0-py3-none-any.whl", wheel_bytes(metadata=OLD)),
         Made("demo-1.0.tar.gz", sdist_bytes(pkg_info=None)),
-        Made("demo-1.0-py2.7.egg", zip_bytes([Entry(b"demo.py", b"")])),
-        Made("demo-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
+        EGG,
+        INSTALLER,
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
     )
 }
 WAIVED = {
     "demo-1.0-py3-none-any.whl": ("invalid_metadata",),
     "demo-1.0.tar.gz": ("missing_metadata",),
-    "demo-1.0-py2.7.egg": ("invalid_filename", "missing_metadata"),
-    "demo-1.0.win32-py2.7.exe": ("invalid_filename",),
+    EGG.filename: ("invalid_filename", "missing_metadata"),
+    INSTALLER.filename: ("invalid_filename", "missing_metadata"),
 }
 
 
 @pytest.fixture(scope="module")
-def old(server: RunningServer) -> RunningServer:
+def old(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
     """The server with a project that has every kind of old file, and one without any metadata."""
     index, files = server.index, FakeFiles()
-    offers = [files.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
+    for made in (EGG, INSTALLER):
+        list_old_file(index.uploads, made, tmp_path_factory.mktemp("old"), THEN)
+    taken = [made for made in FILES.values() if made not in (EGG, INSTALLER)]
+    offers = [files.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in taken]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == []
     return server

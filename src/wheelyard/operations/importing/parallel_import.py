@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution_filename import UniquenessKey, parse_filename
+from wheelyard.model.distribution_filename import UniquenessKey, parse_known_filename
 from wheelyard.operations.importing.project_import import (
     Batch,
     BatchResult,
@@ -151,7 +151,7 @@ class _WorkerPool(Struct):
             )
             return
         try:
-            distribution = parse_filename(offer.filename, allow_obsolete=True)
+            distribution = parse_known_filename(offer.filename)
         except WheelyardError as fault:
             self._report(refused(offer, fault))
             return

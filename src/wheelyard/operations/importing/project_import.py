@@ -24,7 +24,14 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename
+from wheelyard.model.distribution_filename import (
+    ACCEPTED_FORMATS,
+    LENIENT_SUFFIXES,
+    Distribution,
+    KnownDistribution,
+    UniquenessKey,
+    parse_known_filename,
+)
 from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import FileStatus, Outcome
 from wheelyard.operations.name_claims import CLAIM_THREADS, REFUSALS, NameClaims
@@ -78,7 +85,7 @@ class ImportItem(Struct, frozen=True):
     """A file of the source, with its parsed filename."""
 
     candidate: Candidate
-    distribution: Distribution
+    distribution: KnownDistribution
 
     @property
     def key(self) -> tuple[NormalizedName, UniquenessKey]:
@@ -300,6 +307,9 @@ class ProjectImport:
         if item.distribution.uniqueness_key in self._deleted_keys:
             return Outcome(location=candidate.location, status=FileStatus.DELETED)
         listed = self.project.by_filename.get(candidate.filename)
+        if listed is None and not candidate.filename.endswith((".whl", *LENIENT_SUFFIXES)):
+            why = f"wheelyard takes {ACCEPTED_FORMATS}."
+            return Outcome(location=candidate.location, status=FileStatus.SKIPPED, why=why)
         if listed is None:
             return None
         expected = _expected_digest(candidate, SHA256)

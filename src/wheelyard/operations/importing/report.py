@@ -1,4 +1,4 @@
-"""The report of an import: the number of files by status, and the refused ones."""
+"""The report of an import: the number of files by status, and those that it names."""
 
 from collections import Counter
 from enum import Enum
@@ -8,8 +8,8 @@ from msgspec import Struct, field
 
 from wheelyard.model.text import counted
 
-MAX_REFUSALS: Final = 10_000
-"""The refused files that a report keeps; more are only counted."""
+MAX_NAMED: Final = 10_000
+"""The refused files that a report keeps, and the skipped ones; more are only counted."""
 
 
 class FileStatus(Enum):
@@ -23,6 +23,8 @@ class FileStatus(Enum):
     """It was deleted from the index, and is not added again."""
     PASSED_OVER = "passed_over"
     """It is not a distribution, or not one that the source lists."""
+    SKIPPED = "skipped"
+    """It is a distribution in a format that no index takes any more."""
     REFUSED = "refused"
 
 
@@ -43,20 +45,24 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct):
-    """The number of files by status so far, and the outcomes of the first refused ones."""
+    """The number of files by status so far, and the outcomes of the first that were not taken."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     waived_rules: Counter[str] = field(default_factory=Counter)
     """The number of new files for each waived rule."""
     refused: list[Outcome] = []
-    """The first refused files, at most `MAX_REFUSALS`."""
+    """The first refused files, at most `MAX_NAMED`."""
+    skipped: list[Outcome] = []
+    """The first skipped files, at most `MAX_NAMED`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome; keep it if it is one of the first refusals."""
+        """Count an outcome; keep it if it is one of the first of a file that was not taken."""
         self.counts[outcome.status] += 1
         self.waived_rules.update(outcome.waived_rules)
-        if outcome.status is FileStatus.REFUSED and len(self.refused) < MAX_REFUSALS:
-            self.refused.append(outcome)
+        named = {FileStatus.REFUSED: self.refused, FileStatus.SKIPPED: self.skipped}
+        outcomes = named.get(outcome.status)
+        if outcomes is not None and len(outcomes) < MAX_NAMED:
+            outcomes.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
         """Return one line of text with the number of files by status, for operators."""
@@ -68,6 +74,7 @@ class Report(Struct):
             (FileStatus.THERE, "there already"),
             (FileStatus.DELETED, "deleted here before"),
             (FileStatus.PASSED_OVER, "passed over"),
+            (FileStatus.SKIPPED, "skipped"),
             (FileStatus.REFUSED, "refused"),
         )
         parts += [f"{counts[status]} {word}" for status, word in words if counts[status]]

@@ -146,7 +146,7 @@ class Scan(ImportProgress):
         known = self._found[outcome.location]
         if outcome.why != known.reason:
             self._report.add(outcome)
-            if outcome.status is FileStatus.REFUSED:
+            if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
                 logger.warning("%s was not imported: %s", escaped(outcome.location), outcome.why)
         pause = inf
         if outcome.is_retryable:
