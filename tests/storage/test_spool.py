@@ -17,7 +17,7 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "upload-abandoned").write_bytes(b"of a killed process")
     (tmp_path / "upload-link").symlink_to("upload-abandoned")
     (tmp_path / "notes.txt").write_bytes(b"of the operator")
-    shared, descriptor, is_ours = spool.open_shared("fetched")
+    fetched, descriptor = spool.open_new()
     writer = SpoolWriter(spool, distribution, 100, "the upload", {})
     waiting = SpoolWriter(spool, distribution, 100, "the upload", {})
     waiting.close()
@@ -25,8 +25,7 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
 
     spool.remove_abandoned(NOW)
 
-    assert is_ours
-    needed = {shared.name, writer.path.name, waiting.path.name, "notes.txt", "upload-link"}
+    needed = {Path(fetched).name, writer.path.name, waiting.path.name, "notes.txt", "upload-link"}
     assert {each.name for each in tmp_path.iterdir()} == needed
     os.close(descriptor)
     writer.remove()

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from fcntl import LOCK_EX, flock
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.upstream.scripted_source import (
     FILENAME,
     UPSTREAM,
     URL,
-    Answer,
     FilesHarness,
     ScriptedSource,
     listed,
@@ -90,8 +88,7 @@ def test_fifty_first_readers_and_one_request(harness: FilesHarness) -> None:
     readers = [chunks_of(fetched(files, file)) for _ in range(50)]
     first = [next(each) for each in readers]
     assert all(BODY.startswith(each) and each for each in first)
-    leaving = readers.pop()
-    leaving.close()  # type: ignore[attr-defined]
+    readers.pop()  # one leaves
     late = chunks_of(fetched(files, file))
     gate.set()
 
@@ -340,32 +337,50 @@ def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_disk_that_becomes_full(harness: FilesHarness, tmp_path: Path) -> None:
-    """Readers of a file that does not fit on the disk get the rest of it from the upstream."""
+@pytest.mark.parametrize("size", [len(BODY), None])
+def test_a_disk_that_is_nearly_full(
+    harness: FilesHarness, tmp_path: Path, size: int | None
+) -> None:
+    """A file for which the disk has no room is passed on to each reader, and not kept."""
     with small_disk(tmp_path, "size=512k") as disk:
-        file, files = listed(size=None), harness.files(spool=Spool(disk))
+        file, files = listed(size=size), harness.files(spool=Spool(disk))
         harness.source.send(BODY)
 
-        opened = fetched(files, file)
+        opened = [files.fetch(page_of(file), file).result(TIMEOUT_SECONDS) for _ in range(2)]
 
-        assert received(chunks_of(opened)) == (BODY, None)
-        body = opened.body(3 * CHUNK, len(BODY) - 1)
-        assert not isinstance(body, bytes)
-        assert isinstance(received(body)[1], Unavailable)
-        until(lambda: not list(disk.iterdir()))
-        # though a reader has it open
-        until(lambda: os.statvfs(disk).f_bfree == os.statvfs(disk).f_blocks)
+        for each in opened:
+            assert isinstance(each, PassedOnFile)
+            assert received(each.body()) == (BODY, None)
+        assert not list(disk.iterdir())
+        until(lambda: harness.counted("not_stored") > 0)
+        assert harness.stored() == []
+        until(lambda: all(each.is_closed for each in harness.source.opened))
+
+
+@pytest.mark.integration
+def test_a_disk_that_becomes_full(harness: FilesHarness, tmp_path: Path) -> None:
+    """If others fill the disk meanwhile, the readers break off, and the next one gets the file."""
+    with small_disk(tmp_path, "size=2m") as disk:
+        gate, file, files = Event(), listed(), harness.files(spool=Spool(disk))
+        harness.source.send(BODY, gate=gate)
+        opened = fetched(files, file)
+        with (disk / "others").open("wb", buffering=0) as others, suppress(OSError):
+            while others.write(bytes(CHUNK)):
+                pass
+        gate.set()
+
+        body, error = received(chunks_of(opened))
+        assert isinstance(error, Unavailable)
+        assert BODY.startswith(body)
+        until(lambda: [each.name for each in disk.iterdir()] == ["others"])
         assert [harness.stored(), harness.counted("not_stored")] == [[], 1]
-        assert len(harness.source.requests) == 2
-        assert all(each.is_closed for each in harness.source.opened)
-        # what is known not to fit is not begun: uploads need the room
-        others = harness.files(spool=Spool(disk))
-        opened_too = others.fetch(page_of(listed()), listed()).result(TIMEOUT_SECONDS)
-        assert isinstance(opened_too, PassedOnFile)
+        next_one = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+        assert isinstance(next_one, PassedOnFile)
+        assert received(next_one.body()) == (BODY, None)
 
 
 def test_two_processes_with_one_spool(harness: FilesHarness) -> None:
-    """What one process fetches, another one reads along, so that there is one request."""
+    """Each process fetches for itself, and the file is kept once."""
     gate, file = Event(), listed()
     harness.source.send(BODY, gate=gate)
     readers = [chunks_of(fetched(harness.files(), file)) for _ in range(3)]
@@ -374,77 +389,19 @@ def test_two_processes_with_one_spool(harness: FilesHarness) -> None:
 
     assert [first[n] + received(readers[n])[0] for n in range(3)] == 3 * [BODY]
     until(lambda: not harness.spooled())
-    assert harness.source.requests == [URL]
+    assert harness.source.requests == 3 * [URL]
     assert harness.stored() == [KEY]
 
 
-def test_a_process_that_dies_before_it_has_stored_the_file(harness: FilesHarness) -> None:
-    """Who has followed a process to the last byte has all of it, and fetches it to store it."""
-    file, gate = listed(), Event()
+def test_what_is_being_fetched_when_a_process_ends(harness: FilesHarness) -> None:
+    """A process that ends leaves nothing of an unfinished file in the spool."""
+    file, files, gate = listed(), harness.files(), Event()
     harness.source.send(BODY, gate=gate)
-    leader = harness.files()
-    fetched(leader, file)
-    (name,) = harness.spooled()
-    leader.close()
-    gate.set()
-    harness.source.send(BODY)
-    harness.source.requests.clear()
-    with (harness.spool.folder / name).open("wb") as dead:
-        flock(dead, LOCK_EX)
-        dead.write(BODY)
-        dead.flush()
-        body = chunks_of(fetched(harness.files(), file))
-        first = next(body)
-        assert harness.source.requests == []
-
-    assert first + b"".join(body) == BODY
-    until(lambda: harness.stored() == [KEY] and not harness.spooled())
-    assert harness.source.requests == [URL]
-
-
-def test_a_process_that_fails_in_the_middle(harness: FilesHarness) -> None:
-    """Readers that follow another process break off when that one fails."""
-    gate, file, fault = Event(), listed(), Unavailable("It broke off.")
-    harness.source.answers[URL] = Answer([BODY[:CHUNK], b""], fault=fault, gate=gate)
-    readers = [chunks_of(fetched(harness.files(), file)) for _ in range(2)]
-    gate.set()
-
-    for each in readers:
-        body, error = received(each)
-        assert isinstance(error, Unavailable)
-        assert len(body) <= CHUNK - 1024
-
-
-def test_a_process_that_fails_at_once(harness: FilesHarness) -> None:
-    """Who waits for another process that fails before the first byte fetches the file itself."""
-    gate, file, fault = Event(), listed(), Unavailable("It broke off.")
-    harness.source.answers[URL] = Answer([b"", b""], fault=fault, gate=gate)
-    leader, follower = harness.files(), harness.files()
-    lead = leader.fetch(page_of(file), file)
-    until(lambda: bool(harness.source.opened))
-    harness.source.send(BODY)
-    follow = follower.fetch(page_of(file), file)
-    gate.set()
-
-    assert lead.exception(TIMEOUT_SECONDS) is fault
-    assert received(chunks_of(follow.result(TIMEOUT_SECONDS))) == (BODY, None)
-
-
-def test_what_a_dead_process_has_left(harness: FilesHarness) -> None:
-    """The file in the spool that a killed process has left is used again, from its beginning."""
-    file, files = listed(), harness.files()
-    harness.source.send(BODY, gate=Event())
     fetched(files, file)
-    (left,) = harness.spooled()
-    other = FilesHarness(harness.folder / "other")
-    (other.spool.folder / left).write_bytes(WRONG)
-    other.source.send(BODY)
-
-    assert received(chunks_of(fetched(other.files(), file))) == (BODY, None)
-    until(lambda: not other.spooled())
-    assert other.stored() == [KEY]
+    assert len(harness.spooled()) == 1
     files.close()
     assert harness.spooled() == []
+    gate.set()
 
 
 def test_a_page_without_digests(harness: FilesHarness) -> None:

@@ -28,9 +28,8 @@ FILE_MODE = 0o640
 MAX_RESERVE_BYTES: Final = 1024**3
 RESERVED_PART: Final = 20
 """The twentieth part of a disk, and at most a GiB, is left for what must be stored."""
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXISTING: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-_SHARED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Spool:
@@ -92,32 +91,6 @@ class Spool:
         reserve = min(MAX_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVED_PART)
         if disk.f_bavail * disk.f_frsize < size + reserve:
             raise OSError(ENOSPC, os.strerror(ENOSPC))
-
-    def open_shared(self, name: str) -> tuple[Path, int, bool]:
-        """
-        Open the temporary file `name`; return its path, a descriptor, and whether it is ours.
-
-        It is ours, and empty, if nobody else on this machine has locked it: whoever had it has
-        ended or died. The caller that owns it removes it before it unlocks or closes it.
-        """
-        path = Path(self.folder, f"{FILE_PREFIX}{name}")
-        while True:
-            with storage_faults("a file in the spool folder"):
-                descriptor = os.open(path, _SHARED, FILE_MODE)
-                try:
-                    is_ours = try_lock(descriptor)
-                    if _is_at(descriptor, path):
-                        if not is_ours:
-                            return path, descriptor, False
-                        if not os.fstat(descriptor).st_size:
-                            os.fchmod(descriptor, FILE_MODE)
-                            return path, descriptor, True
-                        # a dead process has left it, and others may still read it
-                        path.unlink(missing_ok=True)
-                except BaseException:
-                    os.close(descriptor)
-                    raise
-                os.close(descriptor)
 
     def leftovers(self, older_than: float) -> Iterator[Path]:
         """Yield temporary files last written before `older_than`, in seconds since the epoch."""

@@ -1,19 +1,15 @@
 """
-The fetching of one file from an upstream index, for everybody who waits for it.
+The fetching of one file from an upstream index, for all clients of this process that wait for it.
 
-The bytes go into a file of the spool with a known name, and readers follow it there. The process
-that has locked that file fetches. Other processes with the same spool read along, and compute the
-digest for themselves. If the fetching process dies, its lock ends, and the next request begins
-anew with an empty file. Once size and digest agree, the file gets its final key.
+The bytes go into a file of the spool, and readers follow it there. Once size and digest agree, the
+file gets its final key. While the disk is nearly full, each reader gets the file from the upstream,
+and nothing is kept.
 """
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from fcntl import LOCK_UN, flock
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +19,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
-from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.filesystem import storage_faults, write_all
-from wheelyard.storage.spool import Spool, try_lock
+from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, StoredFile
 from wheelyard.upstream.file_check import FileCheck
-from wheelyard.upstream.file_source import FileSource, check_size
+from wheelyard.upstream.file_source import FileResponse, FileSource, check_size, limit_of
 from wheelyard.upstream.growing_file import GrowingFile, OpenDescriptor
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile
@@ -36,10 +31,6 @@ from wheelyard.upstream.passed_on_file import PassedOnFile
 
 ROOM_CHECK_BYTES: Final = 32 * 1024**2
 """The room on the disk is looked at again after so many bytes."""
-FOLLOW_PAUSE_SECONDS: Final = 0.02
-"""Between two looks at a file that another process writes."""
-FOLLOW_PATIENCE_SECONDS: Final = 120.0
-"""How long another process may write nothing before its readers are given up."""
 
 FetchedFile = StoredFile | GrowingFile | PassedOnFile
 """What a reader can read from: the store, the spool, or the upstream itself."""
@@ -89,9 +80,9 @@ class FileFetch:
         self._received = received
         self._growing: GrowingFile | None = None
         self._path: Path | None = None
-        """The file in the spool, while it is ours."""
-        self._is_ours = False
-        """Whether this process writes the file in the spool, and does not read another's."""
+        """The file in the spool, while it is there."""
+        self._unchecked = 0
+        """Bytes since the last look at the room on the disk."""
         self._is_stopped = False
 
     def run(self, forget: Callable[[], None]) -> None:
@@ -101,8 +92,7 @@ class FileFetch:
         `forget` is called before they know that it has ended, so that nobody joins it any more.
         """
         try:
-            while (stored := self._fetch_once()) is None:
-                pass  # another process has failed, so it is our turn
+            stored = self._cache.find_again(self._name, self._file) or self._fetch()
         except WheelyardError as error:
             forget()
             self._give_up(error)
@@ -121,128 +111,46 @@ class FileFetch:
         self._is_stopped = True
         self._remove()
 
-    def _fetch_once(self) -> StoredFile | None:
-        """Return the stored file; None to try again, as the process that was followed failed."""
-        try:
-            path, number, self._is_ours = self._open_spool_file()
-        except Unavailable as error:
-            self._answer(self._tools.pass_on(self._cache.upstream, self._name, self._file))
-            self._note_not_stored(error)
-            raise
-        descriptor = OpenDescriptor(number)
-        try:
-            if not self._is_ours:
-                return self._follow(descriptor)
-            self._path = path
-            return self._cache.find_again(self._name, self._file) or self._receive(descriptor, path)
-        finally:
-            self._remove()
-            flock(number, LOCK_UN)  # readers may have it open for long
-
-    def _open_spool_file(self) -> tuple[Path, int, bool]:
-        file, spool = self._file, self._tools.spool
-        with storage_faults("a file in the spool folder"):
-            spool.require_room(file.size or 0)
-        if file.sha256:
-            identity = f"{self._cache.upstream}/{self._name}/{file.sha256}/{file.filename}"
-            return spool.open_shared(sha256(identity.encode()).hexdigest()[:32])
-        # other processes could not tell whether the bytes are the right ones
-        return spool.open_shared(self._tools.runtime.new_id())
-
-    def _receive(self, descriptor: OpenDescriptor, path: Path) -> StoredFile:
+    def _fetch(self) -> StoredFile:
         """Fetch the file into the spool, and store it."""
         file, cache = self._file, self._cache
         opened = self._tools.source.open_file(cache.upstream, self._name, file.url, Kind.FILE)
         with closing(opened):
-            growing = self._grow(descriptor, check_size(file, opened.size))
-            check = self._copy(opened.chunks(), growing, self._writer(growing))
-        check.list_digest()
-        return self._keep(path, check)
-
-    def _writer(self, growing: GrowingFile) -> Callable[[bytes], None]:
-        """Return what writes to the file; if there is no room, its readers go on elsewhere."""
-        unchecked = 0
-
-        def write(chunk: bytes) -> None:
-            nonlocal unchecked
+            size = check_size(file, opened.size)
+            path, descriptor = self._open_spool_file(size)
+            self._path = path
             try:
-                with storage_faults("a file of an upstream index"):
-                    write_all(growing.descriptor.number, chunk)
-                    unchecked += len(chunk)
-                    if unchecked >= ROOM_CHECK_BYTES:  # others write, and the size may be unknown
-                        unchecked = 0
-                        self._tools.spool.require_room(0)
-            except WheelyardError as error:
-                growing.lose()
-                self._answer(growing)
-                self._note_not_stored(error)
-                raise
+                self._growing = GrowingFile(descriptor, size, self._tools.runtime.monotonic)
+                check = self._copy(opened, self._growing)
+                check.list_digest()
+                return self._keep(path, check)
+            finally:
+                self._remove()
 
-        return write
-
-    def _follow(self, descriptor: OpenDescriptor) -> StoredFile | None:
-        """
-        Read along with another process; return the file once that process has stored it.
-
-        Return None if it has failed before anybody had a byte, or has not stored the file.
-        """
-        growing = self._grow(descriptor, self._file.size)
-        chunks = self._chunks_of_other(descriptor.number)
+    def _open_spool_file(self, size: int | None) -> tuple[Path, OpenDescriptor]:
+        """Return a new file in the spool; if there is no room, pass the file on, and raise."""
+        spool = self._tools.spool
         try:
-            self._copy(chunks, growing, lambda _: None)
-        except WheelyardError:
-            if growing.has_begun or self._is_stopped:
-                raise
-            return None
-        for _ in self._pauses():
-            if try_lock(descriptor.number):
-                break
-        return self._cache.find(self._name, self._file)
-
-    def _chunks_of_other(self, descriptor: int) -> Iterator[bytes]:
-        """Yield what another process writes, until all is there or that process has ended."""
-        position, pauses = 0, self._pauses()
-        while position != self._file.size:
-            has_ended = try_lock(descriptor)  # before the read, so that nothing is missed
             with storage_faults("a file in the spool folder"):
-                chunk = os.pread(descriptor, CHUNK_BYTES, position)
-            if chunk:
-                position, pauses = position + len(chunk), self._pauses()
-                yield chunk
-            elif has_ended:
-                return
-            else:
-                next(pauses)
+                spool.require_room(limit_of(size))
+                path, number = spool.open_new()
+        except Unavailable as error:
+            self._answer(self._tools.pass_on(self._cache.upstream, self._name, self._file))
+            self._note_not_stored(error)
+            raise
+        return Path(path), OpenDescriptor(number)
 
-    def _pauses(self) -> Iterator[None]:
-        """Pause before each item but the first; raise Unavailable if another process hangs."""
-        for _ in range(round(FOLLOW_PATIENCE_SECONDS / FOLLOW_PAUSE_SECONDS)):
-            yield
-            if self._is_stopped:
-                break
-            self._tools.runtime.pause(FOLLOW_PAUSE_SECONDS)
-        message = "The process that fetches this file does not go on."
-        raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
-
-    def _grow(self, descriptor: OpenDescriptor, size: int | None) -> GrowingFile:
-        elsewhere = self._tools.pass_on(self._cache.upstream, self._name, self._file)
-        monotonic = self._tools.runtime.monotonic
-        self._growing = GrowingFile(descriptor, size, elsewhere.body_from, monotonic)
-        return self._growing
-
-    def _copy(
-        self, chunks: Iterator[bytes], growing: GrowingFile, write: Callable[[bytes], None]
-    ) -> FileCheck:
+    def _copy(self, opened: FileResponse, growing: GrowingFile) -> FileCheck:
         """Give readers the chunks, the last ones once all are verified; return the check."""
         check = FileCheck(
             self._name, self._file, growing.size, self._cache.digests, self._tools.observation
         )
-        for chunk in chunks:
+        for chunk in opened.chunks():
             if self._is_stopped:
                 message = "The server is about to stop."
                 raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
             check.add(chunk)
-            write(chunk)
+            self._write(chunk, growing)
             self._received(len(chunk))
             growing.add(len(chunk))
             if growing.has_begun:
@@ -251,6 +159,18 @@ class FileFetch:
         growing.verify()
         self._answer(growing)
         return check
+
+    def _write(self, chunk: bytes, growing: GrowingFile) -> None:
+        self._unchecked += len(chunk)
+        try:
+            with storage_faults("a file of an upstream index"):
+                write_all(growing.descriptor.number, chunk)
+                if self._unchecked >= ROOM_CHECK_BYTES:  # others write meanwhile
+                    self._unchecked = 0
+                    self._tools.spool.require_room(0)
+        except WheelyardError as error:
+            self._note_not_stored(error)
+            raise
 
     def _keep(self, path: Path, check: FileCheck) -> StoredFile:
         """Store the verified file; raise WheelyardError if it is not stored."""
@@ -277,7 +197,7 @@ class FileFetch:
         error.__traceback__ = error.__cause__ = error.__context__ = None
         if self._growing is not None:
             self._growing.fail(error)
-            self._growing.discard(is_ours=self._is_ours)
+            self._growing.discard()
         if not self.started.done():
             self.started.set_exception(error)
         self.stored.set_exception(error)

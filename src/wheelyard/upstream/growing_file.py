@@ -28,9 +28,6 @@ NOTICE_BYTES: Final = CHUNK_BYTES
 NOTICE_SECONDS: Final = 0.02
 """Readers that wait are woken after so many new bytes, or so long after the last time."""
 
-OpenRest = Callable[[int], Iterator[bytes]]
-"""Returns the bytes from an offset on, read from another place."""
-
 
 class _Waiting(NamedTuple):
     """A reader that waits, and what wakes it."""
@@ -70,25 +67,20 @@ class GrowingFile:
     """
     A file in the spool that one thread writes while readers follow.
 
-    `size` is the size that it will have; None if nobody has said it. `open_rest` gives readers of
-    the whole file the rest of it if the disk takes no more. `monotonic` is a clock in seconds.
+    `size` is the size that it will have; None if nobody has said it. `monotonic` is a clock in
+    seconds.
     """
 
     def __init__(
-        self,
-        descriptor: OpenDescriptor,
-        size: int | None,
-        open_rest: OpenRest,
-        monotonic: Callable[[], float],
+        self, descriptor: OpenDescriptor, size: int | None, monotonic: Callable[[], float]
     ) -> None:
         self.descriptor = descriptor
         self.size = size
-        self.open_rest = open_rest
         self._monotonic = monotonic
         self._written = 0
         self._noticed, self._noticed_at = 0, -1.0
         self._patient_until = monotonic() + SMALL_FILE_SECONDS
-        self._is_verified = self._is_lost = False
+        self._is_verified = False
         self._error: WheelyardError | None = None
         self._changed = Condition()
         self._waiting: list[_Waiting] = []
@@ -142,31 +134,20 @@ class GrowingFile:
 
     def fail(self, error: WheelyardError) -> None:
         """
-        Break off all readers with an error, unless they have all bytes or go on elsewhere.
+        Break off all readers with an error, unless they have all bytes.
 
         They may still get bytes that they have been told of.
         """
-        if not (self._is_verified or self._is_lost):
+        if not self._is_verified:
             self._error = error
             self._wake()
 
-    def lose(self) -> None:
-        """Have all readers take the rest of the bytes from elsewhere: the disk takes no more."""
-        self._is_lost = True
-        self._notify()
-
-    def discard(self, *, is_ours: bool) -> None:
-        """
-        Close a file that has failed or is lost, and not a verified one.
-
-        If it `is_ours`, its disk space is given back, too: other processes may have it open.
-        """
-        if self._is_verified:
-            return
-        if is_ours:
+    def discard(self) -> None:
+        """Close a file that has failed, and give back its disk space: readers may have it open."""
+        if not self._is_verified:
             with suppress(OSError):
                 os.ftruncate(self.descriptor.number, 0)
-        self.descriptor.close()
+            self.descriptor.close()
 
     def when_readable(self, position: int, stop: int | None, call: Callable[[], None]) -> bool:
         """
@@ -184,8 +165,7 @@ class GrowingFile:
         """
         Wait until a reader at `position` can go on; return up to where it can read.
 
-        Raise the error of the file if it has failed. At the end, and if the file is lost, return
-        `position`.
+        Raise the error of the file if it has failed. At the end, return `position`.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._can_go_on(position, stop))
@@ -200,13 +180,8 @@ class GrowingFile:
             # a copy, as its traceback refers to this object, which must not outlive its readers
             raise copy(self._error)
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether readers take the rest of the bytes from elsewhere."""
-        return self._is_lost
-
     def _can_go_on(self, position: int, stop: int | None) -> bool:
-        has_ended = self._is_verified or self._is_lost or self._error is not None
+        has_ended = self._is_verified or self._error is not None
         return has_ended or self._readable(stop) > position
 
     def _readable(self, stop: int | None) -> int:
@@ -238,7 +213,6 @@ class FollowedBody:
         self._file = file
         self._position = start
         self._stop = stop
-        self._rest: Iterator[bytes] | None = None
 
     @property
     def remaining(self) -> int:
@@ -249,16 +223,10 @@ class FollowedBody:
         return self
 
     def __next__(self) -> bytes:
-        if self._rest is None:
-            limit = self._file.wait_beyond(self._position, self._stop)
-            if limit > self._position and (chunk := self._read(limit)):
-                return chunk
-            if not self._file.is_lost or self._position == self._stop:
-                raise StopIteration
-            if self._stop != self._file.size:
-                raise Unavailable("The disk is full, so ranges cannot be sent. Ask for the file.")
-            self._rest = self._file.open_rest(self._position)
-        return next(self._rest)
+        limit = self._file.wait_beyond(self._position, self._stop)
+        if limit <= self._position:
+            raise StopIteration
+        return self._read(limit)
 
     def when_ready(self, call: Callable[[], None]) -> bool:
         """
@@ -268,16 +236,11 @@ class FollowedBody:
         """
         return self._file.when_readable(self._position, self._stop, call)
 
-    def close(self) -> None:
-        """End the reading; the file itself goes on to grow."""
-        if self._rest is not None:
-            getattr(self._rest, "close", lambda: None)()
-
     def _read(self, limit: int) -> bytes:
         wanted = min(CHUNK_BYTES, limit - self._position)
         with storage_faults("a file in the spool folder"):
             chunk = self._file.descriptor.read(wanted, self._position)
-        if not chunk and not self._file.is_lost:
+        if not chunk:
             self._file.check()
             raise Unavailable("A file in the spool has been cut off. Ask for it again.")
         self._position += len(chunk)

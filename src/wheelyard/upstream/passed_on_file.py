@@ -27,26 +27,17 @@ class PassedOnFile(Struct, frozen=True, kw_only=True):
         """Whether a part of it can be asked for: never, as a part cannot be verified."""
         return False
 
-    def discard(self) -> None:
-        """End the answer of the upstream, of which nothing is read."""
-        self.open().close()
-
     def body(self) -> Iterator[bytes]:
-        """Return the chunks of the whole file."""
-        return self.body_from(0)
-
-    def body_from(self, start: int) -> Iterator[bytes]:
         """
-        Yield the bytes from `start` on; all bytes are fetched, to verify them.
+        Yield the chunks of the whole file, the last ones once all are verified.
 
-        The last ones are held back until they are verified. Raise Unavailable if they are not.
+        Raise Unavailable if they are not the right ones.
         """
-        check, received, held = self.begin_check(self.size), 0, b""
+        check, held = self.begin_check(self.size), b""
         with closing(self.open()) as response:
             for chunk in response.chunks():
                 check.add(chunk)
-                held += chunk[max(0, start - received) :]
-                received += len(chunk)
+                held += chunk
                 if len(held) > HELD_BACK_BYTES:
                     yield held[:-HELD_BACK_BYTES]
                     held = held[-HELD_BACK_BYTES:]
