@@ -46,9 +46,6 @@ class Fault(StrEnum):
     YANKED = auto()
     REMOVED_FILE = auto()
     """Files but the first are gone from the second request on."""
-    SERIAL_BACK = auto()
-    """The serial falls with each request."""
-    NO_SERIAL = auto()
     NO_ETAG = auto()
     ETAG_CONSTANT = auto()
     """All pages have one ETag, and each conditional request is answered with 304."""

@@ -277,16 +277,13 @@ class _Answer:
         return self._delivered(reply, faults)
 
     def _rendered(self, project: FakeProject, request: Request) -> Reply:
-        faults = project.page_faults
         accept = request.header("accept") or ""
         page = make_page(project, self.upstream.places, accept, request.path)
         headers = [("Content-Type", page.content_type), ("Cache-Control", "max-age=600, public")]
         headers += [("Vary", "Accept, Accept-Encoding"), *project.headers.items()]
         if page.etag:
             headers.append(("ETag", page.etag))
-        if Fault.NO_SERIAL not in faults:
-            back = project.pages_sent if Fault.SERIAL_BACK in faults else 0
-            headers.append(("X-PyPI-Last-Serial", str(project.serial - back)))
+        headers.append(("X-PyPI-Last-Serial", str(project.serial)))
         if page.etag and request.header("if-none-match") == page.etag:
             return Reply(304, headers)
         encoding, body = page.encoding, page.body

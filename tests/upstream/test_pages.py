@@ -117,9 +117,9 @@ def test_a_page_that_has_not_changed(asking: Asking, upstream: FakeUpstream) -> 
     assert stored(asking).version != version  # so that another process knows that it is confirmed
 
 
-@pytest.mark.parametrize("fault", [Fault.NO_ETAG, Fault.NO_SERIAL, Fault.HTML_ONLY])
+@pytest.mark.parametrize("fault", [Fault.NO_ETAG, Fault.HTML_ONLY])
 def test_upstreams_that_say_less(asking: Asking, upstream: FakeUpstream, fault: Fault) -> None:
-    """Without ETag, serial or JSON, a new version is seen after the time to live all the same."""
+    """Without ETag or JSON, a new version is seen after the time to live all the same."""
     upstream.behave("requests", fault)
     before = asking.page("requests").page
     asking.clock.advance(seconds=601)
@@ -313,31 +313,12 @@ def test_the_upload_check_asks(asking: Asking, upstream: FakeUpstream) -> None:
 def test_quarantine(asking: Asking, upstream: FakeUpstream) -> None:
     """A quarantine is seen when its page is asked for next, and its end a minute later."""
     asking.page("requests")
-    upstream.behave("requests", Fault.QUARANTINED, Fault.NO_SERIAL, X_PyPI_Last_Serial="1")
+    upstream.behave("requests", Fault.QUARANTINED)
     asking.clock.advance(seconds=601)
     assert asking.page("requests").page.status is Status.QUARANTINED
     upstream.behave("requests")
     asking.clock.advance(seconds=61)
     assert asking.page("requests").page.status is Status.ACTIVE
-
-
-def test_a_serial_that_goes_back(asking: Asking, upstream: FakeUpstream) -> None:
-    """A page that is older than the one that is known is ignored, but not for ever."""
-    upstream.publish(public_wheel("requests", "3.0"))
-    upstream.behave("requests", Fault.SERIAL_BACK)  # from the second request on
-    asking.page("requests")
-    upstream.withdraw(PACKAGE.filename)
-    asking.clock.advance(seconds=601)
-    asking.found("requests")
-    before = len(upstream.asked("requests"))
-
-    assert len(asking.filenames("requests")) == 2
-    assert not asking.page("requests").is_stale
-    asking.clock.advance(seconds=61)
-    assert len(asking.filenames("requests")) == 2
-    assert len(upstream.asked("requests")) == before + 1
-    asking.clock.advance(seconds=DAY)
-    assert len(asking.filenames("requests")) == 1
 
 
 def test_a_file_whose_digest_changes(asking: Asking, upstream: FakeUpstream) -> None:

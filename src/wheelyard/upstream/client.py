@@ -61,7 +61,7 @@ RETRY_PAUSE_SECONDS: Final = 0.5
 """Upper limit of the random pause before the one retry of a page."""
 BUSY_SECONDS: Final = 5.0
 """Seconds without a request after a status 429 that does not say for how long."""
-MAX_ETAG_LENGTH, MAX_SERIAL_DIGITS = 256, 18
+MAX_ETAG_LENGTH, MAX_SECONDS_DIGITS = 256, 18
 RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 ADVICE: Final = ", and its network is not in upstream.allow_private_networks"
@@ -188,14 +188,12 @@ class UpstreamClient:
             if response.status != HTTPStatus.OK:
                 raise self._status_error(response)
             received = response.headers
-            serial = received.get("x-pypi-last-serial", "")
             page = ReceivedPage(
                 name=name,
                 url=response.url,
                 content_type=received.get("content-type", ""),
                 body=self._body(response, end, stack),
                 etag=_safe_etag(received.get("etag", "")),
-                serial=int(serial) if _is_serial(serial) else 0,
             )
             return parse(page)
 
@@ -273,7 +271,7 @@ class UpstreamClient:
     def _retry_after(self, response: ClientResponse, default: float) -> float:
         """Return the seconds that a response asks to wait; `default` if it says nothing of it."""
         text = response.headers.get("retry-after", "")
-        if text.isascii() and text.isdigit() and len(text) <= MAX_SERIAL_DIGITS:
+        if text.isascii() and text.isdigit() and len(text) <= MAX_SECONDS_DIGITS:
             return min(float(text), MAX_PAUSE_SECONDS)
         until = parse_http_date(text)
         if until is None:
@@ -330,10 +328,6 @@ def _is_here(address: Address) -> bool:
         return True
     why = "its URL is http, which needs upstream.allow_insecure"
     raise FetchError(why, is_refused=True)
-
-
-def _is_serial(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= MAX_SERIAL_DIGITS
 
 
 def _safe_etag(text: str) -> str:

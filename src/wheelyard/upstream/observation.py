@@ -190,22 +190,11 @@ class Observation:
         logger.warning("upstream: %s of %s was not stored: %s", escaped(filename), name, why)
 
     def owner_change(self, name: NormalizedName, owner: str, other: str) -> None:
-        """Count and log a name that the upstream `owner` has given up, and `other` has."""
+        """Count and log a name of the upstream `owner` that `other` has now."""
         self._counters["owner_change"].inc()
         logger.error(
-            "upstream: %s is no longer at %s, and is at %s; it is not shown until an operator has "
-            "decided which one is meant",
-            name,
-            owner,
-            other,
-        )
-
-    def contested(self, name: NormalizedName, owner: str, other: str) -> None:
-        """Count and log a name of the upstream `owner` that `other`, which comes first, has now."""
-        self._counters["owner_change"].inc()
-        logger.error(
-            "upstream: %s belongs to %s, and now %s has it, too, which is asked first; it is not "
-            "shown until an operator has found out why, and runs 'wheelyard upstream forget %s'",
+            "upstream: %s belongs to %s, and now %s has it; it is not shown until an operator has "
+            "found out why, and runs 'wheelyard upstream forget %s'",
             name,
             owner,
             other,

@@ -75,7 +75,6 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     etag: str = ""
     reading: str = ""
     """What `UpstreamServer.reading` was when the page was parsed."""
-    serial: int = 0
     status: Status = Status.ACTIVE
     reason: str = ""
     files: tuple[UpstreamFile, ...] = ()

@@ -8,7 +8,6 @@ whose patterns exclude a name is never asked for it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum, auto
 from itertools import takewhile
 from typing import Literal
 
@@ -26,15 +25,6 @@ from wheelyard.upstream.merging import NO_DIGESTS, gains_digests, gone, merge
 from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.parsing import ReceivedPage, parse_page
-
-
-class Unchanged(Enum):
-    """Why the page that is known stays."""
-
-    CONFIRMED = auto()
-    """The index has said that it is still the right one."""
-    AHEAD = auto()
-    """The index has sent an older one, as a cache on the way does."""
 
 
 class PageRequests:
@@ -66,50 +56,45 @@ class PageRequests:
                 return merge(answer, None, answer.fetched_at).page
         return None
 
-    def renew(self, known: UpstreamPage, kind: Kind, *, may_keep: bool) -> UpstreamPage | Unchanged:
+    def renew(self, known: UpstreamPage, kind: Kind) -> UpstreamPage | None:
         """
-        Return the page that takes the place of the `known` one, or why that stays.
+        Return the page that takes the place of the `known` one; None if that stays.
 
-        Unless it `may_keep` the known page, an older one is taken, too. Raise Unavailable if the
-        owner of the name does not say what it has, or an index before it whether it has the name.
+        Raise Unavailable if the owner of the name does not say what it has, or an index before it
+        whether it has the name.
         """
-        answer = self._ask_owner(known, kind, may_keep=may_keep)
-        page = known if isinstance(answer, Unchanged) else answer
+        answer = self._ask_owner(known, kind)
+        page = answer or known
         # what its owner has taken away goes at once, also while another index is silent
         if page.is_gone or not page.status.serves_files:
             return answer
         for client in self._before(known):
             if isinstance(self._answer(client, known.name, kind, ""), UpstreamPage):
                 other = client.server.label
-                self._observation.contested(
+                self._observation.owner_change(
                     known.name, self._clients[known.upstream].server.label, other
                 )
                 return gone(page, self._runtime.now(), other, is_contested=True)
         return answer
 
-    def _ask_owner(
-        self, known: UpstreamPage, kind: Kind, *, may_keep: bool
-    ) -> UpstreamPage | Unchanged:
+    def _ask_owner(self, known: UpstreamPage, kind: Kind) -> UpstreamPage | None:
         client, name = self._clients[known.upstream], known.name
         is_read = known.reading == client.server.reading
         answer = self._answer(client, name, kind, known.etag if is_read else "")
         if isinstance(answer, NotChanged):
-            return Unchanged.CONFIRMED
+            return None
         if isinstance(answer, Missing):
             moved_to = self._moved_to(name, kind, client)
-            is_same = known.is_gone and known.moved_to == moved_to
-            if is_same:
-                return Unchanged.CONFIRMED
+            if known.is_gone and known.moved_to == moved_to:
+                return None
             is_contested = moved_to in [each.server.label for each in self._before(known)]
             return gone(known, self._runtime.now(), moved_to, is_contested=is_contested)
-        if may_keep and _is_behind(answer, known):
-            return Unchanged.AHEAD
         first = self._first_fetched(known) if gains_digests(answer, known) else NO_DIGESTS
         merged = merge(answer, known, answer.fetched_at, first)
         for filename in merged.new_changes:
             self._observation.digest_change(name, filename)
         same = replace(merged.page, fetched_at=known.fetched_at)
-        return Unchanged.CONFIRMED if same == known else merged.page
+        return None if same == known else merged.page
 
     def _answer(
         self, client: UpstreamClient, name: NormalizedName, kind: Kind, etag: str
@@ -168,11 +153,6 @@ class PageRequests:
             if kind is Kind.CHECK:
                 raise
             return False
-
-
-def _is_behind(answer: UpstreamPage, known: UpstreamPage) -> bool:
-    # a quarantine counts at once, whoever says it
-    return 0 < answer.serial < known.serial and answer.status.serves_files
 
 
 def _status_of(answer: UpstreamPage | NotChanged | Missing) -> Literal["200", "304", "404"]:

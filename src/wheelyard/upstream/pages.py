@@ -35,7 +35,7 @@ from wheelyard.upstream.faults import is_offline
 from wheelyard.upstream.index_proof import IndexProof
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.page_requests import PageRequests, Unchanged
+from wheelyard.upstream.page_requests import PageRequests
 from wheelyard.upstream.stored_pages import StoredPages
 
 NEGATIVE_SECONDS: Final = 60.0
@@ -377,12 +377,8 @@ class UpstreamPages:
         # until it is forgotten; a process that writes nothing remembers only what is in the store
         if held.page.is_contested and (held.is_saved or not self._config.read_only):
             return replace(held, fresh_until=self._runtime.monotonic() + self.ttl(held.page))
-        answer = self._requests.renew(held.page, kind, may_keep=self._may_serve(held))
-        if isinstance(answer, UpstreamPage):
-            return self._changed(held, answer)
-        if answer is Unchanged.CONFIRMED:
-            return self._confirmed(held)
-        return replace(held, fresh_until=self._runtime.monotonic() + NEGATIVE_SECONDS)
+        page = self._requests.renew(held.page, kind)
+        return self._confirmed(held) if page is None else self._changed(held, page)
 
     def _is_still_absent(self, name: NormalizedName) -> bool:
         """Return whether no index had a name a moment ago; the store has no page of it now."""

@@ -93,8 +93,6 @@ class ReceivedPage:
     content_type: str
     body: bytearray = field(repr=False)
     etag: str = ""
-    serial: int = 0
-    """The number of the last change that the index says it knows; 0 if it says none."""
 
 
 NOTHING: Final = Raw()
@@ -147,7 +145,6 @@ def parse_page(fetched: ReceivedPage, server: UpstreamServer, now: datetime) -> 
         url=fetched.url.redacted,
         etag=fetched.etag,
         reading=server.reading,
-        serial=fetched.serial,
         status=status,
         reason=reason,
         files=tuple(found[each] for each in sorted(found)),
