@@ -145,10 +145,11 @@ def test_a_page_without_digests(team: Team) -> None:
     """A file whose page has no digest is found by its name, and compared when it was fetched."""
     team.upstream.behave("idna", Fault.NO_HASH)
     lock = f"""lock-version = "1.0"
+created-by = "a test"
 [[packages]]
 name = "idna"
-wheels = [{{ name = "{IDNA.filename}", hashes = {{ sha256 = "{IDNA.sha256}" }} }}]
-sdist = {{ name = "{IDNA_SDIST.filename}", hashes = {{ sha256 = "{RICH.sha256}" }} }}
+wheels = [{{ path = "{IDNA.filename}", hashes = {{ sha256 = "{IDNA.sha256}" }} }}]
+sdist = {{ path = "{IDNA_SDIST.filename}", hashes = {{ sha256 = "{RICH.sha256}" }} }}
 """
     report = team.prefetch(lock)
     assert states(report) == {IDNA.sha256: FileState.FETCHED, RICH.sha256: FileState.MISSING}

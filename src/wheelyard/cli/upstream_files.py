@@ -54,14 +54,13 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     hides it, and 1 if a file could not be fetched.
 
     Options:
-        --requirement: requirements.txt with hashes, pylock.toml, uv.lock, poetry.lock or pdm.lock;
-            may be given again.
+        --requirement: pylock.toml, or requirements with hashes; may be given again.
         --dry-run: Say what would be fetched, and fetch no file.
         --jobs: How many files are fetched at a time.
 
     Examples:
         wheelyard upstream prefetch -r requirements.txt
-        wheelyard upstream prefetch -r uv.lock -r tools/pylock.toml --dry-run
+        wheelyard upstream prefetch -r pylock.toml -r tools/pylock.toml --dry-run
 
     Documentation: docs/upstream.md
     """

@@ -18,18 +18,18 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Place(Struct, frozen=True):
-    """A line of a file."""
+    """A line of a file, or a package in it."""
 
     file: str
-    line: int
-    """The number of the line, from 1."""
+    at: int | str
+    """The number of the line, from 1, or `packages[0]` in a `pylock.toml`."""
 
     def __str__(self) -> str:
         """Return `requirements.txt:12`."""
-        return f"{escaped(self.file)}:{self.line}"
+        return f"{escaped(self.file)}:{self.at}"
 
     def fault(self, why: str) -> Invalid:
-        """Return the error that this line is wrong; `why` is a sentence, without its full stop."""
+        """Return the error that this is wrong; `why` is a sentence, without its full stop."""
         return Invalid(f"{self}: {why}.", code=BAD_LOCK_FILE)
 
 
