@@ -197,7 +197,6 @@ class FileFetch:
         error.__traceback__ = error.__cause__ = error.__context__ = None
         if self._growing is not None:
             self._growing.fail(error)
-            self._growing.discard()
         if not self.started.done():
             self.started.set_exception(error)
         self.stored.set_exception(error)

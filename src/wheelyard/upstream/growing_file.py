@@ -134,17 +134,13 @@ class GrowingFile:
 
     def fail(self, error: WheelyardError) -> None:
         """
-        Break off all readers with an error, unless they have all bytes.
+        Break off all readers with an error, unless they have all bytes, and close the file.
 
-        They may still get bytes that they have been told of.
+        Its disk space is given back at once, as readers may keep it open.
         """
         if not self._is_verified:
             self._error = error
             self._wake()
-
-    def discard(self) -> None:
-        """Close a file that has failed, and give back its disk space: readers may have it open."""
-        if not self._is_verified:
             with suppress(OSError):
                 os.ftruncate(self.descriptor.number, 0)
             self.descriptor.close()

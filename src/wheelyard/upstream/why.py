@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
-from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.distribution_filename import ACCEPTED_FORMATS, strip_trailing_zeros
 from wheelyard.model.public_packages import ExplainedFile, Explanation, FileReason, NameAnswer
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage
@@ -118,10 +118,7 @@ class Explainer(Struct, frozen=True):
             text = f"The upstream no longer lists {file.filename}. Use another version."
             yield _explained(file, (FileReason("removed", text),))
         for other in (each for each in page.other_formats if _is_of(each, version)):
-            text = (
-                f"The format of {other.filename} is not one that this index shows: of public "
-                "packages these are wheels (.whl) and sdists (.tar.gz, .zip)."
-            )
+            text = f"{other.filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
             reason = FileReason(FORMAT, text)
             yield ExplainedFile(other.filename, other.version, shown=False, reasons=(reason,))
 
