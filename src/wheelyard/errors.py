@@ -5,6 +5,7 @@ The seven are not subclassed: a new case is a new `code`, so that the table from
 status in `wheelyard.http.protocol.error_responses` is complete. They know nothing of HTTP.
 """
 
+import re
 from typing import ClassVar, Final
 
 MESSAGE_LIMIT = 1024
@@ -48,31 +49,33 @@ UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, BAD_UPSTREAM})
 """The codes of an Unavailable that concerns one project or file of an upstream index."""
 
 
+_SENTENCE_END: Final = re.compile(r"(?<=[.?!]) (?=[A-Z])")
+
+
 class WheelyardError(Exception):
     """
     Base class of wheelyard's exceptions; only its subclasses are raised.
 
     `message` has sentences for the user: what was rejected, and what to do next; quote untrusted
-    values with `quoted`. `code` is a stable snake_case name for programs. `short` has a few words
-    that uv prints with the status; by default the first sentence. `on_page` is the message for
-    somebody in a browser, who has no command line; by default the same.
+    values with `quoted`. `code` is a stable snake_case name for programs.
     """
 
     family_code: ClassVar[str] = "error"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        short: str | None = None,
-        on_page: str | None = None,
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message[:MESSAGE_LIMIT]
-        self.on_page = (on_page or message)[:MESSAGE_LIMIT]
         self.code = code or type(self).family_code
-        self.short = short or _first_sentence(self.message)
+
+    @property
+    def fact(self) -> str:
+        """The first sentence of the message: what is wrong."""
+        return first_sentence(self.message)
+
+    @property
+    def on_page(self) -> str:
+        """The message for somebody in a browser."""
+        return without_commands(self.message)
 
 
 class Invalid(WheelyardError):
@@ -122,15 +125,9 @@ class Unavailable(WheelyardError):
     family_code = "storage_unavailable"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        short: str | None = None,
-        on_page: str | None = None,
-        retry_after: int | None = None,
+        self, message: str, *, code: str | None = None, retry_after: int | None = None
     ) -> None:
-        super().__init__(message, code=code, short=short, on_page=on_page)
+        super().__init__(message, code=code)
         self.retry_after = retry_after
         if retry_after is not None:
             unit = "second" if retry_after == 1 else "seconds"
@@ -138,7 +135,6 @@ class Unavailable(WheelyardError):
             # a message made of another one's may end with it already
             cut = MESSAGE_LIMIT - len(wait)
             self.message = self.message.removesuffix(wait)[:cut] + wait
-            self.on_page = self.on_page.removesuffix(wait)[:cut] + wait
 
 
 def quoted(value: object) -> str:
@@ -148,6 +144,13 @@ def quoted(value: object) -> str:
     return ascii(cut)
 
 
-def _first_sentence(message: str) -> str:
+def without_commands(message: str) -> str:
+    """Return a message without the sentences that name a command, or the whole if all do."""
+    sentences = _SENTENCE_END.split(message)
+    return " ".join(part for part in sentences if "'wheelyard " not in part) or message
+
+
+def first_sentence(message: str) -> str:
+    """Return the first sentence of a message, which uv prints with the status."""
     head, _, _ = message.partition(". ")
     return head.rstrip(".") + "."

@@ -20,7 +20,7 @@ def test_refuses(tmp_path: Path, data: bytes) -> None:
 
     assert caught.value.code in {"invalid_archive", "unsafe_archive"}
     assert caught.value.message.isascii()
-    assert caught.value.short.startswith("Invalid distribution file: ")
+    assert caught.value.fact.startswith("The file is refused: ")
 
 
 @pytest.mark.integration
@@ -49,7 +49,7 @@ def test_what_is_accepted_means_the_same(tmp_path: Path, what: str) -> None:
         try:
             inspect_bytes(tmp_path, SDIST_NAME, data)
         except Invalid as refusal:
-            event(refusal.short)
+            event(refusal.fact)
             return
         event("accepted")
         results = unpacked(data)

@@ -265,5 +265,5 @@ def test_other_secrets_are_not_shown_to_google(access: AccessHarness, sent: Cred
     """A credential that cannot be Google's is refused without sending it to Google."""
     with pytest.raises(Unauthenticated) as refused:
         is_let_in(access, sent)
-    assert "Missing or invalid token" in refused.value.short
+    assert "Missing or invalid token" in refused.value.fact
     assert access.google.seen == []

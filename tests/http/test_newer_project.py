@@ -59,7 +59,7 @@ def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> 
                 assert json.loads(answer.body)["error"] == "newer_document"
             assert b"wheelyard 7.5" in answer.body
         page = server.get("/project/demo/", HTML)
-        assert (page.status, b"This project needs wheelyard 7.5." in page.body) == (503, True)
+        assert (page.status, b"Upgrade to wheelyard 7.5 or newer." in page.body) == (503, True)
 
 
 def test_lists_with_such_a_project(tmp_path: Path) -> None:

@@ -157,8 +157,8 @@ def test_refusal_names_the_credential(principal: str, words: str) -> None:
     """Who came with a password or a CI job is not told of a token that they never had."""
     with pytest.raises(Forbidden) as caught:
         Caller(principal, ()).require(Action.READ, DEMO)
-    assert caught.value.short == f"{words} read 'demo'."
-    assert caught.value.message.startswith(caught.value.short)
+    assert caught.value.fact == f"{words} read 'demo'."
+    assert caught.value.message.startswith(caught.value.fact)
     remedy = "[[publisher]]" if principal == "publisher:core" else "--can read --project demo"
     assert remedy in caught.value.message
 

@@ -83,7 +83,7 @@ def test_refuses(raw: str | bytes) -> None:
         parse_metadata(raw if isinstance(raw, bytes) else raw.encode())
     assert caught.value.message.isascii()
     assert len(caught.value.message) < 300
-    assert caught.value.short.startswith("Invalid distribution file: ")
+    assert caught.value.fact.startswith("The metadata is refused: ")
 
 
 @pytest.mark.parametrize(

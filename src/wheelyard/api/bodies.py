@@ -78,4 +78,4 @@ def _wanted(kind: inspect.Type) -> str:
 
 
 def _invalid_field(what: str, remedy: str) -> Invalid:
-    return Invalid(f"{what}. {remedy}.", code="invalid_field", short=f"{what}.")
+    return Invalid(f"{what}. {remedy}.", code="invalid_field")

@@ -163,7 +163,7 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
         if bool(self.version) == bool(self.versions):
             what = "version or versions, not both" if self.version else "version is missing"
             message = f'{what}. Send "version": "1.0", or "versions": "<2".'
-            raise Invalid(message, code="invalid_field", short=f"{what}.")
+            raise Invalid(message, code="invalid_field")
         versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
         if isinstance(self.file, tuple):
             return Selection(versions, filenames=frozenset(self.file))

@@ -120,8 +120,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
         fact = f"{caller.display_name} may not refresh what upstream indexes have."
         raise Forbidden(
             f"{fact} It is for whoever may upload something: use a token of 'wheelyard token "
-            "create NAME --can read,upload', or a grant of upload.",
-            short=fact,
+            "create NAME --can read,upload', or a grant of upload."
         )
     name = parse_name(body.project)
     call.read_policy.require_lookup(caller, name)
@@ -132,7 +131,6 @@ def _upstream(call: Call) -> "UpstreamIndex":
     if call.index.upstream is None:
         raise NotFound(
             "This index has no upstream index. Set upstream.enabled, and restart its server; a "
-            "command needs the --config of the server, or --server.",
-            short="No upstream index.",
+            "command needs the --config of the server, or --server."
         )
     return call.index.upstream

@@ -38,7 +38,6 @@ def invalid_file(code: str, reason: str, member: str | bytes | None = None) -> I
     return Invalid(
         f"The file is refused: {reason}{where}. Build it again with a current build tool.",
         code=code,
-        short=f"Invalid distribution file: {reason}.",
     )
 
 

@@ -176,7 +176,6 @@ class ApiTokens(Struct, frozen=True):
                 f"You have {MAX_TOKENS_PER_OWNER} tokens that open something, and nobody has more. "
                 "Revoke those that are not used any more; /api/v1/tokens lists them.",
                 code="too_many_tokens",
-                short=f"You have {MAX_TOKENS_PER_OWNER} tokens already.",
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
@@ -249,15 +248,13 @@ class ApiTokens(Struct, frozen=True):
             raise NotFound(
                 f"There is no active token called {quoted(text)}. See 'wheelyard token list'; a "
                 "token that has expired or was revoked is not rotated: 'wheelyard token create' "
-                "makes one.",
-                short="No such token.",
+                "makes one."
             )
         if len(last) > 1:
             made = (f"{each.id} (made {each.created_at:%Y-%m-%d %H:%M} UTC)" for each in last)
             raise Conflict(
                 f"{len(last)} active tokens are called {quoted(text)}: {', '.join(made)}. Rotate "
-                "the right one by its id; 'wheelyard token list' shows when each was last used.",
-                short="Several tokens have this name.",
+                "the right one by its id; 'wheelyard token list' shows when each was last used."
             )
         return last[0]
 
@@ -291,7 +288,7 @@ class ApiTokens(Struct, frozen=True):
             if isinstance(fault, Conflict):
                 raise
             raise Unavailable(
-                f"{fault.short} Token {new.id} was made for {old.id} and not shown to anybody: if "
+                f"{fault.fact} Token {new.id} was made for {old.id} and not shown to anybody: if "
                 f"'wheelyard token list' has it as active, 'wheelyard token revoke {new.id}' ends "
                 f"it. Then 'wheelyard token rotate {old.id}' tries again.",
                 code=fault.code,
@@ -395,10 +392,7 @@ def _ended_token(record: TokenRecord) -> Unauthenticated:
     replacement = f" {record.rotation.successor} has replaced it." if record.rotation else ""
     ended = f"{subject} {what} on {when}.{replacement}"
     return Unauthenticated(
-        f"{ended} Use another one: 'wheelyard token create NAME' makes it.",
-        code=code,
-        short=f"This token {what} on {when}.",
-        on_page=f"{ended} Use another one, or ask the operator of this index for one.",
+        f"{ended} Use another one: 'wheelyard token create NAME' makes it.", code=code
     )
 
 
@@ -416,8 +410,7 @@ def no_token_id() -> NotFound:
     """Return the error for a text that is neither a token nor an id; its message has no secret."""
     return NotFound(
         "This is neither a token nor the id of one. Give the ten characters after 'wyd_', which "
-        "'wheelyard token list' shows, too.",
-        short="No such token.",
+        "'wheelyard token list' shows, too."
     )
 
 
@@ -434,8 +427,5 @@ def invalid_credential() -> Unauthenticated:
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "
-        "name and its password, or a token of Google's.",
-        short="Missing or invalid token.",
-        on_page="You are not signed in, or this index does not take the name and the password, or "
-        "the token, that your browser has sent.",
+        "name and its password, or a token of Google's."
     )

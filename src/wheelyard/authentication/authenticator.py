@@ -214,12 +214,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         wait = ceil(self.rate_limit.seconds_until(keys))
         if wait:
             self.rejection_log.log("sign_in_rate", network_of(address), principal)
-            raise Unavailable(
-                "There were too many sign-ins.",
-                code=RATE_LIMITED,
-                short="Too many sign-ins.",
-                retry_after=wait,
-            )
+            raise Unavailable("There were too many sign-ins.", code=RATE_LIMITED, retry_after=wait)
         self.rate_limit.record_failure(keys)
 
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
@@ -298,10 +293,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         wait = self.rate_limit.seconds_until((key,))
         if wait:
             raise Unavailable(
-                "Too many credentials did not hold.",
-                code=RATE_LIMITED,
-                short="Too many failed logins.",
-                retry_after=ceil(wait),
+                "Too many credentials did not hold.", code=RATE_LIMITED, retry_after=ceil(wait)
             ) from CredentialRejected(f"{prefix}_rate")
         try:
             yield
@@ -320,8 +312,7 @@ def _require_plausible(credential: Credential) -> None:
     if is_service_account_key(credential):
         raise Unauthenticated(
             "A service account's key is not a credential here, and has now been shown to "
-            "somebody: delete it. Send a short-lived token instead.",
-            short="Service account keys are not accepted.",
+            "somebody: delete it. Send a short-lived token instead."
         ) from CredentialRejected(SERVICE_ACCOUNT_KEY_REJECTED)
     is_decodable = credential.is_unicode or classify(credential) is CredentialType.PASSWORD
     if not credential.secret or not is_decodable:

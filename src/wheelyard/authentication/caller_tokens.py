@@ -129,8 +129,7 @@ class CallerTokens(Struct, frozen=True):
         elif not is_token_admin(caller):
             raise Forbidden(
                 "Only an administrator makes tokens for others, or tokens of nobody. Name yourself "
-                f"as the owner: {caller.principal}.",
-                short="Only an administrator makes tokens for others.",
+                f"as the owner: {caller.principal}."
             )
         return self.tokens.create(wanted, by=caller.principal)
 
@@ -167,8 +166,7 @@ class CallerTokens(Struct, frozen=True):
         record = self._find(token_id)
         if record is None or not owns(caller, record):
             raise NotFound(
-                "There is no token with this id, or it is not yours. See /api/v1/tokens.",
-                short="No such token.",
+                "There is no token with this id, or it is not yours. See /api/v1/tokens."
             )
         return record
 
@@ -180,15 +178,11 @@ class CallerTokens(Struct, frozen=True):
             raise Forbidden(
                 "Only an administrator, or somebody who has signed in with a Google account, can "
                 "create or rotate a token: send an ID token for this index, or ask its operator to "
-                "use 'wheelyard token'.",
-                short="Sign in with a Google account to create tokens.",
-                on_page="Only an administrator, or somebody who has signed in with a Google "
-                "account, can make a token. Ask an administrator of this index for one.",
+                "use 'wheelyard token'."
             )
         if not self.is_signed_in(caller, signed_in_at):
             fact = "You have signed in more than an hour ago."
-            on_page = f"{fact} Sign out, and sign in again."
-            raise Forbidden(f"{fact} Send a new ID token.", on_page=on_page)
+            raise Forbidden(f"{fact} Sign out and in again, or send a new ID token.")
 
     def _require_own_rights(self, caller: Caller, wanted: TokenRequest) -> None:
         """Raise Forbidden if a token could do more than grants allow its owner, the caller."""
@@ -197,6 +191,5 @@ class CallerTokens(Struct, frozen=True):
         if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
             raise Forbidden(
                 "A token may do no more than its owner. Ask for fewer projects or actions; "
-                "/api/v1/whoami has your rights.",
-                short="More than you may do.",
+                "/api/v1/whoami has your rights."
             )

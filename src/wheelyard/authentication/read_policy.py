@@ -41,7 +41,7 @@ class ReadPolicy(Struct, frozen=True):
             raise invalid_credential()
         if matches_any(self.private_patterns, name):
             message = f"{caller.display_name} may not read {name!r}."
-            raise Forbidden(f"{message} Use a credential that may.", short=message)
+            raise Forbidden(f"{message} Use a credential that may.")
         raise project_not_found(name)
 
     def require_lookup(self, caller: Caller, name: NormalizedName) -> None:
@@ -64,9 +64,7 @@ def require_admin(caller: Caller, what: str) -> None:
         fact = f"{caller.display_name} may not {what}."
         raise Forbidden(
             f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
-            "of 'wheelyard token create NAME --can admin'.",
-            short=fact,
-            on_page=f"{fact} It is for administrators of this index.",
+            "of 'wheelyard token create NAME --can admin'."
         )
 
 
@@ -75,13 +73,12 @@ def parse_project_name(segment: str) -> NormalizedName:
     try:
         return parse_name(segment)
     except WheelyardError as error:
-        raise NotFound(error.message, short="No such project.") from error
+        raise NotFound(error.message) from error
 
 
 def project_not_found(name: str) -> NotFound:
     """Return the NotFound for a project that does not exist or is hidden from the caller."""
     return NotFound(
         f"There is no project {name[:60]!a} here, or your credential may not read it. "
-        "Check the spelling and the credential.",
-        short="No such project.",
+        "Check the spelling and the credential."
     )

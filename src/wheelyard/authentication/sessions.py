@@ -180,6 +180,5 @@ def no_session() -> Unauthenticated:
     """Return the error for a credential with which nobody can sign in in a browser."""
     return Unauthenticated(
         "This credential is not for signing in. Use a user name and its password, a token of this "
-        "index, or an ID token of Google's.",
-        short="Not for signing in.",
+        "index, or an ID token of Google's."
     )

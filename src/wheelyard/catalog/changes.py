@@ -52,7 +52,7 @@ def mark_commit(store: Store, runtime: Runtime, name: NormalizedName, number: in
     store.put(keys.pending_mark(name, number, runtime.new_id()), b"", None)
     if runtime.monotonic() - began > COMMIT_SECONDS:
         fact = "This process stood still for too long during a commit."
-        raise Unavailable(f"{fact} Try again.", short=fact, retry_after=RETRY_AFTER_SECONDS)
+        raise Unavailable(f"{fact} Try again.", retry_after=RETRY_AFTER_SECONDS)
 
 
 class ProjectChange(Struct, frozen=True, array_like=True):
@@ -314,8 +314,7 @@ def _lowest(marks: Sequence[keys.PendingMark]) -> int:
 def _lost(key: Key) -> Unavailable:
     return damaged(
         f"{key} is lost, which says in what order projects have changed. Run 'wheelyard check "
-        "--rebuild', or restore the store from a backup.",
-        "lost",
+        "--rebuild', or restore the store from a backup."
     )
 
 

@@ -98,10 +98,9 @@ def digest(body: bytes) -> str:
     return sha256(body).hexdigest()
 
 
-def damaged(message: str, what: str = "damaged") -> Unavailable:
-    """Return an Unavailable with code `damaged_document`; `what` is "damaged" or "lost"."""
-    short = f"A document of the index is {what}."
-    return Unavailable(message, code=DAMAGED, short=short, on_page=short)
+def damaged(message: str) -> Unavailable:
+    """Return an Unavailable with code `damaged_document`."""
+    return Unavailable(message, code=DAMAGED)
 
 
 class UnreadableIgnored:
@@ -294,8 +293,7 @@ class DocumentCache(Generic[T]):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
                 f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the "
-                "store from a backup.",
-                "lost",
+                "store from a backup."
             )
         if found is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)

@@ -317,7 +317,7 @@ class Format2Documents(ForwardingStore):
             for commit in _decoded(_INCOMING, incoming, body).commits:
                 if _decoded(_COMMITS, incoming, commit).number == int(of_project[2]):
                     return bytes(commit) + b"\n"
-        raise damaged(f"The journal has no {key}. {CHECK}", "lost")
+        raise damaged(f"The journal has no {key}. {CHECK}")
 
     def _with_digests(self, commit: DecisionCommit, later: Sequence[Decision]) -> Decision:
         """

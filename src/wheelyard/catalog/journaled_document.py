@@ -92,7 +92,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             return last
         found = store.get(key)
         if not isinstance(found, Stored):
-            raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.", "lost")
+            raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.")
         return self.commits.decode_whole(key, found.body)
 
     def is_state_of(self, older: D, store: Store, newer: D) -> bool:
@@ -226,7 +226,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
             key = self.kind.entry_key(number)
             found = self.store.get(key)
             if not isinstance(found, Stored):
-                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
+                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.")
             yield self.kind.commits.decode(key, found.body)
         last = self.kind.last_commit(document)
         if last is not None and after < document.revision:

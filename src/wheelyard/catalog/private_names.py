@@ -138,7 +138,6 @@ class PrivateNames:
             raise damaged(
                 f"There is no {keys.FORMAT} in the store, so no name can be looked up. Is its disk "
                 "mounted, and is it the right bucket?",
-                "lost",
             )
         return found
 

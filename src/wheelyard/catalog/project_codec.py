@@ -110,11 +110,8 @@ def _require_known(key: Key, needs: Mapping[str, str]) -> None:
     unknown = {kind: version for kind, version in needs.items() if kind not in KNOWN_KINDS}
     if unknown:
         versions = " and ".join(sorted(set(unknown.values())))
-        short = f"This project needs wheelyard {versions}."
         raise Unavailable(
             f"The document {key} has changes that this version of wheelyard does not know "
             f"({', '.join(sorted(unknown))}). Upgrade to wheelyard {versions} or newer.",
             code=NEWER_DOCUMENT,
-            short=short,
-            on_page=f"{short} The index runs an older version, so it shows nothing of it.",
         )

@@ -111,8 +111,7 @@ class TokenRecords(Struct, frozen=True):
         if snapshot is None or snapshot.value is None:
             raise NotFound(
                 f"There is no token with the id {quoted(token_id)}. "
-                "See 'wheelyard token list' for those there are.",
-                short="No such token.",
+                "See 'wheelyard token list' for those there are."
             )
         return snapshot
 

@@ -73,7 +73,6 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
         return Unavailable(
             f"Too many writers are changing {what} at once.",
             code=OVERLOADED,
-            short="Too many writers at once.",
             retry_after=RETRY_AFTER_SECONDS,
         )
 

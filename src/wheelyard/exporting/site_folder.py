@@ -83,8 +83,7 @@ class SiteFolder:
         except OSError as error:
             raise Unavailable(
                 f"No site can be written to {root}: {error.strerror}. Choose another folder, or "
-                "make this one writable.",
-                short="Storage is not available.",
+                "make this one writable."
             ) from error
 
     def remove_leftovers(self, prefixes: Iterable[str]) -> None:
@@ -220,6 +219,5 @@ def _version(body: bytes) -> ObjectVersion:
 def _unusable(what: str, error: OSError) -> Unavailable:
     return Unavailable(
         f"The site's {what} cannot be used: {error.strerror}. Look at the folder and its "
-        "permissions.",
-        short="Storage is not available.",
+        "permissions."
     )

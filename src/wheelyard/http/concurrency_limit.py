@@ -93,6 +93,5 @@ class ConcurrencyLimit:
         return Unavailable(
             f"Too many {self._work} are under way.",
             code=OVERLOADED,
-            short=f"Too many {self._work}.",
             retry_after=RETRY_AFTER_SECONDS,
         )

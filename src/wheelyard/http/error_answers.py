@@ -15,7 +15,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError, without_commands
 from wheelyard.http.context import ServerContext
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.protocol.error_responses import (
@@ -70,7 +70,6 @@ class ErrorAnswers:
             error = Unavailable(
                 "The server has too many files open. Its operator raises the limit of file "
                 "descriptors.",
-                short="Too many open files.",
                 retry_after=RETRY_AFTER_SECONDS,
             )
         if isinstance(error, WheelyardError):
@@ -78,10 +77,10 @@ class ErrorAnswers:
             return error_response_for(error)
         if isinstance(error, ClientDisconnected):
             message = "The body ended before all of it had come. Send it again."
-            return error_response(400, "incomplete_body", message, "The body is incomplete.")
+            return error_response(400, "incomplete_body", message)
         if isinstance(error, SlowClient | TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
-            return error_response(408, "request_timeout", message, "Too slow.")
+            return error_response(408, "request_timeout", message)
         scope = request.scope
         if isinstance(error, HTTPException):  # the router knows the path, and not the method
             route = scope["endpoint"].route
@@ -91,7 +90,7 @@ class ErrorAnswers:
         path, number = log_safe(scope["raw_path"]), self._context.index.runtime.new_id()[:8]
         logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
         message = f"The server has failed. Try again, and tell its operator: error {number}."
-        return error_response(500, "internal_error", message, "Internal error.")
+        return error_response(500, "internal_error", message)
 
     async def page_of(self, request: Request, response: Response) -> Response:
         """Return the answer with an error for this client: with a page, if it is a browser."""
@@ -118,7 +117,7 @@ class ErrorAnswers:
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of a page, and the headers that go with them."""
         scope, headers, server = request.scope, request.joined_headers, self._settings.server
-        sign_in, message = "", response.on_page or error.message
+        sign_in, message = "", without_commands(error.message)
         is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
         if self._settings.access.cookie_login:
             sign_in = sign_in_url(scope["raw_path"], scope["query_string"], server)

@@ -76,8 +76,6 @@ def missing_file_error(file: File) -> Unavailable:
     return Unavailable(
         f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
         code=DAMAGED,
-        short="The file is missing from storage.",
-        on_page=f"The index has lost {file.filename}.",
     )
 
 
@@ -186,7 +184,6 @@ def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]
             raise Unavailable(
                 "The store has other bytes of this file than it was given. Run 'wheelyard check'.",
                 code=DAMAGED,
-                short="The file is damaged in storage.",
             )
         if last:
             yield last

@@ -69,7 +69,6 @@ def read_form(
         raise Invalid(
             f'Send the form as a browser does, with "Content-Type: {FORM.decode()}".',
             code=UNSUPPORTED_MEDIA_TYPE,
-            short="Send a form.",
         )
     too_long = f"A form has at most {limit} bytes. Send a shorter text."
     return parse_form(read_body(request, limit, too_long), max_fields)
@@ -116,7 +115,6 @@ def require_form_token(request: Request, context: ServerContext, sent: str) -> N
             "This form is too old, or you have signed in again since it was shown, so nothing was "
             "changed. Load the page with the form again, and send it once more.",
             code="stale_form",
-            short="Load the form again.",
         )
 
 

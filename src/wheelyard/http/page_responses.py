@@ -154,4 +154,4 @@ def not_acceptable() -> Response:
         "This page comes as application/vnd.pypi.simple.v1+json, "
         "application/vnd.pypi.simple.v1+html or text/html. Ask for one of them."
     )
-    return error_response(406, "not_acceptable", message, "Not acceptable.", VARY)
+    return error_response(406, "not_acceptable", message, VARY)

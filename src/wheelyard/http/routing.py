@@ -63,7 +63,7 @@ def _decoded(part: bytes) -> str:
 
 
 def _bad_path(why: str) -> Invalid:
-    return Invalid(f"The path {why}. Ask for a path as the index links to it.", short="Bad path.")
+    return Invalid(f"The path {why}. Ask for a path as the index links to it.")
 
 
 def always(_request: Request) -> bool:
@@ -162,7 +162,7 @@ class RouteTable:
         if not prefix or path in self._at_root:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
-            raise NotFound(f"This index is below {prefix}/.", short="Not found.")
+            raise NotFound(f"This index is below {prefix}/.")
         return path.removeprefix(prefix)
 
     def router(self, path: str) -> routing.Router:
@@ -204,7 +204,7 @@ class RouteTable:
 def answer_not_found(_request: Request) -> Response:
     """Handle a request whose path has no route: raise NotFound."""
     message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
-    raise NotFound(message, short="Not found.")
+    raise NotFound(message)
 
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)

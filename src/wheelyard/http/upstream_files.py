@@ -117,7 +117,7 @@ class PublicFiles(Struct, frozen=True):
         """
         refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:
-            raise Forbidden(refusal.text, code=refusal.code, on_page=refusal.on_page)
+            raise Forbidden(refusal.text, code=refusal.code)
         file = page.by_filename.get(wanted.filename)
         if file is None and wanted.sha256 and not wanted.is_metadata:
             return self._removed_file(request, wanted)
@@ -138,7 +138,7 @@ class PublicFiles(Struct, frozen=True):
             reason = look()
         if reason is not None:
             upstream.observation.blocked(reason.code)
-            raise Forbidden(reason.text, code=reason.code, on_page=reason.on_page)
+            raise Forbidden(reason.text, code=reason.code)
 
     def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a file that its page does not list any more; never fetch it."""

@@ -83,7 +83,7 @@ class UpstreamReader:
         stored = request.once(("page", name), partial(upstream.pages.peek_stored, name))
         peek = upstream.judged(name, upstream.policy.refuses_name(name), stored)
         if peek.absence is not None:
-            raise NotFound(peek.absence.text, short="No such project.")
+            raise NotFound(peek.absence.text)
         self._refuse_loop(request)
         page, is_forced = peek.page, may_refresh and _wants_newest(request)
         if is_forced and page is not None:
@@ -119,9 +119,7 @@ class UpstreamReader:
     def _refuse_loop(self, request: Request) -> None:
         if self.upstream.config.is_loop(request.joined_headers.get(b"via", b"").decode("latin-1")):
             raise Unavailable(
-                "This index is its own upstream index. Change upstream.url.",
-                code=UPSTREAM_LOOP,
-                short="This index asks itself.",
+                "This index is its own upstream index. Change upstream.url.", code=UPSTREAM_LOOP
             )
 
     async def _ask(self, name: NormalizedName, client: str, *, is_forced: bool) -> FoundPage | None:
@@ -158,7 +156,6 @@ class UpstreamReader:
             raise Unavailable(
                 "Too many names were asked for that no index has. Check the names.",
                 code=RATE_LIMITED,
-                short="Too many unknown names.",
                 retry_after=ceil(wait),
             )
 

@@ -151,7 +151,7 @@ class Caller(Struct, frozen=True):
         else:
             command = f"wheelyard token create NAME {token_options}".rstrip()
             remedy = f"{ask} for the right, or use a token that has it: '{command}'."
-        return Forbidden(f"{fact} {remedy}", short=fact, on_page=f"{fact} {ask} for the right.")
+        return Forbidden(f"{fact} {remedy}")
 
     def may_anywhere(self, action: Action) -> bool:
         """Return whether the caller may do `action` to some project, which need not exist."""

@@ -178,7 +178,6 @@ def parse_name(text: str) -> NormalizedName:
         f"{quoted(text)} is not a project name. Use up to {NAME_LIMIT} letters, digits, '.', '_' "
         "and '-', with a letter or a digit at both ends.",
         code="invalid_name",
-        short="Not a valid project name.",
     )
 
 
@@ -192,7 +191,6 @@ def parse_version(text: str) -> Version:
     raise Invalid(
         f"{quoted(text)} is not a version by PEP 440. Use for example 1.0, 1.0rc1 or 1.0+local.",
         code="invalid_version",
-        short="Not a valid version.",
     )
 
 
@@ -212,7 +210,6 @@ def parse_version_set(text: str) -> SpecifierSet:
         f"{quoted(text)} is not a set of versions by PEP 440. Use for example <2, ==1.* or "
         ">=1.0,!=1.5, in quotes.",
         code="invalid_version",
-        short="Not a valid set of versions.",
     )
 
 
@@ -249,7 +246,6 @@ def parse_filename(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
         code="invalid_filename",
-        short="Only .whl and .tar.gz are accepted.",
     )
 
 
@@ -333,7 +329,6 @@ def _bad_filename(filename: str, why: str) -> Invalid:
         f"{quoted(filename)} is not a distribution's filename: {why}. "
         "Upload the file as the build tool named it.",
         code="invalid_filename",
-        short="Not a valid distribution filename.",
     )
 
 

@@ -155,7 +155,6 @@ def _invalid(reason: str, value: str | None = None) -> Invalid:
     return Invalid(
         f"The metadata is refused: {reason}{shown}. Correct it and build the file again.",
         code="invalid_metadata",
-        short=f"Invalid distribution file: {reason}.",
     )
 
 

@@ -180,8 +180,7 @@ class AccessControl:
                 )
             raise NotFound(
                 f"There is no grant {quoted(grant_id)} in the store. 'wheelyard access show' lists "
-                "those there are.",
-                short="No such grant.",
+                "those there are."
             )
 
         self._commit(intent)
@@ -228,7 +227,6 @@ class AccessControl:
                 f"The group {name} has grants: {', '.join(users)}. Revoke them first with "
                 "'wheelyard access revoke'.",
                 code="group_in_use",
-                short="The group has grants.",
             )
 
     def _changed_members(
@@ -250,8 +248,7 @@ class AccessControl:
             )
         for each in sorted(wanted - known):
             raise NotFound(
-                f"{each} is not in the group {name}. 'wheelyard access show' lists its members.",
-                short="No such member.",
+                f"{each} is not in the group {name}. 'wheelyard access show' lists its members."
             )
         return frozenset(), wanted
 
@@ -296,8 +293,7 @@ def _field_errors() -> Iterator[None]:
 def _no_group(name: str) -> NotFound:
     return NotFound(
         f"There is no group {quoted(name)} in the store. 'wheelyard access show' lists those there "
-        "are; 'wheelyard access group set' makes one.",
-        short="No such group.",
+        "are; 'wheelyard access group set' makes one."
     )
 
 

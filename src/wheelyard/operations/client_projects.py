@@ -85,5 +85,5 @@ class ClientProjectsReader(Struct, frozen=True):
         except NotFound as fault:
             # not NotFound: what is not read might need another private project
             message = f"The core metadata of {file.filename} are lost. Run 'wheelyard check'."
-            raise damaged(message, "lost") from fault
+            raise damaged(message) from fault
         return described_in(raw, name, file.version).requirements

@@ -69,9 +69,7 @@ class Selection(Struct, frozen=True):
                 what = f"file {quoted(named)} of {what}"
             raise NotFound(
                 f"{project.name} has no {what}. See 'wheelyard list {project.name}' for what it "
-                "has.",
-                short=f"{quoted(project.name)} has no such version or file.",
-                on_page=f"{project.name} has no {what}. Its page shows what it has.",
+                "has."
             )
         return selected
 

@@ -124,7 +124,6 @@ class NameClaims(Struct, frozen=True, kw_only=True):
                 f"{fact} If it is yours, the operator can write it into upstream.private, and "
                 f"then nobody is asked. {fault.message}",
                 code=UPSTREAM_UNAVAILABLE,
-                short=fact,
                 retry_after=fault.retry_after,
             ) from fault
         if is_public:
@@ -135,5 +134,4 @@ class NameClaims(Struct, frozen=True, kw_only=True):
                 f"{fact} Choose another name. To serve your own package instead of the public one, "
                 "the operator writes the name into upstream.shadow or upstream.private.",
                 code=PUBLIC_NAME,
-                short=fact,
             )

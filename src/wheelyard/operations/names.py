@@ -148,19 +148,16 @@ def _empty(name: NormalizedName) -> Project:
 def _require_admin(caller: Caller, name: NormalizedName, what: str) -> None:
     if not caller.may(Action.ADMIN, name):
         fact = f"{caller.display_name} may not {what} {quoted(name)}."
-        raise Forbidden(f"{fact} Ask an administrator of this index to do it.", short=fact)
+        raise Forbidden(f"{fact} Ask an administrator of this index to do it.")
 
 
 def _has_files(name: NormalizedName) -> Conflict:
     fact = f"{quoted(name)} has files, so its name cannot be released."
-    return Conflict(
-        f"{fact} Delete them first: wheelyard delete {name} --versions '>=0'.", short=fact
-    )
+    return Conflict(f"{fact} Delete them first: wheelyard delete {name} --versions '>=0'.")
 
 
 def _not_private(name: NormalizedName) -> NotFound:
     fact = f"{quoted(name)} is not in the list of private names."
     return NotFound(
-        f"{fact} See 'wheelyard names list'. A pattern of the settings is changed there.",
-        short=fact,
+        f"{fact} See 'wheelyard names list'. A pattern of the settings is changed there."
     )

@@ -61,8 +61,7 @@ class HistoryReader(Struct, frozen=True):
         if not 1 <= number <= older_pages(project.revision):
             raise NotFound(
                 f"The history of {project.name} has no page {number}. See "
-                f"/project/{project.name}/history/.",
-                short="No such page.",
+                f"/project/{project.name}/history/."
             )
         first = (number - 1) * PAGE_COMMITS + 1
         return self._read(project, range(first, first + PAGE_COMMITS))

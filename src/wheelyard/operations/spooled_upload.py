@@ -151,8 +151,7 @@ def file_too_large(limit: int) -> TooLarge:
     return TooLarge(
         f"File too large, the limit is {readable}. Ask for a higher uploads.max_file_size; or, "
         "where what stands before this index lets no more through, have it published straight into "
-        "the store, with 'wheelyard upload'.",
-        short=f"File too large, the limit is {readable}.",
+        "the store, with 'wheelyard upload'."
     )
 
 

@@ -91,7 +91,7 @@ class StoreProbe:
         logged = ""
         while True:
             error = next(failures_of(self._steps), None)
-            self._publish("" if error is None else error.short)
+            self._publish("" if error is None else error.fact)
             if error is None:
                 if logged:
                     logger.info("the store can be written now, so /ready answers 200")

@@ -201,7 +201,6 @@ class Uploads(Struct, frozen=True):
                 f"No project can be named {quoted(distribution.project)}: it is a path of the "
                 "index. Choose another name.",
                 code="invalid_name",
-                short="This project name is reserved.",
             )
         caller.require(Action.UPLOAD, distribution.project)
         cached = self.projects.peek(distribution.project, "any")
@@ -377,20 +376,19 @@ def _check_form(upload: SpooledUpload) -> None:
 def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
     fact = f"Filename says {quoted(in_filename)}, the form says {quoted(in_form)}."
     remedy = "Build the distribution again and upload it with the client's defaults."
-    return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch", short=fact)
+    return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch")
 
 
 def _check_accepts_uploads(project: Project) -> None:
     if not project.status.takes_uploads:
         fact = f"Project {quoted(project.name)} is {project.status}."
         remedy = f"To upload to it again, run 'wheelyard status {project.name} active'."
-        on_page = f"{fact} Whoever manages it can make it active again, on the page of the project."
-        raise Forbidden(f"{fact} {remedy}", short=fact, on_page=on_page)
+        raise Forbidden(f"{fact} {remedy}")
 
 
 def _released(project: Project) -> Unavailable:
     fact = f"The name {quoted(project.name)} was released during this upload."
-    return Unavailable(fact, code=OVERLOADED, short=fact, retry_after=RETRY_AFTER_SECONDS)
+    return Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
 
 
 def find_identical(
@@ -415,7 +413,7 @@ def find_identical(
         raise filename_taken(filename)
     if distribution.uniqueness_key in project.deleted_keys:
         message = "This filename was used by a file that has been deleted. Use a new version."
-        raise Invalid(message, code="file_exists", short=message)
+        raise Invalid(message, code="file_exists")
     _check_spelling(project, distribution, is_lenient=is_lenient)
     return None
 
@@ -424,7 +422,7 @@ def filename_taken(filename: str) -> Conflict:
     """Return the Conflict for a filename that is listed with other bytes."""
     fact = f"File already exists ({quoted(filename)}, with different content)."
     message = f"{fact} Use a new version."
-    return Conflict(message, code="file_exists", short=message)
+    return Conflict(message, code="file_exists")
 
 
 def _check_spelling(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
@@ -436,7 +434,7 @@ def _check_spelling(project: Project, distribution: Distribution, *, is_lenient:
         if is_lenient and _format(other) != _format(distribution):
             continue
         fact = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
-        raise Invalid(f"{fact} Use a new version.", code="file_exists", short=fact)
+        raise Invalid(f"{fact} Use a new version.", code="file_exists")
 
 
 def _format(distribution: KnownDistribution) -> str:

@@ -60,12 +60,12 @@ class Source(Protocol):
 
 def bad_source(message: str) -> Invalid:
     """Return Invalid (code `bad_source`) for a source that cannot be imported from."""
-    return Invalid(message, code="bad_source", short="Not a source to import from.")
+    return Invalid(message, code="bad_source")
 
 
 def unavailable(message: str) -> Unavailable:
     """Return Unavailable (code `source_unavailable`) for a source that does not answer."""
-    return Unavailable(message, code="source_unavailable", short="The source does not answer.")
+    return Unavailable(message, code="source_unavailable")
 
 
 def unreadable(why: str) -> OSError:

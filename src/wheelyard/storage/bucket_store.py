@@ -306,7 +306,6 @@ class BucketStore(Store, ABC):
             raise Unavailable(
                 f"Another writer has changed {key}, and whether this change came first is not "
                 "known. Read it again.",
-                short="Too many writers at once.",
                 retry_after=RETRY_AFTER_SECONDS,
             ) from failure
         fault = self.fault(failure, WRITE)

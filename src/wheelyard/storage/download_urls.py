@@ -86,6 +86,5 @@ def signing_error(why: str, *, is_denied: bool) -> Unavailable:
     return Unavailable(
         f"Download URLs cannot be signed. {why}",
         code="signing_denied" if is_denied else "signing_unavailable",
-        short="Download URLs cannot be signed.",
         retry_after=None if is_denied else RETRY_AFTER_SECONDS,
     )

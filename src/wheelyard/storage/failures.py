@@ -176,27 +176,26 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
 
 
 def _not_now(failure: Failure, location: BucketLocation) -> Unavailable:
-    code, short = None, "Storage is not available."
-    what = f"The bucket {location.root} does not answer."
+    code, what = None, f"The bucket {location.root} does not answer."
     if failure.kind is FailureKind.THROTTLED:
-        code, short = OVERLOADED, "Too many writers at once."
-        what = f"The bucket {location.root} takes no more requests for the moment."
+        code, what = (
+            OVERLOADED,
+            f"The bucket {location.root} takes no more requests for the moment.",
+        )
     elif failure.kind is FailureKind.NO_TOKEN:
         what = f"There is no token for {location.root}: the servers that give it do not answer."
     elif failure.status:
         what = f"The bucket {location.root} answers with status {failure.said}."
-    return Unavailable(what, code=code, short=short, retry_after=RETRY_AFTER_SECONDS)
+    return Unavailable(what, code=code, retry_after=RETRY_AFTER_SECONDS)
 
 
 def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
-    code, short = "storage_refused", "The store refuses a request."
+    code = "storage_refused"
     if failure.kind in (FailureKind.NO_BUCKET, FailureKind.ABSENT):
-        code, short = "bucket_missing", "The store's bucket is missing."
-        message = _MISSING[location.scheme]
+        code, message = "bucket_missing", _MISSING[location.scheme]
     elif failure.kind is FailureKind.ELSEWHERE:
         message = "is in another region. Set AWS_REGION to its region."
     elif failure.kind is FailureKind.BAD_NAME:
-        short = "The store has a name that cannot be listed."
         message = (
             f"has an object whose name has {UNLISTED}. wheelyard never writes such names: remove "
             "the object with the tools of the service."
@@ -207,7 +206,7 @@ def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
             "whether a proxy or an emulator stands between this machine and the service; if none "
             "does, update wheelyard, or report it."
         )
-    return Unavailable(f"The bucket {location.root} {message}", code=code, short=short)
+    return Unavailable(f"The bucket {location.root} {message}", code=code)
 
 
 def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
@@ -227,20 +226,16 @@ def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unava
         what = f"the right {failure.right or rights.s3}"
         advice = "Allow it in the policy of the user or role, and look for what denies it."
     return Unavailable(
-        f"These credentials lack {what} on {location.root}. {advice}",
-        code=STORAGE_DENIED,
-        short=f"The server lacks {what}.",
+        f"These credentials lack {what} on {location.root}. {advice}", code=STORAGE_DENIED
     )
 
 
 def _credentials(failure: Failure, location: BucketLocation) -> Unavailable:
     how = _GIVE[location.scheme]
-    short, of = "The store's credentials are not accepted.", f"The credentials for {location.root}"
+    of = f"The credentials for {location.root}"
     if failure.kind is FailureKind.CLOCK:
-        short = "The clock of the server is wrong."
         message = f"{of} are not accepted at the time of this machine's clock. Set the clock."
     elif failure.kind is FailureKind.NO_CREDENTIALS:
-        short = "There are no credentials for the store."
         message = (
             f"There are no credentials for {location.root}: none are set, and no service of the "
             f"platform gives any. {how}"
@@ -253,4 +248,4 @@ def _credentials(failure: Failure, location: BucketLocation) -> Unavailable:
         )
         said = f" ({failure.said})" if failure.said else ""
         message = f"{of} {are}{said}. Renew them. {how}"
-    return Unavailable(message, code=STORAGE_CREDENTIALS, short=short)
+    return Unavailable(message, code=STORAGE_CREDENTIALS)

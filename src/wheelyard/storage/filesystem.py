@@ -42,12 +42,10 @@ class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, l
             raise Unavailable(
                 f"There is no room left to store {self.what}. Free some space and try again.",
                 code=STORAGE_FULL,
-                short="Storage is full.",
             ) from error
         reason = error.strerror or type(error).__name__
         raise Unavailable(
             f"The store could not use {self.what}: {reason}. If it stays so, look at the disk.",
-            short="Storage is not available.",
             retry_after=RETRY_AFTER_SECONDS,
         ) from error
 
@@ -114,8 +112,7 @@ def link_error(what: str) -> Unavailable:
     """Return the Unavailable for a symbolic link in the store."""
     return Unavailable(
         f"{what} is a link, or behind one, and the store follows none. Put the file or the folder "
-        "itself there.",
-        short="Storage is not available.",
+        "itself there."
     )
 
 

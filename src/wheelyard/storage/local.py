@@ -96,8 +96,7 @@ class LocalStore(Store):
         except OSError as error:
             raise Unavailable(
                 f"{root} cannot be a store: {error.strerror}. Choose another folder, or make this "
-                "one writable.",
-                short="Storage is not available.",
+                "one writable."
             ) from error
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
@@ -173,8 +172,7 @@ class LocalStore(Store):
         if not self.spool.folder.is_dir():
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
-                "--store.",
-                short="Storage is not available.",
+                "--store."
             )
 
     def _path(self, key: Key) -> str:
@@ -183,7 +181,6 @@ class LocalStore(Store):
                 f"{key!r} is no key of an object, so the document that lists it is damaged. Run "
                 "'wheelyard check', and restore the document.",
                 code="damaged_document",
-                short="A document of the index is damaged.",
             )
         return f"{self._root}/{key}"
 
@@ -406,6 +403,5 @@ def _unreadable(key: Key, error: OSError) -> Unavailable:
     if error.errno == ELOOP:
         return link_error(key)
     return Unavailable(
-        f"The store could not read {key}: {error.strerror}. Look at the disk and its permissions.",
-        short="Storage is not available.",
+        f"The store could not read {key}: {error.strerror}. Look at the disk and its permissions."
     )

@@ -30,14 +30,12 @@ def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailab
         return Unavailable(
             f"The upstream index {label} does not say what it has of {name}: {fault.why}.",
             code=UPSTREAM_UNAVAILABLE,
-            short=f"The upstream index {label} does not answer: {fault.why}.",
             retry_after=wait,
         )
     return Unavailable(
         f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "
         "the operator of this index.",
         code=BAD_UPSTREAM,
-        short=f"The upstream index {label} gives no usable answer: {fault.why}.",
     )
 
 
@@ -47,9 +45,6 @@ def unproven(server: UpstreamServer, why: str) -> Unavailable:
         f"{not_proven(server, why)}. Until then no new name can be uploaded, as it may be public; "
         "one that matches upstream.private can.",
         code=UPSTREAM_UNPROVEN,
-        short="The upstream index has not shown that it is one.",
-        on_page="The upstream index of this index has not shown that it is one. Until then no new "
-        "name can be uploaded, as it may be public. Tell the operator of this index.",
     )
 
 
@@ -68,6 +63,4 @@ def is_offline(what: str) -> Unavailable:
         f"upstream.offline is set, and {what} is not in the store. Bring it with 'wheelyard "
         "upstream prefetch' where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
-        short="upstream.offline is set, and this is not in the store.",
-        on_page=f"This index opens no connection to others, and {what} is not in it.",
     )

@@ -51,7 +51,6 @@ def bad_file(filename: str, why: str) -> Unavailable:
         f"The upstream index has sent {filename} {why}. Nothing of it was kept. Try again; if it "
         "stays so, tell the operator of this index.",
         code=BAD_UPSTREAM,
-        short="The upstream index has sent a wrong file.",
     )
 
 

@@ -199,7 +199,6 @@ class UpstreamFiles:
             raise Unavailable(
                 "Too many files of upstream indexes are sent at the moment.",
                 code=OVERLOADED,
-                short="Too many downloads at once.",
                 retry_after=RETRY_AFTER_SECONDS,
             )
         try:

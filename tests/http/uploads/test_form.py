@@ -246,7 +246,7 @@ def test_digests(digests: dict[str, str], code: str | None) -> None:
         with pytest.raises(Invalid) as caught:
             read(body)
         assert caught.value.code == code
-        assert caught.value.short.endswith("digest sent does not match the uploaded file.")
+        assert caught.value.fact.endswith("digest sent does not match the uploaded file.")
 
 
 def test_truncated() -> None:

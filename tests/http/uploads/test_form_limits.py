@@ -80,7 +80,7 @@ def test_file_limit(spool: Spool) -> None:
     with pytest.raises(TooLarge) as caught:
         reader.feed(b"xx")
 
-    assert caught.value.short == "File too large, the limit is 300 bytes."
+    assert caught.value.fact == "File too large, the limit is 300 bytes."
     assert [each.read_bytes() for each in spool.folder.iterdir()] == [bytes(300)]
     reader.close()
     assert list(spool.folder.iterdir()) == []

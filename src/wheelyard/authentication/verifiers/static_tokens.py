@@ -134,8 +134,7 @@ class StaticTokens:
             if token.identity.principal == principal:
                 return self._unexpired(token)
         raise Unauthenticated(
-            "This token does not hold any more. Ask the operator of this index for another.",
-            short="Missing or invalid token.",
+            "This token does not hold any more. Ask the operator of this index for another."
         )
 
     def _unexpired(self, token: StaticToken) -> StaticToken:
@@ -146,7 +145,6 @@ class StaticTokens:
                 f"The static token {name} has expired on {when}. Ask the operator of this index "
                 "for another.",
                 code=TOKEN_EXPIRED,
-                short=f"This token has expired on {when}.",
             ) from CredentialRejected("static_expired")
         return token
 

@@ -96,24 +96,21 @@ def invalid_id_token() -> Unauthenticated:
     """Return the error for a rejected signed token: an ID token, or an assertion of IAP."""
     return Unauthenticated(
         "This signed token is not valid here. Get a new one, and have it made out to this index "
-        "as its audience.",
-        short="Invalid signed token.",
+        "as its audience."
     )
 
 
 def invalid_access_token() -> Unauthenticated:
     """Return the error for a rejected Google access token."""
     return Unauthenticated(
-        "This Google access token is not valid. Get a new one: 'gcloud auth print-access-token'.",
-        short="Invalid Google access token.",
+        "This Google access token is not valid. Get a new one: 'gcloud auth print-access-token'."
     )
 
 
 def invalid_password(reason: str) -> Unauthenticated:
     """Return the error for a rejected password; its cause has `reason`, a code for the log."""
     fault = Unauthenticated(
-        "Wrong name or password. Send those that the operator of this index gave you.",
-        short="Wrong name or password.",
+        "Wrong name or password. Send those that the operator of this index gave you."
     )
     fault.__cause__ = CredentialRejected(reason)
     return fault
@@ -124,6 +121,5 @@ def verification_unavailable(who: str) -> Unavailable:
     return Unavailable(
         f"{who} does not answer, so this credential cannot be verified.",
         code="identity_unavailable",
-        short="The credential cannot be verified just now.",
         retry_after=RETRY_AFTER_SECONDS,
     )

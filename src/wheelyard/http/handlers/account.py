@@ -156,8 +156,7 @@ def _view(request: Request, web: WebPages) -> TokensView:
     if is_for_all and not is_admin:
         raise Forbidden(
             f"{caller.display_name} may not see the tokens of others. Ask an administrator of "
-            "this index.",
-            short="Only administrators may.",
+            "this index."
         )
     hindrance, needs_sign_in = "", False
     if index.settings.server.read_only:

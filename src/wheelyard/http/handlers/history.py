@@ -38,7 +38,7 @@ def answer_history(request: Request, web: WebPages) -> Response:
     listing = resolver.find(web.context, name, request)
     is_private = isinstance(listing.open, PrivateFiles)
     if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
-        raise NotFound("A page of a history has a number, from 1.", short="No such page.")
+        raise NotFound("A page of a history has a number, from 1.")
     if isinstance(listing.open, PrivateFiles):
         number = None if sent is None else int(sent)
         return _journal(request, web, listing, listing.open.project, number)

@@ -89,7 +89,7 @@ def answer_pypi_json(request: Request, context: ServerContext) -> Response:
         sent = request.path_params.get("version")
         version = None if sent is None else parse_version(sent)
     except Invalid as error:
-        raise NotFound(error.message, short="No such project or version.") from error
+        raise NotFound(error.message) from error
     listing = resolver.find(context, name, request)
 
     def render() -> bytes:
@@ -98,10 +98,7 @@ def answer_pypi_json(request: Request, context: ServerContext) -> Response:
             latest_release(releases or ()) if version is None else release_of(listing, version)
         )
         if release is None:
-            raise NotFound(
-                f"{name} has no such release. See /simple/{name}/ for those it has.",
-                short="No such release.",
-            )
+            raise NotFound(f"{name} has no such release. See /simple/{name}/ for those it has.")
         core = listing.open.core_metadata(request, release.metadata_file.filename)
         core = core or parse_any(None, name, release.version)
         return project_json(PypiJsonData(name, release, core, context.files_from_root), releases)

@@ -89,7 +89,7 @@ def ready(_request: Request, context: ServerContext) -> Response:
 
 
 def _not_ready(message: str, code: str) -> Response:
-    fault = Unavailable(message, code=code, short="Not ready.", retry_after=RETRY_AFTER_SECONDS)
+    fault = Unavailable(message, code=code, retry_after=RETRY_AFTER_SECONDS)
     return error_response_for(fault)
 
 
@@ -143,7 +143,7 @@ def answer_asset(request: Request, web: WebPages) -> Response:
     asset = by_name.get(request.path_params["asset"])
     if asset is None:
         message = "This page is of another version of the server. Load it again."
-        raise NotFound(message, short="Not found.")
+        raise NotFound(message)
     accepted = request.joined_headers.get(b"accept-encoding", b"")
     encoding, body = _encoded(asset, best_encoding(accepted))
     headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]

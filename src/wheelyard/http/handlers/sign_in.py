@@ -87,8 +87,7 @@ def _require_cookie(web: WebPages) -> SessionCookie:
     if cookie is None:
         raise NotFound(
             "This index has no page to sign in. Where it needs a name and a password, your browser "
-            "asks for them by itself.",
-            short="Not found.",
+            "asks for them by itself."
         )
     return cookie
 
@@ -116,7 +115,7 @@ def _credential(fields: FormFields, address: str) -> Credential:
 
 
 def _message_of(error: WheelyardError) -> str:
-    if error.short in (invalid_credential().short, invalid_password("").short):
+    if error.message in (invalid_credential().message, invalid_password("").message):
         return "That did not fit. Look at what you have typed, and try again."
     return error.on_page
 

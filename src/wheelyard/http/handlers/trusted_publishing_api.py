@@ -213,12 +213,12 @@ def _require_try(wait: float) -> None:
     """Raise Unavailable if a rate limit says to wait."""
     if wait:
         fact = "Too many requests from this address."
-        raise Unavailable(fact, code=RATE_LIMITED, short=fact, retry_after=ceil(wait))
+        raise Unavailable(fact, code=RATE_LIMITED, retry_after=ceil(wait))
 
 
 def _not_enabled() -> Response:
     fact = "Trusted publishing is not enabled here."
-    return _with_errors(error_response(404, "not-enabled", fact, fact), "not-enabled", fact)
+    return _with_errors(error_response(404, "not-enabled", fact), "not-enabled", fact)
 
 
 def _with_errors(answer: Response, code: str, description: str) -> Response:

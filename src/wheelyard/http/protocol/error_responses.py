@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.json import encode
 
 from wheelyard import errors
-from wheelyard.errors import Forbidden, Unavailable, WheelyardError
+from wheelyard.errors import Forbidden, Unavailable, WheelyardError, first_sentence
 from wheelyard.http.protocol import messages
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Header, Response, make_response
 
@@ -66,9 +66,7 @@ def error_response_for(error: WheelyardError) -> Response:
     headers: tuple[Header, ...] = ()
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
-    response = error_response(status_of(error), error.code, error.message, error.short, *headers)
-    response.on_page = error.on_page
-    return response
+    return error_response(status_of(error), error.code, error.message, *headers)
 
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
@@ -84,9 +82,10 @@ def status_of(error: WheelyardError) -> int:
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
-def error_response(status: int, code: str, message: str, short: str, *headers: Header) -> Response:
-    """Return an error as JSON: programs read `code`, and uv shows `short`."""
-    body = messages.ErrorBody(message, f"{status} {short}", REASON_PHRASES[status], code)
+def error_response(status: int, code: str, message: str, *headers: Header) -> Response:
+    """Return an error as JSON: programs read `code`, and uv shows the first sentence."""
+    shown = f"{status} {first_sentence(message)}"
+    body = messages.ErrorBody(message, shown, REASON_PHRASES[status], code)
     challenge = (CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
     common = (messages.CSP, *challenge, NO_STORE)
     response = make_response(status, messages.JSON, encode(body), *common, *headers)
@@ -97,7 +96,7 @@ def error_response(status: int, code: str, message: str, short: str, *headers: H
 def file_not_found() -> Response:
     """Return the 404 response to a file that does not exist or is hidden from the caller."""
     message = "There is no file of this name here. Check the spelling, or upload it first."
-    return error_response(404, "not_found", message, "Not found.")
+    return error_response(404, "not_found", message)
 
 
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
@@ -107,7 +106,7 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
     if method == "OPTIONS":
         return Response(204, (header, NOSNIFF, NO_STORE))
     message = f"This path does not support that method. Use {methods}."
-    return error_response(405, "method_not_allowed", message, "Method not allowed.", header)
+    return error_response(405, "method_not_allowed", message, header)
 
 
 def read_only() -> Forbidden:
@@ -115,5 +114,4 @@ def read_only() -> Forbidden:
     return Forbidden(
         "This server takes no uploads and no changes. Use another server of the same index.",
         code="read_only",
-        short="This index is read-only.",
     )

@@ -209,15 +209,12 @@ class Response(StarletteResponse):
         content: bytes | Path = b"",
         *,
         error: ErrorBody | None = None,
-        on_page: str = "",
     ) -> None:
         self.status_code = status
         self.header_list = header_list
         self.content = content
         self.error = error
         """What the body says, if it is the JSON of an error."""
-        self.on_page = on_page
-        """What a page says instead of the message of the error; empty for the same."""
         self.made_from: MadeFrom | None = None
         """
         An identical request of the same caller gets this response while these are the versions.

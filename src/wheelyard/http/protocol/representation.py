@@ -169,7 +169,7 @@ def require_match(headers: Headers, etag: bytes | None) -> None:
     if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
         return
     message = "If-Match names an ETag that this path does not have now. Ask for it again without."
-    raise Invalid(message, code=PRECONDITION_FAILED, short="Precondition failed.")
+    raise Invalid(message, code=PRECONDITION_FAILED)
 
 
 def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | None:
@@ -203,4 +203,4 @@ def range_not_satisfiable(size: int) -> Response:
     """Return the 416 response for a range outside a body of `size` bytes."""
     message = f"The file has {size} bytes, and the range begins behind them."
     total = (b"content-range", b"bytes */%d" % size)
-    return error_response(416, "range_not_satisfiable", message, "Range not satisfiable.", total)
+    return error_response(416, "range_not_satisfiable", message, total)

@@ -143,7 +143,6 @@ def read_json(request: Request) -> bytes:
         raise Invalid(
             'Send the change as JSON, with "Content-Type: application/json".',
             code=UNSUPPORTED_MEDIA_TYPE,
-            short="Send application/json.",
         )
     return read_body(request)
 

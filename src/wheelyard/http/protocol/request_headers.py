@@ -57,30 +57,30 @@ def size_of(headers: Iterable[Header]) -> int:
 def check_limits(scope: AsgiScope, joined: Headers) -> None:
     """Raise Invalid if the URL or headers are too long, repeated, malformed or missing."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
-        raise Invalid("The URL is too long.", code=URI_TOO_LONG, short="URL too long.")
+        raise Invalid("The URL is too long.", code=URI_TOO_LONG)
     headers = scope["headers"]
     if size_of(headers) > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
         message = "The headers are too long. Send fewer or shorter ones."
-        raise Invalid(message, code=HEADERS_TOO_LARGE, short="Headers too large.")
+        raise Invalid(message, code=HEADERS_TOO_LARGE)
     names = [name for name, _ in headers if name in _NOT_REPEATABLE]
     if len(set(names)) != len(names):
         message = "A header is repeated that may be sent only once. Send it once."
-        raise Invalid(message, short="Repeated header.")
+        raise Invalid(message)
     if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
         message = "The Content-Length is not a number of bytes. Send it in at most 19 digits."
-        raise Invalid(message, short="Bad Content-Length.")
+        raise Invalid(message)
     if scope["http_version"] == "1.1" and not joined.get(b"host"):
-        raise Invalid("The request names no host.", short="No Host header.")
+        raise Invalid("The request names no host.")
 
 
 def check_host_and_coding(headers: Headers) -> None:
     """Raise Invalid if Host is malformed, or the transfer coding is unknown."""
     if not HOST.fullmatch(headers.get(b"host", b"")):
         message = "The Host header is not valid. Send a name or an IP address, and maybe a port."
-        raise Invalid(message, short="Bad Host header.")
+        raise Invalid(message)
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         message = "The Transfer-Encoding is not supported. Send the body as it is, or chunked."
-        raise Invalid(message, short="Bad transfer coding.")
+        raise Invalid(message)
 
 
 def client_address(scope: AsgiScope, trusted_proxies: int) -> str:

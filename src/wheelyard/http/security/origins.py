@@ -66,9 +66,6 @@ def cross_site_error() -> Forbidden:
         "A page of another site has sent this request, or a page under an unknown host name. Send "
         "it from a program or a page of the index, whose URL server.public_url has to be.",
         code="cross_site",
-        short="Cross-site request.",
-        on_page="A page of another site has sent this, or the index has another address than the "
-        "one that you have opened. Nothing was changed.",
     )
 
 
@@ -156,14 +153,13 @@ class HostPolicy(Struct, frozen=True):
         """Raise Invalid (421) if the host is unknown, Forbidden for a credential without HTTPS."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
-            raise Invalid(message, code=UNKNOWN_HOST, short="Unknown host.")
+            raise Invalid(message, code=UNKNOWN_HOST)
         needs_https = self.requires_https and self._has_credential(scope, headers)
         if needs_https and not self._is_encrypted(scope, headers):
             raise Forbidden(
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
                 "others may have read them. Replace them, and write https:// in the URL.",
                 code="https_required",
-                short="Use https.",
             )
 
     def _is_allowed_host(self, headers: Headers) -> bool:

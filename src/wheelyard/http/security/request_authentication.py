@@ -113,8 +113,7 @@ class RequestAuthenticator:
         if not assertion:
             raise Unauthenticated(
                 "This page is for people who come through Google's Identity-Aware Proxy, and this "
-                "request has not. Open the address of the proxy.",
-                short="Come through the proxy.",
+                "request has not. Open the address of the proxy."
             )
         verify = partial(self._index.authenticator.authenticate_assertion, assertion)
         return request.wait("iap", partial(self._pools.run_in, self._pools.tokens, verify))
@@ -169,12 +168,10 @@ def parse_authorization(header: bytes, network: str = "") -> Credential:
             f"The Authorization header is longer than {AUTHORIZATION_LIMIT_BYTES} bytes, as no "
             "credential is.",
             code=HEADERS_TOO_LARGE,
-            short="The Authorization header is too long.",
         )
     if not (header.isascii() and header.decode().isprintable()):
         raise Invalid(
-            "The Authorization header is not printable ASCII. Send one with a credential.",
-            short="Bad Authorization header.",
+            "The Authorization header is not printable ASCII. Send one with a credential."
         )
     scheme, _, value = header.decode("ascii").partition(" ")
     if scheme.lower() == "bearer":

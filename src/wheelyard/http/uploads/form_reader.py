@@ -155,7 +155,6 @@ class FormReader:
             raise Invalid(
                 f"The form has no file. Send one that ends with {accepted} as the field 'content'.",
                 code="missing_field",
-                on_page="The form has no file. Choose one or more wheels and sdists.",
             )
         files = tuple(self._checked(each) for each in self._files)
         return ReceivedForm(files, tuple(self._refused))
@@ -175,7 +174,7 @@ class FormReader:
         if self._part_count > MAX_PARTS:
             fact = "The form has too many fields."
             remedy = "Send each field of the metadata once."
-            raise Invalid(f"{fact} {remedy}", code="too_large", short=fact)
+            raise Invalid(f"{fact} {remedy}", code="too_large")
         self._part_size = 0
         self._count_bytes(part.size)
         if part.name in self._fields:
@@ -393,8 +392,7 @@ def form_too_large(uploads: Uploads) -> TooLarge:
     """Return the error for a form of the upload page whose files are too large together."""
     return TooLarge(
         f"The files of one form may have {uploads.rules.max_size // MIB} MiB together. Choose "
-        "fewer at a time.",
-        short="The form is too large.",
+        "fewer at a time."
     )
 
 

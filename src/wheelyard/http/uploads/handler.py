@@ -68,7 +68,7 @@ class UploadHandler:
         published = await self.receive(reader, request, partial(_accept, uploads, caller))
         if published is None:
             message = "Registration is not needed, upload the files."
-            return error_response(410, "invalid_action", message, message)
+            return error_response(410, "invalid_action", message)
         return _success(request, published, self._index.settings.server.roots)
 
     async def receive(
@@ -94,22 +94,17 @@ class UploadHandler:
         require_upload(caller)
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Invalid(
-                "The body is compressed. Send the form as it is.",
-                code=UNSUPPORTED_MEDIA_TYPE,
-                short="Send no encoding.",
+                "The body is compressed. Send the form as it is.", code=UNSUPPORTED_MEDIA_TYPE
             )
         if not request.has_body:
             raise Invalid(
-                "The request has no body. Send a form with a file in it.",
-                code="incomplete_body",
-                short="The request has no body.",
+                "The request has no body. Send a form with a file in it.", code="incomplete_body"
             )
         boundary = parse_boundary(headers.get(b"content-type"))
         if boundary is None:
             raise Invalid(
                 "An upload is a form with a file in it. Send multipart/form-data.",
                 code=UNSUPPORTED_MEDIA_TYPE,
-                short="Send multipart/form-data.",
             )
         return boundary
 

@@ -101,7 +101,6 @@ class MultipartParser:
                 "The form ends before its closing boundary, so part of it was lost on the way. "
                 "Upload it again.",
                 code="incomplete_body",
-                short="The form is incomplete.",
             )
 
     def _events(
@@ -169,7 +168,6 @@ def bad_multipart(reason: str) -> Invalid:
         f"The body is not a well-formed multipart/form-data form: {reason}. "
         "Upload with a current client, or with 'curl -F content=@FILE'.",
         code="bad_multipart",
-        short="The body is not a well-formed form.",
     )
 
 

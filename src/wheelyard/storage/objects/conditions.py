@@ -71,7 +71,6 @@ class ConditionCheck:
                 "(If-None-Match and If-Match), so that writers would overwrite each other. Use a "
                 "service that does, or a later version of it.",
                 code=NOT_KEPT,
-                short="The store does not keep conditions.",
             )
 
     def _ask(self, requests: Requests) -> bool:

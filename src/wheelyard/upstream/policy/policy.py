@@ -203,7 +203,6 @@ class Policy:
                 raise damaged(
                     f"The document {keys.DECISIONS} is lost: what is blocked cannot be said. Run "
                     "'wheelyard check --rebuild'.",
-                    "lost",
                 )
             self._is_undecided = True
         return found
