@@ -121,33 +121,6 @@ def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """Service accounts' keys are a warning once a minute, with the number of the others."""
-    clock = Clock()
-    log = RejectionLog(clock.seconds)
-    for _ in range(3):
-        log.log("sa_key_refused", HERE)
-    clock.advance(seconds=60)
-    log.log("sa_key_refused", HERE)
-    loud = [each for each in caplog.records if each.levelno == logging.WARNING]
-    first, second = (each.getMessage() for each in loud)
-    assert first.endswith("from 192.0.2.0/24, and refused")
-    assert second.endswith("and 2 more since the last such line")
-
-
-def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """Where Cloud Run has cut off signatures, the log says which option is to be off, not often."""
-    clock = Clock()
-    log = RejectionLog(clock.seconds)
-    for _ in range(2):
-        for _ in range(90):
-            log.log("sig_removed_by_google", HERE)
-        clock.advance(seconds=60)
-    loud = [each for each in caplog.records if each.levelno == logging.WARNING]
-    assert len(loud) == 2
-    assert "--no-invoker-iam-check" in loud[0].getMessage()
-
-
 def test_decisions(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
     """What somebody decides about a public package has a line, without a secret."""
     deciding = Deciding(harness.index.decisions, "local:ana")

@@ -19,7 +19,6 @@ from wheelyard.authentication.credential_type import (
     CredentialType,
     api_token_in,
     classify,
-    is_service_account_key,
 )
 from wheelyard.authentication.recent_callers import RecentCallers
 from wheelyard.authentication.verifiers.login_rate_limit import (
@@ -33,11 +32,7 @@ from wheelyard.authentication.verifiers.login_rate_limit import (
 )
 from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
-from wheelyard.authentication.verifiers.verifier import (
-    SIGNATURE_REMOVED,
-    CredentialRejected,
-    Verifier,
-)
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, Verifier
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
@@ -58,8 +53,6 @@ MAX_PASSWORD_CHECKS: Final = 4
 """The most passwords that a process hashes at once: the size of the pool for them."""
 ANONYMOUS_IDENTITY: Final = Identity(ANONYMOUS, frozenset({ANONYMOUS}))
 REJECTIONS_LOGGED_PER_MINUTE: Final = 60
-SERVICE_ACCOUNT_KEY_REJECTED: Final = "sa_key_refused"
-"""The logged reason for the key of a service account."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -74,8 +67,6 @@ class RejectionLog:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._rejections = LogRateLimit(REJECTIONS_LOGGED_PER_MINUTE, monotonic)
-        self._keys = LogRateLimit(1, monotonic)
-        self._removed_signatures = LogRateLimit(1, monotonic)
 
     def log(self, reason: str, network: str, name: str = "") -> None:
         """
@@ -83,13 +74,6 @@ class RejectionLog:
 
         `name` is the principal, or empty if it is unknown.
         """
-        if reason == SERVICE_ACCOUNT_KEY_REJECTED:
-            self._log_key(network)
-        if reason == SIGNATURE_REMOVED and self._removed_signatures.acquire() is not None:
-            logger.warning(
-                "Cloud Run has removed a token's signature: its own check of callers is on. "
-                "Deploy with --no-invoker-iam-check."
-            )
         left_out = self._rejections.acquire()
         if left_out is None:
             return
@@ -97,16 +81,6 @@ class RejectionLog:
             logger.info("%d more credentials were refused, without a line each", left_out)
         subject = f" for {escaped(name)}" if name else ""
         logger.info("a credential was refused: %s%s, from %s", reason, subject, network)
-
-    def _log_key(self, network: str) -> None:
-        left_out = self._keys.acquire()
-        if left_out is not None:
-            more = f", and {left_out} more since the last such line" if left_out else ""
-            logger.warning(
-                "a service account's key was sent as a credential from %s, and refused%s",
-                network,
-                more,
-            )
 
 
 class Authenticator(Struct, frozen=True, kw_only=True):
@@ -261,7 +235,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         token = self.static_tokens.find(credential.halves)
         if token is not None:
             return token.identity
-        _require_plausible(credential)
+        is_decodable = credential.is_unicode or classify(credential) is CredentialType.PASSWORD
+        if not credential.secret or not is_decodable:
+            raise invalid_credential() from CredentialRejected("auth_malformed")
         verifier = self._verifier_of(credential)
         return verifier.cached_identity(credential) if verifier else None
 
@@ -301,22 +277,6 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             if counts():
                 self.rate_limit.record_failure((key,))
             raise
-
-
-def _require_plausible(credential: Credential) -> None:
-    """
-    Raise Unauthenticated for a credential that can never be valid, before a verifier sees it.
-
-    That is a service account's key, an empty secret, or a token that is not UTF-8.
-    """
-    if is_service_account_key(credential):
-        raise Unauthenticated(
-            "A service account's key is not a credential here, and has now been shown to "
-            "somebody: delete it. Send a short-lived token instead."
-        ) from CredentialRejected(SERVICE_ACCOUNT_KEY_REJECTED)
-    is_decodable = credential.is_unicode or classify(credential) is CredentialType.PASSWORD
-    if not credential.secret or not is_decodable:
-        raise invalid_credential() from CredentialRejected("auth_malformed")
 
 
 def rejection_reason(fault: WheelyardError, otherwise: str) -> str:

@@ -6,7 +6,6 @@ only what is sent as a Google access token, by user name or by shape.
 """
 
 import re
-from base64 import b64decode
 from enum import Enum
 from typing import Final
 
@@ -19,8 +18,6 @@ GOOGLE_USER: Final = "oauth2accesstoken"
 TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
 """User names that mean: the password is a token."""
 ACCESS_TOKEN_PREFIX: Final = "ya29."  # noqa: S105 - the beginning that all of them have
-SERVICE_ACCOUNT_KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
-SERVICE_ACCOUNT_KEY_MIN_CHARS: Final = 64
 
 _JWT: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
@@ -58,25 +55,6 @@ def classify(credential: Credential) -> CredentialType:
     if credential.user == GOOGLE_USER or has_prefix:
         return CredentialType.ACCESS_TOKEN
     return CredentialType.PASSWORD
-
-
-def is_service_account_key(credential: Credential) -> bool:
-    """
-    Return whether a credential looks like a Google service account's key file, plain or Base64.
-
-    A user name that is only used with such keys is enough.
-    """
-    secret = credential.secret
-    if credential.user in SERVICE_ACCOUNT_KEY_USERS:
-        return True
-    if len(secret) < SERVICE_ACCOUNT_KEY_MIN_CHARS or secret[0] not in "{e":  # Base64 of { is e
-        return False
-    if secret[0] == "{":
-        return "private_key" in secret
-    try:
-        return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
-    except ValueError:
-        return False
 
 
 def _is_jwt(secret: str) -> bool:
