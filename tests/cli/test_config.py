@@ -27,7 +27,7 @@ def check(wheelyard: Typed, settings: Path) -> Configured:
 
 
 def test_what_is_in_force(check: Configured) -> None:
-    """Every grant is there in words, with its number and its note, and every way in."""
+    """Every grant is there in words, with its number and its note, and every publisher."""
     output = check().stdout.splitlines()
 
     assert [line for line in output if line.startswith("grant ")] == [
@@ -37,9 +37,6 @@ def test_what_is_in_force(check: Configured) -> None:
         f"grant 4: {ROBOT}#123 may read and upload to robots",
         f"grant 5: htpasswd:ml-ci, {ROBOT} may read robot-*",
     ]
-    ways = next(line for line in output if line.startswith("credentials: "))
-    for way in ("API tokens", "1 in ", "passwords in ", "ID tokens for https://", "publishing for"):
-        assert way in ways
     assert "publisher core: https://gitlab.com may read and upload to acme-core" in output
 
 
@@ -178,14 +175,12 @@ def _writable(output: str) -> list[str]:
 
 @pytest.mark.integration
 def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """The names and the end of a certificate are told; a wrong key stops the check and a start."""
+    """The end of a certificate is told; a wrong key stops the check and a start."""
     authority, chain, key = Authority(), sandbox.folder / "chain.pem", sandbox.folder / "key.pem"
     files = {"WHEELYARD_SERVER_CERTIFICATE": str(chain), "WHEELYARD_SERVER_KEY": str(key)}
     for path, content in zip((chain, key), authority.issue(), strict=True):
         path.write_bytes(content)
-    assert "TLS: by this server; its certificate is for 127.0.0.1, until " in (
-        wheelyard("config", "check", **files).stdout
-    )
+    assert "TLS: by this server, until " in wheelyard("config", "check", **files).stdout
 
     key.write_bytes(authority.issue()[1])
     for command in (("config", "check"), ("serve", "--store", "new")):
@@ -197,7 +192,7 @@ def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
 
 @pytest.mark.integration
 def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
-    """The upstream indexes are there in words, and what is asked of them; a missing file stops."""
+    """The upstream indexes and what is asked of them are there; a missing file stops."""
     section = """
         [upstream]
         enabled = true
@@ -219,10 +214,9 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
     output = check(section, text="").stdout.splitlines()
 
     for line in (
-        "upstream team: https://packages.example.org/simple/; asked as reader; allow: team-*",
-        "upstream public: https://index.example.com/simple/; files also from files.example.com",
-        "private names: acme-*, acme, and every name that is or was published here",
-        "public names: all others, but left-pad; offline, so only what is in the store",
+        "upstream team: https://packages.example.org/simple/",
+        "upstream public: https://index.example.com/simple/",
+        f'upstream.deny = ["left-pad"], from {settings}',
     ):
         assert line in output
     assert not (settings.parent / "kept").exists()

@@ -8,8 +8,6 @@ from typing import Final
 import click
 from msgspec.json import encode
 
-from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog import keys
 from wheelyard.cli.command import CliGroup
 from wheelyard.cli.options import (
@@ -23,7 +21,6 @@ from wheelyard.cli.output import warn
 from wheelyard.errors import WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
-from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
@@ -33,8 +30,6 @@ from wheelyard.wiring.stores import bucket_errors, has_store, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
-NAME_KEYS: Final = ("allow", "deny")
-"""The patterns of names that an upstream index may have of its own."""
 
 
 @click.group("config", cls=CliGroup)
@@ -66,7 +61,7 @@ def check() -> None:
     index = index_without_store(settings)
     authenticator = index.authenticator
     loaded = loaded_settings()
-    summary = _summary(settings, authenticator, loaded.config_source)
+    summary = _summary(settings, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
     print_warnings(settings, authenticator)
@@ -118,14 +113,13 @@ def _check_buckets(settings: Settings) -> None:
         raise errors[-1]
 
 
-def _summary(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:
-    """Yield the lines of text that describe the effective settings."""
+def _summary(settings: Settings, config_source: str) -> Iterator[str]:
+    """Yield what the settings of tables and defaults come to, in words."""
     access, server = settings.access, settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
     for file in tls_files(settings):
-        names = ", ".join(file.value.names) or "no name"
-        yield f"TLS: by this server; its certificate is for {names}, until {file.value.until}"
+        yield f"TLS: by this server, until {file.value.expires:%Y-%m-%d %H:%M} UTC"
     location, tokens = settings.store.location, access.credentials_store
     is_folder = not is_bucket(location) and location != MEMORY_LOCATION
     is_new = is_folder and not Path(location, keys.FORMAT).is_file()
@@ -133,9 +127,6 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     yield f"store: {location}{elsewhere}{'; there is none yet' if is_new else ''}"
     closed = "whoever has a credential" if access.private else "anybody"
     yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
-    if server.read_only:
-        yield "uploads and changes: by nobody, as server.read_only says"
-    yield f"credentials: {'; '.join(_credentials(settings, authenticator))}"
     grants = settings.grants
     for grant in grants.all:
         yield f"grant {grant.id}: {describe_grant(grant)}"
@@ -144,10 +135,8 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     for publisher in settings.publishers if settings.publisher else ():
         can = f"{describe_actions(publisher.actions)} {describe_projects(publisher.projects)}"
         yield f"publisher {publisher.id}: {publisher.issuer.names[0]} may {can}"
-    if access.anonymous_uploads:
-        yield "uploads: by anybody"
-    if settings.upstream.enabled:
-        yield from _describe_upstreams(settings)
+    for index in settings.upstream.indexes if settings.upstream.enabled else ():
+        yield f"upstream {index.label}: {index.url}"
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
@@ -157,31 +146,6 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
         if value != setting.default and path in loaded.sources and not setting.is_table:
             shown = "(not shown)" if setting.is_secret else encode(value).decode()
             yield f"{setting.name} = {shown}, from {loaded.sources[path]}"
-
-
-def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[str]:
-    """Yield the description of each type of credential that is accepted."""
-    access, google = settings.access, settings.google
-    yield "API tokens"
-    if access.static_tokens_file:
-        tokens = authenticator.static_tokens.all().values()
-        names = [token.identity.principal for token in tokens]
-        count = len(names) - names.count(f"static:{ENVIRONMENT_TOKEN}")
-        yield f"static tokens, {count} in {access.static_tokens_file}"
-    if access.static_token:
-        yield "a static token from the environment"
-    if authenticator.htpasswd is not None:
-        yield f"passwords in {access.htpasswd_file}"
-    if google.id_token.audience:
-        domains = ", ".join(google.id_token.allowed_domains)
-        of_domains = f" of people at {domains}" if domains else ""
-        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{of_domains}"
-    if google.access_token.resource:
-        yield f"Google access tokens, as {google.access_token.resource} says"
-    if settings.iap.audience:
-        yield "Identity-Aware Proxy, for pages"
-    if authenticator.trusted_publishing is not None:
-        yield f"trusted publishing for {', '.join(settings.trusted_publishing.audience)}"
 
 
 def _check_upstreams(settings: Settings, index: Index) -> None:
@@ -207,28 +171,6 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
         else:
             warn(f"{not_proven(server, why)}. {until}".removesuffix(". "))
     upstream.close()
-
-
-def _describe_upstreams(settings: Settings) -> Iterator[str]:
-    """Yield the lines about the upstream indexes and which names are looked up there."""
-    upstream = settings.upstream
-    for number, index in enumerate(upstream.indexes):
-        hosts = f"; files also from {', '.join(index.file_hosts)}" if index.file_hosts else ""
-        login = f"; asked as {index.username}" if index.username else ""
-        google = "; asked with this machine's Google credentials" if index.google else ""
-        table = upstream.index[number] if upstream.index else {}
-        names = "".join(
-            f"; {key}: {', '.join(table[key]) or 'none'}" for key in NAME_KEYS if key in table
-        )
-        yield f"upstream {index.label}: {index.url}{hosts}{login}{google}{names}"
-    patterns = ", ".join(parse_name_patterns(settings.upstream_private).texts)
-    own = "every name that is or was published here"
-    yield f"private names: {patterns + ', and ' if patterns else ''}{own}"
-    listed = ", ".join(upstream.allow) or "none"
-    names = f"those of allow: {listed}" if upstream.mode == "allowlist" else "all others"
-    denied = f", but {', '.join(upstream.deny)}" if upstream.deny else ""
-    offline = "; offline, so only what is in the store" if upstream.offline else ""
-    yield f"public names: {names}{denied}{offline}"
 
 
 def _has_pages_of(upstream_id: str, settings: Settings) -> bool:

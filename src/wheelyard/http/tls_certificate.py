@@ -4,15 +4,12 @@ The certificate and the private key with which the server itself speaks TLS, fro
 What is accepted here, the TLS library of the web server (rustls with ring) accepts as well.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -22,15 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509 import (
-    Certificate,
-    DNSName,
-    ExtensionNotFound,
-    IPAddress,
-    SubjectAlternativeName,
-    Version,
-    load_pem_x509_certificates,
-)
+from cryptography.x509 import Version, load_pem_x509_certificates
 
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
 from wheelyard.concurrency.runtime import Runtime
@@ -53,20 +42,7 @@ class TlsCertificate:
 
     pem: bytes = field(repr=False)
     """The private key, then the chain."""
-    names: tuple[str, ...]
-    """The host names and IP addresses that it is for."""
     expires: datetime
-
-    @property
-    def until(self) -> str:
-        """When it expires, for messages."""
-        return f"{self.expires:%Y-%m-%d %H:%M} UTC"
-
-    def expiry_warning(self, now: datetime) -> str:
-        """Return a clause if the certificate expires soon, else an empty string."""
-        if self.expires - now > EXPIRY_WARNING:
-            return ""
-        return f"the certificate expires at {self.until}; renew it"
 
 
 TlsFiles = ReloadingFile[TlsCertificate]
@@ -75,19 +51,14 @@ TlsFiles = ReloadingFile[TlsCertificate]
 def open_tls_files(settings: Settings, runtime: Runtime) -> TlsFiles:
     """Read and return the files of `[server] certificate` and `key`; raise Invalid if invalid."""
     server = settings.server
-    host = urlsplit(settings.base_url).hostname or ""
-    parse = partial(_parse, Path(server.certificate), host, runtime.now)
+    parse = partial(_parse, Path(server.certificate), runtime.now)
     return ReloadingFile(Path(server.key), parse, runtime.monotonic, (Path(server.certificate),))
 
 
 def _parse(
-    path: Path, host: str, now: Callable[[], datetime], key_text: str, chain_text: str
+    path: Path, now: Callable[[], datetime], key_text: str, chain_text: str
 ) -> ParsedFile[TlsCertificate]:
-    """
-    Return the certificate of two texts in PEM, and warnings; raise Invalid.
-
-    `path` is the certificate's, for messages; `host` is the one under which clients reach it.
-    """
+    """Return the certificate of two texts in PEM; raise Invalid. `path` is for messages."""
     shown, key = escaped(str(path)), _parse_key(key_text)
     try:
         chain = load_pem_x509_certificates(chain_text.encode())
@@ -109,8 +80,9 @@ def _parse(
         raise Invalid(f"The certificate in {shown} is valid {when} only. Put a valid one there.")
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     pem += b"".join(each.public_bytes(Encoding.PEM) for each in chain)
-    found = TlsCertificate(pem, tuple(_names(leaf)), expires)
-    return ParsedFile(found, tuple(_warnings(found, host, now())))
+    is_soon = expires - now() <= EXPIRY_WARNING
+    warning = f"the certificate expires at {expires:%Y-%m-%d %H:%M} UTC; renew it"
+    return ParsedFile(TlsCertificate(pem, expires), (warning,) if is_soon else ())
 
 
 def _parse_key(text: str) -> _PrivateKey:
@@ -134,32 +106,3 @@ def _parse_key(text: str) -> _PrivateKey:
             return key
         reason = Invalid(f"The private key in it is of a kind that is not spoken. {KEY_ADVICE}.")
     raise reason  # outside of the handler: the library's error may quote the key
-
-
-def _names(leaf: Certificate) -> Iterator[str]:
-    with suppress(ExtensionNotFound, ValueError):
-        found = leaf.extensions.get_extension_for_class(SubjectAlternativeName).value
-        yield from found.get_values_for_type(DNSName)
-        yield from map(str, found.get_values_for_type(IPAddress))
-
-
-def _warnings(certificate: TlsCertificate, host: str, now: datetime) -> Iterator[str]:
-    if not any(_matches(name.lower(), host) for name in certificate.names):
-        names = ", ".join(map(escaped, certificate.names)) or "no name (subjectAltName)"
-        remedy = "make one with that name"
-        if certificate.names:
-            remedy = "set server.public_url to a URL with a name of the certificate"
-        yield (
-            f"its certificate is for {names}, and clients are sent to {escaped(host)}, which they "
-            f"will refuse; {remedy}"
-        )
-    if warning := certificate.expiry_warning(now):
-        yield warning
-
-
-def _matches(name: str, host: str) -> bool:
-    """Return whether a certificate for `name`, which may begin with `*.`, is one for `host`."""
-    with suppress(ValueError):
-        return ip_address(host) == ip_address(name)
-    wildcard, _, domain = name.partition(".")
-    return name == host or (wildcard == "*" and domain == host.partition(".")[2])
