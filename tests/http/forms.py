@@ -88,10 +88,9 @@ def read(body: bytes | Iterable[bytes]) -> SpooledUpload | None:
     try:
         for chunk in [body] if isinstance(body, bytes) else body:
             reader.feed(chunk)
-        received = reader.finish(b"")
-        if not received.files:
+        arrival = reader.finish(b"")
+        if arrival is None:
             return None
-        (arrival,) = received.files
         spooled = arrival.path.read_bytes()
         assert (len(spooled), sha256(spooled).hexdigest()) == (arrival.size, arrival.sha256)
         return replace(arrival, path=Path())

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.cli.conftest import Done, Typed, wheelyard  # noqa: F401 - a fixture
 from tests.clients.harness import Sandbox
 from tests.fake_gcs.server import running_fake_gcs
-from tests.http.forms import BOUNDARY, file, form, text
+from tests.http.forms import BOUNDARY, file, form
 from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, sdist
 from tests.operations.in_memory_index import ALICE
@@ -20,7 +20,6 @@ from tests.upstream.reading import SOURCE, page_of
 from tests.upstream.settings import front, upstream_section, upstream_settings
 from tests.waiting import until
 from wheelyard.errors import Forbidden, Unavailable
-from wheelyard.http.handlers.browser_upload import accept
 from wheelyard.http.uploads.form_reader import FormReader
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.local import LocalStore
@@ -222,23 +221,6 @@ def test_early_refusal(server: InProcessServer, public: FakeUpstream) -> None:
     assert caught.value.code == "public_name"
     assert [*server.index.spool.folder.glob("upload-*")] == []
     assert len(public.asked("requests")) == 1
-
-
-def test_browser_form(server: InProcessServer) -> None:
-    """In the form of a browser, a public name is refused, and the other files are published."""
-    packages = [private_wheel(name, "1.0") for name in ("requests", "fresh")]
-    parts = [file(filename=each.filename, data=each.data) for each in packages]
-    uploads = server.index.uploads
-    reader = FormReader(BOUNDARY, uploads, ALICE, lambda _token: None)
-
-    received = reader.finish(form(text("csrf_token", "t"), *parts))
-    rows, _ = accept(uploads, ALICE, received)
-
-    reader.close()
-    assert [(row.status, row.project, row.error) for row in rows] == [
-        ("uploaded", "fresh", ""),
-        ("refused", "", "public_name"),
-    ]
 
 
 def test_reading_claims_nothing(public: FakeUpstream, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """
-Reader of upload forms: streams the files to the spool, and checks the text fields.
+Reader of upload forms: streams the file to the spool, and checks the text fields.
 
 The form of clients is that of the packaging specifications' upload API (the "legacy" API). The file
 is the part `content`, or a part of another name with a distribution's filename. The metadata comes
@@ -7,8 +7,7 @@ from the archive, so a field may be missing, empty or UNKNOWN. But text must be 
 fields that describe the file must agree with it. Attestations (PEP 740) must be JSON, and are not
 stored.
 
-The form of the upload page begins with the anti-forgery token, and has several files. Each of them
-may be refused by itself.
+The form of the upload page begins with the anti-forgery token.
 """
 
 import re
@@ -17,11 +16,11 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b, file_digest, md5, sha256
 from typing import TYPE_CHECKING, Final
 
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError
 from msgspec.json import decode
 from msgspec.structs import replace
 
-from wheelyard.errors import Invalid, TooLarge, WheelyardError, quoted
+from wheelyard.errors import Invalid, quoted
 from wheelyard.http.forms import CSRF_FIELD
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders, bad_encoding
 from wheelyard.model.access import Caller
@@ -38,10 +37,6 @@ FIELD_LIMIT_BYTES: Final = 4 << 20
 """Bytes of one part other than a file."""
 FIELDS_LIMIT_BYTES: Final = 32 << 20
 """Bytes of all parts other than files, and of the headers of all parts."""
-MAX_FILES: Final = 100
-"""Files of one form of the upload page."""
-MAX_FILENAME_CHARACTERS: Final = 255
-"""Characters of the name of a refused file that are kept."""
 
 FILE_FIELD: Final = "content"
 ATTESTATIONS_FIELD: Final = "attestations"
@@ -77,20 +72,6 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u206
 _new_decoder = getincrementaldecoder("utf-8")
 
 
-class RefusedFile(Struct, frozen=True):
-    """A file of a form of the upload page that was refused by an error."""
-
-    filename: str
-    error: WheelyardError
-
-
-class ReceivedForm(Struct, frozen=True):
-    """A whole form; without any file, it asks for one of `RETIRED_ACTIONS`."""
-
-    files: tuple[SpooledUpload, ...] = ()
-    refused: tuple[RefusedFile, ...] = ()
-
-
 class FormReader:
     """
     Reads an upload form from chunks.
@@ -120,11 +101,10 @@ class FormReader:
         self._fields: dict[str, str] = {}
         """The fields that are used and may occur once; empty for blank and UNKNOWN."""
         self._has_attestations = False
-        self._files: list[SpoolWriter] = []
-        self._refused: list[RefusedFile] = []
-        self._part: SpoolWriter | RefusedFile | _Field | None = None
+        self._file: SpoolWriter | None = None
+        self._part: SpoolWriter | _Field | None = None
         """The target of the current part's bytes; None if they are ignored."""
-        self._part_count = self._part_size = self._fields_size = self._files_size = 0
+        self._part_count = self._part_size = self._fields_size = 0
 
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes of the form; raise Invalid, Forbidden, TooLarge or Unavailable."""
@@ -133,14 +113,16 @@ class FormReader:
                 self._start_part(event)
             elif event is None:
                 self._finish_part()
-            elif isinstance(self._part, SpoolWriter | RefusedFile):
-                self._write_file(self._part, event)
+            elif isinstance(self._part, SpoolWriter):
+                self._part.write(event)
             else:
                 self._write_field(self._part, event)
 
-    def finish(self, last: bytes) -> ReceivedForm:
+    def finish(self, last: bytes) -> SpooledUpload | None:
         """
-        Read the last bytes of the form, and return it with its files in the spool.
+        Read the last bytes of the form, and return its file in the spool.
+
+        It has none, and this is None, if it asks for one of `RETIRED_ACTIONS`.
 
         Raise Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
         has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
@@ -148,26 +130,20 @@ class FormReader:
         self.feed(last)
         self._parser.close()
         if self._fields.get(":action") in RETIRED_ACTIONS:
-            return ReceivedForm()
+            return None
         self._require_token()
-        if not self._files and not self._refused:
+        if self._file is None:
             accepted = " or ".join(self._suffixes)
             raise Invalid(
                 f"The form has no file. Send one that ends with {accepted} as the field 'content'.",
                 code="missing_field",
             )
-        files = tuple(self._checked(each) for each in self._files)
-        return ReceivedForm(files, tuple(self._refused))
+        return self._checked(self._file)
 
     def close(self) -> None:
-        """Remove the files of the form from the spool; called after success, too."""
-        while self._files:
-            self._files.pop().remove()
-
-    @property
-    def _is_page(self) -> bool:
-        """Whether the form is that of the upload page."""
-        return self._check_token is not None
+        """Remove the file of the form from the spool; called after success, too."""
+        if self._file is not None:
+            self._file.remove()
 
     def _start_part(self, part: PartHeaders) -> None:
         self._part_count += 1
@@ -189,8 +165,8 @@ class FormReader:
         else:
             self._part = _Field(part.name)
 
-    def _start_file(self, name: str, filename: str) -> SpoolWriter | RefusedFile | None:
-        """Return where a file goes; None if the part is no package, but a signature, say."""
+    def _start_file(self, name: str, filename: str) -> SpoolWriter | None:
+        """Return where the file goes; None if the part is no package, but a signature, say."""
         if name == ATTESTATIONS_FIELD:
             self._has_attestations = True
         elif name in _MAX_CHARACTERS:
@@ -198,44 +174,22 @@ class FormReader:
                 f"The field {quoted(name)} must be text, and it was sent as a file."
             )
         is_named_so = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
-        was_chosen = filename or not self._is_page
-        if not was_chosen or not (is_named_so or name == FILE_FIELD):
+        if not (is_named_so or name == FILE_FIELD):
             return None
-        self._require_place(filename)
-        uploads = self._uploads
-        try:
-            distribution = uploads.authorize(filename, self._caller)
-            hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
-            limit = uploads.rules.max_size
-            writer = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)
-        except WheelyardError as error:
-            return self._refuse(filename, error)
-        self._files.append(writer)
-        return writer
-
-    def _require_place(self, filename: str) -> None:
-        """Raise an error unless the form may have a file of this name here."""
-        if self._is_page:
-            self._require_token()
-            if len(self._files) + len(self._refused) == MAX_FILES:
-                raise TooLarge(f"A form has at most {MAX_FILES} files. Choose fewer at a time.")
-        elif self._files:
+        self._require_token()
+        if self._file is not None:
             raise _duplicate("The form has more than one package. Upload one file at a time.")
-        elif not filename:
+        if not filename:
             raise Invalid(
                 "The file of the form has no filename. Send the name that the build tool gave it.",
                 code="invalid_filename",
             )
-
-    def _write_file(self, file: SpoolWriter | RefusedFile, data: bytes) -> None:
-        if isinstance(file, SpoolWriter):
-            try:
-                file.write(data)
-            except WheelyardError as error:
-                self._drop_file(file, error)
-        self._files_size += len(data)
-        if self._files_size > self._uploads.rules.max_size:
-            raise form_too_large(self._uploads)
+        uploads = self._uploads
+        distribution = uploads.authorize(filename, self._caller)
+        hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
+        limit = uploads.rules.max_size
+        self._file = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)
+        return self._file
 
     def _write_field(self, field: "_Field | None", data: bytes) -> None:
         self._part_size += len(data)
@@ -248,9 +202,7 @@ class FormReader:
     def _finish_part(self) -> None:
         match self._part:
             case SpoolWriter(size=0) as file:
-                self._drop_file(file, empty_file(file.distribution.filename))
-            case SpoolWriter() as file if self._is_page:
-                file.close()  # many may follow
+                raise empty_file(file.distribution.filename)
             case _Field(name=name) as field:
                 field.write(b"", is_last=True)
                 if name == ATTESTATIONS_FIELD:
@@ -268,18 +220,6 @@ class FormReader:
     def _require_token(self) -> None:
         if self._check_token is not None and CSRF_FIELD not in self._fields:
             self._check_token("")
-
-    def _drop_file(self, file: SpoolWriter, error: WheelyardError) -> None:
-        """Refuse the file that is received now."""
-        self._part = self._refuse(file.distribution.filename, error)
-        self._files.pop().remove()
-
-    def _refuse(self, filename: str, error: WheelyardError) -> RefusedFile:
-        """Keep the error of a file of the upload page; raise it for any other client."""
-        if not self._is_page:
-            raise error
-        self._refused.append(RefusedFile(filename[:MAX_FILENAME_CHARACTERS], error))
-        return self._refused[-1]
 
     @property
     def _suffixes(self) -> tuple[str, ...]:
@@ -386,14 +326,6 @@ def _digest_of_spooled(file: SpoolWriter, algorithm: str, declared: str) -> str:
     """Return the file's digest, reading it again: the field came after the file (distutils)."""
     with storage_faults("the upload"), file.path.open("rb") as content:
         return file_digest(content, lambda: _new_hasher(algorithm, declared)).hexdigest()
-
-
-def form_too_large(uploads: Uploads) -> TooLarge:
-    """Return the error for a form of the upload page whose files are too large together."""
-    return TooLarge(
-        f"The files of one form may have {uploads.rules.max_size // MIB} MiB together. Choose "
-        "fewer at a time."
-    )
 
 
 def _field_too_large(what: str, limit: int) -> Invalid:

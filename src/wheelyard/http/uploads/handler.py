@@ -29,11 +29,11 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS, next_chunk
-from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, ReceivedForm
+from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.spooled_upload import file_too_large
+from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
 from wheelyard.operations.upload import PublishedFile, Uploads
 
 BATCH_BYTES: Final = 256 * 1024
@@ -65,14 +65,14 @@ class UploadHandler:
         """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
         uploads, caller = self._index.uploads, request.caller
         reader = FormReader(self.boundary_of(request), uploads, caller)
-        published = await self.receive(reader, request, partial(_accept, uploads, caller))
+        published = await self.receive(reader, request, partial(accept, uploads, caller))
         if published is None:
             message = "Registration is not needed, upload the files."
             return error_response(410, "invalid_action", message)
         return _success(request, published, self._index.settings.server.roots)
 
     async def receive(
-        self, reader: FormReader, request: Request, accept: Callable[[ReceivedForm], T]
+        self, reader: FormReader, request: Request, accept: Callable[[SpooledUpload | None], T]
     ) -> T:
         """Read the body of an upload as soon as there is a slot; return what `accept` returns."""
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
@@ -129,18 +129,17 @@ def require_upload(caller: Caller) -> None:
     raise caller.forbidden("upload")
 
 
-def _finish(reader: FormReader, last: bytes, accept: Callable[[ReceivedForm], T]) -> T:
+def _finish(reader: FormReader, last: bytes, accept: Callable[[SpooledUpload | None], T]) -> T:
     try:
         return accept(reader.finish(last))
     finally:
         reader.close()  # here, because the event loop must not wait for the disk
 
 
-def _accept(uploads: Uploads, caller: Caller, form: ReceivedForm) -> PublishedFile | None:
-    """Upload the file of a client's form; return None if the form asks for something else."""
-    if not form.files:
+def accept(uploads: Uploads, caller: Caller, upload: SpooledUpload | None) -> PublishedFile | None:
+    """Upload the file of a form; return None if the form asks for something else."""
+    if upload is None:
         return None
-    (upload,) = form.files
     published = uploads.accept(upload, caller).published
     if not upload.has_attestations:
         return published

@@ -1,6 +1,6 @@
 "use strict";
-// The upload page without this script sends all files as one form. With it, files can be dropped
-// anywhere on the page, and each is sent by itself, one after another, with its own progress.
+// Without this script the upload page sends one file. With it, several can be chosen, or dropped
+// anywhere on the page, and are sent one after another, each with its own progress.
 (() => {
   const form = document.getElementById("upload");
   const input = form.elements.content;
@@ -88,15 +88,14 @@
     }
 
     answer(request) {
-      let said = {};
+      let found = {};
       try {
-        said = JSON.parse(request.responseText);
+        found = JSON.parse(request.responseText);
       } catch {
         // what is in between has answered, such as a proxy
       }
-      const found = said.files?.[0];
-      if (!found || found.status === "refused") {
-        const message = found?.message ?? said.message ?? `The answer was ${request.status} ${request.statusText}.`;
+      if (!found.project) {
+        const message = found.message ?? `The answer was ${request.status} ${request.statusText}.`;
         this.text.className = "error";
         this.text.textContent = request.status === 401 ? "You are not signed in any more. Sign in again, in another tab, and load this page again." : message;
         this.show("refused", "Try again");
@@ -138,6 +137,7 @@
 
   for (const each of form.querySelectorAll("[data-scripted]")) each.hidden = false;
   input.required = false;
+  input.multiple = true;
   input.addEventListener("change", () => {
     add(input.files);
     input.value = "";
