@@ -65,8 +65,7 @@ def command(
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     export = _open(index, dest, requested)
     _warn_if_private(index, dest)
-    columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
-    with progress_bar("export", *columns) as update:
+    with progress_bar("export") as update:
         result = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
