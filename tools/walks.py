@@ -140,7 +140,14 @@ class Walked:
 
     def _walk(self, method: str, path: str, body: bytes) -> Walk:
         walk = Walk()
-        self._index.store_metrics.listener = walk.note_verb
+        metrics = self._index.store_metrics
+        record = metrics.record
+
+        def note(verb: str, outcome: str, started_at: float) -> None:
+            walk.note_verb(verb, outcome, metrics.monotonic() - started_at)
+            record(verb, outcome, started_at)
+
+        metrics.record = note  # type: ignore[method-assign]
         threading.setprofile(walk.note)
         sys.setprofile(walk.note)
         try:

@@ -78,18 +78,16 @@ def test_what_is_never_elsewhere(redirecting: RunningServer, store: RemoteStore)
     for path in (PATH, f"{PATH}.metadata"):
         head = ask(redirecting, f"HEAD {path} HTTP/1.1")
         assert head.status == 200
-        size = int(head.header("content-length"))
         for line in (f"HEAD {path} HTTP/1.1", f"GET {path} HTTP/1.1"):
             known = ask(redirecting, line, f"If-None-Match: {head.header('etag')}")
             assert (known.status, known.header("etag")) == (304, head.header("etag"))
-        behind = ask(redirecting, f"GET {path} HTTP/1.1", f"Range: bytes={size}-")
-        assert behind.status == 416
-        assert "location" not in dict((*head.headers, *behind.headers))
+        assert "location" not in dict(head.headers)
+    behind = ask(redirecting, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.data)}-")
+    assert behind.status == 416
+    assert "location" not in dict(behind.headers)
     assert ask(redirecting, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
     metadata = ask(redirecting, f"GET {PATH}.metadata HTTP/1.1")
     assert (metadata.status, metadata.body) == (200, DEMO.metadata)
-    part = ask(redirecting, f"GET {PATH}.metadata HTTP/1.1", "Range: bytes=0-8")
-    assert (part.status, part.body) == (206, DEMO.metadata[:9])
     assert store.asked("sign") == store.asked("read") == 0
 
 

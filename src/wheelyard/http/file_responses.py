@@ -2,11 +2,10 @@
 Responses with a file that was found, or with its core metadata, for GET and HEAD.
 
 A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata is compressed and
-cached as pages are; a range of it is not compressed.
+cached as pages are, and has no ranges.
 """
 
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -142,10 +141,7 @@ def core_metadata_response(
     is_public: bool,
 ) -> Response:
     """Return the response to GET or HEAD of core metadata, whose digest is `version`."""
-    has_range = b"range" in request.joined_headers
-    if has_range:
-        request.joined_headers = {**request.joined_headers, b"accept-encoding": b"identity"}
-    whole = page_response(
+    return page_response(
         context,
         request,
         MediaType.CORE_METADATA,
@@ -156,7 +152,6 @@ def core_metadata_response(
         # of a resolver's answers these are the most and the smallest: no header that none reads
         headers=metadata_cache_headers(is_public=is_public),
     )
-    return _part_of(request, whole) if has_range and whole.status_code == HTTPStatus.OK else whole
 
 
 def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
@@ -172,17 +167,3 @@ def _content_headers(file: FileToSend, part: ByteRange | None) -> HeaderList:
     length = (b"content-length", b"%d" % (part.size if part else file.size))
     ranges = (content_range(part, file.size),) if part else ()
     return (OCTET_STREAM, length, *ranges)
-
-
-def _part_of(request: Request, whole: Response) -> Response:
-    """Return the response 200, 206 or 416 to a request with Range."""
-    body, headers = whole.content, dict(whole.header_list)
-    assert isinstance(body, bytes)  # noqa: S101 - a page's
-    part = requested_range(request, headers[b"etag"], len(body))
-    if part is None:
-        return whole
-    if not part.size:
-        return range_not_satisfiable(len(body))
-    headers[b"content-length"] = b"%d" % part.size
-    every = (*headers.items(), content_range(part, len(body)))
-    return Response(206, every, body[part.start : part.stop])

@@ -33,9 +33,6 @@ BUCKET_BOUNDS_SECONDS: Final = (
 )
 """Upper bounds of the histogram buckets, in seconds: from a cached page to a slow upload."""
 
-CallListener = Callable[[str, str, float], None]
-"""Called with the method, outcome and seconds of a store call, in the calling thread."""
-
 
 class Operation(Struct, frozen=True, order=True):
     """A kind of operation on a bucket, and how Google bills it."""
@@ -74,14 +71,10 @@ class StoreMetrics:
             registry=None,
             buckets=BUCKET_BOUNDS_SECONDS,
         )
-        self.listener: CallListener | None = None
 
     def record(self, verb: str, outcome: str, started_at: float) -> None:
-        """Record the duration and outcome of a call that has just ended, and call the listener."""
-        seconds = self.monotonic() - started_at
-        self.durations.labels(verb, outcome).observe(seconds)
-        if self.listener is not None:
-            self.listener(verb, outcome, seconds)
+        """Record the duration and outcome of a call that has just ended."""
+        self.durations.labels(verb, outcome).observe(self.monotonic() - started_at)
 
     def record_failure(self, verb: str, fault: Exception, started_at: float) -> None:
         """Record the duration of a call that has just raised `fault`, with its outcome."""

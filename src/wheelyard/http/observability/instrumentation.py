@@ -148,9 +148,7 @@ def _open_telemetry(index: Index) -> "Telemetry | None":
     # an optional dependency, which takes a third of a second to import
     from wheelyard.http.observability.opentelemetry import Telemetry  # noqa: PLC0415
 
-    telemetry = Telemetry(endpoint, index.runtime.seconds)
-    index.store_metrics.listener = telemetry.record_store_call
-    return telemetry
+    return Telemetry(endpoint)
 
 
 def require_telemetry(settings: Settings) -> None:

@@ -2,9 +2,8 @@
 Traces and durations for an OpenTelemetry collector (OTLP over HTTP).
 
 OpenTelemetry's instrumentation of ASGI makes a span of each request, in the trace that its client
-or a proxy sent, or in a new one; a call of the store during the request is a child span. The
-library's own environment variables (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`,
-`OTEL_TRACES_SAMPLER` ...) are in force.
+or a proxy sent, or in a new one. The library's own environment variables (`OTEL_SERVICE_NAME`,
+`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...) are in force.
 """
 
 import os
@@ -22,7 +21,6 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from requests import Session
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -39,13 +37,8 @@ _ORIGINAL: Final = "wheelyard.scope"
 class Telemetry:
     """Exports spans and durations to a collector; safe to share between threads."""
 
-    def __init__(self, endpoint: str, now: Callable[[], float]) -> None:
-        """
-        Start to export.
-
-        `endpoint` is the collector's URL, without `/v1/traces`; `now` returns the time of day in
-        seconds.
-        """
+    def __init__(self, endpoint: str) -> None:
+        """Start to export; `endpoint` is the collector's URL, without `/v1/traces`."""
         # the names of the stable semantic conventions for HTTP
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
         base = endpoint.rstrip("/")
@@ -57,29 +50,13 @@ class Telemetry:
             f"{base}/v1/metrics", timeout=EXPORT_SECONDS, session=_session(base)
         )
         reader = PeriodicExportingMetricReader(durations)
-        self._now = now
         self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.tracers.add_span_processor(BatchSpanProcessor(spans))
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-        self._tracer = self.tracers.get_tracer(SERVICE)
 
     def traced(self, application: ASGIApp, route_of: Callable[[Scope], str]) -> ASGIApp:
         """Return `application` with a span of each request, which has the name of its route."""
         return _TracedApplication(application, route_of, self.tracers, self._meters)
-
-    def record_store_call(self, verb: str, outcome: str, seconds: float) -> None:
-        """Add a span of a store call that has just ended to the request that it belongs to."""
-        if not get_current_span().get_span_context().is_valid:
-            return
-        span = self._tracer.start_span(
-            f"store {verb}",
-            kind=SpanKind.CLIENT,
-            attributes={"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome},
-            start_time=int((self._now() - seconds) * 10**9),
-        )
-        if outcome == "error":
-            span.set_status(StatusCode.ERROR)
-        span.end()
 
     def close(self) -> None:
         """Export the spans and durations that are left; give up after five seconds."""
