@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import click
@@ -12,21 +11,19 @@ from msgspec.structs import replace
 from wheelyard.api import access
 from wheelyard.api.access import AccessQuestion, ActionWord, GrantRevocation, GroupEdit
 from wheelyard.api.projects import After
-from wheelyard.catalog import keys
 from wheelyard.cli.api import INDEX, Api, history_lines, open_api, token_names
 from wheelyard.cli.command import JSON, CliGroup
 from wheelyard.cli.options import command_settings
 from wheelyard.cli.output import print_result, warn
-from wheelyard.errors import Invalid, Unavailable
+from wheelyard.errors import Invalid
 from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, GrantFields, describe_actions, groups_in
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
-from wheelyard.settings.sections import MEMORY_LOCATION
-from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
+from wheelyard.wiring.stores import has_store
 
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 NAME: Final = Argument(["name"])
@@ -256,23 +253,12 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
 
 
 def _index(*, needs_store: bool) -> Index:
-    """
-    Return the index; one of the settings alone if there is no store yet.
-
-    The same, with a warning, if the store cannot be opened. With `needs_store` raise instead.
-    """
+    """Return the index; that of the settings alone if there is no store, unless `needs_store`."""
     settings = command_settings()
     # grants do not depend on passwords, and the file may be missing here
     settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
-    location = settings.store.location
-    is_folder = not is_bucket(location) and location != MEMORY_LOCATION
-    if needs_store or not is_folder or Path(location, keys.FORMAT).is_file():
-        try:
-            return open_index(settings, create=False)
-        except (Invalid, Unavailable) as fault:
-            if needs_store:
-                raise
-            warn(f"the grants in the store are left out here: {fault.message}")
+    if needs_store or has_store(settings):
+        return open_index(settings, create=False)
     return index_without_store(settings)
 
 

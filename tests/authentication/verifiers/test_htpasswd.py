@@ -209,7 +209,7 @@ def test_an_empty_file() -> None:
         ("ana:", "Line 1 has a hash that is missing"),
         ("ana:hunter2hunter2", "Line 1 has a hash that is plain text"),
         ("ana:rqXexS6ZhobKA", "Make it again with 'htpasswd -B', or remove the line."),
-        (f"#\nana:$2x{BCRYPT[3:]}", "Line 2 has a hash that is bcrypt with a mistake"),
+        (f"#\nana:$2x{BCRYPT[3:]}", "Line 2 has a hash that is plain text, or of a scheme"),
     ],
 )
 def test_a_wrong_line(text: str, complaint: str) -> None:

@@ -65,12 +65,12 @@ def test_a_nul_opens_nothing(hashed: str) -> None:
 @pytest.mark.parametrize(
     ("hashed", "why"),
     [
-        ("$2x" + BCRYPT[3:], "mistake"),
-        ("$1$saltsalt$2vnaRpHa6Jxjz5n83ok8Z0", "too weak"),
+        ("$2x" + BCRYPT[3:], "plain text"),
+        ("$1$saltsalt$2vnaRpHa6Jxjz5n83ok8Z0", "plain text"),
         ("rqXexS6ZhobKA", "plain text"),
         ("s3cret", "plain text"),
-        ("{SSHA}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "another scheme"),
-        ("$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "another scheme"),
+        ("{SSHA}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "a scheme"),
+        ("$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "a scheme"),
         ("*", "plain text"),
         ("", "plain text"),
         (BCRYPT[:-1], "damaged"),
@@ -103,16 +103,16 @@ def test_what_is_refused(hashed: str, why: str) -> None:
     [
         (APR1, "MD5"),
         (SHA, "without salt"),
-        (SHA512.replace("$6$", "$6$rounds=656000$"), "656000 rounds"),
-        (BCRYPT.replace("$10$", "$14$"), "cost 14"),
+        (SHA512.replace("$6$", "$6$rounds=656000$"), ""),
+        (BCRYPT.replace("$10$", "$14$"), ""),
         (SHA512, ""),
         (SHA256.replace("$5$", "$5$rounds=100000$"), ""),
         (BCRYPT, ""),
     ],
 )
 def test_what_is_taken_with_a_warning(hashed: str, why: str) -> None:
-    """A hash that is weak, or very slow, is accepted with a warning."""
-    warning = parse_hash(hashed).warning
+    """A hash that is weak is accepted with a warning."""
+    warning = parse_hash(hashed).scheme.warning
 
     assert why in warning if why else warning == ""
 
