@@ -24,11 +24,11 @@ from tests.http.forms import (
     upload,
 )
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.http.uploads.multipart_parser import (
+from wheelyard.http.uploads.form_reader import (
     EPILOGUE_LIMIT_BYTES,
     MAX_PART_HEADERS,
-    parse_boundary,
 )
+from wheelyard.http.uploads.handler import parse_boundary
 
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()

@@ -30,9 +30,9 @@ from wheelyard.http.uploads.form_reader import (
     FIELD_LIMIT_BYTES,
     FIELDS_LIMIT_BYTES,
     MAX_PARTS,
+    PART_HEADER_LIMIT_BYTES,
     FormReader,
 )
-from wheelyard.http.uploads.multipart_parser import PART_HEADER_LIMIT_BYTES
 from wheelyard.model.access import Caller
 from wheelyard.operations.upload import UploadRules
 from wheelyard.storage.spool import Spool

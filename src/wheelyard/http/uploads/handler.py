@@ -6,6 +6,7 @@ missing rights on the project.
 """
 
 import logging
+import re
 from asyncio import timeout
 from collections.abc import Callable
 from functools import partial
@@ -29,8 +30,7 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS, next_chunk
-from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader
-from wheelyard.http.uploads.multipart_parser import parse_boundary
+from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
@@ -42,6 +42,11 @@ ATTESTATIONS_NOT_STORED: Final = (
     "The attestations were not kept, as this index does not store any yet. The file was accepted."
 )
 TEXT: Final = b"text/plain; charset=utf-8"
+
+_BOUNDARY = re.compile(
+    r'"([0-9A-Za-z\'()+_,./:=? -]{0,69}[0-9A-Za-z\'()+_,./:=?-])"'
+    r"|([0-9A-Za-z'()+_,./:=?-]{1,70})"
+)
 
 T = TypeVar("T")
 
@@ -118,6 +123,25 @@ class UploadHandler:
                 batch.clear()
             batch += chunk
         return bytes(batch)
+
+
+def parse_boundary(content_type: bytes | None) -> bytes | None:
+    """
+    Return the boundary of a form, or None if `content_type` is not multipart/form-data.
+
+    Raise Invalid if the boundary is missing or malformed. A charset is ignored: a form is UTF-8.
+    """
+    media_type, *parameters = (content_type or b"").decode("latin-1").split(";")
+    if media_type.strip().lower() != "multipart/form-data":
+        return None
+    named = [each.partition("=") for each in parameters]
+    boundaries = [
+        value.strip(" \t") for name, _, value in named if name.strip().lower() == "boundary"
+    ]
+    match = _BOUNDARY.fullmatch(boundaries[0]) if len(boundaries) == 1 else None
+    if match is None:
+        raise bad_multipart("its Content-Type does not name one boundary of 1 to 70 letters")
+    return (match[1] or match[2]).encode("ascii")
 
 
 def require_upload(caller: Caller) -> None:
