@@ -10,7 +10,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.read_policy import ReadPolicy, parse_project_name, require_admin
+from wheelyard.authentication.authorization import ReadPolicy, parse_project_name, require_admin
 from wheelyard.model.access import ANONYMOUS, Action, Caller
 from wheelyard.model.token import ApiToken
 from wheelyard.wiring.index import Index

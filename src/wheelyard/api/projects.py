@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
 from wheelyard.api.texts import Filename, Reason, Version, VersionSet
-from wheelyard.authentication.read_policy import parse_project_name, project_not_found
+from wheelyard.authentication.authorization import parse_project_name, project_not_found
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set

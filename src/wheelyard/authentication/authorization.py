@@ -1,5 +1,5 @@
 """
-Authorization: the scopes of an identity, from grants and from its own credential.
+Authorization: the scopes of an identity, and which caller may read which project.
 
 Grants in the store may change at any time, so callers pass those that are in force: they know
 whether they may wait for the store.
@@ -8,8 +8,20 @@ whether they may wait for the store.
 from typing import Final
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Identity, Scope
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.errors import Forbidden, NotFound, WheelyardError
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    Action,
+    Caller,
+    Identity,
+    Pattern,
+    Scope,
+    matches_any,
+)
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Grants
 from wheelyard.operations.access_control import AccessControl
 
@@ -45,3 +57,78 @@ class AuthorizationPolicy(Struct, frozen=True):
     def scopes_for(self, principals: frozenset[str], grants: Grants) -> tuple[Scope, ...]:
         """Return the scopes that `grants` give to these principals, and the public ones."""
         return (*grants.scopes_of(principals), *self.public)
+
+
+class ReadPolicy(Struct, frozen=True):
+    """Decides who may read a project, by its name alone: no error tells whether it exists."""
+
+    anonymous: Caller
+    private_patterns: tuple[Pattern, ...]
+    has_upstream: bool = False
+    """Whether a name that is not private may be that of a public package."""
+
+    def is_public(self, name: NormalizedName | None = None) -> bool:
+        """Return whether anonymous callers may read a project; for None: every project."""
+        if name is None:
+            return self.anonymous.may_everywhere(Action.READ)
+        return self.anonymous.may(Action.READ, name)
+
+    def require_any_read(self, caller: Caller) -> None:
+        """Raise Unauthenticated if a caller is anonymous, and anonymous ones may read nothing."""
+        if caller.is_anonymous and not self.anonymous.may_anywhere(Action.READ):
+            raise invalid_credential()
+
+    def require_project_read(self, caller: Caller, name: NormalizedName) -> None:
+        """
+        Raise an error unless `caller` may read `name`.
+
+        It is Unauthenticated if the caller is anonymous, Forbidden if the name matches
+        `private_names`, else NotFound.
+        """
+        if caller.may(Action.READ, name):
+            return
+        if caller.is_anonymous:
+            raise invalid_credential()
+        if matches_any(self.private_patterns, name):
+            message = f"{caller.display_name} may not read {name!r}."
+            raise Forbidden(f"{message} Use a credential that may.")
+        raise project_not_found(name)
+
+    def require_lookup(self, caller: Caller, name: NormalizedName) -> None:
+        """
+        Raise an error, as `require_project_read` does, unless `caller` may read `name` if public.
+
+        Who has a credential and may read anything may read all public packages: no grant names
+        them. Whoever finds that the name is private has to call `require_project_read`.
+        """
+        may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
+        if not (caller.may_read_public_packages and may_be_public):
+            self.require_project_read(caller, name)
+
+
+def require_admin(caller: Caller, what: str) -> None:
+    """Raise an error unless the caller is an administrator; `what` says what it wanted."""
+    if caller.is_anonymous:
+        raise invalid_credential()
+    if not caller.may_everywhere(Action.ADMIN):
+        fact = f"{caller.display_name} may not {what}."
+        raise Forbidden(
+            f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
+            "of 'wheelyard token create NAME --can admin'."
+        )
+
+
+def parse_project_name(segment: str) -> NormalizedName:
+    """Return a segment of a path as a normalized project name; raise NotFound if invalid."""
+    try:
+        return parse_name(segment)
+    except WheelyardError as error:
+        raise NotFound(error.message) from error
+
+
+def project_not_found(name: str) -> NotFound:
+    """Return the NotFound for a project that does not exist or is hidden from the caller."""
+    return NotFound(
+        f"There is no project {name[:60]!a} here, or your credential may not read it. "
+        "Check the spelling and the credential."
+    )

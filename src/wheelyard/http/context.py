@@ -11,7 +11,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
-from wheelyard.authentication.read_policy import ReadPolicy, project_not_found
+from wheelyard.authentication.authorization import ReadPolicy, project_not_found
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.turns import Turns
 from wheelyard.http.caching.page_cache import PageCache

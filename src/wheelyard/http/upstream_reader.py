@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from packaging.utils import NormalizedName
 
-from wheelyard.authentication.read_policy import project_not_found
+from wheelyard.authentication.authorization import project_not_found
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.single_flight import SingleFlight

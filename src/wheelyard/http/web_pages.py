@@ -6,7 +6,7 @@ from math import inf
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.read_policy import parse_project_name
+from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers

@@ -7,7 +7,7 @@ Each is for whoever may read the project.
 from math import inf
 from typing import Final
 
-from wheelyard.authentication.read_policy import parse_project_name
+from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
 from wheelyard.http.caching.versions import NAMES, SEARCH

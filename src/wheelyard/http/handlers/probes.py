@@ -10,7 +10,7 @@ from functools import lru_cache
 from hmac import compare_digest
 from typing import Final
 
-from wheelyard.authentication.read_policy import parse_project_name
+from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.errors import (
     RETRY_AFTER_SECONDS,
     Forbidden,
