@@ -2,25 +2,26 @@
 Authentication of credentials: from a credential to a caller.
 
 The order of the checks is part of the contract: API tokens by their shape, static tokens by their
-digest, then the type that user name and shape tell (`credential_type.py`).
+digest, then the type that user name and shape tell. Each credential has exactly one type, and only
+the verifiers of this type get it: so Google gets only what is sent as a Google access token.
+
+A client sends its credential with each of many requests at once. For a second it is not verified
+again, so a revoked credential works that much longer.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from enum import Enum
+from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
 from wheelyard.authentication.authorization import AuthorizationPolicy
-from wheelyard.authentication.credential_type import (
-    CredentialType,
-    api_token_in,
-    classify,
-)
-from wheelyard.authentication.recent_callers import RecentCallers
 from wheelyard.authentication.verifiers.login_rate_limit import (
     UNKNOWN_TOKEN,
     LoginRateLimit,
@@ -30,7 +31,8 @@ from wheelyard.authentication.verifiers.login_rate_limit import (
 )
 from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
-from wheelyard.authentication.verifiers.verifier import CredentialRejected, Verifier
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, Verifier, decode_segment
+from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
@@ -41,6 +43,96 @@ from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+
+GOOGLE_USER: Final = "oauth2accesstoken"
+TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
+"""User names that mean: the password is a token."""
+ACCESS_TOKEN_PREFIX: Final = "ya29."  # noqa: S105 - the beginning that all of them have
+
+_JWT: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+
+class CredentialType(Enum):
+    """
+    The type of a credential that is neither an API token nor a static token.
+
+    The logged reasons for rejections begin with its value.
+    """
+
+    ID_TOKEN = "jwt"  # noqa: S105 - a kind
+    ACCESS_TOKEN = "gat"  # noqa: S105 - a kind
+    PASSWORD = "htpasswd"  # noqa: S105 - a kind
+
+
+def api_token_in(credential: Credential) -> ApiToken | None:
+    """Return the API token in a credential, or None; raise Unauthenticated for a malformed one."""
+    for half in credential.halves:
+        if has_token_prefix(half):
+            token = parse_token(half)
+            if token is None:
+                raise invalid_credential() from CredentialRejected("token_shape")
+            return token
+    return None
+
+
+def classify(credential: Credential) -> CredentialType:
+    """Return the type that a credential's user name and shape show; PASSWORD if they show none."""
+    is_token = credential.is_bearer or credential.user in TOKEN_USERS
+    if is_token and _is_jwt(credential.secret):
+        return CredentialType.ID_TOKEN
+    # a secret that was sent by mistake must not be shown to Google
+    has_prefix = is_token and credential.secret.startswith(ACCESS_TOKEN_PREFIX)
+    if credential.user == GOOGLE_USER or has_prefix:
+        return CredentialType.ACCESS_TOKEN
+    return CredentialType.PASSWORD
+
+
+def _is_jwt(secret: str) -> bool:
+    match = _JWT.fullmatch(secret)
+    try:
+        return match is not None and decode_segment(match[1]) is not None
+    except CredentialRejected:
+        return False
+
+
+C = TypeVar("C", bound=Caller | None)
+
+REMEMBERED_SECONDS: Final = 1.0
+"""How long a caller is remembered, counted from the beginning of the verification."""
+MAX_REMEMBERED: Final = 512
+"""Callers in memory, of about 1 KiB each."""
+
+
+class RecentCallers:
+    """Callers by a keyed hash of what they sent; thread-safe."""
+
+    def __init__(self, process_key: bytes, monotonic: Callable[[], float]) -> None:
+        self._process_key = process_key
+        # to copy it takes half as long as to begin with a key
+        self._keyed_hash = blake2b(digest_size=16, key=process_key)
+        self._monotonic = monotonic
+        self._callers = ExpiringCache[bytes, Caller](monotonic, MAX_REMEMBERED)
+        self.remembered = self._callers.get
+        """Returns the caller that was verified under a key in the last second; never blocks."""
+
+    def header_key(self, header: bytes, address: str) -> bytes:
+        """Return the key of an Authorization header from an address; never empty."""
+        hashed = self._keyed_hash.copy()
+        hashed.update(header + b"\0" + client_network(address).encode())
+        return hashed.digest()
+
+    def cookie_key(self, cookie: bytes) -> bytes:
+        """Return the key of a session's cookie, which no Authorization header can have."""
+        return blake2b(cookie, digest_size=16, key=self._process_key, person=b"cookie").digest()
+
+    def verified(self, key: bytes, verify: Callable[[], C]) -> C:
+        """Return the caller that `verify` returns, and remember it; errors are not remembered."""
+        started_at = self._monotonic()
+        caller = verify()
+        if caller is not None:
+            self._callers.put(key, caller, started_at + REMEMBERED_SECONDS - self._monotonic())
+        return caller
+
 
 Wait = Literal["local", "password", "remote"]
 """

@@ -13,8 +13,12 @@ from math import inf
 from typing import Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.credential_type import CredentialType, api_token_in, classify
+from wheelyard.authentication.authenticator import (
+    Authenticator,
+    CredentialType,
+    api_token_in,
+    classify,
+)
 from wheelyard.authentication.verifiers.verifier import decode_segment, known_identity
 from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime

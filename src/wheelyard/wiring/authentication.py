@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.authentication.authenticator import Authenticator, RejectionLog
+from wheelyard.authentication.authenticator import Authenticator, RecentCallers, RejectionLog
 from wheelyard.authentication.authorization import DEFAULT_HTPASSWD_SCOPE, AuthorizationPolicy
-from wheelyard.authentication.recent_callers import RecentCallers
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens

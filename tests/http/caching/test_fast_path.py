@@ -23,7 +23,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
-from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
+from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.http.caching.versions import CurrentVersions, project_key
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.operations.lifecycle import Selection

@@ -9,7 +9,7 @@ import pytest
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import sdist, wheel
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
+from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS

@@ -18,8 +18,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
-from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
+from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS, REMEMBERED_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context

@@ -8,7 +8,7 @@ limits and the same lines in the log. Nothing of it is sent back.
 from typing import Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.credential_type import CredentialType, classify
+from wheelyard.authentication.authenticator import CredentialType, classify
 from wheelyard.authentication.sessions import no_session
 from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
