@@ -21,11 +21,11 @@ from wheelyard.exporting.questions import ANY, HTML, INDEX, Question
 from wheelyard.exporting.site import FILE_CACHE_CONTROL, PAGE_CACHE_CONTROL, Page
 from wheelyard.exporting.site_index import ANYONE, ExportedNames
 from wheelyard.http.context import StaticSite, build_context
-from wheelyard.http.dispatch import run_blocking
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response
 from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
+from wheelyard.http.routing import run_blocking
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
 from wheelyard.operations.search.project_table import ProjectTable

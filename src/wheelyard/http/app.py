@@ -17,12 +17,11 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.caching.versions import CurrentVersions
 from wheelyard.http.context import build_context
-from wheelyard.http.dispatch import Dispatcher
 from wheelyard.http.error_answers import ErrorAnswers
 from wheelyard.http.handlers.probes import redirect_to_slash
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
-from wheelyard.http.protocol import request_body, request_headers
+from wheelyard.http.protocol import requests
 from wheelyard.http.protocol.messages import (
     RECORD,
     REQUEST,
@@ -31,9 +30,9 @@ from wheelyard.http.protocol.messages import (
     Request,
     Send,
 )
-from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
+from wheelyard.http.protocol.requests import BodyTimeouts, RequestBody
 from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import Route
+from wheelyard.http.routing import Dispatcher, Route
 from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
@@ -112,7 +111,7 @@ class App:
     async def _record(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, record it, and discard the rest of its body."""
         record = self._instrumentation.start(scope)
-        headers = request_headers.join_headers(scope["headers"])
+        headers = requests.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         anonymous = self._context.read_policy.anonymous
         scope[REQUEST] = Request(
@@ -122,7 +121,7 @@ class App:
         try:
             await self._checked(scope, body, send)
             if not body.has_ended:
-                await request_body.drain(body, self._uploads.body_limit)
+                await requests.drain(body, self._uploads.body_limit)
         finally:
             self._instrumentation.finish(record)
 
@@ -130,10 +129,10 @@ class App:
         """Check what every request has, read its path, and route it."""
         request: Request = scope[REQUEST]
         headers = request.joined_headers
-        request_headers.check_limits(scope, headers)
+        requests.check_limits(scope, headers)
         if self._host_policy is not None:
             self._host_policy.check(scope, headers)
-        request_headers.check_host_and_coding(headers)
+        requests.check_host_and_coding(headers)
         scope["path"] = self.routes.parse_path(scope["raw_path"])
         scope["app"] = self
         path = scope["path"]

@@ -37,7 +37,7 @@ from wheelyard.http.protocol.messages import (
     Response,
 )
 from wheelyard.http.protocol.representation import MediaType, prefers_html
-from wheelyard.http.protocol.request_body import ClientDisconnected, SlowClient
+from wheelyard.http.protocol.requests import ClientDisconnected, SlowClient
 from wheelyard.http.security.origins import header_text, sign_in_url
 from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page

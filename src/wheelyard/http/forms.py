@@ -23,7 +23,7 @@ from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, read_only
 from wheelyard.http.protocol.messages import Request
-from wheelyard.http.protocol.request_body import BODY_LIMIT_BYTES, read_body
+from wheelyard.http.protocol.requests import BODY_LIMIT_BYTES, read_body
 from wheelyard.model.decoding import InvalidField
 from wheelyard.rendering.web.forms import FormState
 

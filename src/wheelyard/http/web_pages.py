@@ -23,8 +23,8 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.representation import MediaType
+from wheelyard.http.protocol.requests import build_path
 from wheelyard.http.resolver import OpenListing
-from wheelyard.http.routing import build_path
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata

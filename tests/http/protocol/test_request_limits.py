@@ -15,7 +15,7 @@ from tests.waiting import StillLoop, until
 from wheelyard.cli.options import local_caller
 from wheelyard.http.app import App
 from wheelyard.http.protocol.messages import Message
-from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody, SlowClient
+from wheelyard.http.protocol.requests import BodyTimeouts, RequestBody, SlowClient
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings

@@ -9,7 +9,7 @@ from tests.http.packages import publish, wheel
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
 from wheelyard.errors import Forbidden
-from wheelyard.http.protocol.request_headers import UNKNOWN_ADDRESS, client_address
+from wheelyard.http.protocol.requests import UNKNOWN_ADDRESS, client_address
 from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import SessionCookie
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings

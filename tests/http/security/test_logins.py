@@ -22,8 +22,8 @@ from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS, REMEMBER
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context
-from wheelyard.http.dispatch import run_blocking
 from wheelyard.http.protocol.messages import Message, Request
+from wheelyard.http.routing import run_blocking
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.model.access import Credential, Identity
 from wheelyard.operations.store_probe import always_writable

@@ -28,7 +28,7 @@ from wheelyard.http.protocol.messages import (
     Response,
     Send,
 )
-from wheelyard.http.protocol.request_headers import (
+from wheelyard.http.protocol.requests import (
     HEADERS_LIMIT_BYTES,
     client_address,
     join_headers,

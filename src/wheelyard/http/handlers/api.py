@@ -12,7 +12,7 @@ from wheelyard.authentication.caller_tokens import can_own_tokens
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.representation import require_match
-from wheelyard.http.protocol.request_body import json_response, read_json
+from wheelyard.http.protocol.requests import json_response, read_json
 from wheelyard.http.security.origins import cross_site_error, is_same_origin
 from wheelyard.http.security.request_authentication import parse_authorization, signed_in_at
 from wheelyard.model.token import parse_token

@@ -17,7 +17,7 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.protocol.request_body import json_response
+from wheelyard.http.protocol.requests import json_response
 from wheelyard.http.uploads.form_reader import FormReader
 from wheelyard.http.uploads.handler import UploadHandler, accept, require_upload
 from wheelyard.http.web_pages import WebPages

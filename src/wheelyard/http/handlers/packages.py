@@ -26,7 +26,7 @@ from wheelyard.http.page_responses import (
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import JSON, Request, Response, make_response, redirect
 from wheelyard.http.protocol.representation import MediaType
-from wheelyard.http.routing import build_path
+from wheelyard.http.protocol.requests import build_path
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.rendering import simple_pages

@@ -31,8 +31,7 @@ from wheelyard.http.protocol.messages import (
     redirect,
 )
 from wheelyard.http.protocol.representation import Encoding, best_encoding, encode_body
-from wheelyard.http.protocol.request_headers import has_forwarding_header
-from wheelyard.http.routing import build_path
+from wheelyard.http.protocol.requests import build_path, has_forwarding_header
 from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action

@@ -41,7 +41,7 @@ from wheelyard.http.protocol.error_responses import (
     with_body,
 )
 from wheelyard.http.protocol.messages import CSP, JSON, Request, Response
-from wheelyard.http.protocol.request_body import json_response, receive_body
+from wheelyard.http.protocol.requests import json_response, receive_body
 from wheelyard.model.token import parse_token
 
 BODY_LIMIT_BYTES: Final = 32 * 1024

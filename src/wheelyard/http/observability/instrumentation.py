@@ -15,7 +15,7 @@ from wheelyard.http.observability import logs, metrics
 from wheelyard.http.observability.metrics import ExpiringTokens
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
 from wheelyard.http.protocol.messages import AsgiScope, Response
-from wheelyard.http.protocol.request_headers import client_address
+from wheelyard.http.protocol.requests import client_address
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
 from wheelyard.wiring.index import Index

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.http.protocol.error_responses import UNKNOWN_HOST
 from wheelyard.http.protocol.messages import AsgiScope, Header, Headers
-from wheelyard.http.protocol.request_headers import has_forwarding_header
+from wheelyard.http.protocol.requests import has_forwarding_header
 from wheelyard.http.security.request_authentication import SessionCookie, session_of
 from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
 

@@ -29,7 +29,7 @@ from wheelyard.http.protocol.messages import (
     Response,
     make_response,
 )
-from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS, next_chunk
+from wheelyard.http.protocol.requests import BODY_TIMEOUT_SECONDS, next_chunk
 from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
