@@ -11,7 +11,7 @@ from tests.http.packages import Package
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from wheelyard.http.app import App
-from wheelyard.http.observability.request_record import CURRENT_REQUEST
+from wheelyard.http.observability.logs import CURRENT_REQUEST
 from wheelyard.http.protocol.messages import PATHSEND, Header, Message
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores

@@ -20,7 +20,7 @@ from wheelyard.http.context import build_context
 from wheelyard.http.error_answers import ErrorAnswers
 from wheelyard.http.handlers.probes import redirect_to_slash
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
+from wheelyard.http.observability.logs import UNMATCHED_ROUTE
 from wheelyard.http.protocol import requests
 from wheelyard.http.protocol.messages import (
     RECORD,

@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError, without_commands
 from wheelyard.http.context import ServerContext
-from wheelyard.http.observability.request_record import RequestRecord, log_safe
+from wheelyard.http.observability.logs import RequestRecord, log_safe
 from wheelyard.http.protocol.error_responses import (
     BEARER_CHALLENGE,
     CHALLENGE,

@@ -11,9 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.http.caching.cache_headers import metadata_cache_headers
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import Repeats, page_response
+from wheelyard.http.page_responses import Repeats, metadata_cache_headers, page_response
 from wheelyard.http.protocol.messages import (
     NOSNIFF,
     BegunBody,

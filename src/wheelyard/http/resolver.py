@@ -16,7 +16,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
-from wheelyard.http.caching.cache_headers import file_cache_headers
 from wheelyard.http.caching.versions import project_key
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_delivery import missing_file_error
@@ -26,7 +25,7 @@ from wheelyard.http.file_responses import (
     core_metadata_response,
     file_response,
 )
-from wheelyard.http.page_responses import Repeats
+from wheelyard.http.page_responses import Repeats, file_cache_headers
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.model.metadata import CoreMetadata

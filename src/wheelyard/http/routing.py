@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_answers import ErrorAnswers
-from wheelyard.http.observability.request_record import UNMATCHED_ROUTE, RequestRecord
+from wheelyard.http.observability.logs import UNMATCHED_ROUTE, RequestRecord
 from wheelyard.http.protocol import error_responses
 from wheelyard.http.protocol.messages import (
     ANSWER,

@@ -45,8 +45,8 @@ from wheelyard.catalog.format import rewrite_format
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
 from wheelyard.http.memory_allocator import return_freed_memory
+from wheelyard.http.observability.instrumentation import share_metrics
 from wheelyard.http.observability.logs import configure_logging
-from wheelyard.http.observability.metrics import share_metrics
 from wheelyard.http.protocol.requests import HEADERS_LIMIT_BYTES
 from wheelyard.http.security.origins import HttpsOnly
 from wheelyard.model.text import escaped

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Forbidden, NotFound
-from wheelyard.http.caching.cache_headers import file_cache_headers
 from wheelyard.http.caching.versions import NAMES, POLICY, project_key, upstream_page_key
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import (
@@ -30,7 +29,7 @@ from wheelyard.http.file_responses import (
     requested_part,
     response_without_bytes,
 )
-from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats
+from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats, file_cache_headers
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, MadeFrom, Request, Response, until_readable
 from wheelyard.http.upstream_reader import UpstreamReader

@@ -21,8 +21,8 @@ from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.single_flight import SingleFlight
 from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable
-from wheelyard.http.concurrency_limit import ConcurrencyLimit
-from wheelyard.http.observability.request_record import in_context
+from wheelyard.http.context import ConcurrencyLimit
+from wheelyard.http.observability.logs import in_context
 from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
 from wheelyard.http.protocol.messages import Request
 from wheelyard.model.access import Action

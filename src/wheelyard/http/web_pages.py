@@ -9,10 +9,17 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
-from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats, page_response, with_age
+from wheelyard.http.page_responses import (
+    FROM_UPSTREAM,
+    VARY,
+    VARY_BY_COOKIE,
+    Repeats,
+    page_cache_headers,
+    page_response,
+    with_age,
+)
 from wheelyard.http.protocol.messages import (
     NO_STORE,
     Header,

@@ -1,6 +1,7 @@
 """Builds an `Index`: the store, the catalog, the operations and authentication of a process."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -21,9 +22,11 @@ from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.model.brand import Brand
+from wheelyard.errors import Invalid
+from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.model.project import Event
+from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
@@ -33,13 +36,13 @@ from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
-from wheelyard.settings.sections import MIB, Settings
+from wheelyard.settings.sections import MIB, Settings, WebSettings
+from wheelyard.settings.value_checks import bad_setting
 from wheelyard.settings.warnings import stored_grant_warnings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.instrumented import StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_authenticator
-from wheelyard.wiring.brand import brand_of
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
@@ -54,6 +57,23 @@ if TYPE_CHECKING:
     from wheelyard.operations.name_claims import NameClaims
     from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.index import UpstreamIndex
+
+
+def brand_of(web: WebSettings) -> Brand:
+    """Return the brand of the settings; raise Invalid if the logo is missing or unfit."""
+    return Brand(web.name, web.accent.lower(), _read_logo(web.logo) if web.logo else None)
+
+
+def _read_logo(path: str) -> Logo:
+    try:
+        with Path(path).open("rb") as file:
+            return parse_logo(file.read(MAX_LOGO_BYTES + 1))
+    except OSError as error:
+        raise bad_setting(f"web.logo: {escaped(path)}: {error.strerror}") from error
+    except Invalid as error:
+        why = error.message.removesuffix(".")
+        raise bad_setting(f"web.logo: {escaped(path)}: {why}") from error
+
 
 REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""

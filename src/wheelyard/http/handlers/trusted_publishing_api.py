@@ -33,8 +33,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.concurrency_limit import ConcurrencyLimit
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import ConcurrencyLimit, ServerContext
 from wheelyard.http.protocol.error_responses import (
     error_response,
     error_response_for,

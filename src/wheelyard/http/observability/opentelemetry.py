@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from requests import Session
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wheelyard.http.observability.request_record import log_safe, parse_trace
+from wheelyard.http.observability.logs import log_safe, parse_trace
 from wheelyard.settings.sections import is_loopback
 
 SERVICE: Final = "wheelyard"

@@ -18,8 +18,7 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid
-from wheelyard.http.concurrency_limit import ConcurrencyLimit
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import ConcurrencyLimit, ServerContext
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.protocol.messages import (
     JSON,
