@@ -171,22 +171,6 @@ def test_no_credential(laptop: Laptop, server: RunningServer) -> None:
     assert "status 401" in findings[-1].text
 
 
-@pytest.mark.parametrize(("can", "fails"), [("read", ["rights"]), ("read,upload", [])])
-def test_publish(laptop: Laptop, server: RunningServer, can: str, fails: list[str]) -> None:
-    """A token of .pypirc that may only read is why a publish does not work."""
-    token = server.make_token("acme-*", can=can)
-    entry = f"repository={server.url}/legacy/\nusername=__token__\npassword={token}"
-    path = laptop.write(".pypirc", f"[distutils]\nindex-servers=acme\n[acme]\n{entry}\n")
-
-    findings = laptop.examine(with_token(server, server.token))
-
-    place = f"[acme] in {path}"
-    text = f"publishes to {server.url}/legacy/, with a credential ({place})"
-    assert one(findings, "twine").text == text
-    assert failures(findings) == fails
-    assert findings[-1].text.startswith(f"{place}: token:")
-
-
 def test_project(laptop: Laptop, server: RunningServer) -> None:
     """A name that is not there is told."""
     findings = laptop.examine(with_token(server, server.token), "demmo")

@@ -1,4 +1,4 @@
-"""`wheelyard doctor`: say why an install or a publish does not work from this machine."""
+"""`wheelyard doctor`: say why an install does not work from this machine."""
 
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ OUTCOME_WIDTH: Final = 7
 )
 def command(url: str | None, project: str) -> int:
     """
-    Say why an install or a publish does not work from this machine.
+    Say why an install does not work from this machine; what a token may do, for a publish.
 
     URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,

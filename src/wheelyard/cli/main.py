@@ -57,7 +57,7 @@ COMMAND_GROUPS: Final = {
         "copy": "copy a store to another place, to back it up or to move it",
         "export": "write a static site that needs no server",
         "config": "check the settings, and say what is in force",
-        "doctor": "say why an install or a publish does not work here",
+        "doctor": "say why an install does not work here",
     },
 }
 """The subcommands and their descriptions, as `--help` groups them."""

@@ -2,7 +2,7 @@
 Which indexes the clients of a machine use: their settings files and variables, and which one wins.
 
 pip: global files, the user's, the environment's `pip.conf`, `$PIP_CONFIG_FILE`, variables `PIP_*`.
-uv: variables `UV_*`, then the files of the project, the user and the system. twine: `.pypirc`.
+uv: variables `UV_*`, then the files of the project, the user and the system.
 """
 
 import re
@@ -66,7 +66,7 @@ class Machine:
 
 
 class ClientIndex:
-    """An index that a client asks, or publishes to, and the file or variable that has it."""
+    """An index that a client asks, and the file or variable that has it."""
 
     def __init__(
         self, client: str, text: str, source: str, user: str = "", password: str = ""
@@ -92,7 +92,6 @@ class ConfiguredClients:
         """pip's values and their sources, by key."""
         self.installs = [*self._pip_indexes(), *self._uv_indexes()]
         """The indexes that pip and uv ask, in the order in which each asks."""
-        self.publishes = list(self._publish_indexes())
 
     def authorities(self) -> tuple[str, str]:
         """Return the file of authorities of a setting, and its source, or two empty texts."""
@@ -161,20 +160,6 @@ class ConfiguredClients:
         for folder in (machine.config, machine.etc / "xdg", machine.etc):
             path = folder / "uv" / "uv.toml"
             yield path, self._read(path, _uv)
-
-    def _publish_indexes(self) -> Iterator[ClientIndex]:
-        get, path = self._environ.get, self.machine.home / ".pypirc"
-        for name, entry in self._read(path, _ini).items():
-            if url := entry.get("repository"):
-                login = entry.get("username", ""), entry.get("password", "")
-                yield ClientIndex("twine", url, f"[{name}] in {path}", *login)
-        if url := get("TWINE_REPOSITORY_URL"):
-            login = get("TWINE_USERNAME", ""), get("TWINE_PASSWORD", "")
-            yield ClientIndex("twine", url, "$TWINE_REPOSITORY_URL", *login)
-        if url := get("UV_PUBLISH_URL"):
-            password = get("UV_PUBLISH_TOKEN") or get("UV_PUBLISH_PASSWORD", "")
-            login = get("UV_PUBLISH_USERNAME", ""), password
-            yield ClientIndex("uv publish", url, "$UV_PUBLISH_URL", *login)
 
     def _read(self, path: Path, parse: Callable[[str], T]) -> T:
         """Return the content of a file; note one that cannot be read, which is as good as empty."""

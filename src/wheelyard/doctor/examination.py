@@ -7,7 +7,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http import HTTPStatus
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from shutil import which
 from typing import Final, NamedTuple
@@ -22,7 +21,7 @@ from wheelyard.errors import Invalid
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import HttpClient, Timeouts
 from wheelyard.http_client.proxies import proxy_for
-from wheelyard.http_client.saved_logins import ask_keyring
+from wheelyard.http_client.saved_logins import ask_keyring, read_netrc
 from wheelyard.http_client.urls import Url, UserPassword
 from wheelyard.model.text import counted
 from wheelyard.sources.web.html_links import read_links
@@ -176,11 +175,10 @@ class Examination:
         if not self.settings.installs:
             text = "neither pip nor uv has an index, so that they ask the public one"
             yield _warning("settings", text, "wheelyard print-settings pip prints what to add.")
-        for index in (*self.settings.installs, *self.settings.publishes):
-            verb = "publishes to" if index in self.settings.publishes else "asks"
+        for index in self.settings.installs:
             secret = ", with a credential" if index.login else ""
             place = shown(index.url) if index.url else "what is no URL"
-            text = f"{verb} {place}{secret} ({index.source})"
+            text = f"asks {place}{secret} ({index.source})"
             if index.url is None or index.url.origin != self.url.origin:
                 advice = f"That is not {self.url.authority}. Correct that file or variable."
                 yield _warning(index.client, text, advice)
@@ -211,11 +209,8 @@ class Examination:
             user = f"user {used.login.username}" if used.login.password else "without a password"
             text = f"{used.source}, {user}{later and '; not used: '}{later}"
         yield Finding("credential", CheckOutcome.OK, text)
-        yield self._rights(client, used, "read")
+        yield self._rights(client, used)
         yield self._page(client, used)
-        for index in self.settings.publishes:
-            if index.login and index.url and index.url.origin == self.url.origin:
-                yield self._rights(client, ClientCredential(index.login, index.source), "upload")
 
     def _credentials(self) -> Iterator[ClientCredential]:
         """Yield the credentials for the server in pip's order: URL, settings, netrc, keyring."""
@@ -227,18 +222,15 @@ class Examination:
                 yield ClientCredential(index.login, index.source)
         environ, home = self.settings.machine.environ, self.settings.machine.home
         path = Path(environ.get("NETRC") or home / ".netrc")
-        with suppress(OSError, NetrcParseError, UnicodeError):  # clients ignore it, too
-            if entry := netrc(str(path)).authenticators(self.url.host.strip("[]")):
-                yield ClientCredential(UserPassword(entry[0], entry[2] or ""), str(path))
+        if login := read_netrc(path).get(self.url.host.strip("[]")):
+            yield ClientCredential(login, str(path))
         if program := which("keyring", path=environ.get("PATH")):
             with suppress(OSError):
                 if login := ask_keyring(program, self.url, environ, SECONDS):
                     yield ClientCredential(login, f"the keyring ({program})")
 
-    def _rights(
-        self, client: HttpClient, credential: ClientCredential | None, right: str
-    ) -> Finding:
-        """Ask a wheelyard what a credential may do; `right` is what it is needed for."""
+    def _rights(self, client: HttpClient, credential: ClientCredential | None) -> Finding:
+        """Ask a wheelyard what a credential may do."""
         root = self.url.path.partition("/simple/")[0].rstrip("/")
         answer = self._get(client, replace(self.url, path=f"{root}/api/v1/whoami"), credential)
         source, rights = credential.source if credential else "no credential", answer.json.rights
@@ -249,10 +241,10 @@ class Examination:
             return Finding("rights", CheckOutcome.OK, f"not known: {answer.told}")
         shown_rights = "; ".join(f"{','.join(it.can)} {', '.join(it.projects)}" for it in rights)
         text = f"{source}: {answer.json.principal} may {shown_rights or 'do nothing'}"
-        if any(right in scope.can for scope in rights):
+        if any("read" in scope.can for scope in rights):
             return Finding("rights", CheckOutcome.OK, text)
         advice = "Ask the operator for a grant, or make another token."
-        return _failed("rights", f"{text}, and not {right}", advice)
+        return _failed("rights", f"{text}, and not read", advice)
 
     def _page(self, client: HttpClient, credential: ClientCredential | None) -> Finding:
         """Ask for the page of the project, or for the list of projects."""
