@@ -39,7 +39,6 @@ SYSTEM_PACKAGES = {
     "jq": ("jq", "deploy"),
     "libatomic.so.1": ("libatomic1", "browser"),
     "nginx": ("nginx-light", "deploy exporting"),
-    "npm": ("npm", "browser catalog durability instances services storage"),
     "rsync": ("rsync", "deploy"),
     "strace": ("strace", "deploy http storage"),
     "systemd-analyze": ("systemd", "deploy"),

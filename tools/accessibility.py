@@ -4,7 +4,7 @@ Checks the pages of an index with real packages: `python -m tools.accessibility`
 axe-core looks at each kind of page, in both colour schemes and four widths, and has to find
 nothing. Lighthouse looks at the home page, projects and a release, signed in and not, on the
 telephone that it simulates. Each score has to be 95 or more, in the best of three attempts: what
-else runs on the machine lowers the performance. Both need npm, and Debian's Chromium.
+else runs on the machine lowers the performance. Both need Debian's Chromium.
 The exit status is 1 if something was found.
 """
 
@@ -23,7 +23,7 @@ from tests.browser.chromium import OPTIONS, Person, running_browser
 from tests.browser.site import viewers
 from tests.clients.harness import system_program
 from tests.http.servers import RunningServer
-from tests.npm import npm_package
+from tests.npm import node, npm_package
 from tools.showcase import PAGES, running_showcase
 
 SCHEMES: Final = ("light", "dark")
@@ -92,7 +92,7 @@ def _lighthouse(server: RunningServer, path: str, cookie: str) -> dict[str, int]
         f"--chrome-flags={flags}",
     )
     done = subprocess.run(
-        [program, f"{server.url}{path}", *options],
+        [node(), program, f"{server.url}{path}", *options],
         env=os.environ | {"CHROME_PATH": system_program("chromium")},
         check=True,
         capture_output=True,

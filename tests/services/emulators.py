@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from tests.clients.harness import program, system_program
+from tests.clients.harness import program
 from tests.clients.servers import free_port
-from tests.npm import npm_package
+from tests.npm import node, npm_package
 from tests.services import azure
 from tests.waiting import TIMEOUT_SECONDS, until
 
@@ -32,12 +32,12 @@ def running_moto(log: Path, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def running_azurite(log: Path) -> Iterator[str]:
-    """Yield the address of Azure's blobs: Azurite. Skips the test without npm."""
+    """Yield the address of Azure's blobs: Azurite."""
     port = free_port()
     main = npm_package("azurite") / "dist" / "src" / "blob" / "main.js"
     options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
     place = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
-    command: Command = [system_program("node"), main, *options, *place]
+    command: Command = [node(), main, *options, *place]
     with running(command, port, log, AZURITE_ACCOUNTS=f"{azure.ACCOUNT}:{azure.KEY}"):
         yield f"127.0.0.1:{port}"
 

@@ -1,6 +1,5 @@
 """Fixtures that any test may ask for: the services, one emulator of a kind for each worker."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -11,9 +10,7 @@ from tests.fake_gcs.server import running_fake_gcs
 from tests.services.emulators import running_azurite, running_moto
 from tests.services.service import DIALECTS, Service, proxied
 
-HAS_NPM = shutil.which("npm") is not None
-"""Whether there is Azurite; without, `test_emulators.py` has the one skip that says so."""
-ALL = ("google", "s3", "azure") if HAS_NPM else ("google", "s3")
+ALL = ("google", "s3", "azure")
 """Parameters of `service` for a test that each run has on all services."""
 RARELY = tuple(
     pytest.param(name, marks=pytest.mark.services if name in DIALECTS else ()) for name in ALL

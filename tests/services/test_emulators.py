@@ -5,27 +5,19 @@ from http.client import HTTPConnection, HTTPException
 
 import pytest
 
-from tests.clients.harness import system_program
 from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
-from tests.services.fixtures import ALL, Emulators
+from tests.services.fixtures import Emulators
 from tests.services.service import DIALECTS, ProxiedService
 
 NAME = "projects/a+b c.json"
 
 
-@pytest.fixture(params=[name for name in ALL if name in DIALECTS])
+@pytest.fixture(params=DIALECTS)
 def emulated(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[ProxiedService]:
     """A service behind the proxy."""
     with emulators.serving(request.param, "wheels") as service:
         assert isinstance(service, ProxiedService)
         yield service
-
-
-def test_azurite_is_there() -> None:
-    """Azure is among the services, where npm can install what stands for it."""
-    system_program("npm")
-
-    assert "azure" in ALL
 
 
 def test_a_bucket_past_the_wire(emulated: ProxiedService) -> None:
