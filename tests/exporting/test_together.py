@@ -34,7 +34,7 @@ from wheelyard.exporting.manifest import (
 from wheelyard.model.project import Status
 from wheelyard.storage.base import Key, Stored
 
-SEEDS = 20
+SEEDS = 10
 
 
 def changes(harness: ExportHarness) -> list[Callable[[], None]]:
