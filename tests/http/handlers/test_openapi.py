@@ -93,7 +93,7 @@ def test_any_text(kind: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PARSERS)
-@settings(max_examples=25)
+@settings(max_examples=10)  # drawing one takes long: the expression of a version is
 @given(data=st.data())
 def test_described_text(kind: str, data: st.DataObject) -> None:
     """What the document describes, the code takes."""
