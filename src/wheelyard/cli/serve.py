@@ -26,7 +26,6 @@ from wheelyard.cli.options import (
     warn_of_settings_file,
 )
 from wheelyard.cli.output import log_messages, show_token, warn
-from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.logs import configure_logging
@@ -213,7 +212,6 @@ class ServedIndex:
             if self._watchers and self._options.import_first:
                 self._watchers.import_first()
             print_startup_message(index)
-            _start_upstream_check(index)
         return index
 
     def start_watching(self, index: Index) -> None:
@@ -234,22 +232,6 @@ class ServedIndex:
         from wheelyard.cli.watchers import build_watchers
 
         return build_watchers(index, self._options)
-
-
-def _start_upstream_check(index: Index) -> None:
-    """Log a warning for each upstream index that is not proven to be one; wait for nothing."""
-    upstream, settings = index.upstream, index.settings
-    asks = settings.upstream.check_upload and not settings.upstream.offline
-    if upstream is None or not asks or settings.server.read_only:
-        return  # no upload depends on it
-    configure_logging(settings.log)
-
-    def check() -> None:
-        with suppress(Unavailable):  # an upload, which asks again, says so
-            for sentence in upstream.unproven():
-                logger.warning("%s. Until then no new name can be uploaded", sentence)
-
-    DaemonThreads(1, "upstream-check").submit(check)
 
 
 def print_startup_message(index: Index) -> None:

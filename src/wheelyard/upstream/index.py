@@ -1,6 +1,5 @@
 """The upstream indexes of an index as one: which names they have, and what of them is shown."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -18,7 +17,6 @@ from wheelyard.model.public_packages import ABSENT_CODES, Explanation, Refreshed
 from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
-from wheelyard.upstream.faults import not_proven
 from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
@@ -146,17 +144,6 @@ class UpstreamIndex:
     def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
         """Return what clients get for a name or one version of it, and why; may ask upstreams."""
         return Explainer(self).explain(name, version)
-
-    def unproven(self) -> Iterator[str]:
-        """
-        Yield what is wrong with each index that has not shown that it is one; it may be asked.
-
-        Raises Unavailable if the store does not answer.
-        """
-        for client in self.clients.in_order:
-            why = self.pages.proof.why_not(client)
-            if why:
-                yield not_proven(client.server, why)
 
     def close(self) -> None:
         """End what is being fetched, store what was fetched, and close all connections."""
