@@ -63,8 +63,8 @@ def is_same_origin(headers: Headers, server: ServerSettings) -> bool:
 def cross_site_error() -> Forbidden:
     """Return the error of a cross-site request."""
     return Forbidden(
-        "A page of another site has sent this request, or a page under an unknown host name. Send "
-        "it from a program or a page of the index, whose URL server.public_url has to be.",
+        "A page of another site has sent this request, or a page under an unknown host name. "
+        "Nothing was changed. Send it from a program, or from a page of the index itself.",
         code="cross_site",
     )
 
