@@ -7,7 +7,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import click
@@ -89,14 +88,14 @@ def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("is_quiet", [False, True])
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bool) -> None:
-    """On a terminal long work draws a line on standard error, without `--quiet`."""
+    """On a terminal long work draws a progress bar on standard error, without `--quiet`."""
     terminal, end = os.openpty()
     os.write(end, b"|")
     monkeypatch.setenv("TERM", "xterm")
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with progress_bar("check", total=2) as update:
+        with progress_bar("check", "MofNCompleteColumn", total=2) as update:
             update(completed=2)
 
     with os.fdopen(end, "w") as errors, monkeypatch.context() as patch:
@@ -105,7 +104,7 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bo
 
     drawn = all_drawn(terminal)
     assert (drawn == b"|") is is_quiet
-    assert (b"check: 2 of 2" in drawn) is not is_quiet
+    assert (b"2/2" in drawn) is not is_quiet
 
 
 def all_drawn(terminal: int) -> bytes:
@@ -120,18 +119,14 @@ def all_drawn(terminal: int) -> bytes:
 
 def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal the bar is erased before each line that is printed, and drawn again below."""
-    times = count()
     terminal, end = os.openpty()
     monkeypatch.setenv("TERM", "xterm")
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with progress_bar("check", total=2, clock=lambda: next(times)) as update:
-            update(advance=1)
-            print_line("a line")
-            update(advance=1)
+        with progress_bar("check", "MofNCompleteColumn", total=2):
+            print_line("a [red] line")
             echo("wheelyard: an error", err=True)
-            update(advance=0)
             print_message(logging.INFO, "a message")
 
     with os.fdopen(end, "w", buffering=1) as errors, monkeypatch.context() as patch:
@@ -140,7 +135,7 @@ def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         command.main([], standalone_mode=False)
 
     drawn = all_drawn(terminal).decode()
-    for line in "a line", "wheelyard: an error", "wheelyard: a message":
+    for line in "a [red] line", "wheelyard: an error", "wheelyard: a message":
         assert f"\r\x1b[2K{line}\r\n" in drawn
 
 
@@ -149,7 +144,9 @@ def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:
     times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
     with (
         click.Context(click.Command("check")),
-        progress_bar("check", is_size=True, total=8_000_000, clock=lambda: next(times)) as update,
+        progress_bar(
+            "check", "DownloadColumn", total=8_000_000, clock=lambda: next(times)
+        ) as update,
         ThreadPoolExecutor(1) as thread,
     ):
         for _ in range(5):

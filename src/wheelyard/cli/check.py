@@ -34,7 +34,8 @@ def command(*, rebuild: bool, sweep: bool) -> int:
     Documentation: docs/store.md
     """
     index = existing_index()
-    with progress_bar("check", is_size=True) as update:
+    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
+    with progress_bar("check", *columns) as update:
         findings = index.check.run(
             lambda what, size: update(advance=size, description=what), rebuild=rebuild, sweep=sweep
         )

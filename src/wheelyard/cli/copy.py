@@ -76,8 +76,9 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.enabled,
     )
+    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
     stays = "What was copied stays; copy again to go on from there."
-    with resumable(stays), progress_bar("copy", is_size=True) as update:
+    with resumable(stays), progress_bar("copy", *columns) as update:
         report = copy.run(
             lambda name, size: update(advance=size, description=name),
             with_credentials=with_credentials,

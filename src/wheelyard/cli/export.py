@@ -65,7 +65,8 @@ def command(
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     export = _open(index, dest, requested)
     _warn_if_private(index, dest)
-    with progress_bar("export") as update:
+    columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
+    with progress_bar("export", *columns) as update:
         result = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )

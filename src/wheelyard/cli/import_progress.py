@@ -34,8 +34,10 @@ def import_source(
     dry_run: bool = False,
 ) -> Report:
     """Import a source, print why files were not taken, and return the report."""
+    amount = "files  {task.fields[amount]}"
+    columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
-    bar = progress_bar("import", total=total)
+    bar = progress_bar("import", *columns, total=total, amount="")
     with resumable("What was imported stays; import again to go on from there."), bar as update:
         return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
 
@@ -52,7 +54,7 @@ class _ProgressPrinter(ImportProgress):
         """Add `size` read bytes to the progress bar; called in several threads."""
         with self._lock:
             self._size += size
-        self._update(description=f"{self._size / 1e6:,.1f} MB")
+        self._update(amount=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
         """Count an entry, unless passed over, on the progress bar; print why it was not taken."""

@@ -102,7 +102,8 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:
-    with progress_bar("journal") as update:
+    columns = ("SpinnerColumn", "MofNCompleteColumn", "{task.description}")
+    with progress_bar("journal", *columns) as update:
         return reader.read(lambda total, name: update(total=total, advance=1, description=name))
 
 

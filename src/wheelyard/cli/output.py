@@ -13,10 +13,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
-from shutil import get_terminal_size
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_SECONDS: Final = 10.0
 """The time between two lines about the progress of a command whose output is no terminal."""
-REDRAW_SECONDS: Final = 0.1
-"""The same on a terminal, where a line replaces the one before."""
-ERASE: Final = "\r\x1b[2K"
 
 
 class LossyOutput(FileIO):
@@ -147,9 +143,12 @@ def print_message(level: int, what: str) -> None:
 
 def echo(line: str, *, err: bool = False) -> None:
     """Print a line above the command's progress bar."""
-    if (bar := click.get_current_context().meta.get(_BAR)) is not None:
-        bar.erase()
-    click.echo(line, err=err)
+    bar = click.get_current_context().meta.get(_BAR)
+    stream = sys.stderr if err else sys.stdout
+    if bar is not None and stream is not None and stream.isatty():
+        bar.console.out(line, highlight=False)
+    else:
+        click.echo(line, err=err)
 
 
 @contextmanager
@@ -206,35 +205,43 @@ def confirm_name(name: str, consequence: str) -> bool:
 @contextmanager
 def progress_bar(
     what: str,
-    *,
+    *columns: str,
     total: int | None = None,
-    is_size: bool = False,
     clock: Callable[[], float] = monotonic,
-) -> Iterator[Callable[..., None]]:
+    **fields: Any,  # noqa: ANN401 - rich's
+) -> Iterator[Any]:
     """
-    Yield a function that says on standard error how far the work is; threads may call it.
+    Yield a function that updates a progress bar on standard error; threads may call it.
 
-    On a terminal it redraws a line, elsewhere it prints one from time to time, and with `--quiet`
-    neither. The work is counted in bytes if it `is_size`. For the arguments of the function see
-    `_Progress.update`.
+    Where that is no terminal, a plain line says from time to time how far the work is. With
+    `--quiet` there is neither.
+
+    The function takes the arguments of rich's `Progress.update`. `columns` are names of column
+    classes of `rich.progress`, or format strings for the task and its `fields`; with a
+    `DownloadColumn`, the work is counted in bytes.
     """
     if given_option("quiet"):
         yield lambda **_: None
         return
-    progress, meta = (
-        _Progress(what, total, clock, is_size=is_size),
-        click.get_current_context().meta,
-    )
-    meta[_BAR] = progress
-    try:
-        yield progress.update
-    finally:
-        del meta[_BAR]
-        progress.erase()
+    if not is_terminal():
+        is_size = "DownloadColumn" in columns
+        yield _PlainProgress(what, total, clock, is_size=is_size).update
+        return
+    from rich import progress
+    from rich.console import Console
+
+    made = [getattr(progress, each)() if each.endswith("Column") else each for each in columns]
+    with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, **fields)
+        click.get_current_context().meta[_BAR] = bar
+        try:
+            yield lambda **changes: bar.update(task, **changes)
+        finally:
+            del click.get_current_context().meta[_BAR]
 
 
-class _Progress:
-    """A line about long work, at intervals."""
+class _PlainProgress:
+    """Prints a line about long work, every `PLAIN_INTERVAL_SECONDS` at most."""
 
     def __init__(
         self, what: str, total: int | None, clock: Callable[[], float], *, is_size: bool
@@ -244,10 +251,7 @@ class _Progress:
         self._total = total
         self._clock = clock
         self._is_size = is_size
-        self._is_redrawn = is_terminal()
-        self._is_drawn = False
-        self._interval = REDRAW_SECONDS if self._is_redrawn else PLAIN_INTERVAL_SECONDS
-        self._next = 0.0 if self._is_redrawn else clock() + self._interval
+        self._next = clock() + PLAIN_INTERVAL_SECONDS
         self._lock = Lock()
         self._context = click.get_current_context()
 
@@ -257,31 +261,21 @@ class _Progress:
         advance: int = 0,
         completed: int | None = None,
         total: int | None = None,
-        description: str = "",
+        **fields: object,
     ) -> None:
-        """Note that so much more, or so much altogether, is done, lately with `description`."""
+        """Take the arguments of rich's `Progress.update`, and print a line if it is time."""
+        del fields
         with self._lock:
             self._done = self._done + advance if completed is None else completed
             self._total = total or self._total
             now = self._clock()
             if now < self._next:
                 return
-            self._next = now + self._interval
+            self._next = now + PLAIN_INTERVAL_SECONDS
             of = f" of {self._amount(self._total)}" if self._total else ""
             line = f"{self._what}: {self._amount(self._done)}{of}"
-            if self._is_redrawn:
-                line = f"{line}  {escaped(description)}"[: get_terminal_size().columns - 1]
-                self._is_drawn = True
-                click.echo(f"{ERASE}{line}", nl=False, err=True)
-                return
             with self._context.scope(cleanup=False):  # a thread of ours has none
                 print_message(logging.INFO, line)
-
-    def erase(self) -> None:
-        """Erase the line, if there is one, so that another can be printed there."""
-        if self._is_drawn:
-            self._is_drawn = False
-            click.echo(ERASE, nl=False, err=True)
 
     def _amount(self, number: int) -> str:
         return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"

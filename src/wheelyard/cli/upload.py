@@ -69,9 +69,9 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
 def _upload(index: Api, paths: list[Path]) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
+    columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
     existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
-    size = sum(path.stat().st_size for path in existing)
-    bar = progress_bar("upload", total=size, is_size=True)
+    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
     has_ended = Event()
     pool = ThreadPoolExecutor(index.concurrent_uploads)
     with bar as update:

@@ -72,8 +72,9 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
             "connection, with WHEELYARD_UPSTREAM_OFFLINE=false.",
             code="bad_setting",
         )
+    columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")
     stays = "What was fetched stays; prefetch again to go on from there."
-    with closing(upstream), resumable(stays), progress_bar("prefetch", is_size=True) as update:
+    with closing(upstream), resumable(stays), progress_bar("prefetch", *columns) as update:
         work = Prefetch(index=upstream, jobs=jobs, received=lambda size: update(advance=size))
         report = work.run(locked, dry_run=dry_run)
     for line in _problems(report):
