@@ -23,6 +23,7 @@ from tests.upstream.reading import file_of, page_of
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http import upstream_reader
+from wheelyard.http.handlers import home
 from wheelyard.http.page_responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
@@ -331,8 +332,8 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
         assert listed(app, token).keys() == {"acme-core", "idna"}
         assert listed(app).keys() == {"acme-core"}
         assert listed(app, token).keys() == {"acme-core", "idna"}
-        assert "Look for a public package" not in ask(app, "/?q=rich")
-        assert "Look for a public package" in ask(app, "/?q=rich", token)
+        assert shown(app, "/?q=rich") == {}
+        assert shown(app, "/?q=rich", token) == {"rich": True}
         close(app.index)
 
 
@@ -344,23 +345,39 @@ def test_cached_lists_are_for_equal_callers() -> None:
     assert visibility_key(ana) == visibility_key(Caller("user:bob@acme.dev", scopes))
 
 
-def test_any_name_has_a_link(app: InProcessServer, public: FakeUpstream) -> None:
-    """A page of results links to the page of exactly that name, and asks no upstream index."""
-    link = "Look for a public package of this name"
+def test_any_name_is_found_by_itself(app: InProcessServer, public: FakeUpstream) -> None:
+    """A page of results has the public package of exactly that name, also if nobody has used it."""
+    assert shown(app, "/?q=Rich") == {"rich": True}
+    assert "1 project found" in ask(app, "/?q=Rich")
+    assert shown(app, "/?q=no-such-name") == {}
+    assert "could not be found out" not in ask(app, "/?q=no-such-name")
     asked = len(public.requests)
-    assert link in ask(app, "/?q=Rich")
-    assert 'href="project/rich/"' in ask(app, "/?q=Rich")
-    for quiet in ("rich+text", "acme-core", "%2F", "rich&page=1"):
-        assert (quiet, link in ask(app, f"/?q={quiet}")) == (quiet, quiet == "rich&page=1")
+    for quiet in ("rich+text", "acme-core", "team-kit", "%2F", "team-kit&page=1"):
+        assert not any(shown(app, f"/?q={quiet}").values())
     assert json.loads(ask(app, "/search.json?q=requests"))["total"] == 0
     assert len(public.requests) == asked
 
 
+def test_an_upstream_that_does_not_answer(
+    app: InProcessServer, public: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the upstream index fails or is slow, a page of results comes all the same, and says so."""
+    sentence = "could not be found out now, as no upstream index has answered"
+    public.behave("rich", 500)
+    assert sentence in ask(app, "/?q=rich")
+    assert shown(app, "/?q=core") == {"acme-core": False}
+
+    gate = public.hold("requests")
+    monkeypatch.setattr(home, "LOOKUP_SECONDS", 0.0)
+    assert sentence in ask(app, "/?q=requests")
+    gate.set()
+
+
 def test_guessed_names_are_limited(app: InProcessServer, public: FakeUpstream) -> None:
-    """A client that asks for many names which nobody has is not looked up any more."""
+    """A client that searches for many names which nobody has is not looked up any more."""
     limit = upstream_reader.UNKNOWN_NAMES_PER_MINUTE
     for number in range(limit + 5):
-        app.get(f"/project/guessed-{number}/")
+        ask(app, f"/?q=guessed-{number}")
     assert len([each for each in public.requests if "guessed" in each.path]) == limit
 
 

@@ -100,7 +100,7 @@ def test_nothing_found_beside_public_packages(tmp_path: Path, words: str) -> Non
     with in_process(tmp_path, Settings(upstream=upstream)) as app:
         body = page(app, f"/?q={words.replace(' ', '+')}").body.decode()
 
-    assert "has a page below its whole name" in body
+    assert "Any other public one is found by its whole name" in body
     assert "in the public index" not in body
 
 

@@ -5,15 +5,15 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.errors import NotFound, WheelyardError
+from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.caching.versions import SEARCH
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
 from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
     NAMES_ON_A_PAGE,
@@ -29,6 +29,9 @@ from wheelyard.rendering.web.home import (
 from wheelyard.storage.base import ABSENT, ObjectVersion
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
+
+LOOKUP_SECONDS: Final = 3.0
+"""How long a page of results waits for an upstream index."""
 
 
 def answer_home(request: Request, web: WebPages) -> Response:
@@ -90,11 +93,15 @@ def _answer_results(request: Request, web: WebPages, words: str, number: int) ->
     pages = page_count(found.total, RESULTS_ON_A_PAGE)
     if number > pages:
         raise _no_page(number)
-    shown = Excerpt(found.projects, found.total, number, pages)
-    name = ""
+    public, unanswered = None, ""
     if number == 1 and not visible.known([canonicalize_name(words)]):
-        name = _public_name(web.context, request.caller, words)
-    body = results_page(web.environment, web.viewer(request.caller), words, shown, name)
+        try:
+            public = _find_public(request, web.context, words)
+        except (Unavailable, TimeoutError):
+            unanswered = canonicalize_name(words)
+    projects = found.projects if public is None else [public, *found.projects]
+    shown = Excerpt(projects, found.total + (public is not None), number, pages)
+    body = results_page(web.environment, web.viewer(request.caller), words, shown, unanswered)
     headers = web.headers(None, request.caller)
     return make_response(200, MediaType.HTML.value.content_type, body, *headers)
 
@@ -109,17 +116,26 @@ def _no_page(number: int) -> NotFound:
     return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
 
 
-def _public_name(context: ServerContext, caller: Caller, words: str) -> str:
+def _find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
     """
-    Return the name that an upstream index may have, if a search was for one; empty without.
+    Return the facts of a public project, looked up as its page would do it; None without one.
 
-    No index is asked, and nobody is told here that a name is private.
+    Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no upstream
+    index answers in time.
     """
-    if context.upstream is None or context.upstream.upstream.config.offline:
-        return ""
+    reader = context.upstream
+    if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
+        return None
+    # no server without an upstream index needs it
+    from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
+
     try:
-        name = parse_name(words)
-        context.read_policy.require_lookup(caller, name)
-    except WheelyardError:
-        return ""
-    return name
+        parsed = parse_name(name)
+        context.read_policy.require_lookup(request.caller, parsed)
+        with request.waiting_at_most(LOOKUP_SECONDS):
+            listing = reader.find(parsed, request, may_refresh=False)
+    except (Invalid, NotFound, Forbidden, Unauthenticated):
+        return None
+    if listing is None or listing.origin.refusal:
+        return None
+    return facts_of(reader.upstream, listing, "")

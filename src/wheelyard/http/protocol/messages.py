@@ -1,11 +1,11 @@
 """Requests and responses: those of Starlette, with what every handler here needs."""
 
 import logging
-from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, wrap_future
+from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, timeout, wrap_future
 from asyncio import wait as asyncio_wait
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
 from io import FileIO
@@ -124,6 +124,20 @@ class Request(StarletteRequest):
         """The media type of the request body, in lower case and without parameters."""
         content_type = self.joined_headers.get(b"content-type", b"")
         return content_type.partition(b";")[0].strip().lower()
+
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Iterator[None]:
+        """Raise TimeoutError instead of waiting longer, in a `with` block."""
+        try:
+            yield
+        except Waiting as waiting:
+            begin = waiting.begin
+
+            async def begin_in_time() -> object:
+                async with timeout(seconds):
+                    return await begin()
+
+            raise Waiting(waiting.key, begin_in_time) from None
 
     def wait(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
         """

@@ -115,15 +115,15 @@ def results_page(
     viewer: Viewer,
     words: str,
     found: Excerpt,
-    public_name: str = "",
+    unanswered: str = "",
 ) -> bytes:
     """
     Return the bytes of a page with what a search for `words` finds.
 
-    `public_name` is a name that an upstream index may have, if the search was for one.
+    `unanswered` is the name of which no upstream index has said whether it has it, if there is one.
     """
     return environment.render(
-        "results.html", viewer, "./", words=words, found=found, public_name=public_name
+        "results.html", viewer, "./", words=words, found=found, unanswered=unanswered
     )
 
 
