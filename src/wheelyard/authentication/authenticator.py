@@ -23,6 +23,8 @@ from msgspec import Struct
 from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
 from wheelyard.authentication.authorization import AuthorizationPolicy
 from wheelyard.authentication.verifiers.login_rate_limit import (
+    NETWORK_SIGN_IN,
+    SIGN_IN,
     UNKNOWN_TOKEN,
     LoginRateLimit,
     address_key,
@@ -272,6 +274,15 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """Return whether it is a password, right today for its user and client network."""
         return self.htpasswd is not None and self.htpasswd.verified_recently(credential)
 
+    def count_sign_in(self, principal: str, address: str) -> None:
+        """Count a sign-in in a browser; raise Unavailable (`rate_limited`) if they are too many."""
+        keys = (f"{SIGN_IN}:{principal}", address_key(address, NETWORK_SIGN_IN))
+        wait = ceil(self.rate_limit.seconds_until(keys))
+        if wait:
+            self.rejection_log.log("sign_in_rate", network_of(address), principal)
+            raise Unavailable("There were too many sign-ins.", code=RATE_LIMITED, retry_after=wait)
+        self.rate_limit.record_failure(keys)
+
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
         # 190 bits cannot be guessed: neither existing tokens are limited, nor is a mistake repeated
         if self.tokens.records.peek(token.id, "any") is not None:
@@ -347,7 +358,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
         If no try is left, raise Unavailable (`rate_limited`) instead of running it.
         """
-        wait = self.rate_limit.seconds_until(key)
+        wait = self.rate_limit.seconds_until((key,))
         if wait:
             raise Unavailable(
                 "Too many credentials did not hold.", code=RATE_LIMITED, retry_after=ceil(wait)
@@ -356,7 +367,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             yield
         except Unauthenticated:
             if counts():
-                self.rate_limit.record_failure(key)
+                self.rate_limit.record_failure((key,))
             raise
 
 

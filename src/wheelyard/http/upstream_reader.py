@@ -113,7 +113,7 @@ class UpstreamReader:
         self._require_guesses(client)
         found = await self._run_asking(client, work)
         if isinstance(found, Explanation | RefreshedPage) and found.is_unknown:
-            self._unknown_names.record_failure(_guesses_of(client))
+            self._unknown_names.record_failure((_guesses_of(client),))
         return found
 
     def _refuse_loop(self, request: Request) -> None:
@@ -136,7 +136,7 @@ class UpstreamReader:
             get = self._refreshed if is_forced else pages.get
             page = await self._run_asking(client, partial(get, name))
             if page is None:
-                self._unknown_names.record_failure(_guesses_of(client))
+                self._unknown_names.record_failure((_guesses_of(client),))
             return page
 
         if is_forced:
@@ -151,7 +151,7 @@ class UpstreamReader:
 
     def _require_guesses(self, client: str) -> None:
         """Raise Unavailable if a client has asked for too many names that no index has."""
-        wait = self._unknown_names.seconds_until(_guesses_of(client))
+        wait = self._unknown_names.seconds_until((_guesses_of(client),))
         if wait:
             raise Unavailable(
                 "Too many names were asked for that no index has. Check the names.",

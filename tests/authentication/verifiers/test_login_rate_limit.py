@@ -13,7 +13,7 @@ from wheelyard.authentication.verifiers.login_rate_limit import (
     network_of,
 )
 
-HERE = address_key("192.0.2.7")
+HERE = (address_key("192.0.2.7"),)
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def test_everything_is_forgiven_in_time(throttle: LoginRateLimit, clock: Clock) 
 
 def test_a_try_that_is_given_back(throttle: LoginRateLimit) -> None:
     """An attempt that turns out not to count is given back; no bucket gets more than it had."""
-    assert [throttle.count_attempt(HERE) for _ in range(30)] == [0.0] * 30
-    assert throttle.count_attempt(HERE) == pytest.approx(2)
+    assert [throttle.count_attempt(HERE[0]) for _ in range(30)] == [0.0] * 30
+    assert throttle.count_attempt(HERE[0]) == pytest.approx(2)
 
-    throttle.give_back(HERE)
-    assert [throttle.count_attempt(HERE) for _ in range(2)] == [0.0, pytest.approx(2)]
+    throttle.give_back(HERE[0])
+    assert [throttle.count_attempt(HERE[0]) for _ in range(2)] == [0.0, pytest.approx(2)]
     for _ in range(40):
-        throttle.give_back(HERE)
+        throttle.give_back(HERE[0])
     _fail(throttle, 30, HERE)
     assert throttle.seconds_until(HERE)
 
@@ -80,17 +80,17 @@ def test_neighbours_share_a_bucket(one: str, other: str, *, are_one: bool) -> No
 
 def test_memory_is_bounded(throttle: LoginRateLimit) -> None:
     """However many networks fail, what is remembered does not grow, the newest stays."""
-    _fail(throttle, 30, "steady")
-    _fail(throttle, 30, "old")
+    _fail(throttle, 30, ("steady",))
+    _fail(throttle, 30, ("old",))
     for number in range(MAX_BUCKETS - 1):
-        throttle.record_failure(f"new-{number}")
+        throttle.record_failure((f"new-{number}",))
         if number == 1000:
-            throttle.record_failure("steady")
-    _fail(throttle, 30, "newest")
+            throttle.record_failure(("steady",))
+    _fail(throttle, 30, ("newest",))
 
-    assert not throttle.seconds_until("old")
-    assert throttle.seconds_until("steady")
-    assert throttle.seconds_until("newest")
+    assert not throttle.seconds_until(("old",))
+    assert throttle.seconds_until(("steady",))
+    assert throttle.seconds_until(("newest",))
 
 
 @given(st.lists(st.floats(0, 10)), st.integers(1, 20))
@@ -108,9 +108,9 @@ def test_the_rate_holds(pauses: list[float], per_minute: int) -> None:
     assert failures <= per_minute + (clock.seconds() - began) * per_minute / 60 + 1e-3
 
 
-def _fail(throttle: LoginRateLimit, times: int, key: str) -> None:
+def _fail(throttle: LoginRateLimit, times: int, keys: tuple[str, ...]) -> None:
     for _ in range(times):
-        throttle.record_failure(key)
+        throttle.record_failure(keys)
 
 
 @pytest.mark.parametrize(

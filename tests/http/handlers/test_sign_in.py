@@ -344,6 +344,21 @@ def test_a_caller_who_is_forgotten_at_once(
     assert server.get("/api/v1/whoami", header).status == 200
 
 
+def test_sign_ins_are_limited(tmp_path: Path) -> None:
+    """Whoever signs in again and again has to wait; a team behind one address need not."""
+    team = [f"person{number}" for number in range(200)]
+    settings = settings_in(tmp_path)
+    (tmp_path / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in ("ana", *team)))
+    with in_process(tmp_path, settings) as server:
+        statuses = [Browser(server).sign_in("ana", PASSWORD).status for _ in range(40)]
+        assert statuses == [303] * 30 + [429] * 10
+        refused = Browser(server).sign_in("ana", PASSWORD)
+        assert "Try again in 2 seconds." in refused.body.decode()
+        assert {Browser(server).sign_in(name, PASSWORD).status for name in team} == {303}
+        server.clock.advance(seconds=2)
+        assert Browser(server).sign_in("ana", PASSWORD).status == 303
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

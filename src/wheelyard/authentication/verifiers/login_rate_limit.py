@@ -7,10 +7,11 @@ a check has failed, so those that run at the same moment may exceed the limit by
 more than the passwords that are checked at once.
 
 Rejected access tokens and unknown API tokens have buckets of their own, as a whole office may have
-one address.
+one address. Sign-ins in browsers count although they succeed, as each writes to the store: in
+buckets for the person and for the network, which are large enough for a team behind one address.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Lock
@@ -27,7 +28,11 @@ CUSTOMER_PREFIX_V6: Final = 64
 
 UNKNOWN_TOKEN: Final = "token"  # noqa: S105 - a kind of key
 """The kind of the keys for API tokens that do not exist."""
-UNKNOWN_TOKENS_PER_MINUTE: Final = 60
+SIGN_IN: Final = "sign-in"
+NETWORK_SIGN_IN: Final = "network-sign-in"
+"""The kinds of the keys for sign-ins that succeed: of a person, and of a network."""
+_PER_MINUTE: Final = {UNKNOWN_TOKEN: 60, SIGN_IN: 30, NETWORK_SIGN_IN: 300}
+"""The tries of keys of these kinds."""
 _ROUNDING_ERROR: Final = 1e-9
 
 
@@ -41,23 +46,25 @@ class LoginRateLimit:
         """By key: the remaining tries, and when they were counted."""
         self._lock = Lock()
 
-    def seconds_until(self, key: str) -> float:
-        """Return the seconds until a bucket has a try, 0 if it has one."""
-        missing = 1 - self._remaining(key)
-        return 60 * missing / self._capacity(key) if missing > _ROUNDING_ERROR else 0.0
+    def seconds_until(self, keys: Iterable[str]) -> float:
+        """Return the seconds until each of these buckets has a try, 0 if all have one."""
+        missing = ((1 - self._remaining(key), self._capacity(key)) for key in keys)
+        waits = (60 * part / capacity for part, capacity in missing if part > _ROUNDING_ERROR)
+        return max(waits, default=0.0)
 
     def count_attempt(self, key: str) -> float:
         """Take a try out of a bucket and return 0; if it has none, return the seconds to wait."""
         with self._lock:
-            wait = self.seconds_until(key)
+            wait = self.seconds_until((key,))
             if not wait:
                 self._add(key, -1)
         return wait
 
-    def record_failure(self, key: str) -> None:
-        """Take a try out of a bucket, if it has one."""
+    def record_failure(self, keys: Iterable[str]) -> None:
+        """Take a try out of each of these buckets that has one."""
         with self._lock:
-            self._add(key, -1)
+            for key in keys:
+                self._add(key, -1)
 
     def give_back(self, key: str) -> None:
         """Put back the try that `count_attempt` has taken."""
@@ -75,8 +82,7 @@ class LoginRateLimit:
         return min(capacity, tries + (self._monotonic() - counted_at) * capacity / 60)
 
     def _capacity(self, key: str) -> int:
-        is_token = key.startswith(f"{UNKNOWN_TOKEN}:")
-        return UNKNOWN_TOKENS_PER_MINUTE if is_token else self._per_minute
+        return _PER_MINUTE.get(key.partition(":")[0], self._per_minute)
 
 
 def address_key(address: str, kind: str = "address") -> str:

@@ -57,6 +57,7 @@ def sign_in(request: Request, web: WebPages) -> Response:
         authenticator = RequestAuthenticator(web.context)
         caller = authenticator.verify(request, credential)
         authenticator.use_session(request)
+        index.authenticator.count_sign_in(caller.principal, request.address)
         value, session = index.sessions.begin(credential, caller)
         if request.browser_session is not None:  # which the browser had before
             index.sessions.end(request.browser_session, request.caller.principal)

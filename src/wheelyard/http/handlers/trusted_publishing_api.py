@@ -106,7 +106,7 @@ class TrustedPublishingApi:
         # before the request takes part in the concurrency limit
         if is_well_formed:
             _require_try(self._well_formed_rate_limit.count_attempt(genuine))
-            _require_try(self._rate_limit.seconds_until(genuine))
+            _require_try(self._rate_limit.seconds_until((genuine,)))
             work = partial(self._mint_or_revoke_counted, step, token, genuine, garbage)
         else:
             _require_try(self._rate_limit.count_attempt(garbage))
