@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -9,14 +10,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, sampled_from
 from msgspec import structs
 
 from tests.clients.servers import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.projects import ProjectsQuery, list_projects
 from wheelyard.api.remote import RemoteApi
-from wheelyard.api_client.connection import HIDDEN, ApiConnection, SecretFilter, parse_server
+from wheelyard.api_client.connection import ApiConnection, parse_server
 from wheelyard.api_client.credentials import ServerCredential
+from wheelyard.api_client.redaction import HIDDEN, SecretFilter
 from wheelyard.errors import (
     Conflict,
     Forbidden,
@@ -264,12 +268,20 @@ def test_newest_first(server: FakeServer, opened: Opened, wanted: int, requests:
 
 TOKEN = "wyd_yhuZQDsywf8mJ3kL5nP7qR9sT1uV3wX5yZ7aB9cD1eF3gH5j"
 LOGIN = b64encode(b"ana:pass-phrase of ana").decode()
+SPELLINGS = (
+    TOKEN,
+    f"Authorization: Bearer {TOKEN}",
+    TOKEN.upper(),
+    TOKEN.replace("_", "%5F"),
+    "\x1b[1m".join(("", TOKEN[:20], TOKEN[20:])),
+    " ".join(TOKEN),
+)
 
 
-@pytest.mark.parametrize("text", [TOKEN, f"Authorization: Bearer {TOKEN}"])
+@pytest.mark.parametrize("text", SPELLINGS)
 @pytest.mark.parametrize("status", [400, 401, 404, 503])
 def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, status: int) -> None:
-    """No error of a server shows the token that it was sent."""
+    """No error of a server shows the token that it was sent, however it is spelt."""
     body = json.dumps({"message": text, "code": text, "title": text, "error": text})
     server.serve(PROJECTS, CannedResponse(body.encode(), status=status))
 
@@ -277,7 +289,7 @@ def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, st
         names_at(opened(server.url, f"Bearer {TOKEN}"))
 
     shown = f"{caught.value.message} {caught.value.code}"
-    assert TOKEN not in shown
+    assert "yhuzqdsywf" not in re.sub("[^a-z0-9]|1m", "", shown.lower())
     assert shown.isprintable()
 
 
@@ -318,3 +330,27 @@ def test_a_made_token_that_is_the_own_one() -> None:
     shown = json.loads(SecretFilter(f"Bearer {TOKEN}").json(body))
 
     assert shown == {"id": TOKEN[4:14], "token": HIDDEN, HIDDEN: [1, None, 2.5]}
+
+
+@given(start=integers(0, len(TOKEN) - 20), gap=sampled_from(["", " ", "-", "\x1b[0m"]))
+def test_a_part_of_a_token(start: int, gap: str) -> None:
+    """Nor any part of it that helps to guess the rest; its id is no secret."""
+    part = TOKEN[start : start + 20]
+    told = SecretFilter(f"Bearer {TOKEN}")
+
+    assert told.message(f"M{gap}{gap.join(part)} M") == HIDDEN
+    assert (
+        told.message(f"The token {TOKEN[4:14]} is yours.") == f"The token {TOKEN[4:14]} is yours."
+    )
+
+
+def test_a_short_password(server: FakeServer, opened: Opened) -> None:
+    """A password that may be a word is hidden in errors, and hides no project of that name."""
+    header = f"Basic {b64encode(b'ana:demo').decode()}"
+    server.serve(PROJECTS, GOOD)
+    assert names_at(opened(server.url, header)) == [DEMO]
+
+    server.serve(PROJECTS, refusal(403, "forbidden", "ana has sent demo."))
+    with pytest.raises(Forbidden) as caught:
+        names_at(opened(server.url, header))
+    assert "demo" not in caught.value.message

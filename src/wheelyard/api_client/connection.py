@@ -5,16 +5,16 @@ No redirect is followed, so the credential reaches the named server alone. Over 
 only sent to this machine. Proxies of the environment are used, except for this machine.
 """
 
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Final, TypeVar
 
 from msgspec import DecodeError, Struct, ValidationError
-from msgspec.json import Decoder, decode, encode
+from msgspec.json import Decoder, encode
 
 from wheelyard import errors
 from wheelyard.api_client.credentials import TOKEN_VARIABLE, ServerCredential, find_credential
+from wheelyard.api_client.redaction import HIDDEN, SecretFilter
 from wheelyard.api_client.upload_form import UploadForm
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
@@ -31,7 +31,6 @@ from wheelyard.http_client.client import (
 )
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
-from wheelyard.model.text import escaped
 from wheelyard.settings.sections import is_loopback
 
 MAX_ATTEMPTS: Final = 3
@@ -52,10 +51,6 @@ _CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
 }
 """The class of an error by its status; others are Invalid below 500 and Unavailable above."""
 
-HIDDEN: Final = "(not shown: it has your credential in it)"
-MIN_SECRET_CHARS: Final = 8
-"""Shorter passwords are not looked for: they may be a part of any text."""
-
 T = TypeVar("T")
 
 
@@ -67,42 +62,6 @@ class _Refusal(Struct, frozen=True):
 
 
 _REFUSALS: Final = Decoder(_Refusal)
-
-
-class SecretFilter:
-    """
-    Makes texts of a server safe for a terminal, and hides those with the credential in them.
-
-    A proxy that is set up for debugging may repeat it, and others may read the log of a CI job.
-    """
-
-    def __init__(self, header: str = "") -> None:
-        scheme, _, value = header.partition(" ")
-        secrets = [value]
-        if scheme.lower() == "basic":
-            secrets.append(b64decode(value).decode("utf-8", "replace").partition(":")[2])
-        self._secrets = [secret.lower() for secret in secrets if len(secret) >= MIN_SECRET_CHARS]
-
-    def text(self, text: str) -> str:
-        """Return a text that may be printed."""
-        folded = text.lower()  # as the host of a URL is
-        return HIDDEN if any(secret in folded for secret in self._secrets) else escaped(text)
-
-    def json(self, body: bytes) -> bytes:
-        """Return a JSON document with each of its texts safe to print; any other body as it is."""
-        try:
-            return encode(self._value(decode(body)))
-        except (DecodeError, UnicodeDecodeError, RecursionError):
-            return body
-
-    def _value(self, value: object) -> object:
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, list):
-            return [self._value(item) for item in value]
-        if isinstance(value, dict):
-            return {self.text(name): self._value(item) for name, item in value.items()}
-        return value
 
 
 def parse_server(text: str) -> Url:
@@ -219,7 +178,7 @@ class ApiConnection:
         if "certificate" in fault.why:
             advice = "SSL_CERT_FILE names the file of an authority that this machine does not know."
         return Unavailable(
-            f"No answer from {self.server.redacted}: {self._secrets.text(fault.why)}. {advice}",
+            f"No answer from {self.server.redacted}: {self._secrets.message(fault.why)}. {advice}",
             code="server_unavailable",
         )
 
@@ -255,7 +214,7 @@ class ApiConnection:
         if status == 401:  # noqa: PLR2004 - its name says no more
             return self._unauthenticated(told)
         other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
-        message, code = map(self._secrets.text, (told.message, told.error))
+        message, code = map(self._secrets.message, (told.message, told.error))
         if message == HIDDEN:
             message = (
                 f"{self.server.redacted} answers with status {status}, and repeats the credential "
@@ -269,20 +228,20 @@ class ApiConnection:
             return Unauthenticated(
                 f"{server} asks for a credential. Put a token into {TOKEN_VARIABLE}, or a user "
                 "name and a password into the keyring or ~/.netrc.",
-                code=self._secrets.text(told.error),
+                code=self._secrets.message(told.error),
             )
         why = "It may have expired, be revoked, or be for another server."
         if told.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
-            why = self._secrets.text(told.message)
+            why = self._secrets.message(told.message)
         return Unauthenticated(
             f"{server} does not accept the credential of {self._credential.source}. {why}",
-            code=self._secrets.text(told.error),
+            code=self._secrets.message(told.error),
         )
 
     def _redirected(self, response: ClientResponse) -> Invalid:
         try:
             target = self.server.resolved(response.headers.get("location", "")).redacted
-            target = f"to {self._secrets.text(target)}"
+            target = f"to {self._secrets.message(target)}"
         except BadUrl:
             target = "to somewhere else"
         return Invalid(
