@@ -28,6 +28,7 @@ KEY = rsa_key("ci")
 RELEASE = "repo:acme/demo:environment:release"
 MINT = "/_/oidc/mint-token"
 BURN = "/_/oidc/burn-token"
+DISCOVERY = "/.well-known/pytp"
 
 
 def publisher(issuer: FakeIssuer, name: str = "demo", **changes: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ each root path has its own `files/`. `/<name>/` is a project unless another rout
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 from starlette.types import ASGIApp
@@ -42,6 +42,8 @@ from wheelyard.http.security.request_authentication import IAP_ASSERTION_HEADER
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import WebPages
 
+UPLOAD_ROUTE: Final = "upload"
+
 
 class PageHandler(Protocol):
     """Answers with a page."""
@@ -59,16 +61,22 @@ def build_routes(
     endpoint: Callable[[Route], ASGIApp],
 ) -> RouteTable:
     """Return the table with every route of the server; `endpoint` makes what answers one."""
+
+    def takes_uploads(raw_path: bytes) -> bool:
+        route = table.find(table.parse_path(raw_path), "POST")
+        return route is not None and route[0].name == UPLOAD_ROUTE
+
     rows = [
         *_operations(context, pages, metrics),
-        *_trusted_publishing(TrustedPublishingApi(context)),
+        *_trusted_publishing(TrustedPublishingApi(context, takes_uploads)),
         *_files(context),
         *_api(context),
         *_pages(pages, uploads),
         *_index(context, pages),
         *_uploads(uploads),
     ]
-    return RouteTable(context.index.settings.server.path_prefix, rows, endpoint)
+    table = RouteTable(context.index.settings.server.path_prefix, rows, endpoint)
+    return table
 
 
 def _operations(
@@ -101,6 +109,7 @@ def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
     public = Route(
         "trusted_publishing", "", publishing.audience, is_public=always, is_fixed=True, at_root=True
     )
+    yield replace(public, path="/.well-known/pytp", handler=publishing.discovery)
     yield replace(public, path="/_/oidc/audience")
     for path, step in (
         ("/_/oidc/mint-token", mint),
@@ -203,7 +212,7 @@ def _index(context: ServerContext, pages: WebPages) -> Iterator[Route]:
 
 
 def _uploads(uploads: UploadHandler) -> Iterator[Route]:
-    upload = Route("upload", "/", uploads.handle, POST, needs_read=False, is_coroutine=True)
+    upload = Route(UPLOAD_ROUTE, "/", uploads.handle, POST, needs_read=False, is_coroutine=True)
     yield upload
     yield replace(upload, path="/{root}/?")
 

@@ -35,7 +35,7 @@ LISTED: Final = {
         "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
         "/project/demo /project/demo/ /pypi/demo/json /pypi/demo/1.0/json /health /ready /metrics "
         "/search.json /favicon.ico /robots.txt /project/demo/feed.xml "
-        "/_/oidc/audience /api/v1/whoami "
+        "/_/oidc/audience /.well-known/pytp /api/v1/whoami "
         "/api/v1/projects /api/v1/projects/demo /api/v1/projects/demo/journal "
         f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
         f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/ /-/sign-in"

@@ -73,7 +73,7 @@ def test_nothing_is_outside_the_prefix(server: RunningServer, path: str) -> None
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/health", 200), ("/ready", 200), ("/metrics", 200)]
+    [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/.well-known/pytp", 404)]
     + [(f"/_/oidc/{step}", 405) for step in ("mint-token", "github/mint-token", "burn-token")],
 )
 def test_what_is_at_the_root_too(tmp_path: Path, path: str, status: int) -> None:

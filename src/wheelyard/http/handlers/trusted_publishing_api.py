@@ -4,6 +4,7 @@ Handlers of trusted publishing: the endpoints that a CI job's client calls.
     GET  /_/oidc/audience      the audience to request an ID token for
     POST /_/oidc/mint-token    {"token": ID_TOKEN}: returns an upload token that lives for minutes
     POST /_/oidc/burn-token    {"token": UPLOAD_TOKEN}: revokes it before it expires
+    GET  /.well-known/pytp     the URLs of these endpoints (PEP 807, a draft)
 
 The caller is not authenticated: the ID token in the body is the proof. An error response has two
 forms in one: `errors`, which clients read (some without looking at the status), and RFC 9457. No
@@ -15,9 +16,12 @@ garbage does not lock out CI jobs behind the same address.
 
 import logging
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from typing import Final
+from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
@@ -35,13 +39,16 @@ from wheelyard.errors import (
 )
 from wheelyard.http.context import ConcurrencyLimit, ServerContext
 from wheelyard.http.protocol.error_responses import (
+    REASON_PHRASES,
     error_response,
     error_response_for,
     with_body,
 )
-from wheelyard.http.protocol.messages import CSP, JSON, Request, Response
+from wheelyard.http.protocol.messages import CSP, JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.requests import json_response, receive_body
+from wheelyard.http.security.origins import public_origin
 from wheelyard.model.token import parse_token
+from wheelyard.settings.sections import Settings
 
 BODY_LIMIT_BYTES: Final = 32 * 1024
 BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
@@ -54,8 +61,13 @@ MAX_CONCURRENT_REQUESTS: Final = 8
 GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
 """Error codes of ID tokens that are genuine, but rejected."""
 ERROR_TITLE: Final = "Token request failed"
+FEATURES: Final = ("multi-use-token",)
+"""PEP 807's name for a token that may upload more than one file."""
 
 _JWT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
+_DISCOVERY_TYPES: Final = frozenset(
+    {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
+)
 
 logger = logging.getLogger("wheelyard")
 
@@ -69,14 +81,42 @@ class _TokenBody(Struct, frozen=True):
 class TrustedPublishingApi:
     """Handles the requests to the endpoints of trusted publishing, within rate limits."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
+        """Create the handlers; `takes_uploads` returns whether a raw path is an upload URL."""
         monotonic = context.index.runtime.monotonic
         self._index = context.index
         self._pools = context.pools
+        self._takes_uploads = takes_uploads
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
         self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic)
         self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
         """Counts all well-formed tokens, before they are verified."""
+
+    def discovery(self, request: Request) -> Response:
+        """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
+        if self._index.authenticator.trusted_publishing is None:
+            return _problem_response(404)
+        accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
+        if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
+            return _problem_response(406)
+        origin = _public_origin(self._index.settings)
+        if not origin or not self._is_upload_url(request.query_string):
+            return _problem_response(404)
+        body = {
+            "audience-endpoint": f"{origin}/_/oidc/audience",
+            "token-mint-endpoint": f"{origin}/_/oidc/mint-token",
+            "features": FEATURES,
+            "default-features": FEATURES,
+        }
+        return json_response(200, body)
+
+    def _is_upload_url(self, query: bytes) -> bool:
+        """Return whether the query's `discover` is the path of an upload URL."""
+        with suppress(WheelyardError, LookupError, ValueError):
+            fields = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
+            (path,) = fields["discover"]
+            return path.startswith("/") and self._takes_uploads(path.encode())
+        return False
 
     def audience(self, _request: Request) -> Response:
         """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
@@ -148,6 +188,12 @@ async def _read_token(request: Request) -> str:
         raise Invalid('Send a JSON object: {"token": "..."}.') from error
 
 
+def _public_origin(settings: Settings) -> str:
+    """Return the scheme and host that the settings name for this index; empty if they name none."""
+    hosts = settings.access.trusted_hosts
+    return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
+
+
 def _error_response_for(step: str, error: WheelyardError) -> Response:
     """Log the code of an error in a step of trusted publishing, and return the error response."""
     answer, code = error_response_for(error), error.code
@@ -185,3 +231,8 @@ def _with_errors(answer: Response, code: str, description: str) -> Response:
         "errors": [{"code": code, "description": description}],
     }
     return with_body(answer, JSON, encode(body), CSP)
+
+
+def _problem_response(status: int) -> Response:
+    body = encode({"title": REASON_PHRASES[status], "status": status})
+    return make_response(status, b"application/problem+json", body, NO_STORE)
