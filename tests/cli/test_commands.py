@@ -57,17 +57,17 @@ def test_upload_goes_on(published: Path, sandbox: Sandbox, wheelyard: Typed) -> 
 
 
 def test_upload_says_what_is_new(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
-    """`upload` says of each file whether it is new, and which is not there."""
+    """`upload` says of each file whether it is new, and of a pattern that nothing matched."""
     (sandbox.folder / "dist").mkdir()
     new = sandbox.folder / "dist" / "acme_core-2.0-py3-none-any.whl"
     new.write_bytes(make_wheel("acme_core", "2.0").body)
 
-    done = wheelyard("upload", published, new, "build/*.whl", published)
+    done = wheelyard("upload", published, "dist/*", "build/*.whl", published)
 
     there = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}  already there"
     added = f"{new.name}  sha256:{sha256(new.read_bytes()).hexdigest()}  uploaded"
     assert done.stdout.splitlines() == [there, added, there]
-    assert re.fullmatch(r"wheelyard: \*.whl: There is no file build/\*.whl. .*\n", done.stderr)
+    assert re.fullmatch(r"wheelyard: build/\*.whl: Nothing matched .*\n", done.stderr)
     assert done.returncode == 1
 
 

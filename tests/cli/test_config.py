@@ -1,6 +1,7 @@
 """The output of `wheelyard config check`."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,35 @@ def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: st
     names = sorted(line.split(": ")[2] for line in _writable(done.stderr))
     told = ["tokens.toml", "users", "wheelyard.toml"] if name == "." else [name]
     assert names == [str(settings.with_name(each)) for each in told]
+
+
+def test_tokens_that_expire(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A token that expires within two weeks is a warning with the command; no store is made."""
+    place = ("--store", "packages")
+    assert wheelyard("config", "check", *place).stderr == ""
+    assert not (sandbox.folder / "packages").exists()
+    soon, rotated = (
+        wheelyard("token", "create", name, "--expires", "10d", *place).stdout[4:14]
+        for name in ("soon", "rotated")
+    )
+    for words in (["create", "later", "--expires", "30d"], ["rotate", "rotated"]):
+        assert wheelyard("token", *words, *place).returncode == 0
+    assert wheelyard("token", "revoke", _successor(wheelyard, rotated), *place).returncode == 0
+
+    done = wheelyard("config", "check", *place)
+
+    assert done.returncode == 0
+    first, last = done.stderr.splitlines()
+    assert first.startswith(f"wheelyard: warning: the token {rotated} (rotated) expires ")
+    assert last.startswith(f"wheelyard: warning: the token {soon} (soon) expires ")
+    assert last.endswith(f"'wheelyard token rotate {soon}' replaces it")
+
+
+def _successor(wheelyard: Typed, token_id: str) -> str:
+    listed = wheelyard("token", "list", "--store", "packages").stdout
+    found = re.search(rf"^{token_id}\t.*\treplaced by (\w+)$", listed, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 @pytest.mark.parametrize("apart", ["", "keys"])

@@ -49,7 +49,7 @@ def check() -> None:
     Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, or if a bucket
     refuses an operation that the index needs. These operations are tried, and leave the bucket
     unchanged. Each upstream index is asked for its root, to see whether it is one. If it is not,
-    that is a warning.
+    that is a warning, and so is a token that expires within 14 days.
 
     Examples:
         wheelyard config check
@@ -69,6 +69,7 @@ def check() -> None:
     _check_advisories(settings)
     _check_buckets(settings)
     _check_upstreams(settings, index)
+    _warn_of_expiring_tokens(settings)
 
 
 def _check_advisories(settings: Settings) -> None:
@@ -81,6 +82,21 @@ def _check_advisories(settings: Settings) -> None:
         osv.load()
         for sentence in osv.warnings:
             warn(sentence)
+
+
+def _warn_of_expiring_tokens(settings: Settings) -> None:
+    """Print a warning for each token that expires soon; make no store, and raise no error."""
+    if not has_store(settings):
+        return
+    try:
+        tokens = open_index(settings, create=False).tokens.expiring()
+    except WheelyardError as fault:
+        click.echo(escaped(f"tokens: not looked at. {fault.message}"))
+        return
+    for each in tokens:
+        expiry = f"{each.expires_at:%Y-%m-%d %H:%M} UTC"
+        how = f"'wheelyard token rotate {each.id}' replaces it"
+        warn(f"the token {each.id} ({each.name}) expires {expiry}; {how}")
 
 
 def _check_buckets(settings: Settings) -> None:

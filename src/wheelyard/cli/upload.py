@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from glob import glob, has_magic
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -54,7 +55,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     if isinstance(index, LocalApi):
         warn_without_upstream(index.index)
     exported = None if dest is None else _exported(index, dest)
-    results = _upload(index, list(files))
+    results = _upload(index, [path for each in files for path in _matches(each)])
     accepted = [each.filename for each in results if each.filename]
     status = 0 if len(accepted) == len(results) else 1
     site = dict[str, object]()
@@ -105,10 +106,26 @@ def _exported(index: Api, dest: str) -> Index:
     return index.index
 
 
+def _matches(path: Path) -> list[Path]:
+    """Return the files that a pattern matches which no shell has expanded; else the path itself."""
+    if os.path.lexists(path):
+        return [path]
+    found = glob(str(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return [Path(each) for each in sorted(found)] or [path]
+
+
 def _no_file(path: Path) -> Invalid:
-    name = escaped(str(path))
-    what = f"{name} is no file." if os.path.lexists(path) else f"There is no file {name}."
-    return Invalid(f"{what} Name the wheels and sdists themselves.", code="invalid_filename")
+    name, remedy = escaped(str(path)), "Name the wheels and sdists themselves."
+    if os.path.lexists(path):
+        what = f"{name} is no file."
+    elif has_magic(name):
+        what, remedy = (
+            "Nothing matched this pattern.",
+            "Build the project first, or look elsewhere.",
+        )
+    else:
+        what = f"There is no file {name}."
+    return Invalid(f"{what} {remedy}", code="invalid_filename")
 
 
 class FileResult(Struct, omit_defaults=True):
@@ -132,7 +149,8 @@ def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
     except WheelyardError as fault:
         if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
             raise
-        echo(f"wheelyard: {escaped(path.name or str(path))}: {fault.message}", err=True)
+        name = path.name if path.name and not has_magic(path.name) else str(path)
+        echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
         message = printable(fault.message)
         return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
     filename = escaped(file.filename)
