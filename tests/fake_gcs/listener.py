@@ -101,6 +101,8 @@ class Listener:
             while self.dead.is_set() and not self._closing.wait(TICK):
                 pass
             raise DisconnectedError  # who was not answered in time is not answered late
+        if request.header("expect") == "100-continue":  # else botocore waits a second for that
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         reply = self._answer(request)
         request.body.drain()
         send(connection, reply)
