@@ -108,12 +108,12 @@ def test_slow_downloads(cloud: FakeGcs, tmp_path: Path, slow: str) -> None:
         stack.callback(cloud.faults.clear)
         assert is_whole(ask(index, path), LARGE)
         if slow == "bucket":
-            cloud.faults.add(Slow(100_000), "media", "*/yard-large/*", count=1000)
+            cloud.faults.add(Slow(400_000), "media", "*/yard-large/*", count=1000)
         under_way = list(pool.map(stack.enter_context, [asking(index, path) for _ in range(40)]))
         if slow == "client":
             for each in under_way:
                 next(each.iter_raw(1 << 18))
-        # with as many under way as there are threads, these would wait for minutes
+        # with as many under way as there are threads, these would wait for 40 seconds
         for number in range(5):
             assert ask(index, "/simple/yard-small/").status_code == 200
             assert ask(index, f"/simple/never-{number}/").status_code == 404
