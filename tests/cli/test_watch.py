@@ -46,7 +46,7 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", WORKERS)
+@pytest.mark.parametrize("options", [["--watch-every", "1"], ["--workers", "4"]])
 def test_dropping_a_file(
     packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
 ) -> None:
