@@ -227,7 +227,9 @@ def test_other_server(laptop: Laptop) -> None:
     with serving(type("Site", (SimpleHTTPRequestHandler,), {"__init__": opened})) as url:
         findings = laptop.examine(url, "demo")
 
-    assert one(findings, "rights").text.startswith("not known: status 404")
+    rights = one(findings, "rights")
+    assert rights.outcome is CheckOutcome.WARNING
+    assert rights.text.startswith("not known: status 404")
     assert one(findings, "page").text.endswith("/simple/demo/ lists 1 file")
     assert failures(findings) == []
 
@@ -240,6 +242,27 @@ def test_log_in_page(laptop: Laptop) -> None:
     assert failures(findings) == ["page"]
     assert "log-in page" in findings[-1].advice
     assert "leads to http://localhost:" in one(findings, "network").text
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"<html><form>Log in</form></html>", CheckOutcome.FAILED),
+        (b'<a href="/register">Register</a>', CheckOutcome.FAILED),
+        (b'{"a": 1}', CheckOutcome.FAILED),
+        (b"", CheckOutcome.FAILED),
+        (b"<title>Simple index</title>", CheckOutcome.WARNING),
+        (b'<meta name="pypi:repository-version" content="1.0">', CheckOutcome.WARNING),
+        (b'<a href="demo/">demo</a>', CheckOutcome.OK),
+        (b'{"meta": {"api-version": "1.0"}, "projects": []}', CheckOutcome.OK),
+    ],
+)
+def test_no_index_at_the_url(laptop: Laptop, body: bytes, outcome: CheckOutcome) -> None:
+    """What is no page of an index fails; one without projects may be none, unless it is JSON."""
+    with serving(type("Answering", (Fixed,), {"body": body})) as url:
+        findings = laptop.examine(url)
+
+    assert one(findings, "page").outcome is outcome
 
 
 def test_other_protocol(laptop: Laptop) -> None:
@@ -377,6 +400,18 @@ class Portal(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://localhost:{self.connection.getsockname()[1]}/welcome")
         self.end_headers()
         self.wfile.write(b'<a href="/accept">I accept the rules of this hotel</a>')
+
+
+class Fixed(BaseHTTPRequestHandler):
+    """Has one body at its index, and nothing else."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200 if self.path == "/simple/" else 404)
+        self.end_headers()
+        self.wfile.write(self.body)
 
 
 class Ssh(BaseHTTPRequestHandler):

@@ -22,9 +22,11 @@ from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import HttpClient, Timeouts
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.saved_logins import ask_keyring, read_netrc
-from wheelyard.http_client.urls import Url, UserPassword
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword
 from wheelyard.model.text import counted
-from wheelyard.sources.web.html_links import read_links
+from wheelyard.sources.candidate_filter import is_distribution_name
+from wheelyard.sources.web.html_links import read_page
+from wheelyard.sources.web.index_pages import project_at
 
 SECONDS: Final = 5.0
 """How long a connection, a part of a response, and a question to the keyring may take."""
@@ -45,11 +47,15 @@ NETWORK_ADVICE: Final = (
 """What to do about a failed connection, by a word of the reason."""
 NO_INDEX: Final = "No index is set here for pip or uv, so that both ask the public one"
 ASK_OPERATOR: Final = "Try again; then ask the operator of the server, whose log says more."
+RIGHTS_ADVICE: Final = "Only wheelyard tells them; the page shows whether reading works."
 PAGE_ADVICE: Final = {
     401: f"Use a credential, or another one: {TOKENS_PAGE}.",
     403: "Ask the operator for a grant, or use another token.",
     404: "Check the spelling, and what you may read; the URL of an index ends with /simple/.",
 }
+BROWSER_ADVICE: Final = (
+    "Open it in a browser: it may be a log-in page of this network, and no index."
+)
 HEADERS: Final = {
     "User-Agent": "wheelyard-doctor",
     "Accept": "application/vnd.pypi.simple.v1+json, application/json, text/html;q=0.5",
@@ -57,6 +63,9 @@ HEADERS: Final = {
 }
 _TOKEN: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")
 """A part of a path that may be a secret, as some services have it in their index URLs."""
+
+_INDEX_TITLE: Final = re.compile(rb"<title>[^<]*\b(?:simple|index)\b", re.IGNORECASE)
+"""The title of an index without projects, as most programs write it."""
 
 
 class CheckOutcome(StrEnum):
@@ -96,6 +105,7 @@ class _Body(Struct):
     message: str = ""
     principal: str = "?"
     rights: list[_Rights] | None = None
+    meta: dict[str, object] | None = None
     projects: list[object] | None = None
     files: list[object] | None = None
 
@@ -238,7 +248,7 @@ class Examination:
             advice = f"It is wrong, expired or revoked: make a new one ({TOKENS_PAGE})."
             return _failed("rights", f"{source} is refused: {answer.told}", advice)
         if rights is None:
-            return Finding("rights", CheckOutcome.OK, f"not known: {answer.told}")
+            return _warning("rights", f"not known: {answer.told}", RIGHTS_ADVICE)
         shown_rights = "; ".join(f"{','.join(it.can)} {', '.join(it.projects)}" for it in rights)
         text = f"{source}: {answer.json.principal} may {shown_rights or 'do nothing'}"
         if any("read" in scope.can for scope in rights):
@@ -255,15 +265,38 @@ class Examination:
             return _failed(
                 "page", f"{shown(url)}: {answer.told}", PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
             )
-        links = answer.json.files if self.project else answer.json.projects
-        if links is None:
-            links = list(read_links(answer.body, answer.kind, MAX_LINKS)[1])
-        number = counted(len(links), "file" if self.project else "project")
-        text = f"{shown(answer.url)} lists {number}"
-        if answer.url.origin != url.origin or (self.project and not links):
-            advice = "Open it in a browser: it may be a log-in page of this network, and no index."
-            return _failed("page", text, advice)
+        place, number = shown(answer.url), self._listed(answer)
+        if number is None:
+            return _failed("page", f"{place} is no page of an index: {answer.told}", BROWSER_ADVICE)
+        text = f"{place} lists {counted(number, 'file' if self.project else 'project')}"
+        if answer.url.origin != url.origin or (self.project and not number):
+            return _failed("page", text, BROWSER_ADVICE)
+        if not number and answer.json.meta is None:
+            advice = "If there should be some, this may be no index: open it in a browser."
+            return _warning("page", text, advice)
         return Finding("page", CheckOutcome.OK, text)
+
+    def _listed(self, answer: _Answer) -> int | None:
+        """Return how many projects or files a page of an index lists, None if it is none."""
+        document = answer.json
+        entries = document.files if self.project else document.projects
+        if document.meta is not None and entries is not None:
+            return len(entries)
+        page = read_page(answer.body.decode("latin-1"), answer.kind, MAX_LINKS)
+        number = 0
+        with suppress(BadUrl):
+            base = answer.url.resolved(page.base) if page.base else answer.url
+            for link in page.links:
+                with suppress(BadUrl):
+                    url = base.resolved(link.href)
+                    is_file = is_distribution_name(url.filename)
+                    number += is_file if self.project else bool(is_file or project_at(base, url))
+        is_index = (
+            number
+            or _INDEX_TITLE.search(answer.body)
+            or any(name == "pypi:repository-version" for name, _ in page.meta)
+        )
+        return number if is_index else None
 
     def _get(
         self, client: HttpClient, url: Url, credential: ClientCredential | None = None
