@@ -265,6 +265,16 @@ def test_no_index_at_the_url(laptop: Laptop, body: bytes, outcome: CheckOutcome)
     assert one(findings, "page").outcome is outcome
 
 
+def test_redirect_to_unknown_name(laptop: Laptop) -> None:
+    """A redirect to a name that is not known is told from a server whose name is not known."""
+    with serving(type("Leading", (Portal,), {"host": "login.invalid"})) as url:
+        findings = laptop.examine(url)
+
+    text = f"{url.removeprefix('http://')} leads to http://login.invalid"
+    assert findings[-1].text.startswith(text)
+    assert findings[-1].text.endswith("/welcome: its name is not known")
+
+
 def test_other_protocol(laptop: Laptop) -> None:
     """A port where something else than HTTP is spoken is told from one that does not answer."""
     with serving(Ssh) as url:
@@ -353,6 +363,21 @@ def test_uv_password(laptop: Laptop, server: RunningServer) -> None:
     assert one(findings, "credential").text == f"{path}, user x"
 
 
+def test_folder_beside_index(laptop: Laptop, server: RunningServer) -> None:
+    """A folder that pip looks into, too, is told with its danger, and is no index to examine."""
+    folder = {"PIP_EXTRA_INDEX_URL": "file:///opt/pypi/simple"}
+    index = {"UV_DEFAULT_INDEX": with_token(server, server.token)}
+
+    findings = laptop.examine(**folder, **index)
+
+    extra = one(findings, "pip, extra")
+    assert extra.text == "asks a folder of this machine ($PIP_EXTRA_INDEX_URL)"
+    assert "highest version" in extra.advice
+    assert failures(findings) == []
+    with pytest.raises(Invalid, match="No index with a URL of http or https is set here"):
+        laptop.examine(**folder)
+
+
 def test_no_index(laptop: Laptop) -> None:
     """Without a URL, and without an index in the settings, the command says to give one."""
     path = laptop.write(".config/pip/pip.conf", "index-url=https://packages.example/")
@@ -393,11 +418,15 @@ class Hostile(BaseHTTPRequestHandler):
 class Portal(BaseHTTPRequestHandler):
     """Leads each request to a page for people at another name."""
 
+    host = "localhost"
+
     def do_GET(self) -> None:
         """Answer."""
         is_there = self.path == "/welcome"
         self.send_response(200 if is_there else 302)
-        self.send_header("Location", f"http://localhost:{self.connection.getsockname()[1]}/welcome")
+        self.send_header(
+            "Location", f"http://{self.host}:{self.connection.getsockname()[1]}/welcome"
+        )
         self.end_headers()
         self.wfile.write(b'<a href="/accept">I accept the rules of this hotel</a>')
 

@@ -72,8 +72,9 @@ class ClientIndex:
         self, client: str, text: str, source: str, user: str = "", password: str = ""
     ) -> None:
         self.client, self.source = client, source
+        self.is_folder = text.strip().lower().startswith("file:")
         self.url: Url | None = None
-        """None if the setting is no URL."""
+        """None if the setting is no URL of http or https."""
         with suppress(BadUrl):
             self.url = parse_url(text.strip())
         login = self.url.login if self.url else None

@@ -45,7 +45,7 @@ NETWORK_ADVICE: Final = (
     ("", "Is the server running, and does a firewall or VPN let this machine through?"),
 )
 """What to do about a failed connection, by a word of the reason."""
-NO_INDEX: Final = "No index is set here for pip or uv, so that both ask the public one"
+NO_INDEX: Final = "No index with a URL of http or https is set here for pip or uv"
 ASK_OPERATOR: Final = "Try again; then ask the operator of the server, whose log says more."
 RIGHTS_ADVICE: Final = "Only wheelyard tells them; the page shows whether reading works."
 PAGE_ADVICE: Final = {
@@ -145,6 +145,8 @@ class Examination:
     """The project to look at, normalized; empty for the list of projects."""
     runtime: Runtime
     secrets: set[str] = field(default_factory=set, repr=False)
+    asked: Url = field(init=False, repr=False)
+    """Where the latest request went: elsewhere after a redirect."""
 
     def run(self) -> Iterator[Finding]:
         """Yield all findings; a failed check leaves out those that depend on it."""
@@ -165,7 +167,7 @@ class Examination:
             text = f"the list of authorities {trusted} cannot be read: {why}"
             yield _failed("network", text, "Correct the setting, or take it away.")
             return
-        way = self.url.authority
+        way, self.asked = self.url.authority, self.url
         try:
             if proxy := proxy_for(self.url):
                 way += f" through the proxy {proxy.authority}"
@@ -175,6 +177,8 @@ class Examination:
                 yield self._network(health, way, trusted)
                 yield from self._server(client)
         except FetchError as fault:
+            if self.asked.origin != self.url.origin:
+                way += f" leads to {shown(self.asked)}"
             advice = next(advice for word, advice in NETWORK_ADVICE if word in fault.why)
             yield _failed("network", f"{way}: {fault.why}", advice)
 
@@ -189,7 +193,9 @@ class Examination:
             secret = ", with a credential" if index.login else ""
             place = shown(index.url) if index.url else "what is no URL"
             text = f"asks {place}{secret} ({index.source})"
-            if index.url is None or index.url.origin != self.url.origin:
+            if index.is_folder:
+                text = f"asks a folder of this machine ({index.source})"
+            if not index.is_folder and (index.url is None or index.url.origin != self.url.origin):
                 advice = f"That is not {self.url.authority}. Correct that file or variable."
                 yield _warning(index.client, text, advice)
             elif index.client == EXTRA:
@@ -309,6 +315,7 @@ class Examination:
             self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
 
         def authorization(place: Url) -> str | None:
+            self.asked = place
             return login.authorization if login and place.origin == self.url.origin else None
 
         body = bytearray()
@@ -329,8 +336,8 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
     settings = ConfiguredClients(machine)
     if text is not None:
         chosen = ClientIndex("", text, "the command line")
-    elif settings.installs:
-        chosen = settings.installs[0]
+    elif indexes := [index for index in settings.installs if not index.is_folder]:
+        chosen = indexes[0]
     else:
         why = " ".join(f"{sentence}." for sentence in (NO_INDEX, *settings.problems))
         raise Invalid(f"{why} Give the URL of yours: wheelyard doctor URL.", code="bad_setting")
