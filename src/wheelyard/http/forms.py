@@ -56,6 +56,13 @@ class FormFields(Struct, frozen=True):
             )
         return texts[0]
 
+    def action(self, *actions: str) -> str:
+        """Return the field `action`, which is one of `actions`; raise Invalid."""
+        action = self.text("action")
+        if action not in actions:
+            raise Invalid("The form does not say what to do. Load it again.", code="invalid_field")
+        return action
+
     def all(self, name: str) -> tuple[str, ...]:
         """Return the texts of all fields of a name, in the order of the form."""
         return self.values.get(name, ())

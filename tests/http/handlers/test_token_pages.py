@@ -84,6 +84,7 @@ def test_own_tokens(users: GoogleUsersServer) -> None:
         ({"can": ""}, 400, "can", "Choose what the token may do"),
         ({"projects": "*"}, 403, "", "may do no more than its owner"),
         ({"can": "manage"}, 403, "", "may do no more than its owner"),
+        ({"action": ""}, 400, "", "does not say what to do"),
         ({"csrf_token": ""}, 403, "", "This form is too old"),
     ],
 )

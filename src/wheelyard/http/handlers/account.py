@@ -86,7 +86,8 @@ def answer_tokens_form(request: Request, web: WebPages) -> Response:
     try:
         with checking():
             require_form_token(request, web.context, fields.text(CSRF_FIELD))
-        if fields.text("action") == "revoke":
+            action = fields.action("create", "revoke")
+        if action == "revoke":
             return _revoke(request, web, fields.text("id"))
         return _create(request, web, view, fields)
     except FormFault as fault:

@@ -99,8 +99,7 @@ def answer_change(request: Request, web: WebPages) -> Response:
     """Handle POST of a form: make the change, and redirect to a page that says what was done."""
     context, name = web.context, web.require_manager(request)
     fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
-    if fields.text("action") not in (STATUS, *VERBS):
-        raise Invalid("The form says not what to do. Load it again.", code="invalid_field")
+    fields.action(STATUS, *VERBS)
     try:
         with checking():
             require_form_token(request, context, fields.text(CSRF_FIELD))
