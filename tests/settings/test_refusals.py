@@ -35,7 +35,7 @@ def refusal(text: str, folder: Path) -> str:
         ("server.public_url", ["https://a\nb"]),
         ("server.host", [""]),
         ("server.roots", [[root] for root in sorted(RESERVED_ROOTS)]),
-        ("store.location", ["a\0b", "", "~/packages", "gs:bucket", "GS://bucket"]),
+        ("store.location", ["a\0b", "", "~/packages", "gs:bucket", "GS://bucket", "memory:x"]),
         ("store.files", ["bucket-2"]),
         ("store.downloads", ["a\nb"]),
         ("access.private_names", [["a*b"]]),
@@ -84,6 +84,19 @@ def test_nonsense(tmp_path: Path, setting: str, values: list[object]) -> None:
         (
             '[access]\nprivate = "maybe"',
             "access.private: expected true or false, and found 'maybe'.",
+        ),
+        ('[access]\nprivate = "false"', "access.private: expected true or false, and found 'fal"),
+        ("[access]\nprivate = 1", "access.private: expected true or false, and found 1."),
+        ("[upstream]\noffline = 0", "upstream.offline: expected true or false, and found 0."),
+        (
+            '[server]\nport = "18500"',
+            "server.port: expected a number from 0 to 65535, and found '1",
+        ),
+        ("[store]\nfreshness = 2.0", "store.freshness: expected a number from 1 to 60, and found"),
+        ("[web]\nname = 2026-01-01", "web.name: expected 1 to 60 characters on one line."),
+        (
+            '[[upstream.index]]\nurl = "https://a.example"\nlabel = "a"\ngoogle = "true"',
+            "upstream.index 1.google: expected true or false",
         ),
         ('[store]\ndownloads = "direct"', "store.downloads: expected auto, redirect, proxy or pub"),
         ("[server]\nprot = 1", "server: there is no 'prot', but host, port, workers,"),

@@ -34,7 +34,7 @@ from wheelyard.settings.sections import (
 )
 from wheelyard.settings.upstream_section import INDEX_TABLES, index_problems, variable_part
 from wheelyard.settings.validation import validate
-from wheelyard.settings.value_checks import bad_setting, problem, quote_safely
+from wheelyard.settings.value_checks import Moment, bad_setting, problem, quote_safely
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
@@ -228,7 +228,9 @@ def _from_tables(
         if isinstance(value, dict) and path not in all_settings() and names_in(path):
             yield from _from_tables(value, source, path)
         else:  # TOML has dates, which are texts in a variable
-            text = value.isoformat() if isinstance(value, date) else value
+            setting = all_settings().get(path)
+            is_moment = setting is not None and setting.hint == Moment
+            text = value.isoformat() if is_moment and isinstance(value, date) else value
             yield _SettingValue(path, text, source)
 
 
@@ -272,7 +274,9 @@ def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[st
         elif value != "" or setting.default != "":
             # the operator knows the options of the command and the settings file
             is_obvious = source in (config_source, OPTION_SOURCE)
-            if why := problem(value, setting.hint, is_secret=setting.is_secret):
+            # a file has types; variables and options are texts
+            strict = source == config_source
+            if why := problem(value, setting.hint, strict=strict, is_secret=setting.is_secret):
                 yield f"{setting.name}: {why}{'' if is_obvious else f' ({source})'}"
             elif path == INDEX_TABLES:
                 yield from index_problems(value)

@@ -123,7 +123,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         }
         if self.index:
             tables = [{**defaults, **each} for each in self.index]
-            return convert(tables, tuple[UpstreamIndexSettings, ...], strict=False)
+            return convert(tables, tuple[UpstreamIndexSettings, ...])
         if not self.url:
             return ()
         names = UpstreamIndexSettings.__struct_fields__
@@ -151,7 +151,7 @@ def index_problems(tables: Sequence[Mapping[str, object]]) -> Iterator[str]:
             yield f"{place}: there is no {quote_safely(name)}, but {', '.join(known)}"
         for name, field in known.items():
             if name in table:
-                why = problem(table[name], field.type, is_secret=name == "password")
+                why = problem(table[name], field.type, strict=True, is_secret=name == "password")
                 if why:
                     yield f"{place}.{name}: {why}"
             elif field.required:

@@ -85,21 +85,22 @@ def expected(hint: Any) -> str:  # noqa: ANN401 - see above
     return f"a list of {expected(item)}" if unpack(item)[0] is str else "tables, in [[ ]]"
 
 
-def problem(value: object, hint: Any, *, is_secret: bool = False) -> str:  # noqa: ANN401 - see above
+def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) -> str:  # noqa: ANN401 - see above
     """
     Return why a value is none of a type, as `expected ..., and found ...`; empty if it is one.
 
-    Texts count as numbers and switches where they are written so. A secret is not repeated.
+    Unless `strict`, texts count as numbers and switches where they are written so. A secret is not
+    repeated.
     """
     kind, meta = unpack(hint)
     if get_origin(kind) is tuple and isinstance(value, list):
         for item in value:
-            if why := problem(item, get_args(kind)[0], is_secret=is_secret):
+            if why := problem(item, get_args(kind)[0], strict=strict, is_secret=is_secret):
                 return why
     found = "" if is_secret else _found(value)
     try:
         encode(value)
-        convert(value, hint, strict=False)
+        convert(value, hint, strict=strict)
         if not meta.extra or meta.extra["accepts"](value):
             return ""
     except UnicodeEncodeError:  # bytes of a variable
