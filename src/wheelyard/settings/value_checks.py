@@ -140,8 +140,10 @@ def _is_whole_bucket(text: str) -> bool:
 
 
 def _is_location(text: str) -> bool:
-    """Return whether a text names a folder, or a bucket; a folder is not below the user's `~`."""
+    """Return whether a text is `memory:`, a bucket, or a folder that is not below the user's `~`."""
     scheme, colon, _ = text.partition(":")
+    if colon and scheme.lower() == "memory":
+        return text == "memory:"
     if "://" in text or (colon and scheme.lower() in SCHEMES):
         return _is_bucket(text)
     return bool(text) and "\0" not in text and text[0] != "~"  # which only a shell knows
