@@ -109,6 +109,16 @@ def test_errors(wheelyard: Typed, settings: Path, name: str, content: str, words
     assert WEAK not in done.stderr
 
 
+def test_a_store_that_cannot_be_made(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A store that no server could open is a failure before one starts."""
+    (sandbox.folder / "a-file").touch()
+
+    done = wheelyard("config", "check", "--store", "a-file")
+
+    assert done.returncode == 1
+    assert "a-file cannot be a store: Not a directory" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["wheelyard.toml", "users", "."])
 def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: str) -> None:
     """Settings and credentials that every user may change, or their folder, are told of."""

@@ -10,7 +10,7 @@ import pytest
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
-from wheelyard.storage.local import LocalStore
+from wheelyard.storage.local import LocalStore, require_place
 
 COUNTER = Key("counter.json")
 PROCESSES = 4
@@ -238,3 +238,15 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         store.put(Key("a/2"), b"2", ABSENT)
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/store", "/proc/none/store"])
+def test_a_place_for_no_store(tmp_path: Path, place: str) -> None:
+    """A place at which no folder can be made is told of without making one."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(Unavailable, match="cannot be a store"):
+        require_place(tmp_path / place)
+    require_place(tmp_path / "new" / "store")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

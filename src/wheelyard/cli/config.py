@@ -26,7 +26,7 @@ from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
-from wheelyard.wiring.stores import bucket_errors, has_store, system_runtime
+from wheelyard.wiring.stores import bucket_errors, has_store, require_places, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -46,10 +46,10 @@ def check() -> None:
     """
     Check the settings and every file that they name, and print those in force.
 
-    Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, or if a bucket
-    refuses an operation that the index needs. These operations are tried, and leave the bucket
-    unchanged. Each upstream index is asked for its root, to see whether it is one. If it is not,
-    that is a warning, and so is a token that expires within 14 days.
+    Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, if no store can be
+    made in a folder, or if a bucket refuses an operation that the index needs. These operations are
+    tried, and leave the bucket unchanged. Each upstream index is asked for its root, to see whether
+    it is one. If it is not, that is a warning, and so is a token that expires within 14 days.
 
     Examples:
         wheelyard config check
@@ -67,6 +67,8 @@ def check() -> None:
     print_warnings(settings, authenticator)
     require_telemetry(settings)
     _check_advisories(settings)
+    if not settings.server.read_only:
+        require_places(settings)
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _warn_of_expiring_tokens(settings)

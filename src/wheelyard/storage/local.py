@@ -27,6 +27,7 @@ from io import FileIO
 from pathlib import Path
 from random import Random
 from stat import S_IMODE, S_ISDIR, S_ISLNK
+from tempfile import TemporaryFile
 from typing import Final
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
@@ -94,10 +95,7 @@ class LocalStore(Store):
             for path in self._private:
                 _protect(Path(path))
         except OSError as error:
-            raise Unavailable(
-                f"{root} cannot be a store: {error.strerror}. Choose another folder, or make this "
-                "one writable."
-            ) from error
+            raise _unusable(root, error) from error
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
@@ -333,6 +331,25 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     except OSError as error:
         raise _unreadable(Key(folder), error) from error
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
+
+
+def require_place(root: Path) -> None:
+    """Raise Unavailable unless a store may be made, or written, at a folder; make none."""
+    try:
+        folder = root.resolve()
+        while not folder.exists():
+            folder = folder.parent
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unusable(root, error) from error
+
+
+def _unusable(root: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"{root} cannot be a store: {error.strerror}. Choose another folder, or make this one "
+        "writable.",
+    )
 
 
 def is_open_to_others(folder: Path) -> bool:

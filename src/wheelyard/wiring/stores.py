@@ -28,7 +28,7 @@ from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import OperationCounter
-from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
+from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others, require_place
 from wheelyard.storage.location import (
     BUCKET_FORMS,
     GOOGLE,
@@ -106,16 +106,30 @@ def _require_folders(settings: Settings) -> None:
         raise bad_setting(f"{setting}: there is no folder {escaped(folder)}. {why}")
 
 
+def require_places(settings: Settings) -> None:
+    """Raise Unavailable unless each folder of the settings may be made, or written; make none."""
+    for _, folder in _folders(settings):
+        require_place(Path(folder))
+
+
 def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each setting whose folder is not there, or has no store, and the folder."""
+    for setting, folder in _folders(settings):
+        path = Path(folder)
+        if _has_no_store(path) if setting == "store.location" else not path.is_dir():
+            yield setting, folder
+
+
+def _folders(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each setting that names a folder for a store, and the folder."""
     location, upstream = settings.store.location, settings.upstream
-    if location != MEMORY_LOCATION and "://" not in location and _has_no_store(Path(location)):
+    if location != MEMORY_LOCATION and "://" not in location:
         yield "store.location", location
     for setting, folder in (
         ("access.credentials_store", settings.access.credentials_store),
         ("upstream.bucket", upstream.bucket if upstream.enabled else ""),
     ):
-        if folder and not is_bucket(folder) and not Path(folder).is_dir():
+        if folder and not is_bucket(folder):
             yield setting, folder
 
 
