@@ -140,7 +140,7 @@ def _is_whole_bucket(text: str) -> bool:
 
 
 def _is_location(text: str) -> bool:
-    """Return whether a text is `memory:`, a bucket, or a folder that is not below the user's `~`."""
+    """Return whether a text is `memory:`, a bucket, or a folder, not below the user's `~`."""
     scheme, colon, _ = text.partition(":")
     if colon and scheme.lower() == "memory":
         return text == "memory:"
