@@ -62,16 +62,20 @@ def _wanted(kind: inspect.Type) -> str:
     """Return the values that a field may have, in words."""
     choices: Iterable[object] = ()
     match kind:
-        case inspect.Metadata(type=inner) | inspect.UnionType(types=(inner, *_)):
+        case inspect.Metadata(type=inner):
             return _wanted(inner)
+        case inspect.UnionType(types=kinds):
+            texts = (_wanted(each) for each in kinds if not isinstance(each, inspect.NoneType))
+            return " or ".join(texts)
         case inspect.EnumType(cls=enum):
             choices = (member.value for member in enum)
         case inspect.LiteralType(values=values):
             choices = values
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             return f"a number from {low} to {high}"
-        case inspect.VarTupleType(max_length=most):
-            return f"a list of 1 to {most} strings" if most else "a list of strings"
+        case inspect.VarTupleType(min_length=least, max_length=most):
+            number = f"1 to {most} " if most else "one or more " if least else ""
+            return f"a list of {number}strings"
     if words := ", ".join(map(str, choices)):
         return f"one of {words}"
     return _WORDS.get(type(kind), "a string")

@@ -151,7 +151,7 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
     version: Version = ""
     versions: VersionSet = ""
     """A set of versions; one of these two is sent."""
-    file: Filename | tuple[Filename, ...] | None = None
+    file: Filename | Annotated[tuple[Filename, ...], Meta(min_length=1)] | None = None
     """Only this file, or these."""
     reason: Reason = ""
     dry_run: bool = False

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
 from wheelyard.api.projects import After
-from wheelyard.api.texts import Name, Reason, Sha256, Version
+from wheelyard.api.texts import Name, OptionalVersion, Reason, Sha256
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model.access import Action
@@ -37,7 +37,7 @@ class PackageQuestion(Struct, frozen=True):
     """The question what clients get."""
 
     project: Name
-    version: Version = ""
+    version: OptionalVersion = ""
     """Empty for the whole project."""
 
     @property

@@ -9,6 +9,8 @@ from wheelyard.model import access
 Name = Annotated[str, Meta(title="Name")]
 """The name of a project in any spelling."""
 Version = Annotated[str, Meta(title="Version")]
+OptionalVersion = Annotated[str, Meta(title="OptionalVersion")]
+"""A version, or an empty text."""
 VersionSet = Annotated[str, Meta(title="VersionSet")]
 Filename = Annotated[str, Meta(title="Filename")]
 Reason = Annotated[str, Meta(title="Reason")]

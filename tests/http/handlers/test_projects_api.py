@@ -10,6 +10,7 @@ from tests.http.servers import Answer, RunningServer
 pytestmark = pytest.mark.integration
 
 API = "/api/v1/projects"
+NO_FILE = "file must be a string or a list of one or more strings."
 
 
 def test_list_of_projects(stocked: RunningServer) -> None:
@@ -157,7 +158,8 @@ def test_wrong_body(
         ("yank", '{"version": "1", "dry_run": 1}', "dry_run must be true or false."),
         ("yank", '{"version": 1}', "version must be a string."),
         ("yank", '{"version": "1.0", "x": 1}', "unknown field 'x'."),
-        ("yank", '{"version": "1.0", "file": 1}', "file must be a string."),
+        ("yank", '{"version": "1.0", "file": 1}', NO_FILE),
+        ("delete", '{"version": "1.0", "file": []}', NO_FILE),
         ("status", '{"reason": "x"}', "status is missing."),
         (
             "status",
