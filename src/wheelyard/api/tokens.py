@@ -145,7 +145,8 @@ def whoami(call: Call) -> WhoAmI:
     """Tell the caller's principals and rights."""
     caller = call.caller
     principals = tuple(sorted({ANONYMOUS, *caller.principals}))
-    return WhoAmI(caller.principal, principals, tuple(map(CallerRights.of, caller.scopes)))
+    rights = dict.fromkeys(map(CallerRights.of, caller.scopes))  # several grants may give the same
+    return WhoAmI(caller.principal, principals, tuple(rights))
 
 
 def list_tokens(call: Call) -> TokenList:

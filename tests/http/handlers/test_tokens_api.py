@@ -248,6 +248,15 @@ def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
     }
 
 
+def test_a_right_of_everybody(tmp_path: Path) -> None:
+    """A right that everybody has is told once, also to whoever has signed in."""
+    grant = {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]}
+    with running_google_server(tmp_path, [grant]) as users:
+        seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
+
+    assert seen["rights"] == [{"can": ["read"], "projects": ["acme-*"]}]
+
+
 def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
     """A token opens nothing that its owner may not do any more (row 85)."""
     store = MemoryStore(lambda: 0.0)
