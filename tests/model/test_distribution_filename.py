@@ -11,6 +11,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import (
     parse_filename,
     parse_known_filename,
+    parse_version,
     strip_trailing_zeros,
 )
 
@@ -118,6 +119,12 @@ REFUSED = {
     ),
 }
 """By the numbers of the project's list of attacks: each with spellings that are not in it."""
+
+
+def test_a_long_version() -> None:
+    """A version that is only too long is told so, and not that it is none."""
+    with pytest.raises(Invalid, match="has more than 128 characters"):
+        parse_version(f"1.0+{'a' * 500}")
 
 
 @pytest.mark.parametrize("row", REFUSED)

@@ -188,8 +188,10 @@ def parse_version(text: str) -> Version:
         with suppress(InvalidVersion, ValueError):
             if text == text.strip():
                 return Version(text)
+    is_long = len(text) > VERSION_LIMIT
+    why = f"has more than {VERSION_LIMIT} characters" if is_long else "is not a version by PEP 440"
     raise Invalid(
-        f"{quoted(text)} is not a version by PEP 440. Use for example 1.0, 1.0rc1 or 1.0+local.",
+        f"{quoted(text)} {why}. Use for example 1.0, 1.0rc1 or 1.0+local.",
         code="invalid_version",
     )
 
