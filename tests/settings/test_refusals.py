@@ -186,4 +186,4 @@ def test_public_url_without_the_prefix(tmp_path: Path, url: str) -> None:
     """A public URL that does not end with the path prefix would be a wrong one to print."""
     message = refusal(f'[server]\npath_prefix = "/team2"\npublic_url = "https://{url}"', tmp_path)
 
-    assert "expected it to end with the path_prefix, 'team2'" in message
+    assert "expected it to end with the path_prefix, '/team2'" in message

@@ -130,7 +130,8 @@ def test_several(tmp_path: Path) -> None:
     assert "s1" not in repr(first)
     file = tmp_path / "wheelyard.toml"
     file.write_text('[[upstream.index]]\nurl = "https://a.example/"\nlabel = "a"\npassword = "s1"')
-    with pytest.raises(Invalid, match="a secret is not for a file"):
+    words = "upstream.index.password: a secret is .* Set WHEELYARD_UPSTREAM_A_PASSWORD"
+    with pytest.raises(Invalid, match=words):
         load_settings(file=file, environ={})
     file.write_text('[upstream.index]\nurl = "https://a.example/"')
     with pytest.raises(Invalid, match=r"upstream.index: expected tables, in \[\[ \]\]"):

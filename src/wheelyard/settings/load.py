@@ -22,6 +22,7 @@ from wheelyard.authentication.verifiers.google_endpoints import (
     GoogleEndpoints,
     endpoints_at,
 )
+from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
@@ -68,10 +69,9 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("access", "static_token"): "WHEELYARD_ACCESS_STATIC_TOKEN, or name a static_tokens_file",
         ("upstream", "password"): "WHEELYARD_UPSTREAM_PASSWORD",
-        INDEX_TABLES: "WHEELYARD_UPSTREAM_LABEL_PASSWORD for the table with that label",
     }
 )
-"""Secrets that a file must not have, tables that may have one, and what to set instead."""
+"""Secrets that a file must not have, and what to set instead."""
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
@@ -210,13 +210,20 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
     """Make file names relative to `folder`; raise Invalid for a secret in the tables."""
     for path, value, _ in [*_from_tables(tables, "")]:
-        has_secret = path != INDEX_TABLES or any("password" in each for each in _entries(value))
-        if path in _FROM_ENVIRONMENT and has_secret:
-            why = f"a secret is not for a file that others may read. Set {_FROM_ENVIRONMENT[path]}"
-            raise bad_setting(f"{'.'.join(path)}: {why}")
+        if path in _FROM_ENVIRONMENT:
+            raise _secret_in_file(".".join(path), _FROM_ENVIRONMENT[path])
+        for entry in _entries(value) if path == INDEX_TABLES else ():
+            if "password" in entry:
+                variable = f"UPSTREAM_{variable_part(str(entry.get('label', 'LABEL')))}_PASSWORD"
+                raise _secret_in_file("upstream.index.password", VARIABLE_PREFIX + variable)
         setting = all_settings().get(path)
         if setting and setting.is_file and isinstance(value, str) and value:
             tables[path[0]][path[1]] = str(folder / value)
+
+
+def _secret_in_file(name: str, variable: str) -> Invalid:
+    why = f"a secret is not for a file that others may read. Set {variable}"
+    return bad_setting(f"{name}: {why}")
 
 
 def _from_tables(

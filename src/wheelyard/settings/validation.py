@@ -118,7 +118,7 @@ def _public_url_errors(settings: Settings) -> Iterator[str]:
     is_plain, has_proxy = url.startswith("http://"), server.trusted_proxies > 0
     path = urlsplit(server.public_url).path.rstrip("/")
     if url and prefix and not path.endswith(f"/{prefix}"):
-        why = f"expected it to end with the path_prefix, {quote_safely(prefix)}"
+        why = f"expected it to end with the path_prefix, {quote_safely(f'/{prefix}')}"
         yield f"server.public_url: {why}"
     if bool(server.certificate) != bool(server.key):
         missing = "key" if server.certificate else "certificate"
