@@ -250,7 +250,7 @@ def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
 
 def test_a_right_of_everybody(tmp_path: Path) -> None:
     """A right that everybody has is told once, also to whoever has signed in."""
-    grant = {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]}
+    grant: dict[str, object] = {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]}
     with running_google_server(tmp_path, [grant]) as users:
         seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
 
