@@ -116,6 +116,16 @@ def test_memory(sandbox: Sandbox, serve: Serve) -> None:
     assert [each.name for each in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
+def test_nobody_needs_a_token(serve: Serve) -> None:
+    """A server to which anybody may publish asks for no token."""
+    options = ("--store", "memory:", "-P", ".", "-a", ".")
+
+    printed = serve(*options).printed.read_text()
+
+    assert "token yet" not in printed
+    assert "-u anybody -p anything dist/*" in printed
+
+
 def test_every_address(serve: Serve) -> None:
     """A server on every address prints URLs that can be asked."""
     printed = serve(host="0.0.0.0").printed.read_text()  # noqa: S104 - what is being tested

@@ -34,6 +34,7 @@ from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
+from wheelyard.settings.validation import is_public
 from wheelyard.settings.warnings import accepts_other_credentials
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.index import Index, open_index
@@ -240,7 +241,8 @@ def print_startup_message(index: Index) -> None:
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     _print_warnings(index)
     token = _first_token(index)
-    if token is None and not accepts_other_credentials(settings):
+    needs_none = settings.access.anonymous_uploads and is_public(settings)
+    if token is None and not (needs_none or accepts_other_credentials(settings)):
         with suppress(Unavailable):  # the right to list objects is not needed to serve
             if not index.tokens.any_active():
                 click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
@@ -308,7 +310,8 @@ def _token_hint(settings: Settings) -> str:
     """Return the sentence that explains how to create a token."""
     location = settings.store.location
     if location == MEMORY_LOCATION:
-        return "A server on 127.0.0.1 makes one for its store in memory."
+        why = "unless the settings define who has access"
+        return f"A server on 127.0.0.1 makes one for its store in memory, {why}."
     place = "" if location == DEFAULT_STORE else f" --store {quote(escaped(location))}"
     return f"Make one: wheelyard token create NAME --can read,upload{place}"
 
@@ -322,6 +325,8 @@ def _client_configuration(index: Index, token: str) -> str:
         user, token = "NAME", "PASSWORD"
     is_open = Caller(ANONYMOUS, index.authenticator.policy.public).may_anywhere(Action.READ)
     read = settings.index_url if is_open else f"{scheme}://{user}:{token}@{rest}"
+    if settings.access.anonymous_uploads:  # any name and password do, and twine asks for both
+        user, token = "anybody", "anything"
     install = _install_lines(settings, read)
     if settings.server.read_only:
         return install
