@@ -392,7 +392,9 @@ def _ended_token(record: TokenRecord) -> Unauthenticated:
     replacement = f" {record.rotation.successor} has replaced it." if record.rotation else ""
     ended = f"{subject} {what} on {when}.{replacement}"
     return Unauthenticated(
-        f"{ended} Use another one: 'wheelyard token create NAME' makes it.", code=code
+        f"{ended} Use another one, or ask the operator of this index for one. 'wheelyard token "
+        "create NAME' makes it.",
+        code=code,
     )
 
 
@@ -426,6 +428,6 @@ def invalid_credential() -> Unauthenticated:
     """Return the error for a missing, unknown or misspelt credential; it does not say which."""
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
-        "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "
-        "name and its password, or a token of Google's."
+        "name, or whatever else its operator takes: a name and its password, or a token of "
+        "Google's. 'wheelyard token create NAME' makes a token."
     )

@@ -113,8 +113,8 @@ def require_admin(caller: Caller, what: str) -> None:
     if not caller.may_everywhere(Action.ADMIN):
         fact = f"{caller.display_name} may not {what}."
         raise Forbidden(
-            f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
-            "of 'wheelyard token create NAME --can admin'."
+            f"{fact} It is for administrators of this index. Use the credential of one, who has a "
+            "grant of admin, or make a token with 'wheelyard token create NAME --can admin'."
         )
 
 

@@ -177,8 +177,8 @@ class CallerTokens(Struct, frozen=True):
         if not can_own_tokens(caller):
             raise Forbidden(
                 "Only an administrator, or somebody who has signed in with a Google account, can "
-                "create or rotate a token: send an ID token for this index, or ask its operator to "
-                "use 'wheelyard token'."
+                "create or rotate a token. Send an ID token for this index, or ask its "
+                "administrator for a token. An operator makes one with 'wheelyard token'."
             )
         if not self.is_signed_in(caller, signed_in_at):
             fact = "You have signed in more than an hour ago."

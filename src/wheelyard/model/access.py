@@ -150,7 +150,7 @@ class Caller(Struct, frozen=True):
             remedy = f"{ask} to change its [[publisher]] in the settings."
         else:
             command = f"wheelyard token create NAME {token_options}".rstrip()
-            remedy = f"{ask} for the right, or use a token that has it: '{command}'."
+            remedy = f"{ask} for the right. Or use a token that has it: '{command}'."
         return Forbidden(f"{fact} {remedy}")
 
     def may_anywhere(self, action: Action) -> bool:

@@ -68,8 +68,8 @@ class Selection(Struct, frozen=True):
             if named is not None:
                 what = f"file {quoted(named)} of {what}"
             raise NotFound(
-                f"{project.name} has no {what}. See 'wheelyard list {project.name}' for what it "
-                "has."
+                f"{project.name} has no {what}. Its page shows what it has. In a terminal "
+                f"'wheelyard list {project.name}' does."
             )
         return selected
 

@@ -91,7 +91,8 @@ class StoreProbe:
         logged = ""
         while True:
             error = next(failures_of(self._steps), None)
-            self._publish("" if error is None else error.fact)
+            # whoever asks /ready may not know where the store is
+            self._publish("" if error is None else f"The log says why ({error.code}).")
             if error is None:
                 if logged:
                     logger.info("the store can be written now, so /ready answers 200")

@@ -382,8 +382,10 @@ def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
 def _check_accepts_uploads(project: Project) -> None:
     if not project.status.takes_uploads:
         fact = f"Project {quoted(project.name)} is {project.status}."
-        remedy = f"To upload to it again, run 'wheelyard status {project.name} active'."
-        raise Forbidden(f"{fact} {remedy}")
+        raise Forbidden(
+            f"{fact} Whoever manages it can make it active again, on the page of the project. In a "
+            f"terminal 'wheelyard status {project.name} active' does."
+        )
 
 
 def _released(project: Project) -> Unavailable:
