@@ -1,6 +1,7 @@
 """Which credential is tried as what, and whose failures keep whom out."""
 
 import logging
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -140,6 +141,23 @@ def test_an_empty_password_is_no_failure(
     assert is_let_in(access, Credential("reader", PASSWORD))
 
 
+KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE"}'
+
+
+@pytest.mark.parametrize("user", ["_json_key", "_json_key_base64", "oauth2accesstoken", "reader"])
+@pytest.mark.parametrize("secret", [KEY, b64encode(KEY.encode()).decode()], ids=["plain", "base64"])
+def test_service_account_keys(
+    access: AccessHarness, caplog: pytest.LogCaptureFixture, user: str, secret: str
+) -> None:
+    """A service account's key is refused with advice, shown to nobody, and never logged."""
+    caplog.set_level(logging.INFO)
+    with pytest.raises(Unauthenticated, match="Delete it"):
+        access.index.authenticator.authenticate(Credential(user, secret), HERE)
+    assert access.google.seen == []
+    assert "sa_key_refused" in caplog.text
+    assert "PRIVATE" not in caplog.text
+
+
 def test_what_a_credential_waits_for(access: AccessHarness) -> None:
     """Only what has to be hashed, or asked of others, does so in a pool of its own; once."""
     authenticator = access.index.authenticator
@@ -171,7 +189,7 @@ def test_what_a_credential_waits_for(access: AccessHarness) -> None:
         (Credential("reader", "hunter2"), "htpasswd_password for htpasswd:reader"),
         (Credential("hunter2", "hunter2"), "htpasswd_user"),
         (Credential("reader", "hunter2" * 200), "auth_malformed"),
-        (Credential("_json_key", "hunter2"), "htpasswd_user"),
+        (Credential("_json_key", "hunter2"), "sa_key_refused"),
         (Credential("__token__", "wyd_hunter2"), "token_shape"),
         (Credential("__token__", new_token(Random(1)).text), "token_unknown"),
         (Credential("oauth2accesstoken", "ya29.hunter2"), "auth_malformed"),

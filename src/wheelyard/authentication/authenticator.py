@@ -11,8 +11,9 @@ again, so a revoked credential works that much longer.
 
 import logging
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from hashlib import blake2b
 from math import ceil
@@ -87,6 +88,18 @@ def classify(credential: Credential) -> CredentialType:
     if credential.user == GOOGLE_USER or has_prefix:
         return CredentialType.ACCESS_TOKEN
     return CredentialType.PASSWORD
+
+
+def is_service_account_key(credential: Credential) -> bool:
+    """Return whether it is a Google service account's key file, plain or Base64, by its looks."""
+    secret = credential.secret
+    with suppress(ValueError):
+        if secret[:1] == "e":  # Base64 of {
+            altchars = b"-_" if "_" in secret or "-" in secret else None
+            secret = b64decode(secret, altchars).decode("latin-1")
+    return credential.user.startswith("_json_key") or (
+        secret.startswith("{") and "private_key" in secret
+    )
 
 
 def _is_jwt(secret: str) -> bool:
@@ -327,6 +340,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         token = self.static_tokens.find(credential.halves)
         if token is not None:
             return token.identity
+        if is_service_account_key(credential):
+            raise Unauthenticated(
+                "A service account's key is not a credential here, and has now been shown to "
+                "somebody. Delete it, and send a short-lived token instead."
+            ) from CredentialRejected("sa_key_refused")
         is_decodable = credential.is_unicode or classify(credential) is CredentialType.PASSWORD
         if not credential.secret or not is_decodable:
             raise invalid_credential() from CredentialRejected("auth_malformed")
