@@ -239,6 +239,16 @@ def test_a_variable_that_is_no_setting(wheelyard: Typed, command: list[str]) -> 
     )
 
 
+@pytest.mark.parametrize("command", [["serve", "--watch"], ["run"]])
+def test_a_folder_that_is_not_there(wheelyard: Typed, sandbox: Sandbox, command: list[str]) -> None:
+    """A misspelt folder stops the start before a store is made."""
+    done = wheelyard(*command, "pakages")
+
+    assert done.returncode == 1
+    assert "The folder 'pakages' cannot be read" in done.stderr
+    assert not list(sandbox.folder.glob("*/wheelyard.json"))
+
+
 def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> None:
     """Where the log is JSON, what keeps a server from starting is its last entry."""
     (sandbox.folder / "a-file").touch()

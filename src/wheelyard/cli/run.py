@@ -11,8 +11,6 @@ from wheelyard.cli.options import store_options
 from wheelyard.cli.output import warn
 from wheelyard.cli.serve import ACCESS, WatchOptions, overrides_of, run_index, server_settings
 from wheelyard.settings.load import process_environment
-from wheelyard.sources.bucket_tree import open_tree
-from wheelyard.wiring.stores import system_runtime
 
 STORE_FOLDER: Final = ".wheelyard"
 """The store in the first folder of packages; imports skip hidden folders."""
@@ -87,9 +85,6 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     Documentation: docs/migration/pypiserver.md
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
-    for folder in packages:
-        # a misspelled folder must not become an empty index
-        open_tree(str(folder), system_runtime())
     overrides = overrides_of(options)
     defaults: dict[str, dict[str, object]] = {
         "server": {"host": ALL_INTERFACES},

@@ -38,7 +38,7 @@ from wheelyard.settings.validation import is_public
 from wheelyard.settings.warnings import accepts_other_credentials
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.index import Index, open_index
-from wheelyard.wiring.stores import exposed_credentials
+from wheelyard.wiring.stores import exposed_credentials, system_runtime
 
 if TYPE_CHECKING:
     from wheelyard.cli.watchers import WatcherThreads
@@ -179,7 +179,9 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
         message = "server.read_only: a server that only reads imports nothing."
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
-    tls_files(settings)  # raises Invalid before a store is made
+    # these raise Invalid before a store is made
+    _require_folders(options.places, settings.store.location)
+    tls_files(settings)
     settings = replace(settings, server=resolve_bind_address(settings.server))
     try:
         run_server(settings, ServedIndex(settings, options))
@@ -188,6 +190,17 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
             raise
         logger.critical("%s", fault.message)
         raise SystemExit(1) from fault
+
+
+def _require_folders(places: tuple[str, ...], store: str) -> None:
+    """Raise Invalid for a folder that cannot be watched: a misspelled one must not look empty."""
+    folders = [place for place in places if "://" not in place]
+    if folders:
+        # imported only for --watch
+        from wheelyard.sources.bucket_tree import open_watched_tree
+
+        for folder in folders:
+            open_watched_tree(folder, (store,), keys.FILES, system_runtime())
 
 
 class ServedIndex:
