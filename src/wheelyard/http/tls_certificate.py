@@ -21,7 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import Version, load_pem_x509_certificates
 
-from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
+from wheelyard.authentication.verifiers.reloading_file import (
+    FaultBeside,
+    ParsedFile,
+    ReloadingFile,
+)
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
@@ -58,17 +62,21 @@ def open_tls_files(settings: Settings, runtime: Runtime) -> TlsFiles:
 def _parse(
     path: Path, now: Callable[[], datetime], key_text: str, chain_text: str
 ) -> ParsedFile[TlsCertificate]:
-    """Return the certificate of two texts in PEM; raise Invalid. `path` is for messages."""
+    """
+    Return the certificate of two texts in PEM; raise Invalid or FaultBeside.
+
+    `path` is the certificate's, for messages.
+    """
     shown, key = escaped(str(path)), _parse_key(key_text)
     try:
         chain = load_pem_x509_certificates(chain_text.encode())
     except ValueError:
         chain = []
     if not chain:
-        raise Invalid(f"There is no whole certificate in {shown}. Put one there, in PEM.")
+        raise FaultBeside(f"{shown}: There is no whole certificate in it. Put one there, in PEM.")
     leaf = chain[0]
     if leaf.version != Version.v3:
-        raise Invalid(f"The certificate in {shown} is of version 1. Make one of version 3.")
+        raise FaultBeside(f"{shown}: The certificate is of version 1. Make one of version 3.")
     if leaf.public_key() != key.public_key():
         raise Invalid(
             f"It is not the key of the first certificate in {shown}. Put the two there that "
@@ -77,7 +85,7 @@ def _parse(
     expires, begins = leaf.not_valid_after_utc, leaf.not_valid_before_utc
     if not begins <= now() <= expires:
         when = f"from {begins:%Y-%m-%d %H:%M} to {expires:%Y-%m-%d %H:%M} UTC"
-        raise Invalid(f"The certificate in {shown} is valid {when} only. Put a valid one there.")
+        raise FaultBeside(f"{shown}: The certificate is valid {when} only. Put a valid one there.")
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     pem += b"".join(each.public_bytes(Encoding.PEM) for each in chain)
     is_soon = expires - now() <= EXPIRY_WARNING

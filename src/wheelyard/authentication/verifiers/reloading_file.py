@@ -35,13 +35,18 @@ class ParsedFile(Struct, Generic[T], frozen=True):
     warnings: tuple[str, ...] = ()
 
 
+class FaultBeside(Exception):
+    """A file beside the credential file is wrong; the message names it."""
+
+
 class ReloadingFile(Generic[T]):
     """
     A credential file with its last valid content; thread-safe.
 
     `parse` returns value and warnings for the text, or raises Invalid with a sentence about it. The
     constructor reads the file, and raises Invalid (code `bad_setting`) if that or `parse` fails.
-    The files in `beside` are no secrets. They are read with it, and `parse` gets their texts, too.
+    The files in `beside` are no secrets. They are read with it, and `parse` gets their texts, too;
+    of what is wrong in one of them it raises FaultBeside.
     """
 
     def __init__(
@@ -119,6 +124,8 @@ class ReloadingFile(Generic[T]):
         texts = [_text(path, body) for path, _, body in files]
         try:
             content = self._parse(*texts)
+        except FaultBeside as fault:
+            raise Invalid(str(fault), code="bad_setting") from None
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
         warnings = [
