@@ -164,7 +164,8 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
         return convert_fields(sent, kind, strict=False)
     except Invalid as error:
         field = error.__cause__.path[0] if isinstance(error.__cause__, InvalidField) else ""
-        raise FormFault(field, error) from error
+        on_page = f"{error.short} Fill in the form again."
+        raise FormFault(field, Invalid(error.message, code=error.code, on_page=on_page)) from error
 
 
 def refused_form(

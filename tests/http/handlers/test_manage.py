@@ -191,6 +191,18 @@ def test_no_file_is_ticked(server: InProcessServer, manager: Browser) -> None:
     assert project(server).revision == 3
 
 
+def test_no_status_is_chosen(server: InProcessServer, manager: Browser) -> None:
+    """A form without a status, or with one that there is not, is refused in words for a form."""
+    token = manager.form_token(f"{MANAGE}?action=status")
+    for fields in ({}, {"status": "happy"}):
+        answer = manager.send(MANAGE, {"csrf_token": token, "action": "status", **fields})
+
+        assert answer.status == 400
+        assert "Fill in the form again." in text_of(answer)
+        assert "send" not in text_of(answer).lower()
+    assert project(server).revision == 3
+
+
 def test_another_version(manager: Browser) -> None:
     """A version that is not there is said beside the field it was typed into."""
     for version, status in (("9.9", 404), ("not-one", 400)):
