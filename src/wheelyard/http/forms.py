@@ -164,8 +164,8 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
         return convert_fields(sent, kind, strict=False)
     except Invalid as error:
         field = error.__cause__.path[0] if isinstance(error.__cause__, InvalidField) else ""
-        on_page = f"{error.short} Fill in the form again."
-        raise FormFault(field, Invalid(error.message, code=error.code, on_page=on_page)) from error
+        message = f"{error.fact} Fill in the form again."
+        raise FormFault(field, Invalid(message, code=error.code)) from error
 
 
 def refused_form(
