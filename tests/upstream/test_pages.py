@@ -236,7 +236,9 @@ def test_an_upstream_that_is_being_maintained(
     assert len(upstream.asked("requests")) == (1 if told > 2 else 2)
 
 
-def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> None:
+def test_an_upstream_that_is_gone(
+    asking: Asking, upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
     """An upstream that does not answer five times is left alone, then tested by one request."""
     asking.page("requests")
     upstream.stop()
@@ -250,6 +252,13 @@ def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> Non
         asking.found("other")
     assert asking.page("requests").is_stale
     assert samples(asking.observation.registry, BREAKER) == {("public",): 1}
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    asked = [f"upstream public: page of name-{number}: error" for number in range(3)]
+    assert [line.partition(",")[0] for line in warnings] == [
+        *asked[:2],
+        "upstream public does not answer",
+        asked[2],
+    ]
     asking.clock.advance(seconds=31)
     assert asking.found("other") is None
     assert samples(asking.observation.registry, BREAKER) == {("public",): 0}

@@ -86,6 +86,7 @@ class FetchError(Exception):
     is_unreachable: bool = False  # whether there is no server at that address at all
     wait: float = 0.0  # seconds to wait before a retry, from the Retry-After header
     is_refused: bool = False  # whether this client must not go where it leads
+    is_asked: bool = True  # whether a request was sent, or tried
 
 
 def is_public(address: Address) -> bool:

@@ -43,11 +43,11 @@ class Circuit(Struct):
             pause = self._paused_until - now
             if pause > 0:
                 why = f"it wants no request for {ceil(pause)} seconds"
-                raise FetchError(why, is_transient=True, wait=pause)
+                raise FetchError(why, is_transient=True, wait=pause, is_asked=False)
             if self._is_open and self._tested_at > now:
                 seconds = ceil(self._tested_at - now)
                 why = f"{self._why}, so that it is asked again in {seconds} seconds"
-                raise FetchError(why, is_transient=True)
+                raise FetchError(why, is_transient=True, is_asked=False)
             if self._is_open:  # the others wait for what becomes of this request
                 self._tested_at = now + OPEN_SECONDS
 

@@ -131,7 +131,10 @@ class UpstreamClient:
                 raise
             pause = self._runtime.random.uniform(0.1, 1.0) * RETRY_PAUSE_SECONDS
             self._runtime.pause(pause)
-            return self._page(name, parse, etag)
+            try:
+                return self._page(name, parse, etag)
+            except FetchError as second:  # perhaps as no more requests are sent, but one was
+                raise replace(second, is_asked=True) from None
 
     def root(self) -> RootPage:
         """Return the start of what is at the URL of the index; raise FetchError as `page` does."""

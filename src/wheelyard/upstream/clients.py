@@ -18,7 +18,7 @@ from wheelyard.upstream.client import UpstreamClient
 from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.upstream.faults import is_offline, unanswered
 from wheelyard.upstream.google_token import GoogleToken
-from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation, UpstreamRequest
+from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 
 WINDOW_SECONDS: Final = 30.0
 """Seconds of waiting for a file in which the minimum rate has to be reached."""
@@ -67,7 +67,7 @@ class FileDownload(Struct, frozen=True):
                 self._request.size += len(chunk)
                 yield chunk
         except FetchError as fault:
-            self._request.status, self._request.why = NO_ANSWER, fault.why
+            self._request.fail(fault)
             raise unanswered(self._label, self._name, fault) from None
 
     def close(self) -> None:
@@ -126,8 +126,7 @@ class UpstreamClients:
                 fault = error if isinstance(error, FetchError) else FetchError("its URL is none")
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
-                request.why = fault.why
-                request.status = str(fault.status) if fault.status else NO_ANSWER
+                request.fail(fault)
                 raise unanswered(label, name, fault) from None
             if response is None:
                 request.status = "404"

@@ -17,7 +17,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.upstream.client import UpstreamClient
 from wheelyard.upstream.faults import unproven
-from wheelyard.upstream.observation import NO_ANSWER, Kind, Observation
+from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.root_page import why_no_index
 from wheelyard.upstream.stored_pages import StoredPages
@@ -80,8 +80,7 @@ class IndexProof:
             try:
                 root = client.root()
             except FetchError as fault:
-                request.status = str(fault.status) if fault.status else NO_ANSWER
-                request.why = fault.why
+                request.fail(fault)
                 why = f"at its root {fault.why}"
             else:
                 request.status, request.size = "200", len(root.body)

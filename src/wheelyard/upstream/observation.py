@@ -15,6 +15,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from wheelyard.http_client.address_policy import FetchError
 from wheelyard.model.text import escaped
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
 
@@ -22,6 +23,9 @@ logger = logging.getLogger("wheelyard")
 
 NO_ANSWER: Final = "error"
 """The status of a request that got no HTTP response, or one that could not be used."""
+
+NOT_ASKED: Final = "not asked"
+"""The status of a request that was not sent, because the index is left alone for a while."""
 
 SSRF: Final = "ssrf"
 """The reason of what is not fetched because a URL or an address is not allowed."""
@@ -96,11 +100,16 @@ class UpstreamRequest(Struct):
     """One request to an upstream; its sender fills in what came of it."""
 
     status: str = NO_ANSWER
-    """The HTTP status, or `NO_ANSWER`."""
+    """The HTTP status, `NO_ANSWER`, or `NOT_ASKED`."""
     size: int = 0
     """Bytes that were read."""
     why: str = ""
     """What went wrong, for the log: without credentials and query strings."""
+
+    def fail(self, fault: FetchError) -> None:
+        """Note that there is no answer, or none that can be used."""
+        self.why = fault.why
+        self.status = str(fault.status or (NO_ANSWER if fault.is_asked else NOT_ASKED))
 
 
 class Observation:
@@ -143,7 +152,8 @@ class Observation:
             self._durations.labels(kind.value).observe(seconds)
             self._counters["requests"].labels(kind.value, request.status).inc()
             self._counters["bytes"].labels(kind.value).inc(request.size)
-            is_usual = request.status < "4" or request.status == "404"
+            # that an index is left alone was logged when it began
+            is_usual = request.status < "4" or request.status in ("404", NOT_ASKED)
             level = logging.INFO if is_usual else logging.WARNING
             logger.log(
                 level,

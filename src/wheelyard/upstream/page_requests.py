@@ -22,7 +22,7 @@ from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.faults import unanswered
 from wheelyard.upstream.index_proof import IndexProof
 from wheelyard.upstream.merging import NO_DIGESTS, gains_digests, gone, merge
-from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation
+from wheelyard.upstream.observation import SSRF, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.parsing import ReceivedPage, parse_page
 
@@ -113,8 +113,7 @@ class PageRequests:
             except FetchError as fault:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
-                request.why = fault.why
-                request.status = str(fault.status) if fault.status else NO_ANSWER
+                request.fail(fault)
                 failure = unanswered(label, name, fault)
             if failure is not None:
                 # not within `except`: its context would hold the bytes of the page
