@@ -18,9 +18,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import ensure_format
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.project import Commit, Event, File, Project, fold, with_commit
+from wheelyard.model.project import Commit, Event, File, Project, with_commit
 from wheelyard.storage.base import Key
 from wheelyard.storage.local import LocalStore
 
@@ -178,7 +179,7 @@ def fill_with_files(folder: Path, projects: Iterable[Sequence[Wheel]]) -> None:
             Event.uploaded(file, SUMMARY, at=NOON, by="local:benchmark") for file in files
         )
         commit = Commit(number=1, id="0" * 32, previous="", events=events)
-        document = fold(Project(name=name), commit)
+        document = project_journal(name).fold(Project(name=name), commit)
         _write(folder, keys.commit(name, 1), CommitCodec().encode(commit))
         _write(folder, keys.project(name), ProjectCodec().encode(document))
         names.append(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.json import decode, encode
@@ -11,10 +12,16 @@ from tests.operations.distributions import Made
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.document_cache import Codec, digest
-from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
+from wheelyard.catalog.journaled_document import C, D, JournalKind
+from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
+from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.project import Project, fold
+from wheelyard.model.access_rules import Granted, Revoked
+from wheelyard.model.grants import GrantFields
+from wheelyard.model.project import Project
 from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 
@@ -27,6 +34,51 @@ class WriteIntent:
     delete: bool = False
     sweep: bool = False
     """The distribution is what others upload."""
+
+
+@dataclass(frozen=True)
+class RecordIntent:
+    """The intent of one writer to change the grants, or the decisions about packages."""
+
+    what: Literal["grant", "revoke", "block"]
+    by: str
+    who: str = "user:bo@acme.dev"
+    """Who has the grant."""
+
+    def fulfil(self, index: Index) -> None:
+        """Make the change; revoke nothing if there is no such grant."""
+        if self.what == "block":
+            Deciding(index.decisions, self.by).block(DEMO, None, "")
+        elif self.what == "grant":
+            index.access.grant(
+                GrantFields(who=(self.who,), projects=(DEMO,), actions=("read",)), self.by
+            )
+        else:
+            for grant in index.access.show().grants:
+                if grant.who == (self.who,):
+                    index.access.revoke(grant.id, self.by)
+
+    def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
+        """Yield what is wrong if its writer was told that the change is made, or not yet."""
+        rules = [event for commit in _committed(store, ACCESS) for event in commit.events]
+        decisions = [event for commit in _committed(store, DECISIONS) for event in commit.events]
+        own = [event for event in (*rules, *decisions) if event.by == self.by]
+        if len(own) > 1:
+            yield f"{self.by} has made its change {len(own)} times"
+        if not is_done:
+            return
+        granted = [event for event in rules if isinstance(event, Granted)]
+        ours = {event.id for event in granted if event.grant.who == (self.who,)}
+        revoked = {event.id for event in rules if isinstance(event, Revoked)}
+        if self.what == "block" and not own:
+            yield f"it was said that {self.by} has blocked, and it is in no commit"
+        if self.what == "grant" and not ours:
+            yield f"it was said that {self.by} has granted, and it is in no commit"
+        if self.what == "revoke" and not ours & revoked:
+            yield f"it was said that {self.by} has revoked, and it is in no commit"
+
+
+AnyIntent = WriteIntent | RecordIntent
 
 
 class Seen(Struct, frozen=True):
@@ -47,7 +99,7 @@ class Seen(Struct, frozen=True):
 
 
 def violations(
-    store: Store, intents: Mapping[str, WriteIntent], answers: Mapping[str, str]
+    store: Store, intents: Mapping[str, AnyIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield every promise that this state of the store breaks."""
     project = document(store)
@@ -58,7 +110,9 @@ def violations(
         ):
             if store.get(key) is None:
                 yield f"{file.filename} is listed and {key} is not there"
-    yield from _broken_journal(store, project)
+    yield from _broken_journal(store, project_journal(DEMO))
+    yield from _broken_journal(store, ACCESS)
+    yield from _broken_journal(store, DECISIONS)
     yield from _broken_feed(store, project, answers)
     yield from _broken_answers(store, project, intents, answers)
 
@@ -72,24 +126,37 @@ def document(store: Store) -> Project:
     return ProjectCodec().decode(key, found.body)
 
 
-def _broken_journal(store: Store, project: Project) -> Iterator[str]:
+def _entries(store: Store, kind: JournalKind[D, C]) -> list[bytes | None]:
+    """Return the stored commits of a document, the newest one from itself if need be."""
+    found, _ = kind.read(store)
+    entries = [_body(store, kind.entry_key(n)) for n in range(1, found.revision + 1)]
+    last = kind.last_commit(found)
+    if entries and entries[-1] is None and last is not None:
+        entries[-1] = kind.commits.encode(last)
+    return entries
+
+
+def _committed(store: Store, kind: JournalKind[D, C]) -> list[C]:
+    """Return all commits of a document."""
+    return [kind.commits.decode(kind.key, body) for body in _entries(store, kind) if body]
+
+
+def _broken_journal(store: Store, kind: JournalKind[D, C]) -> Iterator[str]:
     """Dense, chained by the digest of stored bytes, and folding to the document's very bytes."""
-    entries = [_body(store, keys.commit(DEMO, n)) for n in range(1, project.revision + 1)]
-    if entries and entries[-1] is None and project.commit is not None:
-        entries[-1] = CommitCodec().encode(project.commit)
-    folded, previous = Project(name=DEMO), ""
+    entries = _entries(store, kind)
+    folded, previous = kind.empty, ""
     for number, body in enumerate(entries, 1):
         if body is None:
-            yield f"journal entry {number} of {project.revision} is missing"
+            yield f"journal entry {number} of {len(entries)} is missing"
             return
-        commit = CommitCodec().decode(keys.commit(DEMO, number), body)
+        commit = kind.commits.decode(kind.entry_key(number), body)
         if (commit.number, commit.previous) != (number, previous):
             yield f"the hash chain is broken at {number}"
-        folded, previous = fold(folded, commit), digest(body)
-    found = _body(store, keys.project(DEMO))
-    if found is not None and ProjectCodec().encode(folded) != found:
+        folded, previous = kind.fold(folded, commit), digest(body)
+    found = _body(store, kind.key)
+    if found is not None and kind.documents.encode(folded) != found:
         yield "the journal does not fold to the document"
-    if len([*store.list(keys.journal(DEMO))]) > project.revision:
+    if len([*store.list(kind.entries)]) > len(entries):
         yield "the journal is ahead of the document"
 
 
@@ -125,13 +192,16 @@ def _broken_feed(store: Store, project: Project, answers: Mapping[str, str]) -> 
 
 
 def _broken_answers(
-    store: Store, project: Project, intents: Mapping[str, WriteIntent], answers: Mapping[str, str]
+    store: Store, project: Project, intents: Mapping[str, AnyIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
     accepted: dict[str, set[str]] = {}
     for writer, answer in answers.items():
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
         wish = intents.get(writer)
+        if isinstance(wish, RecordIntent):
+            yield from wish.broken(store, is_done=answer == "ok")
+            continue
         if wish is None or answer != "ok" or wish.sweep:
             continue
         yield from _broken_answer(store, project, wish)

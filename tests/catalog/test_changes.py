@@ -18,6 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes, ProjectChange
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.catalog.journals import project_journal
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.project import Event, Project, Status
 from wheelyard.storage.base import ABSENT, Key, Store, Stores
@@ -54,7 +55,7 @@ class Process:
         def intent(_: Project) -> tuple[Event, ...]:
             return (event,)
 
-        return self.catalog.projects.commits.submit(name, intent).after.revision
+        return self.catalog.projects.commits.submit(project_journal(name), intent).after.revision
 
 
 @pytest.fixture

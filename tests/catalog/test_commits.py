@@ -10,8 +10,9 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.catalog.invariants import DEMO, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import Commits, Intent
+from wheelyard.catalog.commits import ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.project import Event, EventKind, File, Project
@@ -35,7 +36,7 @@ class CommittingProcess:
         documents = DocumentCache(
             self.store, ProjectCodec(), runtime, cache_policy, is_permanent=True
         )
-        self.commits = Commits(
+        self.commits = ProjectCommits(
             self.store,
             documents,
             runtime,
@@ -43,12 +44,12 @@ class CommittingProcess:
             lambda _, event: self.events.append(event),
         )
 
-    def submit(self, intent: Intent) -> Project:
+    def submit(self, intent: ProjectIntent) -> Project:
         """Commit an intent to the project."""
-        return self.commits.submit(DEMO, intent).after
+        return self.commits.submit(project_journal(DEMO), intent).after
 
 
-def uploads(version: str) -> Intent:
+def uploads(version: str) -> ProjectIntent:
     """Return the wish for a release with one file, which may be there already."""
     filename = f"demo-{version}-py3-none-any.whl"
     file = File(

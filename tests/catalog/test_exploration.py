@@ -3,16 +3,17 @@
 from pathlib import Path
 
 import pytest
-from packaging.utils import NormalizedName
 
 from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
-from tests.catalog.invariants import WriteIntent, document
-from tests.catalog.scheduler import CallOutcome
+from tests.catalog.invariants import RecordIntent, WriteIntent, document
+from tests.catalog.scheduler import Call, CallOutcome, Scheduler
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import Clock, fake_runtime
+from wheelyard.catalog import keys
+from wheelyard.catalog.journals import ACCESS
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 
@@ -72,6 +73,78 @@ def test_two_writers(tmp_path: Path, name: str, place: str, faults: int, fewest:
     assert Explorer(scenario, faults).explore().states >= fewest
 
 
+BO_BY_A, BO_BY_B = RecordIntent("grant", "local:a"), RecordIntent("grant", "local:b")
+EVE_BY_B = RecordIntent("grant", "local:b", "user:eve@acme.dev")
+RECORDS: dict[str, tuple[dict[str, RecordIntent], tuple[RecordIntent, ...]]] = {
+    "two grants": ({"A": BO_BY_A, "B": EVE_BY_B}, ()),
+    "two equal grants": ({"A": BO_BY_A, "B": BO_BY_B}, ()),
+    "a grant and its end": (
+        {"A": BO_BY_A, "B": RecordIntent("revoke", "local:b")},
+        (RecordIntent("grant", "local:c"),),
+    ),
+    "two decisions about one package": (
+        {"A": RecordIntent("block", "local:a"), "B": RecordIntent("block", "local:b")},
+        (RecordIntent("block", "local:c"),),
+    ),
+}
+"""Two who change the grants or the decisions: who wants what, and what is there before."""
+
+
+PUT_ACCESS = Call("put", keys.ACCESS)
+
+
+@pytest.mark.parametrize("faults", [1, 2])
+@pytest.mark.parametrize("place", ["processes", "far", "together"])
+@pytest.mark.parametrize("name", list(RECORDS))
+def test_two_changes_of_records(tmp_path: Path, name: str, place: str, faults: int) -> None:
+    """Two changes of grants or decisions keep every promise in every order, also if one dies."""
+    intents, before = RECORDS[name]
+    scenario = Scenario(tmp_path, intents, before, together=place == "together", far=place == "far")
+
+    result = Explorer(scenario, faults).explore()
+
+    assert result.states >= 100
+    assert ("ok", "ok") in result.answers
+
+
+def test_changes_of_grants_share_a_write(tmp_path: Path) -> None:
+    """Grants that are made while another one is being written are in one commit."""
+    grants = {
+        name: RecordIntent("grant", f"local:{name}", f"user:{name}@acme.dev") for name in "LAB"
+    }
+    with Scenario(tmp_path, grants, together=True).stage() as stage:
+        for writer in "LLAB":  # A and B wait together while L commits
+            stage.let(writer, CallOutcome.DONE)
+        assert list(stage.waiting()) == ["L"]
+        while stage.waiting():
+            stage.let(next(iter(stage.waiting())), CallOutcome.DONE)
+
+        assert set(stage.answers().values()) == {"ok"}
+        rules, _ = ACCESS.read(stage.store)
+        assert rules.commit is not None
+        assert (rules.revision, len(rules.commit.events), len(rules.grants)) == (2, 2, 3)
+        assert isinstance(stage, Scheduler)
+        steps = [step for writer in stage.writers.values() for step in writer.history]
+        puts = [step for step in steps if isinstance(step, tuple) and step[0] == PUT_ACCESS]
+        assert len(puts) == 2
+
+
+def test_a_grant_and_its_end_in_one_commit(tmp_path: Path) -> None:
+    """Who grants what is there already succeeds, also if the same commit revokes that."""
+    intents = {"L": EVE_BY_B, "A": BO_BY_A, "R": RecordIntent("revoke", "local:r")}
+    before = (RecordIntent("grant", "local:c"),)
+    with Scenario(tmp_path, intents, before, together=True).stage() as stage:
+        for writer in "LLARR":  # A and R wait together while L commits
+            stage.let(writer, CallOutcome.DONE)
+        assert list(stage.waiting()) == ["L"]
+        while stage.waiting():
+            stage.let(next(iter(stage.waiting())), CallOutcome.DONE)
+
+        assert set(stage.answers().values()) == {"ok"}
+        rules, _ = ACCESS.read(stage.store)
+        assert [each.by for each in rules.grants] == ["local:b"]
+
+
 @pytest.mark.parametrize("faults", [0, 1])
 def test_an_upload_beside_a_sweep(tmp_path: Path, faults: int) -> None:
     """An upload of bytes that a dead one has left loses none, however a sweep runs beside it."""
@@ -126,10 +199,10 @@ def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
         Explorer(scenario, faults=1).explore()
 
 
-class _Remembered(LruCache[NormalizedName, int]):
+class _Remembered(LruCache[Key, int]):
     """Believes that every commit is in the journal, once one of this process is."""
 
-    def get(self, key: NormalizedName) -> int | None:
+    def get(self, key: Key) -> int | None:
         """Return the number that the caller hopes for."""
         return _Any(super().get(key) or 0)
 

@@ -9,9 +9,10 @@ from msgspec.json import decode, encode
 from tests.catalog.invariants import DEMO
 from tests.rendering.examples import FILES, NOON, TEXT, file
 from wheelyard.catalog import keys
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Unavailable
-from wheelyard.model.project import Commit, Event, File, Project, fold
+from wheelyard.model.project import Commit, Event, File, Project
 from wheelyard.storage.base import Key
 
 VALUES = st.recursive(
@@ -65,7 +66,9 @@ def test_a_commit_over_a_newer_document(
     assert CommitCodec().encode(before.commit) == first + b"\n"
 
     event = Event.uploaded(added, at=NOON, by="y")
-    after = fold(before, Commit(number=2, id="b", previous="c", events=(event,)))
+    after = project_journal(DEMO).fold(
+        before, Commit(number=2, id="b", previous="c", events=(event,))
+    )
     body = CODEC.encode(after)
 
     table = decode(body)
@@ -83,7 +86,7 @@ def test_a_newer_commit_is_folded(fields: dict[str, object], added: File) -> Non
     """An unknown event changes nothing, and the fields of a file come from its upload."""
     body = newer_commit(fields, added) + b"\n"
     commit = CommitCodec().decode(Key("x"), body)
-    project = fold(Project(name=DEMO), commit)
+    project = project_journal(DEMO).fold(Project(name=DEMO), commit)
 
     assert CommitCodec().encode(commit) == body
     assert [name for name, _ in project.files[0].other_fields] == [*fields]
@@ -95,7 +98,7 @@ def test_a_newer_commit_is_folded(fields: dict[str, object], added: File) -> Non
 def test_a_document_that_needs_a_newer_reader(status: str) -> None:
     """It is not read at all, whatever else is in it; the message names the version."""
     commit = newer_commit({}, file("8.0"), needs="7.5")
-    folded = fold(Project(name=DEMO), CommitCodec().decode(Key("x"), commit))
+    folded = project_journal(DEMO).fold(Project(name=DEMO), CommitCodec().decode(Key("x"), commit))
     assert folded.needs == {"promoted": "7.5"}
     body = newer_document({}, [], commit, needs=folded.needs, status=status)
 

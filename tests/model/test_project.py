@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
-from wheelyard.model.project import Commit, Event, EventKind, File, Project, Status, apply, fold
+from wheelyard.model.project import Commit, Event, EventKind, File, Project, Status, apply
 from wheelyard.storage.base import Key
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DEMO = NormalizedName("demo")
+JOURNAL = project_journal(DEMO)
 FILE = (
     b'{"filename":"demo-1.0-py3-none-any.whl","version":"1.0","sha256":"' + b"a" * 64 + b'",'
     b'"size":1337,"uploaded_at":"2026-01-01T12:00:00Z","uploaded_by":"local:ann",'
@@ -31,7 +33,7 @@ def test_the_stored_form() -> None:
     assert project.files[0].core_metadata == "b" * 64
     assert ProjectCodec().encode(project) == DOCUMENT + b"\n"
     assert CommitCodec().encode(commit) == COMMIT + b"\n"
-    assert ProjectCodec().encode(fold(Project(name=DEMO), commit)) == DOCUMENT + b"\n"
+    assert ProjectCodec().encode(JOURNAL.fold(Project(name=DEMO), commit)) == DOCUMENT + b"\n"
 
 
 def uploaded(*files: tuple[str, str]) -> Project:
@@ -47,7 +49,9 @@ def uploaded(*files: tuple[str, str]) -> Project:
             uploaded_by="x",
         )
         event = Event.uploaded(file, summary, at=NOON, by="x")
-        project = fold(project, Commit(number=number + 1, id="", previous="", events=(event,)))
+        project = JOURNAL.fold(
+            project, Commit(number=number + 1, id="", previous="", events=(event,))
+        )
     return project
 
 
@@ -62,7 +66,7 @@ def test_uploads() -> None:
 
 def test_a_name_that_is_given_up_and_taken_again() -> None:
     """A released project is none, with no status, until its name is reserved or used again."""
-    project = fold(
+    project = JOURNAL.fold(
         Project(name=DEMO),
         Commit(
             number=1,

@@ -58,7 +58,7 @@ def may(access: AccessControl, who: str, action: Action = Action.READ, on: str =
 
 def history(access: AccessControl) -> list[str]:
     """Return the changes in words."""
-    return [describe_event(each.event) for each in access.history()]
+    return [describe_event(event) for commit in access.history() for event in commit.events]
 
 
 def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
@@ -189,13 +189,13 @@ def test_two_at_once(harness: IndexHarness, access: AccessControl) -> None:
     """Of two changes at the same time none is lost: the second is made again on top."""
     other, seen = access_of(harness, seed=4), list[int]()
 
-    def change(rules: AccessRules) -> AnyAccessEvent:
+    def change(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
         seen.append(rules.revision)
         if len(seen) == 1:
             other.grant(grant(BO), by="local:bo")
-        return GroupChanged(at=START, by="local:ana", name="team", added=(ANA,))
+        return (GroupChanged(at=START, by="local:ana", name="team", added=(ANA,)),)
 
-    after = access.records.change(change)
+    after = access.records.change(change).after
 
     assert seen == [0, 1]
     assert (len(after.grants), list(after.groups)) == (1, ["team"])

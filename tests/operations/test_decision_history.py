@@ -7,8 +7,8 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import FaultyStore
 from tests.operations.in_memory_index import START, Clock, fake_runtime
+from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
-from wheelyard.catalog.journaled_document import JournaledDocument
 from wheelyard.catalog.journals import DECISIONS, DecisionRecords
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decisions import Decision, Verdict
@@ -30,7 +30,8 @@ def records(store: FaultyStore) -> DecisionRecords:
     runtime = fake_runtime(Clock(), 1)
     policy = CachePolicy(is_local=True, freshness=0.0, capacity=1000)
     documents = DocumentCache(store, DECISIONS.documents, runtime, policy)
-    return JournaledDocument(DECISIONS, store, documents, ConflictRetries(runtime=runtime), runtime)
+    retries = ConflictRetries(runtime=runtime)
+    return DecisionRecords(DECISIONS, Commits(store, documents, runtime, retries))
 
 
 def decide(
@@ -40,7 +41,7 @@ def decide(
     number = (records.get().value or DECISIONS.empty).revision
     at = START + timedelta(hours=number)
     made = Decision(at=at, by="local:ana", verdict=verdict, project=name, version=version)
-    records.change(lambda _: made)
+    records.change(lambda _: (made,))
     return made
 
 

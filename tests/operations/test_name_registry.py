@@ -12,11 +12,12 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.upstream_names import GuardedHarness
 from wheelyard.catalog import keys
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.errors import Forbidden, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.project import Project, Status, fold
+from wheelyard.model.project import Project, Status
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.journal import JournalReader, StoreJournals
 from wheelyard.operations.lifecycle import Selection
@@ -278,7 +279,7 @@ def test_older_versions_read_it(guarded: GuardedHarness) -> None:
     assert first is not None
     assert last.commit is not None
     for commit in (first, last.commit):
-        folded = fold(folded, commit)
+        folded = project_journal(DEMO).fold(folded, commit)
     assert ProjectCodec().encode(folded) == body
 
 

@@ -12,11 +12,12 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.project import NO_JSON, Commit, Event, File, Project, fold
+from wheelyard.model.project import NO_JSON, Commit, Event, File, Project
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key
 
@@ -53,7 +54,7 @@ def commit_event(harness: IndexHarness, event: Event) -> None:
         events=(event,),
     )
     harness.store.put(keys.commit(DEMO, commit.number), codec.encode(commit), None)
-    write(harness, fold(before, commit))
+    write(harness, project_journal(DEMO).fold(before, commit))
 
 
 @pytest.fixture

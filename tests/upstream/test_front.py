@@ -148,7 +148,7 @@ def test_decisions(server: InProcessServer) -> None:
         version="2",
         reason="see <TICKET-7>",
     )
-    server.index.decisions.change(lambda _: decision)
+    server.index.decisions.change(lambda _: (decision,))
 
     page, refused = look(server, "/project/requests/"), look(server, link)
 

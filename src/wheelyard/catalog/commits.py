@@ -1,168 +1,246 @@
 """
-The commit protocol: how a project's document and its journal move from one revision to the next.
+The commit protocol: how a document with a journal moves from one revision to the next.
 
-The document of revision n contains commit n whole, and its compare-and-swap is the commit point.
+Such documents are those of projects, the grants and groups, and the decisions (`journals.py`). The
+document of revision n contains commit n whole, and its compare-and-swap is the commit point.
 Right after, commit n is written to the journal; if the writer dies in between, the next writer of
-the project does that first. So the journal lacks at most the newest commit. Each commit has the
+the document does that first. So the journal lacks at most the newest commit. Each commit has the
 digest of the one before, and folding all commits gives the document byte for byte.
 
-A mark comes before all of that, so that the commit gets its serial (`changes.py`).
+Before a commit of a project comes a mark, so that the commit gets its serial (`changes.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Final
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
-from wheelyard.catalog import keys
 from wheelyard.catalog.changes import mark_commit
-from wheelyard.catalog.document_cache import DocumentCache, Snapshot
-from wheelyard.catalog.journaled_document import JournalKind
-from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
+from wheelyard.catalog.journaled_document import C, D, JournalKind
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import WheelyardError
-from wheelyard.model.project import Commit, Event, Project, apply, with_commit
-from wheelyard.storage.base import Key, Store
+from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.model.project import Commit, Event, Project
+from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
-"""Projects whose last journalled commit is cached, to save creates that change nothing."""
+"""Documents whose last journalled commit is cached, to save creates that change nothing."""
 
-Intent = Callable[[Project], tuple[Event, ...]]
+E = TypeVar("E")
+
+Intent: TypeAlias = Callable[[D], tuple[E, ...]]
 """
-Returns the events that a caller wants to add to a project, none if there is nothing to do.
+Returns the events that a caller wants to add to a document, none if there is nothing to do.
 
 Raises a WheelyardError to refuse. It must be pure: after a conflict it is called again with a newer
-project.
+document.
 """
 
-EventListener = Callable[[NormalizedName, Event], None]
-"""Called with each event after its commit, in the context of the caller that wanted it."""
 
-
-class Committed(Struct, frozen=True):
+class Committed(Struct, Generic[D, E], frozen=True):
     """
-    The result of an intent: the project it was last called with, and the project after the commit.
+    The result of an intent: the document it was last called with, its events, and the result.
 
     If the commit has the events of several intents, those of the earlier ones are in `before`, and
     all are in `after`.
     """
 
-    before: Project
-    after: Project
+    before: D
+    after: D
+    events: tuple[E, ...] = ()
 
 
-class _PendingIntent(Struct, frozen=True):
+ProjectIntent: TypeAlias = Intent[Project, Event]
+CommittedProject: TypeAlias = Committed[Project, Event]
+
+
+class _PendingIntent(Struct, Generic[D, C, E], frozen=True):
     """An intent that waits for its commit, and the context in which its events are reported."""
 
-    intent: Intent
+    kind: JournalKind[D, C]
+    intent: Intent[D, E]
     context: Context
 
 
-class _Decision(Struct, frozen=True):
-    """The result of one intent for the project `before`: events, or the error that it raised."""
+class _Decision(Struct, Generic[D, E], frozen=True):
+    """The result of one intent for the document `before`: events, or the error that it raised."""
 
     context: Context
-    before: Project
-    events: tuple[Event, ...] = ()
+    before: D
+    events: tuple[E, ...] = ()
     refusal: WheelyardError | None = None
 
-    def outcome(self, after: Project) -> Committed | WheelyardError:
-        return self.refusal or Committed(self.before, after)
+    def outcome(self, after: D) -> Committed[D, E] | WheelyardError:
+        return self.refusal or Committed(self.before, after, self.events)
 
 
-class Commits:
-    """Writes project documents and journals; besides, only `wheelyard check` repairs them."""
+class Commits(Generic[D, C, E]):
+    """
+    Changes documents of one class, and writes their journals.
+
+    Besides, only `wheelyard copy` adds commits, and only `wheelyard check` repairs documents.
+
+    Args:
+        on_event: Called with the document and each event after its commit, in the context of the
+            caller that wanted it.
+    """
 
     def __init__(
         self,
         store: Store,
-        documents: DocumentCache[Project],
+        documents: DocumentCache[D],
         runtime: Runtime,
         retries: ConflictRetries,
-        on_event: EventListener,
+        on_event: Callable[[D, E], object] = lambda _document, _event: None,
     ) -> None:
-        self._store = store
-        self._documents = documents
+        self.store = store
+        self.documents = documents
         self.runtime = runtime
-        self._retries = retries
+        self.retries = retries
         self._on_event = on_event
-        self._journaled: LruCache[NormalizedName, int] = LruCache(JOURNALED_LIMIT)
-        self._group_commit = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
+        self._journaled: LruCache[Key, int] = LruCache(JOURNALED_LIMIT)
+        self._group_commit = GroupCommit[Key, _PendingIntent[D, C, E], Committed[D, E]](
+            self._handle
+        )
 
-    def submit(self, name: NormalizedName, intent: Intent) -> Committed:
+    def submit(self, kind: JournalKind[D, C], intent: Intent[D, E]) -> Committed[D, E]:
         """
-        Commit the events of `intent` to a project, together with those of concurrent intents.
+        Commit the events of `intent` to a document, together with those of concurrent intents.
 
         Blocks until the commit. If no intent has events, nothing is written, and `before` and
         `after` are equal. Raises the error that `intent` raised, and Unavailable if the outcome is
-        unknown or too many writers change the project.
+        unknown, if too many writers change the document, or if it is damaged, or has parts that
+        would be lost, as this version does not know them.
         """
-        return self._group_commit.submit(name, _PendingIntent(intent, copy_context()))
+        return self._group_commit.submit(kind.key, _PendingIntent(kind, intent, copy_context()))
 
     def _handle(
-        self, name: NormalizedName, take: TakeItems[_PendingIntent]
-    ) -> list[Committed | WheelyardError]:
-        key, kind = keys.project(name), project_journal(name)
-        for attempt in self._retries.attempts():
+        self, key: Key, take: TakeItems[_PendingIntent[D, C, E]]
+    ) -> list[Committed[D, E] | WheelyardError]:
+        intents = take()
+        kind = intents[0].kind
+        for attempt in self.retries.attempts():
             intents, started_at = take(), self.runtime.monotonic()
-            before = self._documents.get(key, "fresh" if attempt == 0 else "current")
-            project = before.value or Project(name=name)
-            self._ensure_journaled(kind, project)
-            decisions, decided = _decide(project, intents)
-            events = tuple(event for each in decisions for event in each.events)
+            before, document = self._read(kind, "fresh" if attempt == 0 else "current")
+            decisions, decided = _decide(kind, document, intents)
+            events = tuple(event for decision in decisions for event in decision.events)
             if not events:
                 # without a swap, nothing else would show that the cached document is outdated
                 if before.validated_at < started_at and self._has_changed(key, before):
                     continue
-                return [each.outcome(project) for each in decisions]
-            commit = self._new_commit(kind, project, events)
-            after = with_commit(decided, commit)
-            if kind.was_superseded(self._store, self._documents, before.version, after):
-                continue
-            was_written = partial(kind.was_written, self._store, after)
-            mark_commit(self._store, self.runtime, name, commit.number)
-            if not self._documents.swap(key, after, before.version, was_written):
-                continue
-            for each in decisions:
-                for event in each.events:
-                    each.context.run(self._on_event, name, event)
-            self._ensure_journaled(kind, after, is_own=True)
-            return [each.outcome(after) for each in decisions]
-        raise self._retries.exhausted(f"the project {name}")
+                return [decision.outcome(document) for decision in decisions]
+            after = kind.with_commit(decided, self._new_commit(kind, document, events))
+            if self._write(kind, before.version, after):
+                self._report(decisions, after)
+                with suppress(Unavailable):  # it is in force; the next writer adds the entry
+                    self._ensure_journaled(kind, after, is_own=True)
+                return [decision.outcome(after) for decision in decisions]
+        raise self.retries.exhausted(kind.what)
 
-    def _new_commit(
-        self, kind: JournalKind[Project, Commit], project: Project, events: tuple[Event, ...]
-    ) -> Commit:
-        number, commit_id = project.revision + 1, self.runtime.new_id()
-        return Commit(number=number, id=commit_id, previous=kind.digest(project), events=events)
+    def _read(self, kind: JournalKind[D, C], max_age: MaxAge) -> tuple[Snapshot[D], D]:
+        """Return the document, and write its last commit into the journal if it is not there."""
+        snapshot = self.documents.get(kind.key, max_age)
+        document = kind.empty
+        if snapshot.value is not None:
+            document = snapshot.value
+            kind.documents.require_whole(kind.key, document, snapshot.size)
+        self._ensure_journaled(kind, document)
+        return snapshot, document
 
-    def _has_changed(self, key: Key, before: Snapshot[Project]) -> bool:
-        return self._documents.get(key, "current").version != before.version
+    def _write(self, kind: JournalKind[D, C], before: ObjectVersion, after: D) -> bool:
+        """Write a document over the version `before`; return False if another writer did so."""
+        if kind.was_superseded(self.store, self.documents, before, after):
+            return False
+        if kind.project is not None:
+            mark_commit(self.store, self.runtime, kind.project, after.revision)
+        was_written = partial(kind.was_written, self.store, after)
+        return self.documents.swap(kind.key, after, before, was_written)
+
+    def _report(self, decisions: Sequence[_Decision[D, E]], after: D) -> None:
+        for decision in decisions:
+            for event in decision.events:
+                decision.context.run(self._on_event, after, event)
+
+    def _new_commit(self, kind: JournalKind[D, C], document: D, events: tuple[E, ...]) -> C:
+        return kind.new_commit(
+            number=document.revision + 1,
+            id=self.runtime.new_id(),
+            previous=kind.digest(document),
+            events=events,
+        )
+
+    def _has_changed(self, key: Key, before: Snapshot[D]) -> bool:
+        return self.documents.get(key, "current").version != before.version
 
     def _ensure_journaled(
-        self, kind: JournalKind[Project, Commit], project: Project, *, is_own: bool = False
+        self, kind: JournalKind[D, C], document: D, *, is_own: bool = False
     ) -> None:
-        if self._journaled.get(project.name) == project.revision:
+        if self._journaled.get(kind.key) == document.revision:
             return
-        kind.ensure_journaled(self._store, project, is_own=is_own)
-        self._journaled.put(project.name, project.revision, 1)
+        kind.ensure_journaled(self.store, document, is_own=is_own)
+        self._journaled.put(kind.key, document.revision, 1)
 
 
-def _decide(project: Project, intents: Sequence[_PendingIntent]) -> tuple[list[_Decision], Project]:
-    """Return the results of intents, one after another, and the project with all their events."""
-    decisions = list[_Decision]()
-    for each in intents:
+ProjectCommits: TypeAlias = Commits[Project, Commit, Event]
+
+
+def _decide(
+    kind: JournalKind[D, C], document: D, intents: Sequence[_PendingIntent[D, C, E]]
+) -> tuple[list[_Decision[D, E]], D]:
+    """Return the results of intents, one after another, and the document with all their events."""
+    decisions = list[_Decision[D, E]]()
+    for pending in intents:
         try:
-            events = each.intent(project)
+            events = pending.intent(document)
         except WheelyardError as refusal:
-            decisions.append(_Decision(each.context, project, refusal=refusal))
+            decisions.append(_Decision(pending.context, document, refusal=refusal))
             continue
-        decisions.append(_Decision(each.context, project, events))
+        decisions.append(_Decision(pending.context, document, events))
         for event in events:
-            project = apply(project, event)
-    return decisions, project
+            document = kind.apply(document, event)
+    return decisions, document
+
+
+class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
+    """Reads and changes the only document of its kind; safe to share between threads."""
+
+    kind: JournalKind[D, C]
+    commits: Commits[D, C, E]
+
+    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
+        """Return the document if it is cached and recent enough, else None; see DocumentCache."""
+        return self.commits.documents.peek(self.kind.key, max_age)
+
+    def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
+        """Return the document, from the cache or the store; without one its value is None."""
+        return self.commits.documents.get(self.kind.key, max_age)
+
+    def exist(self) -> bool:
+        """Return whether the store has, or has had, such a document."""
+        return next(self.commits.store.list(self.kind.entries), None) is not None
+
+    def change(self, intent: Intent[D, E]) -> Committed[D, E]:
+        """Commit the events of `intent`; see `Commits.submit`."""
+        return self.commits.submit(self.kind, intent)
+
+    def history(self, after: int = 0) -> Iterator[C]:
+        """
+        Yield the commits of the journal behind the number `after`, oldest first.
+
+        Raise Unavailable at an entry that is damaged or missing.
+        """
+        document = self.get("current").value or self.kind.empty
+        for number in range(after + 1, document.revision):
+            key = self.kind.entry_key(number)
+            found = self.commits.store.get(key)
+            if not isinstance(found, Stored):
+                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.")
+            yield self.kind.commits.decode(key, found.body)
+        last = self.kind.last_commit(document)
+        if last is not None and after < document.revision:
+            yield last  # it may not be in the journal yet

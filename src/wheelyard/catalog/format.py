@@ -5,6 +5,7 @@ The format keeps an older version of wheelyard from reading or writing a newer s
 format, `reader` and `writer` do, for what an older version would otherwise show or lose.
 """
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -14,10 +15,9 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes
-from wheelyard.catalog.commits import Commits, EventListener
+from wheelyard.catalog.commits import Commits, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.journaled_document import JournaledDocument
 from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
 from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
@@ -26,6 +26,7 @@ from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
+from wheelyard.model.project import Event, Project
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
 from wheelyard.model.unknown_fields import Extensible, ExtensibleCodec, encode_all_fields
@@ -65,13 +66,18 @@ class Catalog(Struct, frozen=True):
 
 
 def open_catalog(
-    stores: Stores, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
+    stores: Stores,
+    runtime: Runtime,
+    policy: CachePolicy,
+    on_event: Callable[[Project, Event], object],
+    files: str = "",
 ) -> Catalog:
     """
     Return the catalog of an index; write `wheelyard.json` if its store is new.
 
-    `on_event` is called with each event after its commit. `files` is the location of a new store's
-    distributions, if they have a bucket of their own. Raises Invalid as `ensure_format` does.
+    `on_event` is called with each event of a project after its commit. `files` is the location of a
+    new store's distributions, if they have a bucket of their own. Raises Invalid as `ensure_format`
+    does.
     """
     written = ensure_format(stores.documents, files)
     stores = _writable(stores, written)
@@ -88,18 +94,18 @@ def open_catalog(
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
-    commits = Commits(store, documents, runtime, retries, on_event)
+    project_commits = ProjectCommits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=written is None,
         stores=stores,
         retries=retries,
-        projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
+        projects=Projects(store, documents, ProjectNames(name_lists, retries), project_commits),
         changes=Changes(store, change_logs, runtime, retries, threads),
         files=Files(stores.files),
         token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
         used_id_tokens=UsedIdTokens(credentials),
-        access_records=JournaledDocument(ACCESS, credentials, access, retries, runtime),
-        decision_records=JournaledDocument(DECISIONS, store, decisions, retries, runtime),
+        access_records=AccessRecords(ACCESS, Commits(credentials, access, runtime, retries)),
+        decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, runtime, retries)),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 

@@ -1,30 +1,20 @@
 """
-A document of the store with a journal of its own: an entry for each change.
+The kinds of documents that have a journal: what they differ in, and what holds for all of them.
 
-The commit protocol is that of a project (`commits.py`): the compare-and-swap of the document, which
-contains its last commit whole, is the commit point. Its journal entry is written right after, or
-else by the next writer or by `wheelyard check`.
+The document of revision n contains commit n whole. Folding all commits of the journal gives the
+document byte for byte. `commits.py` changes such a document.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import partial
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import (
-    Codec,
-    DocumentCache,
-    MaxAge,
-    Snapshot,
-    damaged,
-    digest,
-)
-from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.catalog.document_cache import Codec, DocumentCache, damaged, digest
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.model.project import NumberedCommit
+from wheelyard.model.project import Commit, EventCommit
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 
@@ -37,8 +27,7 @@ class FoldedDocument(Protocol):
 
 
 D = TypeVar("D", bound=FoldedDocument)
-C = TypeVar("C", bound=NumberedCommit)
-E = TypeVar("E")
+C = TypeVar("C", bound=Commit | EventCommit[Any])
 
 
 class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
@@ -57,9 +46,13 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     commits: Codec[C]
     last_commit: Callable[[D], C | None]
     new_commit: Callable[..., C]
-    """Returns a commit of its `number`, `id`, digest of the `previous` commit, and `event`."""
-    fold: Callable[[D, C], D]
-    """Returns a document after one more commit."""
+    """Returns a commit of its `number`, `id`, digest of the `previous` commit, and `events`."""
+    apply: Callable[..., D]
+    """Returns a document after an event, with its revision and last commit unchanged."""
+    with_commit: Callable[[D, C], D]
+    """Returns a document, to which the events of a commit were applied, after that commit."""
+    project: NormalizedName | None = None
+    """The project whose document it is: the feed has its commits."""
     unknown_parts: Callable[[D, Iterable[C]], Mapping[str, str]] = lambda _document, _commits: {}
     """
     Returns what of a document and its commits only a newer version of wheelyard knows.
@@ -101,6 +94,12 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         if last is None or older.revision > newer.revision:
             return last is None
         return self.read_commit(store, newer, older.revision) == last
+
+    def fold(self, document: D, commit: C) -> D:
+        """Return a document after one more commit."""
+        for event in commit.events:
+            document = self.apply(document, event)
+        return self.with_commit(document, commit)
 
     def fold_all(self, document: D, commits: Iterable[C]) -> D:
         """Return a document after commits; raise Unavailable if they do not continue it."""
@@ -161,81 +160,4 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return damaged(
             f"{self.key} and its journal disagree about commit {number}, as after a restore from a "
             "backup. Run 'wheelyard check', which says what can be done about it."
-        )
-
-
-class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
-    """
-    Reads and changes one document with a journal; safe to share by threads.
-
-    An intent returns the event that a caller wants to add, or None if there is nothing to do. It
-    raises a WheelyardError to refuse. After a conflict it is called again with a newer document.
-    """
-
-    kind: JournalKind[D, C]
-    store: Store
-    documents: DocumentCache[D]
-    retries: ConflictRetries
-    runtime: Runtime
-
-    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
-        """Return the document if it is cached and recent enough, else None; see DocumentCache."""
-        return self.documents.peek(self.kind.key, max_age)
-
-    def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
-        """Return the document, from the cache or the store; without one its value is None."""
-        return self.documents.get(self.kind.key, max_age)
-
-    def exist(self) -> bool:
-        """Return whether the store has, or has had, such a document."""
-        return next(self.store.list(self.kind.entries), None) is not None
-
-    def change(self, intent: Callable[[D], E | None]) -> D:
-        """
-        Commit the event of `intent`, and return the document after it.
-
-        Raises what `intent` raises, and Unavailable if the outcome is unknown, if too many writers
-        change the document, or if it is damaged, or has parts that this version does not know.
-        """
-        for _ in self.retries.attempts():
-            # past the cache, which leaves out what only a newer version knows
-            document, version = self.kind.read(self.store)
-            self.kind.ensure_journaled(self.store, document)
-            event = intent(document)
-            if event is None:
-                return document
-            after = self.kind.fold(document, self._new_commit(document, event))
-            if self.kind.was_superseded(self.store, self.documents, version, after):
-                continue
-            was_written = partial(self.kind.was_written, self.store, after)
-            if self.documents.swap(self.kind.key, after, version, was_written):
-                # the change is in force; the next writer adds the entry
-                with suppress(Unavailable):
-                    self.kind.ensure_journaled(self.store, after, is_own=True)
-                return after
-        raise self.retries.exhausted(self.kind.what)
-
-    def history(self, after: int = 0) -> Iterator[C]:
-        """
-        Yield the commits of the journal behind the number `after`, oldest first.
-
-        Raise Unavailable at an entry that is damaged or missing.
-        """
-        document = self.get("current").value or self.kind.empty
-        for number in range(after + 1, document.revision):
-            key = self.kind.entry_key(number)
-            found = self.store.get(key)
-            if not isinstance(found, Stored):
-                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.")
-            yield self.kind.commits.decode(key, found.body)
-        last = self.kind.last_commit(document)
-        if last is not None and after < document.revision:
-            yield last  # it may not be in the journal yet
-
-    def _new_commit(self, document: D, event: E) -> C:
-        return self.kind.new_commit(
-            number=document.revision + 1,
-            id=self.runtime.new_id(),
-            previous=self.kind.digest(document),
-            event=event,
         )

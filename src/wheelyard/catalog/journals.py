@@ -9,18 +9,20 @@ outside of `upstream/`, whose content can be fetched again: a backup has them.
 from functools import partial
 from typing import Final, TypeAlias
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.commits import JournaledDocument
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.journaled_document import JournaledDocument, JournalKind
+from wheelyard.catalog.journaled_document import JournalKind
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Invalid
 from wheelyard.model import access_rules, decisions
 from wheelyard.model.access_rules import AccessCommit, AccessRules, AnyAccessEvent
 from wheelyard.model.decisions import Decision, DecisionCommit, DecisionList
 from wheelyard.model.grants import Grants
-from wheelyard.model.project import Commit, Project, fold, unknown_parts
+from wheelyard.model.project import Commit, Project, apply, unknown_parts, with_commit
 
 AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAccessEvent]
 """The grants and groups in the store."""
@@ -36,8 +38,9 @@ ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
     last_commit=lambda rules: rules.commit,
-    new_commit=AccessCommit,
-    fold=access_rules.fold,
+    new_commit=AccessCommit.of,
+    apply=access_rules.apply,
+    with_commit=lambda rules, commit: replace(rules, revision=commit.number, commit=commit),
     require_valid=partial(access_rules.merge, Grants()),
 )
 DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
@@ -49,8 +52,9 @@ DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
     last_commit=lambda known: known.commit,
-    new_commit=DecisionCommit,
-    fold=decisions.fold,
+    new_commit=DecisionCommit.of,
+    apply=decisions.apply,
+    with_commit=lambda known, commit: replace(known, revision=commit.number, commit=commit),
 )
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()
@@ -73,7 +77,9 @@ def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
         commits=_COMMITS,
         last_commit=lambda project: project.commit,
         new_commit=Commit,
-        fold=fold,
+        apply=apply,
+        with_commit=with_commit,
+        project=name,
         unknown_parts=unknown_parts,
         require_valid=require_name,
     )

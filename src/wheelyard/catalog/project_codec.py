@@ -44,9 +44,8 @@ class ProjectCodec(Codec[Project]):
         stored = value.stored_files
         return b"".join((head, b'"files":[', stored[0][1:], *stored[1:], b"]", tail))
 
-    def decode_whole(self, key: Key, body: bytes) -> Project:
-        """Return the value of `body`; what this version does not know is kept."""
-        return self.decode(key, body)
+    def require_whole(self, key: Key, value: Project, size: int) -> None:
+        """Do nothing: what this version does not know is kept."""
 
     def _read(self, key: Key, body: bytes) -> Project:
         """Return the project; raise Unavailable (`newer_document`) if it must not be read."""
@@ -96,9 +95,8 @@ class CommitCodec(Codec[Commit]):
         """Return the bytes to store for `value`."""
         return value.stored + b"\n"
 
-    def decode_whole(self, key: Key, body: bytes) -> Commit:
-        """Return the value of `body`; what this version does not know is kept."""
-        return self.decode(key, body)
+    def require_whole(self, key: Key, value: Commit, size: int) -> None:
+        """Do nothing: what this version does not know is kept."""
 
     def _read(self, key: Key, body: bytes) -> Commit:
         del key

@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import Commits, Committed, Intent
+from wheelyard.catalog.commits import CommittedProject, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.project_codec import CommitCodec
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
@@ -131,7 +132,7 @@ class Projects(Struct, frozen=True):
     store: Store
     documents: DocumentCache[Project]
     names: ProjectNames
-    commits: Commits
+    commits: ProjectCommits
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """
@@ -214,13 +215,13 @@ class Projects(Struct, frozen=True):
         """Return a project for a writer, listed or not; an empty one if it does not exist."""
         return self.load_unlisted(name).value or Project(name=name)
 
-    def change(self, name: NormalizedName, intent: Intent) -> Committed:
+    def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """
         Commit the events of `intent`, and list the project's name; return the result of the commit.
 
         A project that does not exist after that is not listed.
         """
-        committed = self.commits.submit(name, intent)
+        committed = self.commits.submit(project_journal(name), intent)
         if committed.after.exists:
             # a cached list may still have a name that was released
             add = self.names.claim if committed.before.is_released else self.names.ensure

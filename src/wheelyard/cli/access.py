@@ -189,7 +189,8 @@ def show(*, history: bool) -> None:
     """
     api = open_api()
     if history:
-        changes = [commit.event for commit in api.call(access.access_history, After()).commits]
+        commits = api.call(access.access_history, After()).commits
+        changes = [event for commit in commits for event in commit.events]
         print_result({"changes": changes}, history_lines(api, changes, describe_event))
     else:
         found = api.call(access.show_access)

@@ -88,13 +88,15 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
             if only is None or any(
                 each.project == only for each in api.call(list_decisions).decisions
             ):
-                for each in api.call(decision_history, After(after)).commits:
-                    yield decision_entry_of(each, name_of(each.event.by))
+                for commit in api.call(decision_history, After(after)).commits:
+                    for decision in commit.events:
+                        yield decision_entry_of(commit.number, decision, name_of(decision.by))
 
     def grants(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
         with suppress(Forbidden, Unauthenticated):
-            for each in api.call(access_history, After(after)).commits:
-                yield access_entry_of(each, name_of(each.event.by))
+            for commit in api.call(access_history, After(after)).commits:
+                for event in commit.events:
+                    yield access_entry_of(commit.number, event, name_of(event.by))
 
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
     of_rights = OtherJournal("the changes of grants", grants)

@@ -141,7 +141,7 @@ def decisions(project: str | None, *, history: bool) -> None:
     api, name = open_api(), parse_name(project) if project else None
     if history:
         commits = api.call(public_packages.decision_history, After()).commits
-        found = tuple(commit.event for commit in commits)
+        found = tuple(decision for commit in commits for decision in commit.events)
     else:
         found = api.call(public_packages.list_decisions).decisions
     wanted = [each for each in found if name in (None, each.project)]

@@ -23,7 +23,7 @@ from wheelyard.model.grants import (
     groups_in,
     parse_member,
 )
-from wheelyard.model.project import NumberedCommit
+from wheelyard.model.project import EventCommit
 
 
 class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -67,10 +67,8 @@ class GroupDeleted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, t
 AnyAccessEvent = Granted | Revoked | GroupChanged | GroupDeleted
 
 
-class AccessCommit(NumberedCommit, frozen=True, kw_only=True):
-    """One write of the document, with the event that it added."""
-
-    event: AnyAccessEvent
+class AccessCommit(EventCommit[AnyAccessEvent], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of the document, with the events that it added."""
 
 
 class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,12 +83,8 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last commit, number `revision`."""
 
 
-def fold(rules: AccessRules, commit: AccessCommit) -> AccessRules:
-    """Return `rules` after `commit`: with its event applied, and its number as the revision."""
-    return replace(_apply(rules, commit.event), revision=commit.number, commit=commit)
-
-
-def _apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
+def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
+    """Return `rules` after `event`, with its revision and last commit unchanged."""
     match event:
         case Granted():
             return replace(rules, grants=(*rules.grants, event))

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.model.project import NumberedCommit
+from wheelyard.model.project import EventCommit
 from wheelyard.model.text import counted
 
 EVERY_VERSION: Final = ""
@@ -68,10 +68,8 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.project} {self.version}" if self.version else self.project
 
 
-class DecisionCommit(NumberedCommit, frozen=True, kw_only=True):
-    """One write of the document, with the decision that it added."""
-
-    event: Decision
+class DecisionCommit(EventCommit[Decision], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of the document, with the decisions that it added."""
 
 
 class ProjectDecisions(Struct, frozen=True, gc=False):
@@ -143,18 +141,17 @@ class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         return self.by_project.get(name, UNDECIDED)
 
 
-def fold(known: DecisionList, commit: DecisionCommit) -> DecisionList:
+def apply(known: DecisionList, new: Decision) -> DecisionList:
     """
-    Return `known` after `commit`.
+    Return `known` after a new decision, with its revision and last commit unchanged.
 
     A decision replaces the earlier one about the same project and version. Blocking a project also
     ends the approvals of its versions: who blocks a project, for example because it was taken over,
     means all of it. Approving a project leaves its blocked versions blocked.
     """
-    new = commit.event
     kept = [each for each in known.decisions if not _replaces(new, each)]
     decisions = tuple(sorted([*kept, new], key=lambda each: (each.project, each.version)))
-    return replace(known, decisions=decisions, revision=commit.number, commit=commit)
+    return replace(known, decisions=decisions)
 
 
 def _replaces(new: Decision, old: Decision) -> bool:

@@ -5,8 +5,8 @@ from datetime import datetime
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.access_rules import AccessCommit, describe_event
-from wheelyard.model.decisions import DecisionCommit, describe
+from wheelyard.model.access_rules import AnyAccessEvent, describe_event
+from wheelyard.model.decisions import Decision, describe
 from wheelyard.model.principals import credential_of
 from wheelyard.model.project import Event, EventKind
 from wheelyard.model.text import redact_tokens
@@ -70,13 +70,12 @@ def entry_of(name: NormalizedName, number: int, event: Event, by_name: str) -> J
     )
 
 
-def access_entry_of(commit: AccessCommit, by_name: str) -> JournalEntry:
-    """Return the entry of a change of the grants and groups in the store."""
-    event = commit.event
+def access_entry_of(number: int, event: AnyAccessEvent, by_name: str) -> JournalEntry:
+    """Return the entry of a change, in commit `number`, of the grants and groups in the store."""
     return JournalEntry(
         at=event.at,
         project=None,
-        commit=commit.number,
+        commit=number,
         what=str(event.__struct_config__.tag),
         files=(),
         by=event.by,
@@ -86,17 +85,16 @@ def access_entry_of(commit: AccessCommit, by_name: str) -> JournalEntry:
     )
 
 
-def decision_entry_of(commit: DecisionCommit, by_name: str) -> JournalEntry:
-    """Return the entry of a decision about a public project."""
-    event = commit.event
+def decision_entry_of(number: int, decision: Decision, by_name: str) -> JournalEntry:
+    """Return the entry of a decision, in commit `number`, about a public project."""
     return JournalEntry(
-        at=event.at,
-        project=event.project,
-        commit=commit.number,
-        what=event.verdict,
+        at=decision.at,
+        project=decision.project,
+        commit=number,
+        what=decision.verdict,
         files=(),
-        by=event.by,
+        by=decision.by,
         by_name=by_name,
-        credential=credential_of(event.by),
-        reason=redact_tokens(describe(event)),
+        credential=credential_of(decision.by),
+        reason=redact_tokens(describe(decision)),
     )

@@ -1,7 +1,7 @@
 """
 Projects, their files, and the events and commits that change them.
 
-A project's document is the fold of its commits: `fold(fold(empty, commit 1), commit 2)` and so on.
+A project's document is the fold of its commits: all their events, applied one after another.
 These classes are also the stored form (`catalog/project_codec.py` converts them to JSON and back),
 so a field is only ever added, with a default. Fields and events that only a newer version of
 wheelyard knows are kept: fields in `other_fields`, events in the commit, which stays as it was
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Final, Generic, Self, TypeVar
 
 from msgspec import Raw, Struct, field
 from msgspec.json import Decoder, encode
@@ -224,6 +224,9 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         return _UPLOAD_DATA.decode(self.data)
 
 
+E = TypeVar("E")
+
+
 class NumberedCommit(Struct, frozen=True, kw_only=True):
     """One write of a document that has a journal."""
 
@@ -233,6 +236,25 @@ class NumberedCommit(Struct, frozen=True, kw_only=True):
     """Random; shows whether a write without a reply has succeeded."""
     previous: str
     """SHA-256 of the stored bytes of the previous commit; empty for the first."""
+
+
+class EventCommit(NumberedCommit, Generic[E], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of a document that is no project's; mostly it added one event."""
+
+    event: E
+    """The first event."""
+    more: tuple[E, ...] = ()
+    """The other ones, of changes that were made at once."""
+
+    @classmethod
+    def of(cls, *, number: int, id: str, previous: str, events: tuple[E, ...]) -> Self:  # noqa: A002 - the field
+        """Return the commit of these events, at least one."""
+        return cls(number=number, id=id, previous=previous, event=events[0], more=events[1:])
+
+    @property
+    def events(self) -> tuple[E, ...]:
+        """The events that it added."""
+        return (self.event, *self.more)
 
 
 class Commit(NumberedCommit, frozen=True, kw_only=True, dict=True):
@@ -325,13 +347,6 @@ class Project(
     def stored_files(self) -> tuple[bytes, ...]:
         """The files in their stored form: each a JSON object after a comma."""
         return tuple([b"," + encode_all_fields(file) for file in self.files])
-
-
-def fold(project: Project, commit: Commit) -> Project:
-    """Return `project` after `commit`: with its events applied, and its number as the revision."""
-    for event in commit.events:
-        project = apply(project, event)
-    return with_commit(project, commit)
 
 
 def with_commit(project: Project, commit: Commit) -> Project:

@@ -5,7 +5,7 @@ Those of the store change while servers run. Each server reads them again after 
 a token's record, so that a change is in force everywhere within 15 seconds.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, Literal
@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journals import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
@@ -151,7 +152,7 @@ class AccessControl:
         with _field_errors():
             canonical = _fields(parse_granted(draft, {}))
 
-        def intent(rules: AccessRules) -> AnyAccessEvent | None:
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             unknown = sorted(groups_in(canonical.who) - {*self.configured.groups, *rules.groups})
             if unknown:
                 raise Invalid(
@@ -160,19 +161,21 @@ class AccessControl:
                     code="invalid_field",
                 )
             if any(each.grant == canonical for each in rules.grants):
-                return None
-            return replace(draft, grant=canonical)
+                return ()
+            return (replace(draft, grant=canonical),)
 
-        rules = self._commit(intent)
+        committed = self._commit(intent)
+        # an equal one that was there may be revoked by the same commit
+        rules = committed.after if committed.events else committed.before
         return next(each.id for each in rules.grants if each.grant == canonical)
 
     def revoke(self, grant_id: str, by: str, note: str = "") -> None:
         """Remove a grant from the store; raise NotFound if it is not there."""
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
-        def intent(rules: AccessRules) -> AnyAccessEvent:
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             if any(each.id == grant_id for each in rules.grants):
-                return Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
+                return (Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id),)
             if any(each.id == grant_id for each in self.configured.all):
                 raise Invalid(
                     f"Grant {grant_id} is in the settings. Remove it there, and restart the "
@@ -199,14 +202,14 @@ class AccessControl:
             wanted = frozenset(map(parse_member, members))
             parse_group_name(name)
 
-        def intent(rules: AccessRules) -> AnyAccessEvent | None:
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             if change == "delete":
                 self._require_unused(rules, name)
-                return GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name)
+                return (GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name),)
             added, removed = self._changed_members(rules, change, name, wanted)
             if name in rules.groups and not added and not removed:
-                return None
-            return GroupChanged(
+                return ()
+            changed = GroupChanged(
                 at=self._runtime.now(),
                 by=by,
                 note=note,
@@ -214,6 +217,7 @@ class AccessControl:
                 added=tuple(sorted(added)),
                 removed=tuple(sorted(removed)),
             )
+            return (changed,)
 
         self._commit(intent)
 
@@ -252,18 +256,13 @@ class AccessControl:
             )
         return frozenset(), wanted
 
-    def _commit(self, intent: Callable[[AccessRules], AnyAccessEvent | None]) -> AccessRules:
-        made: AnyAccessEvent | None = None
-
-        def remembered(rules: AccessRules) -> AnyAccessEvent | None:
-            nonlocal made
-            made = intent(rules)
-            return made
-
-        rules = self.records.change(remembered)
-        if made is not None:
-            log_access(made.by, describe_event(made))
-        return rules
+    def _commit(
+        self, intent: Intent[AccessRules, AnyAccessEvent]
+    ) -> Committed[AccessRules, AnyAccessEvent]:
+        committed = self.records.change(intent)
+        for event in committed.events:
+            log_access(event.by, describe_event(event))
+        return committed
 
     def _merge(self, snapshot: Snapshot[AccessRules]) -> Grants:
         if snapshot.value is None:

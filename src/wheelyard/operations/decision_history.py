@@ -28,11 +28,16 @@ def decision_history(
     if document is None:
         return [], True
     first = max(1, document.revision - DECISION_COMMITS + 1)
-    read = partial(records.kind.read_commit, records.store, document)
+    read = partial(records.kind.read_commit, records.commits.store, document)
     numbers = range(document.revision, first - 1, -1)
     # handing work to threads takes longer than reading a file
     commits = map(read, numbers) if is_local else prefetch_map(read, numbers)
-    recent = [commit.event for commit in commits if commit.event.project == name]
+    recent = [
+        decision
+        for commit in commits
+        for decision in reversed(commit.events)
+        if decision.project == name
+    ]
     decisions = (decision for decision in document.decisions if decision.project == name)
     older = [decision for decision in decisions if decision not in recent]
     older.sort(key=lambda decision: decision.at, reverse=True)

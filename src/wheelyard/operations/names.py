@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
+from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
@@ -112,7 +113,7 @@ class Names(Struct, frozen=True):
         intent(self.projects.documents.get(keys.project(name), "current").value or _empty(name))
         self.projects.names.remove(name)
         try:
-            self.projects.commits.submit(name, intent)
+            self.projects.commits.submit(project_journal(name), intent)
         except WheelyardError:
             self.projects.names.claim(name)  # somebody has published meanwhile, or nothing is known
             raise

@@ -15,6 +15,7 @@ from wheelyard.model.access import matches_any, parse_pattern
 from wheelyard.model.access_rules import (
     AccessCommit,
     AccessRules,
+    AnyAccessEvent,
     Granted,
     GroupChanged,
     GroupDeleted,
@@ -78,10 +79,11 @@ class HistoryReader(Struct, frozen=True):
         last = (records.get().value or AccessRules()).revision
         since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
         names = _TokenNames(self.tokens)
+        commits = records.history(max(0, last - ACCESS_COMMITS))
         found = [
-            access_entry_of(each, names.of(each.event.by))
-            for each in _concerning(project.name, records.history(max(0, last - ACCESS_COMMITS)))
-            if each.event.at >= since
+            access_entry_of(number, event, names.of(event.by))
+            for number, event in _concerning(project.name, commits)
+            if event.at >= since
         ]
         return tuple(sorted([*newest.entries, *found], key=lambda entry: entry.at))
 
@@ -108,11 +110,13 @@ def older_pages(revision: int) -> int:
     return max(0, (revision - 1) // PAGE_COMMITS - 1)
 
 
-def _concerning(name: NormalizedName, commits: Iterable[AccessCommit]) -> Iterator[AccessCommit]:
+def _concerning(
+    name: NormalizedName, commits: Iterable[AccessCommit]
+) -> Iterator[tuple[int, AnyAccessEvent]]:
     """Yield the changes of grants for a project, and of the groups in these grants."""
     grants, groups = set[str](), set[str]()
-    for commit in commits:
-        match commit.event:
+    for number, event in ((commit.number, event) for commit in commits for event in commit.events):
+        match event:
             case Granted(id=grant_id, grant=fields):
                 if not matches_any(map(parse_pattern, fields.projects), name):
                     continue
@@ -124,7 +128,7 @@ def _concerning(name: NormalizedName, commits: Iterable[AccessCommit]) -> Iterat
             case GroupChanged(name=group) | GroupDeleted(name=group):
                 if group not in groups:
                     continue
-        yield commit
+        yield number, event
 
 
 class _TokenNames(Struct, frozen=True):

@@ -25,7 +25,7 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.grants import GrantFields, describe_grant
-from wheelyard.model.project import Event
+from wheelyard.model.project import Event, Project
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
@@ -209,9 +209,9 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     stores = instrumented(stores, store_metrics)
     policy = documents or cache_policy_in(traits, settings.store)
 
-    def on_event(name: NormalizedName, event: Event) -> None:
-        log_event(name, event)
-        search.note_commit(name)
+    def on_event(project: Project, event: Event) -> None:
+        log_event(project.name, event)
+        search.note_commit(project.name)
 
     catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records

@@ -182,7 +182,7 @@ def build_policy(
 
     `store` has what is below `upstream/`. The database of `osv` is not read yet.
     """
-    rules, runtime = policy_rules(settings), decisions.runtime
+    rules, runtime = policy_rules(settings), decisions.commits.runtime
     osv = licences = first_uses = None
     if settings.osv:
         record = AcceptedOsvRecord(store)
@@ -190,11 +190,11 @@ def build_policy(
     if rules.blocked_licences:
         documents = DocumentCache(store, LICENCES, runtime, caching)
         licences = KnownLicences(
-            rules.blocked_licences, read_metadata, documents, decisions.retries
+            rules.blocked_licences, read_metadata, documents, decisions.commits.retries
         )
     if rules.cooldown and rules.cooldown_exceptions.versions:
         uses = DocumentCache(store, FIRST_USES, runtime, caching)
         first_uses = FirstUses(
-            rules.cooldown_exceptions, uses, decisions.retries, is_read_only=is_read_only
+            rules.cooldown_exceptions, uses, decisions.commits.retries, is_read_only=is_read_only
         )
     return Policy(rules, decisions, osv, licences, first_uses)

@@ -64,7 +64,7 @@ def approve(index: Index, version: str = "", despite: Sequence[str] = ()) -> Pro
         digests = [DIGEST]
         return deciding(index).approve(DEMO, Version(version), "", despite, digests)
     draft = Decision(at=NOW, by="local:ana", verdict=Verdict.APPROVED, project=DEMO)
-    return index.decisions.change(lambda _: draft).by_project[DEMO]
+    return index.decisions.change(lambda _: (draft,)).after.by_project[DEMO]
 
 
 def shown(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> list[str]:

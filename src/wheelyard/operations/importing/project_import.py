@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.archive.rules import WAIVABLE_CODES
-from wheelyard.catalog.commits import Committed, Intent
+from wheelyard.catalog.commits import Committed, CommittedProject, ProjectIntent
+from wheelyard.catalog.journals import project_journal
 from wheelyard.errors import (
     UNREADABLE_CODES,
     Conflict,
@@ -130,12 +131,12 @@ class ImportContext:
         return (self.dry_run_projects or {}).get(name) or self.uploads.projects.get_for_update(name)
 
     def commit(
-        self, name: NormalizedName, files: Sequence[ValidatedFile], intent: Intent
-    ) -> Committed:
+        self, name: NormalizedName, files: Sequence[ValidatedFile], intent: ProjectIntent
+    ) -> CommittedProject:
         """Store `files` and commit `intent`; in a dry run, apply it to the project in memory."""
         if self.dry_run_projects is None:
             self.uploads.store(name, files)
-            return self.uploads.projects.commits.submit(name, intent)
+            return self.uploads.projects.commits.submit(project_journal(name), intent)
         with self._lock:
             before = after = self.latest(name)
             for event in intent(before):

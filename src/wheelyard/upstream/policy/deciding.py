@@ -142,7 +142,7 @@ class Deciding(Struct, frozen=True):
     ) -> ProjectDecisions:
         """Commit a decision, and return all decisions about its project."""
         draft = Decision(
-            at=self.records.runtime.now(),
+            at=self.records.commits.runtime.now(),
             by=self.by,
             verdict=verdict,
             project=project,
@@ -151,9 +151,9 @@ class Deciding(Struct, frozen=True):
             despite=despite,
             sha256=sha256,
         )
-        decided = self.records.change(lambda _: draft)
+        decided = self.records.change(lambda _: (draft,))
         log_decision(draft)
-        return decided.by_project[project]
+        return decided.after.by_project[project]
 
 
 def _digest(text: str) -> str:

@@ -75,7 +75,7 @@ class Policy:
         self.rules = rules
         self.records = records
         self.osv = osv
-        self._runtime = records.runtime
+        self._runtime = records.commits.runtime
         self._licences = licences
         self._first_uses = first_uses
         self._views: LruCache[tuple[str, str], _CachedView] = LruCache(VIEW_BYTES)
