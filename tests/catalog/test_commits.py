@@ -41,7 +41,7 @@ class CommittingProcess:
             documents,
             runtime,
             ConflictRetries(runtime=runtime, max_attempts=5),
-            lambda _, event: self.events.append(event),
+            on_event=lambda _, event: self.events.append(event),
         )
 
     def submit(self, intent: ProjectIntent) -> Project:

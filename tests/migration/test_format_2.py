@@ -14,6 +14,7 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.migration.format_2_stores import KINDS, copy, objects_of, store_of
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
+from wheelyard.catalog.journaled_document import Journal
 from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.model.decisions import DecisionList
 from wheelyard.model.project import Commit
@@ -90,8 +91,8 @@ def history_of(index: Index, name: NormalizedName) -> list[Commit]:
     """Return every commit of a project, whose name may be released."""
     journal = project_journal(name)
     project, _ = journal.read(index.stores.documents)
-    numbers = range(1, project.revision + 1)
-    return [journal.read_commit(index.stores.documents, project, number) for number in numbers]
+    commits = Journal(journal, index.stores.documents, project)
+    return [*commits.read_all(range(1, project.revision + 1))]
 
 
 def assert_same(old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ def may(access: AccessControl, who: str, action: Action = Action.READ, on: str =
 
 def history(access: AccessControl) -> list[str]:
     """Return the changes in words."""
-    return [describe_event(event) for commit in access.history() for event in commit.events]
+    return [describe_event(event) for commit in access.records.history() for event in commit.events]
 
 
 def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
@@ -91,7 +91,7 @@ def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
         f"revoked {first}",
         "group ops: deleted",
     ]
-    assert {(each.event.at, each.event.by) for each in other.history()} == {
+    assert {(each.event.at, each.event.by) for each in other.records.history()} == {
         (START, "local:ana"),
         (START, "local:bo"),
     }
@@ -214,7 +214,7 @@ def test_crashes(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
     assert may(other, BO) is expected
     assert len(history(other)) == expected
     other.grant(grant(ANA), by="local:bo")
-    assert [each.number for each in other.history()] == list(range(1, expected + 2))
+    assert [each.number for each in other.records.history()] == list(range(1, expected + 2))
     assert harness.check().problems == []
 
 

@@ -45,15 +45,14 @@ def decide(
     return made
 
 
-@pytest.mark.parametrize("is_local", [True, False])
-def test_newest_first(records: DecisionRecords, is_local: bool) -> None:  # noqa: FBT001 - of pytest
+def test_newest_first(records: DecisionRecords) -> None:
     """All decisions about a project are told, also those that others have replaced."""
-    assert decision_history(records, DEMO, is_local=is_local) == ([], True)
+    assert decision_history(records, DEMO) == ([], True)
     first = decide(records, DEMO, Verdict.APPROVED, "1.0")
     decide(records, OTHER, Verdict.BLOCKED)
     last = decide(records, DEMO, Verdict.BLOCKED)
 
-    assert decision_history(records, DEMO, is_local=is_local) == ([last, first], True)
+    assert decision_history(records, DEMO) == ([last, first], True)
 
 
 def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> None:
@@ -66,7 +65,7 @@ def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> Non
     again = decide(records, DEMO, Verdict.APPROVED, "2.0")
     store.calls.clear()
 
-    found = decision_history(records, DEMO, is_local=True)
+    found = decision_history(records, DEMO)
 
     assert found == ([again, in_force], False)
     assert replaced not in found[0]

@@ -275,7 +275,7 @@ def test_older_versions_read_it(guarded: GuardedHarness) -> None:
     folded = Project(name=DEMO)
     body = guarded.bytes_at(keys.project(DEMO))
     last = ProjectCodec().decode_whole(keys.project(DEMO), body)
-    first = guarded.index.projects.commit(last, 1)
+    first = guarded.index.projects.journal(last).find(1)
     assert first is not None
     assert last.commit is not None
     for commit in (first, last.commit):

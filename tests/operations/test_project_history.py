@@ -17,10 +17,9 @@ from wheelyard.operations.project_history import PAGE_COMMITS, HistoryReader, ol
 DEMO = parse_name("demo")
 
 
-def reader(harness: IndexHarness, *, is_local: bool = True) -> HistoryReader:
+def reader(harness: IndexHarness) -> HistoryReader:
     """Return a reader over the store of an index."""
-    index = harness.index
-    return HistoryReader(index.projects, index.tokens.records, is_local=is_local)
+    return HistoryReader(harness.index.projects, harness.index.tokens.records)
 
 
 def with_commits(harness: IndexHarness, count: int) -> None:
@@ -37,11 +36,11 @@ def test_pages(harness: IndexHarness, *, is_local: bool) -> None:
     with_commits(harness, 3 * PAGE_COMMITS + 7)
     faulty = FaultyStore(harness.store)
     harness.store = faulty
-    harness.index = harness.opened(seed=3)
+    harness.index = harness.opened(seed=3, is_local=is_local)
     project = harness.index.projects.get(DEMO)
     faulty.calls.clear()
 
-    count, history = older_pages(project.revision), reader(harness, is_local=is_local)
+    count, history = older_pages(project.revision), reader(harness)
     newest = history.newest(project)
     asked = len(faulty.calls)
     older = [history.older(project, number) for number in range(1, count + 1)]

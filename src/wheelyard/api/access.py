@@ -56,7 +56,7 @@ def show_access(call: Call) -> AccessList:
 
 def access_history(call: Call, body: After) -> AccessHistory:
     """Show the changes of grants and groups in the store that follow a number."""
-    return AccessHistory(tuple(call.index.access.history(body.after)))
+    return AccessHistory(tuple(call.index.access.records.history(body.after)))
 
 
 def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:

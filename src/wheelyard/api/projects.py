@@ -251,8 +251,7 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
             raise
     size = LOCAL_PAGE if call.index.is_local else REMOTE_PAGE
     last = min(body.after + size, project.revision)
-    numbers = range(body.after + 1, last + 1)
-    read = {number: projects.commit(project, number) for number in numbers}
+    read = dict(projects.journal(project).find_all(range(body.after + 1, last + 1)))
     return JournalPage(
         name=project.name,
         revision=project.revision,

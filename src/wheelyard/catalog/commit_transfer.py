@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import mark_commit
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.journaled_document import JournalKind
+from wheelyard.catalog.journaled_document import Journal, JournalKind
 from wheelyard.catalog.journals import project_journal
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
@@ -102,7 +102,7 @@ def _write_document(
     if project.revision >= commits[0].number:
         last = commits[-1]
         is_there = last.number <= project.revision
-        return is_there and kind.read_commit(store, project, last.number) == last
+        return is_there and Journal(kind, store, project).read(last.number) == last
     body = kind.documents.encode(kind.fold_all(project, commits))
     mark_commit(store, runtime, project.name, commits[-1].number)
     try:

@@ -19,14 +19,14 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from msgspec import Struct
 
 from wheelyard.catalog.changes import mark_commit
-from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
-from wheelyard.catalog.journaled_document import C, D, JournalKind
+from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot
+from wheelyard.catalog.journaled_document import C, D, Journal, JournalKind
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Event, Project
-from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import Key, ObjectVersion, Store
 
 JOURNALED_LIMIT: Final = 10_000
 """Documents whose last journalled commit is cached, to save creates that change nothing."""
@@ -86,6 +86,7 @@ class Commits(Generic[D, C, E]):
     Besides, only `wheelyard copy` adds commits, and only `wheelyard check` repairs documents.
 
     Args:
+        threads: The number of entries of a journal that are read concurrently.
         on_event: Called with the document and each event after its commit, in the context of the
             caller that wanted it.
     """
@@ -96,17 +97,23 @@ class Commits(Generic[D, C, E]):
         documents: DocumentCache[D],
         runtime: Runtime,
         retries: ConflictRetries,
+        threads: int = 1,
         on_event: Callable[[D, E], object] = lambda _document, _event: None,
     ) -> None:
         self.store = store
         self.documents = documents
         self.runtime = runtime
         self.retries = retries
+        self._threads = threads
         self._on_event = on_event
         self._journaled: LruCache[Key, int] = LruCache(JOURNALED_LIMIT)
         self._group_commit = GroupCommit[Key, _PendingIntent[D, C, E], Committed[D, E]](
             self._handle
         )
+
+    def journal(self, kind: JournalKind[D, C], document: D) -> Journal[D, C]:
+        """Return the journal of a document."""
+        return Journal(kind, self.store, document, self._threads)
 
     def submit(self, kind: JournalKind[D, C], intent: Intent[D, E]) -> Committed[D, E]:
         """
@@ -235,12 +242,5 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         Raise Unavailable at an entry that is damaged or missing.
         """
         document = self.get("current").value or self.kind.empty
-        for number in range(after + 1, document.revision):
-            key = self.kind.entry_key(number)
-            found = self.commits.store.get(key)
-            if not isinstance(found, Stored):
-                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.")
-            yield self.kind.commits.decode(key, found.body)
-        last = self.kind.last_commit(document)
-        if last is not None and after < document.revision:
-            yield last  # it may not be in the journal yet
+        numbers = range(after + 1, document.revision + 1)
+        return self.commits.journal(self.kind, document).read_all(numbers)

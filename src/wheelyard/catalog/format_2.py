@@ -24,6 +24,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import damaged, digest
 from wheelyard.catalog.gzipped import gzipped
+from wheelyard.catalog.journaled_document import Journal
 from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.catalog.upstream_memory import upstream_ids
 from wheelyard.concurrency.caches import LruCache
@@ -332,7 +333,7 @@ class Format2Documents(ForwardingStore):
             return decision
         there, _ = DECISIONS.read(self._target)
         if there.revision >= commit.number:
-            copied = DECISIONS.read_commit(self._target, there, commit.number)
+            copied = Journal(DECISIONS, self._target, there).read(commit.number)
             if copied.id == commit.id:
                 return copied.event
         for other in later:

@@ -5,14 +5,21 @@ The document of revision n contains commit n whole. Folding all commits of the j
 document byte for byte. `commits.py` changes such a document.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, DocumentCache, damaged, digest
+from wheelyard.catalog.document_cache import (
+    Codec,
+    DocumentCache,
+    UnreadableIgnored,
+    damaged,
+    digest,
+)
+from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.project import Commit, EventCommit
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
@@ -78,22 +85,20 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             return self.empty, ABSENT
         return self.documents.decode_whole(self.key, found.body), found.version
 
-    def read_commit(self, store: Store, document: D, number: int) -> C:
-        """Return a commit of a document, which has the newest one; raise if it is missing."""
-        last, key = self.last_commit(document), self.entry_key(number)
-        if last is not None and last.number == number:
-            return last
-        found = store.get(key)
-        if not isinstance(found, Stored):
-            raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.")
-        return self.commits.decode_whole(key, found.body)
+    def decode_entry(self, number: int, body: bytes) -> C:
+        """Return the commit of a journal entry; raise Unavailable unless it is the one `number`."""
+        key = self.entry_key(number)
+        commit = self.commits.decode(key, body)
+        if commit.number != number:
+            raise damaged(f"{key} is of another number. Run 'wheelyard check' on this store.")
+        return commit
 
     def is_state_of(self, older: D, store: Store, newer: D) -> bool:
         """Return whether `older` is `newer`, which is in `store`, or an earlier state of it."""
         last = self.last_commit(older)
         if last is None or older.revision > newer.revision:
             return last is None
-        return self.read_commit(store, newer, older.revision) == last
+        return Journal(self, store, newer).read(older.revision) == last
 
     def fold(self, document: D, commit: C) -> D:
         """Return a document after one more commit."""
@@ -161,3 +166,44 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             f"{self.key} and its journal disagree about commit {number}, as after a restore from a "
             "backup. Run 'wheelyard check', which says what can be done about it."
         )
+
+
+class Journal(Struct, Generic[D, C], frozen=True):
+    """Reads the commits of a document, which has the newest one: the journal may lack that."""
+
+    kind: JournalKind[D, C]
+    store: Store
+    document: D
+    threads: int = 1
+    """The number of entries that are read concurrently."""
+
+    def read(self, number: int, *, is_whole: bool = False) -> C:
+        """
+        Return a commit; raise Unavailable (code `damaged_document`) if the journal has lost it.
+
+        If it has to be `is_whole`, also if this version does not know a part of it.
+        """
+        last, key = self.kind.last_commit(self.document), self.kind.entry_key(number)
+        if last is not None and last.number == number:
+            return last
+        entry = self.store.get(key)
+        if not isinstance(entry, Stored):
+            raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.")
+        commit = self.kind.decode_entry(number, entry.body)
+        if is_whole:
+            self.kind.commits.require_whole(key, commit, len(entry.body))
+        return commit
+
+    def find(self, number: int) -> C | None:
+        """Return a commit; None if the journal has lost it: its entry is missing or damaged."""
+        with UnreadableIgnored():
+            return self.read(number)
+        return None
+
+    def find_all(self, numbers: Sequence[int]) -> Iterator[tuple[int, C | None]]:
+        """Yield commits with their numbers, in the order of these; None for one that is lost."""
+        return zip(numbers, prefetch_map(self.find, numbers, self.threads), strict=True)
+
+    def read_all(self, numbers: Sequence[int]) -> Iterator[C]:
+        """Yield commits, in the order of their numbers; raise Unavailable for one that is lost."""
+        return prefetch_map(self.read, numbers, self.threads)

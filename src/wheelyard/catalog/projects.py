@@ -12,9 +12,7 @@ A name is only removed from the list if its project has no files (`operations/na
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cached_property
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,15 +21,13 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import CommittedProject, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
+from wheelyard.catalog.journaled_document import Journal
 from wheelyard.catalog.journals import project_journal
-from wheelyard.catalog.project_codec import CommitCodec
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import NotFound, Unavailable, quoted
+from wheelyard.errors import NotFound, quoted
 from wheelyard.model.project import Commit, Project
-from wheelyard.storage.base import ABSENT, Store, Stored
-
-_COMMITS: Final = CommitCodec()
+from wheelyard.storage.base import ABSENT, Store
 
 
 class NameList(Struct, frozen=True, dict=True):
@@ -228,22 +224,9 @@ class Projects(Struct, frozen=True):
             add(name)
         return committed
 
-    def commit(self, project: Project, number: int) -> Commit | None:
-        """
-        Return the commit `number` of a project; None if the journal has lost it.
-
-        The newest commit is taken from the document: the journal may not have it yet. Any other
-        entry that is missing or damaged is lost.
-        """
-        if project.commit is not None and number == project.commit.number:
-            return project.commit
-        key = keys.commit(project.name, number)
-        entry = self.store.get(key)
-        with suppress(Unavailable):
-            if isinstance(entry, Stored):
-                commit = _COMMITS.decode(key, entry.body)
-                return commit if commit.number == number else None
-        return None
+    def journal(self, project: Project) -> Journal[Project, Commit]:
+        """Return the journal of a project."""
+        return self.commits.journal(project_journal(project.name), project)
 
 
 def unknown_project(name: str) -> NotFound:

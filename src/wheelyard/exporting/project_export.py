@@ -142,5 +142,5 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         paths = (history_path(project.name, number) for number in unchanged)
         if not all(key in existing for path in paths for key in self.pages.writer.paths_of(path)):
             return range(0)
-        commit = unchanged and self.pages.app.index.projects.commit(project, entry.revision)
+        commit = unchanged and self.pages.app.index.projects.journal(project).find(entry.revision)
         return unchanged if commit and commit.id == entry.commit else range(0)

@@ -20,7 +20,6 @@ from wheelyard.catalog.journals import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
 from wheelyard.model.access_rules import (
-    AccessCommit,
     AccessRules,
     AnyAccessEvent,
     Granted,
@@ -135,10 +134,6 @@ class AccessControl:
                 for name, members in groups.items()
             ),
         )
-
-    def history(self, after: int = 0) -> Iterator[AccessCommit]:
-        """Yield the changes of the grants and groups in the store behind `after`, oldest first."""
-        return self.records.history(after)
 
     def grant(self, fields: GrantFields, by: str) -> str:
         """

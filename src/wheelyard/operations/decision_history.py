@@ -1,21 +1,17 @@
 """What was decided about one public package, for people; how much is read is bounded."""
 
-from functools import partial
 from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.journals import DecisionRecords
-from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.model.decisions import Decision
 
 DECISION_COMMITS: Final = 200
 """The commits that are read; decisions in force are known without them."""
 
 
-def decision_history(
-    records: DecisionRecords, name: NormalizedName, *, is_local: bool
-) -> tuple[list[Decision], bool]:
+def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[list[Decision], bool]:
     """
     Return the decisions about a project, newest first, and whether these are all.
 
@@ -28,10 +24,8 @@ def decision_history(
     if document is None:
         return [], True
     first = max(1, document.revision - DECISION_COMMITS + 1)
-    read = partial(records.kind.read_commit, records.commits.store, document)
-    numbers = range(document.revision, first - 1, -1)
-    # handing work to threads takes longer than reading a file
-    commits = map(read, numbers) if is_local else prefetch_map(read, numbers)
+    journal = records.commits.journal(records.kind, document)
+    commits = journal.read_all(range(document.revision, first - 1, -1))
     recent = [
         decision
         for commit in commits

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -87,13 +88,10 @@ class StoreJournals(Struct, frozen=True):
         """Yield a project's commits; each but the newest is an object of its own to read."""
         found = self.projects.documents.get(keys.project(name), "current").value
         project = found or self.projects.get(name)  # a released name has a journal, too
-        numbers = range(project.revision, after, -1)
-
-        def read(number: int) -> tuple[int, Commit | None]:
-            return number, self.projects.commit(project, number)
-
-        # several projects are read at a time anyway
-        yield from map(read, numbers) if self.only is None else prefetch_map(read, numbers)
+        journal = self.projects.journal(project)
+        if self.only is None:  # several projects are read at a time anyway
+            journal = replace(journal, threads=1)
+        return journal.find_all(range(project.revision, after, -1))
 
     def name_of(self, principal: str) -> str:
         """Return the name of an API token if its record still exists."""

@@ -101,14 +101,13 @@ class JournaledCheck(Struct, Generic[D, C]):
                 self._read_commit(number)
 
     def _read_commit(self, number: int) -> None:
-        key, codec = self.kind.entry_key(number), self.kind.commits
-        found = read_or_report(self.store, key, self.findings)
+        found = read_or_report(self.store, self.kind.entry_key(number), self.findings)
         if isinstance(found, WheelyardError):
             self.is_consistent = False
         elif found is not None:
             with suppress(WheelyardError):
-                commit = codec.decode(key, found.body)
-                if commit.number == number and codec.encode(commit) == found.body:
+                commit = self.kind.decode_entry(number, found.body)
+                if self.kind.commits.encode(commit) == found.body:
                     self.commits[number] = commit
                     return
             self.damaged[number] = found.version

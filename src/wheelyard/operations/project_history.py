@@ -9,7 +9,6 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.journals import AccessRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
-from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.access import matches_any, parse_pattern
 from wheelyard.model.access_rules import (
@@ -23,7 +22,7 @@ from wheelyard.model.access_rules import (
 )
 from wheelyard.model.grants import groups_in
 from wheelyard.model.journal_entry import JournalEntry, access_entry_of, entry_of
-from wheelyard.model.project import Commit, Project
+from wheelyard.model.project import Project
 from wheelyard.operations.journal import BEGINNING
 
 PAGE_COMMITS: Final = 50
@@ -50,7 +49,6 @@ class HistoryReader(Struct, frozen=True):
 
     projects: Projects
     tokens: TokenRecords
-    is_local: bool
 
     def newest(self, project: Project) -> HistoryPart:
         """Return the newest page; raise Unavailable if the store does not answer."""
@@ -88,12 +86,7 @@ class HistoryReader(Struct, frozen=True):
         return tuple(sorted([*newest.entries, *found], key=lambda entry: entry.at))
 
     def _read(self, project: Project, numbers: Sequence[int]) -> HistoryPart:
-        def read(number: int) -> Commit | None:
-            return self.projects.commit(project, number)
-
-        # handing work to threads takes longer than reading a file
-        found = map(read, numbers) if self.is_local else prefetch_map(read, numbers)
-        commits = dict(zip(numbers, found, strict=True))
+        commits = dict(self.projects.journal(project).find_all(numbers))
         names = _TokenNames(self.tokens)
         entries = [
             entry_of(project.name, commit.number, event, event.by_name or names.of(event.by))

@@ -51,7 +51,7 @@ def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Respons
     version = ObjectVersion(f"decisions {index.decisions.get().version}")
 
     def render() -> bytes:
-        decisions, is_whole = decision_history(index.decisions, name, is_local=index.is_local)
+        decisions, is_whole = decision_history(index.decisions, name)
         return decisions_page(web.environment, viewer, name, decisions, is_whole=is_whole)
 
     return web.respond(request, ("decisions", name, viewer), version, render, listing=listing)
@@ -72,7 +72,7 @@ def _journal(
         version, shows = ObjectVersion(f"{version} {access.version}"), ((GRANTS, access.version),)
 
     def render() -> bytes:
-        history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
+        history = HistoryReader(index.projects, index.tokens.records)
         part = history.newest(project) if number is None else history.older(project, number)
         entries = part.entries
         if shows:
@@ -111,7 +111,7 @@ def answer_project_feed(request: Request, web: WebPages) -> Response:
     project, version = web.context.require_project(name)
 
     def render() -> bytes:
-        history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
+        history = HistoryReader(index.projects, index.tokens.records)
         changes = history.newest(project).entries
         return project_feed(web.environment.brand.name, web.environment.base_url, project, changes)
 

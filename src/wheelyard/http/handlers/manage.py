@@ -149,7 +149,7 @@ def _done(store: Projects, project: Project, text: str) -> tuple[DoneEvent, ...]
     number = int(text) if _NUMBER.fullmatch(text) else -1
     if number == 0:
         return ()
-    commit = store.commit(project, number) if 0 < number <= project.revision else None
+    commit = store.journal(project).find(number) if 0 < number <= project.revision else None
     return None if commit is None else events_of(commit)
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commit_transfer import diverged
-from wheelyard.catalog.journaled_document import C, D, JournalKind
+from wheelyard.catalog.journaled_document import C, D, Journal, JournalKind
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
@@ -43,7 +43,7 @@ class JournaledCopy(Struct, Generic[D, C], frozen=True):
         for number in range(before + 1, newest.revision + 1):
             self._ensure_journaled(document)
             with source_faults(self.source):
-                commit = kind.read_commit(self.source, newest, number)
+                commit = Journal(kind, self.source, newest).read(number, is_whole=True)
                 document = kind.fold_all(document, [commit])
             version = self._put(document, version)
         if newest.revision > before:

@@ -25,6 +25,7 @@ from wheelyard.catalog.commit_transfer import (
 )
 from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
+from wheelyard.catalog.journaled_document import Journal
 from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.concurrency.prefetch import prefetch_map
@@ -399,7 +400,7 @@ class _Copying(Struct):
     def _commit(self, newest: Project, number: int) -> Commit:
         source = self.copy.source.documents
         with source_faults(source):
-            return project_journal(newest.name).read_commit(source, newest, number)
+            return Journal(project_journal(newest.name), source, newest).read(number)
 
     def _there(self, name: NormalizedName) -> Project:
         try:

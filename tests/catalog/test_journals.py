@@ -1,0 +1,39 @@
+"""Reading a journal whose entries may be lost."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.invariants import DEMO
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import IndexHarness
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import Stored
+
+SECOND = keys.commit(DEMO, 2)
+
+
+@pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
+@pytest.mark.parametrize("state", ["there", "missing", "damaged", "that of another number"])
+def test_a_lost_entry(tmp_path: Path, state: str, *, is_local: bool) -> None:
+    """A lost entry is seen as such between the others, and the newest commit needs none."""
+    harness = IndexHarness(tmp_path)
+    for version in ("1.0", "2.0", "3.0"):
+        harness.upload(make_wheel(version=version))
+    first = harness.store.get(keys.commit(DEMO, 1))
+    assert isinstance(first, Stored)
+    harness.store.delete(keys.commit(DEMO, 3))
+    if state == "missing":
+        harness.store.delete(SECOND)
+    elif state != "there":
+        harness.store.put(SECOND, b"{}" if state == "damaged" else first.body, None)
+    projects = harness.opened(seed=2, is_local=is_local).projects
+    journal = projects.journal(projects.get(DEMO))
+
+    numbers = [(number, commit and commit.number) for number, commit in journal.find_all([3, 2, 1])]
+    assert numbers == [(3, 3), (2, 2 if state == "there" else None), (1, 1)]
+    with nullcontext() if state == "there" else pytest.raises(Unavailable, match=SECOND) as caught:
+        assert [commit.number for commit in journal.read_all(range(1, 4))] == [1, 2, 3]
+    assert caught is None or caught.value.code == "damaged_document"
