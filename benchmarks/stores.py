@@ -180,7 +180,7 @@ def fill_with_files(folder: Path, projects: Iterable[Sequence[Wheel]]) -> None:
         )
         commit = Commit(number=1, id="0" * 32, previous="", events=events)
         document = project_journal(name).fold(Project(name=name), commit)
-        _write(folder, keys.commit(name, 1), CommitCodec().encode(commit))
+        _write(folder, project_journal(name).entry_key(1), CommitCodec().encode(commit))
         _write(folder, keys.project(name), ProjectCodec().encode(document))
         names.append(name)
     listing = NameList(tuple(sorted(names)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.browser.site import running_site
+from tests.browser.site import await_descriptions, running_site
 from tests.http.packages import Package, publish, sdist, wheel
 from tests.http.servers import RunningServer
 
@@ -129,6 +129,7 @@ def running_showcase(folder: Path) -> Iterator[RunningServer]:
     """Run a server with the packages on a new store in a folder."""
     with running_site(folder) as server:
         publish(server, *own_packages(), *real_packages())
+        await_descriptions(server, "acme-core", "numpy", "requests", "rich")
         server.change("requests", "yank", version="2.32.0", reason="CVE-2024-35195: see 2.32.2")
         server.change("acme-core", "yank", version="1.4.0", reason="Loses messages on restart")
         reason = "Use rich instead"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.browser.chromium import Browser, Person, running_browser
-from tests.browser.site import running_site
+from tests.browser.site import await_descriptions, running_site
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import RunningServer
 from tests.upstream.fake_pages import FakeFile
@@ -100,6 +100,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
         server.change("acme-core", "yank", version="1.0", reason="Loses messages")
         server.change("zebra", "status", status="deprecated", reason="Use acme-core")
         assert server.get("/simple/public-lib/").status_code == 200  # now it is in lists
+        await_descriptions(server, "acme-core", "hostile", "public-lib")
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ import bcrypt
 
 from tests.browser.chromium import Browser, Person
 from tests.http.servers import RunningServer, running_server
+from tests.waiting import until
 
 USER: Final = "ana"
 PASSWORD: Final = "correct horse battery staple"
@@ -44,6 +46,16 @@ def running_site(folder: Path, config: str = "") -> Iterator[RunningServer]:
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
     with running_server(folder, config=CONFIG + config) as server:
         yield server
+
+
+def await_descriptions(server: RunningServer, *names: str) -> None:
+    """Wait until the pages of these projects have their descriptions."""
+    for name in names:
+        until(partial(_is_described, server, name))
+
+
+def _is_described(server: RunningServer, name: str) -> bool:
+    return "not rendered yet" not in server.get(f"/project/{name}/").text
 
 
 def sign_in(person: Person) -> None:

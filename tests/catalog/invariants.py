@@ -117,6 +117,11 @@ def violations(
     yield from _broken_answers(store, project, intents, answers)
 
 
+def commit_key(name: NormalizedName, number: int) -> Key:
+    """Return the key of a commit in the journal of a project."""
+    return project_journal(name).entry_key(number)
+
+
 def document(store: Store) -> Project:
     """Return the project's document, or an empty project."""
     key = keys.project(DEMO)

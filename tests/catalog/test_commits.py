@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.catalog.invariants import DEMO, document
+from tests.catalog.invariants import DEMO, commit_key, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import ProjectCommits, ProjectIntent
@@ -112,7 +112,7 @@ def test_a_writer_that_lost_reads_again(store: MemoryStore, *, dies: bool) -> No
     ours, theirs = CommittingProcess(store, 1, near=False), CommittingProcess(store, 2, near=False)
     ours.submit(uploads("1.0"))
     if dies:  # so that only the document tells of its commit, and not the journal
-        theirs.store.faults = (Fault(FaultKind.CRASH, "put", keys.commit(DEMO, 2)),)
+        theirs.store.faults = (Fault(FaultKind.CRASH, "put", commit_key(DEMO, 2)),)
     with pytest.raises(ProcessCrash) if dies else nullcontext():
         theirs.submit(uploads("2.0"))
 
@@ -120,4 +120,4 @@ def test_a_writer_that_lost_reads_again(store: MemoryStore, *, dies: bool) -> No
 
     assert [file.version for file in after.files] == ["1.0", "2.0", "3.0"]
     assert after == document(store)
-    assert store.get(keys.commit(DEMO, 2)) is not None
+    assert store.get(commit_key(DEMO, 2)) is not None

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.invariants import DEMO
+from tests.catalog.invariants import DEMO, commit_key
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
-from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Stored
 
-SECOND = keys.commit(DEMO, 2)
+SECOND = commit_key(DEMO, 2)
 
 
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
@@ -22,9 +21,9 @@ def test_a_lost_entry(tmp_path: Path, state: str, *, is_local: bool) -> None:
     harness = IndexHarness(tmp_path)
     for version in ("1.0", "2.0", "3.0"):
         harness.upload(make_wheel(version=version))
-    first = harness.store.get(keys.commit(DEMO, 1))
+    first = harness.store.get(commit_key(DEMO, 1))
     assert isinstance(first, Stored)
-    harness.store.delete(keys.commit(DEMO, 3))
+    harness.store.delete(commit_key(DEMO, 3))
     if state == "missing":
         harness.store.delete(SECOND)
     elif state != "there":

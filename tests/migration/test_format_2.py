@@ -11,6 +11,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.catalog.invariants import commit_key
 from tests.migration.format_2_stores import KINDS, copy, objects_of, store_of
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
@@ -81,7 +82,7 @@ def test_histories(kind: str, target: IndexHarness) -> None:
         commits = history_of(index, name)
         assert len(commits) == old["revision"]
         for commit in commits[:-1]:
-            entry = objects.get(keys.commit(name, commit.number))
+            entry = objects.get(commit_key(name, commit.number))
             if entry is not None:
                 assert_same(json.loads(entry), json.loads(commit.stored))
         assert_same(old["commit"], json.loads(commits[-1].stored))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
@@ -26,7 +27,7 @@ WHEEL_KEY = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
 METADATA_KEY = keys.core_metadata(DEMO, WHEEL.sha256, WHEEL.filename)
 DOCUMENT = keys.project(DEMO)
 LAST = 5
-LAST_ENTRY = keys.commit(DEMO, LAST)
+LAST_ENTRY = commit_key(DEMO, LAST)
 
 
 def flip(harness: IndexHarness, key: Key, at: int = -3) -> None:
@@ -79,16 +80,14 @@ DAMAGES: dict[str, Damage] = {
     "document of another": lambda harness: edit(harness, DOCUMENT, b'"demo"', b'"dema"'),
     "document behind": lambda harness: edit(harness, DOCUMENT, b'"revision":5', b'"revision":4'),
     "document with a blank": lambda harness: edit(harness, DOCUMENT, b"\n", b" \n"),
-    "journal entry lost": lambda harness: remove(harness, keys.commit(DEMO, 2)),
-    "first journal entry lost": lambda harness: remove(harness, keys.commit(DEMO, 1)),
-    "journal entry unreadable": lambda harness: edit(harness, keys.commit(DEMO, 2), b"{", b"["),
-    "journal entry changed": lambda harness: edit(harness, keys.commit(DEMO, 3), b"why", b"who"),
+    "journal entry lost": lambda harness: remove(harness, commit_key(DEMO, 2)),
+    "first journal entry lost": lambda harness: remove(harness, commit_key(DEMO, 1)),
+    "journal entry unreadable": lambda harness: edit(harness, commit_key(DEMO, 2), b"{", b"["),
+    "journal entry changed": lambda harness: edit(harness, commit_key(DEMO, 3), b"why", b"who"),
     "last journal entry changed": lambda harness: edit(harness, LAST_ENTRY, b"old", b"odd"),
-    "journal entry with a blank": lambda harness: edit(
-        harness, keys.commit(DEMO, 2), b"\n", b" \n"
-    ),
+    "journal entry with a blank": lambda harness: edit(harness, commit_key(DEMO, 2), b"\n", b" \n"),
     "journal ahead": lambda harness: put(
-        harness, keys.commit(DEMO, 6), harness.bytes_at(LAST_ENTRY)
+        harness, commit_key(DEMO, 6), harness.bytes_at(LAST_ENTRY)
     ),
 }
 
@@ -207,7 +206,7 @@ def test_a_damaged_document_takes_no_uploads(full: IndexHarness, damage: str) ->
     full.check(rebuild=True)
     full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
     assert full.check().problems == []
-    assert full.store.get(keys.commit(DEMO, LAST + 1)) is not None
+    assert full.store.get(commit_key(DEMO, LAST + 1)) is not None
 
 
 def test_what_is_not_ours(full: IndexHarness) -> None:
@@ -277,8 +276,8 @@ def test_a_document_older_than_its_journal(full: IndexHarness) -> None:
 
 def test_a_journal_entry_of_another_history(full: IndexHarness) -> None:
     """A journal entry that does not follow the one before it is damaged, and not missing."""
-    entry = keys.commit(DEMO, 2)
-    full.store.put(entry, full.bytes_at(keys.commit(DEMO, 3)).replace(b"3", b"2"), None)
+    entry = commit_key(DEMO, 2)
+    full.store.put(entry, full.bytes_at(commit_key(DEMO, 3)).replace(b"3", b"2"), None)
 
     problems = full.check().problems
 
@@ -288,7 +287,7 @@ def test_a_journal_entry_of_another_history(full: IndexHarness) -> None:
 def test_a_document_and_a_journal_of_two_histories(full: IndexHarness) -> None:
     """Where document and journal contradict each other, neither is written over."""
     number = full.index.projects.get_for_update(DEMO).revision
-    entry = keys.commit(DEMO, number)
+    entry = commit_key(DEMO, number)
     other = IndexHarness(folder=full.folder)
     other.clock.advance(hours=1)
     for version in range(number):

@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import publishing, signed
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.catalog.invariants import commit_key
 from tests.model.jobs import GITHUB_SAYS
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness
@@ -128,7 +129,7 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
 
     assert [each.at.day for each in part.entries] == [5, 6]
     touched = {key for verb, key in store.calls if verb == "get"}
-    entries = {str(keys.commit(DEMO, number)) for number in (3, 4)}
+    entries = {str(commit_key(DEMO, number)) for number in (3, 4)}
     assert touched == {keys.PROJECT_NAMES, keys.project(DEMO), *entries}
 
 
@@ -171,8 +172,8 @@ def test_what_is_lost_is_told(harness: IndexHarness) -> None:
         harness.upload(make_wheel("demo", version))
     harness.upload(make_wheel("other"))
     harness.upload(make_wheel("third"))
-    harness.store.delete(keys.commit(DEMO, 1))
-    harness.store.put(keys.commit(DEMO, 2), b"?", None)
+    harness.store.delete(commit_key(DEMO, 1))
+    harness.store.put(commit_key(DEMO, 2), b"?", None)
     harness.store.delete(keys.project(OTHER))
 
     part = read(reader(harness))

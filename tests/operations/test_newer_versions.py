@@ -8,6 +8,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -53,7 +54,7 @@ def commit_event(harness: IndexHarness, event: Event) -> None:
         previous=sha256(codec.encode(before.commit)).hexdigest(),
         events=(event,),
     )
-    harness.store.put(keys.commit(DEMO, commit.number), codec.encode(commit), None)
+    harness.store.put(commit_key(DEMO, commit.number), codec.encode(commit), None)
     write(harness, project_journal(DEMO).fold(before, commit))
 
 
@@ -220,7 +221,7 @@ def test_a_check_of_a_known_event_with_more_than_is_known(
     commit_event(
         harness, Event(what="deleted", at=harness.clock.now, by="x", files=names, data=until)
     )
-    key = keys.commit(DEMO, 2)
+    key = commit_key(DEMO, 2)
     entry = harness.bytes_at(key)
     if place == "event":
         entry = entry.replace(b'"what":', b'"keep_until":"2999-01-01T00:00:00Z","what":')

@@ -5,9 +5,9 @@ from itertools import chain
 import pytest
 
 from tests.catalog.faulty_store import FaultyStore
+from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import GrantFields
@@ -71,7 +71,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
     """A lost commit is told by its number, and a token in a reason is never shown."""
     with_commits(harness, 3)
     harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "see wyd_abcdef")
-    harness.store.delete(keys.commit(DEMO, 2))
+    harness.store.delete(commit_key(DEMO, 2))
 
     part = reader(harness).newest(harness.index.projects.get(DEMO))
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.old_files import EGG, list_old_file
@@ -387,7 +388,7 @@ def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str =
         (f"{keys.FILES}{DEMO}/", "demo-2.0-py3-none-any.whl"),
         (f"{keys.FILES}{DEMO}/", "demo-2.0-py3-none-any.whl.metadata"),
         (keys.project(DEMO), ""),
-        (keys.commit(DEMO, 6), ""),
+        (commit_key(DEMO, 6), ""),
     ],
 )
 def test_damage_in_the_source(
@@ -433,7 +434,7 @@ def test_a_document_that_was_changed(source: IndexHarness, target: IndexHarness)
 def test_what_a_newer_version_has_published(source: IndexHarness, target: IndexHarness) -> None:
     """Commits arrive byte for byte, with what this version does not know in them."""
     source.upload(make_wheel(version="2.0"))
-    entry = keys.commit(DEMO, source.index.projects.get(DEMO).revision)
+    entry = commit_key(DEMO, source.index.projects.get(DEMO).revision)
     for key in (keys.project(DEMO), entry):
         body = source.bytes_at(key).replace(b'"what":', b'"since": "tomorrow","what":')
         source.store.put(key, body, None)

@@ -56,6 +56,12 @@ def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
         yield running
 
 
+def described(server: InProcessServer) -> Seen:
+    """Return the page of the project `requests` as soon as it has its description."""
+    until(lambda: "etag" in page(server).headers)
+    return page(server)
+
+
 def page(server: InProcessServer, path: str = "", **headers: str) -> Seen:
     """Ask for the page of the project `requests` or one below it."""
     return look(server, f"/project/requests/{path}", accept=HTML, **headers)
@@ -68,7 +74,7 @@ def deciding(server: InProcessServer) -> Deciding:
 
 def test_a_public_project_has_a_whole_page(server: InProcessServer) -> None:
     """It has description, licence, links, dependencies, releases, and who uses it here."""
-    shown = page(server)
+    shown = described(server)
 
     assert shown.headers[SOURCE] == "upstream"
     for wanted in (
@@ -112,6 +118,7 @@ def test_pages_of_files(server: InProcessServer, public: FakeUpstream) -> None:
 
 def test_pages_are_for_no_shared_cache(server: InProcessServer) -> None:
     """A public name may become private at any time, so no cache of others keeps its pages."""
+    described(server)
     for path in ("", "2.0/", "history/"):
         shown = page(server, path)
         assert "public" not in shown.headers["cache-control"]
@@ -121,7 +128,7 @@ def test_pages_are_for_no_shared_cache(server: InProcessServer) -> None:
 
 def test_pages_are_remembered(server: InProcessServer, public: FakeUpstream) -> None:
     """A page is made of what was fetched before; nothing is asked twice."""
-    first = page(server)
+    first = described(server)
     asked = len(public.asked("requests"))
     again = server.get("/project/requests/", ("accept", HTML))
 

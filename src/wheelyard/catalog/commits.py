@@ -57,6 +57,7 @@ class Committed(Struct, Generic[D, E], frozen=True):
 
 ProjectIntent: TypeAlias = Intent[Project, Event]
 CommittedProject: TypeAlias = Committed[Project, Event]
+EventListener: TypeAlias = Callable[[Project, Event], object]
 
 
 class _PendingIntent(Struct, Generic[D, C, E], frozen=True):
@@ -138,7 +139,8 @@ class Commits(Generic[D, C, E]):
             events = tuple(event for decision in decisions for event in decision.events)
             if not events:
                 # without a swap, nothing else would show that the cached document is outdated
-                if before.validated_at < started_at and self._has_changed(key, before):
+                is_old = before.validated_at < started_at
+                if is_old and self.documents.get(key, "current").version != before.version:
                     continue
                 return [decision.outcome(document) for decision in decisions]
             after = kind.with_commit(decided, self._new_commit(kind, document, events))
@@ -180,9 +182,6 @@ class Commits(Generic[D, C, E]):
             previous=kind.digest(document),
             events=events,
         )
-
-    def _has_changed(self, key: Key, before: Snapshot[D]) -> bool:
-        return self.documents.get(key, "current").version != before.version
 
     def _ensure_journaled(
         self, kind: JournalKind[D, C], document: D, *, is_own: bool = False

@@ -5,7 +5,6 @@ The format keeps an older version of wheelyard from reading or writing a newer s
 format, `reader` and `writer` do, for what an older version would otherwise show or lose.
 """
 
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -15,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes
-from wheelyard.catalog.commits import Commits, ProjectCommits
+from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
@@ -26,7 +25,6 @@ from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
-from wheelyard.model.project import Event, Project
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
 from wheelyard.model.unknown_fields import Extensible, ExtensibleCodec, encode_all_fields
@@ -66,11 +64,7 @@ class Catalog(Struct, frozen=True):
 
 
 def open_catalog(
-    stores: Stores,
-    runtime: Runtime,
-    policy: CachePolicy,
-    on_event: Callable[[Project, Event], object],
-    files: str = "",
+    stores: Stores, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
     Return the catalog of an index; write `wheelyard.json` if its store is new.

@@ -15,6 +15,7 @@ The object layout of a store; the only module that builds and parses keys.
     indexes/<index>/...                                    documents of another index: same keys
     leases/<job>.json                                      who does a job that one process does
     derived/search-3.msgpack.gz                            facts of all projects, for searches
+    derived/descriptions/<renderer>/<digest>.json          the HTML of a description
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
@@ -37,8 +38,8 @@ Files are shared by all indexes of a store; a lease is never deleted.
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
 compare-and-swap. What is below `derived/` is made from the other objects, and may be deleted any
-time. Its keys have the number of their format, so that another version has another object. What is
-below `upstream/` can be fetched again; `<id>` is that of an upstream index.
+time. Its keys say in what form it is, so that another version has another object. What is below
+`upstream/` can be fetched again; `<id>` is that of an upstream index.
 """
 
 import re
@@ -65,6 +66,7 @@ INDEXES = "indexes/"
 LEASES = "leases/"
 DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-3.msgpack.gz")
+DESCRIPTIONS = f"{DERIVED}descriptions/"
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
 UPSTREAM = "upstream/"
@@ -103,11 +105,6 @@ _HOUR = "%Y%m%d%H"
 def project(name: NormalizedName) -> Key:
     """Return the key of a project's document."""
     return Key(f"{PROJECTS}{name}.json")
-
-
-def commit(name: NormalizedName, number: int) -> Key:
-    """Return the key of the commit `number` in a project's journal."""
-    return numbered_entry(journal(name), number)
 
 
 def journal(name: NormalizedName) -> str:
@@ -177,6 +174,11 @@ def probe(prefix: str, unique: str) -> Key:
 def numbered_entry(prefix: str, number: int) -> Key:
     """Return the key of the change `number` of the document whose journal has this prefix."""
     return Key(f"{prefix}{number:010}.json")
+
+
+def description(renderer: str, digest: str) -> Key:
+    """Return the key of what a renderer has made of a description."""
+    return Key(f"{DESCRIPTIONS}{renderer}/{digest}.json")
 
 
 def upstream(upstream_id: str) -> str:

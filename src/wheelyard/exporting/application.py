@@ -67,7 +67,7 @@ class SiteApplication:
         if self.index.upstream is not None:
             self.index.upstream.close()
         self._context.pools.close()
-        self._pages.descriptions.close()
+        self._context.descriptions.close()
 
     def show(self, table: ProjectTable) -> None:
         """Have these projects in lists, and link to them."""

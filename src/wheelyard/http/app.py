@@ -97,7 +97,7 @@ class App:
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
             self._context.pools.close()
-            self._pages.descriptions.close()
+            self._context.descriptions.close()
             self._instrumentation.close()
 
     def _route_name(self, scope: AsgiScope) -> str:

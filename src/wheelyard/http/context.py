@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
@@ -30,10 +31,12 @@ from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.logs import StoreErrorLog, in_context
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.project import Project
+from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.store_probe import Reason
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
+from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
@@ -190,6 +193,7 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     pages: PageCache
     remembered: LruCache[Any, Any]
     """The memory for pages, which the requests that the fast path remembers share with them."""
+    descriptions: Descriptions
     file_delivery: FileDelivery
     core_metadata: CoreMetadataCache
     password_limit: ConcurrencyLimit
@@ -238,6 +242,13 @@ def build_context(
     patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
     read_policy = ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
     responses = LruCache[Any, Any](http.page_cache * MIB)
+    documents, images = index.stores.documents, index.settings.web.remote_images
+    if site or index.settings.server.read_only:
+        documents = ReadOnlyStore(documents)
+    descriptions = Descriptions(
+        documents, index.runtime.monotonic, remote_images=images, waits=site is not None
+    )
+    index = replace(index, uploads=replace(index.uploads, on_added=descriptions.begin))
     return ServerContext(
         index=index,
         pools=pools,
@@ -245,6 +256,7 @@ def build_context(
         read_policy=read_policy,
         pages=PageCache(responses),
         remembered=responses,
+        descriptions=descriptions,
         file_delivery=FileDelivery(index),
         core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
         password_limit=_password_limit(unknown_passwords),

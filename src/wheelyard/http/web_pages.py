@@ -35,7 +35,6 @@ from wheelyard.http.resolver import OpenListing
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
-from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.listing import Origin
 from wheelyard.rendering.shown import ShownFile
@@ -120,18 +119,12 @@ class WebPages:
         self.required_names: RequiredNames = LruCache(MIB)
         self.latest_files: LruCache[str, ShownFile] = LruCache(MIB)
         """The file that describes the latest release, by name and version of a listing."""
-        remote_images = settings.web.remote_images
-        self.descriptions = Descriptions(
-            context.index.runtime.monotonic,
-            remote_images=remote_images,
-            is_patient=context.site is not None,
-        )
         self.environment = PageEnvironment(
             settings.index_url,
             is_certain=is_certain,
             files_url=context.files_from_page,
             brand=context.index.brand,
-            remote_images=remote_images,
+            remote_images=settings.web.remote_images,
             serves_public=settings.upstream.enabled,
             is_static=context.site is not None,
         )

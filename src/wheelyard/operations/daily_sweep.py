@@ -16,6 +16,7 @@ from wheelyard.catalog.leases import JobLease
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.text import counted
+from wheelyard.operations.descriptions.descriptions import remove_old
 from wheelyard.operations.sweep import Sweep
 from wheelyard.storage.base import STORAGE_DENIED
 
@@ -63,7 +64,7 @@ class DailySweep:
             now = self._lease.written_at()
             self._run_sweep(now)
             self._lease.complete()
-            self._remove_marks(now)  # without the lease: any process may do that at any time
+            self._remove_old(now)  # without the lease: any process may do that at any time
         except Conflict:  # this process was stopped, and another one has taken the lease
             return EVERY
         except WheelyardError as error:
@@ -84,11 +85,12 @@ class DailySweep:
             if count:
                 logger.info("swept %s of uploads and deletions", counted(count, "leftover"))
 
-    def _remove_marks(self, now: float) -> None:
+    def _remove_old(self, now: float) -> None:
         try:
             self._changes.remove_stale(now)
+            remove_old(self._sweep.stores.documents, now)
         except WheelyardError as error:
-            self._log_failure("marks of commits stay in the store", error)
+            self._log_failure("marks of commits and old descriptions stay in the store", error)
 
     def _log_failure(self, what: str, error: WheelyardError) -> None:
         if error.message != self._logged:

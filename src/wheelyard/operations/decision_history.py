@@ -26,12 +26,8 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     first = max(1, document.revision - DECISION_COMMITS + 1)
     journal = records.commits.journal(records.kind, document)
     commits = journal.read_all(range(document.revision, first - 1, -1))
-    recent = [
-        decision
-        for commit in commits
-        for decision in reversed(commit.events)
-        if decision.project == name
-    ]
+    made = (decision for commit in commits for decision in reversed(commit.events))
+    recent = [decision for decision in made if decision.project == name]
     decisions = (decision for decision in document.decisions if decision.project == name)
     older = [decision for decision in decisions if decision not in recent]
     older.sort(key=lambda decision: decision.at, reverse=True)

@@ -44,6 +44,7 @@ from wheelyard.model.distribution_filename import (
     parse_name,
     parse_version,
 )
+from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.operations.name_claims import NameClaims
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -168,6 +169,8 @@ class Uploads(Struct, frozen=True):
     rules: UploadRules
     claims: NameClaims | None = None
     """What decides about new names; None if there is no upstream index."""
+    on_added: Callable[[CoreMetadata], object] = lambda _core: None
+    """Called with the core metadata of each new file, after its commit."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -237,6 +240,8 @@ class Uploads(Struct, frozen=True):
         if isinstance(outcome, WheelyardError):
             raise outcome
         is_new = outcome is validated.file and not validated.is_listed
+        if is_new and validated.contents is not None:
+            self.on_added(validated.contents.core)
         # a group commit may have deleted it again
         file = committed.after.by_filename.get(outcome.filename, outcome)
         return UploadResult(file, is_new, warnings)

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from tests import waiting
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import sdist, wheel
+from tests.http.packages import form, sdist, wheel
+from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
+from wheelyard.catalog import keys
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 HTML = ("accept", "text/html")
 SETTINGS = Settings(access=AccessSettings(private=True))
@@ -167,21 +171,49 @@ def test_new_grants(tmp_path: Path) -> None:
         assert b"user:bob@acme.dev" in page.body
 
 
+DESCRIBED = wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*described*")
+
+
 @pytest.mark.integration
 def test_busy_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that lacks its description for now is kept by nobody; the next one is."""
-    text = "Description-Content-Type: text/markdown\n\n*described*"
+    """A page that lacks its description for now is kept by nobody; a later one is."""
     settings = Settings(http=HttpSettings(public_max_age=3600))
     with in_process(tmp_path, settings) as app:
-        app.publish(wheel("demo", "1.0", text))
+        app.publish(DESCRIBED)
         with monkeypatch.context() as context:
             context.setattr("sys.executable", "/nonexistent/python")
             for path in ("/project/demo/", "/project/demo/1.0/"):
                 page = app.get(path, HTML)
-                assert b"the server is busy" in page.body
+                assert b"not rendered yet" in page.body
+                assert b"*described*" in page.body
                 assert page.headers["cache-control"] == "no-store"
                 assert not app.get(path, HTML).was_quick
-        app.clock.advance(seconds=RETRY_SECONDS)
+
+        def is_there() -> bool:
+            app.clock.advance(seconds=RETRY_SECONDS)
+            return "etag" in app.get("/project/demo/", HTML).headers
+
+        waiting.until(is_there)
         page = app.get("/project/demo/", HTML)
         assert b"<em>described</em>" in page.body
         assert page.headers["cache-control"] == "public, max-age=3600"
+
+
+@pytest.mark.integration
+def test_an_upload_brings_its_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is uploaded has its description rendered before anyone asks for its page."""
+    store = MemoryStore(Clock().seconds)
+    with in_process(tmp_path, store=store) as app:
+        headers = {
+            "content-type": "multipart/form-data; boundary=frontier",
+            "content-length": str(len(form(DESCRIBED))),
+        }
+        sent = (login(app, "upload", "demo"), *headers.items())
+        assert app.get("/", *sent, method="POST", body=[form(DESCRIBED)]).status == 200
+        waiting.until(lambda: any(store.list(keys.DESCRIPTIONS)))
+        monkeypatch.setattr("sys.executable", "/nonexistent/python")
+
+        page = app.get("/project/demo/", HTML)
+
+        assert b"<em>described</em>" in page.body
+        assert "etag" in page.headers

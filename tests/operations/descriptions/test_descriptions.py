@@ -6,20 +6,31 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
 import nh3
 import pytest
+from msgspec.json import decode
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from tests import waiting
+from tests.operations.in_memory_index import Clock
+from wheelyard.catalog import keys
 from wheelyard.model.lenient_metadata import minimal_metadata
 from wheelyard.model.metadata import CoreMetadata
-from wheelyard.operations.descriptions.descriptions import MAX_CALLERS, MAX_LENGTH, Descriptions
+from wheelyard.operations.descriptions.descriptions import (
+    KEPT_SECONDS,
+    MAX_LENGTH,
+    Descriptions,
+    remove_old,
+    renderer,
+)
+from wheelyard.storage.base import Stored
+from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.integration
 
@@ -30,9 +41,14 @@ RST = "text/x-rst"
 @pytest.fixture(scope="module")
 def descriptions() -> Iterator[Descriptions]:
     """Return a renderer whose process lives as long as the tests of this module."""
-    made = Descriptions(monotonic, is_patient=True)
+    made = Descriptions(new_store(), monotonic, waits=True)
     yield made
     made.close()
+
+
+def new_store() -> MemoryStore:
+    """Return an empty store."""
+    return MemoryStore(Clock().seconds)
 
 
 def core(content: str, content_type: str = MARKDOWN) -> CoreMetadata:
@@ -84,7 +100,7 @@ def test_linked_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     subprocess.run(["cp", "-rs", packages, linked], check=True)
     others = [each for each in sys.path if not packages.is_relative_to(each or "/")]
     monkeypatch.setattr(sys, "path", [str(linked), *others])
-    made = Descriptions(monotonic, is_patient=True)
+    made = Descriptions(new_store(), monotonic, waits=True)
 
     try:
         assert "<em>read</em>" in shown(made, "*read*")
@@ -148,7 +164,7 @@ def test_images(descriptions: Descriptions) -> None:
     assert "<img" not in html
     assert 'href="https://a.example/x"' in html
     assert re.search(r'<a href="https://d.example"[^>]*><span>badge</span></a>', html)
-    allowing = Descriptions(monotonic, remote_images=True, is_patient=True)
+    allowing = Descriptions(new_store(), monotonic, remote_images=True, waits=True)
     html = shown(allowing, text)
     allowing.close()
     assert re.findall(r'<img src="([^"]*)"', html) == [
@@ -239,7 +255,7 @@ def test_strange_characters(descriptions: Descriptions) -> None:
 
 def test_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """If no process can be started, a description is text for now."""
-    made = Descriptions(monotonic, is_patient=True)
+    made = Descriptions(new_store(), monotonic, waits=True)
     with monkeypatch.context() as context:
         for program in ("/nonexistent/python", "/bin/false"):
             context.setattr("sys.executable", program)
@@ -250,14 +266,78 @@ def test_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     made.close()
 
 
-def test_too_many_at_once() -> None:
-    """While several descriptions wait, the next is text for now: its page need not wait."""
-    made = Descriptions(monotonic)
-    count = 3 * MAX_CALLERS
-    with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(lambda number: made.render(core(f"*{number}*")), range(count)))
+def test_nobody_waits() -> None:
+    """A page has the text until its description is rendered; neither page nor upload waits."""
+    store, uploaded, asked = new_store(), core("a *b*"), core("c *d*")
+    made = Descriptions(store, monotonic)
+    made.begin(uploaded)
+    first = made.render(asked)
+    assert not first.is_final
+    assert "not rendered yet" in first.html
+    assert "c *d*" in first.html
+
+    waiting.until(lambda: len([*store.list(keys.DESCRIPTIONS)]) == 2)
+    for each in (uploaded, asked):
+        assert made.render(each).is_final
     made.close()
-    assert not all(each.is_final for each in results)
+
+
+def test_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process has rendered no other one renders, until it is deleted or damaged."""
+    store = new_store()
+    made = Descriptions(store, monotonic, waits=True)
+    html = shown(made, "a *b*")
+    made.close()
+    (entry,) = store.list(keys.DESCRIPTIONS)
+    with monkeypatch.context() as context:
+        context.setattr("sys.executable", "/nonexistent/python")
+        assert shown(Descriptions(store, monotonic), "a *b*") == html
+
+    for damaged in (None, b"?"):
+        store.delete(entry.key)
+        if damaged is not None:
+            store.put(entry.key, damaged, None)
+        made = Descriptions(store, monotonic, waits=True)
+        assert shown(made, "a *b*") == html
+        made.close()
+        found = store.get(entry.key)
+        assert isinstance(found, Stored)
+        assert decode(found.body)["html"] == html
+
+
+def test_a_store_that_may_only_be_read() -> None:
+    """There, a description is rendered once in each process, and kept in memory."""
+    made = Descriptions(ReadOnlyStore(new_store()), monotonic, waits=True)
+    html = shown(made, "a *b*")
+    made.close()
+    assert shown(made, "a *b*") == html
+
+
+def test_too_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many that arrive at once some are left to their readers, who get text until then."""
+    monkeypatch.setattr("wheelyard.operations.descriptions.descriptions.MAX_WAITING", 1)
+    store = new_store()
+    made = Descriptions(store, monotonic)
+    made.begin(core(">" * 1000))
+    made.begin(core("a *b*"))
+    waiting.until(lambda: len([*store.list(keys.DESCRIPTIONS)]) == 1)
+    waiting.until(lambda: made.render(core("a *b*")).is_final)
+    made.close()
+
+
+def test_old_results_are_removed() -> None:
+    """Results that were made long ago are removed, and nothing else."""
+    clock = Clock()
+    store = MemoryStore(clock.seconds)
+    old, new = (keys.description(renderer(), digest) for digest in ("0", "1"))
+    for key in (old, keys.SEARCH):
+        store.put(key, b"", None)
+    clock.advance(seconds=KEPT_SECONDS + 1)
+    store.put(new, b"", None)
+
+    remove_old(store, clock.seconds())
+
+    assert [entry.key for entry in store.list(keys.DERIVED)] == [new, keys.SEARCH]
 
 
 def test_killed_process(descriptions: Descriptions) -> None:
@@ -279,9 +359,12 @@ def test_process_has_no_secret(descriptions: Descriptions) -> None:
 
 
 def test_end() -> None:
-    """No process is left when the server ends, or has had no description for a while."""
+    """No process is left when all descriptions are rendered, or the server ends."""
     before = processes()
-    made = Descriptions(monotonic, idle_seconds=0.01)
-    assert made.render(core("a *b* d")).html
+    made = Descriptions(new_store(), monotonic)
+    waiting.until(lambda: made.render(core("a *b* d")).is_final)
     waiting.until(lambda: processes() <= before)
+    made.begin(core("a *b* e"))
     made.close()
+    assert processes() <= before
+    assert made.render(core("a *b* f")).html

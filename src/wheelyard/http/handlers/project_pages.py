@@ -156,7 +156,7 @@ def _release_content(
     seen: _Neighbours,
 ) -> ReleaseContent:
     """Return what a page shows of a release."""
-    described = web.descriptions.render(metadata.core)  # may wait
+    described = web.context.descriptions.render(metadata.core)
     return ReleaseContent(
         project=metadata.listing,
         release=release,

@@ -110,9 +110,7 @@ class ChildProcess:
 class RestartedProcess:
     """A process that is started when it is needed, and again after it has ended; for one thread."""
 
-    def __init__(self, running: set[ChildProcess], *, images: bool) -> None:
-        self._running = running
-        """The running processes of all threads, so that they can be killed."""
+    def __init__(self, *, images: bool) -> None:
         self._images = images
         self._child: ChildProcess | None = None
 
@@ -123,7 +121,6 @@ class RestartedProcess:
             try:
                 if self._child is None:
                     self._child = ChildProcess()
-                    self._running.add(self._child)
                 return self._child.render(text, markup, images=self._images)
             except ChildEnded as error:
                 self.close()
@@ -133,9 +130,14 @@ class RestartedProcess:
                 break
         return {"problem": "unavailable"}
 
+    def kill(self) -> None:
+        """Kill the process, in any thread."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
     def close(self) -> None:
         """End the process, if there is one."""
         child, self._child = self._child, None
         if child is not None:
-            self._running.discard(child)
             child.close()

@@ -1,39 +1,47 @@
-"""Descriptions as HTML: cached by their content, rendered by at most two processes."""
+"""
+Descriptions as HTML, which one process renders in the background, each once.
+
+The store keeps the results below `derived/`, by text and renderer. Until there is one, a page has
+the plain text.
+"""
 
 import logging
 import re
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from threading import Condition, Thread, current_thread
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import Final
 
 from markupsafe import Markup
 from msgspec import Struct
 
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Codec
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
+from wheelyard.errors import WheelyardError
 from wheelyard.model.metadata import CoreMetadata
-
-if TYPE_CHECKING:
-    from wheelyard.operations.descriptions.child_process import ChildProcess
+from wheelyard.operations.descriptions.child_process import RestartedProcess
+from wheelyard.storage.base import Key, Store, Stored
 
 logger = logging.getLogger("wheelyard")
 
 MAX_LENGTH: Final = 512 * 1024
 """Characters of a description that are rendered, or shown as plain text."""
 CACHE_CAPACITY: Final = 8 * 1024**2
-"""Characters of HTML that are kept."""
-MAX_PROCESSES: Final = 2
-MAX_CALLERS: Final = 4
-"""Callers that wait, each in a thread that others need as well; more get plain text at once."""
-WAIT_SECONDS: Final = 4.0
-"""How long a caller waits, also while the machine is busy and a process is started."""
-IDLE_SECONDS: Final = 60.0
-"""After this time without a description a process ends, and so does its thread."""
+"""Characters of HTML that are kept in memory."""
+MAX_WAITING: Final = 100
+"""Descriptions that wait to be rendered; the others begin to when their pages are asked for."""
 RETRY_SECONDS: Final = 60.0
 """After this time a description is tried again that failed for no fault of its own."""
+KEPT_SECONDS: Final = 90 * 86_400.0
+"""The age from which a result is deleted; it is made again if a page needs it."""
+LIBRARIES: Final = ("readme_renderer", "docutils", "nh3", "Pygments")
+"""The libraries that decide what the HTML of a description is."""
 
 _REPLACED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 """Controls, lone surrogates, and the overrides that show text in another order than it has."""
@@ -43,7 +51,7 @@ TOO_LARGE: Final = "it is longer than 512 KiB"
 TOO_COMPLEX: Final = "it is too complex to render"
 NO_RST: Final = "it is not valid reStructuredText; `twine check` says where"
 NO_MARKUP: Final = "it cannot be rendered"
-BUSY: Final = "the server is busy. Load this page again in a minute"
+NOT_YET: Final = "it is not rendered yet. Load this page again in a minute"
 
 
 class RenderedDescription(Struct, frozen=True, kw_only=True):
@@ -56,23 +64,25 @@ class RenderedDescription(Struct, frozen=True, kw_only=True):
 
 
 class _Result(Struct, frozen=True):
-    html: str
+    """What has become of a description; this is also the stored form."""
+
+    html: str = ""
     """Empty if the description is shown as plain text."""
     reason: str = ""
-    is_final: bool = True
 
 
-_BUSY: Final = _Result("", BUSY, is_final=False)
+_RESULTS: Final = Codec(_Result)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    digest: bytes
+class _Description(Struct, frozen=True):
+    """A description in a markup."""
+
     text: str
     markup: str
-    is_declared: bool = field(kw_only=True)
+    is_declared: bool
     """Whether the author has said that the text has this markup."""
-    future: Future[_Result] = field(default_factory=Future)
+    key: Key
+    """The key of the result in the store."""
 
 
 class Descriptions:
@@ -80,143 +90,135 @@ class Descriptions:
     Renders descriptions; for any thread. `close` ends what it has started.
 
     Args:
+        store: Keeps the results; if it may only be read, memory does.
         monotonic: The clock of what is tried again later.
         remote_images: Whether images of other hosts are shown.
-        is_patient: Whether callers wait as long as it takes, any number of them.
-        idle_seconds: After this time without a description a process ends.
+        waits: Whether callers wait until a description is rendered, as for a static site.
     """
 
     def __init__(
         self,
+        store: Store,
         monotonic: Callable[[], float],
         *,
         remote_images: bool = False,
-        is_patient: bool = False,
-        idle_seconds: float = IDLE_SECONDS,
+        waits: bool = False,
     ) -> None:
+        self._store = store
         self._remote_images = remote_images
-        self._is_patient = is_patient
-        self._idle_seconds = idle_seconds
-        self._results: LruCache[bytes, _Result] = LruCache(CACHE_CAPACITY)
-        self._failures: ExpiringCache[bytes, _Result] = ExpiringCache(monotonic, 1000)
-        self._changed = Condition()
-        self._queue = deque[_Job]()
-        self._jobs = dict[bytes, _Job]()
-        """The jobs that wait or run."""
-        self._callers = 0
-        self._threads = set[Thread]()
-        self._children = set["ChildProcess"]()
-        self._is_closed = False
+        self._waits = waits
+        self._results: LruCache[Key, _Result] = LruCache(CACHE_CAPACITY)
+        self._failures: ExpiringCache[Key, bool] = ExpiringCache(monotonic, 1000)
+        self._process = RestartedProcess(images=remote_images)
+        self._executor = ThreadPoolExecutor(1, "describe")  # starts a thread when it needs one
+        self._lock = Lock()
+        self._jobs = dict[Key, Future[_Result | None]]()
+        """What waits or runs."""
+
+    def begin(self, core: CoreMetadata) -> None:
+        """Have the description of a new release rendered; returns at once, and does no I/O."""
+        description = self._parsed(core)
+        if description is not None and self._results.get(description.key) is None:
+            self._submit(description)
 
     def render(self, core: CoreMetadata) -> RenderedDescription:
         """
         Return the description of a release.
 
-        Equal ones are rendered once. If several callers wait already, or it takes too long, the
-        result is plain text, and not final.
+        One that is not rendered yet is plain text, which is not final; rendering it begins.
         """
-        text, markup = core.description or "", _markup(core.description_content_type)
-        if not text.strip():
-            return RenderedDescription(html=Markup())
-        if not markup or len(text) > MAX_LENGTH:
-            return RenderedDescription(html=plain(text, TOO_LARGE if markup else ""))
-        is_declared = bool(core.description_content_type)
-        content = f"{markup} {is_declared}\n{text}".encode("utf-8", "replace")
-        digest = blake2b(content, digest_size=16).digest()
-        result = self._result(_Job(digest, text, markup, is_declared=is_declared))
+        description = self._parsed(core)
+        if description is None:
+            text = core.description or ""
+            reason = TOO_LARGE if _markup(core.description_content_type) else ""
+            return RenderedDescription(html=plain(text, reason) if text.strip() else Markup())
+        text, key = description.text, description.key
+        result = self._results.get(key) or self._stored(key)
+        if result is None and not self._failures.get(key):
+            job = self._submit(description)
+            result = job.result() if job is not None and self._waits else None
+        if result is None:
+            return RenderedDescription(html=plain(text, NOT_YET), is_final=False)
         # the process has sanitised it
         html = Markup(result.html) if result.html else plain(text, result.reason)  # noqa: S704
-        return RenderedDescription(html=html, is_final=result.is_final)
+        return RenderedDescription(html=html)
 
     def close(self) -> None:
-        """End all processes; whoever waits gets plain text."""
-        with self._changed:
-            self._is_closed = True
-            threads, children = list(self._threads), list(self._children)
-            self._changed.notify_all()
-        for child in children:
-            child.kill()
-        for thread in threads:
-            thread.join()
+        """End what is rendered; whoever waits gets an error."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._process.kill()
+        self._executor.shutdown()
+        self._process.close()
 
-    def _result(self, job: _Job) -> _Result:
-        result = self._results.get(job.digest) or self._failures.get(job.digest)
-        if result is not None:
-            return result
-        with self._changed:
-            if self._callers >= MAX_CALLERS and not self._is_patient:
-                return _BUSY
-            job = self._enqueued(job)
-            self._callers += 1
-        try:
-            return job.future.result(None if self._is_patient else WAIT_SECONDS)
-        except TimeoutError:
-            return _BUSY
-        finally:
-            with self._changed:
-                self._callers -= 1
+    def _parsed(self, core: CoreMetadata) -> _Description | None:
+        """Return the description of a release if it has one that is to be rendered."""
+        text, markup = core.description or "", _markup(core.description_content_type)
+        if not text.strip() or not markup or len(text) > MAX_LENGTH:
+            return None
+        is_declared = bool(core.description_content_type)
+        content = f"{markup} {is_declared} {self._remote_images}\n{text}".encode("utf-8", "replace")
+        key = keys.description(renderer(), sha256(content).hexdigest())
+        return _Description(text, markup, is_declared, key)
 
-    def _enqueued(self, job: _Job) -> _Job:
-        """Return the job that is rendered for `job`: itself, or an equal one that was earlier."""
-        found = self._jobs.get(job.digest)
-        if found is not None:
-            return found
-        if self._is_closed or not self._has_thread():
-            job.future.set_result(_BUSY)
+    def _submit(self, description: _Description) -> Future[_Result | None] | None:
+        """Return the future of a result; None if too many wait, or nothing can begin now."""
+        with self._lock:
+            job = self._jobs.get(description.key)
+            if job is None and len(self._jobs) < MAX_WAITING:
+                with suppress(RuntimeError):  # closed, or this machine has no thread left
+                    job = self._executor.submit(self._run, description)
+                    self._jobs[description.key] = job
             return job
-        self._jobs[job.digest] = job
-        self._queue.append(job)
-        self._changed.notify()
-        return job
 
-    def _has_thread(self) -> bool:
-        """Start a thread if all are busy; return whether there is any."""
-        if len(self._threads) < MAX_PROCESSES and len(self._jobs) >= len(self._threads):
-            thread = Thread(target=self._work, name="describe", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # this machine has no thread left
-                return bool(self._threads)
-            self._threads.add(thread)
-        return True
-
-    def _work(self) -> None:
-        """Render what waits, with one process; end when nothing has waited for a while."""
-        from wheelyard.operations.descriptions.child_process import (  # noqa: PLC0415 - not at start
-            RestartedProcess,
-        )
-
-        slot = RestartedProcess(self._children, images=self._remote_images)
+    def _run(self, description: _Description) -> _Result | None:
+        """Return the result, stored or new; None if it failed for no fault of the description."""
+        key, result = description.key, None
         try:
-            while (job := self._next_job()) is not None:
-                result = _BUSY
-                try:
-                    if not self._is_closed:
-                        result = _judge(slot.render(_cleaned(job.text), job.markup), job)
-                except Exception:
-                    logger.exception("a description cannot be rendered")
-                finally:
-                    self._finish(job, result)
-        finally:
-            slot.close()
+            result = self._stored(key) or self._render(description)
+        except Exception:
+            logger.exception("a description cannot be rendered")
+        if result is None:
+            self._failures.put(key, True, RETRY_SECONDS)  # noqa: FBT003 - a value
+        with self._lock:
+            self._jobs.pop(key, None)
+            is_last = not self._jobs
+        if is_last and not self._waits:
+            self._process.close()
+        return result
 
-    def _next_job(self) -> _Job | None:
-        with self._changed:
-            while not self._queue:
-                is_in_time = not self._is_closed and self._changed.wait(self._idle_seconds)
-                if not self._queue and not is_in_time:
-                    self._threads.discard(current_thread())
-                    return None
-            return self._queue.popleft()
+    def _stored(self, key: Key) -> _Result | None:
+        with suppress(WheelyardError):  # it is made again
+            found = self._store.get(key)
+            if isinstance(found, Stored):
+                return self._remember(key, _RESULTS.decode(key, found.body))
+        return None
 
-    def _finish(self, job: _Job, result: _Result) -> None:
-        if result.is_final:
-            self._results.put(job.digest, result, 200 + len(result.html))
-        else:
-            self._failures.put(job.digest, result, RETRY_SECONDS)
-        with self._changed:
-            del self._jobs[job.digest]
-        job.future.set_result(result)
+    def _render(self, description: _Description) -> _Result | None:
+        answer = self._process.render(_cleaned(description.text), description.markup)
+        result = _judge(answer, description)
+        if result is not None:
+            self._remember(description.key, result)
+            with suppress(WheelyardError):  # memory has it
+                self._store.put(description.key, _RESULTS.encode(result), None)
+        return result
+
+    def _remember(self, key: Key, result: _Result) -> _Result:
+        self._results.put(key, result, 200 + len(result.html))
+        return result
+
+
+@cache
+def renderer() -> str:
+    """Return a digest of all that decides what becomes of a description, besides its text."""
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return sha256(" ".join(map(version, LIBRARIES)).encode() + code).hexdigest()[:16]
+
+
+def remove_old(store: Store, now: float) -> None:
+    """Delete the results that are `KEPT_SECONDS` old; `now` is in seconds since the epoch."""
+    for entry in store.list(keys.DESCRIPTIONS):
+        if entry.modified < now - KEPT_SECONDS:
+            store.delete(entry.key)
 
 
 def plain(text: str, reason: str = "") -> Markup:
@@ -241,15 +243,15 @@ def _markup(content_type: str | None) -> str:
     return "rst" if kind == "text/x-rst" else ""
 
 
-def _judge(answer: dict[str, str], job: _Job) -> _Result:
-    """Return the result of an answer of a process."""
+def _judge(answer: dict[str, str], description: _Description) -> _Result | None:
+    """Return the result of an answer of the process; None if it cannot be started."""
     problem = answer.get("problem", "")
     if problem == "unavailable":
-        return _BUSY
+        return None
     if problem == "markup":
         # PyPI takes a text without a type for reStructuredText, and for plain text if it is none
-        reason = NO_RST if job.markup == "rst" else NO_MARKUP
-        return _Result("", reason if job.is_declared else "")
+        reason = NO_RST if description.markup == "rst" else NO_MARKUP
+        return _Result("", reason if description.is_declared else "")
     if problem:
         return _Result("", TOO_SLOW if problem == "slow" else TOO_COMPLEX)
     return _Result(answer["html"])
