@@ -39,7 +39,6 @@ class CommittingProcess:
         self.commits = ProjectCommits(
             self.store,
             documents,
-            runtime,
             ConflictRetries(runtime=runtime, max_attempts=5),
             on_event=lambda _, event: self.events.append(event),
         )

@@ -31,7 +31,7 @@ def records(store: FaultyStore) -> DecisionRecords:
     policy = CachePolicy(is_local=True, freshness=0.0, capacity=1000)
     documents = DocumentCache(store, DECISIONS.documents, runtime, policy)
     retries = ConflictRetries(runtime=runtime)
-    return DecisionRecords(DECISIONS, Commits(store, documents, runtime, retries))
+    return DecisionRecords(DECISIONS, Commits(store, documents, retries))
 
 
 def decide(

@@ -23,7 +23,7 @@ from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot
 from wheelyard.catalog.journaled_document import C, D, Journal, JournalKind
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
-from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Event, Project
 from wheelyard.storage.base import Key, ObjectVersion, Store
@@ -96,14 +96,13 @@ class Commits(Generic[D, C, E]):
         self,
         store: Store,
         documents: DocumentCache[D],
-        runtime: Runtime,
         retries: ConflictRetries,
         threads: int = 1,
         on_event: Callable[[D, E], object] = lambda _document, _event: None,
     ) -> None:
         self.store = store
         self.documents = documents
-        self.runtime = runtime
+        self.runtime = retries.runtime
         self.retries = retries
         self._threads = threads
         self._on_event = on_event
@@ -162,8 +161,15 @@ class Commits(Generic[D, C, E]):
         return snapshot, document
 
     def _write(self, kind: JournalKind[D, C], before: ObjectVersion, after: D) -> bool:
-        """Write a document over the version `before`; return False if another writer did so."""
-        if kind.was_superseded(self.store, self.documents, before, after):
+        """
+        Write a document over the version `before`; return False if another writer was faster.
+
+        Raise Unavailable if the journal has the next commit although the document has not changed:
+        then the document is outdated or lost, and a commit would contradict the journal.
+        """
+        if self.store.get(kind.entry_key(after.revision)) is not None:
+            if self.documents.get(kind.key, "current").version == before:
+                raise kind.contradiction(after.revision)
             return False
         if kind.project is not None:
             mark_commit(self.store, self.runtime, kind.project, after.revision)

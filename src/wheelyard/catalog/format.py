@@ -88,7 +88,7 @@ def open_catalog(
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
-    project_commits = ProjectCommits(store, documents, runtime, retries, threads, on_event)
+    project_commits = ProjectCommits(store, documents, retries, threads, on_event)
     return Catalog(
         is_new=written is None,
         stores=stores,
@@ -98,12 +98,8 @@ def open_catalog(
         files=Files(stores.files),
         token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
         used_id_tokens=UsedIdTokens(credentials),
-        access_records=AccessRecords(
-            ACCESS, Commits(credentials, access, runtime, retries, threads)
-        ),
-        decision_records=DecisionRecords(
-            DECISIONS, Commits(store, decisions, runtime, retries, threads)
-        ),
+        access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
+        decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 

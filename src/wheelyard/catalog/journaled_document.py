@@ -14,7 +14,6 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import (
     Codec,
-    DocumentCache,
     UnreadableIgnored,
     damaged,
     digest,
@@ -117,21 +116,6 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             document = self.fold(document, commit)
         return document
 
-    def was_superseded(
-        self, store: Store, documents: DocumentCache[D], before: ObjectVersion, after: D
-    ) -> bool:
-        """
-        Return whether the journal shows that another writer has committed since a version was read.
-
-        Raises Unavailable if the journal has the next commit although the document has not changed:
-        then the document is outdated or lost, and a commit would contradict the journal.
-        """
-        if store.get(self.entry_key(after.revision)) is None:
-            return False
-        if documents.get(self.key, "current").version != before:
-            return True
-        raise self._contradiction(after.revision)
-
     def was_written(self, store: Store, written: D, found: D | None) -> bool:
         """Return whether `found`, read after an unclear write of `written`, includes its commit."""
         if found is None or found.revision < written.revision:
@@ -151,7 +135,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             store.put(self.entry_key(commit.number), self.commits.encode(commit), ABSENT)
         except Conflict:
             if not self._is_journaled(store, document):
-                raise self._contradiction(commit.number) from None
+                raise self.contradiction(commit.number) from None
 
     def _is_journaled(self, store: Store, document: D) -> bool:
         """Return whether the journal has the last commit of a document."""
@@ -161,7 +145,8 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         entry = store.get(self.entry_key(commit.number))
         return isinstance(entry, Stored) and entry.body == self.commits.encode(commit)
 
-    def _contradiction(self, number: int) -> Unavailable:
+    def contradiction(self, number: int) -> Unavailable:
+        """Return the error of a document whose journal has another commit of this number."""
         return damaged(
             f"{self.key} and its journal disagree about commit {number}, as after a restore from a "
             "backup. Run 'wheelyard check', which says what can be done about it."

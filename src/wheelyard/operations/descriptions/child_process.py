@@ -62,11 +62,6 @@ class ChildProcess:
         )
         self._exchange(None, START_SECONDS)
 
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
     def render(self, text: str, markup: str, *, images: bool) -> dict[str, str]:
         """Return the answer of the process; raise ChildEnded if there is none."""
         return self._exchange({"text": text, "markup": markup, "images": images}, RENDER_SECONDS)

@@ -139,7 +139,7 @@ class Descriptions:
             result = job.result() if job is not None and self._waits else None
         if result is None:
             return RenderedDescription(html=plain(text, NOT_YET), is_final=False)
-        # the process has sanitised it
+        # the process has sanitised it, and who may write to the store may change packages anyway
         html = Markup(result.html) if result.html else plain(text, result.reason)  # noqa: S704
         return RenderedDescription(html=html)
 
