@@ -16,7 +16,7 @@ from wheelyard.catalog import keys
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS
-from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, ServerSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 
 HTML = ("accept", "text/html")
@@ -217,3 +217,16 @@ def test_an_upload_brings_its_description(tmp_path: Path, monkeypatch: pytest.Mo
 
         assert b"<em>described</em>" in page.body
         assert "etag" in page.headers
+
+
+@pytest.mark.integration
+def test_descriptions_of_a_read_only_server(tmp_path: Path) -> None:
+    """A server that may not write renders descriptions, and keeps them in memory alone."""
+    store = MemoryStore(Clock().seconds)
+    with in_process(tmp_path, store=store) as app:
+        app.publish(DESCRIBED)
+    settings = Settings(server=ServerSettings(read_only=True))
+    with in_process(tmp_path, settings, store=store) as app:
+        waiting.until(lambda: "etag" in app.get("/project/demo/", HTML).headers)
+        assert b"<em>described</em>" in app.get("/project/demo/", HTML).body
+    assert not any(store.list(keys.DESCRIPTIONS))
