@@ -1,6 +1,7 @@
 """Serials of changes: what they cost, what was lost and is found, and what is left behind."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import Changes, ProjectChange
+from wheelyard.catalog.changes import NO_SERIAL, Changes, ProjectChange
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journals import project_journal
@@ -117,6 +118,23 @@ def test_serials_are_one_order_of_all_projects(process: Process) -> None:
     assert process.changes.since(newest) == ([ProjectChange(CLOCK + 2, DEMO, 3)], CLOCK + 2)
 
 
+def test_changes_of_a_time(process: Process) -> None:
+    """All changes since a time are found, also if their serials were given later."""
+    process.commit(DEMO)
+    process.changes.since(0)
+    process.clock.advance(hours=1)
+    moment = process.clock.now
+    process.commit(OTHER)
+    process.clock.advance(hours=1)
+
+    changes, newest = process.changes.made_since(moment)
+
+    assert [each.project for each in changes] == [OTHER]
+    assert process.changes.since(newest) == ([], newest)
+    beginning = datetime(1970, 1, 1, tzinfo=UTC)
+    assert len(process.changes.made_since(beginning)[0]) == 2
+
+
 def test_a_commit_while_another_one_gets_its_serial(process: Process, store: MemoryStore) -> None:
     """A newer revision that got its serial meanwhile is never followed by an older one."""
     process.commit(DEMO)
@@ -191,15 +209,18 @@ def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> Non
 
 
 def test_a_store_that_is_only_read(process: Process, store: MemoryStore) -> None:
-    """Who may only read sees the changes that have a serial, and gives none."""
+    """Who may only read gives no serials, and sees changes without one each time."""
     process.commit(DEMO)
-    seen = process.changes.since(0)
+    entries, newest = process.changes.since(0)
     process.commit(OTHER)
-
     reader = Process(ReadOnlyStore(store), 2)
 
-    assert reader.changes.since(0) == seen
+    assert reader.changes.since(0) == ([*entries, ProjectChange(NO_SERIAL, OTHER, 1)], newest)
+    assert reader.changes.since(newest) == ([ProjectChange(NO_SERIAL, OTHER, 1)], newest)
     assert len(marks_in(store)) == 1
+    later = process.changes.since(newest)
+    assert reader.changes.since(newest) == later
+    assert later == ([ProjectChange(CLOCK + 1, OTHER, 1)], CLOCK + 1)
 
 
 def test_a_serial_that_was_never_given(process: Process) -> None:

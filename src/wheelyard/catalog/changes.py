@@ -23,8 +23,14 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, DocumentCache, UnreadableIgnored, damaged
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import NEWER_STORE, RETRY_AFTER_SECONDS, NotFound, Unavailable
-from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.errors import (
+    NEWER_STORE,
+    RETRY_AFTER_SECONDS,
+    STORAGE_FULL,
+    NotFound,
+    Unavailable,
+)
+from wheelyard.storage.base import ABSENT, STORAGE_DENIED, Key, Store, Stored
 from wheelyard.storage.forwarding import READ_ONLY
 
 MARK_AGE: Final = timedelta(days=1)
@@ -39,6 +45,10 @@ SEALED_ENTRIES: Final = 500
 """The entries that are sealed at a time."""
 SERIALS_BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """When the serial 0 was. Counted in seconds, serials fit into the 32 bits of XML-RPC until 2088."""
+NO_SERIAL: Final = 0
+"""The serial of a change that has none yet."""
+WRITE_REFUSED: Final = frozenset({READ_ONLY, NEWER_STORE, STORAGE_DENIED, STORAGE_FULL})
+"""The codes of an Unavailable after which nothing was written."""
 
 
 def mark_commit(store: Store, runtime: Runtime, name: NormalizedName, number: int) -> None:
@@ -56,7 +66,7 @@ def mark_commit(store: Store, runtime: Runtime, name: NormalizedName, number: in
 
 
 class ProjectChange(Struct, frozen=True, array_like=True):
-    """An entry: at this serial, a project had this revision."""
+    """An entry: at this serial, a project had this revision; it may have a newer one by now."""
 
     serial: int
     project: NormalizedName
@@ -128,17 +138,37 @@ class Changes(Struct, frozen=True):
         """
         Return the changes after a serial that was returned before, and the newest serial.
 
-        0 is the beginning. Each commit that was made before this call is among the changes up to
-        the newest serial, unless the document of its project is damaged. In a store that is
-        read-only, only changes that have a serial already are returned.
+        0 is the beginning. Each commit that was made before this call is among the changes, unless
+        the document of its project is damaged. Those that can get no serial, as nothing may be
+        written here, come last with `NO_SERIAL`, and again each time until they have one.
 
         Raises:
             NotFound: The feed has no such serial (code `unknown_serial`), since the store was
                 restored from a backup, or the feed made again.
             Unavailable: A document of the feed is damaged, or the store does not answer.
         """
-        log = self._sequenced()
-        return self._entries(log, serial), log.newest
+        log, unnumbered = self._sequenced()
+        entries, first = self._entries(log, serial)
+        if serial not in {0, first} and all(each.serial != serial for each in entries):
+            fact = f"No change has the serial {serial} here: begin again with 0."
+            raise NotFound(fact, code="unknown_serial")
+        return [each for each in entries if each.serial > serial] + unnumbered, log.newest
+
+    def made_since(self, moment: datetime) -> tuple[list[ProjectChange], int]:
+        """
+        Return all changes that were made since then, some older ones, and the newest serial.
+
+        Clocks differ, so `moment` must be earlier than what is wanted. May raise Unavailable.
+        """
+        log, unnumbered = self._sequenced()
+        # a serial is not below the seconds at which it was given, which is after the commit
+        serial = _seconds_of_serials(moment) - 1
+        entries, _ = self._entries(log, serial)
+        return [each for each in entries if each.serial > serial] + unnumbered, log.newest
+
+    def newest(self) -> int:
+        """Return the serial of the last commit that has one; may raise Unavailable."""
+        return self._sequenced()[0].newest
 
     def remove_stale(self, now: float) -> int:
         """
@@ -166,7 +196,8 @@ class Changes(Struct, frozen=True):
         """
         marks = self._marks()
         log = self.documents.get(keys.CHANGES, "current").value
-        newest = {each.project: each.revision for each in self._entries(log, 0)} if log else {}
+        entries = self._entries(log, 0)[0] if log else []
+        newest = {each.project: each.revision for each in entries}
         missing = [
             name
             for name, revision in revisions.items()
@@ -191,7 +222,7 @@ class Changes(Struct, frozen=True):
         found = self.store.get(keys.CHANGES)
         for name, revision in revisions.items():
             self.mark(name, revision)
-        last = _seconds_of_serials(self.runtime)
+        last = _seconds_of_serials(self.runtime.now())
         for entry in self.store.list(keys.SEALED_CHANGES):
             last = max(last, keys.entry_number(keys.SEALED_CHANGES, entry.key) or 0)
         # entries that are lost had serials by the clock, or after those of the sealed ones
@@ -200,17 +231,20 @@ class Changes(Struct, frozen=True):
         version = found.version if isinstance(found, Stored) else ABSENT
         self.store.put(keys.CHANGES, self.documents.codec.encode(log), version)
 
-    def _sequenced(self) -> ChangeLog:
-        """Give a serial to each commit that was made before this call; return the log."""
+    def _sequenced(self) -> tuple[ChangeLog, list[ProjectChange]]:
+        """Give a serial to each commit made before; return the log, and what could get none."""
         # listed before the log is read: who deleted a mark had written its commit's serial before
-        marks = self._marks()
+        marks, unnumbered = self._marks(), list[ProjectChange]()
         names, log = sorted(marks), ChangeLog()
         for start in range(0, max(len(names), 1), BATCH):
-            log = self._sequence({name: marks[name] for name in names[start : start + BATCH]})
-        return log
+            batch = {name: marks[name] for name in names[start : start + BATCH]}
+            log, changed = self._sequence(batch)
+            unnumbered += (ProjectChange(NO_SERIAL, *each) for each in changed)
+        return log, unnumbered
 
-    def _sequence(self, marks: Marks) -> ChangeLog:
+    def _sequence(self, marks: Marks) -> tuple[ChangeLog, list[tuple[NormalizedName, int]]]:
         """Give serials to those marked projects that have changed, and delete their marks."""
+        log, changed = ChangeLog(), list[tuple[NormalizedName, int]]()
         for _ in self.retries.attempts():
             before = self.documents.get(keys.CHANGES, "current")
             if before.value is None:
@@ -219,19 +253,22 @@ class Changes(Struct, frozen=True):
             # read after the log, so that none is older than what the log says of its project
             made = self._made(marks)
             changed = [each for each in made.items() if log.revisions.get(each[0]) != each[1]]
-            with _ReadOnlyIgnored():
+            try:
                 if changed:
                     after = self._added(log, changed)
                     # if the answer is lost, the next attempt finds the entries, or adds them
                     if not self.documents.swap(keys.CHANGES, after, before.version):
                         continue
-                    log = after
+                    log, changed = after, []
                 found = (mark for name in made for mark in marks[name])
                 done = (mark.key for mark in found if mark.number <= made[mark.project])
                 for _ in prefetch_map(self.store.delete, done, self.threads):
                     pass
-            return log
-        raise self.retries.exhausted("the list of changes")
+            except Unavailable as fault:
+                if fault.code not in WRITE_REFUSED:
+                    raise
+            break
+        return log, changed
 
     def _added(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
         """Return the log after these revisions of projects; write what it no longer has."""
@@ -242,7 +279,7 @@ class Changes(Struct, frozen=True):
             body = _SEALED.encode(SealedChanges(previous, sealed))
             previous = sealed[-1].serial
             self.store.put(keys.sealed_changes(previous), body, None)
-        first = max(log.newest + 1, _seconds_of_serials(self.runtime))
+        first = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         new = [ProjectChange(first + at, *each) for at, each in enumerate(changed)]
         write_id = self.runtime.new_id()
         return ChangeLog(log.revision + 1, write_id, log.start, previous, (*entries, *new))
@@ -279,8 +316,8 @@ class Changes(Struct, frozen=True):
         if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
             raise _lost(keys.CHANGES)
 
-    def _entries(self, log: ChangeLog, serial: int) -> list[ProjectChange]:
-        """Return the entries after a serial; raise NotFound if it was never given."""
+    def _entries(self, log: ChangeLog, serial: int) -> tuple[list[ProjectChange], int]:
+        """Return at least the entries after a serial, and the serial before the first of them."""
         parts, previous = [log.entries], log.previous
         while previous > max(serial, log.start):
             key = keys.sealed_changes(previous)
@@ -290,21 +327,7 @@ class Changes(Struct, frozen=True):
             sealed = _SEALED.decode(key, found.body)
             parts.append(sealed.entries)
             previous = sealed.previous
-        entries = [each for part in reversed(parts) for each in part]
-        if serial not in {0, previous} and all(each.serial != serial for each in entries):
-            fact = f"No change has the serial {serial} here: begin again with 0."
-            raise NotFound(fact, code="unknown_serial")
-        return [each for each in entries if each.serial > serial]
-
-
-class _ReadOnlyIgnored:
-    """Suppresses the Unavailable of a store that may only be read in a `with` block."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
-        return isinstance(error, Unavailable) and error.code in {READ_ONLY, NEWER_STORE}
+        return [each for part in reversed(parts) for each in part], previous
 
 
 def _lowest(marks: Sequence[keys.PendingMark]) -> int:
@@ -318,5 +341,5 @@ def _lost(key: Key) -> Unavailable:
     )
 
 
-def _seconds_of_serials(runtime: Runtime) -> int:
-    return int((runtime.now() - SERIALS_BEGIN).total_seconds())
+def _seconds_of_serials(moment: datetime) -> int:
+    return int((moment - SERIALS_BEGIN).total_seconds())
