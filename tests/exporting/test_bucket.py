@@ -57,8 +57,9 @@ def test_the_same_as_in_a_folder(cloud: FakeGcs, tmp_path: Path, location: str) 
 
     export_to(index, SITE)
 
-    assert cloud.log.count("A") == (location == BUCKET)  # documents are listed
+    assert cloud.log.count("A") == (location == BUCKET)  # marks of changes are listed
     publish(index, tmp_path, wheel("demo", "7.0"))
+    index.changes.since(0)
     cloud.log.clear()
 
     export_to(index, SITE)

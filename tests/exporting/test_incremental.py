@@ -70,6 +70,7 @@ def filled(harness: ExportHarness) -> ExportHarness:
 def test_everything(harness: ExportHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A site has a page for each thing of the index, and every link leads somewhere."""
     stock(harness.index, harness.folder)
+    harness.index.changes.since(0)
     before, logged = dict(objects(harness.store)), len(caplog.records)
 
     harness.export()
@@ -89,7 +90,7 @@ def test_nothing_new(filled: ExportHarness) -> None:
 
     assert {call for call in calls if not call[0].startswith("store")} == {("get", MANIFEST)}
     read = [path for verb, path in calls if verb.startswith("store")]
-    assert set(read) == {"wheelyard.json", "projects.json", "projects/"}
+    assert set(read) == {"wheelyard.json", "projects.json", "pending/", "changes.json"}
 
 
 @pytest.mark.parametrize(
@@ -342,8 +343,10 @@ def test_a_project_that_needs_a_newer_version(filled: ExportHarness) -> None:
     """A project that only a newer version can read keeps its pages; all others are exported."""
     before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
     key, codec = keys.project(CLAIMED), ProjectCodec()
-    newer = replace(filled.index.projects.get(CLAIMED), needs={"promoted": "7.5"})
+    project = filled.index.projects.get(CLAIMED)
+    newer = replace(project, revision=project.revision + 1, needs={"promoted": "7.5"})
     filled.store.put(key, codec.encode(newer), None)
+    filled.index.changes.mark(CLAIMED, newer.revision)
     filled.publish(wheel("last", "1.0"))
 
     filled.export()

@@ -98,6 +98,7 @@ def test_another_store(stocked: StoreFolder, wheelyard: Typed) -> None:
 
 def test_a_restored_store(stocked: StoreFolder) -> None:
     """After a backup was restored, the site shows what the store has, and then is at rest."""
+    stocked.index.changes.since(0)
     copytree(stocked.store, stocked.folder / "backup")
     stocked.publish(
         *(wheel("demo", "3.0", "Summary: Later"), wheel("demo", "4.0"), wheel("newcomer", "1.0"))
@@ -123,6 +124,7 @@ def test_files_are_left_elsewhere(stocked: StoreFolder) -> None:
     foreign = {"files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt"}
     put(site, *foreign)
     delete(index, "demo", "1.0")
+    index.changes.since(0)
     in_store = tree(stocked.store)
 
     export_to(index, site, RequestedOptions(files_url=ELSEWHERE))

@@ -120,13 +120,13 @@ def test_a_lost_document_is_rebuilt_by_the_version_that_knows_it(newer: IndexHar
 def test_an_event_that_a_reader_must_know(newer: IndexHarness, *, is_local: bool) -> None:
     """Nothing of the project is shown or changed; the error names the version; others are shown."""
     index = newer.opened(3, is_local=is_local)
-    index.search.start = lambda work, _: work()
+    index.search.start = lambda work: work()
     index.projects.get(DEMO)
     commit_newer(newer, needs=NEWER)
     newer.clock.advance(seconds=60)
 
     for index_now in (index, newer.opened(4, is_local=is_local)):
-        index_now.search.start = lambda work, _: work()
+        index_now.search.start = lambda work: work()
         with pytest.raises(Unavailable, match=NEWER) as read:
             index_now.projects.get(DEMO)
         with pytest.raises(Unavailable, match=NEWER) as written:

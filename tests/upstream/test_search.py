@@ -76,7 +76,7 @@ def ask(app: InProcessServer, target: str, token: str = "") -> str:
 def listed(app: InProcessServer, token: str = "", seconds: float = 60) -> dict[str, list[str]]:
     """Return the rest of each entry of `/search.json` by name, after the next refresh."""
     app.clock.advance(seconds=seconds)
-    app.index.search.start = lambda work, _: work()
+    app.index.search.start = lambda work: work()
     upstream_of(app).pages.flush()
     return {name: rest for name, *rest in json.loads(ask(app, "/search.json", token))}
 
@@ -424,7 +424,7 @@ def bucket(tmp_path: Path, public: FakeUpstream) -> Iterator[Bucket]:
     runtime, traits = fake_runtime(clock, 1), StoreTraits(is_local=False)
     settings = Settings(upstream=upstream_section(public))
     index = build_index(Stores.of(store), Spool(tmp_path), settings, runtime, traits)
-    index.search.start = lambda work, _: work()
+    index.search.start = lambda work: work()
     yield Bucket(index, store, clock)
     close(index)
 

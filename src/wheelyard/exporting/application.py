@@ -50,7 +50,7 @@ class SiteApplication:
     """
 
     def __init__(self, index: Index, options: Options) -> None:
-        self._table, self._names = FixedTable(index.search.reader), ExportedNames()
+        self._table, self._names = FixedTable(index.search.reader, index.changes), ExportedNames()
         projects = replace(index.projects, names=self._names)
         self.index = replace(index, search=self._table, projects=projects)
         self._root = f"{urlsplit(options.base_url).path}/"

@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -141,13 +142,23 @@ class _Run:
         self._concurrency = 1 if self._is_local else REMOTE_PROJECTS
         self._index = index_for_site(export.index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
-        self._table, self._unread = SiteProjects(self._index, self._before).read()
+        changed = self._changed(before.serial)
+        self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
         self._entries = dict[NormalizedName, ManifestEntry]()
         """The projects that were exported."""
         self._failed = dict[NormalizedName, str]()
         """The error messages of the projects that were not."""
         self._obsolete = set[Key]()
         """Objects to delete as soon as no page links to them."""
+
+    def _changed(self, serial: int) -> dict[NormalizedName, int] | None:
+        """Return the revisions of the projects that have changed since; None for a full export."""
+        if not self._is_full:
+            with suppress(NotFound):
+                changes, self._serial = self._index.changes.since(serial)
+                return {each.project: each.revision for each in changes}
+        self._is_full, self._serial = True, self._index.changes.newest()
+        return None
 
     @property
     def is_needed(self) -> bool:
@@ -174,6 +185,7 @@ class _Run:
                 generator=page_generator(),
                 foreign=self._manifest.foreign,
                 has_copies=not self._options.files_url,
+                serial=self._serial,
                 projects=entries,
             )
         )
@@ -306,7 +318,10 @@ class _Run:
         return table_of(facts.values())
 
     def _entry(self, facts: ProjectFacts) -> ManifestEntry:
-        return self._entries.get(facts.name) or self._before[facts.name]
+        entry = self._entries.get(facts.name) or self._before[facts.name]
+        if facts.name in self._failed:  # the next export tries it again
+            return replace(entry, facts=replace(entry.facts, document=""))
+        return entry
 
     def _delete_obsolete(self, shown: ProjectTable, existing: dict[Key, int]) -> None:
         """Delete the pages and files that no page links to any more."""

@@ -111,7 +111,7 @@ class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
     """An exported project."""
 
     facts: ProjectFacts
-    """Without `text`, which only a search needs."""
+    """Without `text`, which only a search needs; without `document` if it has to be read again."""
     revision: int = 0
     """The number of its last commit; 0 for a public project."""
     commit: str = ""
@@ -145,6 +145,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """None if the last export has ended, and every page is what the rest of the manifest says."""
     foreign: tuple[str, ...] | None = None
     """Pages that a web server's owner may have, too, and had; None if that is not known."""
+    serial: int = 0
+    """The serial up to which the site has all changes, except of facts without `document`."""
     has_copies: bool = True
     """Whether the site may have files that an export has copied, perhaps an interrupted one."""
     projects: tuple[ManifestEntry, ...] = ()

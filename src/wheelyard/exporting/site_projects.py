@@ -15,7 +15,7 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.exporting.manifest import ManifestEntry
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import ABSENT, ObjectVersion
+from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REMOTE_THREADS: Final = 16
 """Public projects that are read at a time from a bucket."""
+NO_COMMIT: Final = "0"
+"""The `document` of the facts of a private name without any commit."""
 
 
 class SiteProjects(Struct, frozen=True):
@@ -31,6 +33,8 @@ class SiteProjects(Struct, frozen=True):
     index: Index
     before: Mapping[NormalizedName, ManifestEntry]
     """The projects that the site has."""
+    changed: Mapping[NormalizedName, int] | None
+    """The revisions of those that may have changed since; None for all."""
 
     def read(self) -> tuple[ProjectTable, list[NormalizedName]]:
         """Return the facts of all projects, and the names of those whose document is damaged."""
@@ -40,42 +44,22 @@ class SiteProjects(Struct, frozen=True):
         return table_of(replace(entry, text="") for entry in facts.values()), damaged
 
     def _private(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
-        projects = self.index.projects
-        listed = projects.names.get_current().as_set
-        documents, unlisted = dict.fromkeys(listed, str(ABSENT)), set[NormalizedName]()
-        now = self.index.runtime.seconds()
-        for entry in projects.store.list(keys.PROJECTS):
-            name = keys.project_of(entry.key)
-            if name in listed:
-                documents[name] = entry.state(now)
-            elif name is not None and name in self.before:
-                unlisted.add(name)
-        facts = {
-            name: entry.facts
-            for name, entry in self.before.items()
-            if not entry.facts.origin
-            and (name in documents or (name in unlisted and self._is_unreleased(name)))
-        }
-        for name, version in documents.items():
-            if version == ABSENT and name not in facts:  # a private name without any commit
-                facts[name] = name_facts(name)
-        stale = [
-            (name, version)
-            for name, version in documents.items()
-            if name not in facts or facts[name].document != version
-        ]
-        damaged = list[NormalizedName]()
-        for name, current in self.index.search.reader.read(stale).items():
-            if current is None:
-                damaged.append(name)
-            else:
-                facts[name] = current
+        listed = self.index.projects.names.get_current().as_set
+        before = {name: each.facts for name, each in self.before.items() if not each.facts.origin}
+        facts, changed = dict[NormalizedName, ProjectFacts](), self.changed
+        for name, entry in before.items():
+            if changed is not None and name in listed and entry.document:
+                revision = str(changed.get(name, entry.document))
+                facts |= {name: entry} if entry.document == revision else {}
+        # one that is not listed was released, or the list is damaged
+        stale = sorted((listed | before.keys()) - facts.keys())
+        read = self.index.search.reader.read(stale, changed or {})
+        damaged = [name for name in stale if name not in read]
+        facts |= {name: before.get(name) or name_facts(name) for name in damaged}
+        facts |= {name: entry for name, entry in read.items() if entry is not None}
+        for name in listed - facts.keys():  # a private name without any commit
+            facts[name] = replace(name_facts(name), document=NO_COMMIT)
         return facts, damaged
-
-    def _is_unreleased(self, name: NormalizedName) -> bool:
-        """Return whether a project that is not listed was not released: the list is damaged."""
-        project = self.index.projects.documents.get(keys.project(name), "current").value
-        return project is not None and not project.is_released
 
     def _public(
         self, upstream: "UpstreamIndex", private: set[NormalizedName]

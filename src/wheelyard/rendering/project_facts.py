@@ -69,7 +69,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """Name, summary and keywords, folded by `fold`."""
     document: str = ""
     """
-    The version of the document that this was made from; empty if only the name is known.
+    The revision of the document that this was made from; empty if only the name is known.
 
     Of a public project, it changes with its page and with what was decided about it.
     """
@@ -100,13 +100,15 @@ def name_facts(name: NormalizedName) -> ProjectFacts:
 
 
 def private_facts_of(
-    project: Project, latest: Release | None, description: Description, document: str = ""
+    project: Project, latest: Release | None, description: Description
 ) -> ProjectFacts:
     """Return the facts of a private project; its own summary takes the place of a missing one."""
     description = description._replace(summary=description.summary or project.summary)
     events = project.commit.events if project.commit else ()
     changed = max((_milliseconds(event.at) for event in events), default=0)
-    return replace(facts_of(project, latest, description), changed=changed, document=document)
+    return replace(
+        facts_of(project, latest, description), changed=changed, document=str(project.revision)
+    )
 
 
 def facts_of(

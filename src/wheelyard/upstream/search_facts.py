@@ -25,13 +25,15 @@ from wheelyard.operations.search.facts_reader import (
     MAX_CONCURRENT_READS,
     described_in,
 )
-from wheelyard.operations.search.search_index import PROJECTS_A_MINUTE, REMOTE_SECONDS
+from wheelyard.operations.search.search_index import REMOTE_SECONDS
 from wheelyard.rendering import project_facts
 from wheelyard.rendering.project_facts import NOT_DESCRIBED, ProjectFacts, name_facts
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.storage.base import Entry
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 
+PAGES_A_MINUTE: Final = 10_000
+"""How many objects of a bucket are listed in a minute on average: ten requests, 0.00005 USD."""
 LATELY: Final = timedelta(days=30)
 """How long a project is listed after its page was asked for, if none of its files is kept."""
 DAY_SECONDS: Final = 86_400
@@ -95,7 +97,7 @@ class PublicProjectList(Struct):
         return by_name
 
     def _list(self) -> None:
-        """List the stored pages; on a bucket, not more often than documents are."""
+        """List the stored pages; on a bucket, the more of them, the less often."""
         upstream, now = self.upstream, self.upstream.runtime.monotonic()
         if now < self._list_at:
             return
@@ -116,7 +118,7 @@ class PublicProjectList(Struct):
             self._kept_at = now
             count += len(listed)
         if not upstream.is_local:
-            self._list_at = now + max(REMOTE_SECONDS, 60.0 * count / PROJECTS_A_MINUTE)
+            self._list_at = now + max(REMOTE_SECONDS, 60.0 * count / PAGES_A_MINUTE)
 
     def _entries(self) -> Iterator[Entry]:
         return (entry for pages in self._pages.values() for entry in pages.values())

@@ -229,7 +229,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     limits = settings.uploads
     upload_rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
     reader = FactsReader(projects, files, traits.is_local)
-    search = SearchIndex(reader, public, is_read_only=is_read_only)
+    search = SearchIndex(reader, catalog.changes, public, is_read_only=is_read_only)
     return Index(
         settings=settings,
         runtime=runtime,

@@ -122,7 +122,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
 
 
 def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
-    """A refresh costs a listing, two reads for each changed project, and a write; else nothing."""
+    """The first refresh costs two listings, two reads a project, and a write; then nothing."""
     settings = Settings(store=StoreSettings(location="gs://wheels"))
     for number in range(5):
         made = wheel(f"demo{number}")
@@ -130,17 +130,18 @@ def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
         path.write_bytes(made.data)
         index = open_index(settings)
         index.uploads.accept_path(path, ALICE, lambda _: None)
+    open_index(settings).changes.since(0)
     index = open_index(settings)
     cloud.log.clear()
 
-    index.search.start = lambda work, _: work()
+    index.search.start = lambda work: work()
     assert len(index.search.table().projects) == 5
     first = sorted(cloud.log.kinds())
     cloud.log.clear()
     assert len(index.search.table().projects) == 5
 
-    assert first.count("list") == 1
-    # the stored table, the names, each document, each core metadata
-    assert first.count("media") == 2 + 5 + 5
+    assert first.count("list") == 2  # the marks and the documents
+    # the stored table, the list of changes, the names three times, each document and core metadata
+    assert first.count("media") == 2 + 3 + 5 + 5
     assert first.count("insert") == 1
     assert cloud.log.kinds() == []

@@ -60,7 +60,7 @@ class Listed:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Processes that do not wait for a refresh, as with many projects."""
-    monkeypatch.setattr(search_index, "SMALL", -1)
+    monkeypatch.setattr(search_index, "WAIT_SECONDS", 0)
     return Machine(tmp_path)
 
 
@@ -112,14 +112,16 @@ def test_another_process_begins_with_them(machine: Machine) -> None:
 
 
 def test_a_private_name_wins(machine: Machine) -> None:
-    """A name that is published here is private at once, and stays so after all files are gone."""
+    """A name that is published is private, here at once, and stays so after all files are gone."""
     process = beside(machine, Listed({"idna": "1", "rich": "1"}))
     process.publish("acme")
     process.refreshed()
 
     process.publish("idna", "9.0")
     machine.process().publish("rich", "9.0")
-    assert process.known() == {"acme": "1.0", "idna": "9.0", "rich": "9.0"}
+    assert process.known()["idna"] == "9.0"
+    assert origins(process)["idna"] == ""
+    assert later(process, machine) == {"acme": "1.0", "idna": "9.0", "rich": "9.0"}
     assert set(origins(process).values()) == {""}
     selection = Selection(parse_version("9.0"))
     process.index.lifecycle.change("delete", ALICE, parse_name("idna"), selection, "")

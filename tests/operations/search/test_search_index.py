@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,17 +11,25 @@ import pytest
 
 from tests.http.packages import wheel
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
+from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
+from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.project import Project
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search import search_index
 from wheelyard.operations.search.facts_reader import FactsReader
-from wheelyard.operations.search.search_index import LOCAL_SECONDS, REMOTE_SECONDS, SAVE_SECONDS
+from wheelyard.operations.search.search_index import (
+    LOCAL_SECONDS,
+    READ_ALL_SECONDS,
+    REMOTE_SECONDS,
+    SAVE_SECONDS,
+)
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import Key, Store, Stored, Stores
+from wheelyard.storage.base import ABSENT, STORAGE_DENIED, Key, Store, Stored, Stores
+from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -38,11 +47,13 @@ class WatchedStore(WrappedStore):
     calls: list[str] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
     """The verbs that fail."""
+    code: str = "unavailable"
+    """The code of their errors."""
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         self.calls.append(f"{verb} {key}")
         if verb in self.broken:
-            raise Unavailable("The store does not answer.")
+            raise Unavailable("The store does not answer.", code=self.code)
         return act()
 
     def count(self, call: str) -> int:
@@ -87,6 +98,7 @@ class Machine:
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    seeds: Iterator[int] = field(default_factory=count)
     store: MemoryStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,12 +106,13 @@ class Machine:
 
     def process(self, settings: Settings | None = None, *, is_local: bool = True) -> Process:
         """Start a process."""
-        watched, runtime = WatchedStore(self.store), fake_runtime(self.clock, seed=1)
-        traits = StoreTraits(is_local=is_local)
         spool, settings = Spool(self.folder), settings or Settings()
+        store = ReadOnlyStore(self.store) if settings.server.read_only else self.store
+        watched, runtime = WatchedStore(store), fake_runtime(self.clock, next(self.seeds))
+        traits = StoreTraits(is_local=is_local)
         index = build_index(Stores.of(watched), spool, settings, runtime, traits)
         process = Process(index, watched, self.folder)
-        index.search.start = lambda work, _: process.waiting.append(work)
+        index.search.start = process.waiting.append
         return process
 
     def knowing(self, name: str) -> Process:
@@ -117,8 +130,8 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Processes that do not wait for a refresh, as with many projects."""
-    monkeypatch.setattr(search_index, "SMALL", -1)
+    """Processes that do not wait for a refresh, as if it took long."""
+    monkeypatch.setattr(search_index, "WAIT_SECONDS", 0)
     return Machine(tmp_path)
 
 
@@ -144,7 +157,34 @@ def test_a_stored_table_comes_first(machine: Machine) -> None:
     assert process.store.count("get projects/") == process.store.count("list") == 0
     assert process.refreshed() == {"a": "1.0"}
     assert process.store.count("get projects/") == 0
-    assert process.store.count("list projects/") == 1
+    assert process.store.count("list") == 1
+
+
+def put_projects(process: Process, number: int) -> None:
+    """Put so many projects without files into a store, as commits do."""
+    names = [parse_name(f"p{each}") for each in range(number)]
+    for name in names:
+        body = ProjectCodec().encode(Project(name=name, revision=1))
+        process.store.store.put(keys.project(name), body, ABSENT)
+        process.index.changes.mark(name, 1)
+    process.index.projects.names.claim(*names)
+
+
+@pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
+@pytest.mark.parametrize("number", [3, 3_000])
+def test_a_refresh_without_news(machine: Machine, number: int, *, is_local: bool) -> None:
+    """However many projects there are, it costs one listing and one conditional read."""
+    put_projects(machine.process(), number)
+    process = machine.process(is_local=is_local)
+    assert len(process.refreshed()) == number
+    machine.clock.advance(seconds=REMOTE_SECONDS)
+    assert process.index.search.peek() is None
+    process.known()
+    process.store.calls.clear()
+
+    process.work()
+
+    assert process.store.calls == ["list pending/", "get changes.json"]
 
 
 def test_only_what_has_changed_is_read(machine: Machine) -> None:
@@ -159,7 +199,7 @@ def test_only_what_has_changed_is_read(machine: Machine) -> None:
     process.store.calls.clear()
 
     assert process.refreshed()["p3"] == "2.0"
-    assert process.store.count("get projects/") == 1
+    assert process.store.count("get projects/") == 2  # the first one for its serial
     assert process.store.count("get files/") == 1
 
 
@@ -273,20 +313,6 @@ def test_other_processes(machine: Machine, seconds: float, *, is_local: bool) ->
     assert process.refreshed() == {"a": "2.0"}
 
 
-def test_new_projects_of_other_processes(machine: Machine) -> None:
-    """In a folder, a project that another process has made is known at once."""
-    process, other = machine.process(), machine.process()
-    other.publish("a")
-    process.refreshed()
-    process.index.search.table()
-    assert process.index.search.peek() is not None
-
-    other.publish("b")
-    assert process.index.search.peek() is None
-    assert process.known() == {"a": "1.0", "b": "1.0"}
-    assert process.index.search.peek() is not None
-
-
 def test_one_refresh_at_a_time(machine: Machine) -> None:
     """While a refresh runs, callers get what was known before, and start no other."""
     machine.process().publish("a")
@@ -297,12 +323,11 @@ def test_one_refresh_at_a_time(machine: Machine) -> None:
     assert process.index.search.peek() is not None
 
 
-def test_a_small_index_is_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller waits for the refresh of a small index."""
-    monkeypatch.setattr(search_index, "SMALL", 10)
+def test_a_refresh_is_waited_for(machine: Machine) -> None:
+    """A caller gets the table of a refresh that takes no longer than a second."""
     machine.process().publish("a")
     process = machine.process()
-    process.index.search.start = lambda work, _: work()
+    process.index.search.start = lambda work: work()
 
     assert process.known() == {"a": "1.0"}
 
@@ -336,14 +361,39 @@ def test_a_store_that_may_only_be_read(machine: Machine) -> None:
         machine.process(),
         machine.process(Settings(server=ServerSettings(read_only=True))),
     )
-    denied.store.broken = frozenset({"put"})
+    denied.store.broken, denied.store.code = frozenset({"put", "delete"}), STORAGE_DENIED
     for _ in range(3):
         assert denied.refreshed() == configured.refreshed() == {"a": "1.0"}
         machine.clock.advance(seconds=SAVE_SECONDS)
 
     assert machine.stored() is None
     assert denied.store.count("put derived/") == 1
-    assert configured.store.count("put") == 0
+    assert configured.store.count("put derived/") == 0
+
+
+def test_others_write_what_may_only_be_read_here(machine: Machine) -> None:
+    """Who may only read finds all changes, before somebody has given them serials and after."""
+    writer = machine.process()
+    writer.publish("a")
+    reader = machine.process(Settings(server=ServerSettings(read_only=True)), is_local=False)
+    assert reader.refreshed() == {"a": "1.0"}
+    for version in ("2.0", "3.0", "4.0"):
+        writer.publish("a", version)
+        writer.publish(f"b{version[0]}")
+        machine.clock.advance(seconds=REMOTE_SECONDS)
+        assert reader.refreshed()["a"] == version
+        if version == "3.0":
+            writer.refreshed()
+            machine.clock.advance(seconds=REMOTE_SECONDS)
+    assert reader.known() == {"a": "4.0", "b2": "1.0", "b3": "1.0", "b4": "1.0"}
+    machine.clock.advance(seconds=REMOTE_SECONDS)
+    reader.known()
+    reader.store.calls.clear()
+
+    reader.work()
+
+    assert reader.store.count("get projects/") == 2  # those of the last two without a serial
+    assert reader.store.count("get files/") == 0
 
 
 def test_how_often_it_is_stored(machine: Machine) -> None:
@@ -371,34 +421,100 @@ def test_nothing_is_stored_for_nothing(machine: Machine) -> None:
     assert process.store.count("put") == 0
 
 
-def test_processes_share_their_work(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With many changed projects, a process takes what another one has stored meanwhile."""
-    monkeypatch.setattr(search_index, "SHARED_FROM", 3)
-    first, second, third = machine.process(), machine.process(), machine.process()
-    for name in "abc":
-        third.publish(name)
-    first.known()
-    second.refreshed()
-    third.publish("d")
-    first.store.calls.clear()
-
-    assert first.refreshed() == dict.fromkeys("abcd", "1.0")
-    assert first.store.count("get projects/") == 2  # its own, and that of the newest commit
-
-
 def test_a_store_that_was_restored(machine: Machine) -> None:
     """A project that the store no longer has is forgotten, also if the stored table has it."""
     process = machine.process()
     process.publish("a")
-    process.publish("b")
     process.refreshed()
-    machine.store.delete(keys.project(parse_name("b")))
-    machine.store.put(keys.PROJECT_NAMES, b'{"names":["a"]}\n', None)
+    backup = dict(objects(machine.store))
+    process.publish("b")
+    process.publish("a", "2.0")
+    machine.clock.advance(seconds=60)
+    process.refreshed()
+    stored = machine.stored()
+    for key, _ in objects(machine.store):
+        machine.store.delete(Key(key))
+    for key, body in backup.items():
+        machine.store.put(Key(key), body, None)
+    machine.clock.advance(seconds=60)
+    machine.process().publish("a", "3.0")  # as revision 2, once more
+    assert stored is not None
+    machine.store.put(keys.SEARCH, stored, None)
+
+    assert process.refreshed() == machine.process().refreshed() == {"a": "3.0"}
+    machine.clock.advance(seconds=60)
+    assert machine.process().known() == {"a": "3.0"}
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_damaged_feed(
+    machine: Machine, caplog: pytest.LogCaptureFixture, *, is_new: bool
+) -> None:
+    """While the feed is damaged, all is read every ten minutes, and the log tells why."""
+    process, other = machine.knowing("a"), machine.process()
+    other.publish("a", "2.0")
+    machine.store.put(keys.CHANGES, b"{", None)
+    process = machine.process() if is_new else process
+    machine.clock.advance(seconds=LOCAL_SECONDS)
+    assert process.refreshed() == {"a": "2.0"}
+    assert "the search reads all projects" in caplog.text
+    other.publish("a", "3.0")
+    machine.clock.advance(seconds=READ_ALL_SECONDS / 2)
+    assert process.refreshed() == {"a": "2.0"}
+    machine.clock.advance(seconds=READ_ALL_SECONDS / 2)
+    assert process.refreshed() == {"a": "3.0"}
+    other.publish("a", "4.0")
+    other.index.check.run(rebuild=True)
+    machine.clock.advance(seconds=LOCAL_SECONDS)
+    assert process.refreshed() == {"a": "4.0"}
+
+
+def test_a_document_that_is_repaired(machine: Machine) -> None:
+    """A project is found again as soon as its damaged document was repaired, without a commit."""
+    process = machine.knowing("a")
+    key = keys.project(parse_name("a"))
+    sound = dict(objects(machine.store))[key]
+    process.publish("a", "2.0")
+    machine.store.put(key, b"{", None)
+    other = machine.process(is_local=False)
+    machine.store.delete(keys.SEARCH)
+    assert other.refreshed() == {}
+
+    machine.store.put(key, sound, None)
+    machine.clock.advance(seconds=REMOTE_SECONDS)
+    assert other.refreshed() == {"a": "1.0"}
+
+
+def test_a_project_that_is_listed_late(machine: Machine) -> None:
+    """A project that is not listed yet when its commit is read is found when it is listed."""
+    process = machine.process()
+    put_projects(process, 2)
+    machine.store.put(keys.PROJECT_NAMES, b'{"names":["p0"]}\n', None)
+    reader = machine.process(is_local=False)
+    assert reader.refreshed() == {"p0": ""}
+    reader.index.projects.names.claim(parse_name("p1"))
+    machine.clock.advance(seconds=REMOTE_SECONDS)
+
+    assert reader.refreshed() == {"p0": "", "p1": ""}
+
+
+def test_two_commits_during_a_refresh(machine: Machine) -> None:
+    """A commit of another process after one of this process is not lost during a refresh."""
+    process, other = machine.knowing("a"), machine.process()
+
+    def commit() -> None:
+        process.publish("a", "3.0")
+        assert process.known() == {"a": "3.0"}
+
+    other.publish("a", "2.0")
+    machine.clock.advance(seconds=60)
+    process.known()
+    with after_reading(commit):
+        process.work()
+    other.publish("a", "4.0")
     machine.clock.advance(seconds=60)
 
-    assert process.refreshed() == {"a": "1.0"}
-    machine.clock.advance(seconds=60)
-    assert machine.process().known() == {"a": "1.0"}
+    assert process.refreshed() == {"a": "4.0"}
 
 
 def test_damaged_documents(machine: Machine) -> None:
@@ -412,7 +528,7 @@ def test_damaged_documents(machine: Machine) -> None:
 
     assert machine.process().refreshed() == {"b": "1.0", "c": "1.0"}
     found = machine.process().index.search
-    found.start = lambda work, _: work()
+    found.start = lambda work: work()
     found.table()
     assert [each.keywords for each in found.table().projects] == ["", "x"]
 
@@ -439,7 +555,7 @@ def test_no_thread(machine: Machine) -> None:
     process = machine.process()
     start = process.index.search.start
 
-    def fail(_work: Work, _delay: float) -> None:
+    def fail(_work: Work) -> None:
         raise RuntimeError("can't start new thread")
 
     process.index.search.start = fail

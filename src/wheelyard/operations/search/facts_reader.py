@@ -1,14 +1,14 @@
 """Reads the facts of projects from their documents, and the core metadata of latest releases."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal, TypeVar
 
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import UnreadableIgnored
+from wheelyard.catalog.document_cache import Snapshot, UnreadableIgnored, damaged
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
@@ -21,7 +21,9 @@ from wheelyard.rendering.project_facts import (
     private_facts_of,
 )
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.storage.base import NotModified
+from wheelyard.storage.base import ABSENT, NotModified
+
+T = TypeVar("T")
 
 MAX_CONCURRENT_READS: Final = 16
 """Projects that are read at a time from a remote store."""
@@ -35,52 +37,62 @@ class FactsReader(Struct, frozen=True):
     is_local: bool
 
     def read(
-        self, documents: Collection[tuple[NormalizedName, str]]
+        self, names: Collection[NormalizedName], revisions: Mapping[NormalizedName, int]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
-        Return the facts of these projects; None if the document is lost, damaged or released.
+        Return the facts of these projects, None of one without a document or a released one.
 
-        With the state of an entry (`Entry.state`), its document is read as it is now; with an empty
-        one it may be a fresh one of the cache. Raises Unavailable if the store does not answer.
+        A project of which something is damaged or lost is left out. Documents are read as they are
+        now, except if the cache has one of at least a revision of `revisions`. Raises Unavailable
+        if the store does not answer.
         """
-        threads = 1 if self.is_local or len(documents) == 1 else MAX_CONCURRENT_READS
-        facts = prefetch_map(lambda each: self._facts(*each), documents, threads)
-        return dict(zip((name for name, _ in documents), facts, strict=True))
 
-    def _facts(self, name: NormalizedName, state: str) -> ProjectFacts | None:
-        # also if somebody has written a version that is none into the document, or a local time
-        with UnreadableIgnored(), suppress(ValueError, TypeError):
-            project = self._document(name, state)
-            return (
-                None if project is None or project.is_released else self._facts_of(project, state)
-            )
-        return None  # the other projects are found all the same
+        def read(name: NormalizedName) -> ProjectFacts | Literal["unreadable"] | None:
+            # also if somebody has written a version that is none into the document, or a local time
+            with UnreadableIgnored(), suppress(ValueError, TypeError):
+                project = self._document(name, revisions.get(name))
+                return None if project is None or project.is_released else self._facts_of(project)
+            return "unreadable"  # the other projects are found all the same
 
-    def _facts_of(self, project: Project, state: str) -> ProjectFacts:
+        facts = zip(names, self._map(read, names), strict=True)
+        return {name: each for name, each in facts if each != "unreadable"}
+
+    def private(self, names: Collection[NormalizedName]) -> set[NormalizedName]:
+        """Return those of some names that have a document, unless it says that they are free."""
+
+        def is_private(name: NormalizedName) -> bool:
+            with UnreadableIgnored():
+                document = self.projects.documents.get(keys.project(name)).value
+                return document is not None and not document.is_released
+            return True
+
+        found = zip(names, self._map(is_private, names), strict=True)
+        return {name for name, each in found if each}
+
+    def _map(
+        self, read: Callable[[NormalizedName], T], names: Collection[NormalizedName]
+    ) -> Iterator[T]:
+        threads = 1 if self.is_local or len(names) == 1 else MAX_CONCURRENT_READS
+        return prefetch_map(read, names, threads)
+
+    def _facts_of(self, project: Project) -> ProjectFacts:
         latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
         if latest is not None:
             description = self._described(project.name, latest.metadata_file)
-        return private_facts_of(project, latest, description, state)
+        return private_facts_of(project, latest, description)
 
-    def released(self, names: Iterable[NormalizedName]) -> set[NormalizedName]:
-        """Return those of some names, each with a document, that are not private any more."""
-        released = set[NormalizedName]()
-        for name in names:
-            with UnreadableIgnored():  # one whose document is damaged may be private
-                document = self.projects.documents.get(keys.project(name)).value
-                if document is not None and document.is_released:
-                    released.add(name)
-        return released
-
-    def _document(self, name: NormalizedName, state: str) -> Project | None:
+    def _document(self, name: NormalizedName, revision: int | None) -> Project | None:
         key, documents = keys.project(name), self.projects.documents
-        if not state:
-            return documents.get(key).value
-        cached = documents.peek(key, "any")
+        cached = documents.peek(key, "any") or Snapshot(None, ABSENT, 0, 0, 0)
+        project = cached.value
+        if project is not None and revision is not None and project.revision >= revision:
+            return project
         # past the cache, which is for what clients ask for
-        stored = self.projects.store.get(key, cached.version if cached else None)
+        stored = self.projects.store.get(key, cached.version or None)
         if isinstance(stored, NotModified):
-            return cached.value if cached else None
+            return project
+        if stored is None and self.projects.has_journal(name):
+            raise damaged(f"The document of {name} is lost.", "lost")
         return documents.codec.decode(key, stored.body) if stored else None
 
     def _described(self, name: NormalizedName, file: File) -> Description:

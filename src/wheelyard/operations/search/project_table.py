@@ -105,6 +105,10 @@ class ProjectTable(Struct, frozen=True, dict=True):
     projects: tuple[ProjectFacts, ...] = ()
     generation: int = 0
     """Different for each table that a process has had."""
+    serial: int = 0
+    """All changes up to it are in the table, except those of `unread`; 0 if none is known."""
+    unread: frozenset[NormalizedName] = frozenset()
+    """Names that are to be read whatever the feed says: new, unlisted and damaged ones."""
 
     def readable_by(self, caller: Caller) -> VisibleProjects:
         """
@@ -164,7 +168,7 @@ class ProjectTable(Struct, frozen=True, dict=True):
         return replace(self, projects=tuple(projects), generation=generation)
 
     def document_of(self, name: NormalizedName) -> str:
-        """Return the state of the document that a project's facts were made from."""
+        """Return the `document` of a project's facts; empty if it is not known."""
         facts = self.find(name)
         return facts.document if facts else ""
 

@@ -2,21 +2,22 @@
 The search index of a process: the table of all projects, kept up to date.
 
 A process begins with the table that another one has stored, or with the names of all projects. A
-refresh compares it with a listing of the documents, reads those that have changed, with the core
-metadata of their latest release, and stores the table. It runs in the background; who asks
-meanwhile gets the table before it. Only a small index is worth waiting for. Commits of this very
-process are applied before the next answer.
+refresh asks the feed what has changed since the serial of the table, reads the documents of that,
+with the core metadata of their latest release, and stores the table. It runs in the background; who
+asks waits a second for it at most, and then gets the table before it. Commits of this very process
+are applied before the next answer.
 
 Beside the private projects it has public ones, which another source lists. A private name wins.
 
 The stored table is derived. It may be missing, damaged or outdated, and two servers may write it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from math import inf
-from threading import Event, Lock, RLock, Timer
+from threading import Event, Lock, RLock, Thread
 from typing import Final, Protocol
 
 from msgspec import Struct, field
@@ -24,7 +25,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.errors import Unavailable
+from wheelyard.catalog.changes import Changes, ProjectChange
+from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
@@ -32,28 +34,23 @@ from wheelyard.storage.base import ObjectVersion, Stored
 
 LOCAL_SECONDS: Final = 1.0
 """The least time from one refresh to the next on a local store."""
-LOCAL_SHARE: Final = 20
-"""On a local store, refreshes take at most one part in so many of the time."""
 REMOTE_SECONDS: Final = 60.0
 """The least time from one refresh to the next on a bucket, where a listing costs money."""
-PROJECTS_A_MINUTE: Final = 10_000
-"""How many documents of a bucket are listed in a minute on average: ten requests, 0.00005 USD."""
-SMALL: Final = 2_000
-"""The projects of the largest index for whose refresh a caller waits."""
+READ_ALL_SECONDS: Final = 600.0
+"""How often all documents are read while the feed is damaged."""
 WAIT_SECONDS: Final = 1.0
-"""How long a caller waits for the refresh of a small index."""
-DELAY_SECONDS: Final = 1.0
-"""How long after that caller the refresh of a large index begins."""
+"""How long the caller who begins a refresh waits for it."""
 MAX_COMMITS_AT_ONCE: Final = 64
-"""How many commits of this process are applied before an answer; after more, all is listed."""
+"""How many commits of this process are applied before an answer; after more, a refresh does it."""
 CHUNK: Final = 500
 """Projects that are read before what was found in them can be searched."""
-SHARED_FROM: Final = 100
-"""From so many changed projects, a refresh first looks at what another process has stored."""
 SAVE_SECONDS: Final = 60.0
 """The least time from one write of the table to the next."""
 SAVE_PAUSE_SECONDS: Final = 3600.0
 """The pause after a write that failed, as on a store that may only be read."""
+
+
+logger = logging.getLogger("wheelyard")
 
 
 class PublicProjects(Protocol):
@@ -69,23 +66,19 @@ class PublicProjects(Protocol):
         A bucket is not listed each time. Raises Unavailable if the store does not answer.
         """
 
-    def read(
-        self, versions: Collection[tuple[NormalizedName, str]]
-    ) -> Mapping[NormalizedName, ProjectFacts | None]:
+    def read(self, versions: Collection[tuple[NormalizedName, str]]) -> "Facts":
         """Return the facts of these projects; None if nobody is shown one. May raise as above."""
 
 
-Read = Callable[
-    [Collection[tuple[NormalizedName, str]]],
-    Mapping[NormalizedName, ProjectFacts | None],
-]
+NO_NAMES: Final = frozenset[NormalizedName]()
+Facts = Mapping[NormalizedName, ProjectFacts | None]
+Read = Callable[[Sequence[NormalizedName]], tuple[Facts, AbstractSet[NormalizedName]]]
+"""Returns facts of some projects, and which of them are to be read again."""
 
 
-def start_thread(work: Callable[[], None], delay: float) -> None:
-    """Run `work` in `delay` seconds, in a thread that does not keep the process alive."""
-    timer = Timer(delay, work)
-    timer.name, timer.daemon = "search-index", True
-    timer.start()
+def start_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that does not keep the process alive."""
+    Thread(target=work, name="search-index", daemon=True).start()
 
 
 class SearchIndex(Struct):
@@ -93,19 +86,20 @@ class SearchIndex(Struct):
     The table of all projects; thread-safe.
 
     `public` is None without upstream indexes. `is_read_only`: this process does not store the
-    table. `start` starts work in the background, in so many seconds.
+    table. `start` starts work in the background.
     """
 
     reader: FactsReader
+    changes: Changes
     public: PublicProjects | None = None
     is_read_only: bool = False
-    start: Callable[[Callable[[], None], float], object] = start_thread
+    start: Callable[[Callable[[], None]], object] = start_thread
     _table: ProjectTable | None = None
+    _read_all_at: float = -inf
+    """When all documents are read again if the feed is damaged."""
     _committed: dict[NormalizedName, int] = {}
     """Projects that this process has changed since they were read, each with a number."""
     _commits: int = 0
-    _list_version: ObjectVersion | None = None
-    """On a local store, returns whether the list of names is the one that was read last."""
     _due_at: float = -inf
     """When the next refresh is due."""
     _is_outdated: bool = False
@@ -145,31 +139,18 @@ class SearchIndex(Struct):
         """
         with self._lock:
             table = self._table = self._table or self._first_table()
-            self._note_new_names(table)
             self._apply_commits(table)
-            is_small = len(table.projects) <= SMALL
-            # that of a large index would slow down the very answer that it is begun for
-            begun = self._begin_refresh(0.0 if is_small else DELAY_SECONDS)
-        if begun is not None and is_small:
+            begun = self._begin_refresh()
+        if begun is not None:
             begun.wait(WAIT_SECONDS)
         return self._table
 
     def _is_current(self) -> bool:
         is_fresh = self._running is not None or not self._is_due()
-        return is_fresh and not self._committed and self._knows_list()
+        return is_fresh and not self._committed
 
     def _is_due(self) -> bool:
         return self._is_outdated or self._now() >= self._due_at
-
-    def _knows_list(self) -> bool:
-        """Return whether the list of names is the one that was read last; True on a bucket."""
-        if not self.reader.is_local:
-            return True
-        try:
-            names = self.reader.projects.names.peek()
-        except Unavailable:
-            return True  # the last table is served
-        return names is not None and names.version == self._list_version
 
     def _first_table(self) -> ProjectTable:
         """Return the stored table, or else an empty one, with the names of all listed projects."""
@@ -177,29 +158,18 @@ class SearchIndex(Struct):
             self._table = self._new_stored_table()
         names = self.reader.projects.names.get().value
         listed = names.as_set if names else frozenset()
-        table = self._table or ProjectTable()
+        table, public = self._table or ProjectTable(), self.public
         if not table.projects:
             return table_of(map(name_facts, listed))
-        private, public = table.private_names, self.public
+        private = table.private_names
         hidden = {
             facts.name
             for facts in table.projects
             if facts.origin and (public is None or not public.may_show(facts.name))
         }
         added = {name: name_facts(name) for name in listed - private}
-        return table.updated(dict.fromkeys(private - listed | hidden) | added)
-
-    def _note_new_names(self, table: ProjectTable) -> None:
-        """Note the projects that other processes have made, which a local store tells for free."""
-        if self._knows_list():
-            return
-        with suppress(Unavailable):
-            names = self.reader.projects.names
-            found = names.get()
-            self._list_version = found.version
-            listed = found.value.as_set if found.value else frozenset()
-            for name in listed - table.private_names:
-                self.note_commit(name)
+        shown = table.updated(dict.fromkeys(private - listed | hidden) | added)
+        return replace(shown, unread=table.unread | added.keys())
 
     def _apply_commits(self, table: ProjectTable) -> None:
         with self._commit_lock:
@@ -208,120 +178,148 @@ class SearchIndex(Struct):
             self._due_at = -inf
         elif committed:
             with suppress(Unavailable):  # the next refresh finds what has changed
-                self._merge(table, self.reader.read([(name, "") for name in committed]))
-                self._is_saved = False
+                read = self.reader.read(committed, dict.fromkeys(committed, 0))
+                self._merge(table, {name: read.get(name) for name in committed}, table.unread)
         with self._commit_lock:
             for name, number in committed.items():
                 if self._committed[name] == number:  # else it was changed once more
                     del self._committed[name]
 
-    def _begin_refresh(self, delay: float) -> Event | None:
+    def _begin_refresh(self) -> Event | None:
         """Begin to refresh the table if that is due; return the event of the refresh's end."""
         if self._running is not None or not self._is_due():
             return None
         self._running = ended = Event()
         self._is_outdated = False
         try:
-            self.start(self._refresh, delay)
+            self.start(self._refresh)
         except RuntimeError:  # no thread can be started now; a later caller tries again
             self._running = None
             return None
         return ended
 
     def _refresh(self) -> None:
-        started_at, table = self._now(), self._table or ProjectTable()
+        started_at = self._now()
         try:
             with suppress(Unavailable):  # what was read so far is kept
-                if self._compare(table) >= SHARED_FROM or started_at >= self._save_at:
+                self._compare_private()
+                if self.public is not None:
+                    with suppress(Unavailable):  # perhaps of another bucket
+                        self._compare_public(self.public)
+                if started_at >= self._save_at:
                     self._save()
         finally:
-            count, now = len(table.projects), self._now()
-            if self.reader.is_local:
-                pause = max(LOCAL_SECONDS, LOCAL_SHARE * (now - started_at))
-            else:
-                pause = max(REMOTE_SECONDS, 60.0 * count / PROJECTS_A_MINUTE)
-            self._due_at = now + pause
+            self._due_at = self._now() + (LOCAL_SECONDS if self.reader.is_local else REMOTE_SECONDS)
             running, self._running = self._running, None
             if running is not None:
                 running.set()
 
-    def _compare(self, before: ProjectTable) -> int:
-        """
-        Replace the facts of the projects whose document is not the one in the table.
-
-        Return how many projects were read.
-        """
-        projects = self.reader.projects
-        names = projects.names.get().value
-        listed = names.as_set if names else frozenset()
-        documents = dict[NormalizedName, str]()
-        now = projects.commits.runtime.seconds()
-        for entry in projects.store.list(keys.PROJECTS):
-            name = keys.project_of(entry.key)
-            if name is not None:
-                documents[name] = entry.state(now)
-        unlisted = documents.keys() - listed
-        private = {name: version for name, version in documents.items() if name in listed}
-        self._merge(before, dict.fromkeys(before.private_names - private.keys()))
-        count = self._renew(before, private, self.reader.read)
-        if self.public is not None:
-            with suppress(Unavailable):  # perhaps of another bucket
-                count += self._compare_public(self.public, listed, unlisted)
-        return count
-
-    def _compare_public(
-        self,
-        public: PublicProjects,
-        listed: AbstractSet[NormalizedName],
-        unlisted: AbstractSet[NormalizedName],
-    ) -> int:
-        """Do the same with public projects; `unlisted` are names that have a document."""
+    def _compare_private(self) -> None:
+        """Replace the facts of the private projects that have changed."""
         before = self._table or ProjectTable()
-        versions = public.versions()
-        taken = unlisted & versions.keys()
-        private = listed | before.private_names | (taken - self.reader.released(taken))
-        versions = {name: version for name, version in versions.items() if name not in private}
+        changes, serial = self._changes(before.serial)
+        if changes is None:
+            before = self._begin_again(serial)
+        changed = {
+            each.project: each.revision
+            for each in changes or ()
+            if before.document_of(each.project) != str(each.revision)
+        }
+        # a document of another history, before a restore, may have such a revision, too
+        revisions = {name: changed[name] for name in changed.keys() - before.unread}
+        wanted = changed.keys() | before.unread
+        listed = self._listed() if wanted else frozenset()
+
+        def read(names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+            facts = self.reader.read(names, revisions)
+            # a name is listed after its first commit, and removed before it is released
+            unlisted = {name for name, each in facts.items() if each and name not in listed}
+            unread = unlisted.union(name for name in names if name not in facts)
+            return {name: None if name in unread else facts[name] for name in names}, unread
+
+        self._merge(before, {}, wanted)
+        self._renew(before, wanted, read)
+        with self._lock:
+            self._table = replace(self._table or before, serial=serial)
+
+    def _changes(self, serial: int) -> tuple[list[ProjectChange] | None, int]:
+        """Return what has changed since a serial, and the newest one; None to read all projects."""
+        try:
+            if serial:
+                with suppress(NotFound):
+                    return self.changes.since(serial)
+            return None, self.changes.newest()
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            if self._now() < self._read_all_at:
+                return [], serial
+            logger.warning("the search reads all projects: %s", fault.message)
+            self._read_all_at = self._now() + READ_ALL_SECONDS
+            return None, 0
+
+    def _begin_again(self, serial: int) -> ProjectTable:
+        """Have all documents read; what is known of listed projects is shown until then."""
+        listed, store = self._listed(), self.reader.projects.store
+        stored = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)}
+        unread = listed.union(name for name in stored if name is not None)
+        with self._lock:
+            table = self._table or ProjectTable()
+            table = table.updated(dict.fromkeys(table.private_names - listed))
+            self._table = table = replace(table, serial=serial, unread=unread)
+        return table
+
+    def _listed(self) -> frozenset[NormalizedName]:
+        return self.reader.projects.names.get_current().as_set
+
+    def _compare_public(self, public: PublicProjects) -> None:
+        """Do the same with public projects."""
+        before = self._table or ProjectTable()
+        names = self.reader.projects.names.get().value
+        private = before.private_names | before.unread | (names.as_set if names else frozenset())
+        versions = {
+            name: version for name, version in public.versions().items() if name not in private
+        }
         shown = {facts.name for facts in before.projects if facts.origin}
         self._merge(before, dict.fromkeys(shown - versions.keys()))
-        return self._renew(before, versions, public.read)
+        changed = [
+            name for name, version in versions.items() if before.document_of(name) != version
+        ]
 
-    def _renew(
-        self, before: ProjectTable, versions: Mapping[NormalizedName, str], read: Read
-    ) -> int:
-        """Replace the facts that are of other versions; return how many projects were read."""
-        known = {each.name: each.document for each in before.projects}
-        changed = [name for name, version in versions.items() if known.get(name) != version]
-        if len(changed) >= SHARED_FROM:
-            found = self._new_stored_table() or ProjectTable()
-            shared = {
-                each.name: each
-                for each in found.projects
-                if each.document and versions.get(each.name) == each.document
-            }
-            self._merge(before, {name: shared[name] for name in changed if name in shared})
-            changed = [name for name in changed if name not in shared]
-        save_at = self._now() + SAVE_SECONDS
-        for start in range(0, len(changed), CHUNK):
-            part = changed[start : start + CHUNK]
-            self._merge(before, read([(name, versions[name]) for name in part]))
-            self._is_saved = False
+        def read(names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+            taken = self.reader.private(names)  # whatever the list of names says
+            free = [(name, versions[name]) for name in names if name not in taken]
+            return public.read(free), NO_NAMES
+
+        self._renew(before, changed, read)
+
+    def _renew(self, before: ProjectTable, names: Iterable[NormalizedName], read: Read) -> None:
+        """Read facts of projects, some at a time, and put them into the table."""
+        save_at, left = self._now() + SAVE_SECONDS, list(names)
+        for start in range(0, len(left), CHUNK):
+            self._merge(before, *read(left[start : start + CHUNK]))
             if self._now() >= save_at:  # so that a process that dies has not worked for nothing
                 self._save()
                 save_at = self._now() + SAVE_SECONDS
-        return len(changed)
 
     def _merge(
-        self, before: ProjectTable, changes: Mapping[NormalizedName, ProjectFacts | None]
+        self,
+        before: ProjectTable,
+        changes: Facts,
+        unread: AbstractSet[NormalizedName] = NO_NAMES,
     ) -> None:
-        """Put facts into the table, except for projects that were changed there since `before`."""
+        """
+        Put facts into the table; `unread` names are to be read by the next refresh.
+
+        So are those of projects that were changed in the table since `before`.
+        """
         with self._lock:
             table = self._table or before
-            current = {
-                name: facts
-                for name, facts in changes.items()
-                if table.find(name) is before.find(name)
-            }
-            self._table = table.updated(current)
+            newer = {name for name in changes if table.find(name) is not before.find(name)}
+            current = {name: facts for name, facts in changes.items() if name not in newer}
+            after, left = table.updated(current), (table.unread - changes.keys()) | newer | unread
+            if after is not table or left != table.unread:
+                self._table, self._is_saved = replace(after, unread=left), False
 
     def _new_stored_table(self) -> ProjectTable | None:
         """Return the stored table; None if it is missing, damaged, or known already."""
