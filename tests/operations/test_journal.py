@@ -39,7 +39,7 @@ def reader(
     whole = IndexHarness(harness.folder, clock=harness.clock)
     whole.store = store or harness.store
     index = whole.opened(seed=7)
-    source = StoreJournals(index.projects, index.tokens.records, only)
+    source = StoreJournals(index.projects, index.changes, index.tokens.records, only)
     return replace(JournalReader(source), **filters)
 
 
@@ -121,6 +121,7 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
     for _ in range(5):
         harness.clock.advance(days=1)
         harness.upload(make_wheel("demo", f"1.{harness.clock.now.day}"))
+        harness.index.changes.since(0)
     store = FaultyStore(harness.store)
     journal = reader(harness, store, since=harness.clock.now - timedelta(days=1))
     store.calls.clear()
@@ -130,7 +131,7 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
     assert [each.at.day for each in part.entries] == [5, 6]
     touched = {key for verb, key in store.calls if verb == "get"}
     entries = {str(commit_key(DEMO, number)) for number in (3, 4)}
-    assert touched == {keys.PROJECT_NAMES, keys.project(DEMO), *entries}
+    assert touched == {keys.CHANGES, keys.project(DEMO), *entries}
 
 
 def test_by(harness: IndexHarness) -> None:
@@ -172,6 +173,7 @@ def test_what_is_lost_is_told(harness: IndexHarness) -> None:
         harness.upload(make_wheel("demo", version))
     harness.upload(make_wheel("other"))
     harness.upload(make_wheel("third"))
+    harness.index.changes.since(0)
     harness.store.delete(commit_key(DEMO, 1))
     harness.store.put(commit_key(DEMO, 2), b"?", None)
     harness.store.delete(keys.project(OTHER))
@@ -186,14 +188,14 @@ def test_what_is_lost_is_told(harness: IndexHarness) -> None:
 
 
 def test_following(harness: IndexHarness) -> None:
-    """Each read has what is new, of new projects too, and costs one listing if there is nothing."""
+    """Each read has what is new, of new projects too; nothing new costs a listing and a read."""
     harness.upload(make_wheel("demo"))
     store = FaultyStore(harness.store)
     journal = reader(harness, store)
     assert told(read(journal)) == [("demo", "uploaded", "local:alice")]
     store.calls.clear()
     assert read(journal) == JournalPart([], [])
-    assert store.calls == [("list", keys.PROJECTS)]
+    assert store.calls == [("list", keys.PENDING), ("get", keys.CHANGES)]
 
     harness.index.lifecycle.change("yank", ALICE, DEMO, RELEASE, "")
     harness.upload(make_wheel("other"))

@@ -244,7 +244,7 @@ def test_the_journal_is_kept(guarded: GuardedHarness) -> None:
     release(guarded)
 
     index = guarded.opened(seed=5)
-    journals = StoreJournals(index.projects, index.tokens.records)
+    journals = StoreJournals(index.projects, index.changes, index.tokens.records)
     entries = JournalReader(journals).read(lambda _count, _name: None).entries
 
     assert [(each.what, each.by, each.reason) for each in entries] == [

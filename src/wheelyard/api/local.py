@@ -53,7 +53,9 @@ class LocalApi(Call, frozen=True):
 
     def journals(self, only: NormalizedName | None) -> JournalSource:
         """Return the journals of all projects, or that of one."""
-        return StoreJournals(self.index.projects, self.index.tokens.records, only)
+        return StoreJournals(
+            self.index.projects, self.index.changes, self.index.tokens.records, only
+        )
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
         """Upload a file; call `progress` with the size of each chunk."""

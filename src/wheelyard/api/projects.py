@@ -17,7 +17,7 @@ from wheelyard.model.distribution_filename import parse_version, parse_version_s
 from wheelyard.model.project import File, Project, Status
 from wheelyard.model.project_json import CommitJson
 from wheelyard.operations.client_projects import ClientProjects
-from wheelyard.operations.journal import BEGINNING, StoreJournals
+from wheelyard.operations.journal import BEGINNING, CLOCK_TOLERANCE
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import PrivateName
 
@@ -218,8 +218,8 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
 
 def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
     if since is not None:
-        journals = StoreJournals(call.index.projects, call.index.tokens.records)
-        return sorted(journals.changed(max(since, BEGINNING)))
+        changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
+        return sorted({each.project for each in changes})
     known = call.index.projects.names.get().value
     return known.names if known else ()
 

@@ -8,6 +8,7 @@ and the decisions about public projects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import Changes, ProjectChange
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map
@@ -57,32 +59,29 @@ class JournalSource(Protocol):
         ...
 
 
-class StoreJournals(Struct, frozen=True):
+class StoreJournals(Struct):
     """The journals of a store: those of all projects, or that of the project `only`."""
 
     projects: Projects
+    changes: Changes
     tokens: TokenRecords
     only: NormalizedName | None = None
-    _states: dict[NormalizedName, str] = {}
+    _serial: int | None = None
+    """The newest serial at the last look."""
 
     def changed(self, since: datetime) -> Sequence[NormalizedName]:
-        """See `JournalSource`; the first call also returns names whose document is lost."""
+        """See `JournalSource`."""
         if self.only is not None:
             return (self.only,)  # reading it tells whether it has changed
-        limit = (since - CLOCK_TOLERANCE).timestamp()
-        listed = {
-            keys.project_of(each.key): each for each in self.projects.store.list(keys.PROJECTS)
-        }
-        names = () if self._states else self.projects.names.get_current().names
-        lost = [name for name in names if name not in listed]
-        changed, now = list[NormalizedName](), self.projects.commits.runtime.seconds()
-        for name, entry in listed.items():
-            state = entry.state(now)
-            if name is not None and self._states.get(name) != state:
-                self._states[name] = state
-                if entry.modified >= limit:
-                    changed.append(name)
-        return changed + lost
+        serial, self._serial = self._serial, None
+        if serial is not None:
+            with suppress(NotFound):  # the store was restored
+                return self._names(*self.changes.since(serial))
+        return self._names(*self.changes.made_since(since - CLOCK_TOLERANCE))
+
+    def _names(self, changes: list[ProjectChange], newest: int) -> Sequence[NormalizedName]:
+        self._serial = newest
+        return list(dict.fromkeys(each.project for each in changes))
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
         """Yield a project's commits; each but the newest is an object of its own to read."""
