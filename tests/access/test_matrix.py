@@ -270,6 +270,21 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
     assert setup.status == (401 if is_unknown(person, harness) else 200)
 
 
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_the_list_of_changes(harness: AccessHarness, person: Requester) -> None:
+    """Only who may read all projects, also new ones, is told which have changed."""
+    answer = harness.ask("GET", "/api/v1/changes", person.headers(harness))
+
+    is_everything = seen(person, is_open=is_open(harness)) == [*EXISTING, OTHER]
+    if is_everything and person.role != INVALID:
+        assert answer.status == 200
+        assert all(f'"{name}"'.encode() in answer.body for name in (*EXISTING, OTHER))
+    else:
+        assert answer.status == (401 if person.role in {ANONYMOUS, INVALID} else 403)
+        assert not any(name.encode() in answer.body for name in (*EXISTING, OTHER))
+        assert answer.asked == ()
+
+
 def seen(person: Requester, *, is_open: bool) -> list[str]:
     """Return the projects that a requester sees."""
     if person.role == ADMIN or (person.kind == "access token" and person.role != STRANGER):

@@ -60,6 +60,8 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "upstream/approve", {"project": "requests", "version": "", "reason": ""}),
     ("GET", "upstream/decisions", None),
     ("GET", "upstream/decisions/history?after=0", None),
+    ("GET", "changes", None),
+    ("GET", "changes?since=7", None),
     ("POST", "tokens/self/revoke", None),
 )
 

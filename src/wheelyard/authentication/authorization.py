@@ -118,6 +118,16 @@ def require_admin(caller: Caller, what: str) -> None:
         )
 
 
+def require_all_read(caller: Caller) -> None:
+    """Raise an error unless the caller may read all projects, also those that do not exist yet."""
+    if caller.may_everywhere(Action.READ):
+        return
+    if caller.is_anonymous:
+        raise invalid_credential()
+    fact = f"{caller.display_name} may not read all projects."
+    raise Forbidden(f"{fact} Use a credential that may.")
+
+
 def parse_project_name(segment: str) -> NormalizedName:
     """Return a segment of a path as a normalized project name; raise NotFound if invalid."""
     try:

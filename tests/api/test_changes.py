@@ -1,0 +1,50 @@
+"""The list of changes, as a mirror or a webhook follows it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.operations.in_memory_index import Clock
+from wheelyard.api import changes
+from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.storage.memory import MemoryStore
+
+
+def ask(server: InProcessServer, since: int) -> tuple[list[tuple[str, int]], int, bool]:
+    """Return projects and revisions of an answer, its newest serial, and whether there is more."""
+    answer = server.get(f"/api/v1/changes?since={since}")
+    assert answer.status == 200
+    told = json.loads(answer.body)
+    listed = [(each["project"], each["revision"]) for each in told["changes"]]
+    return listed, told["newest"], told["more"]
+
+
+def test_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change comes once, in parts if there are many, and then only what is new."""
+    monkeypatch.setattr(changes, "PAGE", 2)
+    with in_process(tmp_path) as server:
+        server.publish(wheel("a"), wheel("b"), wheel("c"))
+
+        first, newest, more = ask(server, 0)
+
+        assert (first, more) == ([("a", 1), ("b", 1)], True)
+        assert ask(server, newest - 1) == ([("c", 1)], newest, False)
+        assert ask(server, newest) == ([], newest, False)
+        server.publish(wheel("b", "2.0"))
+        assert ask(server, newest) == ([("b", 2)], newest + 1, False)
+
+
+def test_a_server_that_may_only_read(tmp_path: Path) -> None:
+    """A server that may write nothing lists the changes that have a serial already."""
+    store = MemoryStore(Clock().seconds)
+    with in_process(tmp_path, store=store) as writer:
+        writer.publish(wheel("a"))
+        seen = ask(writer, 0)
+        writer.publish(wheel("b"))
+        with in_process(tmp_path, store=ReadOnlyStore(store)) as reader:
+            assert ask(reader, 0) == seen
+            changed = ask(writer, 0)
+            assert ask(reader, 0) == changed == ([*seen[0], ("b", 1)], changed[1], False)
