@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,23 @@ def test_a_store_that_is_only_read(process: Process, store: MemoryStore) -> None
     later = process.changes.since(newest)
     assert reader.changes.since(newest) == later
     assert later == ([ProjectChange(CLOCK + 1, OTHER, 1)], CLOCK + 1)
+
+
+def test_others_write_again_and_again(process: Process, store: MemoryStore) -> None:
+    """Who cannot write the list as others always do sees its changes without a serial."""
+    other = Process(store, 2)
+
+    def on_call(verb: str, key: str) -> None:
+        if (verb, key) == ("put", keys.CHANGES):
+            other.commit(OTHER)
+            store.put(keys.CHANGES, b'{"write_id":"%d"}' % next(numbers), None)
+
+    numbers = count()
+    process.commit(DEMO)
+    follower = Process(ObservedStore(store, on_call), 3)
+
+    assert follower.changes.since(0)[0] == [ProjectChange(NO_SERIAL, DEMO, 1)]
+    assert [each.project for each in process.changes.since(0)[0]] == [DEMO, OTHER]
 
 
 def test_a_serial_that_was_never_given(process: Process) -> None:

@@ -1,13 +1,16 @@
 """The search index of a process: begun, refreshed, stored, and shared with other processes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.http.packages import wheel
 from tests.operations.distributions import Made
@@ -15,7 +18,7 @@ from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.project_codec import ProjectCodec
-from wheelyard.errors import Unavailable
+from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.operations.lifecycle import Selection
@@ -49,10 +52,13 @@ class WatchedStore(WrappedStore):
     """The verbs that fail."""
     code: str = "unavailable"
     """The code of their errors."""
+    fails_after: float = inf
+    """How many calls succeed from now on."""
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         self.calls.append(f"{verb} {key}")
-        if verb in self.broken:
+        self.fails_after -= 1
+        if verb in self.broken or self.fails_after < 0:
             raise Unavailable("The store does not answer.", code=self.code)
         return act()
 
@@ -98,6 +104,8 @@ class Machine:
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    waits: bool = True
+    """Whether the work in the background waits until a test runs it; else callers wait for it."""
     seeds: Iterator[int] = field(default_factory=count)
     store: MemoryStore = field(init=False)
 
@@ -112,7 +120,7 @@ class Machine:
         traits = StoreTraits(is_local=is_local)
         index = build_index(Stores.of(watched), spool, settings, runtime, traits)
         process = Process(index, watched, self.folder)
-        index.search.start = process.waiting.append
+        index.search.start = process.waiting.append if self.waits else lambda work: work()
         return process
 
     def knowing(self, name: str) -> Process:
@@ -576,6 +584,56 @@ def test_a_table_is_watched(machine: Machine) -> None:
     assert search.peek() is not None
     machine.clock.advance(seconds=60)
     assert search.peek() is None
+
+
+STEP = st.tuples(
+    st.sampled_from(["publish", "publish", "yank", "refresh", "fail", "restart", "save"]),
+    st.integers(0, 3),
+    st.sampled_from("abc"),
+    st.integers(0, 12),
+)
+
+
+@given(st.lists(STEP, max_size=30))
+def test_processes_that_come_and_fail(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, str, int]]
+) -> None:
+    """Whoever commits, fails and begins again meanwhile, each process finds the last commits."""
+    machine = Machine(tmp_path_factory.mktemp("processes"), waits=False)
+    read_only = Settings(server=ServerSettings(read_only=True))
+
+    def begin(number: int) -> Process:
+        settings = read_only if number == 3 else None
+        return machine.process(settings, is_local=bool(number % 2))
+
+    processes, versions = [begin(number) for number in range(4)], dict[str, int]()
+    for what, number, name, calls in steps:
+        process, writer = processes[number], processes[number % 3]
+        if what == "publish":
+            versions[name] = versions.get(name, 0) + 1
+            writer.publish(name, f"{versions[name]}.0")
+        elif what == "yank" and name in versions:
+            selection = Selection(parse_version(f"{versions[name]}.0"))
+            with suppress(NotFound):  # of a bucket, it may have a document of some seconds ago
+                writer.index.lifecycle.change(
+                    "yank", ALICE, parse_name(name), selection, str(calls)
+                )
+        elif what == "restart":
+            processes[number] = begin(number)
+        elif what in {"refresh", "fail", "save"}:
+            machine.clock.advance(seconds=1 if what == "fail" else REMOTE_SECONDS)
+            process.store.fails_after = calls if what == "fail" else inf
+            with suppress(Unavailable):
+                process.refreshed()
+            process.store.fails_after = inf
+    machine.clock.advance(seconds=REMOTE_SECONDS)
+    fresh = machine.process()
+    machine.store.delete(keys.SEARCH)
+    truth = machine.process().refreshed()
+
+    assert truth.keys() == versions.keys()
+    for process in (*processes, fresh):
+        assert process.refreshed() == truth
 
 
 def test_check_leaves_it_alone(machine: Machine) -> None:
