@@ -108,8 +108,9 @@ def test_a_restored_store(stocked: StoreFolder) -> None:
     (stocked.folder / "backup").rename(stocked.store)
     restored = StoreFolder(stocked.folder)
 
-    export_to(restored.index, restored.site)
+    result = export_to(restored.index, restored.site)
 
+    assert result.projects == result.total
     assert tree(restored.site) == restored.fresh()
     assert export_to(restored.index, restored.site).written == 0
 

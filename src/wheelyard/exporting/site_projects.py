@@ -53,7 +53,7 @@ class SiteProjects(Struct, frozen=True):
                 facts |= {name: entry} if entry.document == revision else {}
         # one that is not listed was released, or the list is damaged
         stale = sorted((listed | before.keys()) - facts.keys())
-        read = self.index.search.reader.read(stale, changed or {})
+        read = self.index.search.reader.read(stale)
         damaged = [name for name in stale if name not in read]
         facts |= {name: before.get(name) or name_facts(name) for name in damaged}
         facts |= {name: entry for name, entry in read.items() if entry is not None}

@@ -130,7 +130,7 @@ def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
         path.write_bytes(made.data)
         index = open_index(settings)
         index.uploads.accept_path(path, ALICE, lambda _: None)
-    open_index(settings).changes.since(0)
+        index.changes.since(0)
     index = open_index(settings)
     cloud.log.clear()
 

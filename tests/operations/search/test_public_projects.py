@@ -138,11 +138,16 @@ def test_a_listed_name_is_private(machine: Machine) -> None:
     assert later(process, machine) == {}
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
 @pytest.mark.parametrize("is_damaged", [False, True])
-def test_a_name_that_lost_its_place_in_the_list(machine: Machine, *, is_damaged: bool) -> None:
+def test_a_name_that_lost_its_place_in_the_list(
+    machine: Machine, *, is_damaged: bool, is_stored: bool
+) -> None:
     """A name that has a document is not public, whatever the list of names says."""
     process = beside(machine, Listed({"idna": "1"}), is_local=False)
     process.publish("idna", "9.0")
+    if is_stored:
+        assert process.refreshed() == {"idna": "9.0"}
     machine.store.put(keys.PROJECT_NAMES, b'{"names":[]}\n', None)
     if is_damaged:
         machine.store.put(keys.project(parse_name("idna")), b"{", None)

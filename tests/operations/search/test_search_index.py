@@ -54,9 +54,12 @@ class WatchedStore(WrappedStore):
     """The code of their errors."""
     fails_after: float = inf
     """How many calls succeed from now on."""
+    first: dict[str, Work] = field(default_factory=dict)
+    """What happens once before a call."""
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         self.calls.append(f"{verb} {key}")
+        self.first.pop(f"{verb} {key}", lambda: None)()
         self.fails_after -= 1
         if verb in self.broken or self.fails_after < 0:
             raise Unavailable("The store does not answer.", code=self.code)
@@ -258,8 +261,8 @@ def after_reading(act: Work) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         kind, read = FactsReader, FactsReader.read
 
-        def slow(reader: FactsReader, *documents: Any) -> Any:  # noqa: ANN401 - passed on
-            found = read(reader, *documents)
+        def slow(reader: FactsReader, *names: Any, **how: Any) -> Any:  # noqa: ANN401 - passed on
+            found = read(reader, *names, **how)
             patch.setattr(kind, "read", read)
             act()
             return found
@@ -429,6 +432,14 @@ def test_nothing_is_stored_for_nothing(machine: Machine) -> None:
     assert process.store.count("put") == 0
 
 
+def restore(machine: Machine, backup: dict[str, bytes]) -> None:
+    """Put back what a store had."""
+    for entry in list(machine.store.list("")):
+        machine.store.delete(entry.key)
+    for key, body in backup.items():
+        machine.store.put(Key(key), body, None)
+
+
 def test_a_store_that_was_restored(machine: Machine) -> None:
     """A project that the store no longer has is forgotten, also if the stored table has it."""
     process = machine.process()
@@ -440,10 +451,7 @@ def test_a_store_that_was_restored(machine: Machine) -> None:
     machine.clock.advance(seconds=60)
     process.refreshed()
     stored = machine.stored()
-    for key, _ in objects(machine.store):
-        machine.store.delete(Key(key))
-    for key, body in backup.items():
-        machine.store.put(Key(key), body, None)
+    restore(machine, backup)
     machine.clock.advance(seconds=60)
     machine.process().publish("a", "3.0")  # as revision 2, once more
     assert stored is not None
@@ -511,79 +519,32 @@ def test_two_commits_during_a_refresh(machine: Machine) -> None:
     process, other = machine.knowing("a"), machine.process()
 
     def commit() -> None:
-        process.publish("a", "3.0")
-        assert process.known() == {"a": "3.0"}
+        process.publish("a", "2.0")
+        assert process.known() == {"a": "2.0"}
+        other.publish("a", "3.0")
 
-    other.publish("a", "2.0")
     machine.clock.advance(seconds=60)
     process.known()
-    with after_reading(commit):
-        process.work()
-    other.publish("a", "4.0")
+    process.store.first[f"list {keys.PENDING}"] = commit
+    process.work()
     machine.clock.advance(seconds=60)
 
-    assert process.refreshed() == {"a": "4.0"}
+    assert process.refreshed() == {"a": "3.0"}
 
 
-def test_damaged_documents(machine: Machine) -> None:
-    """A project whose document is damaged is left out; lost core metadata leaves out keywords."""
-    process = machine.process()
-    for name in "abc":
-        process.publish(name, "1.0", "Keywords: x")
-    machine.store.put(keys.project(parse_name("a")), b"{", None)
-    lost = next(each.key for each in machine.store.list("files/b/") if "metadata" in each.key)
-    machine.store.delete(Key(lost))
-
-    assert machine.process().refreshed() == {"b": "1.0", "c": "1.0"}
-    found = machine.process().index.search
-    found.start = lambda work: work()
-    found.table()
-    assert [each.keywords for each in found.table().projects] == ["", "x"]
-
-
-def test_damage_changes_nothing_again(machine: Machine) -> None:
-    """A project whose document stays damaged makes no new table at each refresh."""
-    process = machine.process()
-    process.publish("a")
-    body = b'{"name":"b","revision":1,"files":[{"filename":"b-x.whl","version":"x","sha256":"",'
-    body += b'"size":1,"uploaded_at":"2026-01-01T00:00:00Z","uploaded_by":"","core_metadata":""}]}'
-    machine.store.put(keys.project(parse_name("b")), body, None)
-    process.index.projects.names.ensure(parse_name("b"))
-    assert process.refreshed() == {"a": "1.0"}
-    generation = process.index.search.table().generation
+@pytest.mark.parametrize("is_own", [True, False])
+def test_another_history(machine: Machine, *, is_own: bool) -> None:
+    """What a process knew of commits after a backup is forgotten when that is restored."""
+    process, other = machine.knowing("a"), machine.process()
+    backup = dict(objects(machine.store))
+    (process if is_own else other).publish("a", "2.0")
+    process.index.projects.get(parse_name("a"))
+    assert process.known() == {"a": "2.0" if is_own else "1.0"}
+    restore(machine, backup)
+    machine.process().publish("a", "3.0")  # as revision 2, once more
     machine.clock.advance(seconds=60)
 
-    assert process.refreshed() == {"a": "1.0"}
-    assert process.index.search.table().generation == generation
-
-
-def test_no_thread(machine: Machine) -> None:
-    """Where no thread can be started, callers get what is known, and a later one tries again."""
-    machine.process().publish("a")
-    process = machine.process()
-    start = process.index.search.start
-
-    def fail(_work: Work) -> None:
-        raise RuntimeError("can't start new thread")
-
-    process.index.search.start = fail
-    assert process.refreshed() == {"a": ""}
-    process.index.search.start = start
-    assert process.refreshed() == {"a": "1.0"}
-
-
-def test_a_table_is_watched(machine: Machine) -> None:
-    """A page may be sent again until the table changes, or a refresh is due."""
-    process = machine.knowing("a")
-    search = process.index.search
-    search.table()
-    assert search.peek() is not None
-    process.publish("b")
-    assert search.peek() is None
-    process.known()
-    assert search.peek() is not None
-    machine.clock.advance(seconds=60)
-    assert search.peek() is None
+    assert process.refreshed() == {"a": "3.0"}
 
 
 STEP = st.tuples(

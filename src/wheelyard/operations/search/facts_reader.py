@@ -1,8 +1,8 @@
 """Reads the facts of projects from their documents, and the core metadata of latest releases."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection
 from contextlib import suppress
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
@@ -23,8 +23,6 @@ from wheelyard.rendering.project_facts import (
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.storage.base import ABSENT, NotModified
 
-T = TypeVar("T")
-
 MAX_CONCURRENT_READS: Final = 16
 """Projects that are read at a time from a remote store."""
 
@@ -37,43 +35,25 @@ class FactsReader(Struct, frozen=True):
     is_local: bool
 
     def read(
-        self, names: Collection[NormalizedName], revisions: Mapping[NormalizedName, int]
+        self, names: Collection[NormalizedName], *, may_be_cached: bool = False
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
         Return the facts of these projects, None of one without a document or a released one.
 
         A project of which something is damaged or lost is left out. Documents are read as they are
-        now, except if the cache has one of at least a revision of `revisions`. Raises Unavailable
-        if the store does not answer.
+        now, unless they `may_be_cached`. Raises Unavailable if the store does not answer.
         """
 
         def read(name: NormalizedName) -> ProjectFacts | Literal["unreadable"] | None:
             # also if somebody has written a version that is none into the document, or a local time
             with UnreadableIgnored(), suppress(ValueError, TypeError):
-                project = self._document(name, revisions.get(name))
+                project = self._document(name, may_be_cached=may_be_cached)
                 return None if project is None or project.is_released else self._facts_of(project)
             return "unreadable"  # the other projects are found all the same
 
-        facts = zip(names, self._map(read, names), strict=True)
-        return {name: each for name, each in facts if each != "unreadable"}
-
-    def private(self, names: Collection[NormalizedName]) -> set[NormalizedName]:
-        """Return those of some names that have a document, unless it says that they are free."""
-
-        def is_private(name: NormalizedName) -> bool:
-            with UnreadableIgnored():
-                document = self.projects.documents.get(keys.project(name)).value
-                return document is not None and not document.is_released
-            return True
-
-        found = zip(names, self._map(is_private, names), strict=True)
-        return {name for name, each in found if each}
-
-    def _map(
-        self, read: Callable[[NormalizedName], T], names: Collection[NormalizedName]
-    ) -> Iterator[T]:
         threads = 1 if self.is_local or len(names) == 1 else MAX_CONCURRENT_READS
-        return prefetch_map(read, names, threads)
+        facts = zip(names, prefetch_map(read, names, threads), strict=True)
+        return {name: each for name, each in facts if each != "unreadable"}
 
     def _facts_of(self, project: Project) -> ProjectFacts:
         latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
@@ -81,16 +61,15 @@ class FactsReader(Struct, frozen=True):
             description = self._described(project.name, latest.metadata_file)
         return private_facts_of(project, latest, description)
 
-    def _document(self, name: NormalizedName, revision: int | None) -> Project | None:
+    def _document(self, name: NormalizedName, *, may_be_cached: bool) -> Project | None:
         key, documents = keys.project(name), self.projects.documents
+        if may_be_cached:
+            return documents.get(key).value
         cached = documents.peek(key, "any") or Snapshot(None, ABSENT, 0, 0, 0)
-        project = cached.value
-        if project is not None and revision is not None and project.revision >= revision:
-            return project
         # past the cache, which is for what clients ask for
         stored = self.projects.store.get(key, cached.version or None)
         if isinstance(stored, NotModified):
-            return project
+            return cached.value
         if stored is None and self.projects.has_journal(name):
             raise damaged(f"The document of {name} is lost.", "lost")
         return documents.codec.decode(key, stored.body) if stored else None

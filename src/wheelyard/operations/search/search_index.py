@@ -161,15 +161,15 @@ class SearchIndex(Struct):
         table, public = self._table or ProjectTable(), self.public
         if not table.projects:
             return table_of(map(name_facts, listed))
-        private = table.private_names
+        lost = table.private_names - listed
         hidden = {
             facts.name
             for facts in table.projects
-            if facts.origin and (public is None or not public.may_show(facts.name))
+            if facts.origin
+            and (facts.name in listed or public is None or not public.may_show(facts.name))
         }
-        added = {name: name_facts(name) for name in listed - private}
-        shown = table.updated(dict.fromkeys(private - listed | hidden) | added)
-        return replace(shown, unread=table.unread | added.keys())
+        shown = table.updated(dict.fromkeys(lost | hidden))
+        return replace(shown, unread=table.unread | lost)  # what has a document is not public
 
     def _apply_commits(self, table: ProjectTable) -> None:
         with self._commit_lock:
@@ -178,8 +178,10 @@ class SearchIndex(Struct):
             self._due_at = -inf
         elif committed:
             with suppress(Unavailable):  # the next refresh finds what has changed
-                read = self.reader.read(committed, dict.fromkeys(committed, 0))
-                self._merge(table, {name: read.get(name) for name in committed}, table.unread)
+                read = self.reader.read(committed, may_be_cached=True)
+                facts = {name: read.get(name) for name in committed}
+                # read again with the next serial: the store may be restored meanwhile
+                self._merge(table, facts, table.unread | committed.keys())
         with self._commit_lock:
             for name, number in committed.items():
                 if self._committed[name] == number:  # else it was changed once more
@@ -221,17 +223,15 @@ class SearchIndex(Struct):
         if changes is None:
             before = self._begin_again(serial)
         changed = {
-            each.project: each.revision
+            each.project
             for each in changes or ()
             if before.document_of(each.project) != str(each.revision)
         }
-        # a document of another history, before a restore, may have such a revision, too
-        revisions = {name: changed[name] for name in changed.keys() - before.unread}
-        wanted = changed.keys() | before.unread
+        wanted = before.unread | changed
         listed = self._listed() if wanted else frozenset()
 
         def read(names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
-            facts = self.reader.read(names, revisions)
+            facts = self.reader.read(names)
             # a name is listed after its first commit, and removed before it is released
             unlisted = {name for name, each in facts.items() if each and name not in listed}
             unread = unlisted.union(name for name in names if name not in facts)
@@ -287,9 +287,7 @@ class SearchIndex(Struct):
         ]
 
         def read(names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
-            taken = self.reader.private(names)  # whatever the list of names says
-            free = [(name, versions[name]) for name in names if name not in taken]
-            return public.read(free), NO_NAMES
+            return public.read([(name, versions[name]) for name in names]), NO_NAMES
 
         self._renew(before, changed, read)
 
