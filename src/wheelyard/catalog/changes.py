@@ -23,15 +23,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, DocumentCache, UnreadableIgnored, damaged
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import (
-    NEWER_STORE,
-    RETRY_AFTER_SECONDS,
-    STORAGE_FULL,
-    NotFound,
-    Unavailable,
-)
-from wheelyard.storage.base import ABSENT, STORAGE_DENIED, Key, Store, Stored
-from wheelyard.storage.forwarding import READ_ONLY
+from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 MARK_AGE: Final = timedelta(days=1)
 """The age from which a mark without a commit is deleted."""
@@ -47,8 +40,6 @@ SERIALS_BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """When the serial 0 was. Counted in seconds, serials fit into the 32 bits of XML-RPC until 2088."""
 NO_SERIAL: Final = 0
 """The serial of a change that has none yet."""
-WRITE_REFUSED: Final = frozenset({READ_ONLY, NEWER_STORE, STORAGE_DENIED, STORAGE_FULL})
-"""The codes of an Unavailable after which nothing was written."""
 
 
 def mark_commit(store: Store, runtime: Runtime, name: NormalizedName, number: int) -> None:
@@ -139,8 +130,8 @@ class Changes(Struct, frozen=True):
         Return the changes after a serial that was returned before, and the newest serial.
 
         0 is the beginning. Each commit that was made before this call is among the changes, unless
-        the document of its project is damaged. Those that can get no serial, as nothing may be
-        written here, come last with `NO_SERIAL`, and again each time until they have one.
+        the document of its project is damaged. Those that got no serial, as nothing could be
+        written, come last with `NO_SERIAL`, and again each time until they have one.
 
         Raises:
             NotFound: The feed has no such serial (code `unknown_serial`), since the store was
@@ -232,7 +223,7 @@ class Changes(Struct, frozen=True):
         self.store.put(keys.CHANGES, self.documents.codec.encode(log), version)
 
     def _sequenced(self) -> tuple[ChangeLog, list[ProjectChange]]:
-        """Give a serial to each commit made before; return the log, and what could get none."""
+        """Give a serial to each commit made before; return the log, and what got none."""
         # listed before the log is read: who deleted a mark had written its commit's serial before
         marks, unnumbered = self._marks(), list[ProjectChange]()
         names, log = sorted(marks), ChangeLog()
@@ -265,7 +256,7 @@ class Changes(Struct, frozen=True):
                 for _ in prefetch_map(self.store.delete, done, self.threads):
                     pass
             except Unavailable as fault:
-                if fault.code not in WRITE_REFUSED:
+                if fault.code == DAMAGED:
                     raise
             break
         return log, changed

@@ -31,7 +31,7 @@ from wheelyard.operations.search.search_index import (
     SAVE_SECONDS,
 )
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import ABSENT, STORAGE_DENIED, Key, Store, Stored, Stores
+from wheelyard.storage.base import ABSENT, Key, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -50,8 +50,6 @@ class WatchedStore(WrappedStore):
     calls: list[str] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
     """The verbs that fail."""
-    code: str = "unavailable"
-    """The code of their errors."""
     fails_after: float = inf
     """How many calls succeed from now on."""
     first: dict[str, Work] = field(default_factory=dict)
@@ -62,7 +60,7 @@ class WatchedStore(WrappedStore):
         self.first.pop(f"{verb} {key}", lambda: None)()
         self.fails_after -= 1
         if verb in self.broken or self.fails_after < 0:
-            raise Unavailable("The store does not answer.", code=self.code)
+            raise Unavailable("The store does not answer.")
         return act()
 
     def count(self, call: str) -> int:
@@ -372,7 +370,7 @@ def test_a_store_that_may_only_be_read(machine: Machine) -> None:
         machine.process(),
         machine.process(Settings(server=ServerSettings(read_only=True))),
     )
-    denied.store.broken, denied.store.code = frozenset({"put", "delete"}), STORAGE_DENIED
+    denied.store.broken = frozenset({"put", "delete"})
     for _ in range(3):
         assert denied.refreshed() == configured.refreshed() == {"a": "1.0"}
         machine.clock.advance(seconds=SAVE_SECONDS)
