@@ -71,7 +71,7 @@ class FactsReader(Struct, frozen=True):
         if isinstance(stored, NotModified):
             return cached.value
         if stored is None and self.projects.has_journal(name):
-            raise damaged(f"The document of {name} is lost.", "lost")
+            raise damaged(f"The document of {name} is lost.")
         return documents.codec.decode(key, stored.body) if stored else None
 
     def _described(self, name: NormalizedName, file: File) -> Description:
