@@ -73,7 +73,7 @@ class Walk:
             self.hops += 1
             if threading.current_thread() is threading.main_thread():
                 self._waiting = _depth(frame)
-        if not path.startswith(OURS) or name == "<module>":
+        if not path.startswith(OURS) or name == "<module>" or _is_in_background():
             return
         module = path.removeprefix(OURS)
         self.modules.add(module)
@@ -83,7 +83,7 @@ class Walk:
 
     def note_verb(self, verb: str, _: str, seconds: float) -> None:
         """Record a finished store call, unless it runs in the background."""
-        if threading.current_thread().daemon:
+        if _is_in_background():
             return
         now = time.monotonic()
         self.verbs.append((verb, now - seconds, now))
@@ -96,6 +96,12 @@ class Walk:
             if began >= end:
                 count, end = count + 1, ended
         return count
+
+
+def _is_in_background() -> bool:
+    """Return whether this thread does what no request waits for."""
+    thread = threading.current_thread()
+    return thread.daemon or thread.name.startswith("describe")
 
 
 def _depth(frame: FrameType | None) -> int:
@@ -130,6 +136,7 @@ class Walked:
 
     def page(self) -> Walk:
         """Ask for the project's page by an application that knows nothing yet."""
+        self.close()
         self._index = open_index(self._index.settings)
         self._app = App(self._index)
         return self._walk("GET", f"/simple/{PROJECT}/", b"")
@@ -137,6 +144,15 @@ class Walked:
     def remembered_page(self) -> Walk:
         """Ask for the project's page until the fast path answers."""
         return [self._walk("GET", f"/simple/{PROJECT}/", b"") for _ in range(3)][-1]
+
+    def close(self) -> None:
+        """End what the application does in the background."""
+
+        async def close() -> None:
+            async with self._app.running():
+                pass
+
+        asyncio.run(close())
 
     def _walk(self, method: str, path: str, body: bytes) -> Walk:
         walk = Walk()
@@ -200,16 +216,19 @@ def _stores() -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Count, and print what was counted."""
     with _stores() as (folder, bucket):
-        near, far = Walked(folder), Walked(bucket)
-        for each in (near, far):
-            each.upload("0.1")  # what is imported when it is first needed is not counted
+        near, far, fresh, distant = map(Walked, (folder, bucket, folder, bucket))
+        for application in (near, far):
+            # what is imported when it is first needed is not counted
+            application.upload("0.1")
         walks = {
-            "upload to a folder": Walked(folder).upload("1.0"),
-            "upload to a bucket": Walked(bucket).upload("1.1"),
+            "upload to a folder": fresh.upload("1.0"),
+            "upload to a bucket": distant.upload("1.1"),
             "cold page on a bucket": far.page(),
             "remembered page on a bucket": far.remembered_page(),
             "remembered page on a folder": near.remembered_page(),
         }
+        for application in (near, far, fresh, distant):
+            application.close()
     for name, walk in walks.items():
         commit = f", depth at the commit point {walk.depth}" if walk.depth else ""
         verbs = " ".join(verb for verb, _, _ in walk.verbs)
