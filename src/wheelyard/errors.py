@@ -49,7 +49,7 @@ UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, BAD_UPSTREAM})
 """The codes of an Unavailable that concerns one project or file of an upstream index."""
 
 
-_SENTENCE_END: Final = re.compile(r"(?<=[.?!]) (?=[A-Z])")
+_SENTENCE_END: Final = re.compile(r"(?<=[.?!]) (?=[A-Z'])")
 
 
 class WheelyardError(Exception):

@@ -8,6 +8,8 @@ outcome is guessed: what was said to be written is there, and what was said not 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -88,6 +90,14 @@ def replace(store: Store) -> ObjectVersion:
     return store.put(A, BODY, version_of(store))
 
 
+def put_large(store: Store) -> None:
+    """Store a file that is sent in pieces, as one on disk is."""
+    with NamedTemporaryFile() as file:
+        file.write(LARGE)
+        file.flush()
+        store.put_file(NEW, Path(file.name))
+
+
 VERBS: dict[str, Verb] = {
     "get": Verb(lambda store: store.get(A) is not None, "media", expected=True),
     "read": Verb(lambda store: b"".join(store.read(A)), "media", OLD_BODY),
@@ -96,7 +106,7 @@ VERBS: dict[str, Verb] = {
     "replace": Verb(replace, "insert", ANY, (A, BODY)),
     "overwrite": Verb(lambda store: store.put(A, BODY, None), "insert", ANY, (A, BODY)),
     "put a file": Verb(lambda store: store.put_file(NEW, BODY), "insert", None, (NEW, BODY)),
-    "put a large file": Verb(lambda store: store.put_file(NEW, LARGE), UPLOADS, None, (NEW, LARGE)),
+    "put a large file": Verb(put_large, UPLOADS, None, (NEW, LARGE)),
     "delete": Verb(lambda store: store.delete(A), "delete", None, (A, b"")),
 }
 each_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
@@ -157,7 +167,7 @@ def test_a_fault_within_a_large_upload(
     """A fault of a later request of an upload in several pieces is not seen."""
     service.faults.add(fault, UPLOADS, skip=nth)
 
-    store.put_file(NEW, LARGE)
+    put_large(store)
 
     assert body_of(store, NEW) == LARGE
 

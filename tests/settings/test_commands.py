@@ -60,7 +60,7 @@ def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
     done = typed("config", "check", "--store", "x", **environ)
 
     assert done.returncode == 0
-    assert done.stdout.splitlines()[5:] == [
+    assert done.stdout.splitlines()[4:] == [
         "server.port = 3333, from PORT",
         "server.workers = 2, from wheelyard.toml",
         'store.location = "x", from an option',

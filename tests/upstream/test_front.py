@@ -206,7 +206,7 @@ def test_stale(server: InProcessServer, public: FakeUpstream) -> None:
     server.clock.advance(hours=23)
     missing = page_of(server, "requests")
     assert (missing.status, missing.headers["retry-after"]) == (503, "2")
-    why = "The upstream index public does not answer: it cannot be reached."
+    why = "The upstream index public does not say what it has of requests: it cannot be reached."
     assert json.loads(missing.body)["code"] == f"503 {why}"
 
 
@@ -217,11 +217,13 @@ def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> Non
             answer = look(server, path)
             assert answer.status == 503
             assert "retry-after" not in answer.headers
-            assert "offline is set" in json.loads(answer.body)["message"]
+            assert "upstream.offline" in json.loads(answer.body)["message"]
         page = server.get("/project/requests/", ("Accept", "text/html")).body.decode()
         lead, _, rest = page.partition("What you can do")
         assert "<h1>This index works offline</h1>" in lead
-        assert "opens no connection to others, and requests is not in it." in lead
+        assert (
+            "opens no connection to others (upstream.offline), and requests is not in it." in lead
+        )
         assert "wheelyard upstream" not in lead
         assert "To load this page again does not help." in rest
         assert "wheelyard upstream prefetch" in rest

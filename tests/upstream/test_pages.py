@@ -581,7 +581,7 @@ def test_offline(asking: Asking, upstream: FakeUpstream) -> None:
     assert not offline.page("requests").is_stale
     assert offline.pages.ask(REQUESTS)
     for ask in (offline.pages.get, offline.pages.ask):
-        with refused("upstream_unavailable", "offline is set", retry_after=None):
+        with refused("upstream_unavailable", "upstream.offline", retry_after=None):
             ask(canonicalize_name("other"))
     assert len(upstream.requests) == before
 

@@ -60,7 +60,8 @@ def not_proven(server: UpstreamServer, why: str) -> str:
 def is_offline(what: str) -> Unavailable:
     """Return the error for a project or a file that would need a connection, which is forbidden."""
     return Unavailable(
-        f"upstream.offline is set, and {what} is not in the store. Bring it with 'wheelyard "
-        "upstream prefetch' where there is a connection.",
+        f"This index opens no connection to others (upstream.offline), and {what} is not in it. "
+        "Ask the operator to bring it, with 'wheelyard upstream prefetch' where there is a "
+        "connection.",
         code=UPSTREAM_UNAVAILABLE,
     )

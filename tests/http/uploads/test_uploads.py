@@ -163,7 +163,7 @@ def test_body_that_is_no_form(
     auth = ("__token__", server.token)
     answer = server.client.post("/legacy/", content=body, headers=headers, auth=auth)
 
-    code = "Send multipart/form-data." if status == 415 else ""
+    code = "An upload is a form with a file in it." if status == 415 else ""
     assert_refused(answer, status, error, code)
     assert server.kept() == kept
 
@@ -286,7 +286,7 @@ def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> N
     assert answer.status_code == 403
     assert answer.json() == {
         "message": f"This token may not upload to '{name}'. Ask the operator of this index for the "
-        f"right, or use a token that has it: 'wheelyard token create NAME --can upload "
+        f"right. Or use a token that has it: 'wheelyard token create NAME --can upload "
         f"--project {name}'.",
         "code": f"403 This token may not upload to '{name}'.",
         "title": "Forbidden",

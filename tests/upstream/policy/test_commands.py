@@ -43,7 +43,7 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert any("alternate location, never followed: https://" in line for line in lines)
     assert lines[-2] == "hidden  requests-2.0-py3-none-any.whl"
     assert lines[-1].startswith("        cooldown: requests 2.0 appeared on ")
-    assert lines[-1].endswith("is let through by 'wheelyard upstream approve requests 2.0'.")
+    assert lines[-1].endswith("'wheelyard upstream approve requests 2.0' does that.")
 
     done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
     new = public_wheel("requests", "2.0")

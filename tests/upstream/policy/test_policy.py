@@ -195,7 +195,7 @@ def test_a_security_fix(harness: IndexHarness) -> None:
     assert refused is not None
     assert refused.code == Code.COOLDOWN
     assert "'wheelyard upstream approve demo 2.0'" in refused.text
-    assert refused.on_page.endswith("a security fix is let through by the operator.")
+    assert refused.for_people.endswith("ask the operator to let it through.")
 
 
 def test_local_versions(harness: IndexHarness) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.errors import without_commands
 from wheelyard.model.decisions import Decision
 from wheelyard.model.licences import UNREADABLE
 from wheelyard.model.text import counted, escaped
@@ -44,13 +45,11 @@ class Reason(Struct, frozen=True):
     code: Code
     text: str
     """Sentences for the user of an installer: what was decided, and what to do next."""
-    on_page: str = ""
-    """The same for somebody in a browser, who has no command line; empty if it is `text`."""
 
     @property
     def for_people(self) -> str:
         """Return the sentences that a page shows."""
-        return self.on_page or self.text
+        return without_commands(self.text)
 
 
 def denied(name: NormalizedName) -> Reason:
@@ -78,19 +77,19 @@ def blocked(target: str, decision: Decision) -> Reason:
     """Return the reason for what a person has blocked."""
     why = f": {escaped(decision.reason)}" if decision.reason else ""
     other = "version" if decision.version else "package"
-    fact = (
+    text = (
         f"{target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. Use "
-        f"another {other}, or "
+        f"another {other}, or ask the operator to let it through. {_approve(target)} does that."
     )
-    text = f"{fact}have it let through: {_approve(target)}."
-    return Reason(Code.BLOCKED, text, f"{fact}ask the operator to let it through.")
+    return Reason(Code.BLOCKED, text)
 
 
 def not_approved(target: str) -> Reason:
     """Return the reason for what nobody has approved."""
-    fact = f"{target} is not approved."
-    text = f"{fact} Ask for it: {_approve(target)}."
-    return Reason(Code.NOT_APPROVED, text, f"{fact} Ask the operator to approve it.")
+    text = (
+        f"{target} is not approved. Ask the operator to approve it. {_approve(target)} does that."
+    )
+    return Reason(Code.NOT_APPROVED, text)
 
 
 def not_among(reason: Reason, approval: Decision) -> Reason:
@@ -100,12 +99,9 @@ def not_among(reason: Reason, approval: Decision) -> Reason:
         f"{approval.at:%Y-%m-%d}."
     )
     if reason.code == Code.NOT_APPROVED:  # of its version, other files are
-        return Reason(
-            reason.code,
-            f"{fact} Ask for it: {_approve(approval.target)}.",
-            f"{fact} Ask the operator to approve it.",
-        )
-    return Reason(reason.code, f"{fact} {reason.text}", f"{fact} {reason.for_people}")
+        advice = f"Ask the operator to approve it. {_approve(approval.target)} does that."
+        return Reason(reason.code, f"{fact} {advice}")
+    return Reason(reason.code, f"{fact} {reason.text}")
 
 
 def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
@@ -150,21 +146,22 @@ def after_snapshot(target: str, uploaded_at: datetime | None, snapshot: datetime
 def too_new(target: str, since: datetime, days: int, shown_from: datetime | None) -> Reason:
     """Return the reason for a file in its cooldown."""
     end = f" It is shown from {_time(shown_from)} on." if shown_from else ""
-    fact = (
+    text = (
         f"{target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.{end} Use an "
-        "older version; a security fix is let through by"
+        "older version. For a security fix, ask the operator to let it through. "
+        f"{_approve(target)} does that."
     )
-    return Reason(Code.COOLDOWN, f"{fact} {_approve(target)}.", f"{fact} the operator.")
+    return Reason(Code.COOLDOWN, text)
 
 
 def of_unknown_age(target: str) -> Reason:
     """Return the reason for a file of which nobody knows when it was uploaded."""
-    fact = f"{target} has no time of upload, so it may be too new. Use an older version, or"
     text = (
-        f"{fact} have it let through by {_approve(target)}; the operator can also set "
-        'cooldown_missing = "first_seen".'
+        f"{target} has no time of upload, so it may be too new. Use an older version, or ask the "
+        f"operator to let it through. {_approve(target)} does that, and so does "
+        'cooldown_missing = "first_seen" for all.'
     )
-    return Reason(Code.COOLDOWN, text, f"{fact} ask the operator to let it through.")
+    return Reason(Code.COOLDOWN, text)
 
 
 def _approve(target: str) -> str:
