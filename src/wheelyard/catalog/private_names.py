@@ -24,7 +24,7 @@ from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import Unavailable
 from wheelyard.model.name_patterns import NamePatterns
 from wheelyard.model.project import Project
-from wheelyard.storage.base import ObjectVersion
+from wheelyard.storage.base import ObjectVersion, Stored
 
 LIST_THREADS: Final = 32
 """Names of a remote store that are looked up at a time: as many as a server has threads for."""
@@ -47,6 +47,8 @@ class PrivateNames:
         # who asks while a read is running shares the one after it
         self._lists = GroupCommit[str, None, Snapshot[NameList]](self._read_list)
         self._documents = GroupCommit[NormalizedName, None, Snapshot[Project]](self._read_document)
+        self._marker: ObjectVersion | None = None
+        """The version of the document that each store has."""
         self.patterns = patterns
 
     def is_private(self, name: NormalizedName) -> bool:
@@ -134,11 +136,15 @@ class PrivateNames:
 
     def _list_now(self) -> Snapshot[NameList]:
         found = self._projects.names.read()
-        if found.value is None and self._projects.store.get(keys.FORMAT) is None:
-            raise damaged(
-                f"There is no {keys.FORMAT} in the store, so no name can be looked up. Is its disk "
-                "mounted, and is it the right bucket?",
-            )
+        if found.value is None:
+            marker = self._projects.store.get(keys.FORMAT, self._marker)
+            if marker is None:
+                raise damaged(
+                    f"There is no {keys.FORMAT} in the store, so no name can be looked up. Is its "
+                    "disk mounted, and is it the right bucket?",
+                )
+            if isinstance(marker, Stored):
+                self._marker = marker.version
         return found
 
     def _document_now(self, name: NormalizedName) -> Snapshot[Project]:

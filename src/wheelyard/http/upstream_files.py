@@ -128,13 +128,13 @@ class PublicFiles(Struct, frozen=True):
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
         """Raise Forbidden if the policy does not allow to download a file."""
-        upstream = self.reader.upstream
-        look = partial(upstream.policy.refuses_file, self._page, file)
+        upstream, page = self.reader.upstream, self._page
         if upstream.waits_for_licences:
+            look = partial(upstream.policy.refuses_file, page, file)
             key = ("allowed", file.filename)
             reason = request.wait(key, partial(self.reader.run_waiting, look))
         else:
-            reason = look()
+            reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
         if reason is not None:
             upstream.observation.blocked(reason.code)
             raise Forbidden(reason.text, code=reason.code)

@@ -9,10 +9,12 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, Unavailable
+from wheelyard.model.decisions import DecisionList
 from wheelyard.model.public_packages import ABSENT_CODES, Explanation, RefreshedPage
 from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
@@ -82,21 +84,33 @@ class UpstreamIndex:
 
     def peek(self, name: NormalizedName) -> Peek:
         """Return what is known of a name without asking an upstream index; may read the store."""
-        return self.judged(name, self.policy.refuses_name(name), self.pages.peek(name))
+        return self.judged(name, self.policy.decided(), self.pages.peek(name))
 
-    def judged(self, name: NormalizedName, refusal: Reason | None, known: KnownPage | None) -> Peek:
-        """Return the same, of what `policy.refuses_name` and `pages.peek` have returned."""
+    def judged(
+        self, name: NormalizedName, decided: Snapshot[DecisionList], known: KnownPage | None
+    ) -> Peek:
+        """Return the same, of what `policy.decided` and `pages.peek` have returned."""
+        refusal = self.policy.refuses_name(name, decided)
         if refusal is not None:
             self.observation.blocked(refusal.code)
             return Peek(refusal) if refusal.code in ABSENT_CODES else self._refused(name, refusal)
         if known is None:
             return Peek()
-        return Peek(is_absent=True) if known.page is None else Peek(page=self.serve(known.page))
+        if known.page is None:
+            return Peek(is_absent=True)
+        return Peek(page=self.serve(known.page, decided))
 
-    def serve(self, found: FoundPage) -> UpstreamListing:
-        """Return what clients may see of a page now; may read the store."""
+    def serve(
+        self, found: FoundPage, decided: Snapshot[DecisionList] | None = None
+    ) -> UpstreamListing:
+        """
+        Return what clients may see of a page now; may read the store.
+
+        `decided` is what `policy.decided` has just returned; without, it is called.
+        """
         page = self.files.with_digests(found.page)
-        view, shown = self.policy.view(page, self.runtime.now()), self._shown.get(page.name)
+        view = self.policy.view(page, self.runtime.now(), decided)
+        shown = self._shown.get(page.name)
         is_same = shown and shown.origin.page is page and shown.origin.view is view
         if shown is None or not is_same or self.config.offline:  # the store may have more by now
             shown = self._new(page, view, shown)

@@ -111,24 +111,31 @@ class Policy:
         self.osv.load()
         return self.osv.warnings
 
-    def refuses_name(self, name: NormalizedName) -> Reason | None:
+    def refuses_name(
+        self, name: NormalizedName, decided: Snapshot[DecisionList] | None = None
+    ) -> Reason | None:
         """
         Return why the upstream is not asked for a name; None if it may be.
 
+        `decided` is what the method of this name has just returned; it is called without.
         Raises Unavailable if the store does not say what was decided.
         """
         if not self.rules.accept(name):
             is_denied = all(each.deny.match(name) for each in self.rules.names)
             return reasons.denied(name) if is_denied else reasons.not_listed(name)
-        return self._refuses(name, self.decisions_of(name))
+        found = (decided or self.decided()).value or DecisionList()
+        return self._refuses(name, found.of_project(name))
 
-    def view(self, page: UpstreamPage, now: datetime) -> PageView:
+    def view(
+        self, page: UpstreamPage, now: datetime, decided: Snapshot[DecisionList] | None = None
+    ) -> PageView:
         """
         Return what of a page is shown; cached as long as nothing that decides changes.
 
-        Raises Unavailable if the store does not say what was decided.
+        `decided` is as for `refuses_name`. Raises Unavailable if the store does not say what was
+        decided.
         """
-        facts = self._facts(page, now)
+        facts = self._facts(page, now, decided or self.decided())
         key = page.upstream, page.name
         cached = self._views.get(key)
         if cached is not None and _is_valid(cached, page, now, facts.generation):
@@ -142,23 +149,27 @@ class Policy:
 
     def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[Reason, ...]]:
         """Return every reason why files of a page are not shown, by filename."""
-        evaluation = self._evaluate(page, now, self._facts(page, now))
+        evaluation = self._evaluate(page, now, self._facts(page, now, self.decided()))
         found = {each.filename: tuple(evaluation.reasons(each)) for each in page.files}
         return {filename: some for filename, some in found.items() if some}
 
-    def refuses_file(self, page: UpstreamPage, file: UpstreamFile) -> Reason | None:
+    def refuses_file(
+        self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
+    ) -> Reason | None:
         """
         Return why a file of a page, or its metadata, is not sent; None if it may be.
 
-        It may also be one that the page does not list any more, and that is kept. If licences are
-        blocked, its metadata may be fetched for that. Raises Unavailable if something that decides
+        It may also be one that the page does not list any more, and that is kept. `view` is the
+        one of the page that has just been made; without, it is made. If licences are blocked, the
+        metadata of the file may be fetched for that. Raises Unavailable if something that decides
         cannot be read now.
         """
         if page.by_filename.get(file.filename) != file:
             page, now = replace(page, files=(*page.files, file)), self._runtime.now()
-            found = next(self._evaluate(page, now, self._facts(page, now)).reasons(file), None)
+            facts = self._facts(page, now, self.decided())
+            found = next(self._evaluate(page, now, facts).reasons(file), None)
         else:
-            found = self.view(page, self._runtime.now()).hidden.get(file.filename)
+            found = (view or self.view(page, self._runtime.now())).hidden.get(file.filename)
         if found is not None or self._licences is None:
             return found
         decision = self.decisions_of(page.name).of_file(file.version, file.sha256)
@@ -176,7 +187,7 @@ class Policy:
 
         Each comes with what was decided about it; that is read once. Raises Unavailable as above.
         """
-        decided = (self._decisions().value or DecisionList()).by_project
+        decided = (self.decided().value or DecisionList()).by_project
         approved = (name for name, decisions in decided.items() if _approves(decisions))
         for name in {*names, *approved}:
             decisions = decided.get(name, UNDECIDED)
@@ -185,7 +196,7 @@ class Policy:
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """Return what was decided about a project; raise Unavailable if the store does not say."""
-        return (self._decisions().value or DecisionList()).of_project(name)
+        return (self.decided().value or DecisionList()).of_project(name)
 
     def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
@@ -195,8 +206,8 @@ class Policy:
             return reasons.blocked(name, decisions.project)
         return reasons.not_approved(name) if self.rules.needs_approval else None
 
-    def _decisions(self) -> Snapshot[DecisionList]:
-        """Return the decisions; raise Unavailable if the store does not say, or has lost them."""
+    def decided(self) -> Snapshot[DecisionList]:
+        """Return all decisions; raise Unavailable if the store does not say, or has lost them."""
         found = self.records.get()
         if found.value is None and not self._is_undecided:
             if self.records.exist():
@@ -207,8 +218,9 @@ class Policy:
             self._is_undecided = True
         return found
 
-    def _facts(self, page: UpstreamPage, now: datetime) -> _Facts:
-        decisions = self._decisions()
+    def _facts(
+        self, page: UpstreamPage, now: datetime, decisions: Snapshot[DecisionList]
+    ) -> _Facts:
         advisories = self.osv.current() if self.osv else NO_ADVISORIES
         licences = self._licences.get() if self._licences else None
         first_uses = self._first_uses.note(page, now) if self._first_uses else None
