@@ -20,6 +20,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.model.project import Status
+from wheelyard.rendering.json_list import json_with_list
 from wheelyard.rendering.shown import ShownFile, ShownProject
 
 F = TypeVar("F", bound=ShownFile)
@@ -64,10 +65,8 @@ def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DE
         reason = {"reason": project.reason} if project.reason else {}
         page["project-status"] = {"status": status.value, **reason}
     page["versions"] = versions(files, project.empty_versions if status.serves_files else ())
-    page["files"] = [
-        _file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files
-    ]
-    return Encoder().encode(page)
+    listed = (_file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files)
+    return json_with_list(page, "files", listed)
 
 
 def detail_html(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:

@@ -10,11 +10,13 @@ from itertools import islice
 from typing import Final
 
 from msgspec import DecodeError, Struct
-from msgspec.json import Decoder, Encoder
+from msgspec.json import Decoder
+from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.gzipped import gunzipped, gzipped
+from wheelyard.rendering.json_list import json_with_list
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.page import UpstreamPage
@@ -80,8 +82,10 @@ class StoredPages(Struct, frozen=True):
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """Write a page over the version `expect`, and return its version; may raise Conflict."""
-        key, body = keys.upstream_page(page.upstream, page.name), Encoder().encode(page)
-        return self.store.put(key, gzipped(body), expect)
+        fields = asdict(page)
+        files = fields.pop("files")
+        body = json_with_list(fields, "files", files)
+        return self.store.put(keys.upstream_page(page.upstream, page.name), gzipped(body), expect)
 
     def delete(self, upstream_id: str, name: NormalizedName) -> None:
         """Delete the page of a project, and the digests that its files had; none is no error."""
