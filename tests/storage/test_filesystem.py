@@ -130,7 +130,9 @@ def _calls(log: str, root: Path) -> list[str]:
     calls = list[str]()
     for line in log.splitlines():
         match = CALL.match(line)
-        path = "".join(QUOTED.findall(match["rest"])[-1]) if match else ""
+        paths = ["".join(quoted) for quoted in QUOTED.findall(match["rest"])] if match else [""]
+        # a name may be relative to the folder before it
+        path = paths[-1] if paths[-1].startswith("/") else "/".join(paths[-2:])
         if match is not None and str(root) in path:
             name = path.removeprefix(str(root)).strip("/")
             place = "spool" if name.startswith(".spool/") else name or "."

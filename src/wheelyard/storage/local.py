@@ -10,8 +10,9 @@ a microsecond after the replaced file at least, under the lock. So versions neve
 `stat` shows whether an object has changed.
 
 The root may be a symbolic link; below it no link is followed. Objects are opened without following
-links. Before a write or delete, each folder of the key is checked; a user who can write to the
-store can still create a link between the check and the write.
+links. So is the folder of a write, and the object gets its name in the folder that is open. Before
+a delete, each folder of the key is checked; a user who can write to the store can still create a
+link between that check and the delete.
 
 The group of the store may read its objects; only the owner may use what is private: the spool, the
 locks, and the keys that are named when the store is opened.
@@ -68,6 +69,7 @@ MAX_FOLDER_ATTEMPTS = 64
 MTIME_JITTER_BITS = 20
 """The modification time of a written file is moved by so many random bits of nanoseconds."""
 
+"""Matches no key."""
 TICK_NANOSECONDS: Final = 1000
 """The least time between two versions of an object; seconds as a float tell it apart."""
 
@@ -129,18 +131,13 @@ class LocalStore(Store):
         """See `Store`."""
         del kind
         with storage_faults(str(key)), self._spooled(body) as spooled:
-            target = self._path(key)
-            version = self._move_into_place(key, spooled, target, expect)
-            sync_folder(_folder_of(target))
-            return version
+            return self._move_into_place(key, spooled, expect)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`; a body in the spool is linked, not copied."""
         del kind
         with storage_faults(str(key)), self._spooled(body) as spooled:
-            target = self._path(key)
-            self._move_into_place(key, spooled, target, None)
-            sync_folder(_folder_of(target))
+            self._move_into_place(key, spooled, None)
 
     def delete(self, key: Key) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
@@ -167,7 +164,7 @@ class LocalStore(Store):
 
     def _check_root(self) -> None:
         """Raise Unavailable if the spool is missing: an unmounted disk must not look empty."""
-        if not self.spool.folder.is_dir():
+        if not os.path.isdir(self._private[0]):  # noqa: PTH112 - a str
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
                 "--store."
@@ -220,26 +217,31 @@ class LocalStore(Store):
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _move_into_place(
-        self, key: Key, spooled: str, target: str, expect: ObjectVersion | None
+        self, key: Key, spooled: str, expect: ObjectVersion | None
     ) -> ObjectVersion:
         """Give a spool file its name; return its version as an object, or raise Conflict."""
+        target = self._path(key)
         if target.startswith(self._private):
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
         for _ in range(MAX_FOLDER_ATTEMPTS):
-            with suppress(FileNotFoundError):  # a delete has removed the folder
-                self._make_folder(_folder_of(target))
+            # missing if a delete has removed the folder
+            with suppress(FileNotFoundError), self._opened(_folder_of(target)) as folder:
+                name = target[target.rindex("/") + 1 :]
                 if expect == ABSENT:
-                    return _create(key, spooled, target)
-                return self._replace(key, spooled, target, expect)
+                    version = _create(key, spooled, name, folder)
+                else:
+                    version = self._replace(key, spooled, name, folder, expect)
+                sync_file(folder)
+                return version
         message = f"The folder of {key} is removed again and again."
         raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
     def _replace(
-        self, key: Key, spooled: str, target: str, expect: ObjectVersion | None
+        self, key: Key, spooled: str, name: str, folder: int, expect: ObjectVersion | None
     ) -> ObjectVersion:
         with self._locked(key):
             try:
-                before = os.lstat(target)
+                before = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 before = None
             if expect is not None and (before is None or not _is_at(before, expect)):
@@ -249,18 +251,30 @@ class LocalStore(Store):
             if now.st_mtime_ns < earliest:
                 os.utime(spooled, ns=(now.st_atime_ns, earliest))
                 now = os.stat(spooled)  # noqa: PTH116 - hot
-            os.replace(spooled, target)  # noqa: PTH105 - hot
+            os.replace(spooled, name, dst_dir_fd=folder)
             return _version(now)
 
-    def _make_folder(self, folder: str) -> None:
-        """
-        Create a folder and its missing parents; raise Unavailable if a link is in the path.
+    @contextmanager
+    def _opened(self, folder: str) -> Iterator[int]:
+        """Open a folder, made if it is missing; raise Unavailable if its path has a link."""
+        try:
+            try:
+                descriptor = open_no_follow(folder, os.O_DIRECTORY)
+            except FileNotFoundError:
+                self._require_no_links(folder)
+                self._make_folder(folder)
+                descriptor = open_no_follow(folder, os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno == ELOOP:
+                raise link_error(folder) from error
+            raise
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
-        The folder that contains it is synced.
-        """
-        self._require_no_links(folder)
-        if os.path.isdir(folder):  # noqa: PTH112 - a str
-            return
+    def _make_folder(self, folder: str) -> None:
+        """Create a folder and its missing parents; sync the folder that contains each."""
         above = _folder_of(folder)
         if len(above) <= len(self._root):  # an empty mount point may be there now
             self._check_root()
@@ -373,11 +387,12 @@ def _folder_of(path: str) -> str:
     return path[: path.rindex("/")]
 
 
-def _create(key: Key, spooled: str, target: str) -> ObjectVersion:
+def _create(key: Key, spooled: str, name: str, folder: int) -> ObjectVersion:
     try:
-        os.link(spooled, target)
+        os.link(spooled, name, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
-        if os.path.isdir(target):  # noqa: PTH112 - a str  # a folder is not an object that a reader could find
+        # a folder is not an object that a reader could find
+        if S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
         raise Conflict(conflict_message(key)) from error
     return _version(os.stat(spooled))  # noqa: PTH116 - hot
