@@ -70,6 +70,9 @@ SLASHES = {
 EMPTY_SLASHES = {
     "slash-empty-raw-only-L": sdist_bytes(long_name(TOP + b"d"), tar_block(TOP + b"d/", 0, b"\0")),
     "slash-empty-raw-only-pax": sdist_bytes(path(b"d"), tar_block(TOP + b"d/", 0, b"\0")),
+    "slash-empty-both-L": sdist_bytes(long_name(TOP + b"d/"), tar_block(TOP + b"d/", 0, b"\0")),
+    "slash-empty-both-pax": sdist_bytes(path(b"d/"), tar_block(TOP + b"d/", 0, b"\0")),
+    "slash-empty-behind-K": sdist_bytes(long_name(b"a", b"K"), tar_block(TOP + b"d/", 0, b"\0")),
     "slash-empty-raw-only-0": sdist_bytes(path(b"d"), tar_block(TOP + b"d/", 0, b"0")),
     "slash-empty-final-only": sdist_bytes(path(b"d/"), tar_block(TOP + b"d", 0, b"\0")),
     "slash-empty-0": sdist_bytes(tar_block(TOP + b"d/", 0, b"0")),

@@ -168,7 +168,7 @@ def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
             continue
         count += 1
         context.limits.check_count(count)
-        member = _build_member(header, extensions)
+        member = _build_member(header, extensions, has_extension=bool(types))
         extensions, types = {}, b""
         stop = stream.position + member.size + -member.size % _BLOCK_BYTES
         yield member
@@ -309,13 +309,17 @@ def _check_pax(records: dict[str, str]) -> None:
             raise invalid_archive("a PAX header has a malformed number", key)
 
 
-def _build_member(header: _Header, extensions: dict[str, str]) -> TarMember:
+def _build_member(header: _Header, extensions: dict[str, str], *, has_extension: bool) -> TarMember:
     path, target = extensions.get("path"), extensions.get("linkpath")
     name = _decode(header.name) if path is None else path
     kind = _KINDS.get(header.type)
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
     if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
+        if has_extension:  # newer versions of Python take it for a file then
+            raise invalid_archive(
+                "a folder with a long name or PAX header has the type of a file", name
+            )
         kind = MemberKind.FOLDER
     if kind is not MemberKind.FOLDER and (
         name.endswith(("/", "/.")) or _is_folder_name(header, name)
