@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
+from tests.catalog.explorer import Explorer, InvariantViolated, Scenario, Stage
 from tests.catalog.invariants import RecordIntent, WriteIntent, document
 from tests.catalog.scheduler import Call, CallOutcome, Scheduler
 from tests.operations.distributions import Made, make_wheel
@@ -107,19 +107,23 @@ def test_two_changes_of_records(tmp_path: Path, name: str, place: str, faults: i
     assert ("ok", "ok") in result.answers
 
 
+def commit_behind_l(stage: Stage, first: str) -> None:
+    """Let these writers go on, after which all but L wait for it; then let all end well."""
+    for writer in first:
+        stage.let(writer, CallOutcome.DONE)
+    assert list(stage.waiting()) == ["L"]
+    while stage.waiting():
+        stage.let(next(iter(stage.waiting())), CallOutcome.DONE)
+    assert set(stage.answers().values()) == {"ok"}
+
+
 def test_changes_of_grants_share_a_write(tmp_path: Path) -> None:
     """Grants that are made while another one is being written are in one commit."""
     grants = {
         name: RecordIntent("grant", f"local:{name}", f"user:{name}@acme.dev") for name in "LAB"
     }
     with Scenario(tmp_path, grants, together=True).stage() as stage:
-        for writer in "LLAB":  # A and B wait together while L commits
-            stage.let(writer, CallOutcome.DONE)
-        assert list(stage.waiting()) == ["L"]
-        while stage.waiting():
-            stage.let(next(iter(stage.waiting())), CallOutcome.DONE)
-
-        assert set(stage.answers().values()) == {"ok"}
+        commit_behind_l(stage, "LLAB")  # A and B wait together while L commits
         rules, _ = ACCESS.read(stage.store)
         assert rules.commit is not None
         assert (rules.revision, len(rules.commit.events), len(rules.grants)) == (2, 2, 3)
@@ -134,13 +138,7 @@ def test_a_grant_and_its_end_in_one_commit(tmp_path: Path) -> None:
     intents = {"L": EVE_BY_B, "A": BO_BY_A, "R": RecordIntent("revoke", "local:r")}
     before = (RecordIntent("grant", "local:c"),)
     with Scenario(tmp_path, intents, before, together=True).stage() as stage:
-        for writer in "LLARR":  # A and R wait together while L commits
-            stage.let(writer, CallOutcome.DONE)
-        assert list(stage.waiting()) == ["L"]
-        while stage.waiting():
-            stage.let(next(iter(stage.waiting())), CallOutcome.DONE)
-
-        assert set(stage.answers().values()) == {"ok"}
+        commit_behind_l(stage, "LLARR")  # A and R wait together while L commits
         rules, _ = ACCESS.read(stage.store)
         assert [each.by for each in rules.grants] == ["local:b"]
 
@@ -178,13 +176,7 @@ def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
     """An upload whose file is deleted by the very same commit succeeds, and is not listed."""
     intents = {"L": WriteIntent(TWO), "A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)}
     with Scenario(tmp_path, intents, (ONE,), together=True).stage() as stage:
-        for writer in "LLLLAAD":  # A and D wait together while L commits
-            stage.let(writer, CallOutcome.DONE)
-        assert list(stage.waiting()) == ["L"]
-        while stage.waiting():
-            stage.let(next(iter(stage.waiting())), CallOutcome.DONE)
-
-        assert set(stage.answers().values()) == {"ok"}
+        commit_behind_l(stage, "LLLLAAD")  # A and D wait together while L commits
         project = document(stage.store)
         assert (project.revision, project.deleted_filenames) == (3, (ONE.filename,))
         assert project.commit is not None

@@ -6,7 +6,7 @@ document byte for byte. `commits.py` changes such a document.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -31,6 +31,10 @@ class FoldedDocument(Protocol):
     def revision(self) -> int:
         """The number of its last commit; 0 for a document that does not exist yet."""
 
+    @property
+    def commit(self) -> Any:  # noqa: ANN401 - the class of its kind
+        """Its last commit; None for a document that does not exist yet."""
+
 
 D = TypeVar("D", bound=FoldedDocument)
 C = TypeVar("C", bound=Commit | EventCommit[Any])
@@ -50,7 +54,6 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     """The document before its first commit."""
     documents: Codec[D]
     commits: Codec[C]
-    last_commit: Callable[[D], C | None]
     new_commit: Callable[..., C]
     """Returns a commit of its `number`, `id`, digest of the `previous` commit, and `events`."""
     apply: Callable[..., D]
@@ -71,6 +74,10 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     def entry_key(self, number: int) -> Key:
         """Return the key of the commit `number` in the journal."""
         return keys.numbered_entry(self.entries, number)
+
+    def last_commit(self, document: D) -> C | None:
+        """Return the last commit of a document; None if it does not exist yet."""
+        return cast("C | None", document.commit)
 
     def digest(self, document: D) -> str:
         """Return the digest of the last commit of a document, as the next one has it."""

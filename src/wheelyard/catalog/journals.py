@@ -7,7 +7,7 @@ outside of `upstream/`, whose content can be fetched again: a backup has them.
 """
 
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
@@ -29,6 +29,13 @@ AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAcces
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
 
+R = TypeVar("R", AccessRules, DecisionList)
+
+
+def _with_commit(document: R, commit: AccessCommit | DecisionCommit) -> R:
+    return replace(document, revision=commit.number, commit=commit)
+
+
 ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     what="the grants and groups",
     consequence="servers may refuse callers who have a grant",
@@ -37,10 +44,9 @@ ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     empty=AccessRules(),
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
-    last_commit=lambda rules: rules.commit,
     new_commit=AccessCommit.of,
     apply=access_rules.apply,
-    with_commit=lambda rules, commit: replace(rules, revision=commit.number, commit=commit),
+    with_commit=_with_commit,
     require_valid=partial(access_rules.merge, Grants()),
 )
 DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
@@ -51,10 +57,9 @@ DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     empty=DecisionList(),
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
-    last_commit=lambda known: known.commit,
     new_commit=DecisionCommit.of,
     apply=decisions.apply,
-    with_commit=lambda known, commit: replace(known, revision=commit.number, commit=commit),
+    with_commit=_with_commit,
 )
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()
@@ -75,7 +80,6 @@ def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
         empty=Project(name=name),
         documents=_PROJECTS,
         commits=_COMMITS,
-        last_commit=lambda project: project.commit,
         new_commit=Commit,
         apply=apply,
         with_commit=with_commit,
