@@ -81,8 +81,8 @@ class UpstreamReader:
         if upstream.names.is_known(name) or upstream.names.is_private(name):
             return None
         stored = request.once(("page", name), partial(upstream.pages.peek_stored, name))
-        decided = upstream.policy.decided()
-        peek = upstream.judged(name, decided, stored)
+        state = upstream.policy.state()
+        peek = upstream.peek(name, state, stored)
         if peek.absence is not None:
             raise NotFound(peek.absence.text)
         self._refuse_loop(request)
@@ -92,7 +92,7 @@ class UpstreamReader:
         if is_forced or (page is None and not peek.is_absent):
             ask = partial(self._ask, name, request.client_key, is_forced=is_forced)
             answer = request.wait(("upstream", name), ask)
-            page = None if answer is None else upstream.serve(answer, decided)
+            page = None if answer is None else upstream.serve(answer, state)
         if page is None:
             raise project_not_found(name)
         return page

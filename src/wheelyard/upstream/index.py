@@ -9,12 +9,10 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, Unavailable
-from wheelyard.model.decisions import DecisionList
 from wheelyard.model.public_packages import ABSENT_CODES, Explanation, RefreshedPage
 from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
@@ -26,7 +24,7 @@ from wheelyard.upstream.origin import UpstreamOrigin
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
-from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.policy import Policy, PolicyState
 from wheelyard.upstream.policy.reasons import Reason
 from wheelyard.upstream.why import Explainer
 
@@ -82,15 +80,13 @@ class UpstreamIndex:
     )
     _versions: "count[int]" = field(default_factory=count, repr=False)
 
-    def peek(self, name: NormalizedName) -> Peek:
-        """Return what is known of a name without asking an upstream index; may read the store."""
-        return self.judged(name, self.policy.decided(), self.pages.peek(name))
+    def peek(self, name: NormalizedName, state: PolicyState, known: KnownPage | None) -> Peek:
+        """
+        Return what is known of a name without asking an upstream index; may read the store.
 
-    def judged(
-        self, name: NormalizedName, decided: Snapshot[DecisionList], known: KnownPage | None
-    ) -> Peek:
-        """Return the same, of what `policy.decided` and `pages.peek` have returned."""
-        refusal = self.policy.refuses_name(name, decided)
+        `state` and `known` are what `policy.state` and `pages.peek` have returned.
+        """
+        refusal = self.policy.refuses_name(name, state)
         if refusal is not None:
             self.observation.blocked(refusal.code)
             return Peek(refusal) if refusal.code in ABSENT_CODES else self._refused(name, refusal)
@@ -98,18 +94,12 @@ class UpstreamIndex:
             return Peek()
         if known.page is None:
             return Peek(is_absent=True)
-        return Peek(page=self.serve(known.page, decided))
+        return Peek(page=self.serve(known.page, state))
 
-    def serve(
-        self, found: FoundPage, decided: Snapshot[DecisionList] | None = None
-    ) -> UpstreamListing:
-        """
-        Return what clients may see of a page now; may read the store.
-
-        `decided` is what `policy.decided` has just returned; without, it is called.
-        """
+    def serve(self, found: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
+        """Return what clients may see of a page now; without `state`, what decides is read."""
         page = self.files.with_digests(found.page)
-        view = self.policy.view(page, self.runtime.now(), decided)
+        view = self.policy.view(page, self.runtime.now(), state)
         shown = self._shown.get(page.name)
         is_same = shown and shown.origin.page is page and shown.origin.view is view
         if shown is None or not is_same or self.config.offline:  # the store may have more by now

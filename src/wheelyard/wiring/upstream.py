@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
+from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.journals import DecisionRecords
@@ -42,6 +43,7 @@ from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, Me
 from wheelyard.upstream.policy.osv_source import OsvSource
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import PolicyRules, parse_exceptions
+from wheelyard.upstream.policy.version_notes import VersionNotes
 from wheelyard.upstream.stored_pages import StoredPages
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 
@@ -182,19 +184,18 @@ def build_policy(
 
     `store` has what is below `upstream/`. The database of `osv` is not read yet.
     """
-    rules, runtime = policy_rules(settings), decisions.commits.runtime
+    rules, commits = policy_rules(settings), decisions.commits
+    runtime, retries = commits.runtime, commits.retries
     osv = licences = first_uses = None
     if settings.osv:
         record = AcceptedOsvRecord(store)
         osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
     if rules.blocked_licences:
         documents = DocumentCache(store, LICENCES, runtime, caching)
-        licences = KnownLicences(
-            rules.blocked_licences, read_metadata, documents, decisions.commits.retries
-        )
+        known = VersionNotes(keys.UPSTREAM_LICENCES, "releases", documents, retries)
+        licences = KnownLicences(rules.blocked_licences, read_metadata, known)
     if rules.cooldown and rules.cooldown_exceptions.versions:
         uses = DocumentCache(store, FIRST_USES, runtime, caching)
-        first_uses = FirstUses(
-            rules.cooldown_exceptions, uses, decisions.commits.retries, is_read_only=is_read_only
-        )
+        noted = VersionNotes(keys.UPSTREAM_FIRST_USES, "projects", uses, retries)
+        first_uses = FirstUses(rules.cooldown_exceptions, noted, is_read_only)
     return Policy(rules, decisions, osv, licences, first_uses)

@@ -10,16 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct
-from packaging.utils import NormalizedName
-
-from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot
+from wheelyard.catalog.document_cache import Codec, Snapshot
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.licences import UNKNOWN, LicencePatterns, licence_of
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.policy.version_notes import NoteDocument, VersionNotes
 
 REMEMBERED: Final = 10_000
 """Files whose licence is kept in memory."""
@@ -32,42 +28,30 @@ Raises NotFound if there is none, and Unavailable if it cannot be had now.
 """
 
 
-class LicenceList(Struct, frozen=True):
-    """The stored form: the licence by project and version; an empty one is not known."""
-
-    releases: dict[NormalizedName, dict[str, str]] = {}
-
-
-LICENCES: Final = Codec(LicenceList)
+LICENCES: Final = Codec(NoteDocument[str])
 
 
 class KnownLicences:
-    """Finds, remembers and tells which releases are under a blocked licence; thread-safe."""
+    """
+    Finds, remembers and tells which releases are under a blocked licence; thread-safe.
+
+    Args:
+        patterns: The licences that are blocked.
+        read_metadata: What reads the metadata of a file.
+        notes: The licences that are known; an empty one is not.
+    """
 
     def __init__(
-        self,
-        patterns: LicencePatterns,
-        read_metadata: MetadataReader,
-        documents: DocumentCache[LicenceList],
-        retries: ConflictRetries,
+        self, patterns: LicencePatterns, read_metadata: MetadataReader, notes: VersionNotes[str]
     ) -> None:
         self._patterns = patterns
         self._read_metadata = read_metadata
-        self._documents = documents
-        self._retries = retries
+        self.notes = notes
         self._checked: LruCache[tuple[str, str], str] = LruCache(REMEMBERED)
 
-    def peek(self) -> Snapshot[LicenceList] | None:
-        """Return what is remembered, if that needs no read; see DocumentCache."""
-        return self._documents.peek(keys.UPSTREAM_LICENCES)
-
-    def get(self) -> Snapshot[LicenceList]:
-        """Return what is remembered, from the cache or the store."""
-        return self._documents.get(keys.UPSTREAM_LICENCES)
-
-    def blocked(self, page: UpstreamPage, found: LicenceList | None) -> Mapping[str, str]:
+    def blocked(self, page: UpstreamPage, noted: Snapshot[NoteDocument[str]]) -> Mapping[str, str]:
         """Return the blocked licences of a page by version, as far as they are known."""
-        known = found.releases.get(page.name, {}) if found else {}
+        known = self.notes.of(page.name, noted)
         blocked = {each: text for each, text in known.items() if self._patterns.blocks(text)}
         if self._patterns.blocks_unknown:
             told = {each.version for each in page.files if each.has_metadata}
@@ -88,7 +72,8 @@ class KnownLicences:
             self._checked.put(key, licence, 1)
         if not self._patterns.blocks(licence):
             return None
-        self._remember(page.name, file.version, licence)
+        with suppress(Unavailable):  # then the next one who asks for the file writes it down
+            self.notes.change(page.name, lambda known: {**known, file.version: licence})
         return licence
 
     def _licence_of(self, page: UpstreamPage, file: UpstreamFile) -> str:
@@ -101,17 +86,3 @@ class KnownLicences:
         except NotFound:
             return UNKNOWN
         return licence_of(raw, page.name, file.version)
-
-    def _remember(self, name: NormalizedName, version: str, licence: str) -> None:
-        """Add a release to the list in the store; if that fails, the next reader of it does."""
-        with suppress(Unavailable):
-            for attempt in self._retries.attempts():
-                max_age: MaxAge = "current" if attempt else "fresh"
-                before = self._documents.get(keys.UPSTREAM_LICENCES, max_age)
-                releases = before.value.releases if before.value else {}
-                known = releases.get(name, {})
-                if known.get(version) == licence:
-                    return
-                after = LicenceList({**releases, name: {**known, version: licence}})
-                if self._documents.swap(keys.UPSTREAM_LICENCES, after, before.version):
-                    return

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,16 +13,17 @@ from wheelyard.catalog.document_cache import Snapshot, damaged
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.model.decisions import UNDECIDED, DecisionList, ProjectDecisions, Verdict
-from wheelyard.model.project import Status
+from wheelyard.storage.base import ABSENT
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy import reasons
 from wheelyard.upstream.policy.advisories import AdvisoryTable
 from wheelyard.upstream.policy.evaluation import Evaluation, PageView
-from wheelyard.upstream.policy.first_uses import FirstUseList, FirstUses
-from wheelyard.upstream.policy.known_licences import KnownLicences, LicenceList
+from wheelyard.upstream.policy.first_uses import FirstUses
+from wheelyard.upstream.policy.known_licences import KnownLicences
 from wheelyard.upstream.policy.osv_source import OsvSource
 from wheelyard.upstream.policy.reasons import Code, Reason
 from wheelyard.upstream.policy.rules import PolicyRules
+from wheelyard.upstream.policy.version_notes import NoteDocument
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for the views of pages."""
@@ -31,25 +32,40 @@ PAGE_BYTES, SHOWN_BYTES, HIDDEN_BYTES = 1000, 8, 400
 NO_ADVISORIES: Final = AdvisoryTable("")
 
 
+NOT_NOTED: Final = Snapshot[Any](None, ABSENT, 0.0, 0.0, 0)
+
+
+class PolicyState(Struct, frozen=True):
+    """What decides besides the rules, the page and the time, as it was read once."""
+
+    decided: Snapshot[DecisionList]
+    advisories: AdvisoryTable
+    licences: Snapshot[NoteDocument[str]]
+    first_uses: Snapshot[NoteDocument[datetime]]
+
+    @property
+    def generation(self) -> str:
+        """Another one whenever any of it is."""
+        documents = (self.decided, self.licences, self.first_uses)
+        return "/".join((*(each.version for each in documents), self.advisories.generation))
+
+    @property
+    def decisions(self) -> DecisionList:
+        """What was approved and blocked."""
+        return self.decided.value or DecisionList()
+
+
 class _CachedView(Struct, frozen=True):
     view: PageView
     made_at: datetime
-    files: tuple[UpstreamFile, ...]
-    """Those that it was made from."""
-    empty_versions: tuple[str, ...]
-    """Those of the page."""
-    status: tuple[Status, str]
-    """The status of the project, and its reason."""
+    made_of: tuple[object, ...]
+    """What of the page it was made of."""
 
-
-class _Facts(Struct, frozen=True):
-    """What decides at one moment, besides the rules."""
-
-    generation: str
-    decisions: DecisionList
-    advisories: AdvisoryTable
-    licences: LicenceList | None
-    first_uses: FirstUseList | None
+    def is_valid(self, made_of: tuple[object, ...], now: datetime, generation: str) -> bool:
+        """Return whether it is of the same files, by the same decisions, and in its time."""
+        end = self.view.changes_at
+        is_in_time = self.made_at <= now and (end is None or now < end)
+        return is_in_time and self.view.generation == generation and self.made_of == made_of
 
 
 class Policy:
@@ -89,15 +105,22 @@ class Policy:
         It changes when anything that decides does, except the page and the time. This reads no
         remote store, and no file of advisories.
         """
-        decisions = self.records.peek()
+        decided = self.records.peek()
         advisories = self.osv.peek() if self.osv else NO_ADVISORIES
-        licences = self._licences.peek() if self._licences else None
-        first_uses = self._first_uses.peek() if self._first_uses else None
-        if decisions is None or advisories is None:
+        licences = self._licences.notes.peek() if self._licences else NOT_NOTED
+        first_uses = self._first_uses.notes.peek() if self._first_uses else NOT_NOTED
+        if decided is None or advisories is None or licences is None or first_uses is None:
             return None
-        if (licences is None and self._licences) or (first_uses is None and self._first_uses):
-            return None
-        return _generation(decisions, advisories, licences, first_uses)
+        return PolicyState(decided, advisories, licences, first_uses).generation
+
+    def state(self) -> PolicyState:
+        """Return what decides now; raise Unavailable if the store does not say."""
+        return PolicyState(
+            self._decided(),
+            self.osv.current() if self.osv else NO_ADVISORIES,
+            self._licences.notes.get() if self._licences else NOT_NOTED,
+            self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
+        )
 
     def load(self) -> tuple[str, ...]:
         """
@@ -111,47 +134,40 @@ class Policy:
         self.osv.load()
         return self.osv.warnings
 
-    def refuses_name(
-        self, name: NormalizedName, decided: Snapshot[DecisionList] | None = None
-    ) -> Reason | None:
+    def refuses_name(self, name: NormalizedName, state: PolicyState | None = None) -> Reason | None:
         """
         Return why the upstream is not asked for a name; None if it may be.
 
-        `decided` is what the method of this name has just returned; it is called without.
-        Raises Unavailable if the store does not say what was decided.
+        Without `state`, what decides is read. Raises Unavailable if the store does not say.
         """
         if not self.rules.accept(name):
             is_denied = all(each.deny.match(name) for each in self.rules.names)
             return reasons.denied(name) if is_denied else reasons.not_listed(name)
-        found = (decided or self.decided()).value or DecisionList()
-        return self._refuses(name, found.of_project(name))
+        decisions = state.decisions.of_project(name) if state else self.decisions_of(name)
+        return self._refuses(name, decisions)
 
-    def view(
-        self, page: UpstreamPage, now: datetime, decided: Snapshot[DecisionList] | None = None
-    ) -> PageView:
+    def view(self, page: UpstreamPage, now: datetime, state: PolicyState | None = None) -> PageView:
         """
         Return what of a page is shown; cached as long as nothing that decides changes.
 
-        `decided` is as for `refuses_name`. Raises Unavailable if the store does not say what was
-        decided.
+        Without `state`, what decides is read. Raises Unavailable if the store does not say.
         """
-        facts = self._facts(page, now, decided or self.decided())
+        state = self._noted(page, now, state)
         key = page.upstream, page.name
+        made_of = page.status, page.reason, page.empty_versions, page.files
         cached = self._views.get(key)
-        if cached is not None and _is_valid(cached, page, now, facts.generation):
+        if cached is not None and cached.is_valid(made_of, now, state.generation):
             return cached.view
-        view = self._evaluate(page, now, facts).view(facts.generation)
-        status = page.status, page.reason
-        made = _CachedView(view, now, page.files, page.empty_versions, status)
+        view = self._evaluate(page, now, state).view(state.generation)
         size = PAGE_BYTES + SHOWN_BYTES * len(view.shown) + HIDDEN_BYTES * len(view.hidden)
-        self._views.put(key, made, size)
+        self._views.put(key, _CachedView(view, now, made_of), size)
         return view
 
     def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[Reason, ...]]:
         """Return every reason why files of a page are not shown, by filename."""
-        evaluation = self._evaluate(page, now, self._facts(page, now, self.decided()))
-        found = {each.filename: tuple(evaluation.reasons(each)) for each in page.files}
-        return {filename: some for filename, some in found.items() if some}
+        evaluation = self._evaluate(page, now, self._noted(page, now))
+        by_filename = {each.filename: tuple(evaluation.reasons(each)) for each in page.files}
+        return {filename: why for filename, why in by_filename.items() if why}
 
     def refuses_file(
         self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
@@ -164,14 +180,14 @@ class Policy:
         metadata of the file may be fetched for that. Raises Unavailable if something that decides
         cannot be read now.
         """
+        now = self._runtime.now()
         if page.by_filename.get(file.filename) != file:
-            page, now = replace(page, files=(*page.files, file)), self._runtime.now()
-            facts = self._facts(page, now, self.decided())
-            found = next(self._evaluate(page, now, facts).reasons(file), None)
+            page = replace(page, files=(*page.files, file))
+            reason = next(self._evaluate(page, now, self._noted(page, now)).reasons(file), None)
         else:
-            found = (view or self.view(page, self._runtime.now())).hidden.get(file.filename)
-        if found is not None or self._licences is None:
-            return found
+            reason = (view or self.view(page, now)).hidden.get(file.filename)
+        if reason is not None or self._licences is None:
+            return reason
         decision = self.decisions_of(page.name).of_file(file.version, file.sha256)
         if decision is not None and Code.LICENCE in decision.despite:
             return None
@@ -187,7 +203,7 @@ class Policy:
 
         Each comes with what was decided about it; that is read once. Raises Unavailable as above.
         """
-        decided = (self.decided().value or DecisionList()).by_project
+        decided = (self._decided().value or DecisionList()).by_project
         approved = (name for name, decisions in decided.items() if _approves(decisions))
         for name in {*names, *approved}:
             decisions = decided.get(name, UNDECIDED)
@@ -196,7 +212,7 @@ class Policy:
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """Return what was decided about a project; raise Unavailable if the store does not say."""
-        return (self.decided().value or DecisionList()).of_project(name)
+        return (self._decided().value or DecisionList()).of_project(name)
 
     def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
@@ -206,7 +222,7 @@ class Policy:
             return reasons.blocked(name, decisions.project)
         return reasons.not_approved(name) if self.rules.needs_approval else None
 
-    def decided(self) -> Snapshot[DecisionList]:
+    def _decided(self) -> Snapshot[DecisionList]:
         """Return all decisions; raise Unavailable if the store does not say, or has lost them."""
         found = self.records.get()
         if found.value is None and not self._is_undecided:
@@ -218,57 +234,28 @@ class Policy:
             self._is_undecided = True
         return found
 
-    def _facts(
-        self, page: UpstreamPage, now: datetime, decisions: Snapshot[DecisionList]
-    ) -> _Facts:
-        advisories = self.osv.current() if self.osv else NO_ADVISORIES
-        licences = self._licences.get() if self._licences else None
-        first_uses = self._first_uses.note(page, now) if self._first_uses else None
-        return _Facts(
-            _generation(decisions, advisories, licences, first_uses),
-            decisions.value or DecisionList(),
-            advisories,
-            licences.value if licences else None,
-            first_uses.value if first_uses else None,
-        )
+    def _noted(
+        self, page: UpstreamPage, now: datetime, state: PolicyState | None = None
+    ) -> PolicyState:
+        """Return the state, after the exceptions from the cooldown for a page are used."""
+        state = state or self.state()
+        if self._first_uses is None:
+            return state
+        return replace(state, first_uses=self._first_uses.note(page, now))
 
-    def _evaluate(self, page: UpstreamPage, now: datetime, facts: _Facts) -> Evaluation:
-        known, uses = self._licences, self._first_uses
+    def _evaluate(self, page: UpstreamPage, now: datetime, state: PolicyState) -> Evaluation:
+        licences, first_uses = self._licences, self._first_uses
         versions = dict.fromkeys((*(each.version for each in page.files), *page.empty_versions))
         return Evaluation(
             rules=self.rules,
             page=page,
             now=now,
-            decisions=facts.decisions.of_project(page.name),
-            advisories=facts.advisories.hits(page.name, versions),
-            licences=known.blocked(page, facts.licences) if known else {},
-            first_uses=uses.of(page, facts.first_uses) if uses else {},
+            decisions=state.decisions.of_project(page.name),
+            advisories=state.advisories.hits(page.name, versions),
+            licences=licences.blocked(page, state.licences) if licences else {},
+            first_uses=first_uses.of(page, state.first_uses) if first_uses else {},
         )
 
 
 def _approves(decisions: ProjectDecisions) -> bool:
     return any(decision.verdict is Verdict.APPROVED for decision in decisions.all)
-
-
-def _generation(
-    decisions: Snapshot[DecisionList],
-    advisories: AdvisoryTable,
-    licences: Snapshot[LicenceList] | None,
-    first_uses: Snapshot[FirstUseList] | None,
-) -> str:
-    documents = (decisions, licences, first_uses)
-    versions = "/".join(each.version if each else "" for each in documents)
-    return f"{versions}/{advisories.generation}"
-
-
-def _is_valid(cached: _CachedView, page: UpstreamPage, now: datetime, generation: str) -> bool:
-    """Return whether a view is of the same files, by the same decisions, and in its time."""
-    view, files = cached.view, cached.files
-    return (
-        view.generation == generation
-        and cached.made_at <= now
-        and (view.changes_at is None or now < view.changes_at)
-        and cached.status == (page.status, page.reason)
-        and cached.empty_versions == page.empty_versions
-        and (files is page.files or files == page.files)
-    )
