@@ -334,5 +334,5 @@ def accept_osv() -> None:
         raise Invalid(message, code="bad_setting")
     before, now = osv.accept()
     was = before.entries if before else 0
-    line = f"accepted: {now.entries} usable entries, {was} before; skipped: {osv.skipped}"
-    print_result({"entries": now.entries, "before": was, "skipped": osv.skipped}, [line])
+    line = f"accepted: {now.entries} usable entries, {was} before; skipped: {now.skipped}"
+    print_result({"entries": now.entries, "before": was, "skipped": now.skipped}, [line])

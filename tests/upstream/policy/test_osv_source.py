@@ -85,7 +85,7 @@ def test_a_folder_that_changes(tmp_path: Path) -> None:
     assert after((folder / "more.zip").unlink) == ["1", "3"]
     broken = folder / "more.zip"
     assert after(lambda: broken.write_bytes(b"PK\x03\x04")) == ["1", "3"]
-    assert (source.error, source.skipped) == ("", 1)
+    assert (source.error, source.in_force.skipped) == ("", 1)
     assert after(lambda: os.truncate(tmp_path / "3.json", 3)) == ["1"]
     assert source.warnings == ("upstream.osv: entries that are malformed and skipped: 2.",)
     broken.unlink()

@@ -281,7 +281,7 @@ class Instrumentation:
         if upstream is not None and (osv := upstream.policy.osv) and osv.in_force.entries:
             age = max(self._index.runtime.seconds() - osv.in_force.modified_at, 0.0)
             upstream.observation.note_osv(
-                age, osv.in_force.entries, osv.skipped, is_refused=bool(osv.error)
+                age, osv.in_force.entries, osv.in_force.skipped, is_refused=bool(osv.error)
             )
         return render_metrics(self._registry)
 

@@ -33,6 +33,10 @@ class AcceptedOsv(Struct, frozen=True, omit_defaults=True):
     """When its newest file was written, in seconds since the epoch."""
     advisories: dict[NormalizedName, tuple[Advisory, ...]] = {}
     """Those that counted by the settings of that time."""
+    skipped: int = 0
+    """How many malformed entries it had, and files that could not be read."""
+    first_skipped: str = ""
+    """Where the first of them was, and what was wrong with it; empty if there was none."""
 
 
 _DECODER: Final = Decoder(AcceptedOsv)

@@ -20,21 +20,14 @@ ECOSYSTEM: Final = "PyPI"
 MALICIOUS: Final = "MAL-"
 LOWEST_SCORES: Final = {"LOW": 0.1, "MODERATE": 4.0, "MEDIUM": 4.0, "HIGH": 7.0, "CRITICAL": 9.0}
 """The lowest score of each rating of CVSS; it counts for an entry that has a rating alone."""
-
+EVENTS: Final = ("introduced", "fixed", "last_affected", "limit")
 
 T = TypeVar("T")
 
 
-class _Event(Struct):
-    introduced: str | None = None
-    fixed: str | None = None
-    last_affected: str | None = None
-    limit: str | None = None
-
-
 class _Range(Struct):
     type: str = ""
-    events: tuple[_Event, ...] | None = None
+    events: tuple[dict[str, str | None], ...] | None = None
 
 
 class _Package(Struct):
@@ -120,25 +113,13 @@ class OsvReader(Struct):
             if package is None or package.ecosystem.partition(":")[0] != ECOSYSTEM:
                 continue
             score = self._score(entry, affected) if self.min_cvss else 0.0
-            if is_malicious or score >= self.min_cvss:
-                self._keep(canonicalize_name(package.name), entry.id, affected, score, is_malicious)
-
-    def _keep(
-        self,
-        name: NormalizedName,
-        entry_id: str,
-        affected: _Affected,
-        score: float,
-        is_malicious: bool,  # noqa: FBT001 - a fact beside others
-    ) -> None:
-        ranges = "\n\n".join(
-            "\n".join(_events(each)) for each in _list(affected.ranges) if each.type == "ECOSYSTEM"
-        )
-        if is_malicious and not ranges and not affected.versions:
-            ranges = EVERYTHING
-        versions = "\n".join(_list(affected.versions))
-        advisory = Advisory(entry_id, is_malicious, score, versions, ranges)
-        self.found.setdefault(name, []).append(advisory)
+            if not is_malicious and score < self.min_cvss:
+                continue
+            versions, ranges = _affected_texts(affected)
+            if is_malicious and not ranges and not versions:
+                ranges = EVERYTHING
+            advisory = Advisory(entry.id, is_malicious, score, versions, ranges)
+            self.found.setdefault(canonicalize_name(package.name), []).append(advisory)
 
     def _score(self, entry: _Entry, affected: _Affected) -> float:
         """Return the highest base score of an entry, else that of its rating, else 0.0."""
@@ -173,10 +154,16 @@ def base_score(kind: str, vector: str) -> float:
         return 0.0
 
 
-def _events(each: _Range) -> Iterator[str]:
-    for event in _list(each.events):
-        for name in _Event.__struct_fields__:
-            version = getattr(event, name)
+def _affected_texts(affected: _Affected) -> tuple[str, str]:
+    """Return `versions` and `ranges` of an advisory."""
+    ranges = [_events(each) for each in _list(affected.ranges) if each.type == "ECOSYSTEM"]
+    return "\n".join(_list(affected.versions)), "\n\n".join(map("\n".join, ranges))
+
+
+def _events(affected: _Range) -> Iterator[str]:
+    for event in _list(affected.events):
+        for name in EVENTS:
+            version = event.get(name)
             if version is not None:
                 yield f"{name} {' '.join(version.split())}"
 

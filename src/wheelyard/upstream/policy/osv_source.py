@@ -11,16 +11,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
 from stat import S_ISDIR
 from threading import Lock
 from typing import Final
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import BadZipFile, ZipFile
 from zlib import error as ZlibError  # noqa: N812 - a class with the name of a function
-
-from msgspec import Struct
 
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import escaped
@@ -72,8 +71,6 @@ class OsvSource:
         self._next_check = 0.0
         self.in_force = AcceptedOsv(0, 0.0)
         """What is in force; without entries before the first `load`."""
-        self.skipped = 0
-        """How many entries of the database in force were skipped as malformed."""
         self.error = ""
         """Why the last attempt to read it failed, in sentences; empty if it did not."""
 
@@ -81,7 +78,7 @@ class OsvSource:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the database, in sentences."""
         refused = f"{self.error} {STILL_IN_FORCE}" if self.error else ""
-        left_out = f"upstream.osv: {_skipped(self.skipped)}." if self.skipped else ""
+        left_out = f"upstream.osv: {_skipped(self.in_force)}." if self.in_force.skipped else ""
         return tuple(filter(None, (refused, left_out)))
 
     def peek(self) -> AdvisoryTable | None:
@@ -99,7 +96,7 @@ class OsvSource:
         with self._lock:
             if self._table is None:
                 accepted = self._record.load() if self._record else None
-                read: _ReadDatabase | None = None
+                read: AcceptedOsv | None = None
                 try:
                     self._seen = _fingerprint(self._path)
                     read = self._read()
@@ -139,9 +136,9 @@ class OsvSource:
         with self._lock:
             self._seen = _fingerprint(self._path)
             read, before = self._read(), self._record.load()
-            self._record.save(read.accepted)
+            self._record.save(read)
             self._use(read)
-            return before, read.accepted
+            return before, read
 
     def _check(self, known: AdvisoryTable) -> None:
         began_at = self._monotonic()
@@ -165,31 +162,26 @@ class OsvSource:
             self._log_error(fault.message)
         self._next_check = self._monotonic() + pause
 
-    def _take(self, read: "_ReadDatabase", accepted: AcceptedOsv | None) -> None:
+    def _take(self, read: AcceptedOsv, accepted: AcceptedOsv | None) -> None:
         """Put a database into force, and keep it; raise Invalid if it has lost too many entries."""
-        now = read.accepted
-        if accepted is not None and now.entries < accepted.entries * (1 - MAX_LOSS):
+        if accepted is not None and read.entries < accepted.entries * (1 - MAX_LOSS):
             raise _unusable(
                 self._path,
-                f"it has {now.entries} usable entries, and the one that was accepted last had "
+                f"it has {read.entries} usable entries, and the one that was accepted last had "
                 f"{accepted.entries}: more than a tenth is missing",
                 "If that is right, run 'wheelyard upstream accept-osv'; else replace it.",
             )
-        if self._record is not None and now != accepted:
+        if self._record is not None and read != accepted:
             with suppress(Unavailable):  # a server that only reads, or a store that is full
-                self._record.save(now)
+                self._record.save(read)
         self._use(read)
 
-    def _use(self, read: "_ReadDatabase") -> None:
+    def _use(self, read: AcceptedOsv) -> None:
         if read.skipped:
-            logger.warning(
-                "%s: %s; the first: %s",
-                escaped(str(self._path)),
-                _skipped(read.skipped),
-                read.first_skipped,
-            )
-        self._table = AdvisoryTable(self._seen, read.accepted.advisories)
-        self.in_force, self.skipped = read.accepted, read.skipped
+            path = escaped(str(self._path))
+            logger.warning("%s: %s; the first: %s", path, _skipped(read), read.first_skipped)
+        self._table = AdvisoryTable(self._seen, read.advisories)
+        self.in_force = read
         self.error, self._is_refused = "", False
 
     def _log_error(self, message: str) -> None:
@@ -197,7 +189,7 @@ class OsvSource:
             logger.error("%s %s", message, STILL_IN_FORCE)
         self.error = message
 
-    def _read(self) -> "_ReadDatabase":
+    def _read(self) -> AcceptedOsv:
         reader, modified_at = OsvReader(self._min_cvss), 0.0
         for name, status in sorted(_entries(self._path), key=itemgetter(0)):
             modified_at = max(modified_at, status.st_mtime)
@@ -205,27 +197,22 @@ class OsvSource:
         if not reader.entries:
             first = f" ({reader.first_skipped})" if reader.first_skipped else ""
             raise _unusable(self._path, f"there is no OSV entry in it{first}")
-        found = {name: tuple(some) for name, some in reader.found.items()}
-        accepted = AcceptedOsv(reader.entries, modified_at, found)
-        return _ReadDatabase(accepted, reader.skipped, reader.first_skipped)
+        advisories = {name: tuple(of_name) for name, of_name in reader.found.items()}
+        return AcceptedOsv(
+            reader.entries, modified_at, advisories, reader.skipped, reader.first_skipped
+        )
 
 
-class _ReadDatabase(Struct, frozen=True):
-    accepted: AcceptedOsv
-    skipped: int
-    first_skipped: str
-
-
-def _both(accepted: AcceptedOsv, read: _ReadDatabase | None, generation: str) -> AdvisoryTable:
+def _both(accepted: AcceptedOsv, read: AcceptedOsv | None, generation: str) -> AdvisoryTable:
     """Return the advisories of what was accepted, and those that a refused database adds."""
-    found = dict(accepted.advisories)
-    for name, some in (read.accepted.advisories if read else {}).items():
-        found[name] = tuple(dict.fromkeys((*found.get(name, ()), *some)))
-    return AdvisoryTable(generation, found)
+    advisories = dict(accepted.advisories)
+    for name, more in (read.advisories if read else {}).items():
+        advisories[name] = tuple(dict.fromkeys((*advisories.get(name, ()), *more)))
+    return AdvisoryTable(generation, advisories)
 
 
-def _skipped(count: int) -> str:
-    return f"entries that are malformed and skipped: {count}"
+def _skipped(read: AcceptedOsv) -> str:
+    return f"entries that are malformed and skipped: {read.skipped}"
 
 
 def _read_file(reader: OsvReader, path: Path) -> None:
@@ -233,27 +220,25 @@ def _read_file(reader: OsvReader, path: Path) -> None:
     where = str(path)
     try:
         if path.suffix != ".zip":
-            if path.stat().st_size > ENTRY_LIMIT_BYTES:
-                reader.skip(where, TOO_LARGE)
-            else:
-                reader.read(path.read_bytes(), where)
+            _read_json(reader, where, path.stat().st_size, path.read_bytes)
             return
         with ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.filename.endswith(".json"):
-                    _read_member(reader, archive, member, f"{path}/{member.filename}")
+                    inside = f"{path}/{member.filename}"
+                    _read_json(reader, inside, member.file_size, partial(archive.read, member))
     except BadZipFile as error:
         reader.skip(where, f"the archive is damaged: {error}")
     except OSError as error:
         reader.skip(where, f"it cannot be read: {error.strerror or error}")
 
 
-def _read_member(reader: OsvReader, archive: ZipFile, member: ZipInfo, where: str) -> None:
-    if member.file_size > ENTRY_LIMIT_BYTES:
+def _read_json(reader: OsvReader, where: str, size: int, read: Callable[[], bytes]) -> None:
+    if size > ENTRY_LIMIT_BYTES:
         reader.skip(where, TOO_LARGE)
         return
     try:
-        body = archive.read(member)
+        body = read()
     except (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
         reader.skip(where, f"the archive is damaged: {error}")
     else:
