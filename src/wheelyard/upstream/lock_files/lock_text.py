@@ -10,12 +10,6 @@ from wheelyard.upstream.lock_files.locked_package import BAD_LOCK_FILE, Place
 
 MAX_BYTES: Final = 32 * 1024**2
 """The most bytes of one lock file; those of large applications have a tenth of it."""
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),  # PowerShell's `>` writes it
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-"""Byte order marks, and the encodings that they announce."""
 
 
 def read_lock_text(path: Path, included_at: Place | None = None) -> str:
@@ -36,13 +30,10 @@ def read_lock_text(path: Path, included_at: Place | None = None) -> str:
         raise Invalid(f"{message}.", code=BAD_LOCK_FILE) from error
     if len(raw) > MAX_BYTES:
         raise Place(str(path), 1).fault(f"the file has more than {MAX_BYTES} bytes")
-    encoding = "utf-8"
-    for mark, name in _MARKS:
-        if raw.startswith(mark):
-            raw, encoding = raw[len(mark) :], name
-            break
+    # PowerShell's `>` writes UTF-16
+    is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = raw.decode(encoding)
+        text = raw.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise Place(str(path), line).fault("this is not text in UTF-8") from error

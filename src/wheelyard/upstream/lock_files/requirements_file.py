@@ -8,22 +8,20 @@ is fetched, and no path of a requirement is opened.
 
 import re
 import shlex
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from optparse import OptionParser, Values
 from pathlib import Path
-from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from typing import Final, NoReturn
 
 from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.http_client.urls import redact_url
 from wheelyard.model.distribution_filename import SDIST_SUFFIXES, parse_known_filename
+from wheelyard.model.text import escaped
 from wheelyard.upstream.lock_files.lock_text import read_lock_text
 from wheelyard.upstream.lock_files.locked_package import (
     ForeignPackage,
-    Listed,
     LockEntry,
     Place,
     filename_of,
@@ -38,24 +36,40 @@ _COMMENT: Final = re.compile(r"(^|\s)#.*$")
 _MARKER: Final = re.compile(r";.*", re.DOTALL)
 _MARKER_AFTER_URL: Final = re.compile(r"(\s;|;\s).*", re.DOTALL)
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_DIGEST_IN_URL: Final = re.compile(r"#(?:.*&)?sha256=([^&]*)")
 _PIN: Final = re.compile(r"===?\s*([^,*\s]+)")
 _ARCHIVES: Final = (".whl", *SDIST_SUFFIXES)
-_INCLUDES: Final = {"-r": False, "--requirement": False, "-c": True, "--constraint": True}
-"""The options that name another file, and whether it has constraints."""
-_EDITABLE: Final = frozenset({"-e", "--editable"})
-_WITH_VALUE: Final = frozenset(
-    {
-        *("-i", "--index-url", "--pypi-url", "--extra-index-url", "-f", "--find-links"),
-        *("--no-binary", "--only-binary", "--trusted-host", "--use-feature"),
-        *("--all-releases", "--only-final", "--uploaded-prior-to"),
-    }
-)
-_FLAGS: Final = frozenset(
-    {"--no-index", "--prefer-binary", "--require-hashes", "--pre", "--use-wheel", "--no-use-wheel"}
-)
-"""Options of pip for a whole file; which files are listed does not depend on them."""
-_OF_BUILDS: Final = ("-C", "--config-setting", "--global-option", "--install-option")
-"""Options of pip for one requirement, besides `--hash`."""
+_OPTION: Final = re.compile(r"(?:^|\s)-")
+
+
+class _OptionParser(OptionParser):
+    """Reads the options of a line as pip does; it does not exit."""
+
+    def error(self, msg: str) -> NoReturn:
+        """Raise ValueError."""
+        raise ValueError(msg)
+
+
+_OPTIONS: Final = _OptionParser(add_help_option=False)
+_OPTIONS.add_option("-r", "--requirement", action="append")
+_OPTIONS.add_option("-c", "--constraint", action="append")
+_OPTIONS.add_option("-e", "--editable", action="append")
+_OPTIONS.add_option("--hash", action="append")
+# which files are listed does not depend on the others
+_OPTIONS.add_option("-i", "--index-url", "--pypi-url")
+_OPTIONS.add_option("-f", "--find-links")
+_OPTIONS.add_option("-C", "--config-setting", "--config-settings")
+for _name in (
+    *("--extra-index-url", "--no-binary", "--only-binary", "--trusted-host", "--use-feature"),
+    *("--all-releases", "--only-final", "--uploaded-prior-to"),
+    *("--global-option", "--install-option"),
+):
+    _OPTIONS.add_option(_name)
+for _name in (
+    *("--no-index", "--prefer-binary", "--require-hashes", "--pre"),
+    *("--use-wheel", "--no-use-wheel"),
+):
+    _OPTIONS.add_option(_name, action="store_true")
 
 
 class _Include(Struct, frozen=True):
@@ -96,11 +110,19 @@ def _read_file(file: _Include) -> Iterator[LockEntry | _Include]:
     if text is None:
         text = read_lock_text(file.path, file.place)
     for number, line in _logical_lines(text):
-        place = Place(str(file.path), number)
-        if line.startswith("-"):
-            yield from _read_options(place, line, file)
-        else:
-            yield _read_requirement(place, line, is_required=not file.is_constraints)
+        place, option = Place(str(file.path), number), _OPTION.search(line)
+        end = option.start() if option else len(line)
+        options = _read_options(place, line[end:])
+        if end:
+            digests = options.hash or ()
+            is_required = not file.is_constraints
+            yield _read_requirement(place, line[:end], digests, is_required=is_required)
+        for path in options.requirement or ():
+            yield _include(place, path, file, is_constraints=file.is_constraints)
+        for path in options.constraint or ():
+            yield _include(place, path, file, is_constraints=True)
+        for _ in options.editable or ():
+            yield ForeignPackage(place, "a folder or a repository")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -119,45 +141,28 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         first, parts = 0, []
 
 
-def _read_options(place: Place, line: str, within: _Include) -> Iterator[LockEntry | _Include]:
-    """Yield what the options of a line name: other files, and editable projects."""
+def _read_options(place: Place, text: str) -> Values:
     try:
-        words = iter(shlex.split(line))
+        words = shlex.split(text)
     except ValueError as error:
         # without the line, as a URL in it may have a password
         raise place.fault("a quotation mark in this line does not end") from error
-    for word in words:
-        name, attached = _split_option(word)
-        if name in _FLAGS:
-            continue
-        if name not in _INCLUDES and name not in _EDITABLE and name not in _WITH_VALUE:
-            raise place.fault(f"{quoted(name)} is not an option of a requirements file")
-        value = next(words, None) if attached is None else attached
-        if not value:
-            raise place.fault(f"{name} lacks its value")
-        if name in _EDITABLE:
-            yield ForeignPackage(place, "a folder or a repository")
-        elif name in _INCLUDES:
-            yield _include(place, value, within, is_constraints=_INCLUDES[name])
-
-
-def _split_option(word: str) -> tuple[str, str | None]:
-    """Return the name of an option, and its value if it is in the same word."""
-    if word.startswith("--"):
-        name, equals, value = word.partition("=")
-        return name, value if equals else None
-    return word[:2], word[2:] or None
+    try:
+        options, _ = _OPTIONS.parse_args(words)
+    except ValueError as error:
+        raise place.fault(escaped(str(error))) from error
+    return options
 
 
 def _include(place: Place, value: str, within: _Include, *, is_constraints: bool) -> _Include:
     if "://" in value:
         raise place.fault("it names a file on another server. Download that file, and name it here")
-    path = within.path.parent / value
-    return _Include(path, is_constraints or within.is_constraints, place)
+    return _Include(within.path.parent / value, is_constraints, place)
 
 
-def _read_requirement(place: Place, line: str, *, is_required: bool) -> LockEntry:
-    text, digests = _split_hashes(place, line)
+def _read_requirement(
+    place: Place, text: str, digests: Sequence[str], *, is_required: bool
+) -> LockEntry:
     # markers are cut off, as packaging reads brackets in them by recursion
     text = (_MARKER_AFTER_URL if "://" in text else _MARKER).sub("", text, 1).strip()
     if len(text) > MAX_REQUIREMENT:
@@ -180,42 +185,19 @@ def _read_requirement(place: Place, line: str, *, is_required: bool) -> LockEntr
     return locked_package(place, requirement.name, version, listed, is_required=is_required)
 
 
-def _split_hashes(place: Place, line: str) -> tuple[str, list[str]]:
-    """Return a requirement without its options, and the digests in them."""
-    words = line.split()
-    count = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
-    digests, options = list[str](), iter(words[count:])
-    for option in options:
-        name, equals, value = option.partition("=")
-        if name == "--hash":
-            digests.append(value if equals else next(options, ""))
-        elif option.startswith("-") and not option.startswith(_OF_BUILDS):
-            raise place.fault(f"{quoted(name)} is not an option of a requirement")
-    return " ".join(words[:count]), digests
-
-
 def _of_url(
-    place: Place, name: str, url: str, digests: list[str], *, is_required: bool
+    place: Place, name: str, url: str, digests: Sequence[str], *, is_required: bool
 ) -> LockEntry:
     """Return what a requirement by URL is: a file of an index, perhaps, or something else."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise place.fault(f"{quoted(redact_url(url))} is not a URL") from error
-    if parts.scheme not in ("http", "https"):
-        is_file = parts.scheme == "file" or len(parts.scheme) == 1  # a drive of Windows
+    scheme, filename = url.partition(":")[0].lower(), filename_of(url)
+    if scheme not in ("http", "https"):
+        is_file = scheme == "file" or len(scheme) == 1  # a drive of Windows
         return ForeignPackage(place, "a file of a machine" if is_file else "a repository")
-    fragment = dict(parse_qsl(parts.fragment))
-    filename, version = filename_of(url), ""
     try:
         distribution = parse_known_filename(filename)
     except Invalid:
-        filename = ""
-        name = name or fragment.get("egg", "")
-    else:
-        name, version = name or distribution.project, str(distribution.version)
-    if not name:
-        return ForeignPackage(place, "a URL without the name of a project")
-    of_url = ("sha256:" + fragment["sha256"],) if "sha256" in fragment else ()
-    listed: list[Listed] = [(digest, filename) for digest in chain(digests, of_url)]
-    return locked_package(place, name, version, listed, is_required=is_required)
+        return ForeignPackage(place, "a file that no index has")
+    of_url = [f"sha256:{digest}" for digest in _DIGEST_IN_URL.findall(url)]
+    listed = [(digest, filename) for digest in (*digests, *of_url)]
+    project, version = name or distribution.project, str(distribution.version)
+    return locked_package(place, project, version, listed, is_required=is_required)
