@@ -205,6 +205,12 @@ class WebPages:
             response = self.own_page(200, temporary.body, *source)
         return with_age(response, origin)
 
+    def show(
+        self, viewer: Viewer, status: int, template: str, root: str, **values: object
+    ) -> Response:
+        """Return the page of a template, for this viewer alone; see `PageEnvironment.render`."""
+        return self.own_page(status, self.environment.render(template, viewer, root, **values))
+
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
         """Return a page for this caller alone, such as one with a form: no cache may keep it."""
         content_type = MediaType.HTML.value.content_type

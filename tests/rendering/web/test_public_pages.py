@@ -22,7 +22,6 @@ from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, PublicPackage
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
     files_page,
-    missing_release_page,
     release_page,
 )
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
@@ -151,9 +150,9 @@ def test_a_release_that_is_hidden() -> None:
     """The answer to a release without a file that is shown says why; or that there is none."""
 
     def missing(public: PublicPackage) -> str:
-        return in_text(
-            missing_release_page(ENVIRONMENT, ANYONE, "../../../", DEMO, "2.0", public).decode()
-        )
+        values = {"name": DEMO, "version": "2.0", "public": public}
+        page = ENVIRONMENT.render("missing_release.html", ANYONE, "../../../", **values)
+        return in_text(page.decode())
 
     why = missing(PublicPackage(PYPI, hidden=hidden("2.0")))
     assert "No file of the release 2.0 of demo is shown here. Not shown" in why

@@ -12,7 +12,6 @@ from wheelyard.model.project import Project
 from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 from wheelyard.rendering.releases import releases_of
 from wheelyard.rendering.web.environment import ANYONE, Viewer
-from wheelyard.rendering.web.release_page import missing_release_page
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
 
@@ -101,7 +100,8 @@ def test_any_release_has_a_page(project: Project) -> None:
 def test_missing_release() -> None:
     """The answer to a release that is not there leads to those that are."""
     name = project().name
-    page = missing_release_page(ENVIRONMENT, ANYONE, "../../../", name, "<b>9").decode()
+    values = {"name": name, "version": "<b>9", "public": None}
+    page = ENVIRONMENT.render("missing_release.html", ANYONE, "../../../", **values).decode()
     assert 'href="../../../project/demo/#releases"' in page
     assert "demo has no release <b>9 here." in in_text(page)
 

@@ -34,13 +34,12 @@ from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.security.request_authentication import signed_in_at
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import parse_pattern
-from wheelyard.rendering.web.account_pages import Account, account_page
+from wheelyard.rendering.web.account_pages import Account
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.tokens_page import (
     TokenRow,
     TokensView,
     made_page,
-    revoke_page,
     tokens_page,
 )
 
@@ -64,7 +63,7 @@ def answer_account(request: Request, web: WebPages) -> Response:
         may_administer=is_token_admin(caller),
     )
     viewer, form = web.viewer(caller), FormState(form_token(request, context))
-    return web.own_page(200, account_page(web.environment, viewer, account, form))
+    return web.show(viewer, 200, "account.html", "../../", account=account, form=form)
 
 
 def answer_tokens(request: Request, web: WebPages) -> Response:
@@ -75,7 +74,7 @@ def answer_tokens(request: Request, web: WebPages) -> Response:
     by_id = {row.record.id: row for row in rows}
     to_revoke = by_id.get(fields.text("revoke"))
     if to_revoke is not None and to_revoke.state == "active":
-        return web.own_page(200, revoke_page(web.environment, viewer, view, to_revoke, form))
+        return web.show(viewer, 200, "token_revoke.html", view.root, row=to_revoke, form=form)
     revoked = by_id.get(fields.text("revoked"))
     return web.own_page(200, tokens_page(web.environment, viewer, view, rows, form, revoked))
 

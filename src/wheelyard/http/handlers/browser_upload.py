@@ -23,7 +23,7 @@ from wheelyard.http.uploads.handler import UploadHandler, accept, require_upload
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.upload_page import UploadedFile, upload_page
+from wheelyard.rendering.web.upload_page import UploadedFile
 
 
 def answer_upload_page(request: Request, web: WebPages) -> Response:
@@ -72,12 +72,13 @@ def _page(
     uploaded: UploadedFile | None = None,
 ) -> Response:
     settings, viewer = web.context.index.settings.uploads, web.viewer(request.caller)
-    page = upload_page(
-        web.environment,
+    return web.show(
         viewer,
-        form,
-        uploaded,
+        status,
+        "upload.html",
+        "../../",
+        form=form,
+        uploaded=uploaded,
         max_size=settings.max_file_size,
         zip_sdists=settings.zip_sdists,
     )
-    return web.own_page(status, page)

@@ -21,9 +21,7 @@ from wheelyard.rendering.web.home import (
     Excerpt,
     excerpt,
     home_page,
-    list_page,
     page_count,
-    results_page,
     setup_page,
 )
 from wheelyard.storage.base import ABSENT, ObjectVersion
@@ -78,7 +76,7 @@ def answer_list(request: Request, web: WebPages) -> Response:
         listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
         if listed is None:
             raise _no_page(number)
-        return list_page(web.environment, viewer, listed)
+        return web.environment.render("projects.html", viewer, "../../../", listed=listed)
 
     key = ("projects", number, viewer, visibility_key(caller))
     version = ObjectVersion(str(table.generation))
@@ -101,7 +99,8 @@ def _answer_results(request: Request, web: WebPages, words: str, number: int) ->
             unanswered = canonicalize_name(words)
     projects = found.projects if public is None else [public, *found.projects]
     shown = Excerpt(projects, found.total + (public is not None), number, pages)
-    body = results_page(web.environment, web.viewer(request.caller), words, shown, unanswered)
+    values = {"words": words, "found": shown, "unanswered": unanswered}
+    body = web.environment.render("results.html", web.viewer(request.caller), "./", **values)
     headers = web.headers(None, request.caller)
     return make_response(200, MediaType.HTML.value.content_type, body, *headers)
 

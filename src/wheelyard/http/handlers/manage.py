@@ -43,19 +43,18 @@ from wheelyard.model.project import EventKind, Project
 from wheelyard.model.text import require_one_line
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.releases import Release, all_releases
+from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.manage_page import (
+    ROOT,
     STATUS,
+    STATUS_MEANINGS,
     VERBS,
     ChoosableFile,
     DoneEvent,
     FileChange,
-    access_page,
-    change_files_page,
-    change_status_page,
     events_of,
     manage_page,
-    manage_release_page,
 )
 
 FORM_LIMIT_BYTES: Final = 1 << 20
@@ -77,8 +76,7 @@ def answer_manage(request: Request, web: WebPages) -> Response:
     viewer, project = web.viewer(request.caller, name), context.index.projects.get_current(name)
     version, action = fields.text("version"), fields.text("action")
     if action == STATUS:
-        page = change_status_page(web.environment, viewer, name, project, form)
-        return web.own_page(200, page)
+        return _status_form(web, viewer, 200, name, project, form)
     if not version:
         done = _done(context.index.projects, project, fields.text("commit"))
         return web.own_page(200, manage_page(web.environment, viewer, project, form, done))
@@ -90,9 +88,9 @@ def answer_manage(request: Request, web: WebPages) -> Response:
         return web.own_page(status_of(fault.error), page)
     files = _choosable(release, action, fields.all("file") or None)
     if not files:
-        return web.own_page(200, manage_release_page(web.environment, viewer, name, release))
+        return web.show(viewer, 200, "manage_release.html", ROOT, name=name, release=release)
     change = FileChange(name, action, release.version, files)
-    return web.own_page(200, change_files_page(web.environment, viewer, change, form))
+    return web.show(viewer, 200, "manage_files.html", ROOT, change=change, form=form)
 
 
 def answer_change(request: Request, web: WebPages) -> Response:
@@ -117,8 +115,21 @@ def answer_access(request: Request, web: WebPages) -> Response:
     web.context.require_project(name)
     viewer, is_admin = web.viewer(request.caller, name), is_token_admin(request.caller)
     entries = effective_access(name, index.authenticator, index.tokens.all())
-    page = access_page(web.environment, viewer, name, entries, has_details=is_admin)
-    return web.own_page(200, page)
+    values = {"name": name, "entries": entries, "has_details": is_admin}
+    return web.show(viewer, 200, "access.html", ROOT, **values)
+
+
+def _status_form(
+    web: WebPages,
+    viewer: Viewer,
+    status: int,
+    name: NormalizedName,
+    project: Project | None,
+    form: FormState,
+) -> Response:
+    """Return the page with the form that sets the status; without a project if it is unknown."""
+    values = {"name": name, "project": project, "meanings": STATUS_MEANINGS.items(), "form": form}
+    return web.show(viewer, status, "manage_status.html", ROOT, **values)
 
 
 def _find_release(project: Project, text: str) -> Release:
@@ -202,13 +213,11 @@ def _ask_again(
         project = store.get_current(name)
     action, version = fields.text("action"), fields.text("version")
     if action == STATUS:
-        page = change_status_page(web.environment, viewer, name, project, form)
-    else:
-        ticked = fields.all("file")
-        files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
-        with suppress(FormFault):
-            if project is not None:
-                files = _choosable(_find_release(project, version), action, ticked) or files
-        change = FileChange(name, action, version, files)
-        page = change_files_page(web.environment, viewer, change, form)
-    return web.own_page(status_of(fault.error), page)
+        return _status_form(web, viewer, status_of(fault.error), name, project, form)
+    ticked = fields.all("file")
+    files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
+    with suppress(FormFault):
+        if project is not None:
+            files = _choosable(_find_release(project, version), action, ticked) or files
+    change, status = FileChange(name, action, version, files), status_of(fault.error)
+    return web.show(viewer, status, "manage_files.html", ROOT, change=change, form=form)

@@ -24,12 +24,12 @@ from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, 
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.file_list import file_list
+from wheelyard.rendering.web.project_links import TEXT_LIMIT
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.public_package import public_package
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
     files_page,
-    missing_release_page,
     release_page,
 )
 from wheelyard.storage.base import ObjectVersion
@@ -199,8 +199,8 @@ def _missing_release(request: Request, web: WebPages, listing: OpenListing) -> R
     with suppress(Invalid):
         version = str(parse_version(sent))
     hidden = public and public.of_release(version)
-    page = missing_release_page(web.environment, viewer, root, listing.name, sent, hidden)
-    return web.own_page(404, page)
+    values = {"name": listing.name, "version": sent[:TEXT_LIMIT], "public": hidden}
+    return web.show(viewer, 404, "missing_release.html", root, **values)
 
 
 def _latest_file(web: WebPages, listing: OpenListing) -> ShownFile | None:

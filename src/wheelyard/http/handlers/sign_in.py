@@ -26,7 +26,6 @@ from wheelyard.http.security.request_authentication import (
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.token import has_token_prefix
-from wheelyard.rendering.web.account_pages import SignInFacts, sign_in_page
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
@@ -129,7 +128,10 @@ def _form(
     has_signed_out: bool = False,
 ) -> bytes:
     settings = web.context.index.settings
-    facts = SignInFacts(
+    return web.environment.render(
+        "sign_in.html",
+        web.viewer(request.caller),
+        "../../",
         next_path=next_path,
         has_passwords=bool(settings.access.htpasswd_file),
         takes_id_tokens=bool(settings.google.id_token.audience),
@@ -137,4 +139,3 @@ def _form(
         has_signed_out=has_signed_out,
         contact=settings.web.contact,
     )
-    return sign_in_page(web.environment, web.viewer(request.caller), facts)

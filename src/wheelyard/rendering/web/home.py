@@ -108,25 +108,3 @@ def _client_texts(
 ) -> dict[str, Markup]:
     texts = {client: make(environment.client_settings) for client, make in clients.items()}
     return {client: environment.with_links(text, root) for client, text in texts.items()}
-
-
-def results_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    words: str,
-    found: Excerpt,
-    unanswered: str = "",
-) -> bytes:
-    """
-    Return the bytes of a page with what a search for `words` finds.
-
-    `unanswered` is the name of which no upstream index has said whether it has it, if there is one.
-    """
-    return environment.render(
-        "results.html", viewer, "./", words=words, found=found, unanswered=unanswered
-    )
-
-
-def list_page(environment: PageEnvironment, viewer: Viewer, listed: Excerpt) -> bytes:
-    """Return the bytes of a page of the list of all names, at `-/projects/NUMBER/`."""
-    return environment.render("projects.html", viewer, "../../../", listed=listed)

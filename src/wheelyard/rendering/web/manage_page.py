@@ -8,7 +8,6 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.access import AccessEntry, Action
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import (
     Commit,
@@ -19,7 +18,7 @@ from wheelyard.model.project import (
     Status,
 )
 from wheelyard.model.text import counted
-from wheelyard.rendering.releases import Release, all_releases
+from wheelyard.rendering.releases import all_releases
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
 
@@ -58,6 +57,11 @@ class FileChange(Struct, frozen=True):
     version: str
     files: tuple[ChoosableFile, ...]
 
+    @property
+    def verb(self) -> str:
+        """What the button says."""
+        return VERBS[self.action]
+
 
 class DoneEvent(Struct, frozen=True):
     """One event of a commit, in words."""
@@ -94,54 +98,6 @@ def manage_page(
         form=form,
         done=done,
     )
-
-
-def manage_release_page(
-    environment: PageEnvironment, viewer: Viewer, name: NormalizedName, release: Release
-) -> bytes:
-    """Return the page of one release, from which one goes on to what is to be changed."""
-    is_any_yanked = any(each.yanked is not None for each in release.files)
-    values = {"name": name, "release": release, "is_any_yanked": is_any_yanked}
-    return environment.render("manage_release.html", viewer, ROOT, **values)
-
-
-def change_files_page(
-    environment: PageEnvironment, viewer: Viewer, change: FileChange, form: FormState
-) -> bytes:
-    """Return the page with the form that yanks, unyanks or deletes files of a release."""
-    values = {"change": change, "verb": VERBS[change.action], "form": form}
-    return environment.render("manage_files.html", viewer, ROOT, **values)
-
-
-def change_status_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    name: NormalizedName,
-    project: Project | None,
-    form: FormState,
-) -> bytes:
-    """Return the page with the form that sets the status; without the project if it is unknown."""
-    meanings = STATUS_MEANINGS.items()
-    values = {"name": name, "project": project, "meanings": meanings, "form": form}
-    return environment.render("manage_status.html", viewer, ROOT, **values)
-
-
-def access_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    name: NormalizedName,
-    entries: Sequence[AccessEntry],
-    *,
-    has_details: bool,
-) -> bytes:
-    """Return the page that says who may do what and why; `has_details`: for an administrator."""
-    rows = [(each, _actions_in_words(each.actions)) for each in entries]
-    values = {"name": name, "rows": rows, "has_details": has_details}
-    return environment.render("access.html", viewer, ROOT, **values)
-
-
-def _actions_in_words(actions: Action) -> str:
-    return ", ".join(each.word for each in Action if each & actions) or "what Google says"
 
 
 def events_of(commit: Commit) -> tuple[DoneEvent, ...]:

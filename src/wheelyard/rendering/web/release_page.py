@@ -173,22 +173,3 @@ def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[s
 def _natural_order(parts: list[str]) -> list[str]:
     """Return a sort key that has 3.9 before 3.10."""
     return [_NUMBER.sub(lambda number: number[0].zfill(4), part) for part in parts]
-
-
-def missing_release_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    root: str,
-    name: NormalizedName,
-    version: str,
-    public: PublicPackage | None = None,
-) -> bytes:
-    """Return the bytes of the page for a release that a project does not have, or not show."""
-    return environment.render(
-        "missing_release.html",
-        viewer,
-        root,
-        name=name,
-        version=version[:TEXT_LIMIT],
-        public=public,
-    )

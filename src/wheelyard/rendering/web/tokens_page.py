@@ -70,14 +70,6 @@ def tokens_page(
     )
 
 
-def revoke_page(
-    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, form: FormState
-) -> bytes:
-    """Return the page that asks whether a token is to be revoked."""
-    values = {"view": view, "row": row, "form": form}
-    return environment.render("token_revoke.html", viewer, view.root, **values)
-
-
 def made_page(
     environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, token: str
 ) -> bytes:
