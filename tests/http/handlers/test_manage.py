@@ -93,13 +93,13 @@ def test_yank_and_unyank(server: InProcessServer, manager: Browser) -> None:
 
     page = changed(manager, name, action="yank", reason="broken <b>", **of_file)
 
-    assert "1 file yanked : broken <b> . By htpasswd:manager" in text_of(page)
+    assert "htpasswd:manager yanked 1.0 : broken <b> , 20" in text_of(page)
     yanked = {file.filename: file.yanked for file in project(server, name).files}
     assert yanked == {filename: "broken <b>", "demo_y-1.0-py3-none-any.whl": None}
     commit = project(server, name).commit
     assert commit is not None
     assert commit.events[0].by == "htpasswd:manager"
-    assert "1 file unyanked" in text_of(changed(manager, name, action="unyank", **of_file))
+    assert "unyanked 1.0" in text_of(changed(manager, name, action="unyank", **of_file))
     assert project(server, name).by_filename[filename].yanked is None
     twice = changed(manager, name, action="unyank", **of_file)
     assert "Nothing was changed" in text_of(twice)
@@ -126,7 +126,7 @@ def test_status(server: InProcessServer, manager: Browser) -> None:
     fields = {"status": "quarantined", "reason": "under review"}
     page = changed(manager, name, action="status", **fields)
 
-    assert "The status is quarantined now : under review" in text_of(page)
+    assert "htpasswd:manager set the status to quarantined : under review" in text_of(page)
     after = project(server, name)
     assert (after.status, after.reason) == (Status.QUARANTINED, "under review")
     release = manager.open(f"/project/{name}/manage/?version=1.0")

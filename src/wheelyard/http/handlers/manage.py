@@ -39,21 +39,21 @@ from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.journal_entry import entry_of
 from wheelyard.model.project import EventKind, Project
 from wheelyard.model.text import require_one_line
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.releases import Release, all_releases
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.forms import FormState
+from wheelyard.rendering.web.history_page import Change, changes_of
 from wheelyard.rendering.web.manage_page import (
     ROOT,
     STATUS,
     STATUS_MEANINGS,
     VERBS,
     ChoosableFile,
-    DoneEvent,
     FileChange,
-    events_of,
     manage_page,
 )
 
@@ -155,13 +155,16 @@ def _choosable(
     )
 
 
-def _done(store: Projects, project: Project, text: str) -> tuple[DoneEvent, ...] | None:
-    """Return the events of the commit whose number is `text`; None if it is no commit's."""
+def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
+    """Return the changes of the commit whose number is `text`; None if it is no commit's."""
     number = int(text) if _NUMBER.fullmatch(text) else -1
     if number == 0:
-        return ()
+        return []
     commit = store.journal(project).find(number) if 0 < number <= project.revision else None
-    return None if commit is None else events_of(commit)
+    if commit is None:
+        return None
+    events = commit.events
+    return changes_of([entry_of(project.name, number, each, each.by_name) for each in events])
 
 
 def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:

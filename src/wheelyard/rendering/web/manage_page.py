@@ -1,26 +1,21 @@
 """The pages for those who manage a project: changes of releases and of the status, and rights."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.principals import with_name
 from wheelyard.model.project import (
-    Commit,
-    Event,
-    EventKind,
     File,
     Project,
     Status,
 )
-from wheelyard.model.text import counted
 from wheelyard.rendering.releases import all_releases
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
+from wheelyard.rendering.web.history_page import Change
 
 ROOT: Final = "../../../"
 """The home page, relative to `/project/<name>/manage/` and `/project/<name>/access/`."""
@@ -63,28 +58,17 @@ class FileChange(Struct, frozen=True):
         return VERBS[self.action]
 
 
-class DoneEvent(Struct, frozen=True):
-    """One event of a commit, in words."""
-
-    what: str
-    """A sentence without its full stop: `2 files deleted`."""
-    files: tuple[str, ...]
-    reason: str
-    by: str
-    at: datetime
-
-
 def manage_page(
     environment: PageEnvironment,
     viewer: Viewer,
     project: Project,
     form: FormState,
-    done: Sequence[DoneEvent] | None = None,
+    done: Sequence[Change] | None = None,
 ) -> bytes:
     """
     Return the page on which one chooses what to change.
 
-    `done` are the events of a change that was just made; it is empty if everything was so already.
+    `done` is what was just changed; it is empty if everything was so already.
     """
     releases = all_releases(project)
     return environment.render(
@@ -98,23 +82,3 @@ def manage_page(
         form=form,
         done=done,
     )
-
-
-def events_of(commit: Commit) -> tuple[DoneEvent, ...]:
-    """Return the events of a commit, in words."""
-    return tuple(map(_in_words, commit.events))
-
-
-def _in_words(event: Event) -> DoneEvent:
-    files: tuple[str, ...] = ()
-    match event.what:
-        case EventKind.STATUS:
-            what = f"The status is {event.status} now"
-        case EventKind.UPLOADED:
-            what = f"{event.file.filename} uploaded"
-        case EventKind.RESERVED | EventKind.RELEASED:
-            what = f"The name was {event.what}"
-        case _:
-            files = event.files
-            what = f"{counted(len(files), 'file')} {event.what}"
-    return DoneEvent(what, files, event.reason, with_name(event.by, event.by_name), event.at)

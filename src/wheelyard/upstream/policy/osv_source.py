@@ -67,7 +67,6 @@ class OsvSource:
         self._lock = Lock()
         self._table: AdvisoryTable | None = None
         self._seen = ""
-        self._is_refused = False
         self._next_check = 0.0
         self.in_force = AcceptedOsv(0, 0.0)
         """What is in force; without entries before the first `load`."""
@@ -104,7 +103,6 @@ class OsvSource:
                 except Invalid as fault:
                     if accepted is None:
                         raise
-                    self._is_refused = True
                     self._log_error(fault.message)
                     self._table = _both(accepted, read, f"kept-{self._seen}")
                     self.in_force = accepted
@@ -147,18 +145,18 @@ class OsvSource:
             found = _fingerprint(self._path)
             pause = max(pause, CHECK_COST * (self._monotonic() - began_at))
             # somebody may have accepted at another server what was refused here
-            is_decided = self._is_refused and self._record and self._record.has_changed()
+            is_decided = self.error and self._record and self._record.has_changed()
             if found == known.generation:
-                self.error, self._is_refused = "", False
+                self.error = ""
             elif found != self._seen or is_decided:  # what stays broken is not read again and again
                 accepted = self._record.load() if self._record else None
                 self._seen = found
                 self._take(self._read(), accepted)
                 logger.info("%s has changed, and was read again.", escaped(str(self._path)))
-        except Invalid as fault:
-            self._is_refused = True
-            self._log_error(fault.message)
-        except Unavailable as fault:  # what is in force stays, and the next look compares
+        except (
+            Invalid,
+            Unavailable,
+        ) as fault:  # what is in force stays, and the next look compares
             self._log_error(fault.message)
         self._next_check = self._monotonic() + pause
 
@@ -182,7 +180,7 @@ class OsvSource:
             logger.warning("%s: %s; the first: %s", path, _skipped(read), read.first_skipped)
         self._table = AdvisoryTable(self._seen, read.advisories)
         self.in_force = read
-        self.error, self._is_refused = "", False
+        self.error = ""
 
     def _log_error(self, message: str) -> None:
         if message != self.error:
