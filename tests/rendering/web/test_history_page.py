@@ -2,7 +2,7 @@
 
 from tests.rendering.test_feeds import DEMO, change
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
-from wheelyard.rendering.web.history_page import HistoryLinks, changes_of, history_page
+from wheelyard.rendering.web.history_page import History, HistoryLinks, changes_of
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 
@@ -45,7 +45,8 @@ def test_hostile_texts_are_texts() -> None:
     """A reason or a name can be no markup, and a lost commit is told."""
     entry = change("yanked", "demo-1.0.tar.gz", reason="<script>", by="user:<b>")
 
-    page = history_page(ENVIRONMENT, ANYONE, DEMO, HistoryLinks(None, 0), [entry], [2])
+    shown = History(name=DEMO, changes=changes_of([entry]), lost=[2])
+    page = ENVIRONMENT.render("history.html", ANYONE, shown.links.root, history=shown)
 
     assert b"yanked 1.0: <bdi>&lt;script&gt;</bdi>" in page
     assert b"<b>" not in page

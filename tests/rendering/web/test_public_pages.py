@@ -16,7 +16,7 @@ from wheelyard.rendering.listing import HiddenFiles, Origin
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.file_list import file_list
-from wheelyard.rendering.web.history_page import decisions_page
+from wheelyard.rendering.web.history_page import History, change_by
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, PublicPackage
 from wheelyard.rendering.web.release_page import (
@@ -185,18 +185,25 @@ def decision(at: datetime = NOON, **more: object) -> Decision:
     return Decision(at=at, **values)  # type: ignore[arg-type]
 
 
+def shown_history(decisions: list[Decision], *, is_whole: bool = True) -> str:
+    """Return the page of decisions about the project demo."""
+    changes = [change_by(each) for each in decisions]
+    page = History(name=DEMO, changes=changes, is_public=True, is_whole=is_whole)
+    return ENVIRONMENT.render("history.html", ANYONE, page.links.root, history=page).decode()
+
+
 def test_decisions() -> None:
     """The page of a project has the decisions in force, its history those that were made."""
     made = decision(version="1.0", reason=HOSTILE)
     shown = shown_project(page(), PublicPackage(PYPI, decisions=[made]))
-    history = decisions_page(ENVIRONMENT, ANYONE, DEMO, [made], is_whole=True).decode()
+    history = shown_history([made])
     for each in (shown, history):
         assert "local:ana blocked demo 1.0" in in_text(each)
         assert "<img src=x" not in each
         assert "feed.xml" not in each
     assert "2026-11-20 12:00 UTC" in in_text(history)
     assert "among the last ones" not in history
-    empty = decisions_page(ENVIRONMENT, ANYONE, DEMO, [], is_whole=False).decode()
+    empty = shown_history([], is_whole=False)
     assert "Nobody has decided anything about it." in in_text(empty)
     assert "among the last ones" in empty
 

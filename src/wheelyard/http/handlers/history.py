@@ -19,7 +19,7 @@ from wheelyard.operations.decision_history import decision_history
 from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
 from wheelyard.operations.project_history import HistoryReader, older_pages
 from wheelyard.rendering.feeds import index_feed, project_feed
-from wheelyard.rendering.web.history_page import HistoryLinks, decisions_page, history_page
+from wheelyard.rendering.web.history_page import History, HistoryLinks, change_by, changes_of
 from wheelyard.storage.base import ObjectVersion
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
@@ -52,7 +52,9 @@ def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Respons
 
     def render() -> bytes:
         decisions, is_whole = decision_history(index.decisions, name)
-        return decisions_page(web.environment, viewer, name, decisions, is_whole=is_whole)
+        changes = [change_by(decision) for decision in decisions]
+        page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
+        return web.environment.render("history.html", viewer, page.links.root, history=page)
 
     return web.respond(request, ("decisions", name, viewer), version, render, listing=listing)
 
@@ -78,7 +80,8 @@ def _journal(
         if shows:
             entries = history.with_access(part, project, index.access.records)
         links = HistoryLinks(number, older_pages(project.revision))
-        return history_page(web.environment, viewer, name, links, entries, part.lost)
+        page = History(name=name, changes=changes_of(entries), links=links, lost=part.lost)
+        return web.environment.render("history.html", viewer, links.root, history=page)
 
     key = ("history", name, number, viewer)
     return web.respond(request, key, version, render, listing=listing, shows=shows)

@@ -4,9 +4,10 @@ The history of a project, newest first.
 Of a private one it is its journal, on several pages; of a public one, what was decided about it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -16,7 +17,6 @@ from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import versions_of
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
 class HistoryLinks(Struct, frozen=True):
@@ -41,6 +41,15 @@ class HistoryLinks(Struct, frozen=True):
             return ""
         return f"../{self.number + 1}/" if self.number < self.count else "../"
 
+    @property
+    def root(self) -> str:
+        """The home page, relative to this page."""
+        return "../../../" if self.number is None else "../../../../"
+
+
+NEWEST: Final = HistoryLinks(None, 0)
+"""The only page."""
+
 
 class Change(Struct, frozen=True):
     """One change, or several of one kind in a row, as one item of the page."""
@@ -55,47 +64,18 @@ class Change(Struct, frozen=True):
     reason: str
 
 
-def history_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    name: NormalizedName,
-    links: HistoryLinks,
-    entries: Sequence[JournalEntry],
-    lost: Sequence[int],
-) -> bytes:
-    """Return a page of entries, oldest first; `lost` are the commits that the journal has lost."""
-    return environment.render(
-        "history.html",
-        viewer,
-        "../../../" if links.number is None else "../../../../",
-        name=name,
-        is_public=False,
-        changes=changes_of(entries),
-        links=links,
-        lost=lost,
-    )
+class History(Struct, frozen=True, kw_only=True):
+    """One page of a history."""
 
-
-def decisions_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    name: NormalizedName,
-    decisions: Iterable[Decision],
-    *,
-    is_whole: bool,
-) -> bytes:
-    """Return the page of decisions about a public project, newest first, perhaps all of them."""
-    return environment.render(
-        "history.html",
-        viewer,
-        "../../../",
-        name=name,
-        is_public=True,
-        is_whole=is_whole,
-        changes=[_told(decision) for decision in decisions],
-        links=HistoryLinks(None, 0),
-        lost=(),
-    )
+    name: NormalizedName
+    changes: Sequence[Change]
+    """Newest first."""
+    links: HistoryLinks = NEWEST
+    lost: Sequence[int] = ()
+    """The commits that the journal has lost."""
+    is_public: bool = False
+    is_whole: bool = True
+    """Whether all decisions about a public project are on the page."""
 
 
 def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
@@ -124,7 +104,7 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
     )
 
 
-def _told(decision: Decision) -> Change:
+def change_by(decision: Decision) -> Change:
     """Return a decision as a change; its reason is among its words."""
     return Change(_seconds(decision.at), decision.by, "", describe(decision), (), "")
 
