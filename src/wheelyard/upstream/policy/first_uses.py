@@ -37,15 +37,17 @@ class FirstUses(Struct, frozen=True):
         wanted = self._wanted(page) if uses else {}
         return {version: uses[key] for version, key in wanted.items() if key in uses}
 
-    def note(self, page: UpstreamPage, now: datetime) -> Snapshot[NoteDocument[datetime]]:
+    def note(
+        self, page: UpstreamPage, now: datetime, noted: Snapshot[NoteDocument[datetime]]
+    ) -> Snapshot[NoteDocument[datetime]]:
         """
-        Return what is remembered, after the exceptions for versions of a page are used.
+        Return what is `noted`, after the exceptions for versions of a page are used.
 
         Raise Unavailable if a first use cannot be written down.
         """
         wanted = {} if self.is_read_only else self._wanted(page)
         used_now = dict.fromkeys(sorted(wanted.values()), now)
-        return self.notes.change(page.name, lambda uses: used_now | dict(uses))
+        return self.notes.change(page.name, noted, lambda uses: used_now | dict(uses))
 
     def _wanted(self, page: UpstreamPage) -> dict[str, str]:
         """Return the version of the exception for each version of a page that has one."""

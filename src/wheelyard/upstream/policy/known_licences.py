@@ -73,7 +73,8 @@ class KnownLicences:
         if not self._patterns.blocks(licence):
             return None
         with suppress(Unavailable):  # then the next one who asks for the file writes it down
-            self.notes.change(page.name, lambda known: {**known, file.version: licence})
+            noted = self.notes.get()
+            self.notes.change(page.name, noted, lambda known: {**known, file.version: licence})
         return licence
 
     def _licence_of(self, page: UpstreamPage, file: UpstreamFile) -> str:

@@ -241,7 +241,7 @@ class Policy:
         state = state or self.state()
         if self._first_uses is None:
             return state
-        return replace(state, first_uses=self._first_uses.note(page, now))
+        return replace(state, first_uses=self._first_uses.note(page, now, state.first_uses))
 
     def _evaluate(self, page: UpstreamPage, now: datetime, state: PolicyState) -> Evaluation:
         licences, first_uses = self._licences, self._first_uses

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot
+from wheelyard.catalog.document_cache import DocumentCache, Snapshot
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.storage.base import Key
 
@@ -51,16 +51,19 @@ class VersionNotes(Generic[V]):
         return (noted.value or {}).get(self._member, {}).get(name, {})
 
     def change(
-        self, name: NormalizedName, update: Callable[[Mapping[str, V]], Mapping[str, V]]
+        self,
+        name: NormalizedName,
+        before: Snapshot[NoteDocument[V]],
+        update: Callable[[Mapping[str, V]], Mapping[str, V]],
     ) -> Snapshot[NoteDocument[V]]:
         """
         Write what `update` makes of the notes of a project, unless it is the same; return them all.
 
-        Raise Unavailable if that cannot be written.
+        `before` is what `get` has just returned. Raise Unavailable if that cannot be written.
         """
         for attempt in self._retries.attempts():
-            max_age: MaxAge = "current" if attempt else "fresh"
-            before = self._documents.get(self._key, max_age)
+            if attempt:
+                before = self._documents.get(self._key, "current")
             noted = self.of(name, before)
             updated = update(noted)
             if updated == noted:
