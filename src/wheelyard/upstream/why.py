@@ -1,6 +1,6 @@
 """Why a public package, a version or a file is shown or not: an answer for operators and users."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -12,7 +12,6 @@ from wheelyard.model.distribution_filename import ACCEPTED_FORMATS, strip_traili
 from wheelyard.model.public_packages import ExplainedFile, Explanation, FileReason, NameAnswer
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage
-from wheelyard.upstream.policy.reasons import Reason
 
 if TYPE_CHECKING:
     from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
@@ -62,7 +61,7 @@ class Explainer(Struct, frozen=True):
         pages = self.upstream.pages
         refusal = self.upstream.policy.refuses_name(name)
         if refusal is not None:
-            return pages.cached(name), NameAnswer.REFUSED, _pairs((refusal,))
+            return pages.cached(name), NameAnswer.REFUSED, (refusal,)
         try:
             found = pages.get(name)
         except Unavailable as fault:
@@ -83,7 +82,7 @@ class Explainer(Struct, frozen=True):
             if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
                 raise
             return (FileReason("offline", fault.message),)
-        return () if refused is None else _pairs((refused,))
+        return () if refused is None else (refused,)
 
     def _private(self, name: NormalizedName) -> FileReason:
         what = "has been published or reserved here; 'wheelyard names list' says more"
@@ -99,7 +98,7 @@ class Explainer(Struct, frozen=True):
         known = upstream.policy.reasons(page, upstream.runtime.now())
         shown = {each.filename for each in listing.files}
         for file in (each for each in page.files if _is_of(each, version)):
-            own = _pairs(known.get(file.filename, ()))
+            own: tuple[FileReason, ...] = known.get(file.filename, ())
             if not own and not of_name and (version is not None or file.filename not in shown):
                 own = self._refusal(page, file)  # it looks at the licence, too
             codes = {each.code for each in own}
@@ -131,7 +130,3 @@ def _is_of(file: UpstreamFile | OtherFormat, version: Version | None) -> bool:
 def _explained(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
     at, digest = file.uploaded_at, file.sha256
     return ExplainedFile(file.filename, file.version, not why, why, at, digest)
-
-
-def _pairs(reasons: Iterable[Reason]) -> tuple[FileReason, ...]:
-    return tuple(FileReason(each.code, each.text) for each in reasons)

@@ -72,7 +72,7 @@ def shown(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> list[str]:
     return [each.version for each in policy.view(of, now).shown]
 
 
-def codes(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> dict[str, list[Code]]:
+def codes(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> dict[str, list[str]]:
     """Return the codes of all reasons why files are hidden, by version."""
     found = policy.reasons(of, now)
     versions = {each.filename: each.version for each in of.files}

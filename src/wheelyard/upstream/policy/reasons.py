@@ -5,12 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import without_commands
 from wheelyard.model.decisions import Decision
 from wheelyard.model.licences import UNREADABLE
+from wheelyard.model.public_packages import FileReason
 from wheelyard.model.text import counted, escaped
 from wheelyard.upstream.policy.advisories import Advisory
 
@@ -39,12 +39,8 @@ class Code(StrEnum):
     """Uploaded less than `[upstream] cooldown_days` ago."""
 
 
-class Reason(Struct, frozen=True):
-    """Why something is not shown."""
-
-    code: Code
-    text: str
-    """Sentences for the user of an installer: what was decided, and what to do next."""
+class Reason(FileReason, frozen=True):
+    """Why something is not shown: a `Code`, and sentences for the user of an installer."""
 
     @property
     def for_people(self) -> str:
