@@ -28,8 +28,8 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.grants import (
     Grants,
-    describe_actions,
     describe_projects,
+    describe_scope,
     expand,
     parse_principal,
 )
@@ -63,8 +63,7 @@ class Right(Struct, frozen=True):
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
-        projects = describe_projects(self.scope.projects)
-        return f"{self.who} may {describe_actions(self.scope.actions)} {projects}{note}"
+        return f"{self.who} may {describe_scope(self.scope)}{note}"
 
 
 def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) -> list[Right]:

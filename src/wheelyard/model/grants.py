@@ -207,10 +207,12 @@ def parse_principal(text: str) -> str:
 def describe_grant(grant: Grant) -> str:
     """Return a grant in words, without its id: whom it names, actions, projects and note."""
     note = f" ({grant.note})" if grant.note else ""
-    return (
-        f"{', '.join(sorted(grant.who))} may {describe_actions(grant.scope.actions)} "
-        f"{describe_projects(grant.scope.projects)}{note}"
-    )
+    return f"{', '.join(sorted(grant.who))} may {describe_scope(grant.scope)}{note}"
+
+
+def describe_scope(scope: Scope) -> str:
+    """Return a scope in words: "read and upload to acme-*"."""
+    return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
 
 
 def describe_actions(actions: Action) -> str:

@@ -24,6 +24,7 @@ from wheelyard.model.principals import with_name
 from wheelyard.model.project import Project
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import Release, releases_of, versions_of
+from wheelyard.rendering.simple_pages import seconds_text
 
 PROJECT_FEED_ENTRIES: Final = 50
 INDEX_FEED_ENTRIES: Final = 50
@@ -171,7 +172,7 @@ def _feed(root: str, path: str, title: str, head: str, entries: Sequence[FeedEnt
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<feed xmlns="http://www.w3.org/2005/Atom">\n'
         f"<id>{_id(path)}</id>\n<title>{_text(title)}</title>\n{head}"
-        f"<updated>{_time(updated)}</updated>\n"
+        f"<updated>{seconds_text(updated)}</updated>\n"
         f'<link rel="self" type="application/atom+xml" href="{_text(f"{root}{path}feed.xml")}"/>\n'
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{path}" or "./")}"/>\n'
         f"{''.join(_entry(root, each) for each in entries)}</feed>\n"
@@ -183,8 +184,8 @@ def _entry(root: str, entry: FeedEntry) -> str:
     return (
         f"<entry>\n<id>{_id(entry.identity)}</id>\n<title>{_text(entry.title)}</title>\n"
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{entry.path}")}"/>\n'
-        f"<published>{_time(entry.published)}</published>\n"
-        f"<updated>{_time(entry.updated)}</updated>\n"
+        f"<published>{seconds_text(entry.published)}</published>\n"
+        f"<updated>{seconds_text(entry.updated)}</updated>\n"
         f"<author><name>{_text(entry.by.strip() or 'unknown')}</name></author>\n"
         f'<content type="text">{_text(entry.text)}</content>\n</entry>\n'
     )
@@ -192,10 +193,6 @@ def _entry(root: str, entry: FeedEntry) -> str:
 
 def _id(identity: str) -> str:
     return f"urn:uuid:{uuid5(_IDS, identity)}"
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _text(text: str) -> str:

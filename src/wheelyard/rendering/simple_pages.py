@@ -123,6 +123,11 @@ def timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")[:26] + "Z"  # without the offset
 
 
+def seconds_text(moment: datetime) -> str:
+    """Return a UTC time as text, without parts of a second."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _file_json(url: str, file: ShownFile) -> dict[str, object]:
     page: dict[str, object] = {
         "filename": file.filename,

@@ -35,7 +35,6 @@ from wheelyard.http.protocol.requests import build_path, has_forwarding_header
 from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
-from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
 from wheelyard.rendering.web.assets import Asset
 from wheelyard.settings.sections import Settings
 
@@ -45,6 +44,9 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
     twine upload --repository-url <this URL> dist/*
 """
 
+HEALTHY: Final = b"Ok"
+ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
+"""`/robots.txt`: search engines are to leave out every page."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 ACCESS_HINT: Final = "Send the token that access.metrics_token has, as Bearer or as a password."
 

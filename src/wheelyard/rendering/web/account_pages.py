@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from wheelyard.model.access import Caller
-from wheelyard.model.grants import describe_actions, describe_projects
+from wheelyard.model.grants import describe_scope
 from wheelyard.model.principals import credential_of, with_name
 
 
@@ -32,8 +32,4 @@ class Account(Struct, frozen=True, kw_only=True):
     @property
     def rights(self) -> list[str]:
         """What the caller may do, in words."""
-        scopes = self.caller.scopes
-        pairs = {
-            (describe_actions(each.actions), describe_projects(each.projects)) for each in scopes
-        }
-        return sorted(map(" ".join, pairs))
+        return sorted(set(map(describe_scope, self.caller.scopes)))

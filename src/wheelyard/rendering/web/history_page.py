@@ -5,7 +5,6 @@ Of a private one it is its journal, on several pages; of a public one, what was 
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import groupby
 from typing import Final
 
@@ -17,6 +16,7 @@ from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import versions_of
+from wheelyard.rendering.simple_pages import seconds_text
 
 
 class HistoryLinks(Struct, frozen=True):
@@ -95,7 +95,7 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
 def _change(entries: Sequence[JournalEntry]) -> Change:
     newest = entries[0]
     return Change(
-        at=_seconds(newest.at),
+        at=seconds_text(newest.at),
         who=with_name(newest.by, newest.by_name),
         credential=newest.credential,
         what=_in_words(newest, versions_of(file for each in entries for file in each.files)),
@@ -106,11 +106,7 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
 
 def change_by(decision: Decision) -> Change:
     """Return a decision as a change; its reason is among its words."""
-    return Change(_seconds(decision.at), decision.by, "", describe(decision), (), "")
-
-
-def _seconds(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Change(seconds_text(decision.at), decision.by, "", describe(decision), (), "")
 
 
 def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from datetime import date
 from msgspec import Struct
 
 from wheelyard.model.access import Action
-from wheelyard.model.grants import describe_actions, describe_projects
+from wheelyard.model.grants import describe_scope
 from wheelyard.model.token import TokenRecord
 from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
@@ -24,8 +24,7 @@ class TokenRow(Struct, frozen=True):
     @property
     def rights(self) -> str:
         """What the token may do, in words: `read and upload to acme-*`."""
-        scope = self.record.scope
-        return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
+        return describe_scope(self.record.scope)
 
 
 class TokensView(Struct, frozen=True, kw_only=True):
