@@ -25,10 +25,10 @@ ANYTHING = st.recursive(
 def wrong(table: Table, says: Mapping[str, object], **claims: object) -> str:
     """Return which claim of a statement is wrong, with some claims changed; empty if none is."""
     found = publisher(table).mismatch({**says, **claims})
-    return found.claim if found else ""
+    return found[1].claim if found else ""
 
 
 def matches(who: Publisher, claims: Mapping[str, object]) -> str | None:
     """Return None if `claims` are the publisher's, else which claim is wrong, as it is shown."""
     found = who.mismatch(claims)
-    return found.description if found else None
+    return found[1].description if found else None

@@ -96,7 +96,7 @@ class ReplayProtection:
                 "files, or ask for a new ID token.",
                 code=INVALID_REUSE,
             )
-        # the claim rules of every publisher have checked `exp`
+        # the checks of every publisher include `exp`
         expires_at = datetime.fromtimestamp(numeric_date(claims.get("exp")) or 0.0, UTC)
         try:
             self._used_id_tokens.consume(str(claims["iss"]), jti, expires_at, token_id)

@@ -9,10 +9,11 @@ knows, and never the expected one, which is configuration.
 
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.errors import quoted
 
@@ -32,25 +33,16 @@ _MAX_DATE: Final = 4102444800
 """The year 2100, in seconds since the epoch, so that arithmetic with times cannot fail."""
 
 
-class ClaimRule(Struct, frozen=True):
-    """A condition on one claim of an ID token."""
+class ClaimCheck(Struct, frozen=True):
+    """A claim of an ID token, its value, and whether that is what a publisher expects."""
 
     claim: str
     """The name; dots lead into nested objects."""
-    accepts: Callable[[object, Claims], bool]
-    """Whether a value of the claim (None if missing) is right, among all the claims."""
-    remedy: Callable[[object], str] = lambda _: ""
-    """The end of the error message for a value."""
-
-
-class ClaimMismatch(Struct, frozen=True):
-    """The first rule of a publisher that an ID token breaks: its claim, the value and a remedy."""
-
-    passed: int
-    """The number of satisfied rules before it."""
-    claim: str
     received: object
+    """None if it is missing or ambiguous."""
+    is_right: bool
     remedy: str = ""
+    """The end of the error message."""
 
     @property
     def description(self) -> str:
@@ -60,100 +52,88 @@ class ClaimMismatch(Struct, frozen=True):
         return f"the claim {self.claim} is {quoted(self.received)}{self.remedy}"
 
 
-def equals(
-    claim: str, expected: ClaimValue, *, ignores_case: bool = False, may_be_missing: bool = False
-) -> ClaimRule:
-    """
-    Return the rule that a claim equals `expected`, in type and value.
+class JobClaims(Struct, frozen=True):
+    """The claims of a CI job's ID token, and checks of single ones."""
 
-    With `ignores_case`, ASCII letters match in either case. With `may_be_missing`, the claim may be
-    missing or null.
-    """
+    claims: Claims
 
-    def accepts(value: object, _: Claims) -> bool:
-        if value is None:
-            return may_be_missing
+    def equals(
+        self,
+        claim: str,
+        expected: ClaimValue,
+        *,
+        ignores_case: bool = False,
+        may_be_missing: bool = False,
+    ) -> ClaimCheck:
+        """
+        Check that a claim equals `expected`, in type and value.
+
+        With `ignores_case`, ASCII letters match in either case. With `may_be_missing`, the claim
+        may be missing or null.
+        """
+        value = find_claim(self.claims, claim)
         if ignores_case and isinstance(value, str) and isinstance(expected, str):
-            return ascii_lower(value) == ascii_lower(expected)
-        return type(value) is type(expected) and value == expected
+            is_equal = ascii_lower(value) == ascii_lower(expected)
+        else:
+            is_equal = type(value) is type(expected) and value == expected
+        return ClaimCheck(claim, value, is_equal or (value is None and may_be_missing))
 
-    return ClaimRule(claim, accepts)
+    def matches(self, claim: str, pattern: str) -> ClaimCheck:
+        """Check that a claim equals `pattern`, or begins with the text before its star."""
+        value = find_claim(self.claims, claim)
+        return ClaimCheck(claim, value, _matches(pattern, value))
 
+    def has_match(self, claim: str, pattern: str) -> ClaimCheck:
+        """Check that a claim matches, as in `matches`, or is a list with an element that does."""
+        value = find_claim(self.claims, claim)
+        elements = value if isinstance(value, list) else [value]
+        return ClaimCheck(claim, value, any(_matches(pattern, each) for each in elements))
 
-def matches_pattern(claim: str, pattern: str, *, looks_into_lists: bool = False) -> ClaimRule:
-    """
-    Return the rule that a claim equals `pattern`, or begins with the text before its star.
+    def is_one_of(self, claim: str, expected: tuple[str, ...]) -> ClaimCheck:
+        """Check that a claim is one of these texts."""
+        value = find_claim(self.claims, claim)
+        return ClaimCheck(claim, value, isinstance(value, str) and value in expected)
 
-    If `looks_into_lists`, one matching element of a list is enough.
-    """
+    def has_event(self, claim: str, events: tuple[str, ...]) -> ClaimCheck:
+        """Check that the event that started the job, which is `claim`, is one of `events`."""
+        check = self.is_one_of(claim, events)
+        return replace(check, remedy=_event_remedy(check.received))
 
-    def accepts(value: object, _: Claims) -> bool:
-        if looks_into_lists and isinstance(value, list):
-            return any(_matches(pattern, each) for each in value)
-        return _matches(pattern, value)
+    def has_workflow(self, claim: str, file: str) -> ClaimCheck:
+        """
+        Check that a claim is the workflow `file` of the job's repository, at any revision.
 
-    return ClaimRule(claim, accepts)
+        The name of the repository comes from the ID token, because the repository may have been
+        renamed. Its ids have been compared by earlier checks.
+        """
+        value, repository = find_claim(self.claims, claim), self.claims.get("repository")
+        revision = None
+        if isinstance(value, str) and isinstance(repository, str) and repository:
+            revision = _after(value, repository, f"{_WORKFLOWS}{file}@")
+        is_right = revision is not None and _REVISION.fullmatch(revision) is not None
+        return ClaimCheck(claim, value, is_right)
 
+    def has_reusable_workflow(self, claim: str, workflows: tuple[str, ...]) -> ClaimCheck:
+        """Check that a claim equals `workflow_ref`, or matches one of the patterns."""
+        value = find_claim(self.claims, claim)
+        is_own = isinstance(value, str) and value == self.claims.get("workflow_ref")
+        return ClaimCheck(claim, value, is_own or any(_matches(each, value) for each in workflows))
 
-def one_of(claim: str, expected: tuple[str, ...]) -> ClaimRule:
-    """Return the rule that a claim is one of these texts."""
-    return ClaimRule(claim, lambda value, _: isinstance(value, str) and value in expected)
-
-
-def event_in(claim: str, events: tuple[str, ...]) -> ClaimRule:
-    """Return the rule that the event that started the job, which is `claim`, is one of `events`."""
-    return ClaimRule(claim, one_of(claim, events).accepts, _event_remedy)
-
-
-def workflow_file(claim: str, file: str) -> ClaimRule:
-    """
-    Return the rule that a claim is the workflow `file` of the job's repository, at any revision.
-
-    The name of the repository comes from the ID token, because the repository may have been
-    renamed. Its ids have been compared by earlier rules.
-    """
-
-    def accepts(value: object, claims: Claims) -> bool:
-        repository = claims.get("repository")
-        if not isinstance(value, str) or not isinstance(repository, str) or not repository:
-            return False
-        revision = _after(value, repository, f"{_WORKFLOWS}{file}@")
-        return revision is not None and _REVISION.fullmatch(revision) is not None
-
-    return ClaimRule(claim, accepts)
-
-
-def reusable_workflow_in(claim: str, workflows: tuple[str, ...]) -> ClaimRule:
-    """Return the rule that a claim equals `workflow_ref`, or matches one of the patterns."""
-
-    def accepts(value: object, claims: Claims) -> bool:
-        if not isinstance(value, str):
-            return False
-        return value == claims.get("workflow_ref") or any(_matches(p, value) for p in workflows)
-
-    return ClaimRule(claim, accepts)
-
-
-def pipeline_file(claim: str, project: str, file: str) -> ClaimRule:
-    """Return the rule that a claim is `file` of a GitLab project, at the revision of the job."""
-
-    def accepts(value: object, claims: Claims) -> bool:
+    def has_pipeline(self, claim: str, project: str, file: str) -> ClaimCheck:
+        """Check that a claim is `file` of a GitLab project, at the revision of the job."""
+        value = find_claim(self.claims, claim)
         revision = _after(value, project, f"//{file}@") if isinstance(value, str) else None
-        return bool(revision) and revision in (claims.get("ref_path"), claims.get("sha"))
+        revisions = (self.claims.get("ref_path"), self.claims.get("sha"))
+        return ClaimCheck(claim, value, bool(revision) and revision in revisions)
 
-    return ClaimRule(claim, accepts)
-
-
-def max_lifetime(seconds: int) -> ClaimRule:
-    """Return the rule that `exp` is at most `seconds` after `iat`, and that both are times."""
-
-    def accepts(value: object, claims: Claims) -> bool:
-        issued_at, expires_at = numeric_date(claims.get("iat")), numeric_date(value)
-        if issued_at is None or expires_at is None:
-            return False
-        return expires_at - issued_at <= seconds
-
-    return ClaimRule("exp", accepts)
+    def lives_at_most(self, seconds: int) -> ClaimCheck:
+        """Check that `exp` is at most `seconds` after `iat`, and that both are times."""
+        value = find_claim(self.claims, "exp")
+        issued_at, expires_at = numeric_date(self.claims.get("iat")), numeric_date(value)
+        is_right = (
+            issued_at is not None and expires_at is not None and expires_at - issued_at <= seconds
+        )
+        return ClaimCheck("exp", value, is_right)
 
 
 def find_claim(claims: Claims, name: str) -> object:

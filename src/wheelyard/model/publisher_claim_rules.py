@@ -1,30 +1,23 @@
 """
-Claim rules of the trusted publishing providers: GitHub Actions, GitLab CI, Google, Buildkite, OIDC.
+The providers of trusted publishing: GitHub Actions, GitLab CI, Google, Buildkite, OIDC.
 
-Each provider has a class for its `[[publisher]]` table, and rules for the claims of its ID tokens.
+Each provider has a class for its `[[publisher]]` table, which checks the claims of its ID tokens.
 Ids come before names: a stranger can register a name again, but not an id, and an error message
 names the first wrong claim, so a stranger learns nothing about the others. `sub` is not checked for
 GitHub and GitLab, where its form can be customized.
 """
 
-import re
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
 from wheelyard.model.claim_matchers import (
     UNTRUSTED_EVENT_PREFIXES,
-    ClaimRule,
+    ClaimCheck,
     ClaimValue,
-    equals,
-    event_in,
-    matches_pattern,
-    max_lifetime,
-    pipeline_file,
-    reusable_workflow_in,
-    workflow_file,
+    JobClaims,
 )
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
@@ -57,8 +50,6 @@ sources run jobs that are not in the pipeline file of the project.
 
 DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
 """Seconds that an ID token may live, by default."""
-
-PATTERN_DESCRIPTION: Final = "a text, with at most one star, at its end"
 
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 NumericId = Annotated[
@@ -116,7 +107,12 @@ PipelineFile = Annotated[
         title="the path of the pipeline's file, such as .gitlab-ci.yml",
     ),
 ]
-PatternText = Annotated[str, Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title=PATTERN_DESCRIPTION)]
+PatternText = Annotated[
+    str,
+    Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title="a text, with at most one star, at its end"),
+]
+_PATTERNS: Final = frozenset({"ref", "build_branch", "build_tag"})
+"""The keys of tables with a `PatternText` for the claim of their name."""
 AccountId = Annotated[
     str,
     Meta(
@@ -132,8 +128,11 @@ Algorithms = Annotated[
     Meta(min_length=1, title="a list of RS256 and ES256"),
 ]
 Match = Annotated[
-    dict[Text, Text | bool],
-    Meta(min_length=1, title="a table from claims to texts, and true or false"),
+    dict[Text, Annotated[PatternText, Meta(max_length=500)] | bool],
+    Meta(
+        min_length=1,
+        title="a table from claims to texts with at most one star, at the end, and true or false",
+    ),
 ]
 
 
@@ -164,6 +163,15 @@ class PublisherTable(
     actions: Actions = ("upload",)
     max_lifetime: Seconds = DEFAULT_MAX_LIFETIME_SECONDS
 
+    def _given(self, job: JobClaims, *claims: str) -> Iterator[ClaimCheck]:
+        """Yield the check of each of `claims` that is set in the table, under the same name."""
+        for claim in claims:
+            expected: str | bool | None = getattr(self, claim)
+            if isinstance(expected, bool):
+                expected = "true" if expected else "false"
+            if expected:
+                yield (job.matches if claim in _PATTERNS else job.equals)(claim, expected)
+
 
 class GitHub(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for GitHub Actions, on github.com or an Enterprise Server."""
@@ -183,6 +191,29 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
     ref_protected: bool | None = None
     runner_environment: Text = ""
 
+    @property
+    def provider_issuer(self) -> ProviderIssuer:
+        """The issuer whose ID tokens the table accepts."""
+        keys_url = f"{self.issuer}/.well-known/jwks"
+        return ProviderIssuer((self.issuer,), keys_url, may_be_private=self.allow_private_issuer)
+
+    @property
+    def run_url(self) -> str:
+        """The URL of a CI run, with names of claims in braces."""
+        host = "github.com" if self.issuer == GITHUB_ISSUER else urlsplit(self.issuer).netloc
+        return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
+
+    def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
+        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        yield job.equals("repository_owner_id", str(self.owner_id))
+        yield job.equals("repository_id", str(self.repository_id))
+        yield job.has_event("event_name", self.events)
+        yield job.has_workflow("workflow_ref", self.workflow)
+        yield job.has_reusable_workflow("job_workflow_ref", self.reusable_workflows)
+        if self.environment:
+            yield job.equals("environment", self.environment, ignores_case=True)
+        yield from self._given(job, "ref", "ref_protected", "ref_type", "runner_environment")
+
 
 class GitLab(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for GitLab CI, on gitlab.com or an instance with its own issuer."""
@@ -200,6 +231,34 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
     ref: PatternText = ""
     ref_type: Text = ""
 
+    @property
+    def provider_issuer(self) -> ProviderIssuer:
+        """The issuer whose ID tokens the table accepts."""
+        keys_url = f"{self.issuer}/oauth/discovery/keys"
+        return ProviderIssuer((self.issuer,), keys_url, may_be_private=self.allow_private_issuer)
+
+    @property
+    def run_url(self) -> str:
+        """The URL of a CI run, with names of claims in braces."""
+        return f"{self.issuer}/{{project_path}}/-/jobs/{{job_id}}"
+
+    def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
+        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        project, namespace, path = str(self.project_id), str(self.namespace_id), self.project_path
+        yield job.equals("namespace_id", namespace)
+        yield job.equals("project_id", project)
+        yield job.equals("project_path", path, ignores_case=True)
+        # a fork's merge request can run in the target, with `project_*` naming the fork
+        yield job.equals("job_namespace_id", namespace, may_be_missing=True)
+        yield job.equals("job_project_id", project, may_be_missing=True)
+        yield job.equals("job_project_path", path, ignores_case=True, may_be_missing=True)
+        yield job.has_event("pipeline_source", self.events)
+        project_url = f"{urlsplit(self.issuer).netloc}/{path}"
+        yield job.has_pipeline("ci_config_ref_uri", project_url, self.config)
+        if not self.allow_unprotected:
+            yield job.equals("ref_protected", "true")
+        yield from self._given(job, "environment_protected", "ref", "environment", "ref_type")
+
 
 class Google(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for a Google service account, whose ID tokens have no `jti`."""
@@ -208,6 +267,20 @@ class Google(PublisherTable, frozen=True, kw_only=True):
     sub: AccountId
     project_id: Text = ""
     """The project of the virtual machine; only in ID tokens with `format=full`."""
+
+    provider_issuer: ClassVar[ProviderIssuer] = ProviderIssuer(
+        (GOOGLE_ISSUER, GOOGLE_ISSUER.removeprefix("https://")),
+        "https://www.googleapis.com/oauth2/v3/certs",
+    )
+    run_url: ClassVar[str] = ""
+
+    def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
+        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        yield job.equals("sub", self.sub)
+        yield job.equals("email", self.email, ignores_case=True)
+        yield job.equals("email_verified", expected=True)
+        if self.project_id:
+            yield job.equals("google.compute_engine.project_id", self.project_id)
 
 
 class Buildkite(PublisherTable, frozen=True, kw_only=True):
@@ -223,6 +296,22 @@ class Buildkite(PublisherTable, frozen=True, kw_only=True):
     build_source: Text = ""
     runner_environment: Text = ""
 
+    provider_issuer: ClassVar[ProviderIssuer] = ProviderIssuer(
+        (BUILDKITE_ISSUER,), f"{BUILDKITE_ISSUER}/.well-known/jwks"
+    )
+    run_url: ClassVar[str] = (
+        "https://buildkite.com/{organization_slug}/{pipeline_slug}/builds/{build_number}"
+    )
+
+    def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
+        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        yield from self._given(job, "organization_id", "pipeline_id")
+        yield job.equals("organization_slug", self.organization)
+        yield job.equals("pipeline_slug", self.pipeline)
+        yield from self._given(
+            job, "build_branch", "build_tag", "step_key", "build_source", "runner_environment"
+        )
+
 
 class Oidc(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for any other OpenID Connect issuer, with the expected claims."""
@@ -233,6 +322,24 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
     algorithms: Algorithms = ("RS256",)
     match: Match
     require_jti: bool = True
+
+    run_url: ClassVar[str] = ""
+
+    @property
+    def provider_issuer(self) -> ProviderIssuer:
+        """The issuer whose ID tokens the table accepts."""
+        return ProviderIssuer(
+            (self.issuer,), self.jwks_url, self.algorithms, self.allow_private_issuer
+        )
+
+    def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
+        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        # exact values come first
+        for claim, value in sorted(self.match.items(), key=lambda item: not is_exact(item[1])):
+            if isinstance(value, str):
+                yield job.has_match(claim, value)
+            else:
+                yield job.equals(claim, value)
 
 
 AnyTable = GitHub | GitLab | Google | Buildkite | Oidc
@@ -245,132 +352,7 @@ PROVIDER_BY_ISSUER: Final = {
 }
 """The provider of each known issuer, which `oidc` is not allowed for."""
 
-_PATTERN: Final = re.compile(r"[^*]+\*?")
-
-
-def issuer_of(table: AnyTable) -> ProviderIssuer:
-    """Return the issuer whose ID tokens a `[[publisher]]` table accepts."""
-    match table:
-        case Google():
-            names = (GOOGLE_ISSUER, GOOGLE_ISSUER.removeprefix("https://"))
-            return ProviderIssuer(names, "https://www.googleapis.com/oauth2/v3/certs")
-        case Buildkite():
-            return ProviderIssuer((BUILDKITE_ISSUER,), f"{BUILDKITE_ISSUER}/.well-known/jwks")
-        case Oidc():
-            url, algorithms = table.jwks_url, table.algorithms
-        case GitHub():
-            url, algorithms = f"{table.issuer}/.well-known/jwks", ("RS256",)
-        case _:
-            url, algorithms = f"{table.issuer}/oauth/discovery/keys", ("RS256",)
-    return ProviderIssuer((table.issuer,), url, algorithms, table.allow_private_issuer)
-
-
-def run_url_template_of(table: AnyTable) -> str:
-    """Return the URL of a CI run with names of claims in braces; empty for Google and OIDC."""
-    match table:
-        case GitHub():
-            host = "github.com" if table.issuer == GITHUB_ISSUER else urlsplit(table.issuer).netloc
-            return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
-        case GitLab():
-            return f"{table.issuer}/{{project_path}}/-/jobs/{{job_id}}"
-        case Buildkite():
-            return "https://buildkite.com/{organization_slug}/{pipeline_slug}/builds/{build_number}"
-        case _:
-            return ""
-
-
-def claim_rules_of(table: AnyTable) -> Iterator[ClaimRule]:
-    """Yield the claim rules of a `[[publisher]]` table, in order of checking; none for `iss`."""
-    match table:
-        case GitHub():
-            yield from _github_rules(table)
-        case GitLab():
-            yield from _gitlab_rules(table)
-        case Google():
-            yield from _google_rules(table)
-        case Buildkite():
-            yield from _buildkite_rules(table)
-        case Oidc():
-            # exact values come first
-            for claim, value in sorted(table.match.items(), key=lambda it: not is_exact(it[1])):
-                if isinstance(value, str):
-                    yield matches_pattern(claim, value, looks_into_lists=True)
-                else:
-                    yield equals(claim, value)
-    yield max_lifetime(table.max_lifetime)
-
-
-def _github_rules(table: GitHub) -> Iterator[ClaimRule]:
-    yield equals("repository_owner_id", str(table.owner_id))
-    yield equals("repository_id", str(table.repository_id))
-    yield event_in("event_name", table.events)
-    yield workflow_file("workflow_ref", table.workflow)
-    yield reusable_workflow_in("job_workflow_ref", table.reusable_workflows)
-    if table.environment:
-        yield equals("environment", table.environment, ignores_case=True)
-    yield from _matching(table, "ref")
-    yield from _boolean_text(table, "ref_protected")
-    yield from _optional(table, "ref_type", "runner_environment")
-
-
-def _gitlab_rules(table: GitLab) -> Iterator[ClaimRule]:
-    project, namespace, path = str(table.project_id), str(table.namespace_id), table.project_path
-    yield equals("namespace_id", namespace)
-    yield equals("project_id", project)
-    yield equals("project_path", path, ignores_case=True)
-    # a fork's merge request can run in the target, with `project_*` naming the fork
-    yield equals("job_namespace_id", namespace, may_be_missing=True)
-    yield equals("job_project_id", project, may_be_missing=True)
-    yield equals("job_project_path", path, ignores_case=True, may_be_missing=True)
-    yield event_in("pipeline_source", table.events)
-    project_url = f"{urlsplit(table.issuer).netloc}/{path}"
-    yield pipeline_file("ci_config_ref_uri", project_url, table.config)
-    if not table.allow_unprotected:
-        yield equals("ref_protected", "true")
-    yield from _boolean_text(table, "environment_protected")
-    yield from _matching(table, "ref")
-    yield from _optional(table, "environment", "ref_type")
-
-
-def _google_rules(table: Google) -> Iterator[ClaimRule]:
-    yield equals("sub", table.sub)
-    yield equals("email", table.email, ignores_case=True)
-    yield equals("email_verified", expected=True)
-    if table.project_id:
-        yield equals("google.compute_engine.project_id", table.project_id)
-
-
-def _buildkite_rules(table: Buildkite) -> Iterator[ClaimRule]:
-    yield from _optional(table, "organization_id", "pipeline_id")
-    yield equals("organization_slug", table.organization)
-    yield equals("pipeline_slug", table.pipeline)
-    yield from _matching(table, "build_branch", "build_tag")
-    yield from _optional(table, "step_key", "build_source", "runner_environment")
-
-
-def _optional(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
-    """Yield, for each of `claims` that is set in the table, the rule that it has that value."""
-    return (equals(claim, expected) for claim in claims if (expected := getattr(table, claim)))
-
-
-def _matching(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
-    return (
-        matches_pattern(claim, pattern) for claim in claims if (pattern := getattr(table, claim))
-    )
-
-
-def _boolean_text(table: PublisherTable, claim: str) -> Iterator[ClaimRule]:
-    """Yield the rule that `claim` is the table's boolean as a text; nothing if it is not set."""
-    expected: bool | None = getattr(table, claim)
-    if expected is not None:
-        yield equals(claim, "true" if expected else "false")
-
 
 def is_exact(value: ClaimValue) -> bool:
     """Return whether a value of `match` has no star at its end; booleans have none."""
     return not (isinstance(value, str) and value.endswith("*"))
-
-
-def is_pattern(value: ClaimValue) -> bool:
-    """Return whether a value of `match` is a boolean, or a text with a star at most at its end."""
-    return not isinstance(value, str) or _PATTERN.fullmatch(value) is not None
