@@ -19,7 +19,7 @@ from wheelyard.cli.output import is_output_lost, print_message, progress_bar, wa
 from wheelyard.cli.quantities import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.journal_entry import JournalEntry, access_entry_of, decision_entry_of
+from wheelyard.model.journal_entry import JournalEntry, other_entry_of
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, OtherJournal
@@ -90,13 +90,13 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
             ):
                 for commit in api.call(decision_history, After(after)).commits:
                     for decision in commit.events:
-                        yield decision_entry_of(commit.number, decision, name_of(decision.by))
+                        yield other_entry_of(commit.number, decision, name_of(decision.by))
 
     def grants(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
         with suppress(Forbidden, Unauthenticated):
             for commit in api.call(access_history, After(after)).commits:
                 for event in commit.events:
-                    yield access_entry_of(commit.number, event, name_of(event.by))
+                    yield other_entry_of(commit.number, event, name_of(event.by))
 
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
     of_rights = OtherJournal("the changes of grants", grants)

@@ -70,31 +70,20 @@ def entry_of(name: NormalizedName, number: int, event: Event, by_name: str) -> J
     )
 
 
-def access_entry_of(number: int, event: AnyAccessEvent, by_name: str) -> JournalEntry:
-    """Return the entry of a change, in commit `number`, of the grants and groups in the store."""
+def other_entry_of(number: int, event: AnyAccessEvent | Decision, by_name: str) -> JournalEntry:
+    """Return the entry of an event, in commit `number`, of a document that is no project's."""
+    if isinstance(event, Decision):
+        project, what, change = event.project, str(event.verdict), describe(event)
+    else:
+        project, what, change = None, str(event.__struct_config__.tag), describe_event(event)
     return JournalEntry(
         at=event.at,
-        project=None,
+        project=project,
         commit=number,
-        what=str(event.__struct_config__.tag),
+        what=what,
         files=(),
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
-        reason=redact_tokens(describe_event(event)),
-    )
-
-
-def decision_entry_of(number: int, decision: Decision, by_name: str) -> JournalEntry:
-    """Return the entry of a decision, in commit `number`, about a public project."""
-    return JournalEntry(
-        at=decision.at,
-        project=decision.project,
-        commit=number,
-        what=decision.verdict,
-        files=(),
-        by=decision.by,
-        by_name=by_name,
-        credential=credential_of(decision.by),
-        reason=redact_tokens(describe(decision)),
+        reason=redact_tokens(change),
     )

@@ -21,7 +21,7 @@ from wheelyard.model.access_rules import (
     Revoked,
 )
 from wheelyard.model.grants import groups_in
-from wheelyard.model.journal_entry import JournalEntry, access_entry_of, entry_of
+from wheelyard.model.journal_entry import JournalEntry, entry_of, other_entry_of
 from wheelyard.model.project import Project
 from wheelyard.operations.journal import BEGINNING
 
@@ -79,7 +79,7 @@ class HistoryReader(Struct, frozen=True):
         names = _TokenNames(self.tokens)
         commits = records.history(max(0, last - ACCESS_COMMITS))
         found = [
-            access_entry_of(number, event, names.of(event.by))
+            other_entry_of(number, event, names.of(event.by))
             for number, event in _concerning(project.name, commits)
             if event.at >= since
         ]
