@@ -12,7 +12,6 @@ from wheelyard.model.project import (
     EventKind,
     File,
     NumberedCommit,
-    Project,
     Status,
 )
 
@@ -125,17 +124,3 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[FileJson, ...] = ()
     deleted_filenames: tuple[str, ...] = ()
     commit: CommitJson | None = None
-
-    @classmethod
-    def of(cls, project: Project) -> "ProjectJson":
-        """Return what is shown of a project."""
-        return cls(
-            name=project.name,
-            revision=project.revision,
-            status=project.status,
-            reason=project.reason,
-            summary=project.summary,
-            files=tuple(map(FileJson.of, project.files)),
-            deleted_filenames=project.deleted_filenames,
-            commit=CommitJson.of(project.commit) if project.commit else None,
-        )
