@@ -9,7 +9,7 @@ from msgspec.json import decode
 from msgspec.structs import fields
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
+from wheelyard.model.decoding import InvalidField, decode_table
 
 S = TypeVar("S", bound=Struct)
 
@@ -48,9 +48,9 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
         return decode_table(sent, kind, strict=strict)
     except InvalidField as wrong:
         name = ".".join(wrong.path)
-        if wrong.why is FieldFault.UNKNOWN:
+        if wrong.why == "unknown":
             what, remedy = f"unknown field {quoted(name)}", f"Send only {wrong.known}"
-        elif wrong.why is FieldFault.MISSING:
+        elif wrong.why == "missing":
             what, remedy = f"{name} is missing", "Send it, too"
         else:
             what = f"{name} must be {_wanted(inspect.type_info(wrong.field_type))}"

@@ -1,8 +1,7 @@
 """Conversion of parsed TOML and JSON tables to msgspec structs, with the first invalid field."""
 
 from collections.abc import Mapping
-from enum import Enum, auto
-from typing import Any, Final, TypeGuard, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
@@ -15,12 +14,8 @@ NAME_LIMIT: Final = 100
 S = TypeVar("S", bound=Struct)
 
 
-class FieldFault(Enum):
-    """Why a field is invalid: it is unknown, missing, or has a wrong type or value."""
-
-    UNKNOWN = auto()
-    MISSING = auto()
-    WRONG = auto()
+FieldFault = Literal["unknown", "missing", "wrong"]
+"""Why a field is invalid: it is unknown, missing, or has a wrong type or value."""
 
 
 class InvalidField(Exception):
@@ -50,9 +45,9 @@ class InvalidField(Exception):
     def message(self) -> str:
         """The message, without a full stop: the field, and the expected type or known keys."""
         key = escaped(".".join(self.path)[:NAME_LIMIT])
-        if self.why is FieldFault.UNKNOWN:
+        if self.why == "unknown":
             return f"{key}: there is no such key. The keys are {self.known}"
-        problem = "is missing, give" if self.why is FieldFault.MISSING else "expected"
+        problem = "is missing, give" if self.why == "missing" else "expected"
         return f"{key}: {problem} {_expected(self.field_type)}"
 
 
@@ -67,7 +62,7 @@ def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = T
     except ValidationError as error:
         # messages of msgspec are for programmers and may change with its version
         _find_invalid_field(table, kind, (), strict=strict)
-        raise InvalidField(FieldFault.WRONG, ()) from error
+        raise InvalidField("wrong", ()) from error
 
 
 def _find_invalid_field(
@@ -76,23 +71,23 @@ def _find_invalid_field(
     known = {each.encode_name: each for each in fields(kind)}
     for name in table:
         if name not in known:
-            raise InvalidField(FieldFault.UNKNOWN, (*above, name), kind)
+            raise InvalidField("unknown", (*above, name), kind)
     for name, each in known.items():
         path, field_type, value = (*above, name), each.type, table.get(name)
         if name not in table:
             if each.required:
-                raise InvalidField(FieldFault.MISSING, path, field_type)
-        elif _is_struct(field_type) and isinstance(value, dict):
+                raise InvalidField("missing", path, field_type)
+        elif (
+            isinstance(value, dict)
+            and isinstance(field_type, type)
+            and issubclass(field_type, Struct)
+        ):
             _find_invalid_field(value, field_type, path, strict=strict)
         else:
             try:
                 convert(value, field_type, strict=strict)
             except ValidationError as error:
-                raise InvalidField(FieldFault.WRONG, path, field_type, value) from error
-
-
-def _is_struct(field_type: object) -> TypeGuard[type[Struct]]:
-    return isinstance(field_type, type) and issubclass(field_type, Struct)
+                raise InvalidField("wrong", path, field_type, value) from error
 
 
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
