@@ -8,10 +8,8 @@ code) are never waived.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from types import TracebackType
 from typing import Final
 
 from msgspec import Struct
@@ -80,28 +78,20 @@ _MORE_CODES: Final = {
 """The error codes that a rule covers besides its own."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Leniency:
+class Leniency(Struct):
     """Whether rules are waived for one file, and which of them were waived so far."""
 
     is_lenient: bool
-    _waived: set[Rule] = field(default_factory=set, init=False)
+    waived: set[Rule] = set()
 
     @property
     def waived_rules(self) -> tuple[str, ...]:
         """The codes of the rules that were waived for the file so far, sorted."""
-        return tuple(sorted(rule.value for rule in self._waived))
+        return tuple(sorted(rule.value for rule in self.waived))
 
     def waiving(self, rule: Rule) -> "RuleWaiver":
         """Return a context manager that suppresses and records errors of `rule`, if lenient."""
         return RuleWaiver(self, rule)
-
-    def waive(self, rule: Rule, error: Invalid) -> bool:
-        """Return whether `error` is of `rule` and the import is lenient; if so, record the rule."""
-        is_covered = error.code == rule or error.code in _MORE_CODES.get(rule, ())
-        if self.is_lenient and is_covered:
-            self._waived.add(rule)
-        return self.is_lenient and is_covered
 
 
 class RuleWaiver(Struct, frozen=True):
@@ -113,13 +103,12 @@ class RuleWaiver(Struct, frozen=True):
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        return isinstance(error, Invalid) and self.leniency.waive(self.rule, error)
+    def __exit__(self, kind: object, error: object, traceback: object) -> bool:
+        codes = {self.rule, *_MORE_CODES.get(self.rule, ())}
+        if not (self.leniency.is_lenient and isinstance(error, Invalid) and error.code in codes):
+            return False
+        self.leniency.waived.add(self.rule)
+        return True
 
 
 class ArchiveLimits(Struct, frozen=True, kw_only=True):

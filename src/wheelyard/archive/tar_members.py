@@ -87,26 +87,18 @@ class TarStream:
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes of the archive, or fewer at its end."""
-        found = self._buffer[self._next : self._next + size]
-        self._next += len(found)
-        self.position += len(found)
-        if len(found) == size:
-            return found
-        parts = [found]
-        missing = size - len(found)
-        while missing and self._refill():
-            parts.append(self._buffer[:missing])
-            self._next = len(parts[-1])
-            self.position += self._next
-            missing -= self._next
-        return b"".join(parts)
+        while len(self._buffer) - self._next < size and self._refill():
+            pass
+        data = self._buffer[self._next : self._next + size]
+        self._next += len(data)
+        self.position += len(data)
+        return data
 
     def skip(self, size: int) -> bool:
         """Skip `size` bytes of the archive; return False if it ends before them."""
         self.position += size
         self._next += size
-        while self._next > len(self._buffer):
-            beyond = self._next - len(self._buffer)
+        while (beyond := self._next - len(self._buffer)) > 0:
             if not self._refill():
                 return False
             self._next = beyond
@@ -114,15 +106,18 @@ class TarStream:
 
     def ends_in_zeros(self) -> bool:
         """Return whether all remaining bytes are zero; read up to the first that is not."""
-        zeros = not self._buffer[self._next :].strip(b"\0")
-        while zeros and self._refill():
-            zeros = not self._buffer.strip(b"\0")
-        return zeros
+        while not self._buffer[self._next :].strip(b"\0"):
+            self._next = len(self._buffer)
+            if not self._refill():
+                return True
+        return False
 
     def _refill(self) -> bool:
-        self._buffer = next(self._source, b"")
+        """Put the next chunk behind what is left of the buffer; return False at the end."""
+        chunk = next(self._source, b"")
+        self._buffer = self._buffer[self._next :] + chunk
         self._next = 0
-        return bool(self._buffer)
+        return bool(chunk)
 
 
 class TarMember(Struct, frozen=True):
