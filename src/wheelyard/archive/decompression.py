@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from wheelyard.archive.rules import Deadline, ReadContext, archive_bomb, invalid_archive
+from wheelyard.archive.rules import ReadContext, archive_bomb, invalid_archive
 from wheelyard.archive.zip_members import READ_CHUNK_BYTES, Inflater
 
 GZIP_WINDOW_BITS: Final = 31
@@ -20,31 +20,24 @@ _MAX_PADDING_MEMBERS: Final = 16
 """How many gzip members of zeros may follow the first member."""
 
 
-def decompress_tar(context: ReadContext) -> Iterator[bytes]:
-    """
-    Return an iterator of the decompressed data, in chunks of 1 byte to 1 MiB.
+class GzipReader:
+    """The decompressed data of one archive, which may inflate to as much as the limits allow."""
 
-    Raise Invalid, perhaps from the iterator, for damaged data, and for more data than the limits
-    allow.
-    """
-    descriptor, limits = context.descriptor, context.limits
-    allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
-    return _GzipReader(descriptor, allowed, context.deadline).chunks()
+    __slots__ = ("_context", "_left", "_offset")
 
-
-class _GzipReader:
-    """A gzip file with one archive, which may inflate to `left` bytes."""
-
-    __slots__ = ("_deadline", "_descriptor", "_left", "_offset")
-
-    def __init__(self, descriptor: int, left: int, deadline: Deadline) -> None:
-        self._descriptor = descriptor
-        self._deadline = deadline
-        self._left = left
+    def __init__(self, context: ReadContext) -> None:
+        size = os.fstat(context.descriptor).st_size
+        self._context = context
+        self._left = context.limits.inflatable(size, context.limits.tar_inflated)
         self._offset = 0
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the data of the first gzip member; raise Invalid if more than zeros follow."""
+        """
+        Yield the data of the first gzip member in chunks of 1 byte to 1 MiB.
+
+        Raise Invalid for damaged data, if more than zeros follow, and for more data than the limits
+        allow.
+        """
         yield from filter(None, self._member())
         members = 0
         while self._skip_padding():
@@ -58,7 +51,7 @@ class _GzipReader:
     def _skip_padding(self) -> bool:
         """Skip zeros; return whether a gzip member follows, or raise Invalid for other bytes."""
         for chunk in self._compressed():
-            self._deadline.check()
+            self._context.deadline.check()
             rest = chunk.lstrip(b"\0")
             if rest:
                 self._offset -= len(rest)
@@ -72,7 +65,7 @@ class _GzipReader:
         inflater = Inflater(GZIP_WINDOW_BITS)
         try:
             for chunk in inflater.chunks(self._compressed()):
-                self._deadline.check()
+                self._context.deadline.check()
                 self._left -= len(chunk)
                 if self._left < 0:
                     raise archive_bomb("it inflates to more than the limit for its size")
@@ -84,6 +77,6 @@ class _GzipReader:
         self._offset -= len(inflater.stream.unused_data)
 
     def _compressed(self) -> Iterator[bytes]:
-        while chunk := os.pread(self._descriptor, READ_CHUNK_BYTES, self._offset):
+        while chunk := os.pread(self._context.descriptor, READ_CHUNK_BYTES, self._offset):
             self._offset += len(chunk)
             yield chunk

@@ -5,11 +5,9 @@ Follows the source distribution format (PEP 517, 625, 643), and accepts older sp
 folder's name. Old sdists are ZIP files.
 """
 
-from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from unicodedata import is_normalized
 
-from wheelyard.archive.decompression import decompress_tar
 from wheelyard.archive.member_names import (
     MemberKind,
     MemberPaths,
@@ -19,7 +17,6 @@ from wheelyard.archive.member_names import (
 )
 from wheelyard.archive.rules import (
     MIB,
-    Deadline,
     ReadContext,
     Rule,
     archive_bomb,
@@ -28,7 +25,7 @@ from wheelyard.archive.rules import (
     missing_metadata,
     unsafe_archive,
 )
-from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
+from wheelyard.archive.tar_members import tar_members
 from wheelyard.archive.zip_members import open_zip
 from wheelyard.model.distribution_filename import ZIP_SUFFIX, Sdist, is_stem_of
 
@@ -62,19 +59,12 @@ def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
     return tree.finish(), pkg_info
 
 
-def _members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
-    """Yield each member of a tar archive, with the stream at the beginning of its data."""
-    stream = TarStream(decompress_tar(context))
-    for member in tar_members(stream, context):
-        yield member, stream
-
-
 def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
     """Validate the members of a tar sdist; return its top-level folder, and PKG-INFO or None."""
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
-    for member, stream in _members(context):
+    for member, stream in tar_members(context):
         check_relative_name(member.name, limits)
         if member.kind is MemberKind.SYMBOLIC_LINK:
             check_text(member.target, limits)
@@ -83,22 +73,20 @@ def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
                 raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
             pkg_info = stream.read(member.size)
     if tree.paths.duplicates:
-        _check_duplicates(_members(context), tree.paths.duplicates, context.deadline)
+        _check_duplicates(context, tree.paths.duplicates)
     return tree.finish(), pkg_info
 
 
-def _check_duplicates(
-    members: Iterable[tuple[TarMember, TarStream]], duplicates: set[str], deadline: Deadline
-) -> None:
+def _check_duplicates(context: ReadContext, duplicates: set[str]) -> None:
     """Raise Invalid unless the files at each duplicate path have equal bytes."""
     digests: dict[str, bytes] = {}
-    for member, stream in members:
+    for member, stream in tar_members(context):
         path = normalized_path(member.name)
         if path not in duplicates:
             continue
         digest = sha256()
         for offset in range(0, member.size, MIB):
-            deadline.check()
+            context.deadline.check()
             digest.update(stream.read(min(MIB, member.size - offset)))
         if digests.setdefault(path, digest.digest()) != digest.digest():
             raise invalid_archive("two members have one name, and other bytes", member.name)
@@ -107,13 +95,12 @@ def _check_duplicates(
 class _SdistTree:
     """The paths of an sdist, and the targets of its links."""
 
-    __slots__ = ("_has_pkg_info", "_link_folders", "_top", "paths")
+    __slots__ = ("_link_folders", "_top", "paths")
 
     def __init__(self) -> None:
         self._top = ""
         self._link_folders: list[str] = []
         """Targets of symbolic links that are spelled as folders, as paths in the archive."""
-        self._has_pkg_info = False
         self.paths = MemberPaths()
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
@@ -168,9 +155,8 @@ class _SdistTree:
             return False
         if kind is not MemberKind.FILE:
             raise unsafe_archive("PKG-INFO is not a plain file", path)
-        if self._has_pkg_info:
+        if self.paths.kind(path) is not None:
             raise invalid_archive("it has two PKG-INFO", path)
-        self._has_pkg_info = True
         return True
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from wheelyard.archive.decompression import GzipReader
 from wheelyard.archive.member_names import MemberKind
 from wheelyard.archive.rules import (
     ArchiveLimits,
@@ -144,12 +145,14 @@ class _Header(Struct, frozen=True):
     target: bytes
 
 
-def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
+def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     """
-    Yield the members of a tar archive; raise Invalid if it is ambiguous or has unusual ones.
+    Yield each member of a tar archive, with the stream at the beginning of its data.
 
-    Before the next member the caller may read up to `size` bytes of data from the stream.
+    Raise Invalid if the archive is ambiguous or has unusual members. Before the next member the
+    caller may read up to `size` bytes of data from the stream.
     """
+    stream = TarStream(GzipReader(context).chunks())
     extensions: dict[str, str] = {}
     types = b""
     count = extended = 0
@@ -166,7 +169,7 @@ def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
         member = _build_member(header, extensions, has_extension=bool(types))
         extensions, types = {}, b""
         stop = stream.position + member.size + -member.size % _BLOCK_BYTES
-        yield member
+        yield member, stream
         if not stream.skip(stop - stream.position):
             raise invalid_archive("a member is cut off", member.name)
     if types:

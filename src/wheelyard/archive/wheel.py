@@ -12,16 +12,13 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Container, Iterable
 from functools import partial
-from typing import NamedTuple
 
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.archive.member_names import check_portable_name, find_case_collision
 from wheelyard.archive.rules import (
-    ArchiveLimits,
     ReadContext,
     Rule,
     invalid_archive,
@@ -180,26 +177,18 @@ def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list
             continue
         indent = depth
         if text.startswith("["):
-            entries = groups[_parse_group(text, groups, path)] = {}
-        elif "=" in text and groups:
-            _add_entry_point(text, entries)
-        else:
+            group = text[1:-1].strip()
+            if not text.endswith("]") or not group or group in groups:
+                raise invalid_metadata("a group of entry points is malformed or given twice", path)
+            entries = groups[group] = {}
+            continue
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not groups:
             raise invalid_metadata("a line of the entry points is not 'name = object'", path)
+        if not name or name in entries:
+            raise invalid_metadata("an entry point has no name, or its name is given twice", name)
+        entries[name] = [value]
     return groups
-
-
-def _parse_group(text: str, groups: Container[str], path: str) -> str:
-    group = text[1:-1].strip()
-    if not text.endswith("]") or not group or group in groups:
-        raise invalid_metadata("a group of entry points is malformed or given twice", path)
-    return group
-
-
-def _add_entry_point(text: str, entries: dict[str, list[str]]) -> None:
-    name, _, value = (part.strip() for part in text.partition("="))
-    if not name or name in entries:
-        raise invalid_metadata("an entry point has no name, or its name is given twice", name)
-    entries[name] = [value]
 
 
 def _check_command(name: str, value: str) -> None:
@@ -218,8 +207,7 @@ def _check_record(archive: ZipArchive, path: str) -> None:
 
     Sizes are compared if RECORD has them. Each member is read.
     """
-    limits, members = archive.context.limits, archive.members
-    record = _parse_record(archive.read_path(path, limits.record), path, limits)
+    members, record = archive.members, _read_record(archive, path)
     files = {name for name in members if not name.endswith("/")} - _unhashed(path)
     for name in sorted(files - record.keys()):
         raise record_mismatch("RECORD does not list a file of the wheel", name)
@@ -227,49 +215,35 @@ def _check_record(archive: ZipArchive, path: str) -> None:
         raise record_mismatch("RECORD lists a file that the wheel does not have", name)
     for member in members.values():
         if member.name in record:
-            _check_hash(archive, member, record[member.name])
+            _check_hash(archive, member, *record[member.name])
         else:
             archive.verify(member)
 
 
-class _RecordEntry(NamedTuple):
-    """The hash and the size in a line of RECORD, as written."""
+def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
+    """
+    Return hash and size, as RECORD has them, by path.
 
-    hashed: str
-    """`sha256=...`."""
-    size: str
-    """In bytes; may be empty."""
-
-
-_Record = dict[str, _RecordEntry]
-"""The entry of each file, by path."""
-
-
-def _parse_record(raw: bytes, path: str, limits: ArchiveLimits) -> _Record:
-    """Return the entries of RECORD by path, without RECORD, its signatures, and folders."""
+    RECORD itself, its signatures, and folders are left out; a size may be empty.
+    """
+    limits, unhashed = archive.context.limits, _unhashed(path)
+    raw = archive.read_path(path, limits.record)
     if max(raw.count(b"\n"), raw.count(b",") // _COMMAS_PER_LINE) >= limits.record_lines:
         raise record_mismatch(f"RECORD has more than {limits.record_lines} lines", path)
     if b"\0" in raw:
         raise record_mismatch("RECORD contains a NUL character", path)
+    record: dict[str, tuple[str, str]] = {}
+    lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
     try:
-        lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
-        return _collect_entries(csv.reader(lines), path)
+        for row in filter(None, csv.reader(lines)):
+            name, hashed, size = (*row[:3], "", "")[:3]
+            name = name.replace("\\", "/")
+            if name in unhashed or name.endswith("/"):
+                continue
+            if record.setdefault(name, (hashed, size)) != (hashed, size):
+                raise record_mismatch("RECORD lists a file twice", name)
     except (UnicodeDecodeError, csv.Error) as error:
         raise record_mismatch("RECORD is not a table in UTF-8") from error
-
-
-def _collect_entries(rows: Iterable[list[str]], path: str) -> _Record:
-    record: _Record = {}
-    unhashed = _unhashed(path)
-    for row in rows:
-        if not row:
-            continue
-        name = row[0].replace("\\", "/")
-        entry = _RecordEntry(*(*row[1:3], "", "")[:2])
-        if name in unhashed or name.endswith("/"):
-            continue
-        if record.setdefault(name, entry) != entry:
-            raise record_mismatch("RECORD lists a file twice", name)
     return record
 
 
@@ -277,15 +251,15 @@ def _unhashed(path: str) -> set[str]:
     return {path + suffix for suffix in _UNHASHED_SUFFIXES}
 
 
-def _check_hash(archive: ZipArchive, member: ZipMember, entry: _RecordEntry) -> None:
-    """Raise Invalid unless a member has the hash of its RECORD entry, and the size, if any."""
-    algorithm, _, expected = entry.hashed.partition("=")
+def _check_hash(archive: ZipArchive, member: ZipMember, hashed: str, size: str) -> None:
+    """Raise Invalid unless a member has the hash that RECORD lists, and the size, if any."""
+    algorithm, _, expected = hashed.partition("=")
     if algorithm not in _ALGORITHMS:
         raise record_mismatch("RECORD has no hash of SHA-256 or better for a file", member.name)
     digest = hashlib.new(algorithm)
     for chunk in archive.chunks(member):
         digest.update(chunk)
-    if entry.size not in {"", str(member.size)}:
+    if size not in {"", str(member.size)}:
         raise record_mismatch("a file does not have the size that RECORD lists", member.name)
     encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=")
     if encoded != expected.encode():

@@ -423,35 +423,31 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
 
     In `sizes`, as in the header, 0xFFFFFFFF means that the number is in the ZIP64 field.
     """
-    zip64: bytes | None = None
-    seen_path = False
+    fields = list(_extra_fields(extra, raw_name))
+    zip64 = [value for kind, value in fields if kind == _ZIP64_EXTRA]
+    paths = [value for kind, value in fields if kind == _UNICODE_PATH_EXTRA]
+    if len(zip64) > 1:
+        raise invalid_archive("a member has two ZIP64 fields", raw_name)
+    if any(kind == _LIBARCHIVE_EXTRA for kind, _ in fields):
+        raise invalid_archive("a member has an extra field that few programs know", raw_name)
+    if len(paths) > 1 or any(value[_UNICODE_PATH_PREFIX_BYTES:] != raw_name for value in paths):
+        raise invalid_archive("a member has a second name", raw_name)
+    if not zip64 and disk == 0 and _MAX_32 not in sizes:
+        return sizes
+    return _apply_zip64(b"".join(zip64), raw_name, sizes, disk)
+
+
+def _extra_fields(extra: bytes, raw_name: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the kind and the value of each extra field; raise Invalid if they are cut off."""
     at = 0
     while at < len(extra):
-        kind, value = _read_extra_field(extra, at, raw_name)
-        at += _EXTRA_HEADER.size + len(value)
-        if kind == _ZIP64_EXTRA:
-            if zip64 is not None:
-                raise invalid_archive("a member has two ZIP64 fields", raw_name)
-            zip64 = value
-        elif kind == _LIBARCHIVE_EXTRA:
-            raise invalid_archive("a member has an extra field that few programs know", raw_name)
-        elif kind == _UNICODE_PATH_EXTRA:
-            if seen_path or value[_UNICODE_PATH_PREFIX_BYTES:] != raw_name:
-                raise invalid_archive("a member has a second name", raw_name)
-            seen_path = True
-    if zip64 is None and disk == 0 and _MAX_32 not in sizes:
-        return sizes
-    return _apply_zip64(zip64 or b"", raw_name, sizes, disk)
-
-
-def _read_extra_field(extra: bytes, at: int, raw_name: bytes) -> tuple[int, bytes]:
-    if len(extra) - at < _EXTRA_HEADER.size:
-        raise invalid_archive("a member's extra fields are cut off", raw_name)
-    kind, length = _EXTRA_HEADER.unpack_from(extra, at)
-    value = extra[at + _EXTRA_HEADER.size : at + _EXTRA_HEADER.size + length]
-    if len(value) != length:
-        raise invalid_archive("a member's extra fields are cut off", raw_name)
-    return kind, value
+        header = extra[at : at + _EXTRA_HEADER.size]
+        at += _EXTRA_HEADER.size
+        kind, length = _EXTRA_HEADER.unpack(header) if at <= len(extra) else (0, 0)
+        at += length
+        if at > len(extra):
+            raise invalid_archive("a member's extra fields are cut off", raw_name)
+        yield kind, extra[at - length : at]
 
 
 def _apply_zip64(data: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Sizes:
