@@ -97,8 +97,9 @@ _STATEMENT: Final = re.compile(
     re.IGNORECASE,
 )
 """A field of core metadata that says something of the licence."""
-_TOKEN: Final = re.compile(r"[()]|[^\s()]+(?: WITH [^\s()]+)?")
-_PRECEDENCE: Final = {"OR": 1, "AND": 2}
+_INNERMOST: Final = re.compile(r"\(([^()]*)\)")
+_RESULTS: Final = {"0": False, "1": True}
+"""Whether what was in parentheses is blocked, by the digit in their place."""
 
 
 class LicencePatterns(Struct, frozen=True):
@@ -222,26 +223,19 @@ def _evaluate(expression: str, is_blocked: Callable[[str], bool]) -> bool:
     """
     Return whether a canonical expression is blocked: of `OR` both sides, of `AND` one of them.
 
-    Operators and values have a stack each, as an expression may be nested more deeply than Python
-    allows calls to be.
+    What is in the innermost parentheses is replaced by its result until there are none: calls would
+    be nested as deeply as they are.
     """
-    values, operators = list[bool](), list[str]()
 
-    def apply_down_to(precedence: int) -> None:
-        while operators and _PRECEDENCE.get(operators[-1], 0) >= precedence:
-            both = values.pop(), values.pop()
-            values.append(all(both) if operators.pop() == "OR" else any(both))
+    def has_no_choice(options: str) -> bool:
+        return all(
+            any(_RESULTS[each] if each in _RESULTS else is_blocked(each) for each in both)
+            for both in (option.split(" AND ") for option in options.split(" OR "))
+        )
 
-    for word in _TOKEN.findall(expression):
-        if word == "(":
-            operators.append(word)
-        elif word == ")":
-            apply_down_to(1)
-            operators.pop()
-        elif word in _PRECEDENCE:
-            apply_down_to(_PRECEDENCE[word])
-            operators.append(word)
-        else:
-            values.append(is_blocked(word))
-    apply_down_to(1)
-    return values[0]
+    replaced = 1
+    while replaced:
+        expression, replaced = _INNERMOST.subn(
+            lambda inner: "1" if has_no_choice(inner[1]) else "0", expression
+        )
+    return has_no_choice(expression)
