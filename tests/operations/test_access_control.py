@@ -134,7 +134,7 @@ def test_nothing_to_do(access: AccessControl) -> None:
         (grant("group:team@acme.dev"), "no credential tells of Google groups"),
         (grant("ana"), "'ana' is nobody that a grant can name"),
         (grant(ANA, projects=("a*b",)), "'a*b' is not a project pattern"),
-        (grant(ANA, actions=("write",)), "'write' is no action"),
+        (grant(ANA, actions=("write",)), "'write' is not an action"),
         (grant(ANA, actions=("admin",)), "admin is for everything"),
         (grant(ANA, note="two\nlines"), "A note has the character"),
     ],

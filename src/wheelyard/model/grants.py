@@ -19,6 +19,7 @@ from wheelyard.model.access import (
     EVERY_PROJECT,
     Action,
     Scope,
+    parse_actions,
     parse_pattern,
 )
 from wheelyard.model.decoding import InvalidField, decode_table
@@ -102,7 +103,9 @@ def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GR
 def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     """Return a grant; raise Invalid for invalid values, and for a group not among `groups`."""
     who = frozenset(parse_grantee(each, groups) for each in fields.who)
-    scope = Scope(_actions(fields.actions), tuple(map(parse_pattern, fields.projects)))
+    scope = Scope(
+        parse_actions(fields.actions, admin=True), tuple(map(parse_pattern, fields.projects))
+    )
     _check_grantable(who, scope)
     return Grant(grant_id, who, expand(who, groups), scope, fields.note)
 
@@ -239,12 +242,3 @@ def _check_grantable(who: frozenset[str], scope: Scope) -> None:
         raise Invalid('admin is for everything; write projects = ["*"].')
     if ANONYMOUS in who and scope.actions != Action.READ:
         raise Invalid('anonymous may read, and nothing else; write actions = ["read"].')
-
-
-def _actions(words: Iterable[str]) -> Action:
-    found = Action(0)
-    for word in words:
-        if word not in ACTIONS:
-            raise Invalid(f"{quoted(word)} is no action. Write {', '.join(ACTIONS)}.")
-        found |= ACTIONS[word].with_implied
-    return found
