@@ -150,8 +150,7 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
     "M36": ('Author-email: "a" <x@y>, evil\n', "author_email", '"a" <x@y>, evil'),
     "M37": ("Dynamic: License-File\n", "dynamic", ("license-file",)),
     "M38": ("X-Foo: 1\n", "summary", None),
-    "M40-name": ("Import-Name: a.b; private\n", "import_names", ("a.b; private",)),
-    "M40-namespace": ("Import-Namespace: a\n", "import_namespaces", ("a",)),
+    "M40": ("Import-Name: a.b; private\nImport-Namespace: a\n", "summary", None),
 }
 
 

@@ -57,6 +57,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTENT_TYPES = frozenset({"text/plain", "text/x-rst", "text/markdown"})
 _VARIANTS = frozenset({"gfm", "commonmark"})
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
+_CHECKED_ALONE = ("import-name", "import-namespace", "requires-external", "supported-platform")
+"""Fields that nothing here uses; a control character in them is refused as in others."""
 _NEVER_DYNAMIC = frozenset({"metadata-version", "name", "version"})
 
 
@@ -186,16 +188,12 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
     classifiers: tuple[str, ...]
     requires_dist: tuple[str, ...]
     requires_python: str | None
-    requires_external: tuple[str, ...]
     project_urls: tuple[tuple[str, str], ...]
     """Pairs of label and URL; labels are unique and may be empty."""
     provides_extra: tuple[str, ...]
     platforms: tuple[str, ...]
-    supported_platforms: tuple[str, ...]
     dynamic: tuple[str, ...]
     """Names of fields, in lower case."""
-    import_names: tuple[str, ...]
-    import_namespaces: tuple[str, ...]
 
     @property
     def format(self) -> tuple[int, int]:
@@ -220,6 +218,8 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     parse_name(name)
     parse_version(release)
     _refuse_mime_headers(headers)
+    for field in _CHECKED_ALONE:
+        headers.every(field)
     return CoreMetadata(
         metadata_version=f"{version[0]}.{version[1]}",
         name=name,
@@ -240,14 +240,10 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
         classifiers=headers.every("classifier"),
         requires_dist=_requires_dist(headers),
         requires_python=_requires_python(headers),
-        requires_external=headers.every("requires-external"),
         project_urls=_project_urls(headers),
         provides_extra=_provides_extra(headers, version),
         platforms=headers.every("platform"),
-        supported_platforms=headers.every("supported-platform"),
         dynamic=_dynamic(headers),
-        import_names=headers.every("import-name"),
-        import_namespaces=headers.every("import-namespace"),
     )
 
 
