@@ -20,7 +20,6 @@ from typing import ClassVar, NewType
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
-    InvalidName,
     InvalidSdistFilename,
     InvalidWheelFilename,
     NormalizedName,
@@ -170,10 +169,7 @@ KnownDistribution = Distribution | ObsoleteDistribution
 def parse_name(text: str) -> NormalizedName:
     """Return a project name, normalised; raise Invalid (code `invalid_name`) if it is malformed."""
     if len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
-        try:
-            return canonicalize_name(text, validate=True)
-        except InvalidName:  # pragma: no cover - the grammar above is the stricter one
-            pass
+        return canonicalize_name(text)
     raise Invalid(
         f"{quoted(text)} is not a project name. Use up to {NAME_LIMIT} letters, digits, '.', '_' "
         "and '-', with a letter or a digit at both ends.",
