@@ -41,7 +41,7 @@ def caller_of(index: Index, who: str) -> Caller:
     if kind == "token":
         return index.authenticator.caller_for_token(index.tokens.active(token_id))
     identity = Identity(who, frozenset({who, "anonymous"}))
-    return index.authenticator.policy.authorize(identity, index.access.load())
+    return index.authenticator.policy.authorize(identity)
 
 
 def test_an_open_index(tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
-from wheelyard.model.grants import Grants
 from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token
 
@@ -243,7 +242,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             identity = self._cached_identity(credential)
             if identity is None:
                 identity = self._verified_identity(credential, address)
-            return self.policy.authorize(identity, self.policy.access.load())
+            return self.policy.authorize(identity)
         except (Unauthenticated, Unavailable) as fault:
             self._log_rejection(fault, credential, network_of(address))
             raise
@@ -257,31 +256,28 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         except Unauthenticated as fault:
             self.rejection_log.log(rejection_reason(fault, otherwise=fault.code), "the proxy")
             raise
-        return self.policy.authorize(identity, self.policy.access.load())
+        return self.policy.authorize(identity)
 
-    def caller_for_token(self, record: TokenRecord, grants: Grants | None = None) -> Caller:
+    def caller_for_token(self, record: TokenRecord) -> Caller:
         """
         Return the caller for the record of an API token, with its present scopes.
 
-        Without `grants`, those in force are read if the token has an owner. The state of the token
-        is not checked. Raise Unauthenticated if it was minted and none of its publishers is
-        configured any more.
+        The state of the token is not checked. Raise Unauthenticated if it was minted and none of
+        its publishers is configured any more.
         """
         if record.publishers:
             service = self.trusted_publishing
             minted = service.identity(record) if service else None
             if minted is None:  # its publisher was removed from the settings
                 raise invalid_credential() from CredentialRejected("publisher_gone")
-            scopes = (*minted.scopes, *self.policy.public)
-            return Caller(minted.principal, scopes, minted.principals, record.name)
-        principal = f"token:{record.id}"
-        scopes = (record.scope,)
+            principal, principals, scopes = minted.principal, minted.principals, minted.scopes
+        else:
+            principal, scopes = f"token:{record.id}", (record.scope,)
+            principals = frozenset({principal})
         if record.owner:
-            grants = grants or self.policy.access.load()
-            allowed = self.policy.scopes_for(frozenset(record.owner_names), grants)
+            allowed = self.policy.scopes_for(frozenset(record.owner_names))
             scopes = intersection(record.scope, allowed)
-        scopes = (*scopes, *self.policy.public)
-        return Caller(principal, scopes, frozenset({principal}), record.name)
+        return Caller(principal, (*scopes, *self.policy.public), principals, record.name)
 
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether it is a password, right today for its user and client network."""

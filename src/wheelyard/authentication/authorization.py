@@ -1,9 +1,4 @@
-"""
-Authorization: the scopes of an identity, and which caller may read which project.
-
-Grants in the store may change at any time, so callers pass those that are in force: they know
-whether they may wait for the store.
-"""
+"""Authorization: the scopes of an identity, and which caller may read which project."""
 
 from typing import Final
 
@@ -22,7 +17,6 @@ from wheelyard.model.access import (
     matches_any,
 )
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import Grants
 from wheelyard.operations.access_control import AccessControl
 
 DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
@@ -43,20 +37,21 @@ class AuthorizationPolicy(Struct, frozen=True):
         """Whether a caller without a credential may upload to some project."""
         return any(scope.actions & Action.UPLOAD for scope in self.public)
 
-    def authorize(self, identity: Identity, grants: Grants) -> Caller:
+    def authorize(self, identity: Identity) -> Caller:
         """
         Return the caller for an identity: with its own scopes, those of grants, and public ones.
 
-        A user of the htpasswd file has `htpasswd_scope` as well.
+        A user of the htpasswd file has `htpasswd_scope` as well. Raise Unavailable if the grants
+        cannot be read.
         """
-        scopes = (*identity.scopes, *self.scopes_for(identity.principals, grants))
+        scopes = (*identity.scopes, *self.scopes_for(identity.principals))
         if self.htpasswd_scope is not None and identity.principal.startswith("htpasswd:"):
             scopes = (self.htpasswd_scope, *scopes)
         return Caller(identity.principal, scopes, identity.principals)
 
-    def scopes_for(self, principals: frozenset[str], grants: Grants) -> tuple[Scope, ...]:
-        """Return the scopes that `grants` give to these principals, and the public ones."""
-        return (*grants.scopes_of(principals), *self.public)
+    def scopes_for(self, principals: frozenset[str]) -> tuple[Scope, ...]:
+        """Return the scopes that grants give to these principals now, and the public ones."""
+        return (*self.access.load().scopes_of(principals), *self.public)
 
 
 class ReadPolicy(Struct, frozen=True):

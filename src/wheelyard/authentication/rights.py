@@ -77,7 +77,7 @@ def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) ->
         *_of_everybody(authenticator, grants),
         *_of_grants(grants),
         *_of_credentials(authenticator),
-        *_of_tokens(authenticator, grants, records),
+        *_of_tokens(authenticator, records),
     ]
 
 
@@ -149,9 +149,7 @@ def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
         yield Right(publisher.principal, who, publisher.scope, "trusted publisher")
 
 
-def _of_tokens(
-    authenticator: Authenticator, grants: Grants, records: Iterable[TokenRecord]
-) -> Iterator[Right]:
+def _of_tokens(authenticator: Authenticator, records: Iterable[TokenRecord]) -> Iterator[Right]:
     now, public = authenticator.tokens.runtime.now(), authenticator.policy.public
     for record in records:
         if record.state(now) != "active":
@@ -160,7 +158,7 @@ def _of_tokens(
         source = f"API token{owner}, until {record.expires_at:%Y-%m-%d}"
         principal = f"token:{record.id}"
         with suppress(Unauthenticated):  # its publisher is gone
-            for scope in authenticator.caller_for_token(record, grants).scopes:
+            for scope in authenticator.caller_for_token(record).scopes:
                 if scope not in public:
                     who = f"{principal} ({record.name})"
                     yield Right(who, frozenset({principal}), scope, source)

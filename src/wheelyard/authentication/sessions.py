@@ -117,8 +117,7 @@ class Sessions:
                 return None
             if isinstance(holder, TokenRecord):
                 return self.authenticator.caller_for_token(holder)
-            policy = self.authenticator.policy
-            return policy.authorize(holder, policy.access.load())
+            return self.authenticator.policy.authorize(holder)
         except Unauthenticated:  # the credential was removed or revoked, or has expired
             return None
 

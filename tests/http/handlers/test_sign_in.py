@@ -333,8 +333,7 @@ def test_a_caller_who_is_forgotten_at_once(
     assert server.get("/api/v1/whoami", header).status == 200
     server.clock.advance(hours=24)  # the hash, too, has to be computed again
     caller = server.index.authenticator.policy.authorize(
-        Identity("htpasswd:ana", frozenset({"htpasswd:ana"})),
-        server.index.authenticator.policy.access.load(),
+        Identity("htpasswd:ana", frozenset({"htpasswd:ana"}))
     )
     answers = [caller]
     callers = server.index.authenticator.callers
