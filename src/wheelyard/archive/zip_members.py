@@ -211,9 +211,9 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     """
     descriptor, limits = context.descriptor, context.limits
     file_size = os.fstat(descriptor).st_size
-    directory = _find_directory(descriptor, file_size, limits)
+    directory = _find_directory(descriptor, file_size)
     _reject_tar_polyglot(descriptor)
-    entries = _read_central_directory(descriptor, directory)
+    entries = _read_central_directory(descriptor, directory, limits)
     listed = sorted(entries, key=lambda each: each.header_offset)
     members: dict[str, ZipMember] = {}
     data_offsets: dict[str, int] = {}
@@ -257,8 +257,8 @@ class _CentralDirectory(NamedTuple):
     size: int
 
 
-def _find_directory(descriptor: int, file_size: int, limits: ArchiveLimits) -> _CentralDirectory:
-    """Return the position of the central directory; raise Invalid if it is over a limit."""
+def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
+    """Return the position of the central directory; raise Invalid unless all records agree."""
     tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
     at = tail.rfind(_EOCD_SIGNATURE)
@@ -266,15 +266,20 @@ def _find_directory(descriptor: int, file_size: int, limits: ArchiveLimits) -> _
         raise invalid_archive("it is not a ZIP file, or was cut off")
     _check_comment(tail, at)
     _, *numbers, _ = _EOCD.unpack_from(tail, at)
-    directory, stop = _read_end_records(descriptor, numbers, tail_offset + at)
-    if directory.offset + directory.size != stop:
+    stop = tail_offset + at
+    zip64 = _read_zip64_record(descriptor, stop)
+    if zip64 is not None:
+        limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
+        for narrow, number, limit in zip(numbers, zip64, limits, strict=True):
+            if narrow not in {number, limit}:
+                raise invalid_archive("its two end records differ")
+        numbers, stop = zip64, stop - _ZIP64_LOCATOR.size - _ZIP64_EOCD.size
+    disk, start_disk, entries_here, entries, size, offset = numbers
+    if disk or start_disk or entries_here != entries:
+        raise invalid_archive("it is a part of a split archive")
+    if offset + size != stop:
         raise invalid_archive("its directory is not where the end of the file says")
-    limits.check_count(directory.entries)
-    if directory.size > limits.central_directory:
-        raise archive_bomb(f"its directory is larger than {limits.central_directory} bytes")
-    if directory.entries * _CENTRAL.size > directory.size:
-        raise invalid_archive("its directory is too small for its members")
-    return directory
+    return _CentralDirectory(entries, offset, size)
 
 
 def _check_comment(tail: bytes, at: int) -> None:
@@ -283,29 +288,6 @@ def _check_comment(tail: bytes, at: int) -> None:
         raise invalid_archive("bytes follow its end")
     if b"PK" in comment or not comment.isascii():
         raise invalid_archive("its comment is not plain text")
-
-
-def _read_end_records(
-    descriptor: int, numbers: list[int], stop: int
-) -> tuple[_CentralDirectory, int]:
-    """
-    Return the central directory's position, and the offset of the end record next to it.
-
-    `stop` is the offset of the last end record.
-    """
-    zip64 = _read_zip64_record(descriptor, stop)
-    if zip64 is None:
-        final, begin = numbers, stop
-    else:
-        final, begin = zip64, stop - _ZIP64_LOCATOR.size - _ZIP64_EOCD.size
-        limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
-        for narrow, number, limit in zip(numbers, zip64, limits, strict=True):
-            if narrow not in {number, limit}:
-                raise invalid_archive("its two end records differ")
-    disk, start_disk, entries_here, entries, size, offset = final
-    if disk or start_disk or entries_here != entries:
-        raise invalid_archive("it is a part of a split archive")
-    return _CentralDirectory(entries, offset, size), begin
 
 
 def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
@@ -323,7 +305,15 @@ def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
     return numbers
 
 
-def _read_central_directory(descriptor: int, directory: _CentralDirectory) -> Iterator[ZipMember]:
+def _read_central_directory(
+    descriptor: int, directory: _CentralDirectory, limits: ArchiveLimits
+) -> Iterator[ZipMember]:
+    """Yield the members of the central directory; raise Invalid if it is over a limit."""
+    limits.check_count(directory.entries)
+    if directory.size > limits.central_directory:
+        raise archive_bomb(f"its directory is larger than {limits.central_directory} bytes")
+    if directory.entries * _CENTRAL.size > directory.size:
+        raise invalid_archive("its directory is too small for its members")
     block = os.pread(descriptor, directory.size, directory.offset)
     at = 0
     for _ in range(directory.entries):
