@@ -20,12 +20,10 @@ from typing import ClassVar, NewType
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
-    InvalidSdistFilename,
     InvalidWheelFilename,
     NormalizedName,
     canonicalize_name,
     canonicalize_version,
-    parse_sdist_filename,
     parse_wheel_filename,
 )
 from packaging.version import InvalidVersion, Version
@@ -291,12 +289,8 @@ def _parse_sdist(filename: str) -> Sdist:
     if match["version"].endswith(_EXTENSIONS):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
-    try:  # packaging knows only two sdist suffixes
-        project, _ = parse_sdist_filename(f"{match['name']}-{match['version']}{SDIST_SUFFIX}")
-    except (InvalidSdistFilename, InvalidVersion, ValueError) as error:
-        raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
-    return Sdist(filename, project, version)
+    return Sdist(filename, canonicalize_name(match["name"]), version)
 
 
 def _parse_obsolete(filename: str) -> ObsoleteDistribution:
