@@ -20,8 +20,7 @@ from tests.bucket_clients.bucket_server import serving
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import TOKEN, Server
-from wheelyard.model.project import File
-from wheelyard.model.project_json import ProjectJson
+from wheelyard.model.project_json import FileJson, ProjectJson
 
 PAGES = REPOSITORY / "docs" / "migration"
 HOST = "packages.example.com"
@@ -92,11 +91,11 @@ class GuideRunner:
         """Run the product's command line on the new index."""
         return wheelyard(self.sandbox, *arguments, "--store", self.store)
 
-    def files(self, project: str) -> dict[str, File]:
+    def files(self, project: str) -> dict[str, FileJson]:
         """Return the files of a project in the new index."""
         output = self.wheelyard("list", project, "--json")
         files = decode(output, type=ProjectJson).files
-        return {file.filename: file.file() for file in files}
+        return {file.filename: file for file in files}
 
     @contextmanager
     def serving(self, *options: str, **environment: str) -> Iterator[Server]:

@@ -18,7 +18,7 @@ from wheelyard.api.table import ROWS
 from wheelyard.api.tokens import list_tokens
 from wheelyard.api_client.connection import ApiConnection
 from wheelyard.api_client.upload_form import open_form
-from wheelyard.model.project import Commit
+from wheelyard.model.project_json import CommitJson
 from wheelyard.operations.journal import BEGINNING, JournalSource
 from wheelyard.operations.upload import PublishedFile
 
@@ -99,7 +99,7 @@ class RemoteJournals:
         self._looked_at = looked_at
         return [project.name for project in found.projects]
 
-    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """Yield the commits of a project, newest first: the oldest page, then pages backwards."""
         first = self.api.call(get_journal, name, After(after))
         first_end, end = first.next or first.revision, first.revision
@@ -115,9 +115,10 @@ class RemoteJournals:
         return self.api.name_of(principal)
 
 
-def _newest_first(page: JournalPage, after: int, end: int) -> Iterator[tuple[int, Commit | None]]:
+def _newest_first(
+    page: JournalPage, after: int, end: int
+) -> Iterator[tuple[int, CommitJson | None]]:
     """Yield the commits `after + 1` to `end` with their numbers; None for a lost one."""
     known = {commit.number: commit for commit in page.commits}
     for number in range(end, after, -1):
-        shown = known.get(number)
-        yield number, shown.commit() if shown else None
+        yield number, known.get(number)

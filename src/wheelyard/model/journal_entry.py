@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 from wheelyard.model.access_rules import AnyAccessEvent, describe_event
 from wheelyard.model.decisions import Decision, describe
 from wheelyard.model.principals import credential_of
-from wheelyard.model.project import Event, EventKind
+from wheelyard.model.project_json import EventJson
 from wheelyard.model.text import redact_tokens
 
 
@@ -43,29 +43,24 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The uploader of an imported file, by its source."""
 
 
-def entry_of(name: NormalizedName, number: int, event: Event, by_name: str) -> JournalEntry:
+def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
     """Return the entry of an event in commit `number`; tokens in its reason are redacted."""
-    what, status, digest, uploaded_by = event.what, "", "", ""
-    if what == EventKind.UPLOADED:
-        file = event.file
-        digest = file.sha256
-        if file.imported_at is not None:
-            what = "imported"
-            uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
-    elif what == EventKind.STATUS:
-        status = event.status.value
+    what, file, uploaded_by = event.what, event.file, ""
+    if file is not None and file.imported_at is not None:
+        what = "imported"
+        uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
     return JournalEntry(
         at=event.at,
         project=name,
         commit=number,
         what=what,
-        files=event.files,
+        files=(file.filename,) if file else event.filenames,
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
-        status=status,
+        status=event.status.value if event.status else "",
         reason=redact_tokens(event.reason),
-        sha256=digest,
+        sha256=file.sha256 if file else "",
         uploaded_by=uploaded_by,
     )
 

@@ -6,7 +6,6 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.project import (
-    METADATA_SUFFIX,
     Commit,
     Event,
     EventKind,
@@ -37,12 +36,6 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return what is shown of a file."""
         return cls(**{name: getattr(file, name) for name in cls.__struct_fields__})
 
-    def file(self) -> File:
-        """Return the file."""
-        names = set(self.__struct_fields__) - {"core_metadata"}
-        sidecars = {METADATA_SUFFIX: self.core_metadata} if self.core_metadata else {}
-        return File(**{name: getattr(self, name) for name in names}, sidecars=sidecars)
-
 
 class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An event of any kind."""
@@ -56,12 +49,6 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     filenames: tuple[str, ...] = ()
     status: Status | None = None
     reason: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.what == EventKind.UPLOADED) != (self.file is not None):
-            raise ValueError("only an upload has a file")
-        if (self.what == EventKind.STATUS) != (self.status is not None):
-            raise ValueError("only a change of the status has a status")
 
     @classmethod
     def of(cls, event: Event) -> "EventJson":
@@ -79,18 +66,6 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
             reason=event.reason,
         )
 
-    def event(self) -> Event:
-        """Return the event; one of an unknown kind without its data."""
-        at, by, by_name = self.at, self.by, self.by_name
-        if self.file is not None:
-            file = self.file.file()
-            return Event.uploaded(file, self.summary, at=at, by=by, by_name=by_name)
-        if self.status is not None:
-            return Event.status_set(self.status, self.reason, at=at, by=by, by_name=by_name)
-        return Event(
-            what=self.what, at=at, by=by, by_name=by_name, files=self.filenames, reason=self.reason
-        )
-
 
 class CommitJson(NumberedCommit, frozen=True, kw_only=True):
     """A commit with its events."""
@@ -106,11 +81,6 @@ class CommitJson(NumberedCommit, frozen=True, kw_only=True):
             previous=commit.previous,
             events=tuple(map(EventJson.of, commit.events)),
         )
-
-    def commit(self) -> Commit:
-        """Return the commit; its stored form is another one in the store."""
-        events = tuple(shown.event() for shown in self.events)
-        return Commit(number=self.number, id=self.id, previous=self.previous, events=events)
 
 
 class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):

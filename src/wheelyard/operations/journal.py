@@ -24,7 +24,7 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import is_match
-from wheelyard.model.project import Commit
+from wheelyard.model.project_json import CommitJson
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
 """How much earlier than the commit before it an event may be: clocks differ, and uploads wait."""
@@ -45,7 +45,7 @@ class JournalSource(Protocol):
         """
         ...
 
-    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """
         Yield a project's commits with their numbers, newest first, down to the one behind `after`.
 
@@ -83,14 +83,15 @@ class StoreJournals(Struct):
         self._serial = newest
         return list(dict.fromkeys(each.project for each in changes))
 
-    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """Yield a project's commits; each but the newest is an object of its own to read."""
         found = self.projects.documents.get(keys.project(name), "current").value
         project = found or self.projects.get(name)  # a released name has a journal, too
         journal = self.projects.journal(project)
         if self.only is None:  # several projects are read at a time anyway
             journal = replace(journal, threads=1)
-        return journal.find_all(range(project.revision, after, -1))
+        for number, commit in journal.find_all(range(project.revision, after, -1)):
+            yield number, CommitJson.of(commit) if commit else None
 
     def name_of(self, principal: str) -> str:
         """Return the name of an API token if its record still exists."""
@@ -185,7 +186,7 @@ class JournalReader(Struct):
         """Return what is new in a project, and the number of its last commit, if it was read."""
         after = self._newest.get(name, 0)
         limit = self.since - CLOCK_TOLERANCE
-        commits, lost, newest = list[Commit](), list[int](), after
+        commits, lost, newest = list[CommitJson](), list[int](), after
         problems = list[str]()
         try:
             for number, commit in self.source.commits(name, after):
@@ -206,7 +207,7 @@ class JournalReader(Struct):
         return JournalPart(entries, problems), newest
 
     def _entries(
-        self, name: NormalizedName, commit: Commit, problems: list[str]
+        self, name: NormalizedName, commit: CommitJson, problems: list[str]
     ) -> Iterator[JournalEntry]:
         """Yield the entries of a commit that the filters let pass."""
         for event in commit.events:

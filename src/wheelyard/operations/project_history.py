@@ -23,6 +23,7 @@ from wheelyard.model.access_rules import (
 from wheelyard.model.grants import groups_in
 from wheelyard.model.journal_entry import JournalEntry, entry_of, other_entry_of
 from wheelyard.model.project import Project
+from wheelyard.model.project_json import EventJson
 from wheelyard.operations.journal import BEGINNING
 
 PAGE_COMMITS: Final = 50
@@ -92,7 +93,7 @@ class HistoryReader(Struct, frozen=True):
             entry_of(project.name, commit.number, event, event.by_name or names.of(event.by))
             for commit in commits.values()
             if commit is not None
-            for event in commit.events
+            for event in map(EventJson.of, commit.events)
         ]
         lost = tuple(number for number, commit in commits.items() if commit is None)
         return HistoryPart(tuple(entries), lost, numbers[0] if numbers else 1)

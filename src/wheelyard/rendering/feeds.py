@@ -22,6 +22,7 @@ from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import Project
+from wheelyard.model.project_json import CommitJson
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import Release, releases_of, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
@@ -77,8 +78,8 @@ def latest_entries(project: Project) -> list[FeedEntry]:
     """Return the newest releases of a project, and the changes of its last commit."""
     name, commit, releases = project.name, project.commit, releases_of(project)
     newest = nlargest(INDEX_FEED_ENTRIES, releases, key=_uploaded_at)
-    events = commit.events if commit else ()
-    changes = [entry_of(name, project.revision, each, each.by_name) for each in events]
+    events = CommitJson.of(commit).events if commit else ()
+    changes = [entry_of(name, project.revision, event, event.by_name) for event in events]
     shown = {release.version for release in releases}
     return [release_entry(name, each) for each in newest] + _change_entries(name, changes, shown)
 
