@@ -322,14 +322,13 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def _verifier_of(self, credential: Credential) -> Verifier | None:
         """Return the one verifier that may see a credential; None if there is none for its type."""
-        if credential.is_bearer and classify(credential) is CredentialType.PASSWORD:
-            return None
-        verifiers: dict[CredentialType, Verifier | None] = {
-            CredentialType.ID_TOKEN: self.id_tokens,
-            CredentialType.ACCESS_TOKEN: self.access_tokens,
-            CredentialType.PASSWORD: self.htpasswd,
-        }
-        return verifiers[classify(credential)]
+        match classify(credential):
+            case CredentialType.ID_TOKEN:
+                return self.id_tokens
+            case CredentialType.ACCESS_TOKEN:
+                return self.access_tokens
+            case CredentialType.PASSWORD:
+                return None if credential.is_bearer else self.htpasswd
 
     def _cached_identity(self, credential: Credential) -> Identity | None:
         """Return the identity if that needs no waiting; raise Unauthenticated if it is invalid."""

@@ -124,7 +124,13 @@ class CallerTokens(Struct, frozen=True):
         """
         if wanted.owner == caller.principal:
             self._require_signed_in(caller, signed_in_at)
-            self._require_own_rights(caller, wanted)
+            # without the scopes of anonymous callers: nobody needs a token for those
+            own_scopes = self.access.load().scopes_of(caller.principals)
+            if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
+                raise Forbidden(
+                    "A token may do no more than its owner. Ask for fewer projects or actions; "
+                    "/api/v1/whoami has your rights."
+                )
             self.tokens.check_quota(caller.principal, caller.principals)
         elif not is_token_admin(caller):
             raise Forbidden(
@@ -183,13 +189,3 @@ class CallerTokens(Struct, frozen=True):
         if not self.is_signed_in(caller, signed_in_at):
             fact = "You have signed in more than an hour ago."
             raise Forbidden(f"{fact} Sign out and in again, or send a new ID token.")
-
-    def _require_own_rights(self, caller: Caller, wanted: TokenRequest) -> None:
-        """Raise Forbidden if a token could do more than grants allow its owner, the caller."""
-        # without the scopes of anonymous callers: nobody needs a token for those
-        own_scopes = self.access.load().scopes_of(caller.principals)
-        if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
-            raise Forbidden(
-                "A token may do no more than its owner. Ask for fewer projects or actions; "
-                "/api/v1/whoami has your rights."
-            )

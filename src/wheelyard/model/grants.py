@@ -178,33 +178,28 @@ def parse_principal(text: str) -> str:
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
     kind, _, name = text.partition(":")
-    if kind == "group" and "@" not in name:
-        raise Invalid(
-            f"{quoted(text)} is a group of grants, and no caller. Name one of its members.",
-            code="bad_setting",
-        )
-    if kind == "group":
-        raise Invalid(
-            f"{quoted(text)}: no credential tells of Google groups. Let an IAM policy name the "
-            "group, and set google.access_token.resource.",
-            code="bad_setting",
-        )
     name = name.lower() if kind in _CASE_INSENSITIVE_KINDS and name.isascii() else name
-    if kind == "token" and not _PRINCIPAL_PATTERNS[kind].fullmatch(name):
-        raise Invalid(
-            f"{quoted(redact_tokens(text))} is no token: behind 'token:' comes its id, the ten "
-            "letters and digits that 'wheelyard token list' shows first.",
-            code="bad_setting",
+    if kind in _PRINCIPAL_PATTERNS and _PRINCIPAL_PATTERNS[kind].fullmatch(name):
+        return f"{kind}:{name}"
+    if kind == "group" and "@" not in name:
+        why = " is a group of grants, and no caller. Name one of its members."
+    elif kind == "group":
+        why = (
+            ": no credential tells of Google groups. Let an IAM policy name the group, and set "
+            "google.access_token.resource."
         )
-    if kind not in _PRINCIPAL_PATTERNS or not _PRINCIPAL_PATTERNS[kind].fullmatch(name):
-        raise Invalid(
-            f"{quoted(redact_tokens(text))} is nobody that a grant can name. Write {ANONYMOUS}, "
-            f"{ALL_AUTHENTICATED}, or one of user:EMAIL, serviceAccount:EMAIL, "
-            "serviceAccount:EMAIL#NUMBER, domain:DOMAIN, htpasswd:NAME, static:NAME, token:ID, "
-            "publisher:ID; in a grant, a group is group:NAME.",
-            code="bad_setting",
+    elif kind == "token":
+        why = (
+            " is no token: behind 'token:' comes its id, the ten letters and digits that "
+            "'wheelyard token list' shows first."
         )
-    return f"{kind}:{name}"
+    else:
+        why = (
+            f" is nobody that a grant can name. Write {ANONYMOUS}, {ALL_AUTHENTICATED}, or one of "
+            "user:EMAIL, serviceAccount:EMAIL, serviceAccount:EMAIL#NUMBER, domain:DOMAIN, "
+            "htpasswd:NAME, static:NAME, token:ID, publisher:ID; in a grant, a group is group:NAME."
+        )
+    raise Invalid(f"{quoted(redact_tokens(text))}{why}", code="bad_setting")
 
 
 def describe_grant(grant: Grant) -> str:

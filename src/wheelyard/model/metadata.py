@@ -169,7 +169,8 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
     in pages.
     """
 
-    metadata_version: str
+    format: tuple[int, int]
+    """The `Metadata-Version` as two numbers."""
     name: str
     version: str
     summary: str | None
@@ -195,12 +196,6 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
     dynamic: tuple[str, ...]
     """Names of fields, in lower case."""
 
-    @property
-    def format(self) -> tuple[int, int]:
-        """The `Metadata-Version` as two numbers."""
-        major, _, minor = self.metadata_version.partition(".")
-        return int(major), int(minor)
-
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """
@@ -221,7 +216,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     for field in _CHECKED_ALONE:
         headers.every(field)
     return CoreMetadata(
-        metadata_version=f"{version[0]}.{version[1]}",
+        format=version,
         name=name,
         version=release,
         summary=headers.first("summary"),
@@ -249,13 +244,13 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 
 def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
     """Return a warning for each valid but inadvisable field of `core`, one sentence each."""
-    found = []
+    found, version = [], f"Metadata-Version {core.format[0]}.{core.format[1]}"
     if core.format > NEWEST_VERSION:
-        found.append(f"Metadata-Version {core.metadata_version} is newer than this index knows.")
+        found.append(f"{version} is newer than this index knows.")
     if core.license and core.license_expression:
         found.append("License is obsolete beside License-Expression; remove it.")
     if core.license_expression and core.format < LICENSE_VERSION:
-        found.append(f"License-Expression is newer than Metadata-Version {core.metadata_version}.")
+        found.append(f"License-Expression is newer than {version}.")
     found.extend(
         f"Provides-Extra {quoted(extra)} is not a valid name of an extra."
         for extra in core.provides_extra
