@@ -20,7 +20,7 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import warn
 from wheelyard.errors import WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
-from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
+from wheelyard.model.grants import describe_grant, describe_scope
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
@@ -135,7 +135,7 @@ def _summary(settings: Settings, config_source: str) -> Iterator[str]:
     for name, members in grants.groups.items():
         yield f"group {name}: {', '.join(sorted(members)) or 'nobody'}"
     for publisher in settings.publishers if settings.publisher else ():
-        can = f"{describe_actions(publisher.actions)} {describe_projects(publisher.projects)}"
+        can = describe_scope(publisher.scope)
         yield f"publisher {publisher.id}: {publisher.issuer.names[0]} may {can}"
     for index in settings.upstream.indexes if settings.upstream.enabled else ():
         yield f"upstream {index.label}: {index.url}"
