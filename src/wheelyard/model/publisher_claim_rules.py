@@ -51,23 +51,26 @@ sources run jobs that are not in the pipeline file of the project.
 DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
 """Seconds that an ID token may live, by default."""
 
+
+def _form(pattern: str, title: str) -> Meta:
+    """Return the condition that a whole text matches a pattern; `title` is for messages."""
+    return Meta(pattern=rf"\A(?:{pattern})\Z", title=title)
+
+
+_CHARACTER: Final = r"[^*\x00-\x1f\x7f]"
+_FILE: Final = r"[^/*\x00-\x1f\x7f]+"
+_REPOSITORY: Final = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
+
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 NumericId = Annotated[
-    Annotated[int, Meta(gt=0, le=2**63 - 1)]
-    | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")],
+    Annotated[int, Meta(gt=0, le=2**63 - 1)] | Annotated[str, _form(r"[1-9][0-9]{0,30}", "")],
     Meta(title="a number"),
 ]
 Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]
-Id = Annotated[
-    str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z", title="1 to 40 letters a-z, digits and '-'")
-]
+Id = Annotated[str, _form(r"[a-z0-9-]{1,40}", "1 to 40 letters a-z, digits and '-'")]
+Event = Annotated[str, _form(rf"(?!{'|'.join(UNTRUSTED_EVENT_PREFIXES)})[a-z_]{{1,100}}", "")]
 Events = Annotated[
-    tuple[
-        Annotated[
-            str, Meta(pattern=rf"\A(?!{'|'.join(UNTRUSTED_EVENT_PREFIXES)})[a-z_]{{1,100}}\Z")
-        ],
-        ...,
-    ],
+    tuple[Event, ...],
     Meta(
         min_length=1,
         title="a list such as push and release; pull requests and merge requests get no token",
@@ -78,51 +81,40 @@ Actions = Annotated[
     tuple[Literal["read", "upload"], ...],
     Meta(min_length=1, title='["upload"] (the default), ["read"], or both'),
 ]
-Repository = Annotated[
-    str, Meta(pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+\Z", title="OWNER/NAME")
-]
+Repository = Annotated[str, _form(_REPOSITORY, "OWNER/NAME")]
 WorkflowFile = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[^/*\x00-\x1f\x7f]+\.ya?ml\Z",
-        title="the name of a file in .github/workflows, such as release.yml",
-    ),
-]
-WorkflowRef = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^/*\x00-\x1f\x7f]+"
-        r"@(refs/[^*\x00-\x1f\x7f]*\*?|[0-9a-f]{40})\Z"
-    ),
+    str, _form(rf"{_FILE}\.ya?ml", "the name of a file in .github/workflows, such as release.yml")
 ]
 WorkflowRefs = Annotated[
-    tuple[WorkflowRef, ...],
+    tuple[
+        Annotated[
+            str,
+            _form(
+                rf"{_REPOSITORY}/\.github/workflows/{_FILE}@(refs/{_CHARACTER}*\*?|[0-9a-f]{{40}})",
+                "",
+            ),
+        ],
+        ...,
+    ],
     Meta(title="a list of OWNER/NAME/.github/workflows/FILE@refs/..."),
 ]
-ProjectPath = Annotated[str, Meta(pattern=r"\A[^/\s*]+(/[^/\s*]+)+\Z", title="GROUP/PROJECT")]
+ProjectPath = Annotated[str, _form(r"[^/\s*]+(/[^/\s*]+)+", "GROUP/PROJECT")]
 PipelineFile = Annotated[
     str,
-    Meta(
-        pattern=r"\A[^/*@\x00-\x1f\x7f][^*@\x00-\x1f\x7f]*\Z",
-        title="the path of the pipeline's file, such as .gitlab-ci.yml",
+    _form(
+        r"[^/*@\x00-\x1f\x7f][^*@\x00-\x1f\x7f]*",
+        "the path of the pipeline's file, such as .gitlab-ci.yml",
     ),
 ]
 PatternText = Annotated[
-    str,
-    Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title="a text, with at most one star, at its end"),
+    str, _form(rf"{_CHARACTER}+\*?", "a text, with at most one star, at its end")
 ]
 _PATTERNS: Final = frozenset({"ref", "build_branch", "build_tag"})
 """The keys of tables with a `PatternText` for the claim of their name."""
 AccountId = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[0-9]{21}\Z",
-        title="the 21 digits of the service account's unique id, in quotes",
-    ),
+    str, _form(r"[0-9]{21}", "the 21 digits of the service account's unique id, in quotes")
 ]
-Email = Annotated[
-    str, Meta(pattern=r"\A[!-?A-~]+@[!-?A-~]+\Z", title="the service account's e-mail")
-]
+Email = Annotated[str, _form(r"[!-?A-~]+@[!-?A-~]+", "the service account's e-mail")]
 Algorithms = Annotated[
     tuple[Literal["RS256", "ES256"], ...],
     Meta(min_length=1, title="a list of RS256 and ES256"),
