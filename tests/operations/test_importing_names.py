@@ -13,7 +13,6 @@ from tests.operations.in_memory_index import ALICE
 from tests.operations.upstream_names import GuardedHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
-from wheelyard.operations.importing import parallel_import
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
 from wheelyard.sources.file_tree import FolderTree
@@ -65,37 +64,16 @@ def test_a_silent_upstream_refuses_new_names(guarded: GuardedHarness, files: Fak
     assert listed(guarded) == ("acme-core", "demo")
 
 
-def test_many_names_are_one_claim(guarded: GuardedHarness, files: FakeFiles) -> None:
-    """New names are claimed together, each before its first commit."""
-    store = guarded.store = FaultyStore(guarded.store)
-    guarded.index = guarded.opened(seed=5)
+def test_a_name_is_asked_about_twice(guarded: GuardedHarness, files: FakeFiles) -> None:
+    """The upstream is asked about a new name before its files are read, and before its claim."""
     count = 30
-
     made = [make_wheel(f"new{number:02}", each) for number in range(count) for each in ("1", "2")]
+
     report = taken(guarded, *map(files.offer, made))
 
     assert report.counts == counted(new=2 * count)
-    writes = [key for verb, key in store.calls if verb == "put"]
-    assert writes.count(keys.PROJECT_NAMES) == 1
-    assert writes.index(keys.PROJECT_NAMES) < min(
-        at for at, key in enumerate(writes) if key.startswith(keys.PROJECTS)
-    )
-    asked = [name for name in guarded.public.asked if name == "new07"]
-    assert len(asked) == len("12")  # before its files are read, and before its name is claimed
-
-
-def test_the_claim_comes_in_parts(
-    guarded: GuardedHarness, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """More names than are claimed at a time, and two files of one identity, are all imported."""
-    monkeypatch.setattr(parallel_import, "NAMES_PER_CLAIM", 2)
-    made = [make_wheel(f"new{number}") for number in range(7)]
-    twice = [make_wheel("new1"), make_wheel("new1", content=b"other")]
-
-    report = taken(guarded, *map(files.offer, (*made, *twice)))
-
-    assert report.counts == counted(new=7, there=1, refused=1)
-    assert len(listed(guarded)) == len(made)
+    assert len(listed(guarded)) == count
+    assert guarded.public.asked.count("new07") == len("12")
 
 
 def test_the_name_becomes_public_during_an_import(

@@ -5,22 +5,18 @@ An upload of a name that an upstream index has is refused, because it would chan
 install under that name. Whoever wants that says so, in `[upstream] shadow` or `private`.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.private_names import PrivateNames
-from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import (
     UPSTREAM_UNAVAILABLE,
     UPSTREAM_UNPROVEN,
     Forbidden,
     Unavailable,
-    WheelyardError,
     quoted,
 )
 from wheelyard.model.access import Caller
@@ -31,8 +27,6 @@ PUBLIC_NAME: Final = "public_name"
 """The code of a Forbidden for a name that an upstream index has."""
 REFUSALS: Final = frozenset({PUBLIC_NAME, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN})
 """The codes of errors about a name alone, which say nothing of the store."""
-CLAIM_THREADS: Final = 16
-"""Names of an import that are looked up at a time."""
 
 
 class UpstreamNames(Protocol):
@@ -72,44 +66,16 @@ class NameClaims(Struct, frozen=True, kw_only=True):
     def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
         """Make a name private for a file; return warnings, or raise as `require_free`."""
         self.require_free(name, caller)
-        self._claim((name,), caller)
-        if not self.shadow.match(name):
+        # also a name that is private: it may be a pattern that says so, or an answer of a cache
+        self.names.claim(name)
+        is_shadow = self.shadow.match(name)
+        log_name("name_claimed", caller.principal, name, is_shadow=is_shadow)
+        if is_shadow or not self.asks_upstream:
+            with suppress(Unavailable):  # it is never shown again anyway
+                self.upstream.forget(name)
+        if not is_shadow:
             return ()
         return (f"{name} is private from now on: clients get no public package of that name",)
-
-    def claim_all(
-        self, names: Sequence[NormalizedName], caller: Caller
-    ) -> dict[NormalizedName, WheelyardError]:
-        """
-        Make names private with one write of their list; return what those are refused for that are.
-
-        Raises Unavailable if the store does not answer.
-        """
-        refusal = partial(self.refusal, caller=caller)
-        faults = dict(zip(names, prefetch_map(refusal, names, CLAIM_THREADS), strict=True))
-        refused = {name: fault for name, fault in faults.items() if fault is not None}
-        self._claim([name for name in names if name not in refused], caller)
-        return refused
-
-    def refusal(self, name: NormalizedName, caller: Caller) -> WheelyardError | None:
-        """Return the error for which a name is refused; raise Unavailable for one of the store."""
-        try:
-            self.require_free(name, caller)
-        except WheelyardError as fault:
-            if fault.code in REFUSALS:
-                return fault
-            raise
-        return None
-
-    def _claim(self, names: Sequence[NormalizedName], caller: Caller) -> None:
-        # also names that are private: it may be a pattern that says so, or an answer of a cache
-        self.names.claim(*names)
-        for name in names:
-            is_shadow = self.shadow.match(name)
-            log_name("name_claimed", caller.principal, name, is_shadow=is_shadow)
-            if is_shadow or not self.asks_upstream:
-                with suppress(Unavailable):  # it is never shown again anyway
-                    self.upstream.forget(name)
 
     def _require_unknown_upstream(self, name: NormalizedName, caller: Caller) -> None:
         if self.shadow.match(name) or not self.asks_upstream:

@@ -6,7 +6,7 @@ commits. Whether the project accepts the file is checked twice: first before any
 that a rejected upload leaves nothing behind, and again in the commit, against concurrent writers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -231,8 +231,7 @@ class Uploads(Struct, frozen=True):
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()
-        if self.claims is not None and self.needs_claim(before):
-            warnings += self.claims.claim(name, caller)
+        warnings += self.claim(before, caller)
         self.store(name, [validated])
         intent = self.add_files(before, [validated], caller)
         committed = self.projects.change(name, intent)
@@ -246,15 +245,11 @@ class Uploads(Struct, frozen=True):
         file = committed.after.by_filename.get(outcome.filename, outcome)
         return UploadResult(file, is_new, warnings)
 
-    def needs_claim(self, before: Project) -> bool:
-        """Return whether the name of a project must be made private before its next commit."""
-        return self.claims is not None and not before.exists
-
-    def claim_names(
-        self, names: Sequence[NormalizedName], caller: Caller
-    ) -> Mapping[NormalizedName, WheelyardError]:
-        """Make the names of new projects private; return the errors that refuse some of them."""
-        return {} if self.claims is None else self.claims.claim_all(names, caller)
+    def claim(self, before: Project, caller: Caller) -> tuple[str, ...]:
+        """Make the name of a new project private; return warnings, raise as `NameClaims.claim`."""
+        if self.claims is None or before.exists:
+            return ()
+        return self.claims.claim(before.name, caller)
 
     def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
         """Validate a file for the project `before`, without storing it; raises as `accept`."""

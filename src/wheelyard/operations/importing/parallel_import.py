@@ -12,12 +12,8 @@ from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import UniquenessKey, parse_known_filename
 from wheelyard.operations.importing.project_import import (
     Batch,
-    BatchResult,
     ImportContext,
     ImportItem,
-    NameChecks,
-    ProjectImport,
-    finish_batch,
     import_batch,
     refused,
 )
@@ -35,10 +31,6 @@ MAX_PENDING_FILES: Final = 1000
 """The files that wait in incomplete batches, at most."""
 NAMES_PER_WRITE: Final = 500
 """The new names that are added to the list of projects in one write."""
-NAMES_PER_CLAIM: Final = 100
-"""The new names that are claimed before their commits in one write, beside an upstream index."""
-MAX_UNCLAIMED_BYTES: Final = 256 * 1024 * 1024
-"""The bytes in the spool of files that wait for that, at most."""
 
 
 class Importer(Struct, frozen=True):
@@ -67,9 +59,10 @@ class Importer(Struct, frozen=True):
             started_at=self.uploads.runtime.now(),
             read=observer.read,
             dry_run_projects={} if dry_run else None,
-            name_checks=NameChecks(self.uploads.claims, caller) if self.uploads.claims else None,
         )
-        workers = LOCAL_WORKERS if self.is_local else REMOTE_WORKERS
+        # beside an upstream index, which is asked about new names
+        is_local = self.is_local and self.uploads.claims is None
+        workers = LOCAL_WORKERS if is_local else REMOTE_WORKERS
         batches = FileBatches(LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES)
         with ThreadPoolExecutor(workers, "import") as pool:
             tasks = _WorkerPool(context, observer, batches, pool, workers)
@@ -80,11 +73,9 @@ class Importer(Struct, frozen=True):
             except BaseException:
                 context.stopped.set()
                 pool.shutdown(cancel_futures=True)
-                tasks.abort()
+                with suppress(WheelyardError):
+                    context.list_names()
                 raise
-            finally:
-                if context.name_checks is not None:
-                    context.name_checks.close()
         return tasks.report
 
 
@@ -126,15 +117,10 @@ class _WorkerPool(Struct):
     pool: ThreadPoolExecutor
     workers: int
     report: Report = field(default_factory=Report)
-    _running: dict[Future[BatchResult], Batch] = {}
-    _unclaimed: list[tuple[ProjectImport, Batch]] = []
-    """The work on new projects whose names have to be claimed before it goes on."""
-    _finishing: dict[Future[BatchResult], ProjectImport] = {}
-    """The work that goes on after that."""
-    _future_by_key: dict[tuple[NormalizedName, UniquenessKey], Future[BatchResult]] = field(
+    _running: dict[Future[list[Outcome]], Batch] = {}
+    _future_by_key: dict[tuple[NormalizedName, UniquenessKey], Future[list[Outcome]]] = field(
         default_factory=dict
     )
-    _names: set[NormalizedName] = set()
 
     def add(self, offer: Candidate | Skipped) -> None:
         """
@@ -156,15 +142,9 @@ class _WorkerPool(Struct):
             self._report(refused(offer, fault))
             return
         item, name = ImportItem(offer, distribution), distribution.project
-        context = self.context
-        if context.name_checks is not None and not context.uploads.projects.was_seen(name):
-            context.name_checks.begin(name)
-        while (before := self._future_by_key.get(item.key)) is not None:
-            # the first of two wins, and the second waits for it
-            if before in self._running:
-                self._collect({before})
-            else:
-                self._claim()
+        before = self._future_by_key.get(item.key)
+        if before is not None:  # the first of two wins, and the second waits for it
+            self._collect({before})
         self.batches.add(item)
         while (batch := self.batches.take_full(name)) is not None:
             self._start(batch)
@@ -180,79 +160,29 @@ class _WorkerPool(Struct):
         """
         while (batch := self.batches.take_oldest()) is not None:
             self._start(batch)
-        while self._running or self._unclaimed:
-            if self._running:
-                self._collect(self._wait_for_any())
-            else:
-                self._claim()
-        self._write_names()
-
-    def abort(self) -> None:
-        """After an error, add projects imported so far to the list of names, if possible."""
-        unfinished: list[ProjectImport | None] = [work for work, _ in self._unclaimed]
-        unfinished += self._finishing.values()
-        for future in self._running:
-            if not future.cancelled() and future.exception() is None:
-                self._record_name(future.result())
-                unfinished.append(future.result().unclaimed)
-        for work in filter(None, unfinished):
-            work.close()
-        with suppress(WheelyardError):
-            self._write_names()
+        while self._running:
+            self._collect(self._wait_for_any())
+        self.context.list_names()
 
     def _start(self, batch: Batch) -> None:
         while len(self._running) >= 2 * self.workers:
             self._collect(self._wait_for_any())
-        self._follow(self.pool.submit(import_batch, self.context, batch), batch)
-
-    def _follow(self, future: Future[BatchResult], batch: Batch) -> None:
+        future = self.pool.submit(import_batch, self.context, batch)
         self._running[future] = batch
         self._future_by_key.update((item.key, future) for item in batch)
 
-    def _claim(self) -> None:
-        """Claim the names that wait for it in one write, and go on with their projects."""
-        waiting, self._unclaimed = self._unclaimed, []
-        names = list(dict.fromkeys(work.project.name for work, _ in waiting))
-        try:
-            refusals = self.context.uploads.claim_names(names, self.context.caller)
-        except BaseException:
-            self._unclaimed = waiting
-            raise
-        for work, batch in waiting:
-            fault = refusals.get(work.project.name)
-            future = self.pool.submit(finish_batch, work, batch, fault)
-            self._finishing[future] = work
-            self._follow(future, batch)
-
-    def _wait_for_any(self) -> set[Future[BatchResult]]:
+    def _wait_for_any(self) -> set[Future[list[Outcome]]]:
         return wait(self._running, return_when=FIRST_COMPLETED).done
 
-    def _collect(self, futures: set[Future[BatchResult]]) -> None:
+    def _collect(self, futures: set[Future[list[Outcome]]]) -> None:
         for future in futures:
-            result, batch = future.result(), self._running.pop(future)
-            self._finishing.pop(future, None)
-            if result.unclaimed is not None:
-                self._unclaimed.append((result.unclaimed, batch))
-                continue
-            for item in batch:
+            outcomes = future.result()
+            for item in self._running.pop(future):
                 self._future_by_key.pop(item.key, None)
-            for outcome in result.outcomes:
+            for outcome in outcomes:
                 self._report(outcome)
-            self._record_name(result)
-        if len(self._names) >= NAMES_PER_WRITE:
-            self._write_names()
-        size = sum(work.size for work, _ in self._unclaimed)
-        if len(self._unclaimed) >= NAMES_PER_CLAIM or size >= MAX_UNCLAIMED_BYTES:
-            self._claim()
-
-    def _record_name(self, result: BatchResult) -> None:
-        if result.is_project:
-            self._names.add(result.name)
-
-    def _write_names(self) -> None:
-        if self.context.dry_run_projects is None:
-            self.context.uploads.projects.names.claim(*self._names)
-        self._names.clear()
+        if len(self.context.unlisted) >= NAMES_PER_WRITE:
+            self.context.list_names()
 
     def _report(self, outcome: Outcome) -> None:
         self.report.add(outcome)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event, Lock
@@ -35,7 +34,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import FileStatus, Outcome
-from wheelyard.operations.name_claims import CLAIM_THREADS, REFUSALS, NameClaims
+from wheelyard.operations.name_claims import REFUSALS
 from wheelyard.operations.spooled_upload import (
     SHA256,
     SourceMetadata,
@@ -54,34 +53,6 @@ DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md
 """The digests besides SHA-256 that are compared if the source has them."""
 
 
-@dataclass(frozen=True, slots=True)
-class NameChecks:
-    """Finds out which names an import may take, several at a time."""
-
-    claims: NameClaims
-    caller: Caller
-    _pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(CLAIM_THREADS, "names"), init=False
-    )
-    _answers: dict[NormalizedName, Future[None]] = field(default_factory=dict, init=False)
-    _lock: Lock = field(default_factory=Lock, init=False)
-
-    def begin(self, name: NormalizedName) -> Future[None]:
-        """Ask about a name, unless that was done; return the answer, which may not be there yet."""
-        with self._lock:
-            if name not in self._answers:
-                self._answers[name] = self._pool.submit(self.claims.require_free, name, self.caller)
-            return self._answers[name]
-
-    def require_free(self, name: NormalizedName) -> None:
-        """Wait for the answer about a name; raises as `NameClaims.require_free`."""
-        self.begin(name).result()
-
-    def close(self) -> None:
-        """End the questions that nobody has asked yet."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
 class ImportItem(Struct, frozen=True):
     """A file of the source, with its parsed filename."""
 
@@ -98,17 +69,6 @@ Batch = list[ImportItem]
 """Files of one project, in the order of the source."""
 
 
-class BatchResult(Struct, frozen=True):
-    """The outcomes of the files of a batch, and whether their project exists."""
-
-    name: NormalizedName
-    is_project: bool
-    """Whether the project exists now; False if its document is damaged."""
-    outcomes: list[Outcome]
-    unclaimed: "ProjectImport | None" = None
-    """The rest of the work, if the name of a new project has to be claimed before its commit."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportContext:
     """The upload operation, caller, callback and state that all batches of one import share."""
@@ -120,11 +80,27 @@ class ImportContext:
     """Called by worker threads after each read, with the number of bytes."""
     dry_run_projects: dict[NormalizedName, Project] | None
     """In a dry run, the projects as they would be; otherwise None."""
-    name_checks: NameChecks | None = None
-    """The answers about new names; None if there is no upstream index."""
+    unlisted: set[NormalizedName] = field(default_factory=set)
+    """Projects that may be missing in the list of names."""
     stopped: Event = field(default_factory=Event)
     """Set to stop the worker threads before the next file."""
+    _free_names: set[NormalizedName] = field(default_factory=set)
+    """New names that no upstream index has."""
     _lock: Lock = field(default_factory=Lock)
+
+    def require_free(self, name: NormalizedName) -> None:
+        """Raise as `NameClaims.require_free`, which is asked about a free name once."""
+        claims = self.uploads.claims
+        if claims is not None and name not in self._free_names:
+            claims.require_free(name, self.caller)
+            self._free_names.add(name)
+
+    def list_names(self) -> None:
+        """Add the imported projects to the list of names."""
+        names = self.unlisted.copy()
+        if self.dry_run_projects is None:
+            self.uploads.projects.names.claim(*names)
+        self.unlisted.difference_update(names)
 
     def latest(self, name: NormalizedName) -> Project:
         """Return a project as it is now; in a dry run, as if its files so far were imported."""
@@ -145,67 +121,28 @@ class ImportContext:
             return Committed(before, after)
 
 
-def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
+def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
     """
     Import the new files of a batch; return the outcomes of all its files.
 
-    Raise Unavailable if the store does not answer. Return early if `context.stopped` is set. If the
-    result has `unclaimed`, the caller claims the name, and then calls `finish_batch` or `close`.
+    Raise Unavailable if the store does not answer. Return early if `context.stopped` is set.
     """
     name = batch[0].distribution.project
+    work = ProjectImport(context, name)
     try:
-        work = ProjectImport(context, context.latest(name))
-    except Unavailable as fault:
-        if fault.code not in UNREADABLE_CODES:
-            raise
-        outcomes = [refused(each.candidate, fault) for each in batch]
-        return BatchResult(name, is_project=False, outcomes=outcomes)
-
-    def process() -> BatchResult | None:
-        for item in batch:
-            if context.stopped.is_set():
-                break
-            work.process(item)
-        else:
-            if work.needs_claim:
-                return BatchResult(name, is_project=False, outcomes=[], unclaimed=work)
-            work.commit()
-        return None
-
-    return _run(work, batch, process)
-
-
-def finish_batch(work: "ProjectImport", batch: Batch, fault: WheelyardError | None) -> BatchResult:
-    """Commit the rest of a batch whose name was claimed, or refuse it for the error `fault`."""
-
-    def finish() -> None:
-        if fault is None:
-            work.commit(is_claimed=True)
-        else:
-            work.refuse(fault)
-
-    return _run(work, batch, finish)
-
-
-def _run(
-    work: "ProjectImport", batch: Batch, steps: Callable[[], BatchResult | None]
-) -> BatchResult:
-    """Return the result of `steps`, or of the whole work, which is closed unless it goes on."""
-    name, result = batch[0].distribution.project, None
-    try:
-        result = steps()
+        work.run(batch)
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
         # only this project is damaged, so its remaining files are refused
         settled = {outcome.location for outcome in work.outcomes}
         remaining = [each.candidate for each in batch if each.candidate.location not in settled]
-        work.outcomes += [refused(each, fault) for each in remaining]
-        return BatchResult(name, is_project=False, outcomes=work.outcomes)
+        work.outcomes += [refused(candidate, fault) for candidate in remaining]
     finally:
-        if result is None:
-            work.close()
-    return result or BatchResult(name, work.project.exists, work.outcomes)
+        work.close()
+        if work.project.exists:  # also one that a crash has kept out of the list
+            context.unlisted.add(name)
+    return work.outcomes
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
@@ -224,22 +161,32 @@ def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outc
 class ProjectImport:
     """The import of one batch: its project as it is so far, and files that wait for a commit."""
 
-    def __init__(self, context: ImportContext, project: Project) -> None:
+    def __init__(self, context: ImportContext, name: NormalizedName) -> None:
+        self.project = Project(name=name)
+        self.outcomes: list[Outcome] = []
         self._context = context
         self._pending: list[tuple[Candidate, ValidatedFile]] = []
         self._pending_keys = set[UniquenessKey]()
-        self.size = 0
-        """The bytes of the pending files in the spool."""
-        self._deleted_keys = {
-            parse_known_filename(each).uniqueness_key for each in project.deleted_filenames
-        }
-        self.project = project
-        self.outcomes: list[Outcome] = []
+        self._pending_bytes = 0
+        self._deleted_keys = set[UniquenessKey]()
 
-    def process(self, item: ImportItem) -> None:
+    def run(self, batch: Batch) -> None:
+        """Import the files of a batch; raises Unavailable if the document is damaged, too."""
+        self.project = self._context.latest(self.project.name)
+        self._deleted_keys |= {
+            parse_known_filename(filename).uniqueness_key
+            for filename in self.project.deleted_filenames
+        }
+        for item in batch:
+            if self._context.stopped.is_set():
+                return
+            self._process(item)
+        self._commit()
+
+    def _process(self, item: ImportItem) -> None:
         """Skip, refuse or validate one file; a validated file waits for the next commit."""
         if item.distribution.uniqueness_key in self._pending_keys:
-            self.commit()  # the second of two equal keys is compared with the first
+            self._commit()  # the second of two equal keys is compared with the first
         status = self._skip(item)
         if status is not None:
             self.outcomes.append(status)
@@ -253,26 +200,23 @@ class ProjectImport:
             is_strict = is_waivable and not self._context.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
             self.outcomes.append(refused(item.candidate, fault, hint))
-        if self.size >= MAX_BATCH_BYTES:
-            self.commit()
+        if self._pending_bytes >= MAX_BATCH_BYTES:
+            self._commit()
 
-    @property
-    def needs_claim(self) -> bool:
-        """Whether the name has to be claimed before the pending files are committed."""
-        is_real = self._context.dry_run_projects is None
-        return bool(self._pending) and is_real and self._context.uploads.needs_claim(self.project)
-
-    def commit(self, *, is_claimed: bool = False) -> None:
+    def _commit(self) -> None:
         """Store, commit and report the pending files, then delete them from the spool."""
         context, pending = self._context, self._pending
         if not pending:
             return
-        if self.needs_claim and not is_claimed:
-            name = self.project.name
-            refusals = context.uploads.claim_names([name], context.caller)
-            if refusals:
-                self.refuse(refusals[name])
-                return
+        try:
+            if context.dry_run_projects is None:
+                context.uploads.claim(self.project, context.caller)
+        except WheelyardError as fault:
+            if fault.code not in REFUSALS:
+                raise
+            self.outcomes += [refused(candidate, fault) for candidate, _ in pending]
+            self.close()
+            return
         files = [each for _, each in pending]
         intent = context.uploads.add_files(self.project, files, context.caller)
         committed = context.commit(self.project.name, files, intent)
@@ -290,16 +234,11 @@ class ProjectImport:
             self.outcomes.append(result)
         self.close()
 
-    def refuse(self, fault: WheelyardError) -> None:
-        """Report that the pending files were refused, and delete them from the spool."""
-        self.outcomes += [refused(candidate, fault) for candidate, _ in self._pending]
-        self.close()
-
     def close(self) -> None:
         """Forget the pending files, committed or not, and delete them from the spool."""
         for _, each in self._pending:
             each.upload.path.unlink(missing_ok=True)
-        self._pending, self.size = [], 0
+        self._pending, self._pending_bytes = [], 0
         self._pending_keys.clear()
 
     def _skip(self, item: ImportItem) -> Outcome | None:
@@ -334,8 +273,8 @@ class ProjectImport:
     def _validate(self, item: ImportItem) -> None:
         context, candidate = self._context, item.candidate
         distribution = context.uploads.permit(candidate.filename, context.caller)
-        if context.name_checks is not None and not self.project.exists:
-            context.name_checks.require_free(self.project.name)
+        if not self.project.exists:
+            context.require_free(self.project.name)
         upload = _fetch(candidate, distribution, context)
         try:
             checked = context.uploads.validate(upload, context.caller, self.project)
@@ -344,7 +283,7 @@ class ProjectImport:
             raise
         self._pending.append((candidate, checked))
         self._pending_keys.add(distribution.uniqueness_key)
-        self.size += upload.size
+        self._pending_bytes += upload.size
 
 
 def _fetch(
