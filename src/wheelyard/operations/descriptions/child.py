@@ -1,12 +1,13 @@
 """
 The process that renders descriptions: `python -m wheelyard.operations.descriptions.child`.
 
-It reads requests from standard input and writes answers to standard output, one after the other. It
+It reads requests from standard input and writes answers to standard output, each a line of JSON. It
 ends with its standard input. It holds no secret, and it limits itself before it reads the first
 request. The kernel ends it when a description takes more processor time than its limit: no code has
 to run for that.
 """
 
+import json
 import mimetypes
 import os
 import resource
@@ -17,7 +18,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from wheelyard.operations.descriptions.framing import read_message, write_message
 from wheelyard.operations.descriptions.html_rewriting import TooComplex, rewrite
 
 PROCESSOR_SECONDS: Final = 1.0
@@ -37,16 +37,19 @@ _FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_s
 def main() -> None:
     """Answer the requests on standard input, until it ends."""
     _limit_resources()
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    write_message(answers, {"ready": True})
-    with suppress(EOFError):
-        while True:
-            request = read_message(requests)
-            render = _renderer(request["markup"])
-            signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)  # SIGPROF ends the process
-            answer = _answer(render, request["text"], images=request["images"])
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            write_message(answers, answer)
+    _write({"ready": ""})
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        render = _renderer(request["markup"])
+        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)  # SIGPROF ends the process
+        answer = _answer(render, request["text"], images=request["images"])
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _write(answer)
+
+
+def _write(message: dict[str, str]) -> None:
+    sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _renderer(markup: str) -> Render:

@@ -25,7 +25,7 @@ from wheelyard.catalog.document_cache import Codec
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.model.metadata import CoreMetadata
-from wheelyard.operations.descriptions.child_process import RestartedProcess
+from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.storage.base import Key, Store, Stored
 
 logger = logging.getLogger("wheelyard")
@@ -109,7 +109,7 @@ class Descriptions:
         self._waits = waits
         self._results: LruCache[Key, _Result] = LruCache(CACHE_CAPACITY)
         self._failures: ExpiringCache[Key, bool] = ExpiringCache(monotonic, 1000)
-        self._process = RestartedProcess(images=remote_images)
+        self._process = RenderProcess(images=remote_images)
         self._executor = ThreadPoolExecutor(1, "describe")  # starts a thread when it needs one
         self._lock = Lock()
         self._jobs = dict[Key, Future[_Result | None]]()
