@@ -63,9 +63,9 @@ class Importer(Struct, frozen=True):
         # beside an upstream index, which is asked about new names
         is_local = self.is_local and self.uploads.claims is None
         workers = LOCAL_WORKERS if is_local else REMOTE_WORKERS
-        batches = FileBatches(LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES)
+        batch_size = LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES
         with ThreadPoolExecutor(workers, "import") as pool:
-            tasks = _WorkerPool(context, observer, batches, pool, workers)
+            tasks = _WorkerPool(context, observer, pool, workers, batch_size)
             try:
                 for offer in source.candidates():
                     tasks.add(offer)
@@ -79,44 +79,23 @@ class Importer(Struct, frozen=True):
         return tasks.report
 
 
-class FileBatches(Struct):
-    """Groups the waiting files of an import by project, into batches of `batch_size` or fewer."""
-
-    batch_size: int
-    _items: dict[NormalizedName, list[ImportItem]] = {}
-    _count: int = 0
-
-    def add(self, item: ImportItem) -> None:
-        """Add a file to the waiting batch of its project."""
-        self._items.setdefault(item.distribution.project, []).append(item)
-        self._count += 1
-
-    def take_full(self, name: NormalizedName) -> Batch | None:
-        """Remove and return the batch of `name` if full, the oldest if too many wait, else None."""
-        if len(self._items.get(name, ())) >= self.batch_size:
-            return self._take(name)
-        return self.take_oldest() if self._count > MAX_PENDING_FILES else None
-
-    def take_oldest(self, growing: NormalizedName | None = None) -> Batch | None:
-        """Remove and return the oldest batch but that of `growing`; None if there is no other."""
-        name = next((each for each in self._items if each != growing), None)
-        return None if name is None else self._take(name)
-
-    def _take(self, name: NormalizedName) -> Batch:
-        items = self._items.pop(name)
-        self._count -= len(items)
-        return items
-
-
 class _WorkerPool(Struct):
-    """Starts the batches of an import in worker threads, and adds their outcomes to `report`."""
+    """
+    Groups the files of an import by project, into batches, which worker threads import.
+
+    The outcomes are in `report`.
+    """
 
     context: ImportContext
     observer: ImportProgress
-    batches: FileBatches
     pool: ThreadPoolExecutor
     workers: int
+    batch_size: int
+    """The most files of a batch."""
     report: Report = field(default_factory=Report)
+    _waiting: dict[NormalizedName, Batch] = {}
+    """The batches that may grow."""
+    _waiting_files: int = 0
     _running: dict[Future[list[Outcome]], Batch] = {}
     _future_by_key: dict[tuple[NormalizedName, UniquenessKey], Future[list[Outcome]]] = field(
         default_factory=dict
@@ -145,12 +124,17 @@ class _WorkerPool(Struct):
         before = self._future_by_key.get(item.key)
         if before is not None:  # the first of two wins, and the second waits for it
             self._collect({before})
-        self.batches.add(item)
-        while (batch := self.batches.take_full(name)) is not None:
-            self._start(batch)
-        is_idle = len(self._running) < self.workers
-        if is_idle and (batch := self.batches.take_oldest(growing=name)) is not None:
-            self._start(batch)
+        batch = self._waiting.setdefault(name, [])
+        batch.append(item)
+        self._waiting_files += 1
+        if len(batch) >= self.batch_size:
+            self._start(name)
+        if self._waiting_files > MAX_PENDING_FILES:
+            self._start(next(iter(self._waiting)))
+        if len(self._running) < self.workers:
+            oldest = next((other for other in self._waiting if other != name), None)
+            if oldest is not None:
+                self._start(oldest)
 
     def finish(self) -> None:
         """
@@ -158,15 +142,18 @@ class _WorkerPool(Struct):
 
         Then add the projects of the whole import to the list of names, except those already added.
         """
-        while (batch := self.batches.take_oldest()) is not None:
-            self._start(batch)
+        while self._waiting:
+            self._start(next(iter(self._waiting)))
         while self._running:
             self._collect(self._wait_for_any())
         self.context.list_names()
 
-    def _start(self, batch: Batch) -> None:
+    def _start(self, name: NormalizedName) -> None:
+        """Import the files of a project that wait, as soon as not too many batches run."""
         while len(self._running) >= 2 * self.workers:
             self._collect(self._wait_for_any())
+        batch = self._waiting.pop(name)
+        self._waiting_files -= len(batch)
         future = self.pool.submit(import_batch, self.context, batch)
         self._running[future] = batch
         self._future_by_key.update((item.key, future) for item in batch)
