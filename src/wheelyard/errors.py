@@ -152,5 +152,4 @@ def without_commands(message: str) -> str:
 
 def first_sentence(message: str) -> str:
     """Return the first sentence of a message, which uv prints with the status."""
-    head, _, _ = message.partition(". ")
-    return head.rstrip(".") + "."
+    return _SENTENCE_END.split(message, maxsplit=1)[0].rstrip(".") + "."
