@@ -5,7 +5,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.journals import DecisionRecords
-from wheelyard.model.decisions import Decision
+from wheelyard.model.decisions import Decision, DecisionList
 
 DECISION_COMMITS: Final = 200
 """The commits that are read; decisions in force are known without them."""
@@ -20,15 +20,11 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     The journal is that of all projects, and its last `DECISION_COMMITS` commits are read. Raise
     Unavailable at an entry that is damaged or missing.
     """
-    document = records.get().value
-    if document is None:
-        return [], True
-    first = max(1, document.revision - DECISION_COMMITS + 1)
-    journal = records.commits.journal(records.kind, document)
-    commits = journal.read_all(range(document.revision, first - 1, -1))
-    made = (decision for commit in commits for decision in reversed(commit.events))
-    recent = [decision for decision in made if decision.project == name]
-    decisions = (decision for decision in document.decisions if decision.project == name)
-    older = [decision for decision in decisions if decision not in recent]
+    document = records.get().value or DecisionList()
+    after = max(0, document.revision - DECISION_COMMITS)
+    made = [decision for commit in records.history(after) for decision in commit.events]
+    recent = [decision for decision in reversed(made) if decision.project == name]
+    in_force = (decision for decision in document.decisions if decision.project == name)
+    older = [decision for decision in in_force if decision not in recent]
     older.sort(key=lambda decision: decision.at, reverse=True)
-    return [*recent, *older], first == 1
+    return [*recent, *older], after == 0

@@ -1,11 +1,13 @@
 """What has changed last in an index, for the feed of all projects."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.prefetch import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import Unavailable
 from wheelyard.model.project import Project
 from wheelyard.rendering.feeds import FeedEntry, latest_entries
@@ -15,20 +17,16 @@ CHANGED_PROJECTS: Final = 40
 
 
 def read_latest(
-    load: Callable[[NormalizedName], Project | None],
-    names: Iterable[NormalizedName],
-    *,
-    is_local: bool,
+    projects: Projects, names: Iterable[NormalizedName], *, is_local: bool
 ) -> Iterator[FeedEntry]:
-    """Yield the newest releases and changes of the projects that `load` can read."""
+    """Yield the newest releases and changes of the projects that can be read."""
 
     def read(name: NormalizedName) -> Project | None:
-        try:
-            return load(name)
-        except Unavailable:
-            return None
+        with suppress(Unavailable):
+            return projects.load(name).value
+        return None
 
     # handing work to threads takes longer than reading a file
-    for project in map(read, names) if is_local else prefetch_map(read, names):
+    for project in prefetch_map(read, names, 1 if is_local else PREFETCH_THREADS):
         if project is not None:
             yield from latest_entries(project)

@@ -4,8 +4,6 @@ import re
 from math import inf
 from typing import Final
 
-from packaging.utils import NormalizedName
-
 from wheelyard.errors import NotFound
 from wheelyard.http import resolver
 from wheelyard.http.caching.versions import GRANTS, SEARCH, project_key
@@ -91,12 +89,10 @@ def answer_feed(request: Request, web: WebPages) -> Response:
     """Handle GET `/feed.xml`: the newest releases and changes of all that the caller may read."""
     index, caller, table = web.context.index, request.caller, load_projects(web.context)
 
-    def load(name: NormalizedName) -> Project | None:
-        return index.projects.load(name).value
-
     def render() -> bytes:
         newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
-        entries = read_latest(load, [facts.name for facts in newest], is_local=index.is_local)
+        names = [facts.name for facts in newest]
+        entries = read_latest(index.projects, names, is_local=index.is_local)
         return index_feed(web.environment.brand.name, web.environment.base_url, entries)
 
     key, version = ("feed of all", visibility_key(caller)), ObjectVersion(str(table.generation))
