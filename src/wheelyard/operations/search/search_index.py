@@ -30,7 +30,7 @@ from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import ObjectVersion, Stored
+from wheelyard.storage.base import Stored
 
 LOCAL_SECONDS: Final = 1.0
 """The least time from one refresh to the next on a local store."""
@@ -97,17 +97,16 @@ class SearchIndex(Struct):
     _table: ProjectTable | None = None
     _read_all_at: float = -inf
     """When all documents are read again if the feed is damaged."""
-    _committed: dict[NormalizedName, int] = {}
-    """Projects that this process has changed since they were read, each with a number."""
-    _commits: int = 0
+    _committed: set[NormalizedName] = set()
+    """Projects that this process has changed since they were read."""
+    _applied: set[NormalizedName] = set()
+    """Those of them that are being read."""
     _due_at: float = -inf
     """When the next refresh is due."""
     _is_outdated: bool = False
     """Whether a refresh was asked for since the last one has begun."""
     _running: Event | None = None
     """Set at the end of the refresh that runs, if any."""
-    _stored: ObjectVersion | None = None
-    """The version of the stored table that was last read or written."""
     _is_saved: bool = True
     _save_at: float = -inf
     """When the table may be stored again, unless much has changed."""
@@ -120,8 +119,7 @@ class SearchIndex(Struct):
         """Remember that this process has just changed a project; it is read by the next caller."""
         if self._table is not None:
             with self._commit_lock:
-                self._commits += 1
-                self._committed[name] = self._commits
+                self._committed.add(name)
 
     def note_decision(self) -> None:
         """Have the next caller refresh the table, as public packages are shown otherwise now."""
@@ -129,7 +127,8 @@ class SearchIndex(Struct):
 
     def peek(self) -> ProjectTable | None:
         """Return the table if it needs no work now, else None; does not read the store."""
-        return self._table if self._is_current() else None
+        is_fresh = self._running is not None or not self._is_due()
+        return self._table if is_fresh and not (self._committed or self._applied) else None
 
     def table(self) -> ProjectTable:
         """
@@ -145,20 +144,16 @@ class SearchIndex(Struct):
             begun.wait(WAIT_SECONDS)
         return self._table
 
-    def _is_current(self) -> bool:
-        is_fresh = self._running is not None or not self._is_due()
-        return is_fresh and not self._committed
-
     def _is_due(self) -> bool:
         return self._is_outdated or self._now() >= self._due_at
 
     def _first_table(self) -> ProjectTable:
         """Return the stored table, or else an empty one, with the names of all listed projects."""
+        table, public = ProjectTable(), self.public
         with suppress(Unavailable):  # the list of names tells whether the store answers
-            self._table = self._new_stored_table()
+            table = self._stored_table() or table
         names = self.reader.projects.names.get().value
         listed = names.as_set if names else frozenset()
-        table, public = self._table or ProjectTable(), self.public
         if not table.projects:
             return table_of(map(name_facts, listed))
         lost = table.private_names - listed
@@ -173,19 +168,17 @@ class SearchIndex(Struct):
 
     def _apply_commits(self, table: ProjectTable) -> None:
         with self._commit_lock:
-            committed = dict(self._committed)
-        if len(committed) > MAX_COMMITS_AT_ONCE:
+            self._applied, self._committed = self._committed, set()
+        names = sorted(self._applied)
+        if len(names) > MAX_COMMITS_AT_ONCE:
             self._due_at = -inf
-        elif committed:
+        elif names:
             with suppress(Unavailable):  # the next refresh finds what has changed
-                read = self.reader.read(committed, may_be_cached=True)
-                facts = {name: read.get(name) for name in committed}
+                facts = self.reader.read(names, may_be_cached=True)
                 # read again with the next serial: the store may be restored meanwhile
-                self._merge(table, facts, table.unread | committed.keys())
-        with self._commit_lock:
-            for name, number in committed.items():
-                if self._committed[name] == number:  # else it was changed once more
-                    del self._committed[name]
+                unread = table.unread | self._applied
+                self._merge(table, {name: facts.get(name) for name in names}, unread)
+        self._applied = set()
 
     def _begin_refresh(self) -> Event | None:
         """Begin to refresh the table if that is due; return the event of the refresh's end."""
@@ -319,15 +312,12 @@ class SearchIndex(Struct):
             if after is not table or left != table.unread:
                 self._table, self._is_saved = replace(after, unread=left), False
 
-    def _new_stored_table(self) -> ProjectTable | None:
-        """Return the stored table; None if it is missing, damaged, or known already."""
-        found = self.reader.projects.store.get(keys.SEARCH, self._stored)
-        if not isinstance(found, Stored):
-            return None
+    def _stored_table(self) -> ProjectTable | None:
+        """Return the stored table; None if it is missing or damaged."""
         from wheelyard.operations.search.stored_table import decode_table  # noqa: PLC0415
 
-        self._stored = found.version
-        return decode_table(found.body)
+        stored = self.reader.projects.store.get(keys.SEARCH)
+        return decode_table(stored.body) if isinstance(stored, Stored) else None
 
     def _save(self) -> None:
         if self._is_saved or self.is_read_only:
@@ -339,7 +329,7 @@ class SearchIndex(Struct):
         try:
             body = encode_table(self._table or ProjectTable())
             # each writer's table is right, so any may be the last one
-            self._stored = self.reader.projects.store.put(keys.SEARCH, body, expect=None)
+            self.reader.projects.store.put(keys.SEARCH, body, expect=None)
         except Unavailable:
             self._is_saved, pause = False, SAVE_PAUSE_SECONDS
         self._save_at = self._now() + pause
