@@ -84,7 +84,10 @@ class IndexHarness:
     def upload(self, made: Made, caller: Caller = ALICE, **claims: str) -> File:
         """Check that the caller may upload this filename, and upload it with such a form."""
         self.index.uploads.authorize(made.filename, caller)
-        return self.index.uploads.accept(made.arrival(self.folder, **claims), caller).file
+        arrival = made.arrival(self.folder, **claims)
+        published = self.index.uploads.accept(arrival, caller)
+        project = self.index.projects.get(arrival.distribution.project)
+        return project.by_filename[published.filename]
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
         """Check the store, from an index with empty caches."""

@@ -59,4 +59,4 @@ class LocalApi(Call, frozen=True):
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
         """Upload a file; call `progress` with the size of each chunk."""
-        return self.index.uploads.accept_path(path, self.caller, progress).published
+        return self.index.uploads.accept_path(path, self.caller, progress)

@@ -71,23 +71,6 @@ class UploadRules(Struct, frozen=True, kw_only=True):
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
-class UploadResult(Struct, frozen=True):
-    """The entry of an accepted file in its project, and advice for the publisher."""
-
-    file: File
-    """The entry in the project."""
-    is_new: bool
-    """Whether this upload has added it; False if it was listed with equal bytes."""
-    warnings: tuple[str, ...] = ()
-    """Advice for the publisher, in sentences."""
-
-    @property
-    def published(self) -> "PublishedFile":
-        """What a publisher is told of the file."""
-        status: Literal["uploaded", "there"] = "uploaded" if self.is_new else "there"
-        return PublishedFile(self.file.filename, self.file.sha256, status, self.warnings)
-
-
 class PublishedFile(Struct, frozen=True, omit_defaults=True):
     """What a publisher is told of an accepted file, by a command or a server."""
 
@@ -213,9 +196,9 @@ class Uploads(Struct, frozen=True):
                 _check_accepts_uploads(current.value)
         return distribution
 
-    def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:
+    def accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
         """
-        Validate, store and list a file; return its entry in the project and advice.
+        Validate, store and list a file; return what its publisher is told.
 
         A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
 
@@ -241,9 +224,8 @@ class Uploads(Struct, frozen=True):
         is_new = outcome is validated.file and not validated.is_listed
         if is_new and validated.contents is not None:
             self.on_added(validated.contents.core)
-        # a group commit may have deleted it again
-        file = committed.after.by_filename.get(outcome.filename, outcome)
-        return UploadResult(file, is_new, warnings)
+        status: Literal["uploaded", "there"] = "uploaded" if is_new else "there"
+        return PublishedFile(outcome.filename, outcome.sha256, status, warnings)
 
     def claim(self, before: Project, caller: Caller) -> tuple[str, ...]:
         """Make the name of a new project private; return warnings, raise as `NameClaims.claim`."""
@@ -280,7 +262,7 @@ class Uploads(Struct, frozen=True):
 
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
-    ) -> UploadResult:
+    ) -> PublishedFile:
         """
         Upload a local file, by way of the spool; call `progress` with the size of each chunk.
 
@@ -310,35 +292,26 @@ class Uploads(Struct, frozen=True):
     def _new_entry(
         self, upload: SpooledUpload, contents: "DistributionContents", caller: Caller
     ) -> File:
-        now, is_import = self.runtime.now(), upload.source_metadata is not None
-        source = upload.source_metadata or SourceMetadata()
-        uploaded_at, metadata = source.upload_time(now), contents.metadata
-        distribution = upload.distribution
-        digest = None if metadata is None else sha256(metadata).hexdigest()
-        sidecars = {METADATA_SUFFIX: digest} if digest is not None else {}
+        now, distribution = self.runtime.now(), upload.distribution
+        source, metadata = upload.source_metadata or SourceMetadata(), contents.metadata
+        accepted = (".whl", SDIST_SUFFIX, *((ZIP_SUFFIX,) if self.rules.zip_sdists else ()))
+        waived_rules = contents.waived_rules
+        if not distribution.filename.endswith(accepted):
+            waived_rules = tuple(sorted({Rule.OBSOLETE_FORMAT.value, *waived_rules}))
         return File(
             filename=distribution.filename,
             version=_version(contents, distribution),
             sha256=upload.sha256,
             size=upload.size,
-            uploaded_at=now if uploaded_at is None else uploaded_at,
+            uploaded_at=source.upload_time(now) or now,
             uploaded_by=source.uploader or caller.principal,
-            sidecars=sidecars,
+            sidecars={} if metadata is None else {METADATA_SUFFIX: sha256(metadata).hexdigest()},
             requires_python=contents.core.requires_python,
             yanked=source.yank_reason,
-            imported_at=now if is_import else None,
-            waived_rules=self._waived_rules(distribution, contents),
+            imported_at=None if upload.source_metadata is None else now,
+            waived_rules=waived_rules,
             uploaded_by_name="" if source.uploader else caller.name,
         )
-
-    def _waived_rules(
-        self, distribution: Distribution, contents: "DistributionContents"
-    ) -> tuple[str, ...]:
-        """Return the codes of the waived rules that a file breaks, with that for its format."""
-        suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
-        if distribution.filename.endswith((".whl", *suffixes)):
-            return contents.waived_rules
-        return tuple(sorted({Rule.OBSOLETE_FORMAT.value, *contents.waived_rules}))
 
 
 def _version(contents: "DistributionContents", distribution: Distribution) -> str:

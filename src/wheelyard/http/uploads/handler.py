@@ -163,7 +163,7 @@ def accept(uploads: Uploads, caller: Caller, upload: SpooledUpload | None) -> Pu
     """Upload the file of a form; return None if the form asks for something else."""
     if upload is None:
         return None
-    published = uploads.accept(upload, caller).published
+    published = uploads.accept(upload, caller)
     if not upload.has_attestations:
         return published
     logger.warning(
