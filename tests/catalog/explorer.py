@@ -189,7 +189,7 @@ class Scenario:
             index.sweep.run(START_TIME)
         elif wish.delete:
             distribution = parse_filename(wish.made.filename)
-            selection = Selection(distribution.version, wish.made.filename)
+            selection = Selection(distribution.version, frozenset({wish.made.filename}))
             index.lifecycle.change("delete", ALICE, distribution.project, selection, "")
         else:
             index.uploads.accept(self.arrivals[wish.made], ALICE)

@@ -188,7 +188,7 @@ def yank(index: Index, name: str, version: str, reason: str = "") -> None:
 
 def delete(index: Index, name: str, version: str, filename: str | None = None) -> None:
     """Delete a release, or a file of it."""
-    selection = Selection(Version(version), filename)
+    selection = Selection(Version(version), frozenset({filename}) if filename else None)
     index.lifecycle.change("delete", ALICE, NormalizedName(name), selection, "")
 
 

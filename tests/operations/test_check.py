@@ -61,8 +61,12 @@ def full(harness: IndexHarness) -> IndexHarness:
         harness.upload(made)
         harness.clock.advance(minutes=1)
     life = harness.index.lifecycle
-    life.change("yank", ALICE, DEMO, Selection(parse_version("1.0"), WHEEL.filename), "why")
-    life.change("delete", ALICE, DEMO, Selection(parse_version("1.0"), SDIST.filename), "")
+    life.change(
+        "yank", ALICE, DEMO, Selection(parse_version("1.0"), frozenset({WHEEL.filename})), "why"
+    )
+    life.change(
+        "delete", ALICE, DEMO, Selection(parse_version("1.0"), frozenset({SDIST.filename})), ""
+    )
     life.set_status(ALICE, DEMO, Status.DEPRECATED, "old")
     return harness
 

@@ -189,7 +189,7 @@ def test_the_first_one_is_slow(harness: IndexHarness, files: FakeFiles) -> None:
 def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
     """A file that was deleted from the index does not come back."""
     taken(harness, files.offer(make_wheel()), files.offer(make_sdist()))
-    selection = Selection(parse_version("1.0"), "demo-1.0.tar.gz")
+    selection = Selection(parse_version("1.0"), frozenset({"demo-1.0.tar.gz"}))
     harness.index.lifecycle.change("delete", ALICE, DEMO, selection, "")
 
     report = taken(harness, files.offer(make_wheel()), files.offer(make_sdist()))

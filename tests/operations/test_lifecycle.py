@@ -53,7 +53,7 @@ def test_yank_and_unyank(life: Lifecycle) -> None:
 
 def test_one_file_of_a_release(life: Lifecycle) -> None:
     """One file of a release can be yanked alone, also without a reason."""
-    selection = Selection(parse_version("1"), SDIST.filename)
+    selection = Selection(parse_version("1"), frozenset({SDIST.filename}))
 
     assert yanked(life.change("yank", ALICE, DEMO, selection, "").project)[SDIST.filename] == ""
     assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
@@ -62,11 +62,13 @@ def test_one_file_of_a_release(life: Lifecycle) -> None:
 def test_some_files_of_a_release(harness: IndexHarness, life: Lifecycle) -> None:
     """Files that are chosen by name change in one commit, also if one of them is gone already."""
     harness.upload(make_wheel(version="1.0", tag="py2-none-any"))
-    chosen = Selection(parse_version("1"), filenames=frozenset({WHEEL.filename, SDIST.filename}))
+    chosen = Selection(parse_version("1"), frozenset({WHEEL.filename, SDIST.filename}))
     before = life.projects.get(DEMO).revision
 
     marked = life.change("yank", ALICE, DEMO, chosen, "broken")
-    life.change("delete", ALICE, DEMO, Selection(parse_version("1"), SDIST.filename), "")
+    life.change(
+        "delete", ALICE, DEMO, Selection(parse_version("1"), frozenset({SDIST.filename})), ""
+    )
     gone = life.change("delete", ALICE, DEMO, chosen, "")
 
     assert marked.project.revision == before + 1
@@ -122,7 +124,9 @@ def test_a_set_of_versions(
 
 def test_a_reason_stays(life: Lifecycle) -> None:
     """A yank without a reason, as of many releases, keeps the reason that a file has."""
-    life.change("yank", ALICE, DEMO, Selection(FIRST.versions, SDIST.filename), "broken")
+    life.change(
+        "yank", ALICE, DEMO, Selection(FIRST.versions, frozenset({SDIST.filename})), "broken"
+    )
 
     rest = life.change("yank", ALICE, DEMO, FIRST, "")
     changed = life.change("yank", ALICE, DEMO, FIRST, "worse")
@@ -144,10 +148,10 @@ def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
     "selection",
     [
         Selection(parse_version("3.0")),
-        Selection(parse_version("2.0"), WHEEL.filename),
-        Selection(parse_version("1.0"), "demo-1.0.zip"),
-        Selection(parse_version("1.0"), filenames=frozenset({WHEEL.filename, "demo-1.0.zip"})),
-        Selection(parse_version("1.0"), filenames=frozenset()),
+        Selection(parse_version("2.0"), frozenset({WHEEL.filename})),
+        Selection(parse_version("1.0"), frozenset({"demo-1.0.zip"})),
+        Selection(parse_version("1.0"), frozenset({WHEEL.filename, "demo-1.0.zip"})),
+        Selection(parse_version("1.0"), frozenset()),
         Selection(parse_version_set(">2")),
     ],
 )

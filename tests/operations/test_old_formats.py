@@ -35,7 +35,7 @@ def test_it_is_yanked_and_deleted(old: IndexHarness) -> None:
     marked = old.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "old")
     assert {file.yanked for file in marked.project.files} == {"old"}
 
-    one = Selection(parse_version("1.0"), EGG.filename)
+    one = Selection(parse_version("1.0"), frozenset({EGG.filename}))
     gone = old.index.lifecycle.change("delete", ALICE, DEMO, one, "")
     assert gone.project.deleted_filenames == (EGG.filename,)
     assert sorted(listed(old)) == [make_wheel().filename, INSTALLER.filename]

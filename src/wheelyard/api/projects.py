@@ -165,9 +165,11 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
             message = f'{what}. Send "version": "1.0", or "versions": "<2".'
             raise Invalid(message, code="invalid_field")
         versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
-        if isinstance(self.file, tuple):
-            return Selection(versions, filenames=frozenset(self.file))
-        return Selection(versions, self.file)
+        if self.file is None:
+            return Selection(versions)
+        return Selection(
+            versions, frozenset((self.file,) if isinstance(self.file, str) else self.file)
+        )
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):

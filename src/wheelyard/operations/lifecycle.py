@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -44,45 +43,37 @@ class Selection(Struct, frozen=True):
     """
 
     versions: Version | SpecifierSet
-    filename: str | None = None
-    """Selects only the file of this name."""
     filenames: frozenset[str] | None = None
     """Selects only files of these names; none of them may be missing."""
-    allow_deleted: bool = False
-    """Whether files that are deleted already count as found, so that a delete can be repeated."""
 
-    def files_of(self, project: Project) -> tuple[File, ...]:
-        """Return the selected files; raise NotFound if there are none, nor allowed deleted ones."""
+    def files_of(self, project: Project, *, allow_deleted: bool = False) -> tuple[File, ...]:
+        """
+        Return the selected files; raise NotFound if there are none.
+
+        With `allow_deleted`, files that are deleted count as found: a delete can be repeated.
+        """
         if not project.exists:
             raise unknown_project(project.name)
         selected = tuple(
             file for file in project.files if self._has(Version(file.version), file.filename)
         )
-        deleted = self._deleted(project) if self.allow_deleted else frozenset[str]()
-        found = deleted.union(file.filename for file in selected)
+        found = {file.filename for file in selected}
+        if allow_deleted:
+            deleted = map(parse_known_filename, project.deleted_filenames)
+            found |= {file.filename for file in deleted if self._has(file.version, file.filename)}
         missing = sorted((self.filenames or frozenset()) - found)
         if missing or not found:
             is_set = isinstance(self.versions, SpecifierSet)
             what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
-            named = missing[0] if missing else self.filename
-            if named is not None:
-                what = f"file {quoted(named)} of {what}"
+            if missing:
+                what = f"file {quoted(missing[0])} of {what}"
             raise NotFound(
                 f"{project.name} has no {what}. Its page shows what it has. In a terminal "
                 f"'wheelyard list {project.name}' does."
             )
         return selected
 
-    def _deleted(self, project: Project) -> frozenset[str]:
-        """Return the names of deleted files that would be selected if they were there."""
-        deleted = (parse_known_filename(each) for each in project.deleted_filenames)
-        return frozenset(
-            each.filename for each in deleted if self._has(each.version, each.filename)
-        )
-
     def _has(self, version: Version, filename: str) -> bool:
-        if self.filename not in (None, filename):
-            return False
         if self.filenames is not None and filename not in self.filenames:
             return False
         if isinstance(self.versions, Version):
@@ -127,10 +118,9 @@ class Lifecycle(Struct, frozen=True):
         """Yank or unyank files (PEP 592), or delete them for good; the journal has the reason."""
         _check_request(caller, name, reason)
         is_delete = action == "delete"
-        wanted = replace(selection, allow_deleted=is_delete)
 
         def select(project: Project) -> tuple[File, ...]:
-            files = wanted.files_of(project)
+            files = selection.files_of(project, allow_deleted=is_delete)
             if action == "yank":  # also to change the reason of a yank, and not to remove it
                 return tuple(
                     file for file in files if file.yanked is None or reason not in ("", file.yanked)
