@@ -41,9 +41,9 @@ def test_pages(harness: IndexHarness, *, is_local: bool) -> None:
     faulty.calls.clear()
 
     count, history = older_pages(project.revision), reader(harness)
-    newest = history.newest(project)
+    newest = history.read(project)
     asked = len(faulty.calls)
-    older = [history.older(project, number) for number in range(1, count + 1)]
+    older = [history.read(project, number) for number in range(1, count + 1)]
 
     numbers = [[each.commit for each in part.entries] for part in (*older, newest)]
     assert list(chain(*numbers)) == list(range(1, project.revision + 1))
@@ -52,19 +52,19 @@ def test_pages(harness: IndexHarness, *, is_local: bool) -> None:
     assert len(faulty.calls) == project.revision - 1
     for absent in (0, count + 1):
         with pytest.raises(NotFound, match="no page"):
-            history.older(project, absent)
+            history.read(project, absent)
 
 
 def test_an_older_page_stays(harness: IndexHarness) -> None:
     """What an older page has does not change with later commits."""
     with_commits(harness, 2 * PAGE_COMMITS + 1)
-    before = reader(harness).older(harness.index.projects.get(DEMO), 1)
+    before = reader(harness).read(harness.index.projects.get(DEMO), 1)
 
     for _ in range(PAGE_COMMITS):
         harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
         harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
 
-    assert reader(harness).older(harness.index.projects.get(DEMO), 1) == before
+    assert reader(harness).read(harness.index.projects.get(DEMO), 1) == before
 
 
 def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
@@ -73,7 +73,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
     harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "see wyd_abcdef")
     harness.store.delete(commit_key(DEMO, 2))
 
-    part = reader(harness).newest(harness.index.projects.get(DEMO))
+    part = reader(harness).read(harness.index.projects.get(DEMO))
 
     assert part.lost == (2,)
     assert [each.commit for each in part.entries] == [1, 3, 4]
@@ -95,7 +95,7 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
     access.revoke(second, "local:root")
     project, history = harness.index.projects.get(DEMO), reader(harness)
 
-    entries = history.with_access(history.newest(project), project, access.records)
+    entries = history.with_access(history.read(project), project, access.records)
 
     assert [each.what for each in entries] == ["granted", "uploaded", "group", "revoked"]
     assert "other" not in " ".join(each.reason for each in entries)

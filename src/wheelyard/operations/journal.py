@@ -10,6 +10,7 @@ and the decisions about public projects.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -169,16 +170,12 @@ class JournalReader(Struct):
 
     def _read_other(self, other: OtherJournal, whole: JournalPart) -> None:
         """Add the entries of another journal that no call has returned before."""
-
-        def name_of(principal: str) -> str:
-            return self._name_of(principal, whole.problems)
-
+        name_of = partial(self._name_of, problems=whole.problems)
         try:
             for entry in other.entries(other.newest, name_of):
                 other.newest = entry.commit
-                is_wanted = other.only in (None, entry.project) and entry.at >= self.since
-                if is_wanted and (not self.by or is_match(self.by, entry.by, entry.by_name)):
-                    whole.entries.append(entry)
+                if other.only in (None, entry.project) and entry.at >= self.since:
+                    self._add(entry, whole)
         except Unavailable as fault:
             whole.problems.append(f"{other.what} cannot be read: {fault.message}")
 
@@ -187,7 +184,7 @@ class JournalReader(Struct):
         after = self._newest.get(name, 0)
         limit = self.since - CLOCK_TOLERANCE
         commits, lost, newest = list[CommitJson](), list[int](), after
-        problems = list[str]()
+        part = JournalPart([], [])
         try:
             for number, commit in self.source.commits(name, after):
                 newest = max(newest, number)
@@ -200,22 +197,18 @@ class JournalReader(Struct):
         except Unavailable as fault:
             return JournalPart([], [f"{name} cannot be read: {fault.message}"]), None
         if lost:
-            problems.append(_lost_message(name, lost))
-        entries = [
-            entry for commit in reversed(commits) for entry in self._entries(name, commit, problems)
-        ]
-        return JournalPart(entries, problems), newest
+            part.problems.append(_lost_message(name, lost))
+        for commit in reversed(commits):
+            for event in commit.events:
+                if event.at >= self.since:
+                    by_name = event.by_name or self._name_of(event.by, part.problems)
+                    self._add(entry_of(name, commit.number, event, by_name), part)
+        return part, newest
 
-    def _entries(
-        self, name: NormalizedName, commit: CommitJson, problems: list[str]
-    ) -> Iterator[JournalEntry]:
-        """Yield the entries of a commit that the filters let pass."""
-        for event in commit.events:
-            if event.at < self.since:
-                continue
-            by_name = event.by_name or self._name_of(event.by, problems)
-            if not self.by or is_match(self.by, event.by, by_name):
-                yield entry_of(name, commit.number, event, by_name)
+    def _add(self, entry: JournalEntry, part: JournalPart) -> None:
+        """Add an entry to a part if it is of the wanted principal."""
+        if not self.by or is_match(self.by, entry.by, entry.by_name):
+            part.entries.append(entry)
 
     def _name_of(self, principal: str, problems: list[str]) -> str:
         try:

@@ -1,6 +1,7 @@
 """The journal of one project in pages for people, newest first; each page reads its own commits."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -51,20 +52,34 @@ class HistoryReader(Struct, frozen=True):
     projects: Projects
     tokens: TokenRecords
 
-    def newest(self, project: Project) -> HistoryPart:
-        """Return the newest page; raise Unavailable if the store does not answer."""
-        first = older_pages(project.revision) * PAGE_COMMITS + 1
-        return self._read(project, range(first, project.revision + 1))
+    def read(self, project: Project, number: int | None = None) -> HistoryPart:
+        """
+        Return the newest page, or an older one by its number, of which 1 is the oldest.
 
-    def older(self, project: Project, number: int) -> HistoryPart:
-        """Return an older page, of which 1 is the oldest; raise NotFound if there is none."""
-        if not 1 <= number <= older_pages(project.revision):
+        Raise NotFound if there is no such page, and Unavailable if the store does not answer.
+        """
+        count = older_pages(project.revision)
+        if number is not None and not 1 <= number <= count:
             raise NotFound(
                 f"The history of {project.name} has no page {number}. See "
                 f"/project/{project.name}/history/."
             )
-        first = (number - 1) * PAGE_COMMITS + 1
-        return self._read(project, range(first, first + PAGE_COMMITS))
+        first = (count if number is None else number - 1) * PAGE_COMMITS + 1
+        end = project.revision + 1 if number is None else first + PAGE_COMMITS
+        commits = dict(self.projects.journal(project).find_all(range(first, end)))
+        events = [
+            (commit.number, event)
+            for commit in commits.values()
+            if commit is not None
+            for event in map(EventJson.of, commit.events)
+        ]
+        names = self._names_of(event.by for _, event in events if not event.by_name)
+        entries = [
+            entry_of(project.name, commit, event, event.by_name or names[event.by])
+            for commit, event in events
+        ]
+        lost = tuple(commit for commit, found in commits.items() if found is None)
+        return HistoryPart(tuple(entries), lost, first)
 
     def with_access(
         self, newest: HistoryPart, project: Project, records: AccessRecords
@@ -77,26 +92,19 @@ class HistoryReader(Struct, frozen=True):
         """
         last = (records.get().value or AccessRules()).revision
         since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
-        names = _TokenNames(self.tokens)
         commits = records.history(max(0, last - ACCESS_COMMITS))
-        found = [
-            other_entry_of(number, event, names.of(event.by))
-            for number, event in _concerning(project.name, commits)
-            if event.at >= since
-        ]
+        changes = [each for each in _concerning(project.name, commits) if each[1].at >= since]
+        names = self._names_of(event.by for _, event in changes)
+        found = [other_entry_of(number, event, names[event.by]) for number, event in changes]
         return tuple(sorted([*newest.entries, *found], key=lambda entry: entry.at))
 
-    def _read(self, project: Project, numbers: Sequence[int]) -> HistoryPart:
-        commits = dict(self.projects.journal(project).find_all(numbers))
-        names = _TokenNames(self.tokens)
-        entries = [
-            entry_of(project.name, commit.number, event, event.by_name or names.of(event.by))
-            for commit in commits.values()
-            if commit is not None
-            for event in map(EventJson.of, commit.events)
-        ]
-        lost = tuple(number for number, commit in commits.items() if commit is None)
-        return HistoryPart(tuple(entries), lost, numbers[0] if numbers else 1)
+    def _names_of(self, principals: Iterable[str]) -> dict[str, str]:
+        """Return the names of those principals that are tokens; an empty text if not known."""
+        names = dict.fromkeys(principals, "")
+        for principal in names:
+            with suppress(Unavailable):  # the history is more than its names
+                names[principal] = self.tokens.name_of(principal)
+        return names
 
 
 def older_pages(revision: int) -> int:
@@ -123,19 +131,3 @@ def _concerning(
                 if group not in groups:
                     continue
         yield number, event
-
-
-class _TokenNames(Struct, frozen=True):
-    """The names of tokens, each looked up once."""
-
-    tokens: TokenRecords
-    known: dict[str, str] = {}
-
-    def of(self, principal: str) -> str:
-        """Return the name of the token that is this principal, or an empty text."""
-        if principal not in self.known:
-            try:
-                self.known[principal] = self.tokens.name_of(principal)
-            except Unavailable:  # the history is more than its names
-                self.known[principal] = ""
-        return self.known[principal]

@@ -73,7 +73,7 @@ def _journal(
 
     def render() -> bytes:
         history = HistoryReader(index.projects, index.tokens.records)
-        part = history.newest(project) if number is None else history.older(project, number)
+        part = history.read(project, number)
         entries = part.entries
         if shows:
             entries = history.with_access(part, project, index.access.records)
@@ -111,7 +111,7 @@ def answer_project_feed(request: Request, web: WebPages) -> Response:
 
     def render() -> bytes:
         history = HistoryReader(index.projects, index.tokens.records)
-        changes = history.newest(project).entries
+        changes = history.read(project).entries
         return project_feed(web.environment.brand.name, web.environment.base_url, project, changes)
 
     page, made_from = (("feed", name), version, render), ((project_key(name), version),)

@@ -41,6 +41,7 @@ from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.journal_entry import entry_of
 from wheelyard.model.project import EventKind, Project
+from wheelyard.model.project_json import EventJson
 from wheelyard.model.text import require_one_line
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.releases import Release, all_releases
@@ -163,7 +164,7 @@ def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
     commit = store.journal(project).find(number) if 0 < number <= project.revision else None
     if commit is None:
         return None
-    events = commit.events
+    events = [EventJson.of(event) for event in commit.events]
     return changes_of([entry_of(project.name, number, each, each.by_name) for each in events])
 
 
