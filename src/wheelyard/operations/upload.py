@@ -189,11 +189,9 @@ class Uploads(Struct, frozen=True):
                 code="invalid_name",
             )
         caller.require(Action.UPLOAD, distribution.project)
-        cached = self.projects.peek(distribution.project, "any")
-        if cached and cached.value and not cached.value.status.takes_uploads:
-            current = self.projects.peek(distribution.project)  # it may accept them again
-            if current and current.value:
-                _check_accepts_uploads(current.value)
+        cached = self.projects.peek(distribution.project)
+        if cached and cached.value:
+            _check_accepts_uploads(cached.value)
         return distribution
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
