@@ -105,12 +105,19 @@ class Names(Struct, frozen=True):
 
         def intent(project: Project) -> tuple[Event, ...]:
             if project.files:
-                raise _has_files(name)
+                raise Conflict(
+                    f"{quoted(name)} has files, so its name cannot be released. Delete them first: "
+                    f"wheelyard delete {name} --versions '>=0'."
+                )
             if not (project.exists or is_listed):
-                raise _not_private(name)
+                raise NotFound(
+                    f"{quoted(name)} is not in the list of private names. See 'wheelyard names "
+                    "list'. A pattern of the settings is changed there."
+                )
             return () if project.is_released else (self._event(caller, EventKind.RELEASED, reason),)
 
-        intent(self.projects.documents.get(keys.project(name), "current").value or _empty(name))
+        found = self.projects.documents.get(keys.project(name), "current").value
+        intent(found or Project(name=name))
         self.projects.names.remove(name)
         try:
             self.projects.commits.submit(project_journal(name), intent)
@@ -123,42 +130,28 @@ class Names(Struct, frozen=True):
         return Event(what=kind, at=at, by=by, by_name=by_name, reason=reason)
 
     def _describe(self, name: NormalizedName) -> PrivateName:
-        project: Project | None = None
         with UnreadableIgnored():
-            project = self.projects.documents.get(keys.project(name)).value or _empty(name)
-        if project is None:
-            return PrivateName(name, NameState.UNREADABLE)
-        if project.files:
-            return PrivateName(name, NameState.FILES, len(project.files))
-        last = project.commit.events[-1] if project.commit else None
-        if last is None:
-            return PrivateName(name, NameState.CLAIMED)
-        if project.deleted_filenames:
-            state = NameState.DELETED
-        elif project.is_released:  # a release was interrupted, or somebody uploads again
-            state = NameState.CLAIMED
-        else:
-            state = NameState.RESERVED
-        return PrivateName(name, state, 0, last.by, last.at, last.reason)
+            return _describe(self.projects.get_for_update(name))
+        return PrivateName(name, NameState.UNREADABLE)
 
 
-def _empty(name: NormalizedName) -> Project:
-    return Project(name=name)
+def _describe(project: Project) -> PrivateName:
+    name = project.name
+    if project.files:
+        return PrivateName(name, NameState.FILES, len(project.files))
+    last = project.commit.events[-1] if project.commit else None
+    if last is None:
+        return PrivateName(name, NameState.CLAIMED)
+    if project.deleted_filenames:
+        state = NameState.DELETED
+    elif project.is_released:  # a release was interrupted, or somebody uploads again
+        state = NameState.CLAIMED
+    else:
+        state = NameState.RESERVED
+    return PrivateName(name, state, 0, last.by, last.at, last.reason)
 
 
 def _require_admin(caller: Caller, name: NormalizedName, what: str) -> None:
     if not caller.may(Action.ADMIN, name):
         fact = f"{caller.display_name} may not {what} {quoted(name)}."
         raise Forbidden(f"{fact} Ask an administrator of this index to do it.")
-
-
-def _has_files(name: NormalizedName) -> Conflict:
-    fact = f"{quoted(name)} has files, so its name cannot be released."
-    return Conflict(f"{fact} Delete them first: wheelyard delete {name} --versions '>=0'.")
-
-
-def _not_private(name: NormalizedName) -> NotFound:
-    fact = f"{quoted(name)} is not in the list of private names."
-    return NotFound(
-        f"{fact} See 'wheelyard names list'. A pattern of the settings is changed there."
-    )

@@ -46,11 +46,13 @@ LIBRARIES: Final = ("readme_renderer", "docutils", "nh3", "Pygments")
 _REPLACED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 """Controls, lone surrogates, and the overrides that show text in another order than it has."""
 
-TOO_SLOW: Final = "rendering it took more than a second"
 TOO_LARGE: Final = "it is longer than 512 KiB"
-TOO_COMPLEX: Final = "it is too complex to render"
 NO_RST: Final = "it is not valid reStructuredText; `twine check` says where"
 NO_MARKUP: Final = "it cannot be rendered"
+_REASONS: Final = {
+    "slow": "rendering it took more than a second",
+    "complex": "it is too complex to render",
+}
 NOT_YET: Final = "it is not rendered yet. Load this page again in a minute"
 
 
@@ -194,12 +196,18 @@ class Descriptions:
         return None
 
     def _render(self, description: _Description) -> _Result | None:
+        """Return the new result, which is kept; None if the process cannot be started."""
         answer = self._process.render(_cleaned(description.text), description.markup)
-        result = _judge(answer, description)
-        if result is not None:
-            self._remember(description.key, result)
-            with suppress(WheelyardError):  # memory has it
-                self._store.put(description.key, _RESULTS.encode(result), None)
+        problem = answer.get("problem", "")
+        if problem == "unavailable":
+            return None
+        reason = _REASONS.get(problem, "")
+        # PyPI takes a text without a type for reStructuredText, and for plain text if it is none
+        if problem == "markup" and description.is_declared:
+            reason = NO_RST if description.markup == "rst" else NO_MARKUP
+        result = self._remember(description.key, _Result(answer.get("html", ""), reason))
+        with suppress(WheelyardError):  # memory has it
+            self._store.put(description.key, _RESULTS.encode(result), None)
         return result
 
     def _remember(self, key: Key, result: _Result) -> _Result:
@@ -241,17 +249,3 @@ def _markup(content_type: str | None) -> str:
     if kind == "text/markdown":
         return "CommonMark" if "variant=commonmark" in options else "GFM"
     return "rst" if kind == "text/x-rst" else ""
-
-
-def _judge(answer: dict[str, str], description: _Description) -> _Result | None:
-    """Return the result of an answer of the process; None if it cannot be started."""
-    problem = answer.get("problem", "")
-    if problem == "unavailable":
-        return None
-    if problem == "markup":
-        # PyPI takes a text without a type for reStructuredText, and for plain text if it is none
-        reason = NO_RST if description.markup == "rst" else NO_MARKUP
-        return _Result("", reason if description.is_declared else "")
-    if problem:
-        return _Result("", TOO_SLOW if problem == "slow" else TOO_COMPLEX)
-    return _Result(answer["html"])
