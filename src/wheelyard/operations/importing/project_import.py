@@ -30,7 +30,6 @@ from wheelyard.model.distribution_filename import (
     Distribution,
     KnownDistribution,
     UniquenessKey,
-    parse_known_filename,
 )
 from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import FileStatus, Outcome
@@ -165,18 +164,11 @@ class ProjectImport:
         self.project = Project(name=name)
         self.outcomes: list[Outcome] = []
         self._context = context
-        self._pending: list[tuple[Candidate, ValidatedFile]] = []
-        self._pending_keys = set[UniquenessKey]()
-        self._pending_bytes = 0
-        self._deleted_keys = set[UniquenessKey]()
+        self._pending = dict[UniquenessKey, tuple[Candidate, ValidatedFile]]()
 
     def run(self, batch: Batch) -> None:
         """Import the files of a batch; raises Unavailable if the document is damaged, too."""
         self.project = self._context.latest(self.project.name)
-        self._deleted_keys |= {
-            parse_known_filename(filename).uniqueness_key
-            for filename in self.project.deleted_filenames
-        }
         for item in batch:
             if self._context.stopped.is_set():
                 return
@@ -185,7 +177,7 @@ class ProjectImport:
 
     def _process(self, item: ImportItem) -> None:
         """Skip, refuse or validate one file; a validated file waits for the next commit."""
-        if item.distribution.uniqueness_key in self._pending_keys:
+        if item.distribution.uniqueness_key in self._pending:
             self._commit()  # the second of two equal keys is compared with the first
         status = self._skip(item)
         if status is not None:
@@ -200,12 +192,12 @@ class ProjectImport:
             is_strict = is_waivable and not self._context.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
             self.outcomes.append(refused(item.candidate, fault, hint))
-        if self._pending_bytes >= MAX_BATCH_BYTES:
+        if sum(file.upload.size for _, file in self._pending.values()) >= MAX_BATCH_BYTES:
             self._commit()
 
     def _commit(self) -> None:
         """Store, commit and report the pending files, then delete them from the spool."""
-        context, pending = self._context, self._pending
+        context, pending = self._context, list(self._pending.values())
         if not pending:
             return
         try:
@@ -215,36 +207,25 @@ class ProjectImport:
             if fault.code not in REFUSALS:
                 raise
             self.outcomes += [refused(candidate, fault) for candidate, _ in pending]
-            self.close()
-            return
-        files = [each for _, each in pending]
-        intent = context.uploads.add_files(self.project, files, context.caller)
-        committed = context.commit(self.project.name, files, intent)
-        self.project = committed.after
-        outcomes = intent.outcomes(committed.before)
-        for (candidate, each), outcome in zip(pending, outcomes, strict=True):
-            location = candidate.location
-            if isinstance(outcome, WheelyardError):
-                result = refused(candidate, outcome)
-            elif each.is_listed or outcome is not each.file:
-                result = Outcome(location=location, status=FileStatus.THERE)
-            else:
-                rules = outcome.waived_rules
-                result = Outcome(location=location, status=FileStatus.NEW, waived_rules=rules)
-            self.outcomes.append(result)
+        else:
+            files = [file for _, file in pending]
+            intent = context.uploads.add_files(self.project, files, context.caller)
+            committed = context.commit(self.project.name, files, intent)
+            self.project = committed.after
+            for each, entry in zip(pending, intent.outcomes(committed.before), strict=True):
+                self.outcomes.append(_outcome(*each, entry))
         self.close()
 
     def close(self) -> None:
         """Forget the pending files, committed or not, and delete them from the spool."""
-        for _, each in self._pending:
-            each.upload.path.unlink(missing_ok=True)
-        self._pending, self._pending_bytes = [], 0
-        self._pending_keys.clear()
+        for _, file in self._pending.values():
+            file.upload.path.unlink(missing_ok=True)
+        self._pending.clear()
 
     def _skip(self, item: ImportItem) -> Outcome | None:
         """Return the outcome of a file that need not be fetched; None if it must be fetched."""
         candidate = item.candidate
-        if item.distribution.uniqueness_key in self._deleted_keys:
+        if item.distribution.uniqueness_key in self.project.deleted_keys:
             return Outcome(location=candidate.location, status=FileStatus.DELETED)
         listed = self.project.by_filename.get(candidate.filename)
         if listed is None and not candidate.filename.endswith((".whl", *LENIENT_SUFFIXES)):
@@ -281,9 +262,17 @@ class ProjectImport:
         except BaseException:
             upload.path.unlink(missing_ok=True)
             raise
-        self._pending.append((candidate, checked))
-        self._pending_keys.add(distribution.uniqueness_key)
-        self._pending_bytes += upload.size
+        self._pending[distribution.uniqueness_key] = candidate, checked
+
+
+def _outcome(candidate: Candidate, file: ValidatedFile, entry: File | WheelyardError) -> Outcome:
+    """Return the outcome of a pending file, whose commit has given this `entry`, or refused it."""
+    if isinstance(entry, WheelyardError):
+        return refused(candidate, entry)
+    if file.is_listed or entry is not file.file:
+        return Outcome(location=candidate.location, status=FileStatus.THERE)
+    rules = entry.waived_rules
+    return Outcome(location=candidate.location, status=FileStatus.NEW, waived_rules=rules)
 
 
 def _fetch(
