@@ -1,5 +1,5 @@
 """
-The command `wheelyard` without metrics and access log of the fast path: what these two cost.
+The command `wheelyard` without the durations of requests: what these cost.
 
     python -m benchmarks.unmeasured_server serve [OPTION ...]
 """
@@ -13,5 +13,5 @@ def record_nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    Instrumentation.record_fast_path = record_nothing  # type: ignore[assignment,method-assign]
+    Instrumentation.observe = record_nothing  # type: ignore[assignment,method-assign]
     main()

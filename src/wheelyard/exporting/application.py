@@ -58,9 +58,7 @@ class SiteApplication:
         self._context = build_context(self.index, always_writable, site)
         self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
-        self._routes = build_routes(
-            self._context, uploads, self._pages, metrics, lambda _: _no_endpoint
-        )
+        self._routes = build_routes(self._context, uploads, self._pages, metrics)
 
     def close(self) -> None:
         """End what was begun to answer."""
@@ -120,7 +118,7 @@ class SiteApplication:
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host
-        missing = self._pages.error_page(facts, self._root, None)[0]
+        missing = self._pages.error_page(facts, self._root, ANYONE)[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
         return [*pages, Page(NOT_FOUND, kind, missing)]
 
@@ -139,8 +137,4 @@ def _request(path: str, accept: bytes, params: Mapping[str, str]) -> Request:
         "headers": [(b"accept", accept)],
         "path_params": dict(params),
     }
-    return Request(scope, _no_body, {b"accept": accept}, ANYONE, "", has_body=False)
-
-
-async def _no_endpoint(*_: object) -> None:
-    """Answer nothing: the handlers are called without ASGI."""
+    return Request(scope, _no_body, {b"accept": accept}, ANYONE, "")

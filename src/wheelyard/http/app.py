@@ -1,38 +1,32 @@
 """
-The ASGI application: Starlette's router, with one layer for each thing that all requests need.
+The ASGI application: one layer for each thing that all requests need.
 
-From the outside: the fast path, the record for log and metrics, errors, the checks of URL and
-headers, and the router. Behind each route, a dispatcher authenticates the caller and calls the
-handler.
+From the outside: the trace, the fast path, the record for log and metrics, errors, and the
+dispatcher, which checks a request, finds its route, authenticates the caller and calls the handler.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-
-from starlette.exceptions import HTTPException
-from starlette.middleware.exceptions import ExceptionMiddleware
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.caching.versions import CurrentVersions
 from wheelyard.http.context import build_context
 from wheelyard.http.error_answers import ErrorAnswers
-from wheelyard.http.handlers.probes import redirect_to_slash
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.observability.logs import UNMATCHED_ROUTE
 from wheelyard.http.protocol import requests
 from wheelyard.http.protocol.messages import (
-    RECORD,
     REQUEST,
+    UNMATCHED_ROUTE,
     AsgiScope,
     Receive,
     Request,
+    Response,
     Send,
 )
-from wheelyard.http.protocol.requests import BodyTimeouts, RequestBody
+from wheelyard.http.protocol.requests import BodyTimeouts, ClientDisconnected, RequestBody
 from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import Dispatcher, Route
+from wheelyard.http.routing import Dispatcher
 from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
@@ -51,25 +45,18 @@ class App:
         write_failure: Reason = always_writable,
     ) -> None:
         self._body_timeouts = body_timeouts or BodyTimeouts()
-        self._host_policy = HostPolicy.of(index.settings)
         self._context = context = build_context(index, write_failure)
         self._instrumentation = Instrumentation(index)
-        self._uploads = UploadHandler(context)
-        self._pages = WebPages(context)
-        self._errors = ErrorAnswers(context, self._pages)
-        authenticator = RequestAuthenticator(context)
-        endpoint = Dispatcher(context, authenticator, self._errors).endpoint
-        parts = (context, self._uploads, self._pages, self._instrumentation)
-        self.routes = build_routes(*parts, endpoint)
-        add_slash = partial(redirect_to_slash, context=context)
-        self._prefix_alone = endpoint(Route("redirect", "", add_slash))
-        """Answers at the prefix without its slash, which is no path for Starlette."""
-        handlers = dict.fromkeys((HTTPException, Exception), self._errors.answer)
-        self._checked = ExceptionMiddleware(self._check, handlers)
+        self._uploads, pages = UploadHandler(context), WebPages(context)
+        self._errors = ErrorAnswers(context, pages)
+        self.routes = build_routes(context, self._uploads, pages, self._instrumentation)
+        authenticator, host_policy = RequestAuthenticator(context), HostPolicy.of(index.settings)
+        self._trusted_proxies = authenticator.trusted_proxies
+        self._dispatcher = Dispatcher(context, authenticator, host_policy, self.routes)
         fast_path = FastPath(
             self._record,
             authenticator,
-            self._host_policy,
+            host_policy,
             CurrentVersions(index),
             context.remembered,
             self._instrumentation,
@@ -110,31 +97,32 @@ class App:
 
     async def _record(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, record it, and discard the rest of its body."""
-        record = self._instrumentation.start(scope)
         headers = requests.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
-        anonymous = self._context.read_policy.anonymous
-        scope[REQUEST] = Request(
-            scope, body, headers, anonymous, record.address, has_body=body.is_announced
+        request = scope[REQUEST] = Request(
+            scope,
+            body,
+            headers,
+            self._context.read_policy.anonymous,
+            requests.client_address(scope, self._trusted_proxies),
         )
-        scope[RECORD] = record
+        self._instrumentation.start(request)
         try:
-            await self._checked(scope, body, send)
+            response = await self._answer(request)
+            await response(scope, body, send)
             if not body.has_ended:
                 await requests.drain(body, self._uploads.body_limit)
         finally:
-            self._instrumentation.finish(record)
+            self._instrumentation.finish(request)
 
-    async def _check(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Check what every request has, read its path, and route it."""
-        request: Request = scope[REQUEST]
-        headers = request.joined_headers
-        requests.check_limits(scope, headers)
-        if self._host_policy is not None:
-            self._host_policy.check(scope, headers)
-        requests.check_host_and_coding(headers)
-        scope["path"] = self.routes.parse_path(scope["raw_path"])
-        scope["app"] = self
-        path = scope["path"]
-        router = self.routes.router(path) if path else self._prefix_alone
-        await router(scope, receive, send)
+    async def _answer(self, request: Request) -> Response:
+        """Return the response to a request, also if it fails, and note it for the record."""
+        has_disconnected = False
+        try:
+            response = await self._dispatcher.answer(request)
+        except Exception as error:  # noqa: BLE001 - each error has an answer
+            response = self._errors.answer(request, error)
+            has_disconnected = isinstance(error, ClientDisconnected)
+        response = await self._errors.page_of(request, response)
+        request.response = None if has_disconnected else response
+        return response

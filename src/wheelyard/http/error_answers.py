@@ -12,24 +12,18 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
-
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError, without_commands
 from wheelyard.http.context import ServerContext
-from wheelyard.http.observability.logs import RequestRecord, log_safe
+from wheelyard.http.observability.logs import log_safe
 from wheelyard.http.protocol.error_responses import (
     BEARER_CHALLENGE,
     CHALLENGE,
     error_response,
     error_response_for,
-    method_not_allowed,
     with_body,
 )
 from wheelyard.http.protocol.messages import (
     CSP,
-    RECORD,
-    REQUEST,
     ErrorBody,
     HeaderList,
     Headers,
@@ -56,16 +50,8 @@ class ErrorAnswers:
         self._settings = context.index.settings
         self._pages = pages
 
-    async def answer(self, connection: HTTPConnection, error: Exception) -> Response:
-        """Return the answer to a request that has failed, and record it."""
-        request: Request = connection.scope[REQUEST]
-        record: RequestRecord = connection.scope[RECORD]
-        response = await self.page_of(request, self._response(request, error, record))
-        record.set_response(response, has_disconnected=isinstance(error, ClientDisconnected))
-        return response
-
-    def _response(self, request: Request, error: Exception, record: RequestRecord) -> Response:
-        """Return the answer to an error for a program."""
+    def answer(self, request: Request, error: Exception) -> Response:
+        """Return the answer to a request that has failed, for a program."""
         if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
             error = Unavailable(
                 "The server has too many files open. Its operator raises the limit of file "
@@ -81,13 +67,7 @@ class ErrorAnswers:
         if isinstance(error, SlowClient | TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
             return error_response(408, "request_timeout", message)
-        scope = request.scope
-        if isinstance(error, HTTPException):  # the router knows the path, and not the method
-            route = scope["endpoint"].route
-            record.route = route.name
-            allowed = scope["app"].routes.allowed_methods(scope["path"])
-            return method_not_allowed(request.method, allowed or (*route.methods, "OPTIONS"))
-        path, number = log_safe(scope["raw_path"]), self._context.index.runtime.new_id()[:8]
+        path, number = log_safe(request.scope["raw_path"]), self._context.index.runtime.new_id()[:8]
         logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
         message = f"The server has failed. Try again, and tell its operator: error {number}."
         return error_response(500, "internal_error", message)
@@ -135,9 +115,8 @@ class ErrorAnswers:
             contact=self._settings.web.contact,
         )
         root = f"{server.path_prefix}/"
-        caller = request.caller if request.is_authenticated else None
         with suppress(OSError):  # a template cannot be read
-            return self._pages.error_page(facts, root, caller)
+            return self._pages.error_page(facts, root, request.caller)
         return plain_error_page(root, facts), (CSP,)
 
 

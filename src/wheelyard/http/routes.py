@@ -5,12 +5,11 @@ The routing table: every URL path with its handler.
 each root path has its own `files/`. `/<name>/` is a project unless another route has that path.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, Protocol
 
 from msgspec.structs import replace
-from starlette.types import ASGIApp
 
 from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
@@ -58,9 +57,8 @@ def build_routes(
     uploads: UploadHandler,
     pages: WebPages,
     metrics: Instrumentation,
-    endpoint: Callable[[Route], ASGIApp],
 ) -> RouteTable:
-    """Return the table with every route of the server; `endpoint` makes what answers one."""
+    """Return the table with every route of the server."""
 
     def takes_uploads(raw_path: bytes) -> bool:
         route = table.find(table.parse_path(raw_path), "POST")
@@ -75,7 +73,7 @@ def build_routes(
         *_index(context, pages),
         *_uploads(uploads),
     ]
-    table = RouteTable(context.index.settings.server.path_prefix, rows, endpoint)
+    table = RouteTable(context.index.settings.server.path_prefix, rows)
     return table
 
 
@@ -192,6 +190,7 @@ def _index(context: ServerContext, pages: WebPages) -> Iterator[Route]:
     detail_page = partial(packages.project_detail, context=context)
     add_slash = partial(probes.redirect_to_slash, context=context)
     yield Route("setup", "/setup/", answer_setup, accepts_iap=wants_html)
+    yield Route("redirect", "", add_slash)  # the prefix without its slash
     yield Route("redirect", "/setup", add_slash)
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)

@@ -1,5 +1,5 @@
 """
-Routing: what a route says, Starlette's routes made from the table, and the call of a handler.
+Routing: what a route says, the table of routes, and the call of a handler.
 
 A request that has a route is authenticated, and its handler is called. Handlers block, in the
 threads of a pool. What waits for the network is a coroutine: a handler asks for its result by
@@ -7,36 +7,22 @@ threads of a pool. What waits for the network is a coroutine: a handler asks for
 nobody learns from an error what exists.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from re import Pattern
+from typing import Final, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
-from starlette import routing
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
-from starlette.types import ASGIApp
+from starlette.routing import compile_path
 
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_answers import ErrorAnswers
-from wheelyard.http.observability.logs import UNMATCHED_ROUTE, RequestRecord
-from wheelyard.http.protocol import error_responses
-from wheelyard.http.protocol.messages import (
-    ANSWER,
-    RECORD,
-    REQUEST,
-    AsgiScope,
-    Receive,
-    Request,
-    Response,
-    Send,
-    Waiting,
-)
-from wheelyard.http.protocol.requests import decode_path
-from wheelyard.http.security.origins import cross_site_error, is_cross_site
+from wheelyard.http.protocol.error_responses import method_not_allowed, read_only
+from wheelyard.http.protocol.messages import UNMATCHED_ROUTE, Request, Response, Waiting
+from wheelyard.http.protocol.requests import check_host_and_coding, check_limits, decode_path
+from wheelyard.http.security.origins import HostPolicy, cross_site_error, is_cross_site
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 
 GET: Final = ("GET", "HEAD")
@@ -76,8 +62,6 @@ class Route(Struct, frozen=True):
     """Whether a request is answered without authentication."""
     needs_read: bool = True
     """Whether anonymous callers get 401 if they may read no project."""
-    is_write: RequestPredicate = lambda request: request.method not in GET
-    """Whether a request may change the store."""
     accepts_iap: RequestPredicate = never
     """Whether a request may be authenticated by Identity-Aware Proxy."""
     takes_form: bool = False
@@ -113,27 +97,22 @@ class RouteTable:
     Args:
         prefix: The path below which all routes are, but for some.
         rows: The routes; the fixed ones come first.
-        endpoint: Returns the ASGI application of a route.
     """
 
-    def __init__(
-        self, prefix: str, rows: Iterable[Route], endpoint: Callable[[Route], ASGIApp]
-    ) -> None:
+    def __init__(self, prefix: str, rows: Iterable[Route]) -> None:
         self._prefix = prefix
         self.rows = tuple(route for row in rows for route in row.slashes)
         self._at_root = frozenset(route.path for route in self.rows if route.at_root)
-        self.routes = [
-            routing.Route(
-                route.path,
-                endpoint(route),
-                methods=None if route.is_fixed else route.methods,
-                name=route.name,
-            )
-            for route in self.rows
-        ]
-        self._not_found = endpoint(NO_ROUTE)
         starts = {_first_segment(route.path) for route in self.rows}
-        self._routers = {start: self._router(start) for start in starts if start[:1] != "{"}
+        self._by_start = {start: self._tried(start) for start in starts if start[:1] != "{"}
+
+    def _tried(self, start: str) -> list[tuple[Route, Pattern[str]]]:
+        """Return the routes for paths with this first segment, each with its pattern."""
+        return [
+            (route, compile_path(route.path)[0])
+            for route in self.rows
+            if (segment := _first_segment(route.path)) == start or segment[:1] == "{"
+        ]
 
     def parse_path(self, raw: bytes) -> str:
         """
@@ -148,40 +127,23 @@ class RouteTable:
             raise NotFound(f"This index is below {prefix}/.")
         return path.removeprefix(prefix)
 
-    def router(self, path: str) -> routing.Router:
-        """Return the router for a path: it tries only routes with the same first segment."""
-        return self._routers.get(_first_segment(path)) or self._routers[""]
+    def matching(self, path: str) -> Iterator[tuple[Route, dict[str, str]]]:
+        """Yield the routes of a path, whatever their methods, each with its parameters."""
+        for route, pattern in self._by_start.get(_first_segment(path)) or self._by_start[""]:
+            match = pattern.match(path)
+            if match is not None:
+                yield route, match.groupdict()
+                if route.is_fixed:
+                    return
 
-    def _router(self, start: str) -> routing.Router:
-        routes = [
-            route
-            for route in self.routes
-            if (segment := _first_segment(route.path)) == start or segment[:1] == "{"
-        ]
-        return routing.Router(routes, redirect_slashes=False, default=self._not_found)
-
-    def find(self, path: str, method: str) -> tuple[Route, Mapping[str, str]] | None:
+    def find(self, path: str, method: str) -> tuple[Route, dict[str, str]] | None:
         """Return the route that answers a method of a path, and its parameters; None without."""
-        for match, route, params in self._matches(path, method):
-            if match is Match.FULL:
-                return (route, params) if method in route.methods else None
-        return None
+        return next((each for each in self.matching(path) if method in each[0].methods), None)
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of all routes of a path, and OPTIONS; empty if it has no route."""
-        taken = set[str]()
-        for _, route, _ in self._matches(path, ""):
-            taken.update(route.methods)
-            if route.is_fixed:
-                break
+        taken = {method for route, _ in self.matching(path) for method in route.methods}
         return (*(each for each in ALL_METHODS if each in taken), "OPTIONS") if taken else ()
-
-    def _matches(self, path: str, method: str) -> Iterable[tuple[Match, Route, dict[str, Any]]]:
-        scope = {"type": "http", "path": path, "method": method}
-        for row, route in zip(self.rows, self.routes, strict=True):
-            match, child = route.matches(scope)
-            if match is not Match.NONE:
-                yield match, row, child["path_params"]
 
 
 def answer_not_found(_request: Request) -> Response:
@@ -190,65 +152,77 @@ def answer_not_found(_request: Request) -> Response:
     raise NotFound(message)
 
 
-NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)
+NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=())
 """Stands for all paths without a route: whoever may read nothing learns of none of them."""
 
 
 def _first_segment(path: str) -> str:
-    return path.split("/", 2)[1]
+    return path.removeprefix("/").partition("/")[0]
 
 
 T = TypeVar("T")
 
 
 class Dispatcher:
-    """Calls the handlers of routes."""
+    """Finds the routes of requests, makes the checks that come first, and calls the handlers."""
 
     def __init__(
-        self, context: ServerContext, authenticator: RequestAuthenticator, errors: ErrorAnswers
+        self,
+        context: ServerContext,
+        authenticator: RequestAuthenticator,
+        host_policy: HostPolicy | None,
+        routes: RouteTable,
     ) -> None:
         self._context = context
         self._authenticator = authenticator
-        self._errors = errors
+        self._host_policy = host_policy
+        self._routes = routes
 
-    def endpoint(self, route: Route) -> ASGIApp:
-        """Return the ASGI application that answers the requests of a route."""
-        return Endpoint(route, self, self._errors)
+    async def answer(self, request: Request) -> Response:
+        """Return the response to a request; raise WheelyardError, or what its handler raises."""
+        scope, headers, routes = request.scope, request.joined_headers, self._routes
+        check_limits(scope, headers)
+        if self._host_policy is not None:
+            self._host_policy.check(scope, headers)
+        check_host_and_coding(headers)
+        path = scope["path"] = routes.parse_path(scope["raw_path"])
+        found = routes.find(path, request.method)
+        if found is None and (allowed := routes.allowed_methods(path)):
+            request.route = next(routes.matching(path))[0].name
+            return method_not_allowed(request.method, allowed)
+        route, scope["path_params"] = found or (NO_ROUTE, {})
+        request.route = route.name
+        return await self._call(request, route)
 
-    async def answer(self, request: Request, route: Route, record: RequestRecord) -> Response:
-        """Return the response of a route; raise WheelyardError, or what its handler raises."""
-        context, is_write = self._context, route.is_write(request)
-        if route.is_public(request):
-            request.is_authenticated = True
-        else:
-            self._refuse_cross_site(request, is_write=is_write)
-        if is_write and context.index.settings.server.read_only and not route.takes_form:
-            raise error_responses.read_only()
+    async def _call(self, request: Request, route: Route) -> Response:
+        """Call the handler of a route, once its caller is known unless the route is public."""
+        context, settings = self._context, self._context.index.settings
+        is_write = request.method in route.methods and request.method not in GET
+        is_public = route.is_public(request)
+        if is_write and not is_public and is_cross_site(request.joined_headers, settings):
+            raise cross_site_error()
+        if is_write and settings.server.read_only and not route.takes_form:
+            raise read_only()
         pool = context.pools.writes if is_write else context.pools.reads
-        admit = partial(self._admit, request, route, record)
-        handle = partial(self._handle, request, route, record)
+        handle: Callable[[], Response] = partial(self._handle, request, route, is_public=is_public)
         if route.is_instant:
             return handle()
         if route.is_coroutine or route.is_long:  # both depend on who asks
-            if not request.is_authenticated:
-                await run_blocking(context, pool, request, admit)
+            if not is_public:
+                await run_blocking(context, pool, request, partial(self._admit, request, route))
             if route.is_coroutine:
                 return await cast("Awaitable[Response]", route.handler(request))
             async with context.long_read_limit.acquire(request.client_key):
                 return await run_blocking(context, pool, request, handle)
         return await run_blocking(context, pool, request, handle)
 
-    def _refuse_cross_site(self, request: Request, *, is_write: bool) -> None:
-        if is_write and is_cross_site(request.joined_headers, self._context.index.settings):
-            raise cross_site_error()
-
-    def _handle(self, request: Request, route: Route, record: RequestRecord) -> Response:
+    def _handle(self, request: Request, route: Route, *, is_public: bool) -> Response:
         """Authenticate a request if that is still to be done, and call its handler; may block."""
-        if not request.is_authenticated:
-            self._admit(request, route, record)
+        if not is_public and not request.is_authenticated:
+            self._admit(request, route)
         return cast("Response", route.handler(request))
 
-    def _admit(self, request: Request, route: Route, record: RequestRecord) -> None:
+    def _admit(self, request: Request, route: Route) -> None:
         """Authenticate a request; raise an error unless the route is for its caller."""
         self._authenticator.authenticate(
             request,
@@ -256,7 +230,6 @@ class Dispatcher:
             # never for the API and clients' uploads: programs have no cookies
             accepts_session=request.method in GET or route.takes_form,
         )
-        record.caller = request.caller
         if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
             self._context.read_policy.require_any_read(request.caller)
 
@@ -276,28 +249,3 @@ async def run_blocking(
         else:
             request.close_results()
             return result
-
-
-class Endpoint:
-    """The ASGI application of one route."""
-
-    def __init__(self, route: Route, dispatcher: Dispatcher, errors: ErrorAnswers) -> None:
-        self.route = route
-        self._dispatcher = dispatcher
-        self._errors = errors
-
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answer a request of the route."""
-        request: Request = scope[REQUEST]
-        record: RequestRecord = scope[RECORD]
-        route = self.route
-        record.route = route.name
-        scope["endpoint"] = self
-        if route.methods and request.method not in route.methods:
-            raise HTTPException(405)
-        response = await self._dispatcher.answer(request, route, record)
-        if response.status_code >= 400:  # noqa: PLR2004 - an error that the handler has made
-            response = await self._errors.page_of(request, response)
-        record.set_response(response)
-        scope[ANSWER] = response
-        await response(scope, receive, send)

@@ -216,12 +216,9 @@ class WebPages:
         content_type = MediaType.HTML.value.content_type
         return make_response(status, content_type, body, *self.security_headers, NO_STORE, *headers)
 
-    def error_page(
-        self, facts: ErrorFacts, root: str, caller: Caller | None
-    ) -> tuple[bytes, HeaderList]:
-        """Return the bytes of the page of an error, and its headers; None: an unknown caller."""
-        viewer = self.viewer(caller or self.context.read_policy.anonymous)
-        page = self.environment.render("error.html", viewer, root, error=facts)
+    def error_page(self, facts: ErrorFacts, root: str, caller: Caller) -> tuple[bytes, HeaderList]:
+        """Return the bytes of the page of an error, and its headers."""
+        page = self.environment.render("error.html", self.viewer(caller), root, error=facts)
         return page, self.security_headers
 
     def headers(self, name: NormalizedName | None, caller: Caller | None) -> HeaderList:

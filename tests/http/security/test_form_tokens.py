@@ -34,7 +34,7 @@ SESSION = Session(
 def request_of(principal: str, session: Session | None) -> Request:
     """Return a request of somebody, by a session or by a password."""
     caller = Caller(principal, ())
-    request = Request({"type": "http"}, _no_body, {}, caller, "127.0.0.1", has_body=False)
+    request = Request({"type": "http"}, _no_body, {}, caller, "127.0.0.1")
     request.browser_session = session
     return request
 

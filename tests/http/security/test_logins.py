@@ -96,7 +96,7 @@ class LoginHarness:
     def _request(self, header: bytes, address: str) -> Request:
         anonymous = self.context.read_policy.anonymous
         headers = {b"authorization": header}
-        return Request({"type": "http"}, no_body, headers, anonymous, address, has_body=False)
+        return Request({"type": "http"}, no_body, headers, anonymous, address)
 
     async def guesses(self, count: int, address: str = HERE) -> list[asyncio.Task[str]]:
         """Try wrong passwords concurrently; hashing waits for the test."""

@@ -10,15 +10,16 @@ second.
 
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import ref
 
 from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
+from wheelyard.http.observability.instrumentation import Instrumentation, Labels
+from wheelyard.http.observability.logs import log_request
 from wheelyard.http.protocol.messages import (
-    ANSWER,
     REQUEST,
     AsgiScope,
     Header,
@@ -73,8 +74,6 @@ Variant = tuple[str | bytes, ...]
 RequestKey = tuple[bytes, bytes, Variant]
 """The key of the remembered caller, the path, and the rest."""
 V = TypeVar("V")
-Labels = tuple[str, str, str]
-"""Route, method and status, for the metrics."""
 AsgiApp = Callable[[AsgiScope, Receive, Send], Any]
 
 
@@ -89,24 +88,6 @@ class Remembered(Struct):
     labels: Labels
 
 
-class Recorder(Protocol):
-    """Records answers, for metrics and the log."""
-
-    def now(self) -> float:
-        """Return the monotonic time, in seconds."""
-        ...
-
-    def record_fast_path(
-        self,
-        scope: AsgiScope,
-        response: Response,
-        remembered: Remembered,
-        started_at: float,
-    ) -> None:
-        """Record an answer that was repeated."""
-        ...
-
-
 class FastPath:
     """
     Remembers the answers of an ASGI application, and repeats them.
@@ -117,7 +98,7 @@ class FastPath:
         host_policy: Checked for each request, if there is one.
         current_version: Returns the version of a key without waiting; None if it is not known.
         entries: The memory.
-        recorder: Is told of each answer.
+        instrumentation: Records each answer.
     """
 
     def __init__(
@@ -127,7 +108,7 @@ class FastPath:
         host_policy: HostPolicy | None,
         current_version: Callable[[tuple[str, str]], str | None],
         entries: LruCache[RequestKey, Remembered],
-        recorder: Recorder,
+        instrumentation: Instrumentation,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
@@ -138,14 +119,13 @@ class FastPath:
         self._host_policy = host_policy
         self._current_version = current_version
         self._entries = entries
-        self._recorder = recorder
+        self._instrumentation = instrumentation
         self._trusted_proxies = authenticator.trusted_proxies
         self._values: dict[Any, Any] = {}
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, repeating the answer to an identical one if that is still current."""
-        recorder = self._recorder
-        started_at = recorder.now()
+        started_at = self._instrumentation.now()
         key = self._key_of(scope)
         entry = None if key is None else self._entries.get(key)
         response = None
@@ -156,7 +136,8 @@ class FastPath:
                 await self._app(scope, receive, send)
             else:
                 await response(scope, receive, send)
-                recorder.record_fast_path(scope, response, entry, started_at)
+                seconds = self._instrumentation.now() - started_at
+                self._record(scope, receive, response, entry, seconds)
         except CancelledError:  # the server cancels what no client waits for any more
             return
         if response is None and key is not None:
@@ -217,17 +198,34 @@ class FastPath:
             return None  # the application reports it
         return response
 
+    def _record(
+        self,
+        scope: AsgiScope,
+        receive: Receive,
+        response: Response,
+        remembered: Remembered,
+        seconds: float,
+    ) -> None:
+        """Record an answer that was repeated."""
+        self._instrumentation.observe(remembered.labels, seconds)
+        if self._instrumentation.logs_requests:
+            headers = join_headers(scope["headers"])
+            address = client_address(scope, self._trusted_proxies)
+            request = Request(scope, receive, headers, remembered.caller, address)
+            request.route, request.response = remembered.labels[0], response
+            request.is_authenticated = True
+            log_request(request, seconds)
+
     def _remember(self, key: RequestKey, scope: AsgiScope) -> None:
         """Remember the answer that the application has just given, if it may be repeated."""
-        response: Response | None = scope.get(ANSWER)
+        request: Request = scope[REQUEST]
+        response = request.response
         if response is None or response.made_from is None or response.cached is None:
             return
-        request: Request = scope[REQUEST]
         caller_key, path, variant = key
         if len(path) > PATH_LIMIT_BYTES or not _BODY_HEADERS.isdisjoint(variant):
             return
-        route = scope["endpoint"].route.name
-        labels = self._shared((route, str(variant[0]), str(response.status_code)))
+        labels = self._shared((request.route, request.method, str(response.status_code)))
         size, length = ENTRY_BYTES + len(path), sum(map(len, variant))
         if variant not in self._values:
             size += 64 * len(variant) + length

@@ -36,11 +36,9 @@ from starlette.types import ASGIApp
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.catalog.token_records import StartThread, in_background
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.http.caching.fast_path import Labels, Remembered
 from wheelyard.http.observability import logs
-from wheelyard.http.observability.logs import CURRENT_REQUEST, RequestRecord, parse_trace
-from wheelyard.http.protocol.messages import AsgiScope, Response
-from wheelyard.http.protocol.requests import client_address
+from wheelyard.http.observability.logs import CURRENT_REQUEST
+from wheelyard.http.protocol.messages import AsgiScope, Request
 from wheelyard.model.token import EXPIRY_WARNING
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
@@ -177,6 +175,8 @@ class ExpiringTokens:
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+Labels = tuple[str, str, str]
+"""Route, method and status."""
 
 
 class Instrumentation:
@@ -190,7 +190,6 @@ class Instrumentation:
     def __init__(self, index: Index) -> None:
         self._index = index
         self.now = index.runtime.monotonic
-        self._proxies = index.settings.server.trusted_proxies
         self._registry = CollectorRegistry()
         self._durations = Histogram(
             "wheelyard_http_request_duration_seconds",
@@ -225,50 +224,32 @@ class Instrumentation:
             return application
         return self._telemetry.traced(application, route_of)
 
-    def record_fast_path(
-        self, scope: AsgiScope, response: Response, remembered: Remembered, started_at: float
-    ) -> None:
-        """Record a request that the fast path has answered."""
-        seconds = self.now() - started_at
-        self._observe(remembered.labels, seconds)
-        if logs.access_logger.isEnabledFor(logging.INFO):
-            record = self._new_record(scope, started_at)
-            record.caller, record.route = remembered.caller, remembered.labels[0]
-            record.set_response(response)
-            logs.log_request(record, seconds)
-
-    def start(self, scope: AsgiScope) -> RequestRecord:
-        """
-        Return the new record of a request that the fast path does not answer.
-
-        It counts as in progress until `finish`, and becomes CURRENT_REQUEST.
-        """
+    def start(self, request: Request) -> None:
+        """Count a request as in progress until `finish`; it becomes CURRENT_REQUEST."""
         self._in_progress.inc()
-        record = self._new_record(scope, self.now())
-        CURRENT_REQUEST.set(record)
-        return record
+        request.started_at = self.now()
+        CURRENT_REQUEST.set(request)
 
-    def finish(self, record: RequestRecord) -> None:
+    def finish(self, request: Request) -> None:
         """Record the end of a request from `start`."""
         self._in_progress.dec()
-        seconds = self.now() - record.started_at
-        method = record.scope["method"]
-        method = method if method in _METHODS else "other"
-        self._observe((record.route, method, str(record.status)), seconds)
-        if logs.access_logger.isEnabledFor(logging.INFO):
-            logs.log_request(record, seconds)
+        seconds = self.now() - request.started_at
+        method = request.method if request.method in _METHODS else "other"
+        self.observe((request.route, method, str(request.status)), seconds)
+        if self.logs_requests:
+            logs.log_request(request, seconds)
 
-    def _observe(self, labels: Labels, seconds: float) -> None:
+    @property
+    def logs_requests(self) -> bool:
+        """Whether requests are written to the access log."""
+        return logs.access_logger.isEnabledFor(logging.INFO)
+
+    def observe(self, labels: Labels, seconds: float) -> None:
+        """Record how long a request has taken."""
         durations = self._durations_by_labels.get(labels)
         if durations is None:
             durations = self._durations_by_labels[labels] = self._durations.labels(*labels)
         durations.observe(seconds)
-
-    def _new_record(self, scope: AsgiScope, started_at: float) -> RequestRecord:
-        headers = dict(scope["headers"])
-        address = client_address(scope, self._proxies)
-        agent = headers.get(b"user-agent", b"")
-        return RequestRecord(scope, started_at, address, agent, parse_trace(headers))
 
     def render_metrics(self) -> bytes:
         """

@@ -26,18 +26,12 @@ from msgspec.json import encode
 
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
-from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
-from wheelyard.model.access import Caller
+from wheelyard.http.protocol.messages import Headers, Request
 from wheelyard.model.text import escaped, redact_tokens
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
 T = TypeVar("T")
-
-CLIENT_CLOSED_REQUEST: Final = 499
-"""The status of a request that its client broke off; nginx logs it so, too."""
-UNMATCHED_ROUTE: Final = "nothing"
-"""The route, in metrics and logs, of a path that no route matches."""
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD_TRACE = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
@@ -53,31 +47,7 @@ class TraceContext(Struct, frozen=True):
     is_sampled: bool
 
 
-class RequestRecord(Struct):
-    """The facts of one request for metrics, logs and traces; completed while it is answered."""
-
-    scope: AsgiScope
-    started_at: float
-    """Monotonic seconds."""
-    address: str
-    """Of the client; from a header only if it was sent by a trusted proxy."""
-    user_agent: bytes
-    trace: TraceContext | None
-    route: str = UNMATCHED_ROUTE
-    caller: Caller | None = None
-    """None before authentication."""
-    status: int = CLIENT_CLOSED_REQUEST
-    size: int | None = None
-    """Bytes of the response's body; None if they are not known in advance."""
-
-    def set_response(self, response: Response, *, has_disconnected: bool = False) -> None:
-        """Set status and size from a response; the status is 499 if the client has disconnected."""
-        self.status = CLIENT_CLOSED_REQUEST if has_disconnected else response.status_code
-        sizes = (int(value) for name, value in response.header_list if name == b"content-length")
-        self.size = next(sizes, None)
-
-
-CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("request", default=None)
+CURRENT_REQUEST: Final[ContextVar[Request | None]] = ContextVar("request", default=None)
 """The request that this thread or task works for."""
 
 
@@ -166,7 +136,7 @@ class JsonFormatter(logging.Formatter):
             "message": message,
         }
         request = CURRENT_REQUEST.get()
-        trace = getattr(record, TRACE, request.trace if request else None)
+        trace = getattr(record, TRACE, parse_trace(request.joined_headers) if request else None)
         if trace is not None:
             google = "logging.googleapis.com"
             prefix = f"projects/{self._project}/traces/" if self._project else ""
@@ -238,38 +208,41 @@ def configure_logging(settings: LogSettings) -> None:
     access_logger.handlers, access_logger.propagate = [BackgroundHandler(handler)], False
 
 
-def log_request(record: RequestRecord, seconds: float) -> None:
+def log_request(request: Request, seconds: float) -> None:
     """Log a request that took `seconds`, unless it is a probe with a status below 500."""
-    is_failure = record.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if record.route in PROBE_ROUTES and not is_failure:
+    status, headers = request.status, request.joined_headers
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if request.route in PROBE_ROUTES and not is_failure:
         return
-    scope, who = record.scope, record.caller.principal if record.caller else None
-    path, agent = log_safe(scope["raw_path"]), log_safe(record.user_agent)
-    request: dict[str, Any] = {
+    scope, who = request.scope, request.caller.principal if request.is_authenticated else None
+    path, agent = log_safe(scope["raw_path"]), log_safe(headers.get(b"user-agent", b""))
+    sent = dict(request.response.header_list) if request.response else {}
+    size = sent.get(b"content-length", b"-").decode()
+    entry: dict[str, Any] = {
         "userAgent": agent,
-        "remoteIp": record.address,
-        "requestMethod": scope["method"],
+        "remoteIp": request.address,
+        "requestMethod": request.method,
         "requestUrl": path,
-        "status": record.status,
+        "status": status,
         "protocol": f"HTTP/{scope['http_version']}",
         "latency": f"{seconds:.6f}s",
     }
-    if record.size is not None:
-        request["responseSize"] = str(record.size)
+    if size != "-":
+        entry["responseSize"] = size
     access_logger.log(
         logging.WARNING if is_failure else logging.INFO,
         '%s %s "%s %s" %d %s %.3fs "%s"',
-        record.address,
+        request.address,
         who or "-",
-        scope["method"],
+        request.method,
         path,
-        record.status,
-        "-" if record.size is None else record.size,
+        status,
+        size,
         seconds,
         agent,
         extra={
-            TRACE: record.trace,  # not the record, whose headers have a credential
-            EXTRA_FIELDS: {"route": record.route, "who": who, "httpRequest": request},
+            TRACE: parse_trace(headers),  # not the headers, of which one is a credential
+            EXTRA_FIELDS: {"route": request.route, "who": who, "httpRequest": entry},
         },
     )
 

@@ -47,10 +47,10 @@ CHUNK_BYTES: Final = 256 * 1024
 """How much of a file is read at a time for a server without that extension."""
 REQUEST: Final = "wheelyard.request"
 """The key of an ASGI scope that has the request."""
-RECORD: Final = "wheelyard.record"
-"""The key of an ASGI scope that has the record of the request."""
-ANSWER: Final = "wheelyard.answer"
-"""The key of an ASGI scope that has the response of a handler, once it is there."""
+UNMATCHED_ROUTE: Final = "nothing"
+"""The route, in metrics and logs, of a path that no route matches."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""The status of a request that its client broke off; nginx logs it so, too."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -73,8 +73,7 @@ class Request(StarletteRequest):
         receive: The body, which may be received once.
         headers: All headers, joined.
         caller: The anonymous one, until the request is authenticated.
-        address: The IP address of the client.
-        has_body: Whether the headers announce a body.
+        address: The IP address of the client; from a header only if a trusted proxy has sent it.
     """
 
     def __init__(
@@ -84,19 +83,27 @@ class Request(StarletteRequest):
         headers: Headers,
         caller: Caller,
         address: str,
-        *,
-        has_body: bool,
     ) -> None:
         super().__init__(scope, receive)
         self.joined_headers = headers
         self.caller = caller
         self.address = address
-        self.has_body = has_body
+        self.started_at = 0.0
+        """When it has come, on the monotonic clock."""
+        self.route = UNMATCHED_ROUTE
+        """The name of its route."""
+        self.response: Response | None = None
+        """None until there is one, and if the client has disconnected before."""
         self.is_authenticated = False
         """Whether `caller` was authenticated; it may be anonymous."""
         self.browser_session: Session | None = None
         """The session by whose cookie the caller is signed in; None for any other credential."""
         self._results = dict[Hashable, tuple[object, Exception | None]]()
+
+    @property
+    def status(self) -> int:
+        """The status of the response; 499 if there is none."""
+        return CLIENT_CLOSED_REQUEST if self.response is None else self.response.status_code
 
     @property
     def query_string(self) -> bytes:

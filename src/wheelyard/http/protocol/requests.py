@@ -179,6 +179,16 @@ class BodyTimeouts(Struct, frozen=True):
     min_bytes_per_second: int = 10 * 1024
 
 
+def announces_body(scope: AsgiScope, headers: Headers) -> bool:
+    """Return whether the headers of a request announce a body."""
+    length = headers.get(b"content-length")
+    # HTTP/2 sends a body without either header
+    is_http2 = not scope["http_version"].startswith("1")
+    is_unframed = is_http2 and scope["method"] not in ("GET", "HEAD")
+    is_framed = b"transfer-encoding" in headers or (length is None and is_unframed)
+    return is_framed or length not in (None, b"0")
+
+
 class RequestBody:
     """
     A request body, read as ASGI events, whose client has to keep a minimum rate.
@@ -194,14 +204,7 @@ class RequestBody:
         self._receive = receive
         self._timeouts = timeouts
         self._budget_seconds = timeouts.idle_seconds
-        length = headers.get(b"content-length")
-        # HTTP/2 sends a body without either header
-        is_http2 = not scope["http_version"].startswith("1")
-        is_unframed = is_http2 and scope["method"] not in ("GET", "HEAD")
-        is_framed = b"transfer-encoding" in headers or (length is None and is_unframed)
-        self.is_announced = is_framed or length not in (None, b"0")
-        """Whether the headers announce a body."""
-        self.has_ended = not self.is_announced
+        self.has_ended = not announces_body(scope, headers)
         """Whether all of the body was received, or the client has disconnected."""
 
     async def __call__(self) -> Message:

@@ -28,7 +28,11 @@ from wheelyard.http.protocol.messages import (
     Response,
     make_response,
 )
-from wheelyard.http.protocol.requests import BODY_TIMEOUT_SECONDS, next_chunk
+from wheelyard.http.protocol.requests import (
+    BODY_TIMEOUT_SECONDS,
+    announces_body,
+    next_chunk,
+)
 from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
@@ -100,7 +104,7 @@ class UploadHandler:
             raise Invalid(
                 "The body is compressed. Send the form as it is.", code=UNSUPPORTED_MEDIA_TYPE
             )
-        if not request.has_body:
+        if not announces_body(request.scope, headers):
             raise Invalid(
                 "The request has no body. Send a form with a file in it.", code="incomplete_body"
             )
