@@ -90,5 +90,5 @@ def test_a_private_index_with_an_upstream(tmp_path: Path, upstream: FakeUpstream
             if path.endswith("/index.json"):
                 live = f"/{path}".removesuffix("index.json")
                 accept = "application/vnd.pypi.simple.v1+json"
-            answer = server.get(quote(live), ("accept", accept), takes_paths=False)
+            answer = server.get(quote(live), ("accept", accept))
             assert (answer.status, answer.body) == (200, body), path

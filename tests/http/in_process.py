@@ -67,13 +67,8 @@ class InProcessServer:
         method: str = "GET",
         host: str = "index",
         body: Sequence[bytes] = (),
-        takes_paths: bool = True,
     ) -> InProcessResponse:
-        """
-        Send a request for a path and query, with these headers, a Host and a body.
-
-        Unless the server `takes_paths`, it can send files only as bytes.
-        """
+        """Send a request for a path and query, with these headers, a Host and a body."""
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
         named += [(name.lower().encode(), value.encode()) for name, value in headers]
@@ -87,7 +82,7 @@ class InProcessServer:
             "query_string": query.encode(),
             "headers": named,
             "client": ("127.0.0.1", 50_000),
-            "extensions": {PATHSEND: {}} if takes_paths else {},
+            "extensions": {PATHSEND: {}},
         }
         return self.runner.get_loop().run_until_complete(self._answer(scope, body))
 
@@ -124,10 +119,15 @@ class InProcessServer:
         await self.app(scope, receive, send)
         start, *rest = sent
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        body = b"".join(each.get("body", b"") for each in rest)
+        body = b"".join(map(_bytes_of, rest))
         return InProcessResponse(
             start["status"], headers, body, quick[0], len(coming) if pieces else 0
         )
+
+
+def _bytes_of(message: Message) -> bytes:
+    body: bytes = message.get("body", b"")
+    return Path(message["path"]).read_bytes() if message["type"] == PATHSEND else body
 
 
 @contextmanager

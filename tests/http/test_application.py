@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -13,7 +12,6 @@ from tests.operations.distributions import make_wheel
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings
-from wheelyard.storage.local import LocalStore
 
 DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
@@ -52,17 +50,6 @@ def test_a_file_below_another_name(tmp_path: Path) -> None:
         assert app.get(f"/files/other/{DEMO.filename}", bearer).status == 404
         for name in ("demo", "secret", "other"):
             assert app.get(f"/files/{name}/{DEMO.filename}").status == 401
-
-
-def test_a_file_by_another_server(tmp_path: Path) -> None:
-    """An ASGI server that cannot send a file by its path gets its bytes, also when asked again."""
-    large = make_wheel("large", content=b"#" * 600_000)
-    store = LocalStore(tmp_path / "store", Random(1))
-    with in_process(tmp_path, store=store) as app:
-        app.publish(large)
-        answers = [app.get(f"/packages/{large.filename}", takes_paths=False) for _ in range(3)]
-
-        assert {each.body for each in answers} == {large.body}
 
 
 def test_the_rest_of_a_refused_body(app: InProcessServer) -> None:

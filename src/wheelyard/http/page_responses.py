@@ -21,7 +21,7 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.representation import (
     MediaType,
-    best_encoding,
+    accepts_gzip,
     best_media_type,
     media_type_by_format,
     require_match,
@@ -125,7 +125,7 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     same response as `repeats` says, while the page is in its cache. Without `headers`, it has those
     of `page_headers`.
     """
-    key = (what, best_encoding(request.joined_headers.get(b"accept-encoding", b"")))
+    key = (what, accepts_gzip(request.joined_headers))
     if headers is None:
         headers = page_headers(context, media_type)
     page = context.pages.get_or_render(key, version, render, headers)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
-from wheelyard.http.protocol.representation import Encoding, MediaType, encode_body, is_not_modified
+from wheelyard.http.protocol.representation import GZIP, MediaType, compressed, is_not_modified
 from wheelyard.storage.base import ObjectVersion
 
 PAGE_BYTES: Final = 1280
@@ -20,18 +20,17 @@ LOCKS: Final = 4096
 """Pages share so many locks, of which each is made when it is first needed."""
 
 Render = Callable[[], bytes]
-PageKey = tuple[Hashable, Encoding]
-"""What a page shows, and how it is encoded: each encoding is made when it is first asked for."""
+PageKey = tuple[Hashable, bool]
+"""What a page shows, and whether in gzip: each of both is made when it is first asked for."""
 
 
 class CachedPage(Struct, frozen=True):
-    """A page rendered from one document version, in one encoding; if small, in IDENTITY."""
+    """A page rendered from one document version, as it is or in gzip."""
 
-    key: PageKey
     version: ObjectVersion
     digest: str
     """The hash of the body before compression, for the ETag."""
-    encoding: Encoding
+    is_gzip: bool
     body: bytes
     headers: HeaderList
     responses: dict[tuple[MediaType, bool], Response] = {}
@@ -54,15 +53,14 @@ class CachedPage(Struct, frozen=True):
         return f'"{self.digest}-{media_type.value.etag_letter}'
 
     def _response(self, media_type: MediaType, *, is_known: bool) -> Response:
-        etag = f'{self._etag_prefix(media_type)}{self.encoding.value}"'.encode()
+        etag = f'{self._etag_prefix(media_type)}{"g" if self.is_gzip else "i"}"'.encode()
         common = ((b"etag", etag), NOSNIFF, *self.headers)
         if is_known:
             return Response(304, common)
         length = (b"content-length", b"%d" % len(self.body))
-        content = [(b"content-type", media_type.value.content_type), length]
-        if self.encoding is not Encoding.IDENTITY:
-            content.append((b"content-encoding", self.encoding.name.lower().encode()))
-        return Response(200, (*content, *common), self.body)
+        encoding = (GZIP,) if self.is_gzip else ()
+        content_type = (b"content-type", media_type.value.content_type)
+        return Response(200, (content_type, length, *encoding, *common), self.body)
 
 
 class PageCache:
@@ -90,6 +88,9 @@ class PageCache:
             if page is None:
                 body = render()
                 digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
-                page = CachedPage(key, version, digest, *encode_body(body, key[1]), headers)
+                packed = compressed(body) if key[1] else None
+                # msgspec's bytes keep more memory than others
+                sent = bytes(memoryview(body)) if packed is None else packed
+                page = CachedPage(version, digest, packed is not None, sent, headers)
                 self._pages.put(key, page, PAGE_BYTES + len(page.body))
             return page

@@ -30,12 +30,11 @@ from wheelyard.http.protocol.messages import (
     make_response,
     redirect,
 )
-from wheelyard.http.protocol.representation import Encoding, best_encoding, encode_body
+from wheelyard.http.protocol.representation import GZIP, accepts_gzip, compressed
 from wheelyard.http.protocol.requests import build_path, has_forwarding_header
 from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
-from wheelyard.rendering.web.assets import Asset
 from wheelyard.settings.sections import Settings
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -58,6 +57,8 @@ HARMLESS: Final[Header] = (
     b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
 )
 """Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
+
+_compressed = lru_cache(compressed)
 
 
 def health(_request: Request) -> Response:
@@ -145,20 +146,12 @@ def answer_asset(request: Request, web: WebPages) -> Response:
     if asset is None:
         message = "This page is of another version of the server. Load it again."
         raise NotFound(message)
-    accepted = request.joined_headers.get(b"accept-encoding", b"")
-    encoding, body = _encoded(asset, best_encoding(accepted))
-    headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]
-    if encoding is not Encoding.IDENTITY:
-        headers.append((b"content-encoding", encoding.name.lower().encode()))
-    return make_response(200, asset.media_type.encode(), body, *headers)
+    packed = _compressed(asset.body) if accepts_gzip(request.joined_headers) else None
+    headers = (IMMUTABLE, VARY_ENCODING, HARMLESS, *(() if packed is None else (GZIP,)))
+    return make_response(200, asset.media_type.encode(), packed or asset.body, *headers)
 
 
 def answer_favicon(_request: Request, web: WebPages) -> Response:
     """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
     icon = web.environment.assets["favicon.ico"]
     return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
-
-
-@lru_cache
-def _encoded(asset: Asset, encoding: Encoding) -> tuple[Encoding, bytes]:
-    return encode_body(asset.body, encoding)

@@ -1,4 +1,4 @@
-"""Requests and responses: those of Starlette, with what every handler here needs."""
+"""Requests and responses, with what every handler here needs."""
 
 import logging
 from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, timeout, wrap_future
@@ -7,17 +7,13 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Mu
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager, suppress
 from copy import copy
-from functools import partial
-from io import FileIO
 from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs
 
 from msgspec import Struct
-from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request as StarletteRequest
-from starlette.responses import Response as StarletteResponse
 
 from wheelyard.authentication.verifiers.login_rate_limit import address_key
 from wheelyard.errors import WheelyardError
@@ -42,9 +38,7 @@ NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 CSP: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 JSON: Final = b"application/json"
 PATHSEND: Final = "http.response.pathsend"
-"""The ASGI extension that sends a file by its path."""
-CHUNK_BYTES: Final = 256 * 1024
-"""How much of a file is read at a time for a server without that extension."""
+"""The ASGI extension that sends a file by its path, which the web server has."""
 REQUEST: Final = "wheelyard.request"
 """The key of an ASGI scope that has the request."""
 UNMATCHED_ROUTE: Final = "nothing"
@@ -201,9 +195,9 @@ class ErrorBody(Struct, frozen=True):
     """The error code, for programs."""
 
 
-class Response(StarletteResponse):
+class Response:
     """
-    A response whose body is bytes, or a file for the kernel to send.
+    A response whose body is bytes, or a file for the web server to send.
 
     It may be sent any number of times. `header_list` includes Content-Length, except with status
     204 or 304.
@@ -252,16 +246,10 @@ class Response(StarletteResponse):
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
-        elif not isinstance(self.content, Path):
-            await send({"type": "http.response.body", "body": self.content})
-        elif PATHSEND in scope.get("extensions", ()):
+        elif isinstance(self.content, Path):
             await send({"type": PATHSEND, "path": str(self.content)})
         else:
-            with FileIO(self.content) as file:
-                chunks = iter(partial(file.read, CHUNK_BYTES), b"")
-                async for chunk in iterate_in_threadpool(chunks):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": self.content})
 
 
 class StreamedResponse(Response):

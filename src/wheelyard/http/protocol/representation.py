@@ -2,9 +2,7 @@
 Which representation of a page or file a client gets: type, encoding, part, or 304 (RFC 9110).
 
 The media type of a page is chosen by Accept (PEP 691). An `Accept` of `*/*` alone gets HTML, as
-clients that send it read links. `PageCache` keeps each page in the encodings that were asked for. A
-new encoding needs a member of `Encoding`, its place in `best_encoding` and its body in
-`encode_body`. Conditions are ETags, never dates.
+clients that send it read links. The only encoding is gzip. Conditions are ETags, never dates.
 """
 
 import gzip
@@ -24,6 +22,7 @@ ACCEPT_LIMIT_BYTES: Final = 4096
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 MIN_COMPRESSED_BYTES: Final = 256
+GZIP: Final[Header] = (b"content-encoding", b"gzip")
 
 _ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _BYTE_RANGE: Final = re.compile(
@@ -115,35 +114,22 @@ def _media_type_qualities(accept: str) -> dict[MediaType, float]:
     return {each: quality for each, (_, quality) in found.items()}
 
 
-class Encoding(Enum):
-    """The encodings: the name, in lower case, is for Content-Encoding, the value for the ETag."""
-
-    IDENTITY = "i"
-    GZIP = "g"
-
-    __hash__ = object.__hash__  # the one of Enum is slower, and is asked for each request
-
-
-def best_encoding(accept_encoding: bytes) -> Encoding:
-    """Return GZIP if Accept-Encoding accepts it (also by `*`), else IDENTITY."""
-    qualities = dict[str, float]()
+def accepts_gzip(headers: Headers) -> bool:
+    """Return whether Accept-Encoding accepts gzip, also by `*`."""
+    accept_encoding, qualities = headers.get(b"accept-encoding", b""), dict[str, float]()
     if len(accept_encoding) > ACCEPT_LIMIT_BYTES:
-        return Encoding.IDENTITY
+        return False
     for element in accept_encoding.decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
         quality = parse_quality(parameters)
         if quality is not None:
             qualities[name.strip()] = quality
-    if qualities.get("gzip", qualities.get("*", 0.0)) > 0:
-        return Encoding.GZIP
-    return Encoding.IDENTITY
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
-def encode_body(body: bytes, encoding: Encoding) -> tuple[Encoding, bytes]:
-    """Return `body` in `encoding`; if it is under `MIN_COMPRESSED_BYTES`, in IDENTITY."""
-    if encoding is Encoding.IDENTITY or len(body) < MIN_COMPRESSED_BYTES:
-        return Encoding.IDENTITY, bytes(memoryview(body))  # msgspec's keep more memory than bytes
-    return encoding, gzip.compress(body, 6, mtime=0)
+def compressed(body: bytes) -> bytes | None:
+    """Return `body` in gzip; None if it is under `MIN_COMPRESSED_BYTES`, and sent as it is."""
+    return None if len(body) < MIN_COMPRESSED_BYTES else gzip.compress(body, 6, mtime=0)
 
 
 class ByteRange(Struct, frozen=True):
