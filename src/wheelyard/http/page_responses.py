@@ -1,6 +1,7 @@
 """Responses with pages, cached or rendered, and their headers for caches, for all handlers."""
 
 from collections.abc import Hashable
+from math import inf
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -29,7 +30,6 @@ from wheelyard.http.protocol.representation import (
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import Listing, Origin
-from wheelyard.storage.base import ObjectVersion
 
 if TYPE_CHECKING:
     from wheelyard.http.resolver import OpenListing
@@ -112,42 +112,32 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     request: Request,
     media_type: MediaType,
     what: Hashable,
-    version: ObjectVersion,
+    version: str,
     render: Render,
     *,
-    repeats: Repeats,
+    repeats: Repeats = ((), inf),
+    listing: "OpenListing | None" = None,
     headers: HeaderList | None = None,
 ) -> Response:
     """
     Return a 200 response with the page of `what` and `version`, or 304; raise Invalid for 412.
 
     The page is rendered unless it is cached as the client accepts it. Identical requests get the
-    same response as `repeats` says, while the page is in its cache. Without `headers`, it has those
-    of `page_headers`.
+    same response as `repeats` says, and the `listing` that is shown, while the page is in its
+    cache. Without `headers`, it has those of `page_headers`.
     """
-    key = (what, accepts_gzip(request.joined_headers))
+    if listing is not None:
+        made_from, deadline = listing.open.repeats()
+        repeats = None if made_from is None else (*made_from, *(repeats[0] or ())), deadline
     if headers is None:
-        headers = page_headers(context, media_type)
+        headers = page_headers(context, media_type, listing)
+    key = (what, accepts_gzip(request.joined_headers))
     page = context.pages.get_or_render(key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
     require_match(request.joined_headers, dict(response.header_list)[b"etag"])
-    return response.until(*repeats)
-
-
-def listing_response(
-    context: ServerContext,
-    request: Request,
-    media_type: MediaType,
-    what: Hashable,
-    listing: "OpenListing",
-    render: Render,
-) -> Response:
-    """Return the same with the page of a listing, as `with_age`."""
-    version, headers = ObjectVersion(listing.version), page_headers(context, media_type, listing)
-    page, repeats = (what, version, render), listing.open.repeats()
-    response = page_response(context, request, media_type, *page, repeats=repeats, headers=headers)
-    return with_age(response, listing.origin)
+    response = response.until(*repeats)
+    return response if listing is None else with_age(response, listing.origin)
 
 
 def with_age(response: Response, origin: Origin) -> Response:

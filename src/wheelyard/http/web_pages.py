@@ -15,7 +15,6 @@ from wheelyard.http.page_responses import (
     FROM_UPSTREAM,
     VARY,
     VARY_BY_COOKIE,
-    Repeats,
     page_cache_headers,
     page_response,
     with_age,
@@ -36,12 +35,10 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.rendering.error_facts import ErrorFacts
-from wheelyard.rendering.listing import Origin
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB
-from wheelyard.storage.base import ObjectVersion
 
 RequiredNames = LruCache[str, frozenset[NormalizedName]]
 """The names that releases require, by project and the digest of core metadata, or of the file."""
@@ -174,7 +171,7 @@ class WebPages:
         self,
         request: Request,
         key: Hashable,
-        version: ObjectVersion,
+        version: str,
         render: Render,
         *,
         listing: OpenListing | None = None,
@@ -187,23 +184,21 @@ class WebPages:
         raise TemporaryPage. `listing`: the project that the page is about. `shows`: what it shows
         besides the listing.
         """
-        origin = Origin()
-        repeats: Repeats = (shows, inf)
+        is_upstream = listing is not None and listing.origin.is_upstream
         headers = self.headers(listing.name if listing is not None else None, request.caller)
-        if listing is not None:
-            origin = listing.origin
-            made_from, deadline = listing.open.repeats()
-            repeats = None if made_from is None else (*made_from, *shows), deadline
-        if origin.is_upstream:  # no shared cache may keep it: the name may become private any time
+        if is_upstream:  # no shared cache may keep it: the name may become private any time
             caching = page_cache_headers(0, is_public=False)
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
+        page, repeats = (MediaType.HTML, ("web", key), version, render), (shows, inf)
         try:
-            page = (MediaType.HTML, ("web", key), version, render)
-            response = page_response(self.context, request, *page, repeats=repeats, headers=headers)
+            return page_response(
+                self.context, request, *page, repeats=repeats, listing=listing, headers=headers
+            )
         except TemporaryPage as temporary:
-            source = (FROM_UPSTREAM,) if origin.is_upstream else ()
-            response = self.own_page(200, temporary.body, *source)
-        return with_age(response, origin)
+            response = self.own_page(
+                200, temporary.body, *((FROM_UPSTREAM,) if is_upstream else ())
+            )
+            return response if listing is None else with_age(response, listing.origin)
 
     def show(
         self, viewer: Viewer, status: int, template: str, root: str, **values: object

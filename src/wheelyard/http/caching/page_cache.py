@@ -11,7 +11,6 @@ from msgspec import Struct
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
 from wheelyard.http.protocol.representation import GZIP, MediaType, compressed, is_not_modified
-from wheelyard.storage.base import ObjectVersion
 
 PAGE_BYTES: Final = 1280
 """The estimated memory of a cached page, besides the bytes of its body."""
@@ -27,7 +26,7 @@ PageKey = tuple[Hashable, bool]
 class CachedPage(Struct, frozen=True):
     """A page rendered from one document version, as it is or in gzip."""
 
-    version: ObjectVersion
+    version: str
     digest: str
     """The hash of the body before compression, for the ETag."""
     is_gzip: bool
@@ -71,13 +70,13 @@ class PageCache:
         self._locks = dict[int, Lock]()
         """Held while a page is rendered, so that each is rendered once; pages share them."""
 
-    def get(self, key: PageKey, version: ObjectVersion) -> CachedPage | None:
+    def get(self, key: PageKey, version: str) -> CachedPage | None:
         """Return the page cached under `key`; None if there is none of this document version."""
         page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
     def get_or_render(
-        self, key: PageKey, version: ObjectVersion, render: Render, headers: HeaderList
+        self, key: PageKey, version: str, render: Render, headers: HeaderList
     ) -> CachedPage:
         """Return the page of `key` and `version`; render it if it is not cached; blocks."""
         page = self.get(key, version)

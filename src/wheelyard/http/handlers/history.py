@@ -17,8 +17,12 @@ from wheelyard.operations.decision_history import decision_history
 from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
 from wheelyard.operations.project_history import HistoryReader, older_pages
 from wheelyard.rendering.feeds import index_feed, project_feed
-from wheelyard.rendering.web.history_page import History, HistoryLinks, change_by, changes_of
-from wheelyard.storage.base import ObjectVersion
+from wheelyard.rendering.web.history_page import (
+    History,
+    HistoryLinks,
+    change_by,
+    changes_of,
+)
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 
@@ -46,7 +50,7 @@ def answer_history(request: Request, web: WebPages) -> Response:
 def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Response:
     """Return the response with what was decided about a public project."""
     index, name, viewer = web.context.index, listing.name, web.viewer(request.caller)
-    version = ObjectVersion(f"decisions {index.decisions.get().version}")
+    version = f"decisions {index.decisions.get().version}"
 
     def render() -> bytes:
         decisions, is_whole = decision_history(index.decisions, name)
@@ -65,11 +69,11 @@ def _journal(
 
     Who may manage the project also sees on the newest page who got rights for it.
     """
-    index, name, version = web.context.index, project.name, ObjectVersion(listing.version)
+    index, name, version = web.context.index, project.name, listing.version
     viewer, shows = web.viewer(request.caller, name), MadeFrom()
     if viewer.may_manage and number is None:
         access = index.access.records.get()
-        version, shows = ObjectVersion(f"{version} {access.version}"), ((GRANTS, access.version),)
+        version, shows = f"{version} {access.version}", ((GRANTS, access.version),)
 
     def render() -> bytes:
         history = HistoryReader(index.projects, index.tokens.records)
@@ -95,11 +99,10 @@ def answer_feed(request: Request, web: WebPages) -> Response:
         entries = read_latest(index.projects, names, is_local=index.is_local)
         return index_feed(web.environment.brand.name, web.environment.base_url, entries)
 
-    key, version = ("feed of all", visibility_key(caller)), ObjectVersion(str(table.generation))
-    page, made_from, headers = (key, version, render), ((SEARCH, version),), web.headers(None, None)
-    return page_response(
-        web.context, request, MediaType.ATOM, *page, repeats=(made_from, inf), headers=headers
-    )
+    key, version = ("feed of all", visibility_key(caller)), str(table.generation)
+    page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
+    headers = web.headers(None, None)
+    return page_response(web.context, request, *page, repeats=(made_from, inf), headers=headers)
 
 
 def answer_project_feed(request: Request, web: WebPages) -> Response:
@@ -114,8 +117,6 @@ def answer_project_feed(request: Request, web: WebPages) -> Response:
         changes = history.read(project).entries
         return project_feed(web.environment.brand.name, web.environment.base_url, project, changes)
 
-    page, made_from = (("feed", name), version, render), ((project_key(name), version),)
-    headers = web.headers(name, None)
-    return page_response(
-        web.context, request, MediaType.ATOM, *page, repeats=(made_from, inf), headers=headers
-    )
+    page = (MediaType.ATOM, ("feed", name), version, render)
+    made_from, headers = ((project_key(name), version),), web.headers(name, None)
+    return page_response(web.context, request, *page, repeats=(made_from, inf), headers=headers)

@@ -24,7 +24,7 @@ from wheelyard.rendering.web.home import (
     page_count,
     setup_page,
 )
-from wheelyard.storage.base import ABSENT, ObjectVersion
+from wheelyard.storage.base import ABSENT
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
@@ -51,7 +51,7 @@ def answer_home(request: Request, web: WebPages) -> Response:
         latest = visible.latest_uploads(LATEST_UPLOADS)
         return home_page(web.environment, viewer, visible.projects, latest)
 
-    key, version = ("home", viewer, visibility_key(caller)), ObjectVersion(str(table.generation))
+    key, version = ("home", viewer, visibility_key(caller)), str(table.generation)
     return web.respond(request, key, version, render, shows=((SEARCH, version),))
 
 
@@ -78,8 +78,7 @@ def answer_list(request: Request, web: WebPages) -> Response:
             raise _no_page(number)
         return web.environment.render("projects.html", viewer, "../../../", listed=listed)
 
-    key = ("projects", number, viewer, visibility_key(caller))
-    version = ObjectVersion(str(table.generation))
+    key, version = ("projects", number, viewer, visibility_key(caller)), str(table.generation)
     return web.respond(request, key, version, render, shows=((SEARCH, version),))
 
 

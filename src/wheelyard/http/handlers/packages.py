@@ -14,7 +14,6 @@ from wheelyard.http.caching.versions import NAMES, SEARCH
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
 from wheelyard.http.page_responses import (
-    listing_response,
     load_projects,
     not_acceptable,
     page_headers,
@@ -33,7 +32,6 @@ from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import latest_release, release_of, releases_of
 from wheelyard.rendering.search_json import results_json, search_json
-from wheelyard.storage.base import ObjectVersion
 
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows; the page of results has all."""
@@ -53,8 +51,8 @@ def project_list(request: Request, context: ServerContext) -> Response:
         return rendering(visible_names(names, caller))
 
     key, made_from = ("list", is_json, visibility_key(caller)), ((NAMES, names.version),)
-    page = (key, names.version, render)
-    return page_response(context, request, media_type, *page, repeats=(made_from, inf))
+    page = (media_type, key, names.version, render)
+    return page_response(context, request, *page, repeats=(made_from, inf))
 
 
 def project_detail(request: Request, context: ServerContext) -> Response:
@@ -78,7 +76,8 @@ def project_detail(request: Request, context: ServerContext) -> Response:
         return rendering(listing, context.files_from_page)
 
     # types of HTML share a page, and so do those of JSON
-    return listing_response(context, request, media_type, (name, is_json), listing, render)
+    page = (media_type, (name, is_json), listing.version, render)
+    return page_response(context, request, *page, listing=listing)
 
 
 def answer_pypi_json(request: Request, context: ServerContext) -> Response:
@@ -103,8 +102,8 @@ def answer_pypi_json(request: Request, context: ServerContext) -> Response:
         core = core or parse_any(None, name, release.version)
         return project_json(PypiJsonData(name, release, core, context.files_from_root), releases)
 
-    key = ("pypi_json", name, version)
-    return listing_response(context, request, MediaType.PLAIN_JSON, key, listing, render)
+    page = (MediaType.PLAIN_JSON, ("pypi_json", name, version), listing.version, render)
+    return page_response(context, request, *page, listing=listing)
 
 
 def answer_search(request: Request, context: ServerContext) -> Response:
@@ -123,10 +122,9 @@ def answer_search(request: Request, context: ServerContext) -> Response:
     def render() -> bytes:
         return search_json(table.readable_by(caller).projects)
 
-    key, version = ("search", visibility_key(caller)), ObjectVersion(str(table.generation))
-    page = (key, version, render)
-    made_from = ((SEARCH, version),)
-    return page_response(context, request, MediaType.PLAIN_JSON, *page, repeats=(made_from, inf))
+    key, version = ("search", visibility_key(caller)), str(table.generation)
+    page, made_from = (MediaType.PLAIN_JSON, key, version, render), ((SEARCH, version),)
+    return page_response(context, request, *page, repeats=(made_from, inf))
 
 
 def answer_file(request: Request, context: ServerContext) -> Response:

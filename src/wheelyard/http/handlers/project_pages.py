@@ -32,7 +32,6 @@ from wheelyard.rendering.web.release_page import (
     files_page,
     release_page,
 )
-from wheelyard.storage.base import ObjectVersion
 
 _FILE_BYTES: Final = 1024
 """The memory that a remembered file takes, roughly."""
@@ -47,7 +46,7 @@ class _Neighbours(Struct, frozen=True):
     used_by: tuple[ProjectFacts, ...] = ()
     uploaders: tuple[str, ...] = ()
 
-    def version_with(self, listing: OpenListing) -> ObjectVersion:
+    def version_with(self, listing: OpenListing) -> str:
         """Return the version of a page that shows this and a project."""
         users = (f"{user.name}:{user.status}:{user.origin}" for user in self.used_by)
         parts = (*sorted(self.known), "", *users, "", *self.uploaders)
@@ -55,7 +54,7 @@ class _Neighbours(Struct, frozen=True):
         since = origin.confirmed_at if origin.is_stale else ""
         # a decision may change a page without changing which files are shown
         shown = f"{listing.version} {origin.generation} {origin.refusal} {since}"
-        return ObjectVersion(f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}")
+        return f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}"
 
 
 def answer_project(request: Request, web: WebPages) -> Response:
@@ -139,7 +138,7 @@ def answer_files(request: Request, web: WebPages) -> Response:
     path = ("project", name, release.version, *filter(None, files.selection.path.split("/")))
     if path != request.segments:
         return _redirect(request, web, *path[1:])
-    viewer, version = _viewer(request, web, listing), ObjectVersion(listing.version)
+    viewer, version = _viewer(request, web, listing), listing.version
 
     def render() -> bytes:
         return files_page(web.environment, viewer, listing, release, files)
