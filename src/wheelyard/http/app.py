@@ -7,13 +7,14 @@ dispatcher, which checks a request, finds its route, authenticates the caller an
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.fast_path import FastPath
+from wheelyard.http.caching.fast_path import AsgiApp, FastPath
 from wheelyard.http.caching.versions import CurrentVersions
 from wheelyard.http.context import build_context
 from wheelyard.http.error_answers import ErrorAnswers
-from wheelyard.http.observability.instrumentation import Instrumentation
+from wheelyard.http.observability.instrumentation import Instrumentation, require_telemetry
 from wheelyard.http.protocol import requests
 from wheelyard.http.protocol.messages import (
     REQUEST,
@@ -34,9 +35,17 @@ from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
+if TYPE_CHECKING:
+    from wheelyard.http.observability.opentelemetry import Telemetry
+
 
 class App:
-    """The ASGI application of one server process."""
+    """
+    The ASGI application of one server process.
+
+    Raises:
+        Invalid: OpenTelemetry is configured, but not installed (code `bad_setting`).
+    """
 
     def __init__(
         self,
@@ -53,7 +62,7 @@ class App:
         authenticator, host_policy = RequestAuthenticator(context), HostPolicy.of(index.settings)
         self._trusted_proxies = authenticator.trusted_proxies
         self._dispatcher = Dispatcher(context, authenticator, host_policy, self.routes)
-        fast_path = FastPath(
+        self._traced: AsgiApp = FastPath(
             self._record,
             authenticator,
             host_policy,
@@ -61,7 +70,15 @@ class App:
             context.remembered,
             self._instrumentation,
         )
-        self._traced = self._instrumentation.traced(fast_path, self._route_name)
+        self._telemetry: Telemetry | None = None
+        if endpoint := index.settings.telemetry.otlp_endpoint:
+            require_telemetry(index.settings)
+            # an optional dependency, which takes a third of a second to import
+            from wheelyard.http.observability import opentelemetry  # noqa: PLC0415
+
+            self._traced = self._telemetry = opentelemetry.Telemetry(
+                endpoint, self._traced, self._route_name
+            )
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: a request, the lifespan, or a WebSocket, which is closed."""
@@ -86,6 +103,8 @@ class App:
             self._context.pools.close()
             self._context.descriptions.close()
             self._instrumentation.close()
+            if self._telemetry is not None:
+                self._telemetry.close()
 
     def _route_name(self, scope: AsgiScope) -> str:
         """Return the name of the route that a request is for."""

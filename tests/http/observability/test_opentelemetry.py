@@ -146,11 +146,15 @@ def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with collecting() as collector:
-        telemetry = Telemetry(collector.url)
+        telemetry = Telemetry(collector.url, _no_application, str)
         telemetry.tracers.get_tracer("a test").start_span("a request").end()
         telemetry.close()
 
         assert [span.name for span in collector.spans] == ["a request"]
+
+
+async def _no_application(*_: object) -> None:
+    raise AssertionError
 
 
 def _is_running(pid: int) -> bool:

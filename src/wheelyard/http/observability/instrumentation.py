@@ -1,5 +1,5 @@
 """
-Instrumentation of requests: metrics, the access log, and traces.
+Instrumentation of requests: metrics and the access log.
 
 The metrics are in the text format of Prometheus, of all workers of a server together. Several
 workers keep them in files of one folder, by prometheus-client's multiprocess mode. So whichever
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from math import fsum
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -31,22 +31,18 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.catalog.token_records import StartThread, in_background
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability import logs
 from wheelyard.http.observability.logs import CURRENT_REQUEST
-from wheelyard.http.protocol.messages import AsgiScope, Request
+from wheelyard.http.protocol.messages import Request
 from wheelyard.model.token import EXPIRY_WARNING
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
 from wheelyard.wiring.index import Index
-
-if TYPE_CHECKING:
-    from wheelyard.http.observability.opentelemetry import Telemetry
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PROCESSOR_TIME: Final = "process_cpu_seconds"
@@ -180,12 +176,7 @@ Labels = tuple[str, str, str]
 
 
 class Instrumentation:
-    """
-    Records the requests of one process: metrics, access log and traces.
-
-    Raises:
-        Invalid: OpenTelemetry is configured, but not installed (code `bad_setting`).
-    """
+    """Records the requests of one process: metrics and access log."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -212,17 +203,6 @@ class Instrumentation:
         self._registry.register(index.traits.operation_counter.metric)
         if index.upstream is not None:
             self._registry.register(index.upstream.observation.registry)
-        self._telemetry = _open_telemetry(index)
-
-    def traced(self, application: ASGIApp, route_of: Callable[[AsgiScope], str]) -> ASGIApp:
-        """
-        Return `application` with a trace of each request, or itself without OpenTelemetry.
-
-        `route_of` returns the name of the route that a request is for.
-        """
-        if self._telemetry is None:
-            return application
-        return self._telemetry.traced(application, route_of)
 
     def start(self, request: Request) -> None:
         """Count a request as in progress until `finish`; it becomes CURRENT_REQUEST."""
@@ -267,22 +247,9 @@ class Instrumentation:
         return render_metrics(self._registry)
 
     def close(self) -> None:
-        """Write the last log lines, and export the last spans; give up after 6 seconds."""
+        """Write the last log lines; give up after a second."""
         for handler in logs.access_logger.handlers:
             handler.flush()
-        if self._telemetry is not None:
-            self._telemetry.close()
-
-
-def _open_telemetry(index: Index) -> "Telemetry | None":
-    endpoint = index.settings.telemetry.otlp_endpoint
-    if not endpoint:
-        return None
-    require_telemetry(index.settings)
-    # an optional dependency, which takes a third of a second to import
-    from wheelyard.http.observability.opentelemetry import Telemetry  # noqa: PLC0415
-
-    return Telemetry(endpoint)
 
 
 def require_telemetry(settings: Settings) -> None:

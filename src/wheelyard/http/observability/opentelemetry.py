@@ -35,10 +35,20 @@ _ORIGINAL: Final = "wheelyard.scope"
 
 
 class Telemetry:
-    """Exports spans and durations to a collector; safe to share between threads."""
+    """
+    An application whose requests have spans; exports these and durations to a collector.
 
-    def __init__(self, endpoint: str) -> None:
-        """Start to export; `endpoint` is the collector's URL, without `/v1/traces`."""
+    Args:
+        endpoint: The collector's URL, without `/v1/traces`.
+        application: Answers the requests.
+        route_of: Returns the name of the route that a request is for.
+    """
+
+    def __init__(
+        self, endpoint: str, application: ASGIApp, route_of: Callable[[Scope], str]
+    ) -> None:
+        self._application = application
+        self._route_of = route_of
         # the names of the stable semantic conventions for HTTP
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
         base = endpoint.rstrip("/")
@@ -53,10 +63,25 @@ class Telemetry:
         self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.tracers.add_span_processor(BatchSpanProcessor(spans))
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self._middleware: ASGIApp = OpenTelemetryMiddleware(
+            self._answer,
+            default_span_details=self._describe,
+            tracer_provider=self.tracers,
+            meter_provider=self._meters,
+            exclude_spans=["receive", "send"],
+        )
 
-    def traced(self, application: ASGIApp, route_of: Callable[[Scope], str]) -> ASGIApp:
-        """Return `application` with a span of each request, which has the name of its route."""
-        return _TracedApplication(application, route_of, self.tracers, self._meters)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as the application does."""
+        await self._middleware(_without_secrets(scope), receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope[_ORIGINAL], receive, send)
+
+    def _describe(self, scope: Scope) -> tuple[str, dict[str, str]]:
+        """Return the name and some attributes of a request's span."""
+        route = self._route_of(scope[_ORIGINAL])
+        return f"{scope['method']} {route}", {"http.route": route}
 
     def close(self) -> None:
         """Export the spans and durations that are left; give up after five seconds."""
@@ -67,41 +92,6 @@ class Telemetry:
     def _shut_down(self) -> None:
         self.tracers.shutdown()
         self._meters.shutdown(EXPORT_SECONDS * 1000)
-
-
-class _TracedApplication:
-    """An application whose requests have spans, made of what a collector may be told of them."""
-
-    def __init__(
-        self,
-        application: ASGIApp,
-        route_of: Callable[[Scope], str],
-        tracers: TracerProvider,
-        meters: MeterProvider,
-    ) -> None:
-        self._application = application
-        self._route_of = route_of
-        self._middleware: ASGIApp = OpenTelemetryMiddleware(
-            self._answer,
-            default_span_details=self._describe,
-            tracer_provider=tracers,
-            meter_provider=meters,
-            exclude_spans=["receive", "send"],
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._middleware(_without_secrets(scope), receive, send)
-        else:
-            await self._application(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._application(scope[_ORIGINAL], receive, send)
-
-    def _describe(self, scope: Scope) -> tuple[str, dict[str, str]]:
-        """Return the name and some attributes of a request's span."""
-        route = self._route_of(scope[_ORIGINAL])
-        return f"{scope['method']} {route}", {"http.route": route}
 
 
 def _without_secrets(scope: Scope) -> Scope:
