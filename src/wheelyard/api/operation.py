@@ -93,6 +93,11 @@ class ApiOperation(Struct, frozen=True, dict=True):
         kind: type[Any] = get_type_hints(self.run)["return"]
         return kind
 
+    def answer_to(self, call: Call, params: Mapping[str, str], body: Struct | None) -> object:
+        """Do the operation with `arguments`, and return its answer."""
+        arguments: dict[str, Any] = {**self.arguments(call, params)}
+        return self.run(call, **arguments, **({} if body is None else {"body": body}))
+
     def arguments(self, call: Call, params: Mapping[str, str]) -> dict[str, NormalizedName | str]:
         """
         Return the arguments in a path; raise an error unless the caller may call the operation.

@@ -82,8 +82,9 @@ def _operations(
 ) -> Iterator[Route]:
     public = Route("", "", probes.health, is_public=always, is_fixed=True, at_root=True)
     is_ready = partial(probes.ready, context=context)
-    metrics = partial(probes.answer_metrics, context=context, observer=instrumentation)
-    is_allowed = partial(probes.is_allowed_without_login, settings=context.index.settings)
+    settings = context.index.settings
+    metrics = partial(probes.answer_metrics, settings=settings, observer=instrumentation)
+    is_allowed = partial(probes.is_allowed_without_login, settings=settings)
     icon = partial(probes.answer_favicon, web=pages)
     yield replace(public, name="health", path="/health", is_instant=True)
     yield replace(public, name="ready", path="/ready", handler=is_ready)

@@ -1,6 +1,5 @@
 """The handler of `/api/v1/` (docs/api.md): a request calls an operation of the table."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -29,7 +28,7 @@ def handle(request: Request, context: ServerContext, operation: ApiOperation) ->
         body = decode_query(request.query_string, operation.body)
     elif operation.body is not None:
         body = decode_body(read_json(request), operation.body)
-    work, upstream = partial(answer, operation, call, params, body), context.upstream
+    work, upstream = partial(operation.answer_to, call, params, body), context.upstream
     # an approval that has the digests asks nobody
     if operation.asks_upstream and upstream is not None and not getattr(body, "sha256", ()):
         result = request.wait("operation", partial(upstream.answer, request.client_key, work))
@@ -38,14 +37,6 @@ def handle(request: Request, context: ServerContext, operation: ApiOperation) ->
     if result is None:
         return Response(204, (NOSNIFF, NO_STORE))
     return json_response(operation.status, result)
-
-
-def answer(
-    operation: ApiOperation, call: Call, params: Mapping[str, str], body: Struct | None
-) -> object:
-    """Do an operation, and return its answer; blocks, and raises if the caller may not."""
-    arguments: dict[str, object] = {**operation.arguments(call, params)}
-    return operation.run(call, **arguments, **({} if body is None else {"body": body}))
 
 
 def _call(request: Request, context: ServerContext, operation: ApiOperation) -> Call:

@@ -126,17 +126,15 @@ def is_allowed_without_login(request: Request, settings: Settings) -> bool:
     return any(compare_digest(secret.encode(), expected) for secret in secrets)
 
 
-def answer_metrics(request: Request, context: ServerContext, observer: Instrumentation) -> Response:
+def answer_metrics(request: Request, settings: Settings, observer: Instrumentation) -> Response:
     """Handle GET `/metrics`: the metrics of all workers; raise Unauthenticated or Forbidden."""
-    if not is_allowed_without_login(request, context.index.settings):
-        if request.caller.is_anonymous:
+    caller = request.caller
+    if not is_allowed_without_login(request, settings):
+        if caller.is_anonymous:
             raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")
-        if not request.caller.may_everywhere(Action.ADMIN):
-            raise Forbidden(
-                f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"
-            )
-    body = observer.render_metrics()
-    return make_response(200, CONTENT_TYPE, body, NO_STORE)
+        if not caller.may_everywhere(Action.ADMIN):
+            raise Forbidden(f"{caller.display_name} may not read the metrics. {ACCESS_HINT}")
+    return make_response(200, CONTENT_TYPE, observer.render_metrics(), NO_STORE)
 
 
 def answer_asset(request: Request, web: WebPages) -> Response:

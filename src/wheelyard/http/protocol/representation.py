@@ -7,6 +7,7 @@ clients that send it read links. The only encoding is gzip. Conditions are ETags
 
 import gzip
 import re
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
@@ -90,23 +91,19 @@ def prefers_html(accept: bytes) -> bool:
     return b"text/html" in accept.lower() and best_media_type(accept) is MediaType.HTML
 
 
-def parse_quality(parameters: str) -> float | None:
-    """Return the value of `q` among the parameters, 1 without it; None if it is malformed."""
-    for parameter in parameters.split(";"):
-        if parameter.strip().startswith("q"):
-            match = _QUALITY.fullmatch(parameter.strip())
-            return float(match[1]) if match else None
-    return 1.0
+def _elements(header: str) -> Iterator[tuple[str, float]]:
+    """Yield the names in a header, each with its quality; leave out those that are malformed."""
+    for element in header.lower().split(","):
+        name, *parameters = map(str.strip, element.split(";"))
+        quality = next((each for each in parameters if each.startswith("q")), "q=1")
+        if match := _QUALITY.fullmatch(quality):
+            yield name, float(match[1])
 
 
 def _media_type_qualities(accept: str) -> dict[MediaType, float]:
     """Return qualities by media type, as the most specific matching ranges of Accept give them."""
     found = dict[MediaType, tuple[int, float]]()
-    for element in accept.lower().split(","):
-        name, _, parameters = element.strip().partition(";")
-        name, quality = name.strip(), parse_quality(parameters)
-        if quality is None:
-            continue  # the other elements still count
+    for name, quality in _elements(accept):
         exact = _BY_NAME.get(name)
         specificity = 2 if exact else int(name != "*/*")
         for each in (exact,) if exact else _BY_WILDCARD.get(name, ()):
@@ -116,14 +113,10 @@ def _media_type_qualities(accept: str) -> dict[MediaType, float]:
 
 def accepts_gzip(headers: Headers) -> bool:
     """Return whether Accept-Encoding accepts gzip, also by `*`."""
-    accept_encoding, qualities = headers.get(b"accept-encoding", b""), dict[str, float]()
-    if len(accept_encoding) > ACCEPT_LIMIT_BYTES:
+    accepted = headers.get(b"accept-encoding", b"")
+    if len(accepted) > ACCEPT_LIMIT_BYTES:
         return False
-    for element in accept_encoding.decode("latin-1").lower().split(","):
-        name, _, parameters = element.strip().partition(";")
-        quality = parse_quality(parameters)
-        if quality is not None:
-            qualities[name.strip()] = quality
+    qualities = dict(_elements(accepted.decode("latin-1")))
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
