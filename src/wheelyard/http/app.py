@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import AsgiApp, FastPath
-from wheelyard.http.caching.versions import CurrentVersions
 from wheelyard.http.context import build_context
 from wheelyard.http.error_answers import ErrorAnswers
 from wheelyard.http.observability.instrumentation import Instrumentation, require_telemetry
@@ -64,10 +63,9 @@ class App:
         self._dispatcher = Dispatcher(context, authenticator, host_policy, self.routes)
         self._traced: AsgiApp = FastPath(
             self._record,
+            context,
             authenticator,
             host_policy,
-            CurrentVersions(index),
-            context.remembered,
             self._instrumentation,
         )
         self._telemetry: Telemetry | None = None

@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
+from wheelyard.http.caching.versions import CurrentVersions
+from wheelyard.http.context import ServerContext
 from wheelyard.http.observability.instrumentation import Instrumentation, Labels
 from wheelyard.http.observability.logs import log_request
 from wheelyard.http.protocol.messages import (
@@ -94,33 +96,28 @@ class FastPath:
 
     Args:
         app: Answers all other requests.
+        context: Has the memory, which cached pages share.
         authenticator: Knows the callers of the last second.
         host_policy: Checked for each request, if there is one.
-        current_version: Returns the version of a key without waiting; None if it is not known.
-        entries: The memory.
         instrumentation: Records each answer.
     """
 
     def __init__(
         self,
         app: AsgiApp,
+        context: ServerContext,
         authenticator: RequestAuthenticator,
         host_policy: HostPolicy | None,
-        current_version: Callable[[tuple[str, str]], str | None],
-        entries: LruCache[RequestKey, Remembered],
         instrumentation: Instrumentation,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
-        self._anonymous = authenticator.anonymous
         self._recent = authenticator.recent.remembered
         self._header_key = authenticator.recent.header_key
-        self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
-        self._current_version = current_version
-        self._entries = entries
+        self._current_version = CurrentVersions(context.index)
+        self._entries: LruCache[RequestKey, Remembered] = context.remembered
         self._instrumentation = instrumentation
-        self._trusted_proxies = authenticator.trusted_proxies
         self._values: dict[Any, Any] = {}
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -154,7 +151,7 @@ class FastPath:
             if name == _AUTHORIZATION:
                 if caller_key or len(value) > CREDENTIAL_LIMIT_BYTES:
                     return None
-                address = client_address(scope, self._trusted_proxies)
+                address = client_address(scope, self._authenticator.trusted_proxies)
                 caller_key = self._header_key(value, address)
             elif (
                 name == IAP_ASSERTION_HEADER
@@ -169,20 +166,20 @@ class FastPath:
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
         """Return the key of the cached caller by a session's cookie; empty without one."""
-        if self._session_cookie is None:
+        session_cookie, cookies = self._authenticator.session_cookie, b""
+        if session_cookie is None:
             return b""
-        cookies = b""
         for name, value in headers:
             if name == _COOKIE:
                 cookies += value + b";"
-        cookie = self._session_cookie.value_in(cookies) if cookies else b""
+        cookie = session_cookie.value_in(cookies) if cookies else b""
         return self._authenticator.recent.cookie_key(cookie) if cookie else b""
 
     def _current(
         self, key: RequestKey, entry: Remembered, scope: AsgiScope, now: float
     ) -> Response | None:
         """Return the response that is remembered, if an identical request would get it now."""
-        caller = self._recent(key[0]) if key[0] else self._anonymous
+        caller = self._recent(key[0]) if key[0] else self._authenticator.anonymous
         if caller is not entry.caller and caller != entry.caller:
             return None
         response = entry.response()
@@ -210,7 +207,7 @@ class FastPath:
         self._instrumentation.observe(remembered.labels, seconds)
         if self._instrumentation.logs_requests:
             headers = join_headers(scope["headers"])
-            address = client_address(scope, self._trusted_proxies)
+            address = client_address(scope, self._authenticator.trusted_proxies)
             request = Request(scope, receive, headers, remembered.caller, address)
             request.route, request.response = remembered.labels[0], response
             request.is_authenticated = True
