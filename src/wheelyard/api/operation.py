@@ -10,8 +10,8 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authorization import ReadPolicy, parse_project_name, require_admin
-from wheelyard.model.access import ANONYMOUS, Action, Caller
+from wheelyard.authentication.authorization import parse_project_name, require_admin
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.token import ApiToken
 from wheelyard.wiring.index import Index
 
@@ -32,14 +32,6 @@ class Call(Struct, frozen=True, kw_only=True):
     def by(self) -> str:
         """The principal of the caller."""
         return self.caller.principal
-
-    @property
-    def read_policy(self) -> ReadPolicy:
-        """What decides which projects the caller may read."""
-        index = self.index
-        anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
-        patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
-        return ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
 
 
 class RequiredRight(Enum):

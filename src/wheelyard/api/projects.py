@@ -232,7 +232,7 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
 
 
 def _readable(call: Call, name: NormalizedName) -> Project:
-    call.read_policy.require_project_read(call.caller, name)
+    call.index.read_policy.require_project_read(call.caller, name)
     projects = call.index.projects
     project = (projects.peek(name) or projects.load(name)).value
     if project is None:
@@ -269,7 +269,7 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
     if call.index.upstream is None:
         for name in wanted:
-            call.read_policy.require_project_read(call.caller, name)
+            call.index.read_policy.require_project_read(call.caller, name)
     return call.index.client_projects.read(call.caller, wanted)
 
 

@@ -104,10 +104,10 @@ def _deciding(call: Call) -> "Deciding":
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """Tell what clients get for a public package, and why not the rest."""
     name, version = body.parsed
-    call.read_policy.require_lookup(call.caller, name)
+    call.index.read_policy.require_lookup(call.caller, name)
     explanation = _upstream(call).explain(name, version)
     if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
-        call.read_policy.require_project_read(call.caller, name)
+        call.index.read_policy.require_project_read(call.caller, name)
     return explanation
 
 
@@ -123,7 +123,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
             "create NAME --can read,upload', or a grant of upload."
         )
     name = parse_name(body.project)
-    call.read_policy.require_lookup(caller, name)
+    call.index.read_policy.require_lookup(caller, name)
     return _upstream(call).refresh(name)
 
 

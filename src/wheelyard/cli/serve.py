@@ -30,7 +30,7 @@ from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
-from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
+from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
@@ -336,7 +336,7 @@ def _client_configuration(index: Index, token: str) -> str:
     user = "__token__"
     if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
-    is_open = Caller(ANONYMOUS, index.authenticator.policy.public).may_anywhere(Action.READ)
+    is_open = index.read_policy.anonymous.may_anywhere(Action.READ)
     read = settings.index_url if is_open else f"{scheme}://{user}:{token}@{rest}"
     if settings.access.anonymous_uploads:  # any name and password do, and twine asks for both
         user, token = "anybody", "anything"

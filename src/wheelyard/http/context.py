@@ -29,7 +29,7 @@ from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.logs import StoreErrorLog, in_context
-from wheelyard.model.access import ANONYMOUS, Caller
+from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.store_probe import Reason
@@ -238,10 +238,7 @@ def build_context(
     turns = Turns(index.runtime.monotonic) if index.is_local else None
     kind = NoThreads if site and index.is_local else ThreadPools
     pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
-    anonymous = site.caller if site else Caller(ANONYMOUS, index.authenticator.policy.public)
-    patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
-    read_policy = ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
-    responses = LruCache[Any, Any](http.page_cache * MIB)
+    responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
     documents, images = index.stores.documents, index.settings.web.remote_images
     if site or index.settings.server.read_only:
         documents = ReadOnlyStore(documents)
@@ -253,7 +250,7 @@ def build_context(
         index=index,
         pools=pools,
         upstream=_upstream_reader(index),
-        read_policy=read_policy,
+        read_policy=replace(policy, anonymous=site.caller) if site else policy,
         pages=PageCache(responses),
         remembered=responses,
         descriptions=descriptions,

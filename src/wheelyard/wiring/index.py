@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.authorization import ReadPolicy
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
@@ -23,6 +24,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Invalid
+from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.model.project import Event, Project
@@ -163,6 +165,13 @@ class Index(Struct, frozen=True, kw_only=True):
     def names(self) -> Names:
         """The registry of private names."""
         return Names(self.projects, self.runtime)
+
+    @property
+    def read_policy(self) -> ReadPolicy:
+        """What decides which projects a caller may read."""
+        anonymous = Caller(ANONYMOUS, self.authenticator.policy.public)
+        patterns, has_upstream = self.settings.private_patterns, self.upstream is not None
+        return ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
 
     def may_be_public(self, name: NormalizedName) -> bool:
         """
