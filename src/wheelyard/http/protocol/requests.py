@@ -61,6 +61,7 @@ _FORWARDING_HEADERS: Final = frozenset(
 )
 """Request headers that reverse proxies add, besides `X-Forwarded-*`."""
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
+"""Matches `1.2.3.4:port`, `[v6]:port` and `[v6]`."""
 
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -137,24 +138,16 @@ def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
 @lru_cache(1024)  # the same few clients and proxies send all requests of a moment
 def _normalized(peer: str) -> str:
     peer = peer.partition("%")[0]  # an IPv6 zone may be any text
-    try:
-        return str(ip_address(peer))
-    except ValueError:
-        return _without_port(peer)
+    found = _WITH_PORT.fullmatch(peer)  # as some proxies write an address
+    for text in (peer, found and (found[1] or found[2])):
+        with suppress(ValueError):
+            return str(ip_address(text or ""))
+    return UNKNOWN_ADDRESS
 
 
 def has_forwarding_header(headers: Iterable[bytes]) -> bool:
     """Return whether reverse proxies add a header with one of these (lower-case) names."""
     return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
-
-
-def _without_port(peer: str) -> str:
-    # some proxies write `1.2.3.4:port` or `[v6]:port`
-    found = _WITH_PORT.fullmatch(peer)
-    try:
-        return str(ip_address(found[1] or found[2])) if found else UNKNOWN_ADDRESS
-    except ValueError:
-        return UNKNOWN_ADDRESS
 
 
 BODY_TIMEOUT_SECONDS: Final = 3600.0
