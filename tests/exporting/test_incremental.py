@@ -215,7 +215,7 @@ def test_other_options(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 3}'], ids=repr
+    "content", [None, b"", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 4}'], ids=repr
 )
 def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
     """A lost or damaged manifest costs a whole export, which writes no page again."""
@@ -235,7 +235,7 @@ def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
     [
         *(
             (b'"generator":"wheelyard 0', b'"generator":"wheelyard 9'),
-            (b'"format":2', b'"format":9'),
+            (b'"format":3', b'"format":9'),
         ),
         *((b'"lease":null', b'"lease":[]'), (b'"lease":null', b'"lease":{"ends":1e99}')),
     ],

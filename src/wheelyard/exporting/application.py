@@ -6,10 +6,12 @@ change nothing. It asks no other index. A document that it has read stays as it 
 reads it again, so all pages of a project are made from one state of it.
 """
 
+from asyncio import run
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Final, cast
+from threading import Lock
+from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -22,10 +24,9 @@ from wheelyard.exporting.site import FILE_CACHE_CONTROL, PAGE_CACHE_CONTROL, Pag
 from wheelyard.exporting.site_index import ANYONE, ExportedNames
 from wheelyard.http.context import StaticSite, build_context
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response
+from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response, Waiting
 from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import run_blocking
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
 from wheelyard.operations.search.project_table import ProjectTable
@@ -36,13 +37,15 @@ from wheelyard.rendering.releases import releases_of
 from wheelyard.storage.base import WebType
 from wheelyard.wiring.index import Index
 
+T = TypeVar("T")
+
 NOT_FOUND: Final = "404.html"
 """The page that many web servers send for what they do not have."""
 
 
 class SiteApplication:
     """
-    Answers for the pages of a site, as an open index does.
+    Answers for the pages of a site, as an open index does; safe to share between threads.
 
     Args:
         index: The index as `index_for_site` returns it.
@@ -59,6 +62,7 @@ class SiteApplication:
         self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
         self._routes = build_routes(self._context, uploads, self._pages, metrics)
+        self._lock = Lock()
 
     def close(self) -> None:
         """End what was begun to answer."""
@@ -72,32 +76,30 @@ class SiteApplication:
         self._table.show(table)
         self._names.show(facts.name for facts in table.projects if not facts.origin)
 
-    async def find(self, name: NormalizedName) -> OpenListing:
+    def find(self, name: NormalizedName) -> OpenListing:
         """Return what the site shows of a project; raise WheelyardError if that is nothing."""
         request = _request(f"/simple/{name}/", b"", {"name": name})
-        context = self._context
-        find = partial(find_for_installer, context, name, request, may_refresh=False)
-        return await run_blocking(context, context.pools.reads, request, find)
+        find = partial(find_for_installer, self._context, name, request, may_refresh=False)
+        return self._answer(request, find)
 
-    async def required_names(self, listing: OpenListing) -> set[NormalizedName]:
+    def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """Return the names of all projects that any release may need, once its pages were asked."""
-        names = set[NormalizedName]()
-        remembered = self._pages.required_names
-        request, pool = _request("/", b"", {}), self._context.pools.reads
+        names, request = set[NormalizedName](), _request("/", b"", {})
         for release in releases_of(listing):
             metadata = ReleaseMetadata(request, listing, release.metadata_file)
-            required = partial(metadata.required_names, remembered)
-            names |= await run_blocking(self._context, pool, request, required)
+            required = partial(metadata.required_names, self._pages.required_names)
+            names |= self._answer(request, required)
         return names
 
-    async def ask(self, question: Question) -> Page:
+    def ask(self, question: Question) -> Page:
         """Return a page; raise WheelyardError if there is none."""
         path = f"/{question.path}"
         route = self._routes.find(path, "GET")
         assert route is not None  # noqa: S101 - each question is for a page
         request = _request(path, question.accept, route[1])
-        answer = cast("Callable[[], Response]", partial(route[0].handler, request))
-        response = await run_blocking(self._context, self._context.pools.reads, request, answer)
+        response = self._answer(
+            request, cast("Callable[[], Response]", partial(route[0].handler, request))
+        )
         if response.status_code != HTTPStatus.OK or not isinstance(response.content, bytes):
             raise Unavailable(f"The page /{question.path} has the status {response.status_code}.")
         content_type = dict(response.header_list)[b"content-type"].decode("latin-1")
@@ -105,7 +107,7 @@ class SiteApplication:
         is_final = NO_STORE not in response.header_list
         return Page(question.target, kind, response.content, is_final=is_final)
 
-    async def fixed_pages(self) -> list[Page]:
+    def fixed_pages(self) -> list[Page]:
         """Return what depends on the options alone, first the files that all pages load."""
         assets = self._pages.environment.assets.values()
         pages = [
@@ -114,13 +116,22 @@ class SiteApplication:
         ]
         questions = [Question(path, ANY) for path in ("favicon.ico", "robots.txt", "health")]
         questions.append(Question("setup/", HTML, INDEX))
-        pages += [await self.ask(question) for question in questions]
+        pages += [self.ask(question) for question in questions]
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host
         missing = self._pages.error_page(facts, self._root, ANYONE)[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
         return [*pages, Page(NOT_FOUND, kind, missing)]
+
+    def _answer(self, request: Request, work: Callable[[], T]) -> T:
+        """Return the result of work, which may wait for what is kept of an upstream index."""
+        while True:
+            try:
+                return work()
+            except Waiting as waiting:
+                with self._lock:  # what waits for the same is for one event loop at a time
+                    run(request.finish_waiting(waiting))
 
 
 async def _no_body() -> Message:

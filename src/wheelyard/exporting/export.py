@@ -1,6 +1,5 @@
 """The export of an index to a static site: asks for the pages that a change touches."""
 
-from asyncio import Runner, Semaphore, create_task, gather
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -18,7 +17,6 @@ from wheelyard.exporting.manifest import (
     COMMON_PATHS,
     EXPORT_PREFIX,
     FORMAT,
-    MANIFEST_PATH,
     Manifest,
     ManifestEntry,
     Options,
@@ -26,7 +24,7 @@ from wheelyard.exporting.manifest import (
     SiteLease,
     page_generator,
 )
-from wheelyard.exporting.project_export import ROOTS, ProjectExport, SitePages
+from wheelyard.exporting.project_export import ROOTS, ExportedProject, ProjectExport, SitePages
 from wheelyard.exporting.questions import INDEX, LISTS, OVERVIEWS, Question, name_questions
 from wheelyard.exporting.site import FileStore, SitePlace, SiteWriter
 from wheelyard.exporting.site_folder import SiteFolder
@@ -139,7 +137,6 @@ class _Run:
         self._facts_before = tuple(entry.facts for entry in before.projects)
         self._is_full = is_full
         self._is_local = export.index.is_local and export.place.bucket is None
-        self._concurrency = 1 if self._is_local else REMOTE_PROJECTS
         self._index = index_for_site(export.index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         changed = self._changed(before.serial)
@@ -172,10 +169,9 @@ class _Run:
         with (
             closing(SiteApplication(self._index, self._options)) as app,
             ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool,
-            Runner() as runner,
         ):
             pages = SitePages(app, self._writer, None if self._is_local else pool)
-            shown = runner.run(self._write(pages, existing, progress))
+            shown = self._write(pages, existing, progress)
         self._delete_obsolete(shown, existing)
         entries = tuple(self._entry(facts) for facts in shown.projects)
         self._export.lease.finish(
@@ -201,7 +197,7 @@ class _Run:
             failed=tuple(self._failed[name] for name in sorted(self._failed)),
         )
 
-    async def _write(
+    def _write(
         self, pages: SitePages, existing: dict[Key, int], progress: ExportProgress
     ) -> ProjectTable:
         """Write all pages; return the projects that the site has now."""
@@ -219,66 +215,62 @@ class _Run:
             names |= {facts.name for facts in table.projects}
         pages.app.show(table)
         if self._is_full:
-            fixed = await pages.app.fixed_pages()
+            fixed = pages.app.fixed_pages()
             foreign = self._manifest.foreign or ()
-            await pages.write([page for page in fixed if page.path not in foreign], existing)
-        await self._export_projects(project, table, names, progress)
+            pages.write([page for page in fixed if page.path not in foreign], existing)
+        self._export_projects(project, table, names, progress)
         shown = self._without_missing(table)
         if shown is not table:  # links to projects that could not be exported lead nowhere
             pages.app.show(shown)
             again = self._linked(table.projects, shown.projects) - self._failed.keys()
-            await self._export_projects(project, shown, again, lambda *_: None)
+            self._export_projects(project, shown, again, lambda *_: None)
         if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
-            await self._write_lists(pages, tuple(name_questions(len(shown.projects))))
+            self._write_lists(pages, tuple(name_questions(len(shown.projects))))
         if self._is_full or before != shown.projects:
-            await self._write_lists(pages, OVERVIEWS)
+            self._write_lists(pages, OVERVIEWS)
         return shown
 
-    async def _write_lists(self, pages: SitePages, questions: Sequence[Question]) -> None:
-        lists = [await pages.app.ask(question) for question in questions]
-        await pages.write(lists, None)
+    def _write_lists(self, pages: SitePages, questions: Sequence[Question]) -> None:
+        lists = [pages.app.ask(question) for question in questions]
+        pages.write(lists, None)
         if questions is not OVERVIEWS:
             kept = {key for page in lists for key in self._writer.paths_of(page.path)}
             self._obsolete |= self._writer.sizes([LISTS]).keys() - kept
 
-    async def _export_projects(
+    def _export_projects(
         self,
         project: ProjectExport,
         table: ProjectTable,
         names: Iterable[NormalizedName],
         progress: ExportProgress,
     ) -> None:
-        limit, ordered, ended = Semaphore(self._concurrency), sorted(names), 0
+        def export(name: NormalizedName) -> ExportedProject | str:
+            try:
+                return project.export(table.find(name) or name_facts(name))
+            except (NotFound, Unavailable) as fault:
+                if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
+                    raise
+                return fault.message
 
-        async def export(name: NormalizedName) -> None:
-            nonlocal ended
-            async with limit:
-                try:
-                    exported = await project.export(table.find(name) or name_facts(name))
-                except (NotFound, Unavailable) as fault:
-                    if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
-                        raise
-                    self._failed[name] = fault.message
-                else:
-                    self._entries[name] = exported.entry
-                    self._obsolete |= exported.obsolete
-            ended += 1
-            progress(ended, len(ordered))
-
-        tasks = [create_task(export(name)) for name in ordered]
+        ordered, pool = sorted(names), ThreadPoolExecutor(REMOTE_PROJECTS, "project")
         try:
-            await gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await gather(*tasks, return_exceptions=True)
+            exports = map(export, ordered) if self._is_local else pool.map(export, ordered)
+            for ended, (name, result) in enumerate(zip(ordered, exports, strict=True), 1):
+                if isinstance(result, str):
+                    self._failed[name] = result
+                else:
+                    self._entries[name] = result.entry
+                    self._obsolete |= result.obsolete
+                progress(ended, len(ordered))
+        finally:  # also waits for those that have begun, which write
+            pool.shutdown(cancel_futures=True)
 
     def _look_at_all(self) -> dict[Key, int]:
         """Return the sizes of all pages; first remove what no web server must find any more."""
         place = self._export.place
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
-        existing = self._writer.sizes((*PREFIXES, EXPORT_PREFIX))
+        existing = self._writer.sizes(PREFIXES)
         if not self._options.is_gzipped:  # a web server might prefer old compressed pages
             pages = (key for key in existing if not key.endswith(".gz"))
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
@@ -330,8 +322,6 @@ class _Run:
         gone = self._before.keys() - names
         if was.format:  # else what is there was not made by an export
             gone |= {name for name in map(_project_of, existing) if name} - names
-            state = {key for key in existing if key.startswith(EXPORT_PREFIX)}
-            self._obsolete |= state - {MANIFEST_PATH}
         pages = self._writer.sizes(f"{root}{name}/" for root in ROOTS for name in gone)
         self._obsolete |= pages.keys()
         is_own_url = options.files_url == f"{options.base_url}/files"

@@ -33,8 +33,8 @@ BAD_DESTINATION: Final = "bad_destination"
 EXPORT_PREFIX: Final = "wheelyard-export/"
 """The folder of the manifest, which marks a site as one that an export has made."""
 MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
-FORMAT: Final = 2
-"""Manifests of versions that had no lease have no format."""
+FORMAT: Final = 3
+"""Of another format the options count, and which pages are not ours."""
 LEASE_SECONDS: Final = 30.0
 """How long another export waits for one that was killed."""
 RENEWAL_SECONDS: Final = 10.0
@@ -112,10 +112,6 @@ class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
 
     facts: ProjectFacts
     """Without `text`, which only a search needs; without `document` if it has to be read again."""
-    revision: int = 0
-    """The number of its last commit; 0 for a public project."""
-    commit: str = ""
-    """The id of that commit."""
     mentioned: str = ""
     """Names that older releases require, and the latest one does not, with a blank between two."""
 
@@ -162,8 +158,8 @@ class _OtherManifest(Struct, frozen=True):
     """What can be read of the manifest of another version."""
 
     options: Options
-    lists: dict[str, str] | None = None
-    """Of one without leases: the pages of no project, but for those that were left to others."""
+    foreign: tuple[str, ...] | None = None
+    has_copies: bool = True
 
 
 def _decode(body: bytes) -> Manifest:
@@ -175,13 +171,8 @@ def _decode(body: bytes) -> Manifest:
             return manifest
     with suppress(*faults):
         other = Decoder(_OtherManifest).decode(body)
-        is_known = other.lists is not None
-        foreign = tuple(path for path in COMMON_PATHS if path not in (other.lists or ()))
         return Manifest(
-            options=other.options,
-            format=1,
-            foreign=foreign if is_known else None,
-            has_copies=not other.options.files_url,
+            options=other.options, format=1, foreign=other.foreign, has_copies=other.has_copies
         )
     return Manifest(format=1)
 

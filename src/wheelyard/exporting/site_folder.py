@@ -8,7 +8,7 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
-from shutil import copyfileobj, rmtree
+from shutil import copyfileobj
 from typing import Final, Protocol
 
 from wheelyard.errors import Conflict, Unavailable
@@ -37,7 +37,6 @@ PARTS: Final = "wheelyard-export"
 """The folder of incomplete files, and of the manifest."""
 PART_PREFIX: Final = ".part-"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OF_EARLIER_VERSIONS: Final = (".spool", ".locks")
 
 
 class SiteStore(Protocol):
@@ -87,11 +86,7 @@ class SiteFolder:
             ) from error
 
     def remove_leftovers(self, prefixes: Iterable[str]) -> None:
-        """
-        Remove incomplete files of killed exports, and what earlier versions needed.
-
-        Below `prefixes`, empty folders are removed, too.
-        """
+        """Remove incomplete files of killed exports, and empty folders below `prefixes`."""
         with suppress(OSError):
             for path in self._parts.glob(f"{PART_PREFIX}*"):
                 path.unlink(missing_ok=True)
@@ -99,8 +94,6 @@ class SiteFolder:
             for folder, _, _ in () if top.is_symlink() else os.walk(top, topdown=False):
                 with suppress(OSError):  # it is not empty
                     os.rmdir(folder)  # noqa: PTH106 - hot
-        for name in _OF_EARLIER_VERSIONS:
-            rmtree(self._root / name, ignore_errors=True)
 
     def get(self, key: Key) -> Found:
         """See `SiteStore`."""
