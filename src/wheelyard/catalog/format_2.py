@@ -214,7 +214,7 @@ class Format2Documents(ForwardingStore):
     """
 
     def __init__(self, inner: Store, upstream: "Format2Upstream", target: Store) -> None:
-        self._inner = ReadOnlyStore(inner)
+        self.inner = ReadOnlyStore(inner)
         self._upstream = upstream
         self._target = target
         self._converted: LruCache[Key, _Converted] = LruCache(CACHED_BYTES)
@@ -227,10 +227,7 @@ class Format2Documents(ForwardingStore):
             return self._part(key, keys.project(name), keys.journal(name), self._project)
         if key == keys.DECISIONS or key.startswith(keys.DECISIONS_JOURNAL):
             return self._part(key, keys.DECISIONS, keys.DECISIONS_JOURNAL, self._decisions)
-        return self._inner.get(key, unless)
-
-    def _store(self) -> Store:
-        return self._inner
+        return self.inner.get(key, unless)
 
     def _part(
         self, key: Key, document: Key, entries: str, convert: Callable[[Key, Stored], _Converted]
@@ -239,7 +236,7 @@ class Format2Documents(ForwardingStore):
         number = keys.entry_number(entries, key)
         converted = self._converted.get(document)
         if converted is None or number is None:
-            found = self._inner.get(document, converted.version if converted else None)
+            found = self.inner.get(document, converted.version if converted else None)
             if isinstance(found, Stored):
                 converted = convert(document, found)
                 size = len(converted.document) + sum(map(len, converted.commits))
@@ -307,13 +304,13 @@ class Format2Documents(ForwardingStore):
 
     def _entry(self, key: Key) -> bytes:
         """Return an entry of a journal; a copy that died may have left it below `incoming/`."""
-        found = self._inner.get(key)
+        found = self.inner.get(key)
         if isinstance(found, Stored):
             return found.body
         of_project = _ENTRY.fullmatch(key)
         if of_project is not None:
             incoming = keys.incoming(NormalizedName(of_project[1]))
-            found = self._inner.get(incoming)
+            found = self.inner.get(incoming)
             body = found.body if isinstance(found, Stored) else b'{"commits":[]}'
             for commit in _decoded(_INCOMING, incoming, body).commits:
                 if _decoded(_COMMITS, incoming, commit).number == int(of_project[2]):
@@ -350,7 +347,7 @@ class Format2Upstream(ForwardingStore):
     """
 
     def __init__(self, inner: Store) -> None:
-        self._inner = ReadOnlyStore(inner)
+        self.inner = ReadOnlyStore(inner)
         self._zstd = _zstd_module()
         self.without_files = set[str]()
         """The approvals in force that are about no file, in words."""
@@ -377,12 +374,12 @@ class Format2Upstream(ForwardingStore):
         """See `Store`; a page is returned whatever `unless` is."""
         page = _PAGE.fullmatch(key)
         if page is None:
-            return self._inner.get(key, unless)
+            return self.inner.get(key, unless)
         return self._page(key, page[2], NormalizedName(page[3]))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`; the sizes are those of format 2."""
-        for entry in self._inner.list(prefix, after):
+        for entry in self.inner.list(prefix, after):
             page = _PAGE.fullmatch(entry.key)
             yield entry._replace(key=Key(f"{page[1]}.gz")) if page else entry
 
@@ -393,8 +390,8 @@ class Format2Upstream(ForwardingStore):
         Raise Conflict if nothing can decompress the page.
         """
         name = decision.project
-        for upstream_id in upstream_ids(self._inner):
-            found = self._inner.get(_old_page(upstream_id, name))
+        for upstream_id in upstream_ids(self.inner):
+            found = self.inner.get(_old_page(upstream_id, name))
             if not isinstance(found, Stored):
                 continue
             if self._zstd is None:
@@ -407,7 +404,7 @@ class Format2Upstream(ForwardingStore):
             if page is None:
                 continue
             key = Key(f"{keys.upstream(upstream_id)}{keys.upstream_digests(name)}")
-            found = self._inner.get(key)
+            found = self.inner.get(key)
             pins = _decoded(_PINS, key, found.body).files if isinstance(found, Stored) else {}
             digests = {
                 file.sha256 or (pins[file.filename].sha256 if file.filename in pins else "")
@@ -417,12 +414,9 @@ class Format2Upstream(ForwardingStore):
             return tuple(sorted(digests - {""}))
         return ()
 
-    def _store(self) -> Store:
-        return self._inner
-
     def _page(self, key: Key, upstream_id: str, name: NormalizedName) -> Found:
         """Return a page, compressed with gzip; one without files if it cannot be read."""
-        found = self._inner.get(_old_page(upstream_id, name))
+        found = self.inner.get(_old_page(upstream_id, name))
         if not isinstance(found, Stored):
             return None
         page = self._read_page(found.body, upstream_id, name)

@@ -1,6 +1,5 @@
 """Stores whose objects are in another one: a part of it, or one that is only read."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,19 +13,18 @@ READ_ONLY: Final = "read_only"
 """The error code of each write to a store that is only read."""
 
 
-class ForwardingStore(ABC):
+class ForwardingStore:
     """A store that passes each call on to another one."""
 
     __slots__ = ()
 
-    @abstractmethod
-    def _store(self) -> Store:
-        """Return the store that has the objects."""
+    inner: Store
+    """The store that has the objects."""
 
     def _for_write(self, key: Key) -> Store:
         """Return the store into which the object at `key` is written."""
         del key
-        return self._store()
+        return self.inner
 
     def _full(self, key: Key) -> Key:
         """Return the key that an object has in the other store."""
@@ -34,11 +32,11 @@ class ForwardingStore(ABC):
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
-        return self._store().get(self._full(key), unless)
+        return self.inner.get(self._full(key), unless)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""
-        return self._store().read(self._full(key), start, stop)
+        return self.inner.read(self._full(key), start, stop)
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
@@ -52,19 +50,19 @@ class ForwardingStore(ABC):
 
     def delete(self, key: Key) -> None:
         """See `Store`."""
-        self._store().delete(self._full(key))
+        self.inner.delete(self._full(key))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        return self._store().list(prefix, after)
+        return self.inner.list(prefix, after)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
-        return self._store().sign(self._full(key), lifetime)
+        return self.inner.sign(self._full(key), lifetime)
 
     def path_of(self, key: Key) -> Path | None:
         """See `Store`."""
-        return self._store().path_of(self._full(key))
+        return self.inner.path_of(self._full(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +82,6 @@ class PrefixedStore(ForwardingStore):
         for entry in self.inner.list(self.prefix + prefix, self.prefix + after if after else ""):
             yield entry._replace(key=Key(entry.key[len(self.prefix) :]))
 
-    def _store(self) -> Store:
-        return self.inner
-
     def _full(self, key: Key) -> Key:
         return Key(self.prefix + key)
 
@@ -102,9 +97,6 @@ class ReadOnlyStore(ForwardingStore):
     def delete(self, key: Key) -> NoReturn:
         """Raise Unavailable."""
         self._for_write(key)
-
-    def _store(self) -> Store:
-        return self.inner
 
     def _for_write(self, key: Key) -> NoReturn:
         raise Unavailable(f"{key} is not written: {self.why}", code=self.code)

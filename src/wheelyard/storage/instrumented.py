@@ -139,9 +139,6 @@ class InstrumentedStore(ForwardingStore):
         with self._timed("sign"):
             return self.inner.sign(key, lifetime)
 
-    def _store(self) -> Store:
-        return self.inner
-
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:
         started_at = self.metrics.monotonic()
