@@ -48,8 +48,7 @@ class SignedUrls:
         self._sign = sign
         self._now = now
         self._longest = longest
-        self._urls: LruCache[_Place, str] = LruCache(URL_CACHE_ENTRIES)
-        self._in_flight: dict[_Place, Future[str | None]] = {}
+        self._urls: LruCache[_Place, Future[str | None]] = LruCache(URL_CACHE_ENTRIES)
         self._lock = Lock()
 
     def url(self, name: str, lifetime: timedelta) -> str | None:
@@ -57,28 +56,17 @@ class SignedUrls:
         window = min(max(1, int(lifetime.total_seconds()) // 2), self._longest)
         place = name, lifetime, int(self._now() // window)
         with self._lock:
-            cached = self._urls.get(place)
-            if cached is not None:
-                return cached
-            future = self._in_flight.get(place)
-            is_leader = future is None
-            if future is None:
-                future = self._in_flight[place] = Future()
-        if is_leader:
-            self._make(place, future)
+            future = self._urls.get(place)
+            if is_first := future is None:
+                future = Future()
+                self._urls.put(place, future, 1)
+        if is_first:
+            try:
+                future.set_result(self._sign(name, lifetime))
+            except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
+                self._urls.discard(place)
+                future.set_exception(error)
         return future.result()
-
-    def _make(self, place: _Place, future: Future[str | None]) -> None:
-        try:
-            url = self._sign(*place[:2])
-            if url is not None:
-                self._urls.put(place, url, 1)
-            future.set_result(url)
-        except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
-            future.set_exception(error)
-        finally:
-            with self._lock:
-                del self._in_flight[place]
 
 
 def signing_error(why: str, *, is_denied: bool) -> Unavailable:

@@ -5,12 +5,12 @@ They belong to no registry until a server puts them into its own.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 from msgspec import Struct
+from msgspec.structs import astuple
 from prometheus_client import Counter, Histogram
 
 from wheelyard.errors import Conflict, NotFound
@@ -76,10 +76,22 @@ class StoreMetrics:
         """Record the duration and outcome of a call that has just ended."""
         self.durations.labels(verb, outcome).observe(self.monotonic() - started_at)
 
-    def record_failure(self, verb: str, fault: Exception, started_at: float) -> None:
-        """Record the duration of a call that has just raised `fault`, with its outcome."""
-        outcome = "conflict" if isinstance(fault, Conflict) else "error"
-        self.record(verb, "absent" if isinstance(fault, NotFound) else outcome, started_at)
+
+class _Call:
+    """Records the duration of a `with` block and its outcome, which is `ok` unless it is set."""
+
+    def __init__(self, metrics: StoreMetrics, verb: str) -> None:
+        self._metrics, self._verb, self.outcome = metrics, verb, "ok"
+
+    def __enter__(self) -> Self:
+        self._started_at = self._metrics.monotonic()
+        return self
+
+    def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
+        if isinstance(fault, Exception):
+            self.outcome = "conflict" if isinstance(fault, Conflict) else "error"
+            self.outcome = "absent" if isinstance(fault, NotFound) else self.outcome
+        self._metrics.record(self._verb, self.outcome, self._started_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,67 +108,45 @@ class InstrumentedStore(ForwardingStore):
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
-        metrics = self.metrics
-        started_at = metrics.monotonic()
-        try:
+        with _Call(self.metrics, "get") as call:
             found = self.inner.get(key, unless)
-        except Exception as fault:
-            metrics.record_failure("get", fault, started_at)
-            raise
-        outcome = "ok" if isinstance(found, Stored) else "unchanged"
-        metrics.record("get", "absent" if found is None else outcome, started_at)
-        return found
+            if not isinstance(found, Stored):
+                call.outcome = "absent" if found is None else "unchanged"
+            return found
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""
-        with self._timed("read"):
+        with _Call(self.metrics, "read"):
             return self.inner.read(key, start, stop)
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
-        with self._timed("put"):
+        with _Call(self.metrics, "put"):
             return self.inner.put(key, body, expect, kind)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
-        with self._timed("put_file"):
+        with _Call(self.metrics, "put_file"):
             self.inner.put_file(key, body, kind)
 
     def delete(self, key: Key) -> None:
         """See `Store`."""
-        with self._timed("delete"):
+        with _Call(self.metrics, "delete"):
             self.inner.delete(key)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        with self._timed("list"):
+        with _Call(self.metrics, "list"):
             yield from self.inner.list(prefix, after)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
-        with self._timed("sign"):
+        with _Call(self.metrics, "sign"):
             return self.inner.sign(key, lifetime)
-
-    @contextmanager
-    def _timed(self, verb: str) -> Iterator[None]:
-        started_at = self.metrics.monotonic()
-        try:
-            yield
-        except Exception as fault:
-            self.metrics.record_failure(verb, fault, started_at)
-            raise
-        except GeneratorExit:  # the caller has stopped a listing early
-            self.metrics.record(verb, "ok", started_at)
-            raise
-        self.metrics.record(verb, "ok", started_at)
 
 
 def instrumented(stores: Stores, metrics: StoreMetrics) -> Stores:
     """Return the stores of an index with their calls recorded in `metrics`."""
-    return Stores(
-        documents=InstrumentedStore(stores.documents, metrics),
-        credentials=InstrumentedStore(stores.credentials, metrics),
-        files=InstrumentedStore(stores.files, metrics),
-    )
+    return Stores(*(InstrumentedStore(store, metrics) for store in astuple(stores)))
