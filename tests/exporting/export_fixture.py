@@ -25,7 +25,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.exporting.destination import open_export
 from wheelyard.exporting.export import Export, ExportResult
 from wheelyard.exporting.manifest import RequestedOptions, SiteLease
-from wheelyard.exporting.site import FileStore, SitePlace
+from wheelyard.exporting.site import SitePlace
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
@@ -144,7 +144,6 @@ class ExportHarness:
             place=SitePlace(observed, index.spool),
             lease=SiteLease(observed, index.runtime, self._note_wait),
             requested=self.options,
-            file_store=FileStore,
         )
 
     def export(self, site: Store | None = None, *, everything: bool = False) -> Calls:

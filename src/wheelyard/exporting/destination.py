@@ -7,11 +7,8 @@ the store or its credentials, and neither in, around nor equal to a folder that 
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
@@ -21,24 +18,13 @@ from wheelyard.exporting.manifest import (
     RequestedOptions,
     SiteLease,
 )
-from wheelyard.exporting.site import FileStore, SitePlace
+from wheelyard.exporting.site import SitePlace
 from wheelyard.exporting.site_folder import SiteFolder
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
-from wheelyard.storage.base import Key, Store, WebType
-from wheelyard.storage.forwarding import PrefixedStore
-from wheelyard.storage.location import (
-    BUCKET_FORMS,
-    GOOGLE,
-    BucketLocation,
-    is_bucket,
-    parse_location,
-)
+from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
-
-if TYPE_CHECKING:
-    from wheelyard.storage.gcs.store import GcsStore
 
 
 def open_export(
@@ -72,7 +58,6 @@ def open_export(
         place=place,
         lease=lease,
         requested=requested,
-        file_store=partial(file_store, index, place),
         owns_files=owns_files,
     )
 
@@ -84,43 +69,6 @@ def open_place(index: Index, dest: str) -> SitePlace:
         store = store_in(dest, index.traits.operation_counter)
         return SitePlace(store, index.spool, parse_location(dest))
     return SitePlace(SiteFolder(Path(dest)), index.spool)
-
-
-class BucketCopy(Struct, frozen=True):
-    """Copies objects from a bucket of Google to a site in another one."""
-
-    site: "GcsStore"
-    source: BucketLocation
-    prefix: str
-
-    def __call__(self, key: Key, kind: WebType) -> None:
-        """Copy the object at a key to the same key of the site; raise NotFound if it is missing."""
-        name = self.source.name_of(Key(self.prefix + key))
-        self.site.copy(self.source, name, key, kind)
-
-
-def file_store(index: Index, place: SitePlace, store: Store) -> FileStore:
-    """
-    Return how files are copied from a store: within Google without this machine.
-
-    obstore copies within one bucket only, and a site has one of its own.
-    """
-    prefix, settings = "", index.settings
-    location = index.traits.files or settings.store.location
-    if isinstance(store, PrefixedStore):  # of an upstream index
-        prefix, location = store.prefix, settings.upstream.bucket or settings.store.location
-    if not _is_in_google(place.bucket) or not is_bucket(location):
-        return FileStore(store)
-    source = parse_location(location)
-    from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of such a site only
-
-    if not _is_in_google(source) or not isinstance(place.store, GcsStore):
-        return FileStore(store)
-    return FileStore(store, BucketCopy(place.store, source, prefix))
-
-
-def _is_in_google(location: BucketLocation | None) -> bool:
-    return location is not None and location.scheme == GOOGLE
 
 
 def _check_destination(dest: str, index: Index) -> None:

@@ -26,13 +26,13 @@ from wheelyard.exporting.manifest import (
 )
 from wheelyard.exporting.project_export import ROOTS, ExportedProject, ProjectExport, SitePages
 from wheelyard.exporting.questions import INDEX, LISTS, OVERVIEWS, Question, name_questions
-from wheelyard.exporting.site import FileStore, SitePlace, SiteWriter
+from wheelyard.exporting.site import SitePlace, SiteWriter
 from wheelyard.exporting.site_folder import SiteFolder
 from wheelyard.exporting.site_index import index_for_site
 from wheelyard.exporting.site_projects import SiteProjects
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import Key, Store
+from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
 
 PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
@@ -68,8 +68,6 @@ class Export(Struct, frozen=True, kw_only=True):
     place: SitePlace
     lease: SiteLease
     requested: RequestedOptions
-    file_store: Callable[[Store], FileStore]
-    """Returns how files are copied from a store."""
     owns_files: bool = True
     """Whether the `files/` folder of the site is not that of the store itself."""
 
@@ -202,10 +200,9 @@ class _Run:
     ) -> ProjectTable:
         """Write all pages; return the projects that the site has now."""
         table = self._table
-        is_left = bool(self._options.files_url)
         project = ProjectExport(
             pages=pages,
-            file_store=None if is_left else self._export.file_store,
+            copies_files=not self._options.files_url,
             before=self._before,
             existing=_by_project(existing) if self._is_full else None,
         )

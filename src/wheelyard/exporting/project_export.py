@@ -1,6 +1,6 @@
 """The export of one project: its missing files, then its pages, all made from one document."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -14,12 +14,12 @@ from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.manifest import ManifestEntry
 from wheelyard.exporting.questions import history_path, project_questions
-from wheelyard.exporting.site import FileStore, Page, SiteWriter, Sizes
+from wheelyard.exporting.site import Page, SiteWriter, Sizes
 from wheelyard.http.resolver import OpenListing
 from wheelyard.model.project import Project
 from wheelyard.operations.project_history import older_pages
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.base import ABSENT, Key
 
 ROOTS: Final = ("simple/", "project/", "pypi/")
 """The folders in which each project has a folder of its own."""
@@ -54,8 +54,8 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
     """Exports single projects, private and public ones alike; threads may share it."""
 
     pages: SitePages
-    file_store: Callable[[Store], FileStore] | None
-    """Returns how files are copied from a store; None if they are left elsewhere."""
+    copies_files: bool
+    """Whether the site has copies of files; else they are left elsewhere."""
     before: Mapping[NormalizedName, ManifestEntry]
     existing: Mapping[str, Sizes] | None
     """The pages of each project in the site; None if they are listed for each project."""
@@ -91,9 +91,8 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         else:
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
-        if self.file_store is not None:
-            source = self.file_store(listing.open.store)
-            obsolete.update(writer.copy_missing(listing, source))
+        if self.copies_files:
+            obsolete.update(writer.copy_missing(listing, listing.open.store))
         document = app.index.projects.documents.peek(keys.project(name), "any")
         project = document.value if document and document.value else Project(name=name)
         unchanged = self._unchanged_history(project, existing)

@@ -1,11 +1,11 @@
 """Where a static site is, and how its files and pages are written, compared and removed."""
 
 import gzip
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import Struct
 
@@ -20,6 +20,9 @@ from wheelyard.storage.filesystem import require_no_links, storage_faults, write
 from wheelyard.storage.location import GOOGLE, BucketLocation
 from wheelyard.storage.spool import Spool
 
+if TYPE_CHECKING:
+    from wheelyard.storage.gcs.store import GcsStore
+
 PAGE_CACHE_CONTROL: Final = "no-cache"
 """Clients revalidate each page; a bucket would otherwise cache it for an hour."""
 FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
@@ -28,8 +31,6 @@ METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
 
 _GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
 
-CopyObject = Callable[[Key, WebType], object]
-"""Copies an object from the bucket of the store to the same key of the site."""
 Sizes = Mapping[Key, int]
 """The bytes of existing objects of a site."""
 
@@ -38,19 +39,11 @@ class Page(Struct, frozen=True):
     """A page to write."""
 
     path: str
-    """`project/demo/index.html`; see `SitePlace.has_folder_pages`."""
+    """`project/demo/index.html`; see `SitePlace.is_in_google`."""
     kind: WebType
     body: bytes
     is_final: bool = True
     """Whether the next export would get the same; if not, a description could not be rendered."""
-
-
-class FileStore(Struct, frozen=True):
-    """Where the files of projects are copied from: keys are the same as in the site."""
-
-    store: Store
-    copy_object: CopyObject | None = None
-    """None unless both the site and the files are in buckets."""
 
 
 class SitePlace(Struct, frozen=True):
@@ -63,9 +56,9 @@ class SitePlace(Struct, frozen=True):
     """None for a folder."""
 
     @property
-    def has_folder_pages(self) -> bool:
+    def is_in_google(self) -> bool:
         """
-        Whether each `simple/index.html` is also at `simple/`.
+        Whether it is a bucket of Google, where each `simple/index.html` is also at `simple/`.
 
         Google answers a request with the object of that name and no other. S3 and Azure can be told
         to answer with index.html; obstore cannot write a name that ends with a slash.
@@ -98,7 +91,7 @@ class SiteWriter:
         yield Key(path)
         if self._is_gzipped:
             yield Key(f"{path}.gz")
-        if self.place.has_folder_pages and path.endswith(f"/{INDEX}"):
+        if self.place.is_in_google and path.endswith(f"/{INDEX}"):
             yield Key(path.removesuffix(INDEX))
 
     def write(self, page: Page, existing: Sizes | None) -> None:
@@ -129,9 +122,12 @@ class SiteWriter:
             self._lease.require()
             self.place.store.delete(key)
 
-    def copy_missing(self, listing: Listing, source: FileStore) -> list[Key]:
+    def copy_missing(self, listing: Listing, source: Store) -> list[Key]:
         """
         Copy those files of a project, and their core metadata, that are missing or incomplete.
+
+        Google copies from bucket to bucket without this machine; obstore only within one bucket,
+        and a site has one of its own.
 
         Return its files in the site that it does not serve. Raise NotFound if the store has lost
         one that it serves.
@@ -144,19 +140,19 @@ class SiteWriter:
                 self._copy(key, source)
         return [key for key in existing if key not in required and keys.parse_file_key(key)]
 
-    def _copy(self, key: Key, source: FileStore) -> None:
+    def _copy(self, key: Key, source: Store) -> None:
         kind = METADATA_TYPE if key.endswith(".metadata") else FILE_TYPE
-        local = source.store.path_of(key)
+        site, local, original = self.place.store, source.path_of(key), source.bucket_object(key)
         if local is not None:
             require_no_links(local)
         try:
-            if source.copy_object is not None:
-                source.copy_object(key, kind)
+            if self.place.is_in_google and original and original[0].scheme == GOOGLE:
+                cast("GcsStore", site).copy(*original, key, kind)
             elif local is not None:
-                self.place.store.put_file(key, local, kind)
+                site.put_file(key, local, kind)
             else:
-                with self._spooled(key, source.store) as path:
-                    self.place.store.put_file(key, path, kind)
+                with self._spooled(key, source) as path:
+                    site.put_file(key, path, kind)
         except WheelyardError as fault:
             if local is None or local.exists():
                 raise

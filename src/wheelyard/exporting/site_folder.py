@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from secrets import token_hex
 from shutil import copyfileobj
-from typing import Final, Protocol
+from typing import Final
 
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import (
@@ -20,6 +20,7 @@ from wheelyard.storage.base import (
     Found,
     Key,
     ObjectVersion,
+    Store,
     Stored,
     WebType,
     conflict_message,
@@ -37,27 +38,6 @@ PARTS: Final = "wheelyard-export"
 """The folder of incomplete files, and of the manifest."""
 PART_PREFIX: Final = ".part-"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class SiteStore(Protocol):
-    """What an export needs of a store: of a folder or of a bucket. See `Store`."""
-
-    def get(self, key: Key) -> Found:
-        """Return an object; None if it is absent."""
-
-    def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """Write an object atomically and return its version; raise Conflict unless `expect`."""
-
-    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """Write an object whose key contains its digest."""
-
-    def delete(self, key: Key) -> None:
-        """Delete an object."""
-
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Yield the entries whose key begins with `prefix`, sorted."""
 
 
 class SiteFolder:
@@ -96,7 +76,7 @@ class SiteFolder:
                     os.rmdir(folder)  # noqa: PTH106 - hot
 
     def get(self, key: Key) -> Found:
-        """See `SiteStore`."""
+        """See `Store`."""
         try:
             with open(self._path(key), "rb", buffering=0, opener=open_no_follow) as file:
                 body = file.read()
@@ -109,13 +89,13 @@ class SiteFolder:
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """See `SiteStore`; a version can be expected of objects beside the incomplete files."""
+        """See `Store`; a version can be expected of objects beside the incomplete files."""
         del kind
         self._write(key, body, expect)
         return ABSENT if expect is None else _version(body)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `SiteStore`."""
+        """See `Store`."""
         del kind
         self._write(key, body, None)
 
@@ -152,7 +132,7 @@ class SiteFolder:
                 self._folders.discard(folder)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """See `SiteStore`; the entries have no version."""
+        """See `Store`; the entries have no version."""
         folder = prefix[: prefix.rfind("/") + 1]
         yield from self._walk(folder, prefix)
 
@@ -214,3 +194,7 @@ def _unusable(what: str, error: OSError) -> Unavailable:
         f"The site's {what} cannot be used: {error.strerror}. Look at the folder and its "
         "permissions."
     )
+
+
+SiteStore = Store | SiteFolder
+"""Where a site is; a folder has what an export needs of a store."""

@@ -21,6 +21,8 @@ from typing import Final, NamedTuple, NewType, Protocol
 
 from msgspec import Struct
 
+from wheelyard.storage.location import BucketLocation
+
 Key = NewType("Key", str)
 """A slash-separated path, 1 to 1024 bytes of UTF-8; a store's are built by `catalog.keys` only."""
 
@@ -150,6 +152,11 @@ class Store(Protocol):
 
     def path_of(self, key: Key) -> Path | None:
         """Return the path of the object's file, existing or not; None if it is not a local file."""
+        del key
+        return None
+
+    def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
+        """Return the bucket of the object and its name there; None if it is in no bucket."""
         del key
         return None
 

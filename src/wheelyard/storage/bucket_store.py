@@ -244,6 +244,10 @@ class BucketStore(Store, ABC):
         """See `Store`; None if the server streams downloads itself."""
         return self._urls.url(self.name_of(key), lifetime) if self._urls else None
 
+    def bucket_object(self, key: Key) -> tuple[BucketLocation, str]:
+        """See `Store`."""
+        return self.location, self.name_of(key)
+
     def repeat(self, request: Callable[[], T], seconds: float = READ_RETRY_SECONDS) -> T:
         """
         Return what a request returns, sent again after failures that pass; raise its last Failure.

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Entry, FileBody, Found, Key, ObjectVersion, Store, WebType
+from wheelyard.storage.location import BucketLocation
 
 READ_ONLY: Final = "read_only"
 """The error code of each write to a store that is only read."""
@@ -63,6 +64,10 @@ class ForwardingStore:
     def path_of(self, key: Key) -> Path | None:
         """See `Store`."""
         return self.inner.path_of(self._full(key))
+
+    def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
+        """See `Store`."""
+        return self.inner.bucket_object(self._full(key))
 
 
 @dataclass(frozen=True, slots=True)
