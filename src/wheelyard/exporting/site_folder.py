@@ -77,14 +77,12 @@ class SiteFolder:
 
     def get(self, key: Key) -> Found:
         """See `Store`."""
-        try:
+        missing = suppress(FileNotFoundError, NotADirectoryError)
+        with storage_faults(f"{key} of the site"), missing:
             with open(self._path(key), "rb", buffering=0, opener=open_no_follow) as file:
                 body = file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _unusable(key, error) from error
-        return Stored(body, _version(body))
+            return Stored(body, _version(body))
+        return None
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
@@ -137,12 +135,10 @@ class SiteFolder:
         yield from self._walk(folder, prefix)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Entry]:
-        try:
+        names = list[tuple[str, bool]]()
+        missing = suppress(FileNotFoundError, NotADirectoryError)
+        with storage_faults(f"{folder or 'the folder'} of the site"), missing:
             names = sorted(list_no_follow(str(self._root / folder)))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise _unusable(folder, error) from error
         for name, is_folder in names:
             path = f"{folder}{name}"
             if not path.startswith(prefix[: len(path)]):
@@ -187,13 +183,6 @@ class SiteFolder:
 
 def _version(body: bytes) -> ObjectVersion:
     return ObjectVersion(blake2b(body, digest_size=16).hexdigest())
-
-
-def _unusable(what: str, error: OSError) -> Unavailable:
-    return Unavailable(
-        f"The site's {what} cannot be used: {error.strerror}. Look at the folder and its "
-        "permissions."
-    )
 
 
 SiteStore = Store | SiteFolder
