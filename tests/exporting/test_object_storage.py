@@ -14,7 +14,7 @@ from tests.services.fixtures import ALL, Emulators
 from tests.services.service import DIALECTS, ProxiedService
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.exporting.destination import open_export
-from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.manifest import Options, RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import Index, open_index
 
@@ -128,11 +128,11 @@ def test_one_export_at_a_time(service: ProxiedService, tmp_path: Path) -> None:
     index, site = index_at(str(tmp_path / "store")), service.location("site")
     publish(index, tmp_path, wheel("demo"))
     leases = [open_export(index, site, AT_BASE, ignore).lease for _ in range(2)]
-    found = [lease.wait(AT_BASE, replaces_others=False) for lease in leases]
+    found = [lease.wait(replaces_others=False) for lease in leases]
 
-    leases[0].take(*found[0])
+    leases[0].take(found[0], Options())
     with pytest.raises(Conflict):
-        leases[1].take(*found[1])
+        leases[1].take(found[1], Options())
 
 
 def test_files_are_left_in_the_store(service: ProxiedService, tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
 """`wheelyard export`: the index as plain files, for any web server or a public bucket."""
 
-import os
-
 import click
 from click import Argument, Option
-from msgspec.structs import replace
 
 from wheelyard.cli.command import OUTPUT, cli_command, complete_path
 from wheelyard.cli.options import STORE, existing_index
@@ -12,12 +9,11 @@ from wheelyard.cli.output import print_line, print_result, printable, progress_b
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.destination import open_export
 from wheelyard.exporting.export import Export, ExportResult
-from wheelyard.exporting.manifest import RequestedOptions, store_fingerprint
+from wheelyard.exporting.manifest import RequestedOptions
 from wheelyard.model.text import counted, escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.settings.validation import is_public
 from wheelyard.settings.value_checks import is_url
-from wheelyard.storage.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
 
 
@@ -94,9 +90,6 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
 
 
 def _open(index: Index, dest: str, requested: RequestedOptions) -> Export:
-    location = index.settings.store.location
-    store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
-    requested = replace(requested, store=store_fingerprint(store))
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     return open_export(index, dest, requested, lambda: print_line(waiting))
 

@@ -7,14 +7,14 @@ the store or its credentials, and neither in, around nor equal to a folder that 
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.export import Export
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
+    Options,
     RequestedOptions,
     SiteLease,
 )
@@ -38,16 +38,19 @@ def open_export(
     """
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
-    settings = index.settings
-    requested = replace(
-        requested,
-        public_url=settings.server.public_url.rstrip("/"),
+    settings, files = index.settings, index.traits.files
+    location = settings.store.location
+    store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
+    new = Options(
+        base_url=settings.server.public_url.rstrip("/"),
+        store=sha256(os.fsencode(store)).hexdigest()[:32],
         brand=index.brand.fingerprint,
         remote_images=settings.web.remote_images,
-        has_upstream=index.upstream is not None,
+        has_public=index.upstream is not None,
     )
-    owns_files = not _has_files_of(index, dest)
-    if not requested.merged_with(lease.options).files_url and not owns_files:
+    # the store may have a location of its own for its files
+    owns_files = not files or not is_bucket(dest) or parse_location(dest) != parse_location(files)
+    if not requested.merged_with(lease.options, new).files_url and not owns_files:
         raise Invalid(
             f"{escaped(dest)} has the store's own files. Leave them where they are "
             "with --files and the URL of its files/ folder, or choose another prefix.",
@@ -58,6 +61,7 @@ def open_export(
         place=place,
         lease=lease,
         requested=requested,
+        new=new,
         owns_files=owns_files,
     )
 
@@ -98,9 +102,3 @@ def _check_destination(dest: str, index: Index) -> None:
                 "is readable as a whole. Choose another bucket.",
                 code=BAD_DESTINATION,
             )
-
-
-def _has_files_of(index: Index, dest: str) -> bool:
-    """Return whether the destination is the separate location of the store's files in a bucket."""
-    files = index.traits.files
-    return bool(files) and is_bucket(dest) and parse_location(dest) == parse_location(files)

@@ -68,6 +68,8 @@ class Export(Struct, frozen=True, kw_only=True):
     place: SitePlace
     lease: SiteLease
     requested: RequestedOptions
+    new: Options = Options()
+    """The options of a new site of the index."""
     owns_files: bool = True
     """Whether the `files/` folder of the site is not that of the store itself."""
 
@@ -97,7 +99,8 @@ class Export(Struct, frozen=True, kw_only=True):
             self.check_destination()
         losses = 0
         while losses < MAX_LOSSES:
-            before, options = self.lease.wait(self.requested, replaces_others=everything)
+            before = self.lease.wait(replaces_others=everything)
+            options = self.requested.merged_with(self.lease.options, self.new)
             is_same = before.is_whole and before.options == options
             run = _Run(self, options, before, is_full=everything or losses > 0 or not is_same)
             if not run.is_needed:

@@ -6,14 +6,12 @@ renewed and given back by compare-and-swap. Whoever finds a lease that has ended
 by an interrupted export, makes every page again.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from importlib.metadata import version
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -60,7 +58,7 @@ class Options(Struct, frozen=True, kw_only=True):
     is_gzipped: bool = False
     """Whether each page is also written compressed, as `.gz`."""
     store: str = ""
-    """The `store_fingerprint` of the exported store; empty if unknown."""
+    """32 hexadecimal digits that identify the store without showing its location; or empty."""
     brand: str = ""
     """The fingerprint of the brand on all pages."""
     remote_images: bool = False
@@ -70,24 +68,21 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class RequestedOptions(Struct, frozen=True, kw_only=True):
-    """The options that the operator gave, None for those of the last export, and the index's."""
+    """The options that the operator gave, None for those of the last export."""
 
     base_url: str | None = None
     files_url: str | None = None
     """Empty for copies."""
     is_gzipped: bool | None = None
-    store: str = ""
-    """The `store_fingerprint` of the store to export."""
-    public_url: str = ""
-    """What a new site is served as unless there is a `base_url`."""
-    brand: str = ""
-    remote_images: bool = False
-    has_upstream: bool = False
 
-    def merged_with(self, previous: Options | None) -> Options:
-        """Return the options after `previous` ones; raise Invalid if they are of another store."""
-        before = previous or Options(base_url=self.public_url)
-        if self.store and before.store and self.store != before.store:
+    def merged_with(self, previous: Options | None, new: Options) -> Options:
+        """
+        Return the options after `previous` ones; raise Invalid if they are of another store.
+
+        `new` are those of a new site of the index.
+        """
+        before = previous or new
+        if new.store and before.store and new.store != before.store:
             raise Invalid(
                 "This site was made from another store. Choose another place; or, if it is the "
                 f"same store and has moved, remove {MANIFEST_PATH} from the site, and export with "
@@ -95,15 +90,14 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
                 code=BAD_DESTINATION,
             )
         files_url = before.files_url if self.files_url is None else self.files_url
-        return Options(
+        return replace(
+            new,
             base_url=before.base_url if self.base_url is None else self.base_url,
             files_url=files_url,
             is_gzipped=before.is_gzipped if self.is_gzipped is None else self.is_gzipped,
-            store=self.store or before.store,
-            brand=self.brand,
-            remote_images=self.remote_images,
+            store=new.store or before.store,
             # another server has the files of private projects alone
-            has_public=self.has_upstream and not files_url,
+            has_public=new.has_public and not files_url,
         )
 
 
@@ -201,15 +195,13 @@ class SiteLease:
         """The options of the site's last export; None if it has none."""
         return self._manifest.options if self._manifest.format else None
 
-    def wait(
-        self, requested: RequestedOptions, *, replaces_others: bool
-    ) -> tuple[Manifest, Options]:
+    def wait(self, *, replaces_others: bool) -> Manifest:
         """
-        Wait until no other export writes the site; return the manifest, and the options for `take`.
+        Wait until no other export writes the site; return the manifest, for `take`.
 
-        The manifest also says which pages are left to the site's owner: none if the export
-        `replaces_others`. A lease ends at the time in it, or if it has not been renewed for
-        `LEASE_SECONDS` by the clock of this machine.
+        It also says which pages are left to the site's owner: none if the export `replaces_others`.
+        A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
+        clock of this machine.
         """
         changed_at, is_told = self._runtime.monotonic(), False
         while self._is_held(changed_at):
@@ -221,8 +213,7 @@ class SiteLease:
                 changed_at = self._runtime.monotonic()
         foreign = () if replaces_others else self._manifest.foreign
         foreign = self._foreign() if foreign is None else foreign
-        before, options = replace(self._manifest, foreign=foreign), self.options
-        return before, requested.merged_with(options)
+        return replace(self._manifest, foreign=foreign)
 
     def take(self, before: Manifest, options: Options) -> None:
         """
@@ -279,24 +270,12 @@ class SiteLease:
         self._renew_at = self._runtime.monotonic() + RENEWAL_SECONDS
 
 
-def store_fingerprint(location: str) -> str:
-    """Return 32 hexadecimal digits that identify a store without showing its location."""
-    return sha256(os.fsencode(location)).hexdigest()[:32]
-
-
 @cache
 def page_generator() -> str:
     """Return wheelyard's version, and a digest of the code and the templates that make pages."""
-    package, digest = files("wheelyard"), blake2b(digest_size=12)
-    for path, content in sorted(_files_of(package.joinpath(folder) for folder in PAGE_SOURCES)):
-        digest.update(f"{path} {len(content)}\n".encode() + content)
+    package, digest = Path(__file__).parents[1], blake2b(digest_size=12)
+    files = (path for folder in PAGE_SOURCES for path in (package / folder).rglob("*"))
+    for path in sorted(path for path in files if path.is_file() and path.suffix != ".pyc"):
+        digest.update(f"{path.relative_to(package)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
     return f"wheelyard {version('wheelyard')}, {digest.hexdigest()}"
-
-
-def _files_of(folders: "Iterator[Traversable]") -> Iterator[tuple[str, bytes]]:
-    for folder in folders:
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.is_dir():
-                yield from _files_of(iter([entry]))
-            elif not entry.name.endswith(".pyc"):
-                yield f"{folder.name}/{entry.name}", entry.read_bytes()
