@@ -1,16 +1,19 @@
 """
-Read-only access to a bucket that is not a wheelyard store, as a source of imports: the protocol.
+Read-only access to a bucket that is not a wheelyard store, as a source of imports.
 
 An object is read at the version that was listed, so its bytes are those that the listing describes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
 
 from msgspec import Struct
 
 from wheelyard.errors import NotFound
+from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, Rights, unavailable
+from wheelyard.storage.location import BucketLocation
 
 
 class BucketObject(Struct, frozen=True, kw_only=True):
@@ -32,15 +35,35 @@ class BucketObject(Struct, frozen=True, kw_only=True):
     """Whether a download may have another size and other digests than the object."""
 
 
-class BucketReader(Protocol):
+class BucketReader(ABC):
     """
     Lists and reads the objects below a location; safe to share between threads.
 
-    `str` of it is that location. Every method may raise Unavailable.
+    `str` of it is that location. Every method may raise Unavailable. A service adds what asks it,
+    each of which raises Failure.
     """
 
+    def __init__(self, location: BucketLocation) -> None:
+        self._location = location
+
+    def __str__(self) -> str:
+        return str(self._location)
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connections of this reader."""
+
+    @abstractmethod
+    def _objects(self) -> Iterator[BucketObject]:
+        """Yield as `objects`."""
+
+    @abstractmethod
+    def _find(self, name: str) -> BucketObject:
+        """Return as `find`; the failure may be ABSENT."""
+
+    @abstractmethod
+    def _read(self, name: str, version: str) -> Iterator[bytes]:
+        """Return as `read`; the failure is ABSENT if it was replaced."""
 
     def objects(self) -> Iterator[BucketObject]:
         """
@@ -48,6 +71,8 @@ class BucketReader(Protocol):
 
         Raise Unavailable (`storage_refused`) if the service has names that cannot be listed.
         """
+        with self._faults(LIST):
+            yield from self._objects()
 
     def find(self, name: str) -> BucketObject | None:
         """
@@ -55,11 +80,29 @@ class BucketReader(Protocol):
 
         A name that ends with a slash is that of a folder's own object.
         """
+        with self._faults(READ):
+            try:
+                return self._find(name)
+            except Failure as failure:
+                if failure.kind is not FailureKind.ABSENT:
+                    raise
+        return None
 
     def read(self, name: str, version: str) -> Iterator[bytes]:
         """Return an iterator of the bytes of one version; raise NotFound if it was replaced."""
+        with self._faults(READ):
+            return self._chunks(self._read(name, version))
 
+    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._faults(READ):
+            yield from chunks
 
-def was_replaced() -> NotFound:
-    """Return the NotFound for an object that no longer has the version that was listed."""
-    return NotFound("It was replaced or deleted after it was listed.")
+    @contextmanager
+    def _faults(self, rights: Rights) -> Iterator[None]:
+        try:
+            yield
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT and rights is READ:
+                raise NotFound("It was replaced or deleted after it was listed.") from failure
+            # no outage begins: one unreadable file must not keep the next from being tried
+            raise unavailable(failure, self._location, rights) from failure

@@ -8,14 +8,12 @@ download; `is_compressed` marks it for the importer.
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 from google.cloud.storage import Blob
 
-from wheelyard.storage.bucket_reader import BucketObject, was_replaced
-from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, Rights, unavailable
+from wheelyard.storage.bucket_reader import BucketObject, BucketReader
 from wheelyard.storage.gcs.google_failures import google_failures
 from wheelyard.storage.gcs.store import GcsStore
 
@@ -26,23 +24,19 @@ TIMEOUTS: Final = (5.0, 30.0)
 OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,contentEncoding"
 
 
-class GcsReader:
+class GcsReader(BucketReader):
     """See `BucketReader`."""
 
     def __init__(self, store: GcsStore) -> None:
+        super().__init__(store.location)
         self._store = store
-        self._location = store.location
-
-    def __str__(self) -> str:
-        return str(self._location)
 
     def close(self) -> None:
         """See `BucketReader`."""
         self._store.client.close()
 
-    def objects(self) -> Iterator[BucketObject]:
-        """See `BucketReader`."""
-        with self._faults(LIST), google_failures():
+    def _objects(self) -> Iterator[BucketObject]:
+        with google_failures():
             blobs = self._store.client.list_blobs(
                 self._location.bucket,
                 prefix=self._location.prefix or None,
@@ -53,29 +47,16 @@ class GcsReader:
             for blob in blobs:
                 yield self._described(blob)
 
-    def find(self, name: str) -> BucketObject | None:
-        """See `BucketReader`."""
+    def _find(self, name: str) -> BucketObject:
         blob = self._store.client.bucket(self._location.bucket).blob(self._location.name_of(name))
-        with self._faults(READ):
-            try:
-                with google_failures():
-                    blob.reload(timeout=TIMEOUTS, retry=self._store.repeated)
-                    return self._described(blob)
-            except Failure as failure:
-                if failure.kind is not FailureKind.ABSENT:
-                    raise
-        return None
+        with google_failures():
+            blob.reload(timeout=TIMEOUTS, retry=self._store.repeated)
+            return self._described(blob)
 
-    def read(self, name: str, version: str) -> Iterator[bytes]:
-        """See `BucketReader`."""
+    def _read(self, name: str, version: str) -> Iterator[bytes]:
         whole_name = self._location.name_of(name)
         request = partial(self._store.stream_once, whole_name, 0, None, version)
-        with self._faults(READ):
-            return self._chunks(self._store.repeat(request, RETRY_SECONDS))
-
-    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        with self._faults(READ):
-            yield from chunks
+        return self._store.repeat(request, RETRY_SECONDS)
 
     def _described(self, blob: Blob) -> BucketObject:
         return BucketObject(
@@ -87,16 +68,6 @@ class GcsReader:
             md5=_hexadecimal(blob.md5_hash),
             is_compressed=bool(blob.content_encoding),
         )
-
-    @contextmanager
-    def _faults(self, rights: Rights) -> Iterator[None]:
-        try:
-            yield
-        except Failure as failure:
-            if failure.kind is FailureKind.ABSENT and rights is READ:
-                raise was_replaced() from failure
-            # no outage begins: one unreadable file must not keep the next from being tried
-            raise unavailable(failure, self._location, rights) from failure
 
 
 def _hexadecimal(encoded: str | None) -> str:

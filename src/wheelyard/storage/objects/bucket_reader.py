@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import obstore
-from msgspec import Struct
 
 from wheelyard.errors import Invalid
-from wheelyard.storage.bucket_reader import BucketObject, was_replaced
-from wheelyard.storage.failures import LIST, READ, UNLISTED, Failure, FailureKind, unavailable
+from wheelyard.storage.bucket_reader import BucketObject, BucketReader
+from wheelyard.storage.failures import UNLISTED, Failure, FailureKind
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
 from wheelyard.storage.objects.clients import Client, Clients, make_clients
@@ -41,14 +40,7 @@ HEADERS: Final = frozenset(
 """What obstore returns beside custom metadata."""
 
 
-class _Place(Struct, frozen=True):
-    """Where one object is: its clients, and the name to ask them for."""
-
-    clients: Clients
-    name: str
-
-
-class ObjectReader:
+class ObjectReader(BucketReader):
     """
     See `BucketReader`.
 
@@ -59,19 +51,16 @@ class ObjectReader:
     """
 
     def __init__(self, location: BucketLocation, config: Mapping[str, Any], base: str) -> None:
-        self._location = location
+        super().__init__(location)
         self._config = config
         self._base = base
         self._clients = make_clients(location, config)
 
-    def __str__(self) -> str:
-        return str(self._location)
-
     def close(self) -> None:
         """See `BucketReader`; obstore closes the connections of a client that nobody has."""
 
-    def objects(self) -> Iterator[BucketObject]:
-        """See `BucketReader`; objects of folders are left out, unless nothing is in the folder."""
+    def _objects(self) -> Iterator[BucketObject]:
+        # objects of folders are left out, unless nothing is in the folder
         folder = self._location.prefix.rstrip("/") or None
         pages = obstore.list(self._clients.reads, folder, chunk_size=PAGE_ENTRIES)
         last: BucketObject | None = None
@@ -86,40 +75,18 @@ class ObjectReader:
         if last is not None:
             yield last
 
-    def find(self, name: str) -> BucketObject | None:
-        """See `BucketReader`."""
-        place = self._place(name)
-        if place is None:
-            return None
-        try:
-            found = _get(place.clients.reads, place.name, {"head": True})
-        except Failure as failure:
-            if failure.kind is FailureKind.ABSENT:
-                return None
-            raise unavailable(failure, self._location, READ) from failure
+    def _find(self, name: str) -> BucketObject:
+        clients, whole_name = self._place(name)
+        found = _get(clients.reads, whole_name, {"head": True})
         return _described(name, found.meta, found.attributes)
 
-    def read(self, name: str, version: str) -> Iterator[bytes]:
-        """See `BucketReader`."""
-        place = self._place(name)
-        if place is None:
-            raise was_replaced()
-        try:
-            found = _get(place.clients.downloads, place.name, {})
-        except Failure as failure:
-            if failure.kind is FailureKind.ABSENT:
-                raise was_replaced() from failure
-            raise unavailable(failure, self._location, READ) from failure
+    def _read(self, name: str, version: str) -> Iterator[bytes]:
+        clients, whole_name = self._place(name)
+        found = _get(clients.downloads, whole_name, {})
         # not by If-Match, as some services refuse it; what obstore resumes is this version
         if version_of(found.meta["e_tag"]) != version:
-            raise was_replaced()
-        return self._chunks(found)
-
-    def _chunks(self, answer: "GetResult") -> Iterator[bytes]:
-        try:
-            yield from chunks_of(answer)
-        except Failure as failure:
-            raise unavailable(failure, self._location, READ) from failure
+            raise Failure(FailureKind.ABSENT)
+        return chunks_of(found)
 
     def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
         """Return the next page of a listing; empty at its end."""
@@ -127,23 +94,23 @@ class ObjectReader:
             return answer_of(partial(next, pages, ()))
         except Failure as failure:
             if failure.kind is not FailureKind.BAD_NAME:
-                raise unavailable(failure, self._location, LIST) from failure
+                raise
         raise Invalid(
             f"{self} has an object whose name has {UNLISTED}. Choose a prefix without one, or copy "
             "the packages.",
             code="bad_source",
         )
 
-    def _place(self, name: str) -> _Place | None:
-        """Return where an object is; None if the service cannot have it."""
+    def _place(self, name: str) -> tuple[Clients, str]:
+        """Return the clients for an object and its name for them; raise Failure if it has none."""
         whole = self._location.name_of(name)
         if not whole.endswith("/"):
-            return _Place(self._clients, whole)
+            return self._clients, whole
         if self._location.scheme == AZURE:
-            return None
+            raise Failure(FailureKind.ABSENT)
         url = self._base + quote(whole.rstrip("/"))
         own = {**self._config, "endpoint": url, "virtual_hosted_style_request": True}
-        return _Place(make_clients(self._location, own), "")
+        return make_clients(self._location, own), ""
 
 
 def _get(client: Client, name: str, options: "GetOptions") -> "GetResult":
