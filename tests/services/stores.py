@@ -9,9 +9,9 @@ from tests.services.service import Service
 from tests.storage.gcs.opened import Opener, StillTime
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import Store
+from wheelyard.storage.buckets import open_bucket
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import GOOGLE, parse_location
-from wheelyard.storage.objects import connect
 from wheelyard.wiring.stores import system_runtime
 
 
@@ -33,4 +33,4 @@ def store_at(service: Service, time: StillTime, path: str = "wheels") -> Iterato
             pause=time.pause,
             random=time.chance,
         )
-        yield connect.open_bucket(parse_location(location), runtime, OperationCounter()).documents
+        yield open_bucket(parse_location(location), runtime, OperationCounter()).documents

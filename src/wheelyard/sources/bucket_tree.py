@@ -18,12 +18,10 @@ from wheelyard.http_client.urls import is_url, redact_url
 from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
 from wheelyard.storage.bucket_reader import BucketObject, BucketReader
+from wheelyard.storage.buckets import open_bucket_reader
 from wheelyard.storage.location import (
     BUCKET_FORMS,
-    GOOGLE,
-    BucketLocation,
     is_bucket,
-    missing_library,
     parse_location,
 )
 
@@ -118,21 +116,7 @@ def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
         location = parse_location(text)
     except Invalid as fault:
         raise bad_source(fault.message) from fault
-    return BucketTree(_open_reader(location, runtime))
-
-
-def _open_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
-    """Return the reader of a bucket; the library of its service is imported for it only."""
-    try:
-        if location.scheme == GOOGLE:
-            from wheelyard.storage.gcs.connect import open_bucket_reader  # noqa: PLC0415 - 40 MB
-
-            return open_bucket_reader(location, runtime)
-        from wheelyard.storage.objects import connect  # noqa: PLC0415 - 14 MB
-
-        return connect.open_bucket_reader(location)
-    except ImportError as error:
-        raise bad_source(missing_library(location.scheme)) from error
+    return BucketTree(open_bucket_reader(location, runtime))
 
 
 def _overlaps_store(text: str, store: str, files: str) -> bool:

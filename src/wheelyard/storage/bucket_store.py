@@ -163,6 +163,10 @@ class BucketStore(Store, ABC):
         """Return the name of an object in the bucket."""
         return self.location.name_of(key)
 
+    def account_email(self) -> str | None:
+        """Return the e-mail of the account, if known; a service account's after the first use."""
+        return None
+
     def before_write(self) -> None:
         """Raise Unavailable if nothing may be written to the bucket."""
 
@@ -365,35 +369,3 @@ class BucketStore(Store, ABC):
     def _kind(self, key: Key) -> WebType:
         content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
         return WebType(content_type, self._caching)
-
-
-class ConnectedBucket(Struct, frozen=True):
-    """The stores of a bucket."""
-
-    documents: BucketStore
-    files: BucketStore
-    """With the caching headers of what never changes; perhaps in another bucket."""
-    account_email: Callable[[], str | None] = lambda: None
-    """Returns the account's e-mail, if known; a service account's after the first use."""
-
-
-OpenStore = Callable[[BucketLocation, Downloads, str], BucketStore]
-"""Returns the store at a location, with a way of downloads and a value of Cache-Control."""
-
-
-def connected_bucket(
-    open_store: OpenStore,
-    location: BucketLocation,
-    files_location: BucketLocation | None,
-    downloads: Downloads,
-    account_email: Callable[[], str | None] = lambda: None,
-) -> ConnectedBucket:
-    """Return the stores of documents and of files, which may have a bucket of their own."""
-    # only the bucket of the files is public
-    is_apart = files_location is not None and downloads == "public"
-    scope = "public" if downloads == "public" else "private"
-    return ConnectedBucket(
-        open_store(location, "auto" if is_apart else downloads, ""),
-        open_store(files_location or location, downloads, f"{scope}, {IMMUTABLE_CACHING}"),
-        account_email,
-    )

@@ -26,21 +26,20 @@ from wheelyard.operations.store_probe import failures_of, read_steps, write_step
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.buckets import open_bucket
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others, require_place
 from wheelyard.storage.location import (
     BUCKET_FORMS,
-    GOOGLE,
     is_bucket,
-    missing_library,
     parse_location,
 )
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
-    from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
+    from wheelyard.storage.bucket_store import Downloads
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
@@ -280,30 +279,17 @@ def _open_bucket(
     if files_location is not None and files_location.scheme != location.scheme:
         why = f"{escaped(files)} is of another service than {escaped(bucket)}"
         raise bad_setting(f"store.files: {why}. Choose a bucket of the service of store.location")
-    connect = _bucket_opener(location.scheme)
-    opened = connect(location, runtime, counter, files_location=files_location, downloads=downloads)
+    opened = open_bucket(
+        location, runtime, counter, files_location=files_location, downloads=downloads
+    )
     traits = StoreTraits(
         is_local=False,
         operation_counter=counter,
-        account_email=opened.account_email,
+        account_email=opened.documents.account_email,
         files=files,
     )
     stores = Stores(opened.documents, opened.documents, opened.files)
     return OpenedStore(stores, scratch_spool(), traits)
-
-
-def _bucket_opener(scheme: str) -> "Callable[..., ConnectedBucket]":
-    """Return what opens a bucket; raise Invalid if the library of its service is missing."""
-    try:
-        # imported only for a bucket: Google's libraries take 40 MB of memory
-        if scheme == GOOGLE:
-            from wheelyard.storage.gcs import connect as google  # noqa: PLC0415
-
-            return google.open_bucket
-        from wheelyard.storage.objects import connect  # noqa: PLC0415
-    except ImportError as error:
-        raise Invalid(missing_library(scheme), code="bad_setting") from error
-    return connect.open_bucket
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:

@@ -26,9 +26,9 @@ from tests.storage.gcs.opened import A, Opener
 from wheelyard.errors import Unavailable
 try:
     bucket = Opener()()
-    before = bucket.bucket.account_email()
+    before = bucket.bucket.documents.account_email()
     found = bucket.store.get(A)
-    print(before, found.body.decode(), bucket.bucket.account_email(), sep="|")
+    print(before, found.body.decode(), bucket.bucket.documents.account_email(), sep="|")
 except Unavailable as fault:
     print(fault.code, fault.message, sep="|")
 """
@@ -126,7 +126,7 @@ def test_a_service_account(opener: Opener, account: FakeGcs) -> None:
     """A key file is enough to read, write, and sign as its account."""
     bucket = opener()
 
-    assert bucket.bucket.account_email() == EMAIL
+    assert bucket.bucket.documents.account_email() == EMAIL
     for verb in VERBS.values():
         verb(bucket.store)
     assert account.log.count(kind="token") == 1

@@ -24,7 +24,8 @@ from tests.fake_gcs.identity import EMAIL
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.refused import refused
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.signed_urls import Credentials, UrlSigner, can_sign
+from wheelyard.storage.gcs.credentials import Credentials, can_sign
+from wheelyard.storage.gcs.signed_urls import UrlSigner
 
 HOUR: Final = timedelta(hours=1)
 STORAGE: Final = "https://storage.googleapis.com"

@@ -13,10 +13,10 @@ from tests.refused import refused
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.storage import objects
 from wheelyard.storage.base import Key
-from wheelyard.storage.bucket_store import ConnectedBucket, Downloads
+from wheelyard.storage.bucket_store import Downloads
+from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.connect import open_bucket, open_bucket_reader
 from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
 
 KEY = "a2V5"
@@ -191,7 +191,7 @@ def test_what_the_library_would_panic_about(
     with_keys(monkeypatch)
     monkeypatch.setenv(variable, value)
 
-    for opens in (opened, lambda text: open_bucket_reader(parse_location(text))):
+    for opens in (opened, lambda text: open_bucket_reader(parse_location(text), system_runtime())):
         with pytest.raises(Invalid, match=r"malformed|line break") as caught:
             opens("s3://wheels")
         assert caught.value.code == "bad_setting"

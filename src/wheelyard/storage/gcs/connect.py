@@ -9,31 +9,26 @@ Each answered request about objects is counted, failed tries and free operations
 """
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import google.auth
 import requests
 from google.auth import exceptions as auth
-from google.auth import jwt
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.storage.bucket_store import (
-    ConnectedBucket,
-    Downloads,
-    DownloadUrls,
-    connected_bucket,
-)
+from wheelyard.storage.bucket_store import Downloads, DownloadUrls
+from wheelyard.storage.buckets import OpenStore
 from wheelyard.storage.download_urls import PublicUrls, SignedUrls
 from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.gcs.bucket_reader import GcsReader
+from wheelyard.storage.gcs.credentials import can_sign, credentials_of
 from wheelyard.storage.gcs.session import set_up_session
-from wheelyard.storage.gcs.signed_urls import Credentials, UrlSigner, can_sign
+from wheelyard.storage.gcs.signed_urls import UrlSigner
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import BucketLocation
@@ -41,43 +36,21 @@ from wheelyard.storage.location import BucketLocation
 MAX_CONNECTIONS: Final = 160
 """Idle connections to a bucket that are kept open, at most."""
 
-_claims_of: Final[Callable[..., dict[str, Any]]] = jwt.decode  # it has no type annotations
 _COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
 _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
-    """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
+    """See `BucketService`."""
     client = _connect(location, OperationCounter())
     return GcsReader(GcsStore(client, location, runtime, None, ""))
 
 
-def open_bucket(
-    location: BucketLocation,
-    runtime: Runtime,
-    counter: OperationCounter,
-    *,
-    files_location: BucketLocation | None = None,
-    downloads: Downloads = "auto",
-) -> ConnectedBucket:
-    """
-    Return the stores of a bucket, without a request to it.
-
-    The distributions may have a bucket of their own, `files_location`. `downloads` says how clients
-    get them.
-
-    Raises:
-        Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
-        Unavailable: There are no credentials (code `storage_credentials`).
-    """
-    client = _connect(location, counter)
-    return connected_bucket(
-        partial(_open, client, runtime),
-        location,
-        files_location,
-        downloads,
-        partial(email_of, _credentials(client)),
-    )
+def store_opener(
+    location: BucketLocation, runtime: Runtime, counter: OperationCounter
+) -> OpenStore:
+    """See `BucketService`."""
+    return partial(_open, _connect(location, counter), runtime)
 
 
 def _open(
@@ -103,20 +76,6 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
     if _COPIES.search(path):
         return Operation("copy", "A")
     return Operation("list", "A") if _OBJECTS.search(path) else Operation("get", "B")
-
-
-def email_of(credentials: Credentials) -> str | None:
-    """
-    Return the e-mail of the account of some credentials, for the journal; None if it is unknown.
-
-    A service account's e-mail is known after the first use of the credentials (before, those of the
-    metadata server have `default`). A user's is known if Google has sent an ID token as well.
-    """
-    emails = [getattr(credentials, name, None) for name in ("service_account_email", "account")]
-    with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
-        # not verified, as it has come from Google directly
-        emails.append(_claims_of(credentials.id_token, verify=False).get("email"))
-    return next((each for each in emails if isinstance(each, str) and "@" in each), None)
 
 
 def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
@@ -159,7 +118,7 @@ def _urls(
     endpoint: str = client.api_endpoint
     if downloads == "public":
         return PublicUrls(f"{endpoint}/{location.bucket}/")
-    credentials = _credentials(client)
+    credentials = credentials_of(client)
     if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
         with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
             credentials, _ = google.auth.default()
@@ -173,7 +132,3 @@ def _urls(
             code="bad_setting",
         )
     return None
-
-
-def _credentials(client: Client) -> Credentials:
-    return client._credentials  # noqa: SLF001 - the library has no public name for them

@@ -21,6 +21,7 @@ from google.oauth2 import service_account
 from requests import RequestException, Session
 
 from wheelyard.storage.download_urls import signing_error
+from wheelyard.storage.gcs.credentials import Credentials
 from wheelyard.storage.gcs.session import set_up_session
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
@@ -31,19 +32,11 @@ MAX_CONNECTIONS: Final = 64
 UNKNOWN_EMAIL: Final = "default"
 """The e-mail of the metadata server's credentials until their first refresh."""
 
-Credentials = Any
-"""Those of Google's library: each kind is a class of its own, without types."""
 _DENIED: Final = re.compile(r"code\W+403\b")
 
 # google-auth has no type annotations for these
 _iam_signer: Final[Callable[..., Any]] = iam.Signer
 _account_credentials: Final[Callable[..., Credentials]] = service_account.Credentials
-
-
-def can_sign(credentials: Credentials) -> bool:
-    """Return whether credentials are those of a service account."""
-    has_email = getattr(credentials, "service_account_email", None) is not None
-    return isinstance(credentials, Signing) or has_email
 
 
 class UrlSigner:

@@ -32,6 +32,7 @@ from wheelyard.storage.failures import (
     unavailable,
 )
 from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.gcs.credentials import credentials_of, email_of
 from wheelyard.storage.gcs.google_failures import damaged, failure_of_response, google_failures
 from wheelyard.storage.location import BucketLocation
 
@@ -75,6 +76,10 @@ class GcsStore(BucketStore):
         self.client = client
         self._bucket = client.bucket(location.bucket)
         self._media_url = f"{client.api_endpoint}/download/storage/v1/b/{location.bucket}/o/"
+
+    def account_email(self) -> str | None:
+        """See `BucketStore`."""
+        return email_of(credentials_of(self.client))
 
     def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
         """See `BucketStore`."""

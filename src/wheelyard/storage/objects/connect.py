@@ -23,12 +23,8 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.storage.bucket_store import (
-    ConnectedBucket,
-    Downloads,
-    DownloadUrls,
-    connected_bucket,
-)
+from wheelyard.storage.bucket_store import Downloads, DownloadUrls
+from wheelyard.storage.buckets import OpenStore
 from wheelyard.storage.download_urls import PublicUrls, SignedUrls, signing_error
 from wheelyard.storage.failures import READ, SIGN, Failure, FailureKind, unavailable
 from wheelyard.storage.instrumented import OperationCounter
@@ -83,26 +79,12 @@ class _Service(Struct, frozen=True):
     """Whether a signature ends with the credentials it was made with."""
 
 
-def open_bucket(
-    location: BucketLocation,
-    runtime: Runtime,
-    counter: OperationCounter,
-    *,
-    files_location: BucketLocation | None = None,
-    downloads: Downloads = "auto",
-) -> ConnectedBucket:
-    """
-    Return the stores of a bucket, without a request to it.
-
-    The distributions may have a bucket of their own, `files_location`, in the same service.
-    `downloads` says how clients get them.
-
-    Raises:
-        Invalid: The environment lacks something, or `redirect` needs signed URLs, and the
-            credentials cannot sign (code `bad_setting`).
-        Unavailable: There are no credentials (code `storage_credentials`).
-    """
-    return connected_bucket(partial(_open, runtime, counter), location, files_location, downloads)
+def store_opener(
+    location: BucketLocation, runtime: Runtime, counter: OperationCounter
+) -> OpenStore:
+    """See `BucketService`."""
+    del location
+    return partial(_open, runtime, counter)
 
 
 def _open(
@@ -120,8 +102,9 @@ def _open(
     return ObjectStore(clients, location, runtime, counter, check, urls=urls, caching=caching)
 
 
-def open_bucket_reader(location: BucketLocation) -> ObjectReader:
-    """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
+def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> ObjectReader:
+    """See `BucketService`."""
+    del runtime
     service = _service(location)
     return ObjectReader(location, service.config, service.public_base)
 
