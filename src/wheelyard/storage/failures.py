@@ -72,12 +72,6 @@ _BY_STATUS: Final = {
     429: FailureKind.THROTTLED,
     NOT_IMPLEMENTED: FailureKind.REFUSED,
 }
-_CREDENTIALS: Final = (
-    FailureKind.BAD_CREDENTIALS,
-    FailureKind.EXPIRED_CREDENTIALS,
-    FailureKind.NO_CREDENTIALS,
-    FailureKind.CLOCK,
-)
 
 
 class Failure(Exception):
@@ -160,53 +154,61 @@ _MISSING: Final = {
 }
 
 
+_TEXTS: Final = {
+    FailureKind.UNCLEAR: "The bucket {0} answers with status {status}.",
+    FailureKind.OUTAGE: "The bucket {0} does not answer.",
+    FailureKind.NO_TOKEN: "There is no token for {0}: the servers that give it do not answer.",
+    FailureKind.THROTTLED: "The bucket {0} takes no more requests for the moment.",
+    FailureKind.NO_BUCKET: "The bucket {0} {missing}",
+    FailureKind.CLOCK: "The credentials for {0} are not accepted at the time of this machine's "
+    "clock. Set the clock.",
+    FailureKind.NO_CREDENTIALS: "There are no credentials for {0}: none are set, and no service of "
+    "the platform gives any. {give}",
+    FailureKind.BAD_CREDENTIALS: "The credentials for {0} are not accepted{said}. Renew them. "
+    "{give}",
+    FailureKind.EXPIRED_CREDENTIALS: "The credentials for {0} have expired{said}. Renew them. "
+    "{give}",
+    FailureKind.ELSEWHERE: "The bucket {0} is in another region. Set AWS_REGION to its region.",
+    FailureKind.BAD_NAME: f"The bucket {{0}} has an object whose name has {UNLISTED}. wheelyard "
+    "never writes such names: remove the object with the tools of the service.",
+    FailureKind.REFUSED: "The bucket {0} refuses a request with status {status}, and would refuse "
+    "it again. Check whether a proxy or an emulator stands between this machine and the service; "
+    "if none does, update wheelyard, or report it.",
+}
+"""The message of each kind; that of other kinds is that of REFUSED."""
+_CODES: Final = {
+    FailureKind.THROTTLED: OVERLOADED,
+    FailureKind.NO_BUCKET: "bucket_missing",
+    FailureKind.CLOCK: STORAGE_CREDENTIALS,
+    FailureKind.NO_CREDENTIALS: STORAGE_CREDENTIALS,
+    FailureKind.BAD_CREDENTIALS: STORAGE_CREDENTIALS,
+    FailureKind.EXPIRED_CREDENTIALS: STORAGE_CREDENTIALS,
+}
+
+
 def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
     """
     Return the Unavailable for a failed request: what is wrong, and what an operator can do.
 
     `rights` are those that the request needs; if the answer names another one, the message does.
     """
-    if failure.kind is FailureKind.DENIED:
+    kind = failure.kind
+    if kind is FailureKind.DENIED:
         return _denied(failure, location, rights)
-    if failure.kind in _CREDENTIALS:
-        return _credentials(failure, location)
-    if failure.kind in (FailureKind.OUTAGE, FailureKind.THROTTLED, *SILENCE):
-        return _not_now(failure, location)
-    return _refused(failure, location)
-
-
-def _not_now(failure: Failure, location: BucketLocation) -> Unavailable:
-    code, what = None, f"The bucket {location.root} does not answer."
-    if failure.kind is FailureKind.THROTTLED:
-        code, what = (
-            OVERLOADED,
-            f"The bucket {location.root} takes no more requests for the moment.",
-        )
-    elif failure.kind is FailureKind.NO_TOKEN:
-        what = f"There is no token for {location.root}: the servers that give it do not answer."
-    elif failure.status:
-        what = f"The bucket {location.root} answers with status {failure.said}."
-    return Unavailable(what, code=code, retry_after=RETRY_AFTER_SECONDS)
-
-
-def _refused(failure: Failure, location: BucketLocation) -> Unavailable:
-    code = "storage_refused"
-    if failure.kind in (FailureKind.NO_BUCKET, FailureKind.ABSENT):
-        code, message = "bucket_missing", _MISSING[location.scheme]
-    elif failure.kind is FailureKind.ELSEWHERE:
-        message = "is in another region. Set AWS_REGION to its region."
-    elif failure.kind is FailureKind.BAD_NAME:
-        message = (
-            f"has an object whose name has {UNLISTED}. wheelyard never writes such names: remove "
-            "the object with the tools of the service."
-        )
-    else:
-        message = (
-            f"refuses a request with status {failure.said}, and would refuse it again. Check "
-            "whether a proxy or an emulator stands between this machine and the service; if none "
-            "does, update wheelyard, or report it."
-        )
-    return Unavailable(f"The bucket {location.root} {message}", code=code)
+    if kind is FailureKind.UNCLEAR and not failure.status:
+        kind = FailureKind.OUTAGE
+    elif kind is FailureKind.ABSENT:
+        kind = FailureKind.NO_BUCKET
+    message = _TEXTS.get(kind, _TEXTS[FailureKind.REFUSED]).format(
+        location.root,
+        status=failure.said,
+        said=f" ({failure.said})" if failure.said else "",
+        give=_GIVE[location.scheme],
+        missing=_MISSING[location.scheme],
+    )
+    if kind in (FailureKind.OUTAGE, FailureKind.THROTTLED, *SILENCE):
+        return Unavailable(message, code=_CODES.get(kind), retry_after=RETRY_AFTER_SECONDS)
+    return Unavailable(message, code=_CODES.get(kind, "storage_refused"))
 
 
 def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
@@ -228,24 +230,3 @@ def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unava
     return Unavailable(
         f"These credentials lack {what} on {location.root}. {advice}", code=STORAGE_DENIED
     )
-
-
-def _credentials(failure: Failure, location: BucketLocation) -> Unavailable:
-    how = _GIVE[location.scheme]
-    of = f"The credentials for {location.root}"
-    if failure.kind is FailureKind.CLOCK:
-        message = f"{of} are not accepted at the time of this machine's clock. Set the clock."
-    elif failure.kind is FailureKind.NO_CREDENTIALS:
-        message = (
-            f"There are no credentials for {location.root}: none are set, and no service of the "
-            f"platform gives any. {how}"
-        )
-    else:
-        are = (
-            "have expired"
-            if failure.kind is FailureKind.EXPIRED_CREDENTIALS
-            else "are not accepted"
-        )
-        said = f" ({failure.said})" if failure.said else ""
-        message = f"{of} {are}{said}. Renew them. {how}"
-    return Unavailable(message, code=STORAGE_CREDENTIALS)
