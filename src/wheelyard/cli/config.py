@@ -26,7 +26,7 @@ from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
-from wheelyard.wiring.stores import bucket_errors, has_store, require_places, system_runtime
+from wheelyard.wiring.stores import bucket_errors, has_store, require_places
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -66,24 +66,14 @@ def check() -> None:
         click.echo(escaped(line))
     print_warnings(settings, authenticator)
     require_telemetry(settings)
-    _check_advisories(settings)
+    if index.upstream is not None:
+        for sentence in index.upstream.policy.load():
+            warn(sentence)
     if not settings.server.read_only:
         require_places(settings)
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _warn_of_expiring_tokens(settings)
-
-
-def _check_advisories(settings: Settings) -> None:
-    """Raise Invalid if the OSV database of the settings cannot be read, or has no entry."""
-    upstream = settings.upstream
-    if upstream.enabled and upstream.osv:
-        from wheelyard.upstream.policy.osv_source import OsvSource
-
-        osv = OsvSource(Path(upstream.osv), upstream.min_cvss, system_runtime().monotonic)
-        osv.load()
-        for sentence in osv.warnings:
-            warn(sentence)
 
 
 def _warn_of_expiring_tokens(settings: Settings) -> None:

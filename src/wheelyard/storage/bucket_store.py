@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import ClassVar, Final, Literal, Protocol, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from msgspec import Struct, field
 
@@ -36,6 +36,7 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
+from wheelyard.storage.download_urls import DownloadUrls
 from wheelyard.storage.failures import (
     DELETE,
     LIST,
@@ -52,8 +53,6 @@ from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.location import BucketLocation
 
 T = TypeVar("T")
-
-Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 """Upper limit of the first random pause between two tries; the limit doubles each time."""
@@ -76,14 +75,6 @@ TOO_MANY_REQUESTS: Final = 429
 IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
 logger = logging.getLogger("wheelyard")
-
-
-class DownloadUrls(Protocol):
-    """Makes the URLs from which clients download objects directly."""
-
-    def url(self, name: str, lifetime: timedelta) -> str | None:
-        """Return a URL, valid for half of `lifetime` at least; None if the object has none."""
-        ...
 
 
 class Outage(Struct):
@@ -123,7 +114,11 @@ class BucketStore(Store, ABC):
     """Failures after which a file is sent again as a whole."""
 
     def __init__(
-        self, location: BucketLocation, runtime: Runtime, urls: DownloadUrls | None, caching: str
+        self,
+        location: BucketLocation,
+        runtime: Runtime,
+        urls: DownloadUrls | None,
+        caching: str,
     ) -> None:
         self.location = location
         self.runtime = runtime

@@ -5,13 +5,15 @@ from concurrent.futures import Future
 from datetime import timedelta
 from math import inf
 from threading import Lock
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Invalid, Unavailable
+
+Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 URL_CACHE_ENTRIES: Final = 4096
 """Cached URLs, of about 1.3 KB each."""
@@ -67,6 +69,43 @@ class SignedUrls:
                 self._urls.discard(place)
                 future.set_exception(error)
         return future.result()
+
+
+DownloadUrls = PublicUrls | SignedUrls
+"""Makes the URLs from which clients download objects directly."""
+
+
+def download_urls(
+    downloads: Downloads,
+    public_base: str,
+    sign: Callable[[str, timedelta], str | None] | None,
+    now: Callable[[], float],
+    longest: float = inf,
+) -> DownloadUrls | None:
+    """
+    Return the URLs of a bucket; None if the server streams its files.
+
+    Args:
+        downloads: How clients get files.
+        public_base: As of `PublicUrls`.
+        sign: As of `SignedUrls`; None if the credentials cannot sign.
+        now: The clock, in seconds.
+        longest: As of `SignedUrls`.
+
+    Raises:
+        Invalid: URLs are required, and nothing can sign them (code `bad_setting`).
+    """
+    if downloads == "public":
+        return PublicUrls(public_base)
+    if downloads == "redirect" and sign is None:
+        raise Invalid(
+            "store.downloads: these credentials cannot sign a URL to redirect to. Use those of a "
+            'service account, an account key or an identity, or downloads = "proxy".',
+            code="bad_setting",
+        )
+    if downloads == "proxy" or sign is None:
+        return None
+    return SignedUrls(sign, now, longest)
 
 
 def signing_error(why: str, *, is_denied: bool) -> Unavailable:

@@ -39,7 +39,7 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
-    from wheelyard.storage.bucket_store import Downloads
+    from wheelyard.storage.download_urls import Downloads
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""

@@ -20,10 +20,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid
-from wheelyard.storage.bucket_store import Downloads, DownloadUrls
 from wheelyard.storage.buckets import OpenStore
-from wheelyard.storage.download_urls import PublicUrls, SignedUrls
+from wheelyard.storage.download_urls import Downloads, download_urls
 from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.gcs.bucket_reader import GcsReader
 from wheelyard.storage.gcs.credentials import can_sign, credentials_of
@@ -56,7 +54,13 @@ def store_opener(
 def _open(
     client: Client, runtime: Runtime, location: BucketLocation, downloads: Downloads, caching: str
 ) -> GcsStore:
-    urls = _urls(client, runtime, location, downloads)
+    credentials, endpoint = credentials_of(client), str(client.api_endpoint)
+    if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
+        with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
+            credentials, _ = google.auth.default()
+    bucket = client.bucket(location.bucket)
+    sign = UrlSigner(bucket, credentials, endpoint).sign if can_sign(credentials) else None
+    urls = download_urls(downloads, f"{endpoint}/{location.bucket}/", sign, runtime.seconds)
     return GcsStore(client, location, runtime, urls, caching)
 
 
@@ -108,27 +112,3 @@ def _new_client() -> Client | Failure:
             return Failure(FailureKind.NO_CREDENTIALS)
         malformed = "their file cannot be read, or is malformed"
         return Failure(FailureKind.BAD_CREDENTIALS, code=malformed)
-
-
-def _urls(
-    client: Client, runtime: Runtime, location: BucketLocation, downloads: Downloads
-) -> DownloadUrls | None:
-    if downloads == "proxy":
-        return None
-    endpoint: str = client.api_endpoint
-    if downloads == "public":
-        return PublicUrls(f"{endpoint}/{location.bucket}/")
-    credentials = credentials_of(client)
-    if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
-        with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
-            credentials, _ = google.auth.default()
-    if can_sign(credentials):
-        signer = UrlSigner(client.bucket(location.bucket), credentials, endpoint)
-        return SignedUrls(signer.sign, runtime.seconds)
-    if downloads == "redirect":
-        raise Invalid(
-            "store.downloads: these credentials cannot sign a URL to redirect to. Use those of a "
-            'service account, or downloads = "proxy".',
-            code="bad_setting",
-        )
-    return None

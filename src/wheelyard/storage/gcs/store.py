@@ -22,7 +22,8 @@ from google.cloud.storage import Blob, Client
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.storage.base import CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS, BucketStore, DownloadUrls
+from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS, BucketStore
+from wheelyard.storage.download_urls import DownloadUrls
 from wheelyard.storage.failures import (
     READ,
     WRITE,

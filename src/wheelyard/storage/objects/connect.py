@@ -23,15 +23,14 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.storage.bucket_store import Downloads, DownloadUrls
 from wheelyard.storage.buckets import OpenStore
-from wheelyard.storage.download_urls import PublicUrls, SignedUrls, signing_error
+from wheelyard.storage.download_urls import Downloads, download_urls, signing_error
 from wheelyard.storage.failures import READ, SIGN, Failure, FailureKind, unavailable
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.bucket_reader import ObjectReader
 from wheelyard.storage.objects.calls import answer_of
-from wheelyard.storage.objects.clients import Client, Clients, make_clients
+from wheelyard.storage.objects.clients import Client, make_clients
 from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.store import ObjectStore
 
@@ -98,7 +97,9 @@ def _open(
     clients = make_clients(location, service.config)
     place = location.root, service.endpoint
     check = _checks.setdefault(place, ConditionCheck(location, runtime))
-    urls = _urls(downloads, service, clients, location, runtime)
+    sign = partial(_signed, clients.reads, location) if service.can_sign else None
+    longest = TEMPORARY_SECONDS if service.is_temporary else inf
+    urls = download_urls(downloads, service.public_base, sign, runtime.seconds, longest)
     return ObjectStore(clients, location, runtime, counter, check, urls=urls, caching=caching)
 
 
@@ -120,27 +121,6 @@ def _service(location: BucketLocation) -> _Service:
                 code="bad_setting",
             )
     return service(location, environ)
-
-
-def _urls(
-    downloads: Downloads,
-    service: _Service,
-    clients: Clients,
-    location: BucketLocation,
-    runtime: Runtime,
-) -> DownloadUrls | None:
-    if downloads == "public":
-        return PublicUrls(service.public_base)
-    if downloads == "redirect" and not service.can_sign:
-        raise Invalid(
-            "store.downloads: a shared access signature cannot sign a URL to redirect to. Use an "
-            'account key or an identity, or downloads = "proxy".',
-            code="bad_setting",
-        )
-    if downloads == "proxy" or not service.can_sign:
-        return None
-    longest = TEMPORARY_SECONDS if service.is_temporary else inf
-    return SignedUrls(partial(_signed, clients.reads, location), runtime.seconds, longest)
 
 
 def _signed(client: Client, location: BucketLocation, name: str, lifetime: timedelta) -> str | None:

@@ -19,7 +19,8 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import BucketStore, DownloadUrls
+from wheelyard.storage.bucket_store import BucketStore
+from wheelyard.storage.download_urls import DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import Operation, OperationCounter
