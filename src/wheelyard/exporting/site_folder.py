@@ -27,10 +27,10 @@ from wheelyard.storage.base import (
 )
 from wheelyard.storage.filesystem import (
     link_error,
-    list_no_follow,
     open_no_follow,
     require_no_links,
     storage_faults,
+    walk_no_follow,
     write_all,
 )
 
@@ -131,24 +131,9 @@ class SiteFolder:
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Store`; the entries have no version."""
-        folder = prefix[: prefix.rfind("/") + 1]
-        yield from self._walk(folder, prefix)
-
-    def _walk(self, folder: str, prefix: str) -> Iterator[Entry]:
-        names = list[tuple[str, bool]]()
-        missing = suppress(FileNotFoundError, NotADirectoryError)
-        with storage_faults(f"{folder or 'the folder'} of the site"), missing:
-            names = sorted(list_no_follow(str(self._root / folder)))
-        for name, is_folder in names:
-            path = f"{folder}{name}"
-            if not path.startswith(prefix[: len(path)]):
-                continue
-            if is_folder:
-                yield from self._walk(f"{path}/", prefix)
-            elif path.startswith(prefix):
-                with suppress(FileNotFoundError):
-                    status = (self._root / path).lstat()
-                    yield Entry(Key(path), status.st_size, status.st_mtime)
+        with storage_faults("a folder of the site"):
+            for path, found in walk_no_follow(str(self._root), prefix):
+                yield Entry(Key(path), found.st_size, found.st_mtime)
 
     def _path(self, key: Key) -> Path:
         return self._root / key

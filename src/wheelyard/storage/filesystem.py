@@ -5,6 +5,7 @@ A write is durable once the file, and the folder that has its name, were synced.
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
 from pathlib import Path
@@ -91,13 +92,37 @@ def open_no_follow(path: str, flags: int) -> int:
     return descriptor
 
 
-def list_no_follow(folder: str) -> list[tuple[str, bool]]:
-    """Return each visible name in a folder, and whether it is one; raises as `open_no_follow`."""
-    descriptor = open_no_follow(folder, os.O_DIRECTORY)
+def walk_no_follow(
+    root: str, prefix: str, after: str = "", folder: str = ""
+) -> Iterator[tuple[str, os.stat_result]]:
+    """
+    Yield the visible files whose paths begin with `prefix` and are greater than `after`, sorted.
+
+    Paths are relative to `root`. What is missing has no files. Raises OSError as `open_no_follow`.
+    """
+    folder = folder or prefix[: prefix.rfind("/") + 1]
+    for name, is_folder in _names(f"{root}/{folder}".rstrip("/")):
+        path = f"{folder}{name}"
+        if is_folder:
+            # skip a folder that can have no path with the prefix and above `after`
+            if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
+                yield from walk_no_follow(root, prefix, after, path)
+        elif path.startswith(prefix) and path > after:
+            with suppress(FileNotFoundError):
+                yield path, os.lstat(f"{root}/{path}")
+
+
+def _names(folder: str) -> list[tuple[str, bool]]:
+    """Return the names in a folder, those of folders with a slash, and whether each is one."""
+    try:
+        descriptor = open_no_follow(folder, os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     try:
         with os.scandir(descriptor) as entries:
-            visible = (each for each in entries if not each.name.startswith("."))
-            return [(each.name, each.is_dir(follow_symlinks=False)) for each in visible]
+            visible = [each for each in entries if not each.name.startswith(".")]
+            found = [(each.name, each.is_dir(follow_symlinks=False)) for each in visible]
+            return sorted((f"{name}/" if is_dir else name, is_dir) for name, is_dir in found)
     finally:
         os.close(descriptor)
 

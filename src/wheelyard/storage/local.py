@@ -48,11 +48,11 @@ from wheelyard.storage.base import (
 )
 from wheelyard.storage.filesystem import (
     link_error,
-    list_no_follow,
     open_no_follow,
     storage_faults,
     sync_file,
     sync_folder,
+    walk_no_follow,
     write_all,
 )
 from wheelyard.storage.spool import FILE_MODE, Spool
@@ -156,7 +156,12 @@ class LocalStore(Store):
         """See `Store`."""
         self._check_root()
         if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # no key contains these
-            yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
+            try:
+                for path, found in walk_no_follow(self._root, prefix, after):
+                    yield Entry(Key(path), found.st_size, found.st_mtime)
+            except OSError as error:
+                where = str(error.filename).removeprefix(f"{self._root}/")
+                raise _unreadable(Key(where), error) from error
 
     def path_of(self, key: Key) -> Path:
         """Return the path of the object's file, existing or not."""
@@ -316,35 +321,6 @@ class LocalStore(Store):
             descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
             os.fchmod(descriptor, FILE_MODE)
             return descriptor
-
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Entry]:
-        for name, is_folder in _names(f"{self._root}/{folder}"):
-            path = f"{folder}{name}"
-            if is_folder:
-                # skip a folder that can have no key with the prefix and above `after`
-                if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
-                    yield from self._walk(path, prefix, after)
-            elif path.startswith(prefix) and path > after:
-                try:
-                    found = os.lstat(f"{self._root}/{path}")
-                except FileNotFoundError:
-                    continue
-                yield Entry(Key(path), found.st_size, found.st_mtime)
-
-
-def _names(folder: str) -> list[tuple[str, bool]]:
-    """
-    Return the names in a folder, and whether each is a folder, in the order of the keys below them.
-
-    A folder's name ends in '/'. Hidden names are left out. A missing folder has no names.
-    """
-    try:
-        found = list_no_follow(folder.rstrip("/"))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise _unreadable(Key(folder), error) from error
-    return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
 
 
 def require_place(root: Path) -> None:
