@@ -2,8 +2,6 @@
 
 import gzip
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final, cast
 
@@ -151,25 +149,15 @@ class SiteWriter:
             elif local is not None:
                 site.put_file(key, local, kind)
             else:
-                with self._spooled(key, source) as path:
+                with self.place.spool.scratch_file() as (path, file):
+                    for chunk in source.read(key):
+                        with storage_faults(str(key)):
+                            write_all(file.fileno(), chunk)
                     site.put_file(key, path, kind)
         except WheelyardError as fault:
             if local is None or local.exists():
                 raise
             raise NotFound(f"The store holds nothing at {key}.") from fault
-
-    @contextmanager
-    def _spooled(self, key: Key, store: Store) -> Iterator[Path]:
-        chunks = store.read(key)
-        path, sink = self.place.spool.create()
-        try:
-            with sink:
-                for chunk in chunks:
-                    with storage_faults(str(key)):
-                        write_all(sink.fileno(), chunk)
-                yield path
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def required_objects(listing: Listing) -> dict[Key, int | None]:

@@ -8,13 +8,11 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
-from shutil import copyfileobj
 from typing import Final
 
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
-    CHUNK_BYTES,
     Entry,
     FileBody,
     Found,
@@ -107,11 +105,7 @@ class SiteFolder:
             part = f"{self._parts}/{PART_PREFIX}{os.getpid()}-{token_hex(8)}"
             try:
                 with FileIO(os.open(part, _NEW, 0o666), "w") as file:
-                    if isinstance(body, Path):
-                        with body.open("rb", buffering=0) as source:
-                            copyfileobj(source, file, CHUNK_BYTES)
-                    else:
-                        write_all(file.fileno(), body)
+                    write_all(file.fileno(), body)
                 with self._locked(key, expect):
                     os.replace(part, target)  # noqa: PTH105 - hot
             except BaseException:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from wheelyard.concurrency.turns import waiting
 from wheelyard.errors import RETRY_AFTER_SECONDS, STORAGE_FULL, Unavailable
+from wheelyard.storage.base import CHUNK_BYTES, FileBody
 
 DESCRIPTOR_LINKS: Final = "/proc/self/fd"
 """The folder in which Linux has a link to the path of each open file."""
@@ -51,8 +52,13 @@ class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, l
         ) from error
 
 
-def write_all(descriptor: int, body: bytes) -> None:
+def write_all(descriptor: int, body: FileBody) -> None:
     """Write all bytes to a file descriptor; one `os.write` may write only some of them."""
+    if isinstance(body, Path):
+        with body.open("rb", buffering=0) as source:
+            while chunk := source.read(CHUNK_BYTES):
+                write_all(descriptor, chunk)
+        return
     view = memoryview(body)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -195,7 +195,7 @@ class LocalStore(Store):
         path, descriptor = self._linked(str(body)) if is_spooled else self.spool.open_new()
         try:
             if not is_spooled:
-                _write(descriptor, body)
+                write_all(descriptor, body)
                 self._jitter_mtime(descriptor)
             if body:  # an empty file has no bytes to sync, and its name comes with the folder
                 sync_file(descriptor)
@@ -396,15 +396,6 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
         raise _unreadable(key, error) from error
     finally:
         file.close()
-
-
-def _write(descriptor: int, body: bytes | Path) -> None:
-    if isinstance(body, Path):
-        with body.open("rb", buffering=0) as source:
-            while chunk := source.read(CHUNK_BYTES):
-                _write(descriptor, chunk)
-        return
-    write_all(descriptor, body)
 
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:

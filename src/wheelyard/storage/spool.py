@@ -9,7 +9,7 @@ age says that nobody needs it any more.
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from errno import ENOSPC
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -43,6 +43,16 @@ class Spool:
         with storage_faults("a file in the spool folder"):
             path, descriptor = self.open_new()
         return Path(path), os.fdopen(descriptor, "wb", buffering=0)
+
+    @contextmanager
+    def scratch_file(self) -> Iterator[tuple[Path, BinaryIO]]:
+        """Yield the path and the writer of a temporary file, which is removed in the end."""
+        path, file = self.create()
+        try:
+            with file:
+                yield path, file
+        finally:
+            path.unlink(missing_ok=True)
 
     def open_new(self) -> tuple[str, int]:
         """

@@ -354,9 +354,8 @@ class _Copying(Struct):
 
     def _copy_verified(self, missing: _Missing) -> int:
         actual, size = sha256(), 0
-        path, spooled = self.copy.spool.create()
-        try:
-            source = self.copy.source
+        source = self.copy.source
+        with self.copy.spool.scratch_file() as (path, spooled):
             with storage_faults(missing.key), source_faults(source.documents):
                 for chunk in source.files.read(missing.key):
                     write_all(spooled.fileno(), chunk)
@@ -369,9 +368,6 @@ class _Copying(Struct):
                     "'wheelyard check' there."
                 )
             self.copy.target.files.put_file(missing.key, path)
-        finally:
-            spooled.close()
-            path.unlink(missing_ok=True)
         return size
 
     def _copy_project(self, plan: _Plan) -> _Plan:
