@@ -239,7 +239,7 @@ def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyP
     assert proxy_for(parse_url("http://direct.invalid/")) is None
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(Unavailable, match="the proxy of the environment"):
-        opened("http://packages.invalid", "")
+        names_at(opened("http://packages.invalid", ""))
 
 
 def page(*numbers: int, after: int) -> CannedResponse:

@@ -1,16 +1,18 @@
 """The HTTP client for other servers: addresses, redirects and credentials."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from threading import Event
-from time import monotonic
 
 import pytest
+from msgspec.structs import replace
 
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
-from wheelyard.http_client.client import HttpClient
-from wheelyard.http_client.urls import UserPassword, parse_url
+from wheelyard.http_client.client import Network, Requester
+from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword, parse_url
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -38,14 +40,24 @@ class Names:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
+def requester(
+    policy: AddressPolicy,
+    authorization: Callable[[Url], str | None] = lambda _: None,
+    runtime: Runtime | None = None,
+) -> Requester:
+    """Return a requester that asks for http and https, without limits of its own."""
+    network = Network(policies=dict.fromkeys(DEFAULT_PORTS, policy))
+    return Requester(runtime or system_runtime(), network, authorization)
+
+
 @contextmanager
-def reaching(reach: AddressPolicy) -> Iterator[HttpClient]:
+def reaching(reach: AddressPolicy) -> Iterator[Requester]:
     """Yield a client."""
-    with closing(HttpClient(monotonic, reach)) as client:
+    with closing(requester(reach)) as client:
         yield client
 
 
-def got(client: HttpClient, url: str) -> tuple[int, bytes]:
+def got(client: Requester, url: str) -> tuple[int, bytes]:
     """Return what is at a URL."""
     with closing(client.send("GET", parse_url(url), {})) as answer:
         return answer.status, b"".join(answer.chunks())
@@ -118,7 +130,8 @@ def test_a_silent_name_server() -> None:
         return []
 
     # a clock that stands still: a slow machine must not reach the deadline before the look-up
-    client = HttpClient(lambda: 0.0, AddressPolicy(resolve=names))
+    runtime = replace(system_runtime(), monotonic=lambda: 0.0)
+    client = requester(AddressPolicy(resolve=names), runtime=runtime)
     with closing(client), client.deadline(0.1):
         with pytest.raises(FetchError) as raised:
             got(client, "https://index.example/a")
@@ -137,17 +150,18 @@ def test_redirects(server: FakeServer) -> None:
         server.serve("/a", CannedResponse(status=302, headers={"Location": "/b"}))
         start = parse_url(f"http://bob:secret@{HERE}:{server.port}/a")
 
-        def own(url: object) -> str | None:
-            return "Basic own" if getattr(url, "origin", "") == start.origin else None
+        def own(url: Url) -> str | None:
+            return "Basic own" if url.origin == start.origin else None
 
-        with reaching(AddressPolicy((HERE, "index.example"), resolve=Names([HERE]))) as client:
-            answer = client.follow_redirects("GET", start, {}, own)
+        both = AddressPolicy((HERE, "index.example"), resolve=Names([HERE]))
+        with closing(requester(both, own)) as client:
+            answer = client.follow("GET", start, {})
             answer.close()
         with (
-            reaching(AddressPolicy((HERE,), resolve=Names([HERE]))) as client,
+            closing(requester(AddressPolicy((HERE,), resolve=Names([HERE])), own)) as client,
             pytest.raises(FetchError, match="private"),
         ):
-            client.follow_redirects("GET", start, {}, own)
+            client.follow("GET", start, {})
 
     assert (answer.status, answer.url.without_userinfo) == (200, f"http://{place}/c")
     assert server.logins("/a") == server.logins("/b") == ["Basic own"] * 2
@@ -162,7 +176,7 @@ def test_any_status(server: FakeServer, status: int) -> None:
     with reaching(AddressPolicy((HERE,))) as client:
         assert got(client, f"{server.url}/a")[0] == status
         assert got(client, f"{server.url}/b")[0] == 301
-        answer = client.follow_redirects("GET", parse_url(f"{server.url}/b"), {}, lambda _: None)
+        answer = client.follow("GET", parse_url(f"{server.url}/b"), {})
         answer.close()
 
     assert answer.status == status

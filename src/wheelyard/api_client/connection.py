@@ -22,14 +22,12 @@ from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import (
     MIN_BYTES_PER_SECOND,
     REDIRECT_STATUSES,
-    RESPONSE_START_TIMEOUT_SECONDS,
     ClientResponse,
     Content,
-    HttpClient,
-    status_error,
+    Network,
+    Requester,
     with_retries,
 )
-from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.settings.sections import is_loopback
 
@@ -37,6 +35,8 @@ MAX_ATTEMPTS: Final = 3
 """Attempts of a request that may be repeated."""
 ANSWER_START_SECONDS: Final = 30.0
 """Seconds until the headers of an answer are there; after an upload it may take longer."""
+UPLOAD_START_SECONDS: Final = 60.0
+"""Seconds until the headers of the answer to an upload are there, beside those to send it."""
 RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
 INDEX_PATHS: Final = ("simple/", "legacy/")
@@ -103,12 +103,9 @@ class ApiConnection:
         self.server, self.runtime = server, runtime
         self._credential = credential
         self._secrets = SecretFilter(credential.header if credential else "")
-        try:
-            proxy = None if is_here else proxy_for(server)
-        except FetchError as fault:
-            raise self._no_answer(fault) from fault
-        policy = AddressPolicy(is_allowed=lambda _: True)
-        self._client = HttpClient(runtime.monotonic, policy, proxy=proxy)
+        policies = {server.scheme: AddressPolicy(is_allowed=lambda _: True)}
+        network = Network(policies=policies, uses_proxies=not is_here)
+        self._requester = Requester(runtime, network)
 
     @property
     def has_credential(self) -> bool:
@@ -117,7 +114,7 @@ class ApiConnection:
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        self._requester.close()
 
     def send(
         self,
@@ -143,7 +140,7 @@ class ApiConnection:
 
     def upload(self, form: UploadForm, kind: type[T]) -> T:
         """Upload a file; return the answer as a `kind`."""
-        seconds = RESPONSE_START_TIMEOUT_SECONDS + form.size / MIN_BYTES_PER_SECOND
+        seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
         return self._answer(
             lambda: self._start("POST", "legacy/", form.headers, form(), seconds),
             kind,
@@ -159,7 +156,7 @@ class ApiConnection:
         if self._credential is not None:
             sent["Authorization"] = self._credential.header
         try:
-            return self._client.send(method, url, sent, content, seconds)
+            return self._requester.send(method, url, sent, content, seconds)
         except FetchError as fault:
             if fault.is_late:  # the next attempt might have to be waited for as long
                 raise self._no_answer(fault) from fault
@@ -185,12 +182,7 @@ class ApiConnection:
     def _decoded(self, response: ClientResponse, kind: type[T]) -> T:
         """Return the body of a response; raise its error, as a FetchError if it is transient."""
         with closing(response):
-            received = bytearray()
-            for chunk in response.chunks():
-                received += chunk
-                if len(received) > ANSWER_LIMIT_BYTES:
-                    raise FetchError(f"the answer is larger than {ANSWER_LIMIT_BYTES >> 20} MiB")
-        body = self._secrets.json(bytes(received))
+            body = self._secrets.json(bytes(response.body(ANSWER_LIMIT_BYTES)))
         if response.status in range(200, 300):
             try:
                 return Decoder(kind).decode(body or b"null")
@@ -200,7 +192,7 @@ class ApiConnection:
         # an upstream index that is down stays so for longer than a person waits
         is_upstream = refusal.code in (errors.UPSTREAM_UNAVAILABLE, errors.UPSTREAM_UNPROVEN)
         if response.status in RETRIED_STATUSES and not is_upstream:
-            raise status_error(response) from refusal
+            raise self._requester.status_error(response) from refusal
         raise refusal
 
     def _refusal(self, response: ClientResponse, body: bytes) -> WheelyardError:

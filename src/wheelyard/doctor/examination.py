@@ -19,10 +19,10 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.doctor.client_settings import EXTRA, ClientIndex, ConfiguredClients, Machine
 from wheelyard.errors import Invalid
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
-from wheelyard.http_client.client import HttpClient, Timeouts
+from wheelyard.http_client.client import Network, Requester
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.saved_logins import ask_keyring, read_netrc
-from wheelyard.http_client.urls import BadUrl, Url, UserPassword
+from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword
 from wheelyard.model.text import counted
 from wheelyard.sources.candidate_filter import is_distribution_name
 from wheelyard.sources.web.html_links import read_page
@@ -147,6 +147,8 @@ class Examination:
     secrets: set[str] = field(default_factory=set, repr=False)
     asked: Url = field(init=False, repr=False)
     """Where the latest request went: elsewhere after a redirect."""
+    login: UserPassword | None = field(default=None, repr=False)
+    """The credential of that request."""
 
     def run(self) -> Iterator[Finding]:
         """Yield all findings; a failed check leaves out those that depend on it."""
@@ -171,8 +173,14 @@ class Examination:
         try:
             if proxy := proxy_for(self.url):
                 way += f" through the proxy {proxy.authority}"
-            policy, times = AddressPolicy(is_allowed=lambda _: True), Timeouts(SECONDS, SECONDS)
-            with closing(HttpClient(self.runtime.monotonic, policy, tls, proxy, times)) as client:
+            network = Network(
+                policies=dict.fromkeys(DEFAULT_PORTS, AddressPolicy(is_allowed=lambda _: True)),
+                tls=lambda: tls,
+                uses_proxies=True,
+                connect=SECONDS,
+                idle=SECONDS,
+            )
+            with closing(Requester(self.runtime, network, self._authorization)) as client:
                 health = self._get(client, replace(self.url, path="/health", query=""))
                 yield self._network(health, way, trusted)
                 yield from self._server(client)
@@ -216,7 +224,7 @@ class Examination:
         verified = f"; its certificate is verified by {trusted}" if self.url.is_secure else ""
         return Finding("network", CheckOutcome.OK, f"{way} answers{verified}")
 
-    def _server(self, client: HttpClient) -> Iterator[Finding]:
+    def _server(self, client: Requester) -> Iterator[Finding]:
         found = list(self._credentials())
         used = found[0] if found else None
         text = "there is none for this server; requests are anonymous"
@@ -245,7 +253,7 @@ class Examination:
                 if login := ask_keyring(program, self.url, environ, SECONDS):
                     yield ClientCredential(login, f"the keyring ({program})")
 
-    def _rights(self, client: HttpClient, credential: ClientCredential | None) -> Finding:
+    def _rights(self, client: Requester, credential: ClientCredential | None) -> Finding:
         """Ask a wheelyard what a credential may do."""
         root = self.url.path.partition("/simple/")[0].rstrip("/")
         answer = self._get(client, replace(self.url, path=f"{root}/api/v1/whoami"), credential)
@@ -262,7 +270,7 @@ class Examination:
         advice = "Ask the operator for a grant, or make another token."
         return _failed("rights", f"{text}, and not read", advice)
 
-    def _page(self, client: HttpClient, credential: ClientCredential | None) -> Finding:
+    def _page(self, client: Requester, credential: ClientCredential | None) -> Finding:
         """Ask for the page of the project, or for the list of projects."""
         url = self.url.as_folder()
         url = url.child_folder(self.project) if self.project else url
@@ -305,30 +313,27 @@ class Examination:
         return number if is_index else None
 
     def _get(
-        self, client: HttpClient, url: Url, credential: ClientCredential | None = None
+        self, client: Requester, url: Url, credential: ClientCredential | None = None
     ) -> _Answer:
         """Send GET, follow redirects, and return the response; raise FetchError."""
-        login = credential.login if credential else None
+        self.login = login = credential.login if credential else None
         if login:
             secret = login.password or login.username
             words = (secret, quote(secret, safe=""), login.authorization.partition(" ")[2])
             self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
-
-        def authorization(place: Url) -> str | None:
-            self.asked = place
-            return login.authorization if login and place.origin == self.url.origin else None
-
-        body = bytearray()
         with (
             client.deadline(2 * SECONDS),
-            closing(client.follow_redirects("GET", url, HEADERS, authorization)) as response,
+            closing(client.follow("GET", url, HEADERS)) as response,
         ):
-            for chunk in response.chunks():
-                body += chunk
-                if len(body) >= BODY_LIMIT_BYTES:
-                    break
-        kind = response.headers.get("content-type", "")
-        return _Answer(response.url, response.status, kind, bytes(body))
+            body = bytes(response.body(BODY_LIMIT_BYTES, is_cut=True))
+        return _Answer(
+            response.url, response.status, response.headers.get("content-type", ""), body
+        )
+
+    def _authorization(self, place: Url) -> str | None:
+        self.asked = place
+        is_here = place.origin == self.url.origin
+        return self.login.authorization if self.login and is_here else None
 
 
 def examination(text: str | None, project: str, machine: Machine, runtime: Runtime) -> Examination:

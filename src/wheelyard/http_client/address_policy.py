@@ -137,7 +137,7 @@ class AddressPolicy:
 
     named_hosts: Iterable[str] = ()  # hosts that the operator has named
     is_allowed: Callable[[Address], bool] = is_public  # for addresses of other hosts
-    advice: str = ", which is not allowed"  # the end of the error message
+    refusal: str = "its host has a private address, which is not allowed"
     resolve: Callable[[str, int], list[str]] = resolve
     _exempt: set[str] = field(init=False)
 
@@ -157,7 +157,7 @@ class AddressPolicy:
         elif _bare(host) in self._exempt:
             fit = every
         if not fit:
-            raise FetchError(f"its host has a private address{self.advice}", is_refused=True)
+            raise FetchError(self.refusal, is_refused=True)
         return fit
 
 
@@ -165,36 +165,23 @@ def _bare(host: str) -> str:
     return host.strip("[]").removesuffix(".").lower()
 
 
-class _Deadline(local):
-    """The monotonic time at which each thread stops waiting for the network, or None."""
+class Deadline(local):
+    """When each thread stops waiting for the network."""
 
-    end: float | None = None
-
-
-class CheckedNetworkBackend(httpcore2.NetworkBackend):
-    """Network backend of httpcore2 that connects to allowed addresses, within deadlines."""
-
-    def __init__(self, monotonic: Callable[[], float], policy: AddressPolicy) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._policy = policy
-        self._limit = _Deadline()
-        self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, "resolver")
-        self._sockets = httpcore2.SyncBackend()
-
-    def close(self) -> None:
-        """Stop the threads that look up host names, without waiting for them."""
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
+        self._end: float | None = None
 
     @contextmanager
-    def deadline(self, seconds: float) -> Iterator[None]:
+    def within(self, seconds: float) -> Iterator[None]:
         """End this thread's network calls in this block after `seconds`, or earlier if it must."""
-        before = self._limit.end
+        before = self._end
         end = self._monotonic() + seconds
-        self._limit.end = end if before is None else min(end, before)
+        self._end = end if before is None else min(end, before)
         try:
             yield
         finally:
-            self._limit.end = before
+            self._end = before
 
     def remaining_seconds(self, timeout: float | None) -> float | None:
         """
@@ -202,12 +189,26 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
 
         Return None if there is neither. Raise ReadTimeout if the deadline has passed.
         """
-        if self._limit.end is None:
+        if self._end is None:
             return timeout
-        remaining_seconds = self._limit.end - self._monotonic()
-        if remaining_seconds <= 0:
+        seconds = self._end - self._monotonic()
+        if seconds <= 0:
             raise httpcore2.ReadTimeout
-        return remaining_seconds if timeout is None else min(remaining_seconds, timeout)
+        return seconds if timeout is None else min(seconds, timeout)
+
+
+class CheckedNetworkBackend(httpcore2.NetworkBackend):
+    """Network backend of httpcore2 that connects to allowed addresses, within deadlines."""
+
+    def __init__(self, policy: AddressPolicy, deadline: Deadline) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, "resolver")
+        self._sockets = httpcore2.SyncBackend()
+
+    def close(self) -> None:
+        """Stop the threads that look up host names, without waiting for them."""
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     def connect_tcp(
         self,
@@ -225,20 +226,20 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         """
         fault: Exception = httpcore2.ConnectError()
         for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
-            left = self.remaining_seconds(timeout)
+            left = self._deadline.remaining_seconds(timeout)
             options = (local_address, socket_options)
             try:
                 stream = self._sockets.connect_tcp(address, port, left, *options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
             else:
-                return _TimedStream(stream, self)
+                return _TimedStream(stream, self._deadline)
         raise fault
 
     def _resolved(self, host: str, port: int) -> list[str]:
         look = self._resolvers.submit(self._policy.resolve, host, port)
         try:
-            return look.result(self.remaining_seconds(None))
+            return look.result(self._deadline.remaining_seconds(None))
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
@@ -251,17 +252,17 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
 class _TimedStream(httpcore2.NetworkStream):
     """A connection whose operations end at the deadline of the thread that uses it."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, backend: CheckedNetworkBackend) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
-        self._backend = backend
+        self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return up to `max_bytes` bytes that were received; empty at the end."""
-        return self._stream.read(max_bytes, self._backend.remaining_seconds(timeout))
+        return self._stream.read(max_bytes, self._deadline.remaining_seconds(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send the whole `buffer` over the connection."""
-        self._stream.write(buffer, self._backend.remaining_seconds(timeout))
+        self._stream.write(buffer, self._deadline.remaining_seconds(timeout))
 
     def close(self) -> None:
         """Close the connection."""
@@ -274,9 +275,9 @@ class _TimedStream(httpcore2.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
         """Start TLS, and return the encrypted connection, which keeps the deadlines, too."""
-        left = self._backend.remaining_seconds(timeout)
+        left = self._deadline.remaining_seconds(timeout)
         stream = self._stream.start_tls(ssl_context, server_hostname, left)
-        return _TimedStream(stream, self._backend)
+        return _TimedStream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> object:
         """Return the property `info` of the connection, such as its socket."""

@@ -1,48 +1,62 @@
 """
-HTTP client: requests, redirects, retries, timeouts and the minimum transfer rate.
+HTTP client: requests, redirects, retries, time limits and the minimum transfer rate.
 
 The credential is chosen for each URL again, so that no redirect receives one of another host.
-Redirects from https to http are refused. Certificates are verified. A proxy is used only if one is
-given, because a proxy hides which address is reached. There are no cookies.
+Redirects from https to http are refused. Certificates are verified. A proxy is used only if that is
+wanted, because a proxy hides which address is reached. There are no cookies.
 
 Based on httpcore2, because httpx2 cannot connect to a chosen address, and logs URLs with secrets.
 """
 
 import ssl
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from itertools import islice
+from threading import Lock
 from typing import Final, TypeVar
 
 import httpcore2
 from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
-from wheelyard.http_client.address_policy import AddressPolicy, CheckedNetworkBackend, FetchError
+from wheelyard.http_client.address_policy import (
+    AddressPolicy,
+    CheckedNetworkBackend,
+    Deadline,
+    FetchError,
+)
+from wheelyard.http_client.circuit import MAX_PAUSE_SECONDS, Circuit
+from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.urls import BadUrl, Url
 
 T = TypeVar("T")
 
-MAX_CONNECTIONS: Final = 48
-"""Open connections of one client."""
-RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
-"""Seconds to connect, to send the request, and to receive all response headers."""
 
+class Network(Struct, frozen=True, kw_only=True):
+    """What a requester may connect to, and how; times in seconds."""
 
-class Timeouts(Struct, frozen=True):
-    """How long a client waits, in seconds."""
-
+    policies: Mapping[str, AddressPolicy]
+    """By the scheme of a URL; no other one is asked for."""
+    tls: Callable[[], ssl.SSLContext] = httpcore2.default_ssl_context
+    """Returns whom to trust, by default the authorities of this machine; may raise OSError."""
+    uses_proxies: bool = False
+    """Whether connections go through the proxies of the environment, whatever `policies` say."""
     connect: float = 10.0
     """To connect to one address, and then for TLS."""
     idle: float = 60.0
     """Without data, before a response and in it."""
+    start: float = 60.0
+    """To connect, to send the request, and to receive all response headers."""
+    max_redirects: int = 10
+    max_connections: int = 48
 
 
 Content = bytes | Iterator[bytes] | None
 """The body of a request; chunks of a length that is unknown, unless Content-Length is sent."""
-MAX_REDIRECTS: Final = 10
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 TRANSPORT_ERRORS: Final = (
     httpcore2.NetworkError,
@@ -63,42 +77,42 @@ FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
 """Limits of the pauses between attempts, in seconds."""
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 """Longest pause, in seconds, that a Retry-After header can ask for."""
+BUSY_SECONDS: Final = 5.0
+"""Seconds to wait after a status 429 that does not say for how long."""
+MAX_DIGITS: Final = 18
+"""Digits of a number in a header."""
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses after which a request is retried."""
 
-SLOW_GRACE_SECONDS: Final = 60.0
-"""Seconds of waiting for a file before the minimum rate applies."""
+RATE_WINDOW_SECONDS: Final = 60.0
+"""Seconds of waiting for a file, in each of which the minimum rate is required."""
 MIN_BYTES_PER_SECOND: Final = 10_000
-"""Average rate that is required after the grace period."""
 
 
-@dataclass(slots=True)
-class TransferRate:
-    """Measures how fast a file comes, as an idle timeout would let a server send single bytes."""
+def at_minimum_rate(
+    chunks: Iterator[bytes],
+    monotonic: Callable[[], float],
+    window: float = RATE_WINDOW_SECONDS,
+) -> Iterator[bytes]:
+    """
+    Yield the chunks of a file; raise FetchError if `window` seconds of waiting bring too little.
 
-    monotonic: Callable[[], float]
-    waited: float = field(default=0.0, init=False)
-    """Seconds spent waiting for the server, without the time the caller needs for each chunk."""
-    size: int = field(default=0, init=False)
-
-    def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the chunks unchanged; add their sizes to `size`, and the waits to `waited`."""
-        source = iter(chunks)
-        while True:
-            began = self.monotonic()
-            try:
-                chunk = next(source, None)
-            finally:
-                self.waited += self.monotonic() - began
-            if chunk is None:
-                return
-            self.size += len(chunk)
-            yield chunk
-
-    @property
-    def is_too_slow(self) -> bool:
-        """Whether the file came more slowly than the minimum rate, after the grace period."""
-        return self.size < MIN_BYTES_PER_SECOND * (self.waited - SLOW_GRACE_SECONDS)
+    An idle timeout would let a server send single bytes. The time that the caller needs for a chunk
+    is not counted, and a fast beginning is no credit for later.
+    """
+    waited, size = 0.0, 0
+    while True:
+        began = monotonic()
+        chunk = next(chunks, None)
+        waited += monotonic() - began
+        if chunk is None:
+            return
+        size += len(chunk)
+        if waited >= window:
+            if size < MIN_BYTES_PER_SECOND * waited:
+                raise FetchError("it comes too slowly")
+            waited, size = 0.0, 0
+        yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,63 +127,138 @@ class ClientResponse:
     response: httpcore2.Response = field(repr=False)
     cleanup: ExitStack = field(repr=False)
 
-    def chunks(self, transfer_rate: TransferRate | None = None) -> Iterator[bytes]:
-        """
-        Yield the body in chunks; raise FetchError if the connection breaks off.
-
-        With `transfer_rate`, raise it, too, if the body comes too slowly.
-        """
-        body = self.response.iter_stream()
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body in chunks; raise FetchError if the connection breaks off."""
         try:
-            for chunk in body if transfer_rate is None else transfer_rate.timed(body):
-                if transfer_rate is not None and transfer_rate.is_too_slow:
-                    raise FetchError("it comes too slowly")
-                yield chunk
+            yield from self.response.iter_stream()
         except TRANSPORT_ERRORS as error:
             why = _timeout_or(error, "the connection broke off")
             raise FetchError(why, is_transient=True) from error
+
+    def decompressed(self) -> Iterator[bytes]:
+        """
+        Yield the body, decompressed; the caller limits its size.
+
+        Raise FetchError if it has another coding, is damaged or cut off, or breaks off.
+        """
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding == "identity":
+            yield from self.chunks()
+            return
+        if coding not in ("gzip", "x-gzip"):
+            raise FetchError("its answer is packed in a way that nobody asked for")
+        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            for chunk in self.chunks():
+                rest = chunk
+                while rest:
+                    yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
+                    rest = decompressor.unconsumed_tail
+        except zlib.error as error:
+            raise FetchError("its answer is damaged", is_transient=True) from error
+        if not decompressor.eof:
+            raise FetchError("its answer is cut off", is_transient=True)
+
+    def body(self, limit: int, *, is_cut: bool = False) -> bytearray:
+        """
+        Return the body, decompressed.
+
+        If it has more than `limit` bytes, return the first ones if it `is_cut`; else raise
+        FetchError.
+        """
+        body = bytearray()
+        for chunk in self.decompressed():
+            body += chunk
+            if len(body) > limit:
+                if is_cut:
+                    del body[limit:]
+                    break
+                raise FetchError(f"its answer is larger than {limit / 1024**2:g} MiB")
+        return body
 
     def close(self) -> None:
         """End the response, and release its connection."""
         self.cleanup.close()
 
 
-class HttpClient:
+class Requester:
     """
-    HTTP client that connects to the addresses of `policy`; safe to share between threads.
+    Sends requests to the addresses that `network` allows; safe to share between threads.
 
-    `monotonic` is a clock in seconds; `tls` by default trusts the authorities of this machine. With
-    `proxy`, every connection goes through that proxy, and `policy` decides about its address alone.
+    `authorization` returns the Authorization header for a URL, or None; `refuses` why a URL must
+    not be asked for, or an empty text. Both are called for each redirect, too.
+
+    With `on_circuit`, a host that does not answer, or asks for a pause, is left alone for a while.
+    It is called with True when that begins as a host does not answer, and with False when it ends.
     """
 
     def __init__(
         self,
-        monotonic: Callable[[], float],
-        policy: AddressPolicy,
-        tls: ssl.SSLContext | None = None,
-        proxy: Url | None = None,
-        timeouts: Timeouts | None = None,
-        max_connections: int = MAX_CONNECTIONS,
+        runtime: Runtime,
+        network: Network,
+        authorization: Callable[[Url], str | None] = lambda _: None,
+        refuses: Callable[[Url], str] = lambda _: "",
+        on_circuit: Callable[[bool], None] | None = None,
     ) -> None:
-        self._timeouts = timeouts or Timeouts()
-        self.tls = tls or httpcore2.default_ssl_context()
-        self._backend = CheckedNetworkBackend(monotonic, policy)
-        self._pool = httpcore2.ConnectionPool(
-            network_backend=self._backend,
-            ssl_context=self.tls,
-            proxy=None if proxy is None else _core_proxy(proxy),
-            max_connections=max_connections,
-            keepalive_expiry=30.0,
-        )
+        self._runtime = runtime
+        self._network = network
+        self._authorization = authorization
+        self._refuses = refuses
+        self._on_circuit = on_circuit
+        self._deadline = Deadline(runtime.monotonic)
+        self._pools: dict[tuple[str, Url | None], httpcore2.ConnectionPool] = {}
+        self._circuits: dict[tuple[str, str, int], Circuit] = {}
+        self._cleanup = ExitStack()
+        self._lock = Lock()
 
     def close(self) -> None:
-        """Close every connection of the client, and stop its threads that look up names."""
-        self._pool.close()
-        self._backend.close()
+        """Close every connection, and stop the threads that look up names."""
+        self._cleanup.close()
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """Return a context manager that ends this thread's network calls after `seconds`."""
-        return self._backend.deadline(seconds)
+        return self._deadline.within(seconds)
+
+    def open(
+        self,
+        url: Url,
+        headers: Mapping[str, str],
+        accepted: Collection[int] = (HTTPStatus.OK,),
+        method: str = "GET",
+    ) -> ClientResponse:
+        """
+        Return the response at the end of all redirects; raise FetchError for another status.
+
+        Raises as `follow`.
+        """
+        response = self.follow(method, url, headers)
+        if response.status in accepted:
+            return response
+        response.close()
+        raise self.status_error(response)
+
+    def follow(self, method: str, url: Url, headers: Mapping[str, str]) -> ClientResponse:
+        """
+        Send a request without a body, follow redirects, and return the final response.
+
+        `headers` are sent to every server, so they have no credential.
+
+        Raises:
+            FetchError: As for `send`; or a URL is refused, there are too many redirects, or one
+                leads from https to http or to no URL.
+        """
+        for _ in range(self._network.max_redirects + 1):
+            why = self._refuses(url)
+            if why:
+                raise FetchError(why, is_refused=True)
+            login = self._authorization(url)
+            sent = headers if login is None else {**headers, "Authorization": login}
+            response = self.send(method, url, sent)
+            if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
+                return response
+            response.close()
+            url = _followed(url, response.headers["location"])
+        raise FetchError(f"it leads on more than {self._network.max_redirects} times")
 
     def send(
         self,
@@ -177,69 +266,122 @@ class HttpClient:
         url: Url,
         headers: Mapping[str, str],
         content: Content = None,
-        seconds: float = RESPONSE_START_TIMEOUT_SECONDS,
+        seconds: float | None = None,
     ) -> ClientResponse:
         """
         Send one request; return the response, of any status, once its headers are there.
 
-        Redirects are not followed. A credential in the URL is not used. Host is added to `headers`.
+        Redirects are not followed, and no credential is added. Host is added to `headers`.
         `seconds` is the time limit until the headers of the response are there.
 
         Raises:
             FetchError: There is no response, or the address is not allowed.
         """
+        if self._on_circuit is None:
+            return self._exchange(method, url, headers, content, seconds)
+        with self._lock:
+            new = Circuit(self._runtime.monotonic, self._on_circuit)
+            circuit = self._circuits.setdefault(url.origin, new)
+        circuit.check()
+        try:
+            response = self._exchange(method, url, headers, content, seconds)
+        except FetchError as fault:
+            if fault.is_transient or fault.is_unreachable:
+                circuit.record_failure(fault.why)
+            raise
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            circuit.pause(self.status_error(response).wait)
+        elif response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            circuit.record_failure(self.status_error(response).why, url.target)
+        else:
+            circuit.record_answer()
+        return response
+
+    def status_error(self, response: ClientResponse) -> FetchError:
+        """Return the FetchError for a response whose status is an error, with the pause it asks."""
+        status = response.status
+        is_busy = status == HTTPStatus.TOO_MANY_REQUESTS
+        why = "it has had too many requests" if is_busy else f"it answers with status {status}"
+        wait = self._retry_after(response, BUSY_SECONDS if is_busy else 0.0)
+        return FetchError(why, status, is_transient=status in TRANSIENT_STATUSES, wait=wait)
+
+    def _retry_after(self, response: ClientResponse, default: float) -> float:
+        """Return the seconds that a response asks to wait; `default` if it says nothing of it."""
+        text = response.headers.get("retry-after", "")
+        if is_number(text):
+            return min(float(text), MAX_PAUSE_SECONDS)
+        try:
+            until = parsedate_to_datetime(text).timestamp()
+        except (ValueError, OverflowError, OSError):
+            return default
+        return min(max(until - self._runtime.seconds(), 1.0), MAX_PAUSE_SECONDS)
+
+    def _exchange(
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        content: Content,
+        seconds: float | None,
+    ) -> ClientResponse:
+        pool = self._pool(url)
+        host = url.host.strip("[]")
+        core_url = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
+        sent = [("Host", url.authority), *headers.items()]
         with ExitStack() as stack:
             try:
-                with self._backend.deadline(seconds):
-                    request = self._request(method, url, headers, content)
+                with self.deadline(self._network.start if seconds is None else seconds):
+                    times = {
+                        "connect": self._network.connect,
+                        "read": self._network.idle,
+                        "write": self._network.idle,
+                        "pool": self._deadline.remaining_seconds(None),
+                    }
+                    request = pool.stream(
+                        method,
+                        core_url,
+                        headers=sent,
+                        content=content,
+                        extensions={"timeout": times},
+                    )
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
                 raise _unanswered(error) from None  # its text may quote what was sent
             known = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
             return ClientResponse(url, response.status, known, response, stack.pop_all())
 
-    def follow_redirects(
-        self,
-        method: str,
-        url: Url,
-        headers: Mapping[str, str],
-        authorization: Callable[[Url], str | None],
-    ) -> ClientResponse:
-        """
-        Send a request without a body, follow redirects, and return the final response.
+    def _pool(self, url: Url) -> httpcore2.ConnectionPool:
+        """Return the connections for a URL; raise FetchError if its scheme is not allowed."""
+        if url.scheme not in self._network.policies:
+            raise FetchError("its URL is not https")
+        proxy = proxy_for(url) if self._network.uses_proxies else None
+        pool = self._pools.get((url.scheme, proxy))
+        if pool is None:
+            tls = self._tls_context() if url.is_secure else None  # takes 20 ms
+            policy = self._network.policies[url.scheme]
+            if proxy is not None:  # the operator has named it, and it alone is connected to
+                policy = AddressPolicy((proxy.host,))
+            backend = CheckedNetworkBackend(policy, self._deadline)
+            pool = httpcore2.ConnectionPool(
+                network_backend=backend,
+                ssl_context=tls,
+                proxy=None if proxy is None else _core_proxy(proxy),
+                max_connections=self._network.max_connections,
+                keepalive_expiry=30.0,
+            )
+            with self._lock:
+                used = self._pools.setdefault((url.scheme, proxy), pool)
+                if used is pool:
+                    self._cleanup.callback(backend.close)
+                    self._cleanup.callback(pool.close)
+                pool = used
+        return pool
 
-        `headers` are sent to every server, so they have no credential; `authorization` returns the
-        Authorization header for a URL, or None.
-
-        Raises:
-            FetchError: As for `send`; or there are more than MAX_REDIRECTS redirects, or one leads
-                from https to http or to no URL.
-        """
-        for _ in range(MAX_REDIRECTS + 1):
-            login = authorization(url)
-            sent = headers if login is None else {**headers, "Authorization": login}
-            response = self.send(method, url, sent)
-            if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
-                return response
-            response.close()
-            url = followed(url, response.headers["location"])
-        raise FetchError("it leads round in circles")
-
-    def _request(
-        self, method: str, url: Url, headers: Mapping[str, str], content: Content
-    ) -> AbstractContextManager[httpcore2.Response]:
-        host = url.host.strip("[]")
-        core_url = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
-        times = {
-            "connect": self._timeouts.connect,
-            "read": self._timeouts.idle,
-            "write": self._timeouts.idle,
-            "pool": self._backend.remaining_seconds(None),
-        }
-        sent, timeout = [("Host", url.authority), *headers.items()], {"timeout": times}
-        return self._pool.stream(
-            method, core_url, headers=sent, content=content, extensions=timeout
-        )
+    def _tls_context(self) -> ssl.SSLContext:
+        try:
+            return self._network.tls()
+        except OSError as error:
+            raise FetchError("the list of certificate authorities cannot be used") from error
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
@@ -250,7 +392,7 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
     return context
 
 
-def followed(url: Url, location: str) -> Url:
+def _followed(url: Url, location: str) -> Url:
     """Return where a redirect leads; raise FetchError for no URL, or from https to http."""
     try:
         target = url.resolved(location)
@@ -261,55 +403,30 @@ def followed(url: Url, location: str) -> Url:
     return target
 
 
-def decompressed(response: ClientResponse) -> Iterator[bytes]:
-    """
-    Yield the body of a response, decompressed; the caller limits its size.
-
-    Raise FetchError if it has another coding, is damaged or cut off, or breaks off.
-    """
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding == "identity":
-        yield from response.chunks()
-        return
-    if coding not in ("gzip", "x-gzip"):
-        raise FetchError("its answer is packed in a way that nobody asked for")
-    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        for chunk in response.chunks():
-            rest = chunk
-            while rest:
-                yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
-                rest = decompressor.unconsumed_tail
-    except zlib.error as error:
-        raise FetchError("its answer is damaged", is_transient=True) from error
-    if not decompressor.eof:
-        raise FetchError("its answer is cut off", is_transient=True)
+def is_number(text: str) -> bool:
+    """Return whether the value of a header is a number, of a length that Python converts."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
-def with_retries(call: Callable[[], T], runtime: Runtime, attempts: int = MAX_ATTEMPTS) -> T:
-    """Return the result of `call`; after a transient FetchError, pause and call it again."""
+def with_retries(
+    call: Callable[[], T],
+    runtime: Runtime,
+    attempts: int = MAX_ATTEMPTS,
+    is_worth: Callable[[FetchError], bool] = lambda fault: fault.is_transient,
+) -> T:
+    """Return the result of `call`; after an error that `is_worth` it, pause and call it again."""
     waits = backoff_pauses(runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
-    waits = islice(waits, attempts - 1)
+    waits, is_asked = islice(waits, attempts - 1), False
     while True:
         try:
             return call()
         except FetchError as fault:
+            is_asked |= fault.is_asked
+            fault.is_asked = is_asked
             pause = next(waits, None)
-            if pause is None or not fault.is_transient:
+            if pause is None or not is_worth(fault):
                 raise
             runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
-
-
-def status_error(response: ClientResponse) -> FetchError:
-    """Return the FetchError for a response whose status is an error."""
-    text = response.headers.get("retry-after", "")
-    wait = float(text) if text.isascii() and text.isdigit() and text else 0.0
-    return FetchError(
-        f"it answers with status {response.status}",
-        status=response.status,
-        is_transient=response.status in TRANSIENT_STATUSES,
-        wait=wait,
-    )
 
 
 def _core_proxy(proxy: Url) -> httpcore2.Proxy:

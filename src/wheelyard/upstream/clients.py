@@ -1,8 +1,7 @@
 """The clients of all upstream indexes of a process, and the files that are fetched by them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -12,7 +11,7 @@ from packaging.utils import NormalizedName
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.http_client.client import MIN_BYTES_PER_SECOND, ClientResponse, TransferRate
+from wheelyard.http_client.client import at_minimum_rate, is_number
 from wheelyard.http_client.urls import BadUrl, parse_url
 from wheelyard.upstream.client import UpstreamClient
 from wheelyard.upstream.config import UpstreamConfig
@@ -22,30 +21,6 @@ from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequ
 
 WINDOW_SECONDS: Final = 30.0
 """Seconds of waiting for a file in which the minimum rate has to be reached."""
-MAX_DIGITS: Final = 18
-"""Digits of a Content-Length."""
-
-
-@dataclass(slots=True)
-class SteadyRate(TransferRate):
-    """As `TransferRate`, but for each half minute: a fast beginning is no credit for later."""
-
-    _mark: tuple[float, int] = field(default=(0.0, 0), init=False)
-    _was_slow: bool = field(default=False, init=False)
-
-    def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the chunks unchanged, and measure them."""
-        for chunk in TransferRate.timed(self, chunks):
-            waited, size = self.waited - self._mark[0], self.size - self._mark[1]
-            if waited >= WINDOW_SECONDS:
-                self._was_slow |= size < MIN_BYTES_PER_SECOND * waited
-                self._mark = (self.waited, self.size)
-            yield chunk
-
-    @property
-    def is_too_slow(self) -> bool:
-        """Whether a half minute of waiting has brought less than the minimum rate."""
-        return self._was_slow
 
 
 class FileDownload(Struct, frozen=True):
@@ -55,15 +30,14 @@ class FileDownload(Struct, frozen=True):
     """Bytes of the body; None if the response does not say."""
     _label: str
     _name: NormalizedName
-    _response: ClientResponse
-    _rate: TransferRate
+    _chunks: Iterator[bytes]
     _request: UpstreamRequest
     _cleanup: ExitStack
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes; raise Unavailable if they break off, or come too slowly."""
         try:
-            for chunk in self._response.chunks(self._rate):
+            for chunk in self._chunks:
                 self._request.size += len(chunk)
                 yield chunk
         except FetchError as fault:
@@ -137,13 +111,12 @@ class UpstreamClients:
             stack.callback(response.close)
             request.status = "200"
             length = response.headers.get("content-length", "")
-            is_number = length.isascii() and length.isdigit() and len(length) <= MAX_DIGITS
+            chunks = at_minimum_rate(response.chunks(), self._runtime.monotonic, WINDOW_SECONDS)
             return FileDownload(
-                int(length) if is_number else None,
+                int(length) if is_number(length) else None,
                 label,
                 name,
-                response,
-                SteadyRate(self._runtime.monotonic),
+                chunks,
                 request,
                 stack.pop_all(),
             )

@@ -103,7 +103,7 @@ class _VerifierFactory(Struct, frozen=True):
         from wheelyard.authentication.verifiers.json_client import JsonClient
 
         if allow_private not in self.clients:
-            client = JsonClient(self.runtime.monotonic, allow_private=allow_private)
+            client = JsonClient(self.runtime, allow_private=allow_private)
             self.clients[allow_private] = client
         return self.clients[allow_private]
 

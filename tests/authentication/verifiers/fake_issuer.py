@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler
 from itertools import cycle
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from threading import Event
-from time import monotonic
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -31,6 +29,7 @@ from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints,
 from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.model.access import Credential
+from wheelyard.wiring.stores import system_runtime
 
 NOW = 1_795_000_000
 """The time of these tests, in seconds since the epoch."""
@@ -299,8 +298,7 @@ def running_issuer() -> Iterator[FakeIssuer]:
 @contextmanager
 def loopback_fetcher() -> Iterator[JsonClient]:
     """Yield an HTTPS client that may connect to loopback."""
-    trusting_nobody = SSLContext(PROTOCOL_TLS_CLIENT)  # loading the system's authorities is slow
-    fetcher = JsonClient(monotonic, allow_private=True, tls=trusting_nobody)
+    fetcher = JsonClient(system_runtime(), allow_private=True)
     try:
         yield fetcher
     finally:

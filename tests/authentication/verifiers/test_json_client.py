@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from ssl import create_default_context
-from time import monotonic
 
 import pytest
 
@@ -16,6 +14,7 @@ from tests.authentication.verifiers.fake_issuer import (
 from tests.clients.tls import running_proxy
 from wheelyard.authentication.verifiers.json_client import BODY_LIMIT_BYTES, JsonClient
 from wheelyard.http_client.address_policy import FetchError
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -119,7 +118,7 @@ def test_answers_that_do_not_end(
 )
 def test_urls_that_are_not_asked_for(url: str) -> None:
     """Only plain https URLs are asked for."""
-    fetcher = JsonClient(monotonic)
+    fetcher = JsonClient(system_runtime())
 
     with pytest.raises(FetchError, match="URL"):
         fetcher.fetch(url, timeout=LONG)
@@ -129,7 +128,7 @@ def test_urls_that_are_not_asked_for(url: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "10.0.0.1", "[fd00::1]"])
 def test_private_addresses_are_not_reached(issuer: FakeIssuer, host: str) -> None:
     """However an address of the own machine or network is written, nothing is asked there."""
-    fetcher = JsonClient(monotonic)
+    fetcher = JsonClient(system_runtime())
     port = issuer.url.rpartition(":")[2]
 
     with pytest.raises(FetchError, match="private"):
@@ -144,16 +143,18 @@ def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
         fetcher.fetch("http://10.0.0.1/keys", timeout=LONG)
 
 
-def test_a_server_has_to_prove_itself(issuer: FakeIssuer, tmp_path: Path) -> None:
+def test_a_server_has_to_prove_itself(
+    issuer: FakeIssuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server without a certificate of a known authority, or with another's, is told nothing."""
     issuer.answers["/"] = CannedResponse(b'{"safe": true}')
     with running_proxy(tmp_path, issuer.url.removeprefix("http://")) as proxy:
-        known = create_default_context(cafile=proxy.authority)
-        stranger = JsonClient(monotonic, allow_private=True)
-        friend = JsonClient(monotonic, allow_private=True, tls=known)
+        stranger = JsonClient(system_runtime(), allow_private=True)
 
         with pytest.raises(FetchError, match="certificate"):
             stranger.fetch(f"{proxy.url}/", timeout=LONG)
+        monkeypatch.setenv("SSL_CERT_FILE", str(proxy.authority))
+        friend = JsonClient(system_runtime(), allow_private=True)
         with pytest.raises(FetchError, match="certificate"):
             friend.fetch(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
         assert [each.path for each in issuer.seen] == []

@@ -15,7 +15,7 @@ def projects(text: str) -> list[tuple[str, str]]:
     """Return the names of the projects that a page in HTML lists, and where they are."""
     url = parse_url(HERE)
     web = IndexClient(SourceCredentials(url), Pauses().runtime(), AddressPolicy())
-    found = parse_projects(FetchedPage(url, "text/html", text.encode()), web)
+    found = parse_projects(FetchedPage(url, "text/html", bytearray(text.encode())), web)
     return [
         (each.name, each.url.without_userinfo) for each in found if isinstance(each, ProjectLink)
     ]

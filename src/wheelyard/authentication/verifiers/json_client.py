@@ -7,8 +7,7 @@ and no response can be mixed with the rest of another.
 """
 
 import json
-import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,8 +15,9 @@ from operator import attrgetter
 from typing import Final
 from urllib.parse import urlencode
 
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
-from wheelyard.http_client.client import HttpClient
+from wheelyard.http_client.client import Network, Requester
 from wheelyard.http_client.urls import BadUrl, parse_url
 
 BODY_LIMIT_BYTES: Final = 256 * 1024
@@ -52,19 +52,12 @@ class JsonResponse:
 class JsonClient:
     """Fetches JSON by HTTPS; with `allow_private` also from private hosts, and loopback by HTTP."""
 
-    def __init__(
-        self,
-        monotonic: Callable[[], float],
-        *,
-        allow_private: bool = False,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        reach = AddressPolicy(is_allowed=lambda _: True) if allow_private else AddressPolicy()
-        secure = HttpClient(monotonic, reach, tls)
-        self._clients = {"https": secure}
+    def __init__(self, runtime: Runtime, *, allow_private: bool = False) -> None:
+        policies = {"https": AddressPolicy()}
         if allow_private:
-            loopback = AddressPolicy(is_allowed=attrgetter("is_loopback"))
-            self._clients["http"] = HttpClient(monotonic, loopback, secure.tls)
+            policies["https"] = AddressPolicy(is_allowed=lambda _: True)
+            policies["http"] = AddressPolicy(is_allowed=attrgetter("is_loopback"))
+        self._requester = Requester(runtime, Network(policies=policies))
 
     def fetch(
         self,
@@ -86,9 +79,6 @@ class JsonClient:
             raise FetchError("its URL makes no sense") from error
         if target.login is not None or not (url.isascii() and url.isprintable()):
             raise FetchError("its URL makes no sense")
-        client = self._clients.get(target.scheme)
-        if client is None:
-            raise FetchError("its URL is not https")
         headers, method, content = dict(_HEADERS), "GET", None
         if bearer:
             headers["Authorization"] = f"Bearer {bearer}"
@@ -96,23 +86,11 @@ class JsonClient:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             method, content = "POST", urlencode(form).encode()
         with (
-            client.deadline(timeout),
-            closing(client.send(method, target, headers, content)) as answer,
+            self._requester.deadline(timeout),
+            closing(self._requester.send(method, target, headers, content)) as response,
         ):
-            return JsonResponse(answer.status, _body(answer.headers, answer.chunks()))
+            return JsonResponse(response.status, bytes(response.body(BODY_LIMIT_BYTES)))
 
     def close(self) -> None:
         """Close every connection, and stop the threads that resolve host names."""
-        for client in self._clients.values():
-            client.close()
-
-
-def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise FetchError("its answer is packed, which nobody asked for")
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > BODY_LIMIT_BYTES:
-            raise FetchError("its answer is too large")
-    return bytes(body)
+        self._requester.close()

@@ -89,7 +89,7 @@ class HtmlPage(Struct, frozen=True):
     """Name and content, in the order of the page."""
 
 
-def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Link]]:
+def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[str, list[Link]]:
     """Return the base URL of a page and its anchors; raise FetchError as `read_page` does."""
     page = read_page(body.decode("latin-1"), content_type, limit)
     return page.base, page.links

@@ -10,28 +10,20 @@ The `default` entry of netrc is ignored, because it would be sent to any host th
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Final
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.http_client.address_policy import AddressPolicy, FetchError
-from wheelyard.http_client.client import (
-    ClientResponse,
-    HttpClient,
-    TransferRate,
-    decompressed,
-    status_error,
-    with_retries,
-)
+from wheelyard.http_client.address_policy import AddressPolicy
+from wheelyard.http_client.client import ClientResponse, Network, Requester, with_retries
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
 PAGE_TIMEOUT_SECONDS: Final = 600.0
-"""Seconds to read a whole page."""
-
-OK, PARTIAL, NOT_FOUND, GONE = 200, 206, 404, 410
-DENIED_STATUSES: Final = frozenset({401, 403, 407})
+"""Seconds to read a whole page, with all attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class FetchedPage:
     url: Url
     """The URL after all redirects."""
     content_type: str
-    body: bytes = field(repr=False)
+    body: bytearray = field(repr=False)
 
 
 class IndexClient:
@@ -90,22 +82,25 @@ class IndexClient:
     def __init__(
         self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
     ) -> None:
-        self._credentials = credentials
-        self._runtime = runtime
-        self._client = HttpClient(runtime.monotonic, policy)
+        self.runtime = runtime
+        network = Network(policies=dict.fromkeys(DEFAULT_PORTS, policy))
+        self._requester = Requester(runtime, network, credentials.header_for)
 
     def close(self) -> None:
         """Close every connection of the client."""
-        self._client.close()
-
-    def transfer_rate(self) -> TransferRate:
-        """Return a new `TransferRate`, to measure the download of one file."""
-        return TransferRate(self._runtime.monotonic)
+        self._requester.close()
 
     def page(self, url: Url, accept: str) -> FetchedPage:
         """Fetch a page with retries, and return it; raise FetchError if that fails."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        return with_retries(lambda: self._page(url, headers), self._runtime)
+
+        def fetch() -> FetchedPage:
+            with closing(self._open(url, headers)) as response:
+                kind = response.headers.get("content-type", "")
+                return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
+
+        with self._requester.deadline(PAGE_TIMEOUT_SECONDS):
+            return with_retries(fetch, self.runtime)
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         """
@@ -113,27 +108,11 @@ class IndexClient:
 
         Raise FetchError unless its status is 200, or 206 for a Range request.
         """
-        return with_retries(lambda: self._send(url, headers, method), self._runtime)
+        return with_retries(lambda: self._open(url, headers, method), self.runtime)
 
-    def _send(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+    def _open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+        accepted = {HTTPStatus.OK}
+        if "Range" in headers:
+            accepted.add(HTTPStatus.PARTIAL_CONTENT)
         sent = {"User-Agent": "wheelyard", **headers}
-        response = self._client.follow_redirects(method, url, sent, self._credentials.header_for)
-        if response.status == OK or (response.status == PARTIAL and "Range" in headers):
-            return response
-        response.close()
-        raise status_error(response)
-
-    def _page(self, url: Url, headers: Mapping[str, str]) -> FetchedPage:
-        end = self._runtime.monotonic() + PAGE_TIMEOUT_SECONDS
-        response = self._send(url, headers)
-        found = bytearray()
-        try:
-            for chunk in decompressed(response):
-                found += chunk
-                if len(found) > PAGE_LIMIT_BYTES:
-                    raise FetchError(f"the page is larger than {PAGE_LIMIT_BYTES >> 20} MiB")
-                if self._runtime.monotonic() > end:
-                    raise FetchError("the page comes too slowly")
-        finally:
-            response.close()
-        return FetchedPage(response.url, response.headers.get("content-type", ""), bytes(found))
+        return self._requester.open(url, sent, accepted, method)

@@ -19,9 +19,11 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import Url
 from wheelyard.sources.candidate import Candidate, Skipped, SourceItem, bad_source, unavailable
 from wheelyard.sources.candidate_filter import guess_project, matches
-from wheelyard.sources.web.index_client import DENIED_STATUSES, GONE, NOT_FOUND, IndexClient
+from wheelyard.sources.web.index_client import IndexClient
 from wheelyard.sources.web.index_pages import ACCEPT, ProjectLink, parse_files, parse_projects
 
+MISSING_STATUSES: Final = frozenset({404, 410})
+DENIED_STATUSES: Final = frozenset({401, 403, 407})
 MAX_FAILURES: Final = 5
 """Pages that may fail one after the other before the import is ended."""
 MAX_PROJECTS: Final = 100_000
@@ -97,7 +99,7 @@ class IndexSource(Struct, frozen=True):
         try:
             return list(parse_files(self.web.page(found.url, ACCEPT), self.web)), None
         except FetchError as fault:
-            is_missing, named = fault.status in (NOT_FOUND, GONE), bool(self.projects)
+            is_missing, named = fault.status in MISSING_STATUSES, bool(self.projects)
             why = "the index has no such project" if is_missing and named else fault.why
             return [Skipped(found.url.redacted, why, is_error=named or not is_missing)], fault
 

@@ -5,20 +5,20 @@ It is resumed only if the server confirms that the file is unchanged (If-Range w
 else with Last-Modified). Compressed transfer is not requested, as with pip.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
+from itertools import count
 from typing import Final
 
-from msgspec import Struct
-
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.http_client.client import ClientResponse, TransferRate
+from wheelyard.http_client.client import ClientResponse, at_minimum_rate
 from wheelyard.http_client.urls import Url
 from wheelyard.sources.candidate import Candidate, unavailable, unreadable
 from wheelyard.sources.field_parsing import parse_http_date
-from wheelyard.sources.web.index_client import OK, IndexClient
+from wheelyard.sources.web.index_client import IndexClient
 
 MAX_RESUMES_WITHOUT_PROGRESS: Final = 4
 """Resumes in a row that may end without a new byte."""
@@ -48,12 +48,13 @@ class ResumableDownload:
         """
         with _translated_errors(self.url):
             response = self.web.open(self.url, IDENTITY_ENCODING)
-            stream = _Stream(self.web, self.url, response, self.web.transfer_rate())
-        self._modified = stream.response.headers.get("last-modified", "")
+        self._modified = response.headers.get("last-modified", "")
+        chunks = self._chunks(response)
         try:
-            yield stream.chunks()
+            yield chunks
         finally:
-            stream.response.close()
+            response.close()
+            chunks.close()
 
     def last_modified(self) -> datetime | None:
         """Return the Last-Modified date, asked for by HEAD if need be; None if it is unknown."""
@@ -66,50 +67,41 @@ class ResumableDownload:
             self._modified = response.headers.get("last-modified", "")
         return parse_http_date(self._modified)
 
-
-class _Stream(Struct):
-    """The bytes of one file, received over one connection or several in turn."""
-
-    web: IndexClient
-    url: Url
-    response: ClientResponse
-    transfer_rate: TransferRate
-    position: int = 0
-
-    def chunks(self) -> Iterator[bytes]:
+    def _chunks(self, response: ClientResponse) -> Generator[bytes]:
+        """Yield the bytes of the file, received over one connection or several in turn."""
+        position, stalled = 0, 0
         with _translated_errors(self.url):
-            yield from self._chunks()
+            for resumes in count():
+                before = position
+                with closing(response):
+                    try:
+                        for chunk in at_minimum_rate(response.chunks(), self.web.runtime.monotonic):
+                            position += len(chunk)
+                            yield chunk
+                    except FetchError as fault:
+                        stalled = 0 if position > before else stalled + 1
+                        is_over = stalled > MAX_RESUMES_WITHOUT_PROGRESS or resumes == MAX_RESUMES
+                        if is_over or not fault.is_transient or not _validator(response):
+                            raise
+                    else:
+                        return
+                response = self._resumed(position, _validator(response))
 
-    def _chunks(self) -> Iterator[bytes]:
-        stalled, resumes = 0, 0
-        while True:
-            before = self.position
-            try:
-                for chunk in self.response.chunks(self.transfer_rate):
-                    self.position += len(chunk)
-                    yield chunk
-            except FetchError as fault:
-                if not fault.is_transient:
-                    raise
-                stalled = 0 if self.position > before else stalled + 1
-                resumes += 1
-                # only a strong ETag is allowed in If-Range
-                etag, date = map(self.response.headers.get, ("etag", "last-modified"))
-                validator = etag if etag and etag.startswith('"') else date
-                if not validator or stalled > MAX_RESUMES_WITHOUT_PROGRESS or resumes > MAX_RESUMES:
-                    raise
-                self._resume(validator)
-            else:
-                return
-
-    def _resume(self, validator: str) -> None:
-        self.response.close()
-        range_headers = {"Range": f"bytes={self.position}-", "If-Range": validator}
-        self.response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
-        content_range = self.response.headers.get("content-range", "")
-        is_continued = content_range.startswith(f"bytes {self.position}-")
-        if self.response.status == OK or not is_continued:
+    def _resumed(self, position: int, validator: str) -> ClientResponse:
+        range_headers = {"Range": f"bytes={position}-", "If-Range": validator}
+        response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
+        content_range = response.headers.get("content-range", "")
+        is_continued = content_range.startswith(f"bytes {position}-")
+        if response.status == HTTPStatus.OK or not is_continued:
+            response.close()
             raise FetchError("the connection broke off, and the server does not go on from there")
+        return response
+
+
+def _validator(response: ClientResponse) -> str:
+    """Return what If-Range may have: a strong ETag, or the date; empty if there is neither."""
+    etag = response.headers.get("etag", "")
+    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
 
 
 @contextmanager
