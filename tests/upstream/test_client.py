@@ -23,11 +23,11 @@ from wheelyard.http_client.address_policy import METADATA_ADDRESSES, FetchError,
 from wheelyard.http_client.circuit import Circuit
 from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.urls import UserPassword
+from wheelyard.sources.web.simple_page import FetchedPage
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
 from wheelyard.upstream.clients import WINDOW_SECONDS
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.observation import Kind
-from wheelyard.upstream.parsing import ReceivedPage
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ def client_of(
         yield client
 
 
-def ask(client: UpstreamClient) -> ReceivedPage | NotChanged | Missing:
+def ask(client: UpstreamClient) -> FetchedPage | NotChanged | Missing:
     """Ask for the page of `requests`."""
     return client.page(REQUESTS, lambda received: received)
 
@@ -80,7 +80,7 @@ def test_tokens_of_google(upstream: FakeUpstream) -> None:
     upstream.publish(PACKAGE)
     server = server_of(upstream)
     with client_of(server, google=lambda: "Bearer ya29.x") as client:
-        assert isinstance(ask(client), ReceivedPage)
+        assert isinstance(ask(client), FetchedPage)
     assert [each.header("authorization") for each in upstream.requests] == ["Bearer ya29.x"]
 
     def fail() -> str:
@@ -154,7 +154,7 @@ def test_redirects_of_pages(upstream: FakeUpstream, fault: Fault) -> None:
         with pytest.raises(FetchError, match=REDIRECTS[fault]):
             ask(client)
         upstream.behave("requests", Fault.REDIRECT_SAME)
-        assert isinstance(ask(client), ReceivedPage)
+        assert isinstance(ask(client), FetchedPage)
     assert upstream.asked_stranger() == []
 
 

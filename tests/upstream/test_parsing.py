@@ -16,9 +16,10 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.model.project import Status
+from wheelyard.sources.web.simple_page import FetchedPage
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.parsing import OTHER_ALGORITHMS, ReceivedPage, parse_page
+from wheelyard.upstream.parsing import OTHER_ALGORITHMS, parse_page
 
 NAME = canonicalize_name("acme-tool")
 URL = "https://index.example.com/simple/acme-tool/"
@@ -36,7 +37,7 @@ JSON, HTML = "application/vnd.pypi.simple.v1+json", "text/html; charset=utf-8"
 
 def parse(body: bytes, kind: str = JSON, name: NormalizedName = NAME) -> UpstreamPage:
     """Parse what an index has sent."""
-    return parse_page(ReceivedPage(name, parse_url(URL), kind, bytearray(body)), SERVER, NOW)
+    return parse_page(FetchedPage(parse_url(URL), kind, bytearray(body)), name, SERVER, NOW)
 
 
 def entry(**other: object) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from wheelyard.sources.candidate import EMPTY_MAPPING
 
@@ -85,7 +84,17 @@ def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
 
 def parse_hash(text: str) -> Mapping[str, str]:
     """Return the digests in `sha256=...` or a URL's fragment; raise BadDigest if malformed."""
-    return parse_digests(dict(parse_qsl(text.removeprefix("#"), keep_blank_values=True)))
+    return parse_digests(stated_hashes(text))
+
+
+def stated_hashes(text: str) -> Mapping[str, str]:
+    """Return what `sha256=...` or a URL's fragment says, by algorithm; the first of two."""
+    hashes: dict[str, str] = {}
+    while text:
+        part, _, text = text.partition("&")
+        algorithm, _, digest = part.partition("=")
+        hashes.setdefault(algorithm, digest)
+    return hashes
 
 
 def _plausible(make: Callable[[], datetime]) -> datetime | None:

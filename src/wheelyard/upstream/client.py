@@ -27,14 +27,11 @@ from wheelyard.http_client.client import (
     with_retries,
 )
 from wheelyard.http_client.urls import Url
+from wheelyard.sources.web.simple_page import ACCEPT, FetchedPage
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
-from wheelyard.upstream.parsing import ReceivedPage, check_final_url
+from wheelyard.upstream.parsing import check_final_url
 from wheelyard.upstream.root_page import ROOT_LIMIT_BYTES, RootPage
 
-ACCEPT: Final = (
-    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
-    "text/html;q=0.01"
-)
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
 LARGE_PAGE_BYTES: Final = 2 * 1024**2
@@ -98,7 +95,7 @@ class UpstreamClient:
         self._requester.close()
 
     def page(
-        self, name: NormalizedName, parse: Callable[[ReceivedPage], T], etag: str = ""
+        self, name: NormalizedName, parse: Callable[[FetchedPage], T], etag: str = ""
     ) -> T | NotChanged | Missing:
         """
         Ask for the page of a project, and return what `parse` makes of it.
@@ -140,7 +137,7 @@ class UpstreamClient:
         return None
 
     def _page(
-        self, name: NormalizedName, parse: Callable[[ReceivedPage], T], etag: str
+        self, name: NormalizedName, parse: Callable[[FetchedPage], T], etag: str
     ) -> T | NotChanged | Missing:
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         accepted = {HTTPStatus.OK, *MISSING_STATUSES}
@@ -158,8 +155,7 @@ class UpstreamClient:
                 if response.status == HTTPStatus.NOT_MODIFIED:
                     return NotChanged()
                 body = self._body(response, end, stack)
-            page = ReceivedPage(
-                name=name,
+            page = FetchedPage(
                 url=response.url,
                 content_type=response.headers.get("content-type", ""),
                 body=body,

@@ -17,6 +17,7 @@ from packaging.utils import NormalizedName
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.http_client.address_policy import FetchError
+from wheelyard.sources.web.simple_page import FetchedPage
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.faults import unanswered
@@ -24,7 +25,7 @@ from wheelyard.upstream.index_proof import IndexProof
 from wheelyard.upstream.merging import NO_DIGESTS, gains_digests, gone, merge
 from wheelyard.upstream.observation import SSRF, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.parsing import ReceivedPage, parse_page
+from wheelyard.upstream.parsing import parse_page
 
 
 class PageRequests:
@@ -102,9 +103,9 @@ class PageRequests:
         label = client.server.label
         with self._observation.request(kind, name, label) as request:
 
-            def parse(received: ReceivedPage) -> UpstreamPage:
+            def parse(received: FetchedPage) -> UpstreamPage:
                 request.size = len(received.body)
-                return parse_page(received, client.server, self._runtime.now())
+                return parse_page(received, name, client.server, self._runtime.now())
 
             failure: Unavailable | None = None
             answer: UpstreamPage | NotChanged | Missing = Missing()

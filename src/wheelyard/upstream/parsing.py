@@ -1,25 +1,19 @@
 """
-Parser for the page of a project of an upstream index, in JSON or HTML: input from a stranger.
+The page of a project of an upstream index, made of what a stranger's page says.
 
-Follows the simple repository API up to major version 1 (PEPs 503, 592, 691, 700, 708, 714, 792).
 What a page says that cannot be used makes its file disappear; what makes the page as a whole
 unusable raises FetchError, and nothing else is ever raised. Of every file that is returned, the
 filename is a distribution of the project, and the URL is one that the index may send this one to.
-
-A page may have 64 MiB: its JSON is read where it is, file by file.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.errors import Invalid
@@ -38,16 +32,12 @@ from wheelyard.model.project import Status
 from wheelyard.model.text import to_one_line
 from wheelyard.sources.candidate_filter import is_distribution_name, version_in
 from wheelyard.sources.field_parsing import OLDEST_PLAUSIBLE_DATE, parse_iso_date
-from wheelyard.sources.web.html_links import HtmlPage, Link, read_page
+from wheelyard.sources.web.simple_page import Entry, FetchedPage, read_simple_page
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 
 MAX_FILES: Final = 100_000
 """Files of one project."""
-MAX_JSON_COMMAS: Final = 2_000_000
-"""Commas in one JSON page: twenty for each of the files; each could be a value in memory."""
-ENTRY_LIMIT_BYTES: Final = 64 * 1024
-"""Bytes of one file in a JSON page, and of each other value that is read."""
 TEXT_LIMIT: Final = 1024
 """Characters of a text, such as the reason of a yank; longer ones are cut."""
 MAX_SIZE: Final = 2**53
@@ -58,12 +48,9 @@ MAX_OTHER_FORMATS: Final = 1000
 """Files in other formats that are kept."""
 MAX_EMPTY_VERSIONS: Final = 10_000
 """Versions without files that are kept."""
-VERSIONS_LIMIT_BYTES: Final = 1024 * 1024
-"""Bytes of the list of versions in a JSON page."""
 SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
 """Suffixes of the formats that are shown."""
 MAJOR: Final = 1
-VERSION_TAG: Final = "pypi:repository-version"
 
 OTHER_ALGORITHMS: Final = {
     name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
@@ -79,116 +66,54 @@ _INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
 """Begins what a person has to fill in, or a browser to complete, such as a page to sign in with."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEX_BYTES: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
-_HASHES: Final = re.compile(r"(?:\A|&)([a-z0-9_]{1,20})=([^&]*)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedPage:
-    """A page as it was received, decompressed."""
-
-    name: NormalizedName
-    """The project that was asked for."""
-    url: Url
-    """The URL after all redirects."""
-    content_type: str
-    body: bytearray = field(repr=False)
-    etag: str = ""
-
-
-NOTHING: Final = Raw()
-
-
-class _Document(Struct, rename="kebab"):
-    meta: Raw = NOTHING
-    name: Raw = NOTHING
-    files: list[Raw] | None = None
-    versions: Raw = NOTHING
-    project_status: Raw = NOTHING
-    alternate_locations: Raw = NOTHING
-
-
-class _File(Struct, rename="kebab"):
-    filename: object = None
-    url: object = None
-    hashes: object = None
-    size: object = None
-    upload_time: object = None
-    requires_python: object = None
-    core_metadata: object = None
-    dist_info_metadata: object = None
-    yanked: object = None
-
-
-_DOCUMENTS: Final = msgspec.json.Decoder(_Document)
-_FILES: Final = msgspec.json.Decoder(_File)
-
-
-def parse_page(fetched: ReceivedPage, server: UpstreamServer, now: datetime) -> UpstreamPage:
-    """Return the page that was received from `server`; raise FetchError if it cannot be used."""
-    files = _FileParser(fetched.name, fetched.url, server)
-    kind = fetched.content_type.partition(";")[0].strip().lower()
-    versions: tuple[str, ...] = ()
-    if "json" in kind:
-        status, reason, locations, versions = _read_json(fetched, files)
-    elif "html" in kind:
-        status, reason, locations = _read_html(fetched, files)
-    else:
+def parse_page(
+    fetched: FetchedPage, name: NormalizedName, server: UpstreamServer, now: datetime
+) -> UpstreamPage:
+    """Return the page of a project of `server`; raise FetchError if it cannot be used."""
+    kind = fetched.content_type.partition(";")[0].lower()
+    if "json" not in kind and "html" not in kind:
         raise FetchError("its page is neither JSON nor HTML")
+    page = read_simple_page(fetched, MAX_FILES)
+    _check_version("1.0" if page.version is UNSET else page.version)
+    if page.name is not UNSET and not _is_name(page.name, name):
+        raise FetchError("its page is that of another project")
+    if page.files is None:
+        raise FetchError("its page lists no files")
+    files, has_links = _FileParser(name, page.base, server), False
+    for entry in page.files:
+        files.add(entry)
+        has_links = True
+    is_listing = files.has_distributions or page.version is not UNSET
+    if page.is_html and not (is_listing or _is_empty(fetched.body, has_links=has_links)):
+        # a page to sign in with, or of an error, has no links to files either
+        raise FetchError("its page has no links to files, and nothing that says what it is")
     found = files.found
     if files.refused and not found:
         why = next(iter(files.refused.values()))
         raise FetchError(f"none of its files may be fetched: {why}", is_refused=True)
     return UpstreamPage(
-        name=fetched.name,
+        name=name,
         upstream=server.id,
         fetched_at=now,
         url=fetched.url.redacted,
         etag=fetched.etag,
         reading=server.reading,
-        status=status,
-        reason=reason,
+        status=_status(page.status),
+        reason=_text(page.reason),
         files=tuple(found[each] for each in sorted(found)),
         other_formats=tuple(OtherFormat(*each) for each in sorted(files.other_formats.items())),
-        empty_versions=versions,
-        alternate_locations=locations,
+        empty_versions=_empty_versions(page.versions, found.values()),
+        alternate_locations=_locations(page.locations),
         refused_hosts=tuple(files.refused),
     )
 
 
-def _read_json(
-    fetched: ReceivedPage, files: "_FileParser"
-) -> tuple[Status, str, tuple[str, ...], tuple[str, ...]]:
-    if fetched.body.count(b",") > MAX_JSON_COMMAS:
-        raise FetchError("its page lists too much")
-    try:
-        document = _DOCUMENTS.decode(fetched.body)
-    except (ValueError, RecursionError) as error:
-        raise FetchError("its page is not the JSON that it should be") from error
-    meta = _value(document.meta)
-    _check_version(meta.get("api-version", "1.0") if isinstance(meta, dict) else "1.0")
-    if document.name != NOTHING:
-        _check_name(_value(document.name), fetched.name)
-    if document.files is None:
-        raise FetchError("its page lists no files")
-    if len(document.files) > MAX_FILES:
-        raise FetchError(f"its page lists more than {MAX_FILES} files")
-    for raw in document.files:
-        files.add_json(raw)
-    status = _value(document.project_status)
-    status = status if isinstance(status, dict) else {}
-    return (
-        _status(status.get("status")),
-        _text(status.get("reason")),
-        _locations(_value(document.alternate_locations)),
-        _empty_versions(document.versions, files.found.values()),
-    )
-
-
-def _empty_versions(raw: Raw, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
+def _empty_versions(versions: object, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
     """Return the versions of a list that have no file (PEP 700)."""
     with_files = {strip_trailing_zeros(file.version) for file in files}
     found = dict[str, None]()
-    versions = _value(raw, VERSIONS_LIMIT_BYTES)
     for text in versions if isinstance(versions, list) else ():
         if not isinstance(text, str) or text in with_files or len(found) >= MAX_EMPTY_VERSIONS:
             continue
@@ -199,40 +124,11 @@ def _empty_versions(raw: Raw, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _read_html(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str, tuple[str, ...]]:
-    page = read_page(fetched.body.decode("latin-1"), fetched.content_type, MAX_FILES)
-    meta = dict(reversed(page.meta))  # the first of two counts
-    _check_version(meta.get(VERSION_TAG, "1.0"))
-    base = _base(fetched.url, page)
-    is_listing = VERSION_TAG in meta or b"inks for " in fetched.body  # the title that pip expected
-    if not page.links and _TAG.search(fetched.body):
-        is_listing |= _INTERACTIVE.search(fetched.body) is None  # a project without files
-    for link in page.links:
-        is_listing |= files.add_link(base, link)
-    if not is_listing:
-        # a page to sign in with, or of an error, has no links to files either
-        raise FetchError("its page has no links to files, and nothing that says what it is")
-    locations = [content for name, content in page.meta if name == "pypi:alternate-locations"]
-    return (
-        _status(meta.get("pypi:project-status")),
-        _text(meta.get("pypi:project-status-reason")),
-        _locations(" ".join(locations[:MAX_LOCATIONS]).replace(",", " ").split()),
-    )
-
-
-def _base(url: Url, page: HtmlPage) -> Url:
-    try:
-        return url.resolved(page.base) if page.base else url
-    except BadUrl as error:
-        raise FetchError("the base of its links is no URL") from error
-
-
-def _value(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
-    """Return the decoded JSON of a small value; None if it is missing, too large or malformed."""
-    with suppress(ValueError, RecursionError):
-        if memoryview(raw).nbytes <= limit:
-            return msgspec.json.decode(raw)
-    return None
+def _is_empty(body: bytearray, *, has_links: bool) -> bool:
+    """Return whether a page in HTML without links to files is that of a project without files."""
+    if b"inks for " in body:  # the title that pip expected
+        return True
+    return not has_links and bool(_TAG.search(body)) and not _INTERACTIVE.search(body)
 
 
 def _check_version(version: object) -> None:
@@ -241,16 +137,14 @@ def _check_version(version: object) -> None:
         raise FetchError("its page is of a version of the Simple API that is not known here")
 
 
-def _check_name(name: object, expected: NormalizedName) -> None:
-    if not isinstance(name, str) or canonicalize_name(name) != expected:
-        raise FetchError("its page is that of another project")
+def _is_name(name: object, expected: NormalizedName) -> bool:
+    return isinstance(name, str) and canonicalize_name(name) == expected
 
 
 def check_final_url(url: Url, name: NormalizedName) -> None:
     """Raise FetchError unless a URL, after redirects, still ends with the name of the project."""
     path = url.path.removesuffix("index.html").rstrip("/")
-    last = path.rpartition("/")[2]
-    if canonicalize_name(last) != name:
+    if not _is_name(path.rpartition("/")[2], name):
         raise FetchError("it leads to the page of another project")
 
 
@@ -283,8 +177,10 @@ class _FileParser(Struct):
     """
 
     name: NormalizedName
-    url: Url
+    base: Url
     server: UpstreamServer
+    has_distributions: bool = False
+    """Whether there was a distribution, if only of another project."""
     found: dict[str, UpstreamFile] = {}
     refused: dict[str, str] = {}
     """Some of the hosts that files may not be fetched from, and why."""
@@ -297,87 +193,50 @@ class _FileParser(Struct):
     _folders: dict[str, str] = {}
     """The URL of a folder that files may be fetched from, by the `../` that lead to it."""
 
-    def add_json(self, raw: Raw) -> None:
-        """Add a file of a JSON page, unless it cannot be used."""
-        entry = _entry(raw)
-        filename, reference, hashes = entry.filename, entry.url, entry.hashes
+    def add(self, entry: Entry) -> None:
+        """Add a file of a page, unless it cannot be used."""
+        filename, reference = entry.filename, entry.url
         if not isinstance(filename, str) or not isinstance(reference, str):
             return
         version = self._version(filename)
         if not version:
             self._leave_out(filename)
             return
-        hashes = hashes if isinstance(hashes, dict) else {}
-        digest, others = _digests(hashes)
+        self.has_distributions = True
+        digest, others = _digests(entry.hashes)
         required = _requires_python(entry.requires_python)
         if digest is None or required is None:
             return
-        url = self._checked(self.url, reference)
+        url = self._checked(reference)
         if not url:
             return
         metadata, size, yanked = entry.core_metadata, entry.size, entry.yanked
         metadata = entry.dist_info_metadata if metadata is None else metadata
-        metadata_hashes = metadata if isinstance(metadata, dict) else {}
-        core, other_core = _digests(metadata_hashes)
-        self._add(
-            UpstreamFile(
-                filename=filename,
-                version=version,
-                url=url,
-                sha256=digest,
-                other_hashes=others,
-                size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
-                uploaded_at=_moment(entry.upload_time),
-                core_metadata=core or "",
-                other_metadata_hashes=other_core,
-                has_metadata=bool(metadata) and core is not None,
-                requires_python=required or None,
-                yanked=_text(yanked) if yanked else None,  # true, or a reason
-            )
+        core, other_core = _digests(metadata)
+        file = UpstreamFile(
+            filename=filename,
+            version=version,
+            url=url,
+            sha256=digest,
+            other_hashes=others,
+            size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
+            uploaded_at=_moment(entry.upload_time),
+            core_metadata=core or "",
+            other_metadata_hashes=other_core,
+            has_metadata=bool(metadata) and core is not None,
+            requires_python=required or None,
+            yanked=_text(yanked) if yanked else None,  # true, or a reason
         )
-
-    def add_link(self, base: Url, link: Link) -> bool:
-        """Add the file of an HTML page's link; return whether the link is one to a distribution."""
-        href, _, fragment = link.href.partition("#")
-        filename = unquote(href.partition("?")[0].rpartition("/")[2])
-        version = self._version(filename)
-        if not version:
-            self._leave_out(filename)
-            return is_distribution_name(filename)
-        hashes = _hashes_in(fragment)
-        digest, others = _digests(hashes)
-        required = _requires_python(link.requires_python)
-        url = self._checked(base, href)
-        if not url or digest is None or required is None:
-            return True
-        metadata_hashes = _hashes_in(link.core_metadata or "")
-        core, other_core = _digests(metadata_hashes)
-        says = link.core_metadata is not None and link.core_metadata != "false"
-        self._add(
-            UpstreamFile(
-                filename=filename,
-                version=version,
-                url=url,
-                sha256=digest,
-                other_hashes=others,
-                core_metadata=core or "",
-                other_metadata_hashes=other_core,
-                has_metadata=says and core is not None,
-                requires_python=required or None,
-                yanked=None if link.yanked is None else _text(link.yanked),
-            )
-        )
-        return True
-
-    def _add(self, file: UpstreamFile) -> None:
         # the first of two with a SHA-256 counts, else with another digest, or else the first
-        before = self.found.get(file.filename)
+        before = self.found.get(filename)
         if before is None or _said_digests(file) > _said_digests(before):
-            self.found[file.filename] = file
+            self.found[filename] = file
 
     def _leave_out(self, filename: str) -> None:
         """Note a distribution of this project in a format that is not shown."""
-        is_other = is_distribution_name(filename) and not filename.endswith(SHOWN_SUFFIXES)
+        is_distribution = is_distribution_name(filename)
+        self.has_distributions |= is_distribution
+        is_other = is_distribution and not filename.endswith(SHOWN_SUFFIXES)
         if is_other and len(filename) <= FILENAME_LIMIT:
             version = version_in(filename, self.name)
             if version and len(self.other_formats) < MAX_OTHER_FORMATS:
@@ -403,7 +262,7 @@ class _FileParser(Struct):
                 self._versions[version] = str(parse_version(version))
         return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
 
-    def _checked(self, base: Url, reference: str) -> str:
+    def _checked(self, reference: str) -> str:
         """Return the absolute URL of a file; empty if it may not be fetched."""
         scheme, slashes, rest = reference.partition("//")
         host, slash, path = rest.partition("/")
@@ -416,7 +275,7 @@ class _FileParser(Struct):
         if up in self._folders and _PLAIN_PATH.fullmatch(f"/{below}"):
             return self._folders[up] + below if len(reference) <= MAX_URL_LENGTH else ""
         try:
-            url = base.resolved(reference)
+            url = self.base.resolved(reference)
         except BadUrl:
             return ""
         why = "its URL has a user name" if "@" in host else self.server.refuses(url)
@@ -427,15 +286,8 @@ class _FileParser(Struct):
         if f"{url.scheme}://{url.authority}" == origin:
             self._origins.add(origin)
         if not slashes:
-            self._folders[up] = base.resolved(up or ".").without_userinfo
+            self._folders[up] = self.base.resolved(up or ".").without_userinfo
         return url.without_userinfo
-
-
-def _entry(raw: Raw) -> _File:
-    with suppress(ValueError, RecursionError):
-        if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
-            return _FILES.decode(raw)
-    return _File()
 
 
 def _parsed(filename: str) -> Distribution | None:
@@ -462,14 +314,16 @@ def _digest(text: object) -> str | None:
     return digest if _HEX.fullmatch(digest) else None
 
 
-def _digests(hashes: Mapping[object, object]) -> tuple[str | None, tuple[str, ...]]:
+def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:
     """
     Return the SHA-256, and as `ALGORITHM=HEX` the other digests that can be computed here.
 
     The first is empty if it is missing; None if it is malformed, or missing and another one is.
     """
+    if not isinstance(hashes, dict) or not hashes:
+        return "", ()
     digest = _digest(hashes.get("sha256"))
-    if not hashes or (digest and len(hashes) == 1):  # most files
+    if digest and len(hashes) == 1:  # most files
         return digest, ()
     others = list[str]()
     for algorithm, size in OTHER_ALGORITHMS.items():
@@ -489,11 +343,6 @@ def _digests(hashes: Mapping[object, object]) -> tuple[str | None, tuple[str, ..
 def _said_digests(file: UpstreamFile) -> tuple[bool, bool]:
     """Return whether a page says the SHA-256 of a file, and whether it says another digest."""
     return bool(file.sha256), bool(file.other_hashes)
-
-
-def _hashes_in(text: str) -> Mapping[object, object]:
-    """Return the digests in `sha256=...` or a URL's fragment, by algorithm; the first of two."""
-    return dict(reversed(_HASHES.findall(text)))
 
 
 def _requires_python(text: object) -> str | None:

@@ -20,7 +20,7 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url
 from wheelyard.sources.candidate_filter import is_distribution_name
 from wheelyard.sources.web.html_links import HtmlPage, read_page
-from wheelyard.upstream.parsing import VERSION_TAG
+from wheelyard.sources.web.simple_page import VERSION_TAG
 
 ROOT_LIMIT_BYTES: Final = 64 * 1024
 """Bytes of a root that are read."""

@@ -113,7 +113,7 @@ def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
             page.links.append(_link(href, attributes))
         elif name == "meta":
             page.meta.append((attributes.get("name", ""), attributes.get("content", "")))
-        if max(len(page.links), len(page.meta)) > limit:
+        if len(page.links) > limit or len(page.meta) > limit:
             raise FetchError(f"it has more than {limit} links")
     if len(page.base) > BASE_LIMIT:
         raise FetchError("the base of its links is too long")
@@ -145,7 +145,8 @@ def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
             if at < len(ending):
                 return
             continue
-        name, at, attributes = found["name"].lower(), found.end(), dict[str, str]()
+        name, at = found["name"].lower(), found.end()
+        attributes: dict[str, str] = {}
         kept = _KEPT.get(name, frozenset())
         while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
             at = found.end()

@@ -19,6 +19,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import AddressPolicy
 from wheelyard.http_client.client import ClientResponse, Network, Requester, with_retries
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
+from wheelyard.sources.web.simple_page import ACCEPT, FetchedPage
 
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
@@ -66,16 +67,6 @@ class SourceCredentials:
         return written
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedPage:
-    """A page with its whole body, decompressed."""
-
-    url: Url
-    """The URL after all redirects."""
-    content_type: str
-    body: bytearray = field(repr=False)
-
-
 class IndexClient:
     """HTTP client with credentials and retries; safe to share between threads."""
 
@@ -90,9 +81,9 @@ class IndexClient:
         """Close every connection of the client."""
         self._requester.close()
 
-    def page(self, url: Url, accept: str) -> FetchedPage:
+    def page(self, url: Url) -> FetchedPage:
         """Fetch a page with retries, and return it; raise FetchError if that fails."""
-        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
 
         def fetch() -> FetchedPage:
             with closing(self._open(url, headers)) as response:

@@ -20,7 +20,7 @@ from wheelyard.http_client.urls import Url
 from wheelyard.sources.candidate import Candidate, Skipped, SourceItem, bad_source, unavailable
 from wheelyard.sources.candidate_filter import guess_project, matches
 from wheelyard.sources.web.index_client import IndexClient
-from wheelyard.sources.web.index_pages import ACCEPT, ProjectLink, parse_files, parse_projects
+from wheelyard.sources.web.index_pages import ProjectLink, parse_files, parse_projects
 
 MISSING_STATUSES: Final = frozenset({404, 410})
 DENIED_STATUSES: Final = frozenset({401, 403, 407})
@@ -70,7 +70,7 @@ class IndexSource(Struct, frozen=True):
     def _root_page_items(self) -> list[_Found]:
         """Return what is wanted of the root page, without duplicates; raise if it is unusable."""
         try:
-            page = self.web.page(self.root.as_folder(), ACCEPT)
+            page = self.web.page(self.root.as_folder())
         except FetchError as fault:
             raise _root_error(self.root, fault) from fault
         found = dict[object, _Found]()
@@ -97,7 +97,7 @@ class IndexSource(Struct, frozen=True):
         if not isinstance(found, ProjectLink):
             return [found], None
         try:
-            return list(parse_files(self.web.page(found.url, ACCEPT), self.web)), None
+            return list(parse_files(self.web.page(found.url), self.web)), None
         except FetchError as fault:
             is_missing, named = fault.status in MISSING_STATUSES, bool(self.projects)
             why = "the index has no such project" if is_missing and named else fault.why
