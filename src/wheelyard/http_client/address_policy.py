@@ -165,7 +165,7 @@ def _bare(host: str) -> str:
     return host.strip("[]").removesuffix(".").lower()
 
 
-class Deadline(local):
+class NetworkDeadline(local):
     """When each thread stops waiting for the network."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -200,7 +200,7 @@ class Deadline(local):
 class CheckedNetworkBackend(httpcore2.NetworkBackend):
     """Network backend of httpcore2 that connects to allowed addresses, within deadlines."""
 
-    def __init__(self, policy: AddressPolicy, deadline: Deadline) -> None:
+    def __init__(self, policy: AddressPolicy, deadline: NetworkDeadline) -> None:
         self._policy = policy
         self._deadline = deadline
         self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, "resolver")
@@ -252,7 +252,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
 class _TimedStream(httpcore2.NetworkStream):
     """A connection whose operations end at the deadline of the thread that uses it."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, deadline: Deadline) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: NetworkDeadline) -> None:
         self._stream = stream
         self._deadline = deadline
 

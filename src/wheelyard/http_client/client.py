@@ -26,8 +26,8 @@ from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.http_client.address_policy import (
     AddressPolicy,
     CheckedNetworkBackend,
-    Deadline,
     FetchError,
+    NetworkDeadline,
 )
 from wheelyard.http_client.circuit import MAX_PAUSE_SECONDS, Circuit
 from wheelyard.http_client.proxies import proxy_for
@@ -205,7 +205,7 @@ class Requester:
         self._authorization = authorization
         self._refuses = refuses
         self._on_circuit = on_circuit
-        self._deadline = Deadline(runtime.monotonic)
+        self._deadline = NetworkDeadline(runtime.monotonic)
         self._pools: dict[tuple[str, Url | None], httpcore2.ConnectionPool] = {}
         self._circuits: dict[tuple[str, str, int], Circuit] = {}
         self._cleanup = ExitStack()

@@ -32,7 +32,7 @@ from wheelyard.model.project import Status
 from wheelyard.model.text import to_one_line
 from wheelyard.sources.candidate_filter import is_distribution_name, version_in
 from wheelyard.sources.field_parsing import OLDEST_PLAUSIBLE_DATE, parse_iso_date
-from wheelyard.sources.web.simple_page import Entry, FetchedPage, read_simple_page
+from wheelyard.sources.web.simple_page import FetchedPage, PageEntry, read_simple_page
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 
@@ -193,7 +193,7 @@ class _FileParser(Struct):
     _folders: dict[str, str] = {}
     """The URL of a folder that files may be fetched from, by the `../` that lead to it."""
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: PageEntry) -> None:
         """Add a file of a page, unless it cannot be used."""
         filename, reference = entry.filename, entry.url
         if not isinstance(filename, str) or not isinstance(reference, str):

@@ -21,7 +21,7 @@ from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
 from wheelyard.sources.field_parsing import BadDigest, parse_digests, parse_iso_date
 from wheelyard.sources.web.index_client import IndexClient
 from wheelyard.sources.web.resumable_download import ResumableDownload
-from wheelyard.sources.web.simple_page import Entry, FetchedPage, read_simple_page
+from wheelyard.sources.web.simple_page import FetchedPage, PageEntry, read_simple_page
 
 INDEX_NAME: Final = "simple"
 """A link on the root page of a server that is not a project."""
@@ -61,7 +61,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
 
 
 def _linked(
-    page: Url, base: Url, link: Entry, web: IndexClient
+    page: Url, base: Url, link: PageEntry, web: IndexClient
 ) -> Iterator[ProjectLink | SourceItem]:
     """Yield what a link of the root page leads to; nothing for another one."""
     with suppress(BadUrl):
@@ -95,7 +95,7 @@ def _folders(base: Url, reference: str) -> Iterator[Skipped]:
             yield Skipped(url.redacted, "it is a folder in a project's page")
 
 
-def _items(page: Url, base: Url, entry: Entry, web: IndexClient) -> Iterator[SourceItem]:
+def _items(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
     """Yield the candidate for a file, or why it is none; nothing for a sidecar."""
     filename, reference, hashes = entry.filename, entry.url, entry.hashes
     size, yanked = entry.size, entry.yanked

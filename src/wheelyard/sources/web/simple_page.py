@@ -46,7 +46,7 @@ class FetchedPage:
     etag: str = ""
 
 
-class Entry(Struct, rename="kebab"):
+class PageEntry(Struct, rename="kebab"):
     """A file of a page; a digest of HTML is in mappings as it is in JSON."""
 
     filename: object = None
@@ -67,7 +67,7 @@ class SimplePage(Struct, frozen=True, kw_only=True):
     is_html: bool
     base: Url
     """The base of the URLs of its files."""
-    files: Iterator[Entry] | None
+    files: Iterator[PageEntry] | None
     """In HTML all links. None if a page in JSON has no list of files."""
     projects: Iterator[object] | None = None
     """Of a page in JSON."""
@@ -93,7 +93,7 @@ class _Document(Struct, rename="kebab"):
 
 
 _DOCUMENTS: Final = msgspec.json.Decoder(_Document)
-_ENTRIES: Final = msgspec.json.Decoder(Entry)
+_ENTRIES: Final = msgspec.json.Decoder(PageEntry)
 
 
 def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
@@ -151,10 +151,10 @@ def _in_html(page: FetchedPage, limit: int) -> SimplePage:
     )
 
 
-def _linked(link: Link) -> Entry:
+def _linked(link: Link) -> PageEntry:
     reference, _, fragment = link.href.partition("#")
     metadata = link.core_metadata
-    return Entry(
+    return PageEntry(
         filename=unquote(reference.partition("?")[0].rpartition("/")[2]),
         url=reference,
         hashes=stated_hashes(fragment),
@@ -164,11 +164,11 @@ def _linked(link: Link) -> Entry:
     )
 
 
-def _entry(raw: Raw) -> Entry:
+def _entry(raw: Raw) -> PageEntry:
     with suppress(ValueError, RecursionError):
         if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
             return _ENTRIES.decode(raw)
-    return Entry()
+    return PageEntry()
 
 
 def _value(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
