@@ -44,6 +44,7 @@ time. Its keys say in what form it is, so that another version has another objec
 
 import re
 from datetime import UTC, datetime
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -86,6 +87,11 @@ USED_ID_TOKENS = "credentials/used-id-tokens/"
 SESSIONS = "credentials/sessions/"
 SESSION_KEY = Key("credentials/sessions/key.json")
 ENDED_SESSIONS = "credentials/sessions/ended/"
+
+REFETCHABLE: Final = re.compile(
+    rf"(?:{INDEXES}[^/]+/)?{UPSTREAM}[^/]+/(?:{UPSTREAM_FILES}|{UPSTREAM_USES}|{UPSTREAM_PAGES})"
+)
+"""What upstream indexes have, too: a file has to have its size, other objects their digest."""
 
 _INDEX = re.compile(rf"{INDEXES}[^/]+/")
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")

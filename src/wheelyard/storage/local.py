@@ -19,7 +19,8 @@ locks, and the keys that are named when the store is opened.
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -27,9 +28,10 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from random import Random
+from re import Pattern
 from stat import S_IMODE, S_ISDIR, S_ISLNK
 from tempfile import TemporaryFile
-from typing import Final
+from typing import Final, TypeVar
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
@@ -57,6 +59,8 @@ from wheelyard.storage.filesystem import (
 )
 from wheelyard.storage.spool import FILE_MODE, Spool
 
+T = TypeVar("T")
+
 SPOOL = ".spool"
 LOCKS = ".locks"
 FOLDER_MODE = 0o750
@@ -68,7 +72,7 @@ MAX_FOLDER_ATTEMPTS = 64
 """How often a write is tried if a delete removes the folder of its key meanwhile."""
 MTIME_JITTER_BITS = 20
 """The modification time of a written file is moved by so many random bits of nanoseconds."""
-
+NO_KEY: Final = re.compile(r"(?!)")
 """Matches no key."""
 TICK_NANOSECONDS: Final = 1000
 """The least time between two versions of an object; seconds as a float tell it apart."""
@@ -80,10 +84,20 @@ class LocalStore(Store):
 
     `random` gives different modification times to writes within one tick of the clock. Objects
     whose keys begin with `private` are for the owner of the folder alone; the empty prefix is all.
+    New objects whose keys begin with a match of `refetchable` are not synced: after a power cut
+    they may be missing or cut off, and whoever reads one notices that.
     """
 
-    def __init__(self, root: Path, random: Random, *, private: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        random: Random,
+        *,
+        private: str | None = None,
+        refetchable: Pattern[str] = NO_KEY,
+    ) -> None:
         self._random = random
+        self._refetchable = refetchable
         self._root = os.path.realpath(root)  # a str, joined on the hot path
         prefixes = [SPOOL, LOCKS, *([] if private is None else [private])]
         paths = (f"{self._root}/{prefix}".rstrip("/") for prefix in prefixes)
@@ -130,14 +144,23 @@ class LocalStore(Store):
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-        with storage_faults(str(key)), self._spooled(body) as spooled:
-            return self._move_into_place(key, spooled, expect)
+
+        def name_it(spooled: str, name: str, folder: int) -> ObjectVersion:
+            if expect == ABSENT:
+                return _create(key, spooled, name, folder)
+            return self._replace(key, spooled, name, folder, expect)
+
+        # what is there already must not be lost
+        is_synced = expect != ABSENT or not self._refetchable.match(key)
+        with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
+            return self._move_into_place(key, spooled, name_it, is_synced=is_synced)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`; a body in the spool is linked, not copied."""
         del kind
-        with storage_faults(str(key)), self._spooled(body) as spooled:
-            self._move_into_place(key, spooled, None)
+        is_synced = not self._refetchable.match(key)
+        with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
+            self._move_into_place(key, spooled, _rename, is_synced=is_synced)
 
     def delete(self, key: Key) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
@@ -185,9 +208,9 @@ class LocalStore(Store):
         return f"{self._root}/{key}"
 
     @contextmanager
-    def _spooled(self, body: FileBody) -> Iterator[str]:
+    def _spooled(self, body: FileBody, *, is_synced: bool) -> Iterator[str]:
         """
-        Yield the path of a spool file with the bytes of `body`, durable; then remove it.
+        Yield the path of a spool file with the bytes of `body`; then remove it.
 
         A body that is in the spool gets a second name there, which the object takes over.
         """
@@ -197,7 +220,9 @@ class LocalStore(Store):
             if not is_spooled:
                 write_all(descriptor, body)
                 self._jitter_mtime(descriptor)
-            if body:  # an empty file has no bytes to sync, and its name comes with the folder
+            if (
+                body and is_synced
+            ):  # an empty file has no bytes to sync, and its name comes with the folder
                 sync_file(descriptor)
             yield path
         finally:
@@ -222,22 +247,19 @@ class LocalStore(Store):
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _move_into_place(
-        self, key: Key, spooled: str, expect: ObjectVersion | None
-    ) -> ObjectVersion:
-        """Give a spool file its name; return its version as an object, or raise Conflict."""
+        self, key: Key, spooled: str, name_it: Callable[[str, str, int], T], *, is_synced: bool
+    ) -> T:
+        """Have `name_it` give a spool file its name in the open folder of its key."""
         target = self._path(key)
         if target.startswith(self._private):
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
         for _ in range(MAX_FOLDER_ATTEMPTS):
             # missing if a delete has removed the folder
-            with suppress(FileNotFoundError), self._opened(_folder_of(target)) as folder:
-                name = target[target.rindex("/") + 1 :]
-                if expect == ABSENT:
-                    version = _create(key, spooled, name, folder)
-                else:
-                    version = self._replace(key, spooled, name, folder, expect)
-                sync_file(folder)
-                return version
+            with suppress(FileNotFoundError), self._opened(_folder_of(target), is_synced) as folder:
+                result = name_it(spooled, target[target.rindex("/") + 1 :], folder)
+                if is_synced:
+                    sync_file(folder)
+                return result
         message = f"The folder of {key} is removed again and again."
         raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
@@ -256,39 +278,34 @@ class LocalStore(Store):
             if now.st_mtime_ns < earliest:
                 os.utime(spooled, ns=(now.st_atime_ns, earliest))
                 now = os.stat(spooled)  # noqa: PTH116 - hot
-            os.replace(spooled, name, dst_dir_fd=folder)
+            _rename(spooled, name, folder)
             return _version(now)
 
     @contextmanager
-    def _opened(self, folder: str) -> Iterator[int]:
+    def _opened(self, path: str, is_synced: bool) -> Iterator[int]:  # noqa: FBT001 - private
         """Open a folder, made if it is missing; raise Unavailable if its path has a link."""
         try:
             try:
-                descriptor = open_no_follow(folder, os.O_DIRECTORY)
+                folder = open_no_follow(path, os.O_DIRECTORY)
             except FileNotFoundError:
-                self._require_no_links(folder)
-                self._make_folder(folder)
-                descriptor = open_no_follow(folder, os.O_DIRECTORY)
+                above = _folder_of(path)
+                if len(above) <= len(self._root):  # an empty mount point may be there now
+                    self._check_root()
+                if os.path.islink(path):  # noqa: PTH114 - a str
+                    raise link_error(path) from None
+                with self._opened(above, is_synced) as parent:
+                    self._new_folder(path)
+                    if is_synced:
+                        sync_file(parent)
+                folder = open_no_follow(path, os.O_DIRECTORY)
         except OSError as error:
             if error.errno == ELOOP:
-                raise link_error(folder) from error
+                raise link_error(path) from error
             raise
         try:
-            yield descriptor
+            yield folder
         finally:
-            os.close(descriptor)
-
-    def _make_folder(self, folder: str) -> None:
-        """Create a folder and its missing parents; sync the folder that contains each."""
-        above = _folder_of(folder)
-        if len(above) <= len(self._root):  # an empty mount point may be there now
-            self._check_root()
-        try:
-            self._new_folder(folder)
-        except FileNotFoundError:
-            self._make_folder(above)
-            self._new_folder(folder)
-        sync_folder(above)
+            os.close(folder)
 
     def _require_no_links(self, path: str) -> None:
         while path != self._root:
@@ -361,6 +378,10 @@ def _protect(folder: Path) -> None:
 
 def _folder_of(path: str) -> str:
     return path[: path.rindex("/")]
+
+
+def _rename(spooled: str, name: str, folder: int) -> None:
+    os.replace(spooled, name, dst_dir_fd=folder)
 
 
 def _create(key: Key, spooled: str, name: str, folder: int) -> ObjectVersion:

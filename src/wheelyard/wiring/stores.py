@@ -257,7 +257,9 @@ def _open_separate(
     """Open a bucket, or a folder, which is made; `private` is as of `LocalStore`."""
     if is_bucket(location):
         return _open_bucket(location, downloads, counter, runtime)
-    store = LocalStore(Path(location), runtime.random, private=private)
+    store = LocalStore(
+        Path(location), runtime.random, private=private, refetchable=keys.REFETCHABLE
+    )
     return OpenedStore(Stores.of(store), store.spool, StoreTraits(operation_counter=counter))
 
 
