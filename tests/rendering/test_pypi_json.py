@@ -5,7 +5,7 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.pypi_json import PypiJsonData, project_json
+from wheelyard.rendering.pypi_json import project_json
 from wheelyard.rendering.releases import latest_release, releases_of
 
 EVERYTHING = b"""Metadata-Version: 2.4
@@ -107,9 +107,9 @@ def test_a_project_that_says_everything() -> None:
     releases = releases_of(project(wheel, sdist, file("0.9", yanked="broken")))
     speaks = latest_release(releases)
     assert speaks is not None
-    page = PypiJsonData(NormalizedName("demo"), speaks, parse_metadata(EVERYTHING), "/files")
+    name, core = NormalizedName("demo"), parse_metadata(EVERYTHING)
 
-    assert json.decode(project_json(page, releases)) == {
+    assert json.decode(project_json(name, speaks, core, "/files", releases)) == {
         "info": INFO
         | {
             "author": "Ann",
@@ -144,9 +144,9 @@ def test_a_project_that_says_everything() -> None:
 def test_a_release_that_says_nothing() -> None:
     """What a release does not say is null, empty or -1, as PyPI has it, and never left out."""
     (release,) = releases_of(project(file(is_wheel=False, yanked="")))
-    page = PypiJsonData(NormalizedName("demo"), release, parse_metadata(NOTHING), "/files")
+    name, core = NormalizedName("demo"), parse_metadata(NOTHING)
 
-    assert json.decode(project_json(page)) == {
+    assert json.decode(project_json(name, release, core, "/files")) == {
         "info": INFO | {"yanked": True},
         "last_serial": 0,
         "urls": [SDIST | {"yanked": True}],

@@ -8,7 +8,6 @@ PDM read this API.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
@@ -21,32 +20,34 @@ if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
 
 
-class PypiJsonData(Struct, frozen=True):
-    """The data of a project and one release that `project_json` renders."""
-
-    name: NormalizedName
-    release: ReleaseOf[ShownFile]
-    core: "CoreMetadata"
-    files_url: str
-    """The URL of the folder of files: absolute, or a path from the root of the host."""
-
-
 def project_json(
-    page: PypiJsonData, releases: Iterable[ReleaseOf[ShownFile]] | None = None
+    name: NormalizedName,
+    release: ReleaseOf[ShownFile],
+    core: "CoreMetadata",
+    files_url: str,
+    releases: Iterable[ReleaseOf[ShownFile]] | None = None,
 ) -> bytes:
     """
     Return the bytes of `/pypi/<name>/json`: the described release, and the files of `releases`.
 
-    Without `releases`, they are those of `/pypi/<name>/<version>/json`.
+    Without `releases`, they are those of `/pypi/<name>/<version>/json`. `files_url` is the URL of
+    the folder of files: absolute, or a path from the root of the host.
     """
-    body: dict[str, object] = {"info": _info(page), "last_serial": 0}
+    body: dict[str, object] = {"info": _info(release, core), "last_serial": 0}
+    url = f"{files_url}/"
     if releases is not None:
-        body["releases"] = {each.version: _files(page, each) for each in releases}
-    return Encoder().encode(body | {"urls": _files(page, page.release), "vulnerabilities": []})
+        body["releases"] = {each.version: _files(name, each, url) for each in releases}
+    urls = _files(name, release, url)
+    return Encoder().encode(body | {"urls": urls, "vulnerabilities": []})
 
 
-def _info(page: PypiJsonData) -> dict[str, object]:
-    core, release = page.core, page.release
+def _files(
+    name: NormalizedName, release: ReleaseOf[ShownFile], url: str
+) -> list[dict[str, object]]:
+    return [_file(file, f"{url}{file_url(name, file)}") for file in release.files]
+
+
+def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:
     return {
         "author": core.author or "",
         "author_email": core.author_email or "",
@@ -81,11 +82,7 @@ def _info(page: PypiJsonData) -> dict[str, object]:
     }
 
 
-def _files(page: PypiJsonData, release: ReleaseOf[ShownFile]) -> list[dict[str, object]]:
-    return [_file(page, file) for file in release.files]
-
-
-def _file(page: PypiJsonData, file: ShownFile) -> dict[str, object]:
+def _file(file: ShownFile, url: str) -> dict[str, object]:
     packagetype, python_version = _package_type(file.filename)
     uploaded = timestamp(file.uploaded_at) if file.uploaded_at is not None else None
     return {
@@ -101,7 +98,7 @@ def _file(page: PypiJsonData, file: ShownFile) -> dict[str, object]:
         "size": file.size,
         "upload_time": uploaded and uploaded[:19],
         "upload_time_iso_8601": uploaded,
-        "url": f"{page.files_url}/{file_url(page.name, file)}",
+        "url": url,
         "yanked": file.yanked is not None,
         "yanked_reason": file.yanked or None,
     }

@@ -42,14 +42,12 @@ Release = ReleaseOf[File]
 
 def releases_of(project: ShownProject[F]) -> tuple[ReleaseOf[F], ...]:
     """Return the project's releases, newest first; none if it is quarantined."""
-    groups = _by_version(served_files(project))
-    return tuple(ReleaseOf(str(version), _wheels_first(files)) for version, files in groups)
+    return _releases(served_files(project))
 
 
 def all_releases(project: Project) -> tuple[Release, ...]:
     """Return the releases of a project, newest first, also if it is quarantined."""
-    groups = _by_version(project.files)
-    return tuple(ReleaseOf(str(version), tuple(files)) for version, files in groups)
+    return _releases(project.files)
 
 
 def release_of(project: ShownProject[F], version: Version) -> ReleaseOf[F] | None:
@@ -66,12 +64,12 @@ def versions_of(filenames: Iterable[str]) -> list[str]:
     return [str(each) for each in sorted({parse_known_filename(f).version for f in filenames})]
 
 
-def _by_version(files: Iterable[F]) -> list[tuple[Version, list[F]]]:
-    """Return the files of each version, newest first."""
+def _releases(files: Iterable[F]) -> tuple[ReleaseOf[F], ...]:
     groups = dict[Version, list[F]]()
     for file in files:
         groups.setdefault(listed_version(file.version), []).append(file)
-    return [(version, groups[version]) for version in sorted(groups, reverse=True)]
+    newest = sorted(groups, reverse=True)
+    return tuple(ReleaseOf(str(version), _wheels_first(groups[version])) for version in newest)
 
 
 def _wheels_first(files: list[F]) -> tuple[F, ...]:

@@ -52,12 +52,12 @@ class PrefetchedFile(Struct, frozen=True):
     """Bytes, if it was fetched, or would be; 0 if nobody knows."""
 
 
-class PrefetchReport(Struct):
+class PrefetchReport(Struct, frozen=True):
     """The result of a prefetch."""
 
-    private: list[NormalizedName] = []
-    """Listed projects that are private, and were left out."""
-    results: list[PrefetchedFile] = []
+    private: list[NormalizedName]
+    """Listed projects that are private, and were left out; sorted."""
+    results: list[PrefetchedFile]
 
     def of(self, state: FileState) -> list[PrefetchedFile]:
         """Return the files of which this has become."""
@@ -98,22 +98,20 @@ class Prefetch(Struct, frozen=True, kw_only=True):
             Invalid: A project that is not private is listed without a digest.
             Unavailable: The store does not answer.
         """
-        report = PrefetchReport()
+        private, results = set[NormalizedName](), list[PrefetchedFile]()
         for package in locked.without_digest:
             if not self.index.names.is_private(package.project):
                 raise package.place.fault(
                     f"{package.project} has no --hash=sha256:, so it is not known which files are "
                     "meant. Lock with digests: uv pip compile --generate-hashes"
                 )
-            report.private.append(package.project)
-
+            private.add(package.project)
         for result in self._results(locked, dry_run=dry_run):
             if isinstance(result, PrefetchedFile):
-                report.results.append(result)
-            elif result not in report.private:
-                report.private.append(result)
-        report.private.sort()
-        return report
+                results.append(result)
+            else:
+                private.add(result)
+        return PrefetchReport(sorted(private), results)
 
     def _results(
         self, locked: LockedFiles, *, dry_run: bool

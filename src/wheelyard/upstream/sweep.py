@@ -7,7 +7,7 @@ owns a name, and so do the learned digests.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -46,13 +46,13 @@ class SweptFile(Struct, kw_only=True):
     last_use: float = 0.0
     """When it was used or fetched last, within a day; seconds since the epoch."""
     objects: list[Entry] = []
-    note: Entry | None = None
+    """In the order of their removal."""
 
     def add(self, entry: Entry, *, is_note: bool) -> None:
         """Count an object as one of this file's."""
         self.last_use = max(self.last_use, entry.modified)
-        if is_note:
-            self.note = entry
+        if is_note:  # an interrupted removal leaves no note alone
+            self.objects.insert(0, entry)
         else:
             self.size += entry.size
             self.objects.append(entry)
@@ -82,30 +82,14 @@ class UpstreamSweep(Struct, frozen=True):
         progress: Callable[[SweptFile], None] = lambda _: None,
     ) -> SweepReport:
         """Remove what the rules say, and call `progress` for each; it may be fetched again."""
-        files = sorted(self._files(), key=lambda file: file.last_use)
+        below = PrefixedStore(self.store, keys.UPSTREAM)
+        files = sorted(_files(below), key=lambda file: file.last_use)
         chosen = self._choose(files, rules)
-        below = self._below()
         removals = prefetch_map(lambda file: None if dry_run else _remove(below, file), chosen)
         for file, _ in zip(chosen, removals, strict=True):
             progress(file)
         kept_bytes = sum(each.size for each in files) - sum(each.size for each in chosen)
         return SweepReport(tuple(chosen), len(files) - len(chosen), kept_bytes)
-
-    def _below(self) -> Store:
-        return PrefixedStore(self.store, keys.UPSTREAM)
-
-    def _files(self) -> list[SweptFile]:
-        found = dict[tuple[str, str], SweptFile]()
-        for entry in self._below().list(""):
-            match = _OBJECT.fullmatch(entry.key)
-            if match is None:
-                continue
-            upstream, note, path = match.groups()
-            file = found.get((upstream, path))
-            if file is None:
-                file = found[upstream, path] = SweptFile(upstream=upstream, path=path)
-            file.add(entry, is_note=note is not None)
-        return list(found.values())
 
     def _choose(self, files: list[SweptFile], rules: SweepRules) -> list[SweptFile]:
         """Return the files to remove, of `files` in the order of their last use."""
@@ -122,6 +106,17 @@ class UpstreamSweep(Struct, frozen=True):
         return chosen
 
 
+def _files(store: Store) -> Iterable[SweptFile]:
+    files = dict[tuple[str, str], SweptFile]()
+    for entry in store.list(""):
+        match = _OBJECT.fullmatch(entry.key)
+        if match is not None:
+            upstream, note, path = match.groups()
+            file = files.setdefault((upstream, path), SweptFile(upstream=upstream, path=path))
+            file.add(entry, is_note=note is not None)
+    return files.values()
+
+
 def _remove(store: Store, file: SweptFile) -> None:
-    for entry in [file.note, *file.objects] if file.note else file.objects:
+    for entry in file.objects:
         store.delete(entry.key)

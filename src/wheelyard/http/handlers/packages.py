@@ -29,7 +29,7 @@ from wheelyard.http.protocol.requests import build_path
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.pypi_json import PypiJsonData, project_json
+from wheelyard.rendering.pypi_json import project_json
 from wheelyard.rendering.releases import latest_release, release_of, releases_of
 from wheelyard.rendering.search_json import results_json, search_json
 
@@ -100,7 +100,7 @@ def answer_pypi_json(request: Request, context: ServerContext) -> Response:
             raise NotFound(f"{name} has no such release. See /simple/{name}/ for those it has.")
         core = listing.open.core_metadata(request, release.metadata_file.filename)
         core = core or parse_any(None, name, release.version)
-        return project_json(PypiJsonData(name, release, core, context.files_from_root), releases)
+        return project_json(name, release, core, context.files_from_root, releases)
 
     page = (MediaType.PLAIN_JSON, ("pypi_json", name, version), listing.version, render)
     return page_response(context, request, *page, listing=listing)

@@ -23,6 +23,9 @@ LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, C
 """What an approval can lift."""
 NOTHING_HIDDEN: Final[Mapping[str, Reason]] = MappingProxyType({})
 
+_OfVersion = tuple[tuple[Reason, ...], frozenset[str]]
+"""Why no file of a version is shown, and the codes of the rules that do not apply to it."""
+
 
 class PageView(Struct, frozen=True):
     """What of a page is shown now, and why the rest is not."""
@@ -52,7 +55,7 @@ class Evaluation(Struct, frozen=True):
     """The blocked licence of each version that is known to have one."""
     first_uses: Mapping[str, datetime] = {}
     """By version; when an exception of the cooldown for it was first used."""
-    _of_versions: dict[tuple[str, int], "_VersionReasons"] = {}
+    _of_versions: dict[tuple[str, int], _OfVersion] = {}
     """By version, and the identity of the decision that counts."""
 
     def view(self, generation: str) -> PageView:
@@ -72,18 +75,18 @@ class Evaluation(Struct, frozen=True):
         return PageView(shown, hidden, min(ends, default=None), generation, empty)
 
     def reasons(self, file: UpstreamFile) -> Iterator[Reason]:
-        """Yield every reason why a file is not shown, the most serious one first."""
+        """Return every reason why a file is not shown, the most serious one first."""
         approval = self.decisions.of(file.version)
         decision = self.decisions.of_file(file.version, file.sha256)
+        why = self._reasons(file, decision)
         if approval is None or approval is decision:
-            yield from self._reasons(file, decision)
-            return
-        for reason in self._reasons(file, decision):
-            yield reasons.not_among(reason, approval)
+            return why
+        return (reasons.not_among(reason, approval) for reason in why)
 
     def _shows_version(self, version: str) -> bool:
         """Return whether a version without files is shown: no rule hides it whatever its files."""
-        return not self._of_version(version, self.decisions.of(version)).reasons
+        of_version, _ = self._of_version(version, self.decisions.of(version))
+        return not of_version
 
     def cooldown_end(self, file: UpstreamFile) -> datetime | None:
         """Return when the cooldown of a file ends or has ended; None for one that never does."""
@@ -107,21 +110,20 @@ class Evaluation(Struct, frozen=True):
 
     def _reasons(self, file: UpstreamFile, decision: Decision | None) -> Iterator[Reason]:
         """Yield the reasons, if this is the decision that counts for the file."""
-        found = self._of_version(file.version, decision)
-        yield from found.reasons
-        if Code.SNAPSHOT not in found.lifted:
+        of_version, lifted = self._of_version(file.version, decision)
+        yield from of_version
+        if Code.SNAPSHOT not in lifted:
             yield from self._snapshot_reason(file)
-        if Code.COOLDOWN not in found.lifted:
+        if Code.COOLDOWN not in lifted:
             yield from self._cooldown_reason(file)
 
-    def _of_version(self, version: str, decision: Decision | None) -> "_VersionReasons":
+    def _of_version(self, version: str, decision: Decision | None) -> _OfVersion:
         key = version, id(decision)
-        found = self._of_versions.get(key)
-        if found is None:
+        if key not in self._of_versions:
             lifted = self._lifted(decision)
             of_version = tuple(self._version_reasons(version, decision, lifted))
-            found = self._of_versions[key] = _VersionReasons(of_version, lifted)
-        return found
+            self._of_versions[key] = of_version, lifted
+        return self._of_versions[key]
 
     def _lifted(self, decision: Decision | None) -> frozenset[str]:
         """Return the codes of the rules that do not apply to the files that a decision is about."""
@@ -181,9 +183,3 @@ def _advisory_reasons(target: str, hit: Hit, lifted: frozenset[str]) -> Iterator
     vulnerable = [each for each in hit.advisories if not each.is_malicious]
     if vulnerable and Code.VULNERABLE not in lifted:
         yield reasons.vulnerable(target, vulnerable, hit.clean_after)
-
-
-class _VersionReasons(Struct, frozen=True):
-    reasons: tuple[Reason, ...]
-    lifted: frozenset[str]
-    """Codes of the rules that do not apply."""
