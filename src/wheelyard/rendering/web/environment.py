@@ -1,14 +1,13 @@
 """What all pages have in common: templates, assets, the URL of the index, who looks at them."""
 
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from types import CodeType
-from typing import Any, Final
+from typing import Final
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
@@ -92,9 +91,9 @@ class PageEnvironment:
         self.brand = brand
         self.assets = load_assets(brand)
         self._is_certain = is_certain
-        sources = dict(_read_templates(files(__package__).joinpath("templates")))
-        self._templates = _new_environment(sources)
-        self._templates.globals |= {
+        self._templates = _templates()
+        self._values = {
+            "index_url": index_url,
             "asset": lambda name: self.assets[name].path,
             "brand": self.brand,
             "contact_link": contact_link,
@@ -110,7 +109,7 @@ class PageEnvironment:
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
         """Return the bytes of a page; `root` is the URL of the home page, relative to it."""
         page = self._templates.get_template(template)
-        text = page.render(viewer=viewer, root=root, index_url=self.index_url, **values)
+        text = page.render(**self._values, viewer=viewer, root=root, **values)
         # metadata may have lone surrogates, which cannot be encoded
         return text.encode("utf-8", "replace")
 
@@ -148,36 +147,24 @@ def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{each.name}", each.read_text("utf-8")
 
 
-class _Loader(DictLoader):
-    """Loads templates; each is compiled once, for all environments of a process."""
-
-    def load(
-        self,
-        environment: Environment,
-        name: str,
-        globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - of jinja2
-    ) -> Template:
-        source = _INCLUDE.sub(lambda found: self.mapping[found[1]][:-1], self.mapping[name])
-        code = _compiled(source, name)
-        return environment.template_class.from_code(environment, code, globals or {})
-
-
-@cache  # compiling takes much longer than rendering
-def _compiled(source: str, name: str) -> CodeType:
-    return _new_environment({}).compile(source, name)
-
-
-def _new_environment(sources: Mapping[str, str]) -> Environment:
-    made = Environment(
-        loader=_Loader(sources),
+@cache  # compiling a template takes much longer than rendering it
+def _templates() -> Environment:
+    """Return all templates, for every `PageEnvironment` of the process."""
+    sources = dict(_read_templates(files(__package__).joinpath("templates")))
+    whole = {
+        name: _INCLUDE.sub(lambda part: sources[part[1]][:-1], text)
+        for name, text in sources.items()
+    }
+    environment = Environment(
+        loader=DictLoader(whole),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"web": web_address, "marks": project_marks}
-    return made
+    environment.filters |= {"web": web_address, "marks": project_marks}
+    return environment
 
 
 def contact_link(contact: str) -> Markup:
