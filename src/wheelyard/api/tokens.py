@@ -8,11 +8,11 @@ from msgspec.structs import asdict
 
 from wheelyard.api.operation import Call
 from wheelyard.api.texts import Pattern, TokenName, Word
-from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, ListedToken
+from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
 from wheelyard.authentication.caller_tokens import wanted_token
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import ANONYMOUS, Action, Scope
-from wheelyard.model.token import TokenRecord
+from wheelyard.model.token import ListedToken, TokenRecord
 
 MAX_PATTERNS: Final = 100
 

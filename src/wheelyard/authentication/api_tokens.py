@@ -73,16 +73,6 @@ class TokenRequest(Struct, frozen=True, kw_only=True):
             )
 
 
-class ListedToken(Struct, frozen=True):
-    """A token as a list shows it."""
-
-    record: TokenRecord
-    state: str
-    """`active`, `expired` or `revoked`."""
-    last_used: date | None
-    """The last day (UTC) on which it was accepted, if recorded."""
-
-
 class RotatedToken(Struct, frozen=True):
     """The result of a rotation: the new token, and both records."""
 

@@ -19,7 +19,6 @@ from msgspec import UNSET, Struct, UnsetType
 from wheelyard.authentication.api_tokens import (
     DEFAULT_ACTIONS,
     ApiTokens,
-    ListedToken,
     RotatedToken,
     TokenRequest,
     invalid_credential,
@@ -28,7 +27,7 @@ from wheelyard.authentication.rights import OWNER_PREFIXES, parse_owner
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller, Scope
-from wheelyard.model.token import ApiToken, TokenRecord, is_token_id
+from wheelyard.model.token import ApiToken, ListedToken, TokenRecord, is_token_id
 from wheelyard.operations.access_control import AccessControl
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)

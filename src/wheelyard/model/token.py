@@ -12,7 +12,7 @@ import string
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 from random import Random
@@ -21,6 +21,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.model.access import Action, Pattern, Scope
+from wheelyard.model.grants import describe_scope
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX: Final = "wyd_"
@@ -194,3 +195,18 @@ def _check(body: str) -> str:
         number, digit = divmod(number, len(ALPHABET))
         text = ALPHABET[digit] + text
     return text.rjust(CHECK_LENGTH, ALPHABET[0])
+
+
+class ListedToken(Struct, frozen=True):
+    """A token as a list shows it."""
+
+    record: TokenRecord
+    state: str
+    """`active`, `expired` or `revoked`."""
+    last_used: date | None
+    """The last day (UTC) on which it was accepted, if recorded."""
+
+    @property
+    def rights(self) -> str:
+        """What it may do, in words: `read and upload to acme-*`."""
+        return describe_scope(self.record.scope)

@@ -34,10 +34,10 @@ from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.security.request_authentication import signed_in_at
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import parse_pattern
+from wheelyard.model.token import ListedToken
 from wheelyard.rendering.web.account_pages import Account
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.tokens_page import (
-    TokenRow,
     TokensView,
     made_page,
     tokens_page,
@@ -90,7 +90,7 @@ def answer_tokens_form(request: Request, web: WebPages) -> Response:
             return _revoke(request, web, fields.text("id"))
         return _create(request, web, view, fields)
     except FormFault as fault:
-        form, rows = refused_form(request, web.context, fields, fault), list[TokenRow]()
+        form, rows = refused_form(request, web.context, fields, fault), list[ListedToken]()
         with suppress(WheelyardError):  # the form is worth more than the list
             rows = _rows(request, web, view)
         page = tokens_page(web.environment, web.viewer(request.caller), view, rows, form)
@@ -108,7 +108,7 @@ def _create(request: Request, web: WebPages, view: TokensView, fields: FormField
         made = api.call(tokens.create_token, new)
         record = index.tokens.records.get_for_update(made.id).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
-    row = TokenRow(record, made.state, None)
+    row = ListedToken(record, made.state, None)
     page = made_page(web.environment, web.viewer(caller), view, row, made.token)
     return web.own_page(201, page)
 
@@ -178,9 +178,9 @@ def _view(request: Request, web: WebPages) -> TokensView:
     )
 
 
-def _rows(request: Request, web: WebPages, view: TokensView) -> list[TokenRow]:
+def _rows(request: Request, web: WebPages, view: TokensView) -> list[ListedToken]:
     return [
-        TokenRow(token.record, token.state, token.last_used)
+        token
         for token in web.context.index.caller_tokens.visible(request.caller)
         if view.is_for_all or owns(request.caller, token.record)
     ]

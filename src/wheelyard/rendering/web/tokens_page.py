@@ -1,30 +1,14 @@
 """The pages on which people make, list and revoke API tokens: their own, or everybody's."""
 
 from collections.abc import Sequence
-from datetime import date
 
 from msgspec import Struct
 
 from wheelyard.model.access import Action
-from wheelyard.model.grants import describe_scope
-from wheelyard.model.token import TokenRecord
+from wheelyard.model.token import ListedToken
 from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
-
-
-class TokenRow(Struct, frozen=True):
-    """A token in a list."""
-
-    record: TokenRecord
-    state: str
-    """`active`, `expired` or `revoked`."""
-    last_used: date | None
-
-    @property
-    def rights(self) -> str:
-        """What the token may do, in words: `read and upload to acme-*`."""
-        return describe_scope(self.record.scope)
 
 
 class TokensView(Struct, frozen=True, kw_only=True):
@@ -51,9 +35,9 @@ def tokens_page(
     environment: PageEnvironment,
     viewer: Viewer,
     view: TokensView,
-    rows: Sequence[TokenRow],
+    rows: Sequence[ListedToken],
     form: FormState,
-    revoked: TokenRow | None = None,
+    revoked: ListedToken | None = None,
 ) -> bytes:
     """Return the page with the list of tokens and the form for a new one."""
     newest = sorted(rows, key=lambda row: row.record.created_at, reverse=True)
@@ -70,7 +54,7 @@ def tokens_page(
 
 
 def made_page(
-    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, token: str
+    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: ListedToken, token: str
 ) -> bytes:
     """Return the page that shows a new token, once, and how to use it."""
     url = environment.client_settings.upload_url
