@@ -21,7 +21,6 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.model.access import Action, Pattern, Scope
-from wheelyard.model.grants import describe_scope
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX: Final = "wyd_"
@@ -205,8 +204,3 @@ class ListedToken(Struct, frozen=True):
     """`active`, `expired` or `revoked`."""
     last_used: date | None
     """The last day (UTC) on which it was accepted, if recorded."""
-
-    @property
-    def rights(self) -> str:
-        """What it may do, in words: `read and upload to acme-*`."""
-        return describe_scope(self.record.scope)

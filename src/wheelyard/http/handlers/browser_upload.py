@@ -5,6 +5,9 @@ The script of the page sends one file after another, and asks for JSON.
 """
 
 from functools import partial
+from typing import Literal
+
+from msgspec import Struct
 
 from wheelyard.errors import Unauthenticated
 from wheelyard.http.forms import (
@@ -23,7 +26,16 @@ from wheelyard.http.uploads.handler import UploadHandler, accept, require_upload
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.upload_page import UploadedFile
+
+
+class UploadedFile(Struct, frozen=True):
+    """A file that was uploaded, also as JSON for the script of the page."""
+
+    filename: str
+    status: Literal["uploaded", "there"]
+    """`there` if it was listed with the same content already."""
+    project: str
+    warnings: tuple[str, ...]
 
 
 def answer_upload_page(request: Request, web: WebPages) -> Response:

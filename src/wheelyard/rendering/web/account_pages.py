@@ -5,7 +5,6 @@ from datetime import datetime
 from msgspec import Struct
 
 from wheelyard.model.access import Caller
-from wheelyard.model.grants import describe_scope
 from wheelyard.model.principals import credential_of, with_name
 
 
@@ -28,8 +27,3 @@ class Account(Struct, frozen=True, kw_only=True):
     def credential(self) -> str:
         """The kind of credential, in words; empty for one without a name."""
         return credential_of(self.caller.principal)
-
-    @property
-    def rights(self) -> list[str]:
-        """What the caller may do, in words."""
-        return sorted(set(map(describe_scope, self.caller.scopes)))

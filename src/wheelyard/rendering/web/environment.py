@@ -12,6 +12,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
+from wheelyard.model.grants import describe_scope
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -163,7 +164,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"web": web_address, "marks": project_marks}
+    environment.filters |= {"web": web_address, "marks": project_marks, "words": describe_scope}
     return environment
 
 
