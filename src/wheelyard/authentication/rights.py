@@ -24,15 +24,11 @@ from wheelyard.model.access import (
     Action,
     Pattern,
     Scope,
-    matches_any,
-)
-from wheelyard.model.grants import (
-    Grants,
     describe_projects,
     describe_scope,
-    expand,
-    parse_principal,
+    matches_any,
 )
+from wheelyard.model.grants import Grants, expand, parse_principal
 from wheelyard.model.token import TokenRecord
 
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words

@@ -16,9 +16,10 @@ from wheelyard.cli.command import JSON, CliGroup
 from wheelyard.cli.options import command_settings
 from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid
+from wheelyard.model.access import describe_actions
 from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import ACTIONS, GrantFields, describe_actions, groups_in
+from wheelyard.model.grants import ACTIONS, GrantFields, groups_in
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant

@@ -259,6 +259,24 @@ def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
     )
 
 
+def describe_scope(scope: Scope) -> str:
+    """Return a scope in words: "read and upload to acme-*"."""
+    return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
+
+
+def describe_actions(actions: Action) -> str:
+    """Return actions in words, to be followed by projects: "read and upload to"."""
+    words = [
+        "administer" if each is Action.ADMIN else each.verb for each in Action if each & actions
+    ]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def describe_projects(patterns: tuple[str, ...]) -> str:
+    """Return project patterns in words: "every project", or the patterns with commas between."""
+    return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
+
+
 def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
     if matches_any((one,), other):
         return other

@@ -19,6 +19,7 @@ from wheelyard.model.access import (
     EVERY_PROJECT,
     Action,
     Scope,
+    describe_scope,
     parse_actions,
     parse_pattern,
 )
@@ -206,24 +207,6 @@ def describe_grant(grant: Grant) -> str:
     """Return a grant in words, without its id: whom it names, actions, projects and note."""
     note = f" ({grant.note})" if grant.note else ""
     return f"{', '.join(sorted(grant.who))} may {describe_scope(grant.scope)}{note}"
-
-
-def describe_scope(scope: Scope) -> str:
-    """Return a scope in words: "read and upload to acme-*"."""
-    return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
-
-
-def describe_actions(actions: Action) -> str:
-    """Return actions in words, to be followed by projects: "read and upload to"."""
-    words = [
-        "administer" if each is Action.ADMIN else each.verb for each in Action if each & actions
-    ]
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def describe_projects(patterns: tuple[str, ...]) -> str:
-    """Return project patterns in words: "every project", or the patterns with commas between."""
-    return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
 
 
 def _texts(value: object) -> _Texts:

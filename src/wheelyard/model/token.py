@@ -123,6 +123,16 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return compare_digest(self.sha256, token.digest)
 
 
+class ListedToken(Struct, frozen=True):
+    """A token as a list shows it."""
+
+    record: TokenRecord
+    state: str
+    """`active`, `expired` or `revoked`."""
+    last_used: date | None
+    """The last day (UTC) on which it was accepted, if recorded."""
+
+
 NO_RECORD: Final = TokenRecord(
     id="",
     sha256="0" * 64,
@@ -194,13 +204,3 @@ def _check(body: str) -> str:
         number, digit = divmod(number, len(ALPHABET))
         text = ALPHABET[digit] + text
     return text.rjust(CHECK_LENGTH, ALPHABET[0])
-
-
-class ListedToken(Struct, frozen=True):
-    """A token as a list shows it."""
-
-    record: TokenRecord
-    state: str
-    """`active`, `expired` or `revoked`."""
-    last_used: date | None
-    """The last day (UTC) on which it was accepted, if recorded."""

@@ -106,9 +106,7 @@ def _create(request: Request, web: WebPages, view: TokensView, fields: FormField
     with checking():
         api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
         made = api.call(tokens.create_token, new)
-        record = index.tokens.records.get_for_update(made.id).value
-        assert record is not None  # noqa: S101 - `get_for_update` raises for none
-    row = ListedToken(record, made.state, None)
+        row = ListedToken(index.tokens.find(made.id), made.state, None)
     page = made_page(web.environment, web.viewer(caller), view, row, made.token)
     return web.own_page(201, page)
 

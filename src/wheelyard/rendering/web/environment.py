@@ -11,8 +11,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
+from wheelyard.model.access import describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
-from wheelyard.model.grants import describe_scope
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
