@@ -12,6 +12,8 @@ from enum import Enum
 from itertools import pairwise
 from unicodedata import is_normalized, normalize
 
+from msgspec import Struct
+
 from wheelyard.archive.rules import ArchiveLimits, invalid_archive, unsafe_archive
 
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -90,15 +92,12 @@ def normalized_path(name: str) -> str:
     return "/".join([part for part in name.split("/") if part and part != "."])
 
 
-class MemberPaths:
+class MemberPaths(Struct):
     """The path and the kind of each member of one archive."""
 
-    __slots__ = ("_kinds", "duplicates")
-
-    def __init__(self) -> None:
-        self._kinds: dict[str, MemberKind] = {}
-        self.duplicates: set[str] = set()
-        """Paths that two or more plain files have."""
+    duplicates: set[str] = set()
+    """Paths that two or more plain files have."""
+    _kinds: dict[str, MemberKind] = {}
 
     def add(self, path: str, kind: MemberKind) -> None:
         """

@@ -8,6 +8,8 @@ folder's name. Old sdists are ZIP files.
 from hashlib import sha256
 from unicodedata import is_normalized
 
+from msgspec import Struct, field
+
 from wheelyard.archive.member_names import (
     MemberKind,
     MemberPaths,
@@ -92,16 +94,13 @@ def _check_duplicates(context: ReadContext, duplicates: set[str]) -> None:
             raise invalid_archive("two members have one name, and other bytes", member.name)
 
 
-class _SdistTree:
+class _SdistTree(Struct):
     """The paths of an sdist, and the targets of its links."""
 
-    __slots__ = ("_link_folders", "_top", "paths")
-
-    def __init__(self) -> None:
-        self._top = ""
-        self._link_folders: list[str] = []
-        """Targets of symbolic links that are spelled as folders, as paths in the archive."""
-        self.paths = MemberPaths()
+    top: str = ""
+    link_folders: list[str] = []
+    """Targets of symbolic links that are spelled as folders, as paths in the archive."""
+    paths: MemberPaths = field(default_factory=MemberPaths)
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
         """Add a member with a relative name; return whether it is PKG-INFO, or raise Invalid."""
@@ -109,8 +108,8 @@ class _SdistTree:
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
             raise invalid_archive("it has files outside of its one folder", name)
-        self._top = self._top or top
-        if top != self._top:
+        self.top = self.top or top
+        if top != self.top:
             raise invalid_archive("it has more than one folder at its top", name)
         if kind is MemberKind.HARD_LINK:
             self._check_hard_link(target, name)
@@ -122,13 +121,13 @@ class _SdistTree:
 
     def finish(self) -> str:
         """Return the top-level folder; raise Invalid if there is none, or if paths conflict."""
-        if not self._top:
+        if not self.top:
             raise invalid_archive("it is empty", "")
         self.paths.check()
-        for path in self._link_folders:
+        for path in self.link_folders:
             if self.paths.kind(path) not in {None, MemberKind.FOLDER}:
                 raise invalid_archive("a symbolic link takes a file for a folder", path)
-        return self._top
+        return self.top
 
     def _check_hard_link(self, target: str, name: str) -> None:
         _check_normal_form(target, name)
@@ -148,10 +147,10 @@ class _SdistTree:
             raise unsafe_archive("a symbolic link leads outside", name)
         if target.endswith(_FOLDER_ENDS):
             parents = parts[: len(parts) - 1 - upwards]
-            self._link_folders.append("/".join((*parents, *steps[upwards:])))
+            self.link_folders.append("/".join((*parents, *steps[upwards:])))
 
     def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
-        if path != f"{self._top}/{_PKG_INFO}":
+        if path != f"{self.top}/{_PKG_INFO}":
             return False
         if kind is not MemberKind.FILE:
             raise unsafe_archive("PKG-INFO is not a plain file", path)

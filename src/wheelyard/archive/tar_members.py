@@ -74,17 +74,15 @@ _KINDS = {
 }
 
 
-class TarStream:
+class TarStream(Struct):
     """A forward-only stream of the bytes of a tar archive."""
 
-    __slots__ = ("_buffer", "_next", "_source", "position")
-
-    def __init__(self, source: Iterator[bytes]) -> None:
-        self._source = source  # no chunk is empty
-        self._buffer = b""
-        self._next = 0
-        self.position = 0
-        """The number of bytes that were read or skipped."""
+    source: Iterator[bytes]
+    """Yields no empty chunk."""
+    position: int = 0
+    """The number of bytes that were read or skipped."""
+    _buffer: bytes = b""
+    _next: int = 0
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes of the archive, or fewer at its end."""
@@ -115,7 +113,7 @@ class TarStream:
 
     def _refill(self) -> bool:
         """Put the next chunk behind what is left of the buffer; return False at the end."""
-        chunk = next(self._source, b"")
+        chunk = next(self.source, b"")
         self._buffer = self._buffer[self._next :] + chunk
         self._next = 0
         return bool(chunk)
