@@ -330,7 +330,7 @@ def test_nothing_secret_is_kept_or_logged(
         tokens.verify(bearer(f"{TOKEN}x"))
 
     kept = vars(verification_cache) | vars(verification_cache._entries)  # noqa: SLF001 - what is in memory
-    written = f"{caplog.text}{told.value!r}{down.value!r}{vars(tokens)!r}{kept!r}"
+    written = f"{caplog.text}{told.value!r}{down.value!r}{tokens!r}{kept!r}"
     assert "gat_rejected" in written
     assert TOKEN not in written
     assert rejected not in written

@@ -81,26 +81,19 @@ class AuthorizationBucket(Struct, frozen=True):
         return f"{bucket}/iam/testPermissions?{urlencode(query)}"
 
 
-class AccessTokenVerifier:
-    """Verifies Google access tokens; thread-safe. Rights are cached for at most 300 seconds."""
+class AccessTokenVerifier(Struct, frozen=True):
+    """Verifies Google access tokens; thread-safe."""
 
-    def __init__(
-        self,
-        resource: AuthorizationBucket,
-        json_client: JsonClient,
-        monotonic: Callable[[], float],
-        verification_cache: VerificationCache[Identity | CredentialRejected],
-        cache_seconds: float = MAX_CACHE_SECONDS,
-    ) -> None:
-        self._resource = resource
-        self._json_client = json_client
-        self._monotonic = monotonic
-        self._cache = verification_cache
-        self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
+    resource: AuthorizationBucket
+    json_client: JsonClient
+    monotonic: Callable[[], float]
+    cache: VerificationCache[Identity | CredentialRejected]
+    cache_seconds: float = MAX_CACHE_SECONDS
+    """How long rights are cached; at most `MAX_CACHE_SECONDS`."""
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """Return the identity of an access token if it is cached, else None; raises as `verify`."""
-        result = self._cache.get(self._key(credential.secret))
+        result = self.cache.get(self._key(credential.secret))
         if isinstance(result, CredentialRejected):
             raise invalid_access_token() from result
         return result
@@ -118,24 +111,24 @@ class AccessTokenVerifier:
         result: Identity | CredentialRejected | None = self.cached_identity(credential)
         if result is None:
             result, seconds = self._ask_google(self._key(token), token)
-            self._cache.put(self._key(token), result, seconds)
+            self.cache.put(self._key(token), result, seconds)
         if isinstance(result, CredentialRejected):
             raise invalid_access_token() from result
         return result
 
     def _key(self, token: str) -> bytes:
-        return self._cache.key("gat", self._resource.bucket, "", token)
+        return self.cache.key("gat", self.resource.bucket, "", token)
 
     def _ask_google(self, key: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
         """Return identity or rejection, and how long to cache it; raise Unavailable for silence."""
-        deadline = self._monotonic() + TIMEOUT_SECONDS
+        deadline = self.monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted_actions(token)
             if actions is None:
                 return CredentialRejected(REJECTED), REJECTION_CACHE_SECONDS
-            seconds = self._cache_seconds
+            seconds = min(self.cache_seconds, MAX_CACHE_SECONDS)
             if actions & ~Action.READ:
-                scopes, remaining = self._scopes(token, deadline - self._monotonic())
+                scopes, remaining = self._scopes(token, deadline - self.monotonic())
                 seconds = min(seconds, remaining)
                 actions &= ALL_ACTIONS if scopes & WRITE_SCOPES else Action.READ
         except FetchError as fault:
@@ -145,8 +138,8 @@ class AccessTokenVerifier:
 
     def _permitted_actions(self, token: str) -> Action | None:
         """Return the actions, perhaps none, that Google permits; None if it rejects the token."""
-        response = self._json_client.fetch(
-            self._resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
+        response = self.json_client.fetch(
+            self.resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
@@ -161,7 +154,7 @@ class AccessTokenVerifier:
         for permission, action in PERMISSIONS.items():
             if permission in named:
                 actions |= action
-        return actions & (Action.READ if self._resource.read_only else ALL_ACTIONS)
+        return actions & (Action.READ if self.resource.read_only else ALL_ACTIONS)
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """
@@ -170,8 +163,8 @@ class AccessTokenVerifier:
         If Google rejects the token, that is no scopes, and `MAX_CACHE_SECONDS`.
         """
         form = {"access_token": token}
-        response = self._json_client.fetch(
-            self._resource.google.tokeninfo, timeout=timeout, form=form
+        response = self.json_client.fetch(
+            self.resource.google.tokeninfo, timeout=timeout, form=form
         )
         if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
             return frozenset(), MAX_CACHE_SECONDS

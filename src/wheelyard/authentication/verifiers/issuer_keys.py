@@ -15,6 +15,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWKSet, PyJWTError
+from msgspec import Struct, field
 
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.verifier import verification_unavailable
@@ -35,28 +36,20 @@ RSA_BITS: Final = range(2048, 8193)
 logger = logging.getLogger("wheelyard")
 
 
-class IssuerKeys:
+class IssuerKeys(Struct):
     """The public keys of one issuer; thread-safe. Without `url`, their place is discovered."""
 
-    def __init__(
-        self,
-        issuer: str,
-        algorithms: frozenset[str],
-        client: JsonClient,
-        monotonic: Callable[[], float],
-        url: str = "",
-    ) -> None:
-        self._issuer = issuer
-        self._algorithms = algorithms
-        self._client = client
-        self._monotonic = monotonic
-        self._url = url
-        self._keys: Mapping[str, PyJWK] = {}
-        self._fetched_at = 0.0
-        self._attempted_at: float | None = None
-        self._has_failed = False
-        """Whether the last fetch failed."""
-        self._fetching = Lock()
+    issuer: str
+    algorithms: frozenset[str]
+    client: JsonClient
+    monotonic: Callable[[], float]
+    url: str = ""
+    _keys: Mapping[str, PyJWK] = {}
+    _fetched_at: float = 0.0
+    _attempted_at: float | None = None
+    _has_failed: bool = False
+    """Whether the last fetch failed."""
+    _fetching: Lock = field(default_factory=Lock)
 
     def key(self, kid: str) -> PyJWK | None:
         """
@@ -66,7 +59,7 @@ class IssuerKeys:
         not wait for the fetch of another. Raise Unavailable if that fails and the key is not known.
         """
         key = self._usable().get(kid)
-        if key is not None and self._monotonic() < self._fetched_at + LIFETIME_SECONDS:
+        if key is not None and self.monotonic() < self._fetched_at + LIFETIME_SECONDS:
             return key
         if self._fetching.acquire(blocking=key is None):
             try:
@@ -80,29 +73,29 @@ class IssuerKeys:
 
     def _usable(self) -> Mapping[str, PyJWK]:
         """Return the keys unless they are too old to be used at all."""
-        is_usable = self._monotonic() < self._fetched_at + STALE_LIMIT_SECONDS
+        is_usable = self.monotonic() < self._fetched_at + STALE_LIMIT_SECONDS
         return self._keys if is_usable else {}
 
     def _fetch_if_due(self) -> None:
         """Fetch the keys unless that was tried a moment ago, perhaps by a caller before this."""
         interval = FETCH_INTERVAL_SECONDS if self._usable() else RETRY_INTERVAL_SECONDS
         attempted_at = self._attempted_at
-        if attempted_at is not None and self._monotonic() < attempted_at + interval:
+        if attempted_at is not None and self.monotonic() < attempted_at + interval:
             return
         try:
             self._keys, self._has_failed = self._fetch(), False
-            self._fetched_at = self._monotonic()
+            self._fetched_at = self.monotonic()
         except FetchError as fault:
             self._has_failed = True
-            logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault.why)
+            logger.warning("the keys of %s cannot be fetched: %s", self.issuer, fault.why)
         finally:
-            self._attempted_at = self._monotonic()
+            self._attempted_at = self.monotonic()
 
     def _fetch(self) -> Mapping[str, PyJWK]:
-        deadline = self._monotonic() + FETCH_TIMEOUT_SECONDS
-        if not self._url:
-            self._url = self._discover_url()
-        document = self._client.fetch(self._url, timeout=deadline - self._monotonic()).document()
+        deadline = self.monotonic() + FETCH_TIMEOUT_SECONDS
+        if not self.url:
+            self.url = self._discover_url()
+        document = self.client.fetch(self.url, timeout=deadline - self.monotonic()).document()
         try:
             keys = [key for key in PyJWKSet.from_dict(document) if self._accepts(key)]
         except (PyJWTError, ValueError, TypeError, OverflowError):
@@ -113,13 +106,13 @@ class IssuerKeys:
 
     def _discover_url(self) -> str:
         """Return the `jwks_uri` of the discovery document; raise FetchError for another origin."""
-        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = self._client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
+        url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+        document = self.client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         keys_url = document.get("jwks_uri")
-        if document.get("issuer") != self._issuer or not isinstance(keys_url, str):
+        if document.get("issuer") != self.issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")
         with suppress(ValueError):
-            if parse_url(keys_url).origin == parse_url(self._issuer).origin:
+            if parse_url(keys_url).origin == parse_url(self.issuer).origin:
                 return keys_url
         raise FetchError("its discovery document points to another host")
 
@@ -130,4 +123,4 @@ class IssuerKeys:
             isinstance(public, EllipticCurvePublicKey) and isinstance(public.curve, SECP256R1)
         )
         is_named = isinstance(key.key_id, str) and key.public_key_use in {"sig", None}
-        return is_strong and is_named and key.algorithm_name in self._algorithms
+        return is_strong and is_named and key.algorithm_name in self.algorithms

@@ -17,6 +17,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Lock
 from typing import Final
 
+from msgspec import Struct, field
+
 from wheelyard.concurrency.caches import LruCache
 
 MAX_BUCKETS: Final = 16_384
@@ -36,15 +38,16 @@ _PER_MINUTE: Final = {UNKNOWN_TOKEN: 60, SIGN_IN: 30, NETWORK_SIGN_IN: 300}
 _ROUNDING_ERROR: Final = 1e-9
 
 
-class LoginRateLimit:
+class LoginRateLimit(Struct, frozen=True):
     """A token bucket for each key, of `per_minute` tries but for some kinds; thread-safe."""
 
-    def __init__(self, per_minute: int, monotonic: Callable[[], float]) -> None:
-        self._per_minute = per_minute
-        self._monotonic = monotonic
-        self._buckets: LruCache[str, tuple[float, float]] = LruCache(MAX_BUCKETS)
-        """By key: the remaining tries, and when they were counted."""
-        self._lock = Lock()
+    per_minute: int
+    monotonic: Callable[[], float]
+    _buckets: LruCache[str, tuple[float, float]] = field(
+        default_factory=lambda: LruCache(MAX_BUCKETS)
+    )
+    """By key: the remaining tries, and when they were counted."""
+    _lock: Lock = field(default_factory=Lock)
 
     def seconds_until(self, keys: Iterable[str]) -> float:
         """Return the seconds until each of these buckets has a try, 0 if all have one."""
@@ -72,17 +75,17 @@ class LoginRateLimit:
             self._add(key, 1)
 
     def _add(self, key: str, tries: int) -> None:
-        self._buckets.put(key, (max(self._remaining(key) + tries, 0.0), self._monotonic()), 1)
+        self._buckets.put(key, (max(self._remaining(key) + tries, 0.0), self.monotonic()), 1)
 
     def _remaining(self, key: str) -> float:
         capacity, bucket = float(self._capacity(key)), self._buckets.get(key)
         if bucket is None:
             return capacity
         tries, counted_at = bucket
-        return min(capacity, tries + (self._monotonic() - counted_at) * capacity / 60)
+        return min(capacity, tries + (self.monotonic() - counted_at) * capacity / 60)
 
     def _capacity(self, key: str) -> int:
-        return _PER_MINUTE.get(key.partition(":")[0], self._per_minute)
+        return _PER_MINUTE.get(key.partition(":")[0], self.per_minute)
 
 
 def address_key(address: str, kind: str = "address") -> str:

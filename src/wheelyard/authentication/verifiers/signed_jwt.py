@@ -61,42 +61,32 @@ class IssuerConfig(Struct, frozen=True):
     """Seconds that its tokens may live."""
 
 
-class IdTokenVerifier:
-    """
-    Verifies signed tokens (JWTs) of the given issuers, with a cache; thread-safe.
+class IdTokenVerifier(Struct, frozen=True):
+    """Verifies signed tokens (JWTs) of the given issuers, with a cache; thread-safe."""
 
-    `identify` returns the identity for verified claims, or raises CredentialRejected.
-    """
-
-    def __init__(
-        self,
-        issuers: Mapping[str, IssuerConfig],
-        identify: Callable[[Claims], Identity],
-        now: Callable[[], float],
-        verification_cache: VerificationCache[Identity],
-    ) -> None:
-        self._issuers = issuers
-        self._identify = identify
-        self._now = now
-        self._cache = verification_cache
+    issuers: Mapping[str, IssuerConfig]
+    identify: Callable[[Claims], Identity]
+    """Returns the identity for verified claims, or raises CredentialRejected."""
+    now: Callable[[], float]
+    cache: VerificationCache[Identity]
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """Return the identity of a signed token if it is cached, else None."""
-        return self._cache.get(self._cache.key("signed", credential.secret))
+        return self.cache.get(self.cache.key("signed", credential.secret))
 
     def verify(self, credential: Credential) -> Identity:
         """Return the identity of a signed token, cached or verified now; see `Verifier.verify`."""
         identity = self.cached_identity(credential)
         if identity is not None:
             return identity
-        now = self._now()
+        now = self.now()
         try:
-            claims = verified_claims(credential.secret, self._issuers, now)
-            identity = self._identify(claims)
+            claims = verified_claims(credential.secret, self.issuers, now)
+            identity = self.identify(claims)
         except CredentialRejected as rejected:
             raise invalid_id_token() from rejected
         seconds = min(_time(claims, "exp") - now, CACHE_SECONDS)
-        self._cache.put(self._cache.key("signed", credential.secret), identity, seconds)
+        self.cache.put(self.cache.key("signed", credential.secret), identity, seconds)
         return identity
 
 
