@@ -66,7 +66,8 @@ def read_distribution(
         context = ReadContext(file.fileno(), limits, deadline, leniency)
         metadata, core, warnings = _read(context, distribution)
     warnings += metadata_warnings(core)
-    return DistributionContents(metadata, core, warnings, leniency.waived_rules)
+    waived = tuple(sorted(rule.value for rule in leniency.waived))
+    return DistributionContents(metadata, core, warnings, waived)
 
 
 def _read(

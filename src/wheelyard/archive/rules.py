@@ -84,11 +84,6 @@ class Leniency(Struct):
     is_lenient: bool
     waived: set[Rule] = set()
 
-    @property
-    def waived_rules(self) -> tuple[str, ...]:
-        """The codes of the rules that were waived for the file so far, sorted."""
-        return tuple(sorted(rule.value for rule in self.waived))
-
     def waiving(self, rule: Rule) -> "RuleWaiver":
         """Return a context manager that suppresses and records errors of `rule`, if lenient."""
         return RuleWaiver(self, rule)

@@ -92,9 +92,12 @@ def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
     archive = open_zip(context, partial(check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
-    warnings = (*_check_wheel_file(headers, wheel), *_case_warnings(archive))
+    warnings = _check_wheel_file(headers, wheel)
+    name = find_case_collision(archive.members)
+    if name is not None:
+        warnings.append(f"Two files differ only in upper and lower case: {quoted(name)}.")
     metadata = archive.read_path(f"{folder}/METADATA", context.limits.metadata)
-    return OpenWheel(archive, folder, metadata, warnings)
+    return OpenWheel(archive, folder, metadata, tuple(warnings))
 
 
 def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> str:
@@ -137,13 +140,6 @@ def _expand_tags(values: tuple[str, ...]) -> set[str]:
             break
         found.update(f"{p}-{a}-{o}" for p in pythons for a in abis for o in platforms)
     return found
-
-
-def _case_warnings(archive: ZipArchive) -> list[str]:
-    name = find_case_collision(archive.members)
-    if name is None:
-        return []
-    return [f"Two files differ only in upper and lower case: {quoted(name)}."]
 
 
 def _check_entry_points(raw: bytes, path: str) -> None:
