@@ -192,7 +192,12 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     if kind == "token":
         record = authenticator.tokens.records.get_for_update(name).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
-        return _token_subject(record, authenticator)
+        state = record.state(authenticator.tokens.runtime.now())
+        try:
+            authenticator.caller_for_token(record)
+        except Unauthenticated:
+            state = "of a publisher that is gone"
+        return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
     names = frozenset(_with_implied(principals))
     if any(each.startswith("htpasswd:") for each in principals):
         names |= {PASSWORD_USERS}
@@ -288,15 +293,6 @@ def _hint(own: str, wanted: str) -> str:
     if kind == "user" and _UNIQUE_ID.sub("", wanted) == f"serviceAccount:{address}":
         return "a service account is no user"
     return ""
-
-
-def _token_subject(record: TokenRecord, authenticator: Authenticator) -> AccessSubject:
-    principals = frozenset({f"token:{record.id}", ANONYMOUS})
-    try:
-        authenticator.caller_for_token(record)
-    except Unauthenticated:
-        return AccessSubject(principals, "of a publisher that is gone")
-    return AccessSubject(principals, record.state(authenticator.tokens.runtime.now()), (record,))
 
 
 def _with_implied(principals: list[str]) -> Iterator[str]:
