@@ -81,16 +81,14 @@ def _require_plain_svg(body: bytes) -> None:
     attributes = [
         (_local_name(name), value) for each in root.iter() for name, value in each.items()
     ]
-    handlers = [name for name, value in attributes if _is_active(name, value)]
-    if tags & _ACTIVE_ELEMENTS or handlers:
+    is_active = any(
+        name.startswith("on") or "javascript:" in value.lower() for name, value in attributes
+    )
+    if is_active or tags & _ACTIVE_ELEMENTS:
         raise _bad_logo("it is an SVG that can run scripts")
     links = [value for name, value in attributes if name == "href"]
     if not all(link.startswith(("#", "data:image/")) for link in links):
         raise _bad_logo("it is an SVG that refers to another file")
-
-
-def _is_active(name: str, value: str) -> bool:
-    return name.startswith("on") or "javascript:" in value.lower()
 
 
 def _local_name(tag: str) -> str:

@@ -392,7 +392,6 @@ def _is_normal(extra: str) -> bool:
 
 def _dynamic(headers: Headers) -> tuple[str, ...]:
     values = tuple(value.lower() for value in headers.every("dynamic"))
-    for value in values:
-        if value in _NEVER_DYNAMIC:
-            raise _invalid("Dynamic names a field that must be fixed", value)
+    for value in _NEVER_DYNAMIC.intersection(values):
+        raise _invalid("Dynamic names a field that must be fixed", value)
     return values
