@@ -22,7 +22,7 @@ from wheelyard.model.distribution_filename import (
     is_name_of,
     is_version_of,
 )
-from wheelyard.model.lenient_metadata import minimal_metadata, parse_leniently, raw_field
+from wheelyard.model.lenient_metadata import parse_any, parse_leniently, raw_field
 from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
 
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
@@ -81,7 +81,7 @@ def _read(
         return wheel.metadata, core, wheel.warnings
     metadata = read_sdist(context, distribution)
     if metadata is None:
-        return None, minimal_metadata(distribution.project, distribution.version), ()
+        return None, parse_any(None, distribution.project, distribution.version), ()
     return metadata, _parse_core(metadata, distribution, context.leniency), ()
 
 

@@ -35,7 +35,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
     """Return stored metadata, or its valid fields if it is invalid, or for None a minimum."""
     if raw is None:
-        return minimal_metadata(name, version)
+        return _parsed("\n", name, version)
     try:
         return parse_metadata(raw)
     except Invalid:
@@ -71,11 +71,6 @@ def raw_field(raw: bytes, field: str) -> str:
         if name.strip().lower() == field:
             return value.strip()
     return ""
-
-
-def minimal_metadata(name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return core metadata that has only this name and version."""
-    return _parsed("\n", name, version)
 
 
 def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from tests import waiting
 from tests.operations.in_memory_index import Clock
 from wheelyard.catalog import keys
-from wheelyard.model.lenient_metadata import minimal_metadata
+from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.operations.descriptions.descriptions import (
     KEPT_SECONDS,
@@ -53,7 +53,7 @@ def new_store() -> MemoryStore:
 
 def core(content: str, content_type: str = MARKDOWN) -> CoreMetadata:
     """Return core metadata with a description."""
-    empty = minimal_metadata(canonicalize_name("acme"), "1")
+    empty = parse_any(None, canonicalize_name("acme"), "1")
     return replace(empty, description=content, description_content_type=content_type)
 
 
