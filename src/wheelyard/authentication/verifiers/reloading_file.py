@@ -75,18 +75,14 @@ class ReloadingFile(Generic[T]):
         """Warnings about the last valid content and its permissions; each names the file."""
         return self._content.warnings
 
-    @property
-    def needs_check(self) -> bool:
-        """Whether `current` would check the file for changes now."""
-        return self._monotonic() - self._checked_at >= CHECK_INTERVAL_SECONDS
-
     def current(self) -> T:
         """
         Return the last valid value, after a check of the file for changes if one is due.
 
         While one thread checks, the others get the old value at once.
         """
-        if self.needs_check and self._lock.acquire(blocking=False):
+        is_due = self._monotonic() - self._checked_at >= CHECK_INTERVAL_SECONDS
+        if is_due and self._lock.acquire(blocking=False):
             try:
                 self._check()
             finally:
@@ -120,10 +116,9 @@ class ReloadingFile(Generic[T]):
             self._last_error = message
 
     def _read(self) -> tuple[list[tuple[int, ...]], ParsedFile[T]]:
-        files = [(path, *_read_file(path)) for path in self._paths]
-        texts = [_text(path, body) for path, _, body in files]
+        files = list(map(_read_file, self._paths))
         try:
-            content = self._parse(*texts)
+            content = self._parse(*(text for _, text in files))
         except FaultBeside as fault:
             raise Invalid(str(fault), code="bad_setting") from None
         except Invalid as fault:
@@ -134,10 +129,10 @@ class ReloadingFile(Generic[T]):
             for each in write_access_warnings(path)
         ]
         warnings += [f"{self._shown}: {each}." for each in content.warnings]
-        if files[0][1].st_mode & S_IROTH:
+        if files[0][0].st_mode & S_IROTH:
             readable = "every user of this machine may read it; take that away with 'chmod o-r'"
             warnings.insert(0, f"{self._shown}: {readable}.")
-        fingerprint = [_fingerprint(status) for _, status, _ in files]
+        fingerprint = [_fingerprint(status) for status, _ in files]
         return fingerprint, ParsedFile(content.value, tuple(warnings))
 
 
@@ -168,27 +163,24 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def _text(path: Path, body: bytes) -> str:
+def _read_file(path: Path) -> tuple[os.stat_result, str]:
+    """Return the status of a file before it was read, so that a later change shows; its text."""
     shown = escaped(str(path))
-    if len(body) > FILE_LIMIT_BYTES:
-        reason = f"{shown}: It has more than {FILE_LIMIT_BYTES} bytes. Name another file."
-        raise Invalid(reason, code="bad_setting")
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        number = body.count(b"\n", 0, error.start) + 1
-        why = f"{shown}: Line {number} is not UTF-8. Write the file in UTF-8."
-        fault = Invalid(why, code="bad_setting")
-    raise fault  # outside of the handler: the decoder's error contains the whole file
-
-
-def _read_file(path: Path) -> tuple[os.stat_result, bytes]:
-    """Return the status of a file before it was read, so that a later change shows; its bytes."""
     try:
         with path.open("rb") as file:
-            return os.fstat(file.fileno()), file.read(FILE_LIMIT_BYTES + 1)
+            status, body = os.fstat(file.fileno()), file.read(FILE_LIMIT_BYTES + 1)
     except OSError as error:
-        raise _unreadable(escaped(str(path)), error) from error
+        raise _unreadable(shown, error) from error
+    if len(body) > FILE_LIMIT_BYTES:
+        reason = f"It has more than {FILE_LIMIT_BYTES} bytes. Name another file."
+        raise Invalid(f"{shown}: {reason}", code="bad_setting")
+    try:
+        return status, body.decode()
+    except UnicodeDecodeError as error:
+        number = body.count(b"\n", 0, error.start) + 1
+    # outside of the handler: the decoder's error contains the whole file
+    reason = f"Line {number} is not UTF-8. Write the file in UTF-8."
+    raise Invalid(f"{shown}: {reason}", code="bad_setting")
 
 
 def _fingerprint(status: os.stat_result) -> tuple[int, ...]:
