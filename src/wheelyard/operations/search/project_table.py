@@ -99,8 +99,8 @@ class VisibleProjects(Struct, frozen=True):
         return [name for name in names if _find(self.projects, name) is not None]
 
 
-class ProjectTable(Struct, frozen=True, dict=True):
-    """The facts of all projects, private and public ones, sorted by name."""
+class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
+    """The facts of all projects, sorted by name, private and public ones; stored as an array."""
 
     projects: tuple[ProjectFacts, ...] = ()
     generation: int = 0
