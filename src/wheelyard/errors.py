@@ -66,6 +66,8 @@ class WheelyardError(Exception):
         super().__init__(message)
         self.message = message[:MESSAGE_LIMIT]
         self.code = code or type(self).family_code
+        self.field = ""
+        """The field of a form that it is about, if that is known."""
 
     @property
     def fact(self) -> str:

@@ -134,27 +134,19 @@ def _signature(request: Request, context: ServerContext, issued_at: str) -> str:
     return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")
 
 
-class FormFault(Exception):
-    """A form is refused by `error`, which is about the field `field`; empty: about none."""
-
-    def __init__(self, field: str, error: WheelyardError) -> None:
-        super().__init__(error.message)
-        self.field = field
-        self.error = error
-
-
 @contextmanager
-def checking(field: str = "") -> Iterator[None]:
-    """Raise a FormFault about `field` for each WheelyardError of this block."""
+def checking(field: str) -> Iterator[None]:
+    """Name `field` as what each WheelyardError of this block is about."""
     try:
         yield
     except WheelyardError as error:
-        raise FormFault(field, error) from error
+        error.field = field
+        raise
 
 
 def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
     """
-    Return the fields of a form as the body of an operation; raise FormFault if one is wrong.
+    Return the fields of a form as the body of an operation; raise Invalid if one is wrong.
 
     A field of `lists` may be there several times.
     """
@@ -163,18 +155,19 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
     try:
         return convert_fields(sent, kind, strict=False)
     except Invalid as error:
-        field = error.__cause__.path[0] if isinstance(error.__cause__, InvalidField) else ""
-        message = f"{error.fact} Fill in the form again."
-        raise FormFault(field, Invalid(message, code=error.code)) from error
+        refusal = Invalid(f"{error.fact} Fill in the form again.", code=error.code)
+        if isinstance(error.__cause__, InvalidField):
+            refusal.field = error.__cause__.path[0]
+        raise refusal from error
 
 
 def refused_form(
-    request: Request, context: ServerContext, fields: FormFields, fault: FormFault
+    request: Request, context: ServerContext, fields: FormFields, error: WheelyardError
 ) -> FormState:
     """Return a form to be shown again, with what was typed and why it was refused; log why."""
-    context.store_errors.log(fault.error)
+    context.store_errors.log(error)
     try:
         token = form_token(request, context)
     except WheelyardError:  # the store does not answer: the token that was sent may be right
         token = fields.text(CSRF_FIELD)
-    return FormState(token, fields.values, fault.error.on_page, fault.field)
+    return FormState(token, fields.values, error.on_page, error.field)

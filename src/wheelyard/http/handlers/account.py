@@ -20,7 +20,6 @@ from wheelyard.authentication.rights import parse_owner
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.http.forms import (
     CSRF_FIELD,
-    FormFault,
     FormFields,
     checking,
     form_token,
@@ -83,43 +82,38 @@ def answer_tokens_form(request: Request, web: WebPages) -> Response:
     """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
     view, fields = _view(request, web), read_form(request)
     try:
-        with checking():
-            require_form_token(request, web.context, fields.text(CSRF_FIELD))
-            action = fields.action("create", "revoke")
-        if action == "revoke":
+        require_form_token(request, web.context, fields.text(CSRF_FIELD))
+        if fields.action("create", "revoke") == "revoke":
             return _revoke(request, web, fields.text("id"))
         return _create(request, web, view, fields)
-    except FormFault as fault:
-        form, rows = refused_form(request, web.context, fields, fault), list[ListedToken]()
+    except WheelyardError as error:
+        form, rows = refused_form(request, web.context, fields, error), list[ListedToken]()
         with suppress(WheelyardError):  # the form is worth more than the list
             rows = _rows(request, web, view)
         page = tokens_page(web.environment, web.viewer(request.caller), view, rows, form)
-        return web.own_page(status_of(fault.error), page)
+        return web.own_page(status_of(error), page)
 
 
 def _create(request: Request, web: WebPages, view: TokensView, fields: FormFields) -> Response:
     caller, index = request.caller, web.context.index
     if view.hindrance:
-        raise FormFault("", Forbidden(view.hindrance))
+        raise Forbidden(view.hindrance)
     new = _new_token(view, fields)
     signed_in = signed_in_at(request) if can_own_tokens(caller) else None
-    with checking():
-        api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
-        made = api.call(tokens.create_token, new)
-        row = ListedToken(index.tokens.find(made.id), made.state, None)
+    api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
+    made = api.call(tokens.create_token, new)
+    row = ListedToken(index.tokens.find(made.id), made.state, None)
     page = made_page(web.environment, web.viewer(caller), view, row, made.token)
     return web.own_page(201, page)
 
 
 def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
-    with checking():
-        api = LocalApi(index=web.context.index, caller=request.caller)
-        api.call(tokens.revoke_token, token_id)
+    LocalApi(index=web.context.index, caller=request.caller).call(tokens.revoke_token, token_id)
     return redirect(303, web.path(*request.segments, query=f"revoked={token_id}".encode()))
 
 
 def _new_token(view: TokensView, fields: FormFields) -> NewToken:
-    """Return the token that a form asks for; raise FormFault if a field is wrong."""
+    """Return the token that a form asks for; raise Invalid if a field is wrong."""
     name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
     with checking("name"):
         require_token_name(name)

@@ -9,11 +9,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from wheelyard.errors import Unauthenticated
+from wheelyard.errors import Unauthenticated, WheelyardError
 from wheelyard.http.forms import (
-    FormFault,
     FormFields,
-    checking,
     form_token,
     refused_form,
     require_form_token,
@@ -51,20 +49,19 @@ async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHan
     context, operation = web.context, web.context.index.uploads
     wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
     try:
-        with checking():
-            if context.index.settings.server.read_only:
-                raise read_only()
-            check_token = partial(require_form_token, request, context)
-            boundary = uploads.boundary_of(request)
-            reader = FormReader(boundary, operation, request.caller, check_token)
-            publish = partial(accept, operation, request.caller)
-            published = await uploads.receive(reader, request, publish)
-    except FormFault as fault:
-        if wants_json or isinstance(fault.error, Unauthenticated):
-            raise fault.error from fault
-        ask_again = partial(refused_form, request, context, FormFields({}), fault)
+        if context.index.settings.server.read_only:
+            raise read_only()
+        check_token = partial(require_form_token, request, context)
+        boundary = uploads.boundary_of(request)
+        reader = FormReader(boundary, operation, request.caller, check_token)
+        publish = partial(accept, operation, request.caller)
+        published = await uploads.receive(reader, request, publish)
+    except WheelyardError as error:
+        if wants_json or isinstance(error, Unauthenticated):
+            raise
+        ask_again = partial(refused_form, request, context, FormFields({}), error)
         refused = await context.pools.run_in(context.pools.reads, ask_again)
-        return _page(request, web, status_of(fault.error), refused)
+        return _page(request, web, status_of(error), refused)
     uploaded = None
     if published is not None:
         project = parse_known_filename(published.filename).project

@@ -22,10 +22,9 @@ from wheelyard.api.projects import ReleaseChange, StatusChange
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Invalid, NotFound, Unavailable
+from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.http.forms import (
     CSRF_FIELD,
-    FormFault,
     FormFields,
     checking,
     form_body,
@@ -83,10 +82,10 @@ def answer_manage(request: Request, web: WebPages) -> Response:
         return web.own_page(200, manage_page(web.environment, viewer, project, form, done))
     try:
         release = _find_release(project, version)
-    except FormFault as fault:
-        form = FormState("", fields.values, fault.error.on_page, "version")
+    except WheelyardError as error:
+        form = FormState("", fields.values, error.on_page, "version")
         page = manage_page(web.environment, viewer, project, form)
-        return web.own_page(status_of(fault.error), page)
+        return web.own_page(status_of(error), page)
     files = _choosable(release, action, fields.all("file") or None)
     if not files:
         return web.show(viewer, 200, "manage_release.html", ROOT, name=name, release=release)
@@ -100,11 +99,10 @@ def answer_change(request: Request, web: WebPages) -> Response:
     fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
     fields.action(STATUS, *VERBS)
     try:
-        with checking():
-            require_form_token(request, context, fields.text(CSRF_FIELD))
+        require_form_token(request, context, fields.text(CSRF_FIELD))
         number = _change(LocalApi(index=context.index, caller=request.caller), name, fields)
-    except FormFault as fault:
-        return _ask_again(request, web, name, fields, fault)
+    except WheelyardError as error:
+        return _ask_again(request, web, name, fields, error)
     return redirect(303, web.path("project", name, "manage", query=b"commit=%d" % number))
 
 
@@ -134,7 +132,7 @@ def _status_form(
 
 
 def _find_release(project: Project, text: str) -> Release:
-    """Return the release with the version in `text`; raise FormFault if there is none."""
+    """Return the release with the version in `text`; raise Invalid or NotFound if there is none."""
     with checking("version"):
         version = parse_version(text)
         for release in all_releases(project):
@@ -175,12 +173,10 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
     action = fields.text("action")
     if action == STATUS:
         status = form_body(fields, StatusChange)
-        with checking():
-            project = api.call(projects.set_status, name, status)
+        project = api.call(projects.set_status, name, status)
         events = project.commit.events if project.commit else ()
         return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
-    with checking():
-        version = parse_version(fields.text("version"))
+    version = parse_version(fields.text("version"))
     with checking("file"):
         if not fields.all("file"):
             message = "No file is ticked. Tick the files that you mean."
@@ -189,8 +185,7 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
         with checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
     change = form_body(fields, ReleaseChange, "file")
-    with checking():
-        changed = api.call(_ACTIONS[action], name, change)
+    changed = api.call(_ACTIONS[action], name, change)
     return changed.revision if changed.changed else 0
 
 
@@ -204,12 +199,12 @@ def _require_confirmation(text: str, name: NormalizedName, version: Version) -> 
 
 
 def _ask_again(
-    request: Request, web: WebPages, name: NormalizedName, fields: FormFields, fault: FormFault
+    request: Request, web: WebPages, name: NormalizedName, fields: FormFields, error: WheelyardError
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
     store, viewer = web.context.index.projects, web.viewer(request.caller, name)
-    form = refused_form(request, web.context, fields, fault)
-    if isinstance(fault.error, Unavailable):
+    form = refused_form(request, web.context, fields, error)
+    if isinstance(error, Unavailable):
         # while the store does not answer, what is remembered has to do
         cached = store.peek(name, "any")
         project = cached.value if cached is not None else None
@@ -217,11 +212,11 @@ def _ask_again(
         project = store.get_current(name)
     action, version = fields.text("action"), fields.text("version")
     if action == STATUS:
-        return _status_form(web, viewer, status_of(fault.error), name, project, form)
+        return _status_form(web, viewer, status_of(error), name, project, form)
     ticked = fields.all("file")
     files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
-    with suppress(FormFault):
+    with suppress(Invalid, NotFound):
         if project is not None:
             files = _choosable(_find_release(project, version), action, ticked) or files
-    change, status = FileChange(name, action, version, files), status_of(fault.error)
+    change, status = FileChange(name, action, version, files), status_of(error)
     return web.show(viewer, status, "manage_files.html", ROOT, change=change, form=form)
