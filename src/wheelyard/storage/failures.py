@@ -152,9 +152,17 @@ _MISSING: Final = {
     S3: "does not exist. Check its name and the account, or create it.",
     AZURE: "does not exist. Check its name and the storage account, or create it.",
 }
-
-
+_LACKING: Final = {
+    GOOGLE: "the permission {right} on {0}. Grant them roles/storage.objectUser there "
+    "(roles/storage.objectViewer is enough for reading).",
+    S3: "the right {right} on {0}. Allow it in the policy of the user or role, and look for what "
+    "denies it.",
+    AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
+    "have it, look at the network rules of the storage account.",
+}
+"""What somebody lacks, and how they get it; {1} are the rights of the request."""
 _TEXTS: Final = {
+    FailureKind.DENIED: "These credentials lack {lacking}",
     FailureKind.UNCLEAR: "The bucket {0} answers with status {status}.",
     FailureKind.OUTAGE: "The bucket {0} does not answer.",
     FailureKind.NO_TOKEN: "There is no token for {0}: the servers that give it do not answer.",
@@ -179,6 +187,7 @@ _TEXTS: Final = {
 _CODES: Final = {
     FailureKind.THROTTLED: OVERLOADED,
     FailureKind.NO_BUCKET: "bucket_missing",
+    FailureKind.DENIED: STORAGE_DENIED,
     FailureKind.CLOCK: STORAGE_CREDENTIALS,
     FailureKind.NO_CREDENTIALS: STORAGE_CREDENTIALS,
     FailureKind.BAD_CREDENTIALS: STORAGE_CREDENTIALS,
@@ -193,40 +202,19 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
     `rights` are those that the request needs; if the answer names another one, the message does.
     """
     kind = failure.kind
-    if kind is FailureKind.DENIED:
-        return _denied(failure, location, rights)
     if kind is FailureKind.UNCLEAR and not failure.status:
         kind = FailureKind.OUTAGE
     elif kind is FailureKind.ABSENT:
         kind = FailureKind.NO_BUCKET
+    right = failure.right or (rights.google if location.scheme == GOOGLE else rights.s3)
     message = _TEXTS.get(kind, _TEXTS[FailureKind.REFUSED]).format(
         location.root,
         status=failure.said,
         said=f" ({failure.said})" if failure.said else "",
         give=_GIVE[location.scheme],
         missing=_MISSING[location.scheme],
+        lacking=_LACKING[location.scheme].format(location.root, rights, right=right),
     )
     if kind in (FailureKind.OUTAGE, FailureKind.THROTTLED, *SILENCE):
         return Unavailable(message, code=_CODES.get(kind), retry_after=RETRY_AFTER_SECONDS)
     return Unavailable(message, code=_CODES.get(kind, "storage_refused"))
-
-
-def _denied(failure: Failure, location: BucketLocation, rights: Rights) -> Unavailable:
-    if location.scheme == GOOGLE:
-        what = f"the permission {failure.right or rights.google}"
-        advice = (
-            "Grant them roles/storage.objectUser there (roles/storage.objectViewer is enough for "
-            "reading)."
-        )
-    elif location.scheme == AZURE:
-        what = f"the role {rights.azure}"
-        advice = (
-            f"Grant them {what} on {rights.azure_scope}; if they have it, look at the network "
-            "rules of the storage account."
-        )
-    else:
-        what = f"the right {failure.right or rights.s3}"
-        advice = "Allow it in the policy of the user or role, and look for what denies it."
-    return Unavailable(
-        f"These credentials lack {what} on {location.root}. {advice}", code=STORAGE_DENIED
-    )
