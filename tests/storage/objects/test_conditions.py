@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -16,6 +17,7 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects.conditions import ConditionCheck
+from wheelyard.storage.objects.store import ObjectStore
 from wheelyard.wiring.stores import system_runtime
 
 A = Key("a/1.json")
@@ -77,7 +79,7 @@ def checked(service: Service) -> Callable[[], None]:
         now=runtime.now, monotonic=still.monotonic, pause=still.pause, random=still.chance
     )
     check = ConditionCheck(parse_location("s3://wheels"), runtime)
-    return lambda: check.ensure(service)
+    return lambda: check.ensure(cast("ObjectStore", service))
 
 
 def test_a_service_that_keeps_conditions() -> None:

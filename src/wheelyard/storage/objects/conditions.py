@@ -5,10 +5,9 @@ Some services that speak S3 ignore `If-Match`, so that one writer would silently
 wrote; some refuse every `If-Match`, so that nothing could ever be changed.
 """
 
-from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
@@ -17,30 +16,13 @@ from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS
 from wheelyard.storage.failures import DELETE, NOT_IMPLEMENTED, TRANSIENT, Failure, FailureKind
 from wheelyard.storage.location import BucketLocation
 
+if TYPE_CHECKING:
+    from wheelyard.storage.objects.store import ObjectStore
+
 STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
 """The ETag of no object here."""
 NOT_KEPT: Final = "conditions_ignored"
 """The error code for a bucket that does not keep the conditions of writes."""
-
-
-class Requests(Protocol):
-    """The requests of the check; both are sent once, and raise Failure."""
-
-    def write_once(self, name: str, body: bytes, expect: ObjectVersion) -> ObjectVersion:
-        """Write an object if it has the version `expect`; return its new version."""
-        ...
-
-    def delete_once(self, name: str) -> None:
-        """Delete an object."""
-        ...
-
-    def name_of(self, key: Key) -> str:
-        """Return the name of an object."""
-        ...
-
-    def repeat(self, request: Callable[[], bool], seconds: float) -> bool:
-        """Return what `request` returns, which is called again after a failure that passes."""
-        ...
 
 
 class ConditionCheck:
@@ -52,7 +34,7 @@ class ConditionCheck:
         self._lock = Lock()
         self._is_kept: bool | None = None
 
-    def ensure(self, requests: Requests) -> None:
+    def ensure(self, store: "ObjectStore") -> None:
         """
         Raise Unavailable (`conditions_ignored`) unless the bucket keeps conditions.
 
@@ -62,9 +44,7 @@ class ConditionCheck:
         if self._is_kept is None:
             with self._lock:
                 if self._is_kept is None:
-                    self._is_kept = requests.repeat(
-                        partial(self._ask, requests), WRITE_RETRY_SECONDS
-                    )
+                    self._is_kept = store.repeat(partial(self._ask, store), WRITE_RETRY_SECONDS)
         if not self._is_kept:
             raise Unavailable(
                 f"The service of {self._location.root} does not keep the conditions of writes "
@@ -73,44 +53,44 @@ class ConditionCheck:
                 code=NOT_KEPT,
             )
 
-    def _ask(self, requests: Requests) -> bool:
+    def _ask(self, store: "ObjectStore") -> bool:
         try:
-            return self._try(requests)
+            return self._try(store)
         except Failure as failure:
             if failure.status == NOT_IMPLEMENTED:  # what some say to a condition
                 return False
             raise
 
-    def _try(self, requests: Requests) -> bool:
-        key = requests.name_of(Key(f"probe-{self._runtime.new_id()}"))
+    def _try(self, store: "ObjectStore") -> bool:
+        key = store.name_of(Key(f"probe-{self._runtime.new_id()}"))
         try:
-            version = requests.write_once(key, b"1", ABSENT)
+            version = store.write_once(key, b"1", ABSENT)
         except Failure as failure:
             if failure.kind in TRANSIENT:  # it may have been written
-                _delete(requests, key)
+                _delete(store, key)
             raise
         try:
             return (
-                _is_refused(requests, key, b"2", ABSENT)
-                and _is_refused(requests, key, b"3", STRANGE)
-                and not _is_refused(requests, key, b"4", version)
+                _is_refused(store, key, b"2", ABSENT)
+                and _is_refused(store, key, b"3", STRANGE)
+                and not _is_refused(store, key, b"4", version)
             )
         finally:
-            _delete(requests, key)
+            _delete(store, key)
 
 
-def _delete(requests: Requests, key: str) -> None:
+def _delete(store: "ObjectStore", key: str) -> None:
     try:
-        requests.delete_once(key)
+        store.delete_once(key)
     except Failure as failure:
         if failure.kind is not FailureKind.ABSENT:
             failure.right = failure.right or DELETE.s3
             raise
 
 
-def _is_refused(requests: Requests, key: str, body: bytes, expect: ObjectVersion) -> bool:
+def _is_refused(store: "ObjectStore", key: str, body: bytes, expect: ObjectVersion) -> bool:
     try:
-        requests.write_once(key, body, expect)
+        store.write_once(key, body, expect)
     except Failure as failure:
         # a service may answer 409 for what exists
         if failure.kind is FailureKind.CONFLICT or (
