@@ -19,11 +19,18 @@ ELSEWHERE = "https://files.example.com/of/ours"
 AT = ("--base-url", BASE)
 COPIED = RequestedOptions(base_url=BASE, files_url="")
 EARLIER = (
+    '{"options":{"base_url":"%s","files":"link","files_url":"","is_gzipped":true,"store":"","brand":'
+    '"","remote_images":false},"generator":"wheelyard 0.1.0, 6b64c12efcbb8ec25715bced","projects":'
+    '{"gone":[2,["gone","","","","","",0,1795408577791,"","179.329",""],"",""]},'
+    '"lists":{"404.html":"","favicon.ico":"","health":"","index.html":"","simple/index.html":""}}'
+)
+"""The manifest of a version without leases; robots.txt was there before its first export."""
+OTHER = (
     '{"options":{"base_url":"%s","files_url":"","is_gzipped":true,"store":"","brand":"","remote_images"'
     ':false},"format":2,"generator":"wheelyard 0.1.0, 6b64c12efcbb8ec25715bced","foreign":'
     '["robots.txt"],"projects":[[["gone","","","","","","",0,""],7,"c0ffee",""]]}'
 )
-"""The manifest of another version; robots.txt was there before its first export."""
+"""The manifest of a version with another format; robots.txt was there before its first export."""
 
 
 def put(site: Path, *paths: str) -> None:
@@ -34,14 +41,16 @@ def put(site: Path, *paths: str) -> None:
         place.write_text("theirs")
 
 
-def test_a_site_of_an_earlier_version(stocked: StoreFolder) -> None:
-    """Its options are kept, and so are its owner's pages; what it has no project for goes."""
+@pytest.mark.parametrize("manifest", [EARLIER, OTHER], ids=["no lease", "another format"])
+def test_a_site_of_an_earlier_version(stocked: StoreFolder, manifest: str) -> None:
+    """Its options are kept, and so are its owner's pages; what it needed besides pages goes."""
     put(
         stocked.site,
-        *("robots.txt", "health", "notes.txt", "simple/gone-by/index.html"),
-        "wheelyard-export/.part-1",
+        *("robots.txt", "health", "notes.txt", "simple/gone-by/index.html", ".spool/upload-x"),
+        *("wheelyard-export/begun.json", "wheelyard-export/projects/demo.json", ".locks/02"),
+        *("wheelyard-export/public.json", "wheelyard-export/.part-1"),
     )
-    (stocked.site / MANIFEST).write_text(EARLIER % BASE)
+    (stocked.site / MANIFEST).write_text(manifest % BASE)
 
     export_to(stocked.index, stocked.site, RequestedOptions())
 
@@ -49,6 +58,7 @@ def test_a_site_of_an_earlier_version(stocked: StoreFolder) -> None:
     expected |= dict.fromkeys(("robots.txt", "notes.txt"), b"theirs")
     del expected["robots.txt.gz"]
     assert tree(stocked.site) == expected
+    assert [path for path in stocked.site.iterdir() if path.name.startswith(".")] == []
     assert export_to(stocked.index, stocked.site, RequestedOptions()).written == 0
 
 

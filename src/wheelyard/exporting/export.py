@@ -17,6 +17,7 @@ from wheelyard.exporting.manifest import (
     COMMON_PATHS,
     EXPORT_PREFIX,
     FORMAT,
+    MANIFEST_PATH,
     Manifest,
     ManifestEntry,
     Options,
@@ -270,7 +271,7 @@ class _Run:
         place = self._export.place
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
-        existing = self._writer.sizes(PREFIXES)
+        existing = self._writer.sizes((*PREFIXES, EXPORT_PREFIX))
         if not self._options.is_gzipped:  # a web server might prefer old compressed pages
             pages = (key for key in existing if not key.endswith(".gz"))
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
@@ -322,6 +323,8 @@ class _Run:
         gone = self._before.keys() - names
         if was.format:  # else what is there was not made by an export
             gone |= {name for name in map(_project_of, existing) if name} - names
+            state = {key for key in existing if key.startswith(EXPORT_PREFIX)}
+            self._obsolete |= state - {MANIFEST_PATH}
         pages = self._writer.sizes(f"{root}{name}/" for root in ROOTS for name in gone)
         self._obsolete |= pages.keys()
         is_own_url = options.files_url == f"{options.base_url}/files"

@@ -154,6 +154,8 @@ class _OtherManifest(Struct, frozen=True):
     options: Options
     foreign: tuple[str, ...] | None = None
     has_copies: bool = True
+    lists: dict[str, str] | None = None
+    """Of one without leases: the pages of no project, but for those that were left to others."""
 
 
 def _decode(body: bytes) -> Manifest:
@@ -165,8 +167,11 @@ def _decode(body: bytes) -> Manifest:
             return manifest
     with suppress(*faults):
         other = Decoder(_OtherManifest).decode(body)
+        foreign = other.foreign
+        if other.lists is not None:
+            foreign = tuple(path for path in COMMON_PATHS if path not in other.lists)
         return Manifest(
-            options=other.options, format=1, foreign=other.foreign, has_copies=other.has_copies
+            options=other.options, format=1, foreign=foreign, has_copies=other.has_copies
         )
     return Manifest(format=1)
 

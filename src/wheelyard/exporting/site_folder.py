@@ -8,6 +8,7 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
+from shutil import rmtree
 from typing import Final
 
 from wheelyard.errors import Conflict, Unavailable
@@ -35,6 +36,7 @@ from wheelyard.storage.filesystem import (
 PARTS: Final = "wheelyard-export"
 """The folder of incomplete files, and of the manifest."""
 PART_PREFIX: Final = ".part-"
+_OF_EARLIER_VERSIONS: Final = (".spool", ".locks")
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -64,7 +66,11 @@ class SiteFolder:
             ) from error
 
     def remove_leftovers(self, prefixes: Iterable[str]) -> None:
-        """Remove incomplete files of killed exports, and empty folders below `prefixes`."""
+        """
+        Remove incomplete files of killed exports, and what earlier versions needed.
+
+        Below `prefixes`, empty folders are removed, too.
+        """
         with suppress(OSError):
             for path in self._parts.glob(f"{PART_PREFIX}*"):
                 path.unlink(missing_ok=True)
@@ -72,6 +78,8 @@ class SiteFolder:
             for folder, _, _ in () if top.is_symlink() else os.walk(top, topdown=False):
                 with suppress(OSError):  # it is not empty
                     os.rmdir(folder)  # noqa: PTH106 - hot
+        for name in _OF_EARLIER_VERSIONS:
+            rmtree(self._root / name, ignore_errors=True)
 
     def get(self, key: Key) -> Found:
         """See `Store`."""
