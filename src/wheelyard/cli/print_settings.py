@@ -90,8 +90,8 @@ def _client_settings(
         return ClientSettings(
             root=root or index.url, projects=found.projects, serves_public=found.serves_public
         )
-    if is_remote:
-        return ClientSettings(root=root or open_api().url, serves_public=one_url)
+    if is_remote and root is None:
+        root = open_api().url
     if root is not None:
         return ClientSettings(root=root, serves_public=one_url)
     settings = loaded_settings().settings

@@ -9,13 +9,12 @@ import pytest
 
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.services.service import ProxiedService
-from tests.storage.gcs.opened import StillTime
 from tests.storage.objects.conftest import Open
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.failures import Failure, FailureKind
-from wheelyard.storage.location import parse_location
+from wheelyard.storage.location import BucketLocation, parse_location
 from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.store import ObjectStore
 from wheelyard.wiring.stores import system_runtime
@@ -35,6 +34,8 @@ class Service:
     """What the next requests fail with, after they were executed."""
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: int = 0
+    location: BucketLocation = field(default_factory=lambda: parse_location("s3://wheels"))
+    runtime: Runtime = field(default_factory=system_runtime)
 
     def write_once(self, name: str, body: bytes, expect: ObjectVersion) -> ObjectVersion:
         """Write an object, as this service understands `expect`."""
@@ -74,11 +75,7 @@ class Service:
 
 def checked(service: Service) -> Callable[[], None]:
     """Return the check of a service by one process."""
-    still, runtime = StillTime(), system_runtime()
-    runtime = Runtime(
-        now=runtime.now, monotonic=still.monotonic, pause=still.pause, random=still.chance
-    )
-    check = ConditionCheck(parse_location("s3://wheels"), runtime)
+    check = ConditionCheck()
     return lambda: check.ensure(cast("ObjectStore", service))
 
 

@@ -9,12 +9,10 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS
 from wheelyard.storage.failures import DELETE, NOT_IMPLEMENTED, TRANSIENT, Failure, FailureKind
-from wheelyard.storage.location import BucketLocation
 
 if TYPE_CHECKING:
     from wheelyard.storage.objects.store import ObjectStore
@@ -28,9 +26,7 @@ NOT_KEPT: Final = "conditions_ignored"
 class ConditionCheck:
     """The check of one bucket, made before the first write of a process; safe between threads."""
 
-    def __init__(self, location: BucketLocation, runtime: Runtime) -> None:
-        self._location = location
-        self._runtime = runtime
+    def __init__(self) -> None:
         self._lock = Lock()
         self._is_kept: bool | None = None
 
@@ -47,7 +43,7 @@ class ConditionCheck:
                     self._is_kept = store.repeat(partial(self._ask, store), WRITE_RETRY_SECONDS)
         if not self._is_kept:
             raise Unavailable(
-                f"The service of {self._location.root} does not keep the conditions of writes "
+                f"The service of {store.location.root} does not keep the conditions of writes "
                 "(If-None-Match and If-Match), so that writers would overwrite each other. Use a "
                 "service that does, or a later version of it.",
                 code=NOT_KEPT,
@@ -62,7 +58,7 @@ class ConditionCheck:
             raise
 
     def _try(self, store: "ObjectStore") -> bool:
-        key = store.name_of(Key(f"probe-{self._runtime.new_id()}"))
+        key = store.name_of(Key(f"probe-{store.runtime.new_id()}"))
         try:
             version = store.write_once(key, b"1", ABSENT)
         except Failure as failure:

@@ -96,7 +96,7 @@ def _open(
     service = _service(location)
     clients = make_clients(location, service.config)
     place = location.root, service.endpoint
-    check = _checks.setdefault(place, ConditionCheck(location, runtime))
+    check = _checks.setdefault(place, ConditionCheck())
     sign = partial(_signed, clients.reads, location) if service.can_sign else None
     longest = TEMPORARY_SECONDS if service.is_temporary else inf
     urls = download_urls(downloads, service.public_base, sign, runtime.seconds, longest)
