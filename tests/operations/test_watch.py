@@ -22,8 +22,8 @@ from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.sources.bucket_tree import open_watched_tree
-from wheelyard.sources.candidate import Skipped
-from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
+from wheelyard.sources.candidate import SourceItem
+from wheelyard.sources.file_tree import FileTree, FolderTree
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -120,10 +120,10 @@ class CountingFolder(FolderTree, frozen=True):
     opened: list[str] = field(default_factory=list)
 
     @contextmanager
-    def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
+    def read(self, path: str) -> Iterator[Iterator[bytes]]:
         """Open a file."""
-        self.opened.append(item.path)
-        with FolderTree.read(self, item) as chunks:
+        self.opened.append(path)
+        with FolderTree.read(self, path) as chunks:
             yield chunks
 
 
@@ -347,9 +347,9 @@ class InterruptedFolder:
     def __init__(self, folder: Path, happens: Callable[[], None]) -> None:
         self._folder = FolderTree(folder)
         self.happens = happens
-        self.find, self.read = self._folder.find, self._folder.read
+        self.find = self._folder.find
 
-    def entries(self) -> Iterator[TreeEntry | Skipped]:
+    def entries(self) -> Iterator[SourceItem]:
         """Yield what is there."""
         for number, item in enumerate(self._folder.entries()):
             if number:

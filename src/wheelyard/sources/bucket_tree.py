@@ -7,6 +7,7 @@ Separate from `file_tree.py`, because `operations` may not import Google's stora
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,8 +16,8 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http_client.urls import is_url, redact_url
-from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable
-from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
+from wheelyard.sources.candidate import EMPTY_MAPPING, Candidate, bad_source, unreadable
+from wheelyard.sources.file_tree import FileTree, FolderTree
 from wheelyard.storage.bucket_reader import BucketObject, BucketReader
 from wheelyard.storage.buckets import open_bucket_reader
 from wheelyard.storage.location import (
@@ -38,27 +39,42 @@ class BucketTree(Struct, frozen=True):
         """Close every connection to the bucket."""
         self.bucket.close()
 
-    def entries(self) -> Iterator[TreeEntry]:
-        """Yield the entry of every object whose name does not end with a slash (a folder)."""
+    def entries(self) -> Iterator[Candidate]:
+        """Yield every object whose name does not end with a slash (a folder)."""
         for found in self.bucket.objects():
             if found.name and not found.name.endswith("/"):
-                yield _entry(found)
+                yield self._file(found)
 
-    def find(self, path: str) -> TreeEntry | None:
-        """Return the entry of the object at a path below the prefix; None if it is missing."""
+    def find(self, path: str) -> Candidate | None:
+        """Return the object at a path below the prefix; None if it is missing."""
         found = self.bucket.find(path)
-        return None if found is None else _entry(found)
+        return None if found is None else self._file(found)
+
+    def _file(self, found: BucketObject) -> Candidate:
+        has_md5 = found.md5 and not found.is_compressed
+        return Candidate(
+            filename=found.name.rpartition("/")[2],
+            location=f"{self.bucket}/{found.name}",
+            path=found.name,
+            read=partial(self._read, found),
+            size=None if found.is_compressed else found.size,
+            uploaded_at=found.created,
+            changed_at=found.created.timestamp(),
+            attributes=None if found.metadata is None else _attributes(found.metadata),
+            hashes={"md5": found.md5} if has_md5 else EMPTY_MAPPING,
+            version=found.version,
+        )
 
     @contextmanager
-    def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
-        """See `FileTree`; OSError also if it is compressed, or was replaced after the listing."""
-        if item.size is None:
+    def _read(self, found: BucketObject) -> Iterator[Iterator[bytes]]:
+        """Yield the chunks of an object; raise OSError if it is compressed, or was replaced."""
+        if found.is_compressed:
             raise unreadable(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
                 "uploaded; store it again without that"
             )
         try:
-            chunks = self.bucket.read(item.path, item.version)
+            chunks = self.bucket.read(found.name, found.version)
         except NotFound as fault:
             raise unreadable(fault.message.rstrip(".").lower()) from fault
         with closing(chunks):  # type: ignore[type-var]
@@ -131,18 +147,6 @@ def _overlaps_store(text: str, store: str, files: str) -> bool:
         )
     folder, root = Path(text).resolve(), Path(store).resolve()
     return folder == root or folder.is_relative_to(root / files)
-
-
-def _entry(found: BucketObject) -> TreeEntry:
-    return TreeEntry(
-        path=found.name,
-        size=None if found.is_compressed else found.size,
-        created_at=found.created,
-        changed_at=found.created.timestamp(),
-        attributes=None if found.metadata is None else _attributes(found.metadata),
-        hashes={"md5": found.md5} if found.md5 and not found.is_compressed else EMPTY_MAPPING,
-        version=found.version,
-    )
 
 
 def _attributes(metadata: Mapping[str, str]) -> Mapping[str, str]:

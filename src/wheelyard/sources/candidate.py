@@ -23,6 +23,8 @@ class Candidate:
 
     filename: str  # the last segment of its path
     location: str  # path or URL for reports, without credentials
+    path: str = ""  # relative to the folder or bucket, with slashes; empty elsewhere
+    version: str = ""  # differs after each change, if the source tells one
     read: OpenChunks = field(repr=False)  # raises OSError or WheelyardError
     size: int | None = None  # bytes, if known
     hashes: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)  # hex, by algorithm
@@ -35,6 +37,8 @@ class Candidate:
     Returns when the source last changed the file, UTC; used if `uploaded_at` is None. May send a
     request if `read` was not opened; raises nothing.
     """
+    attributes: Mapping[str, str] | None = field(default_factory=lambda: EMPTY_MAPPING)
+    """Custom metadata; empty outside of buckets. None if a listing lacks it, and `find` has it."""
 
 
 class Skipped(Struct, frozen=True):

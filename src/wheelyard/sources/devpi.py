@@ -32,7 +32,7 @@ from wheelyard.sources.field_parsing import (
     parse_hash,
     parse_http_date,
 )
-from wheelyard.sources.file_tree import FileTree, read_bounded, to_candidate
+from wheelyard.sources.file_tree import FileTree, read_bounded
 
 INDEX_FILE: Final = "dataindex.json"
 INDEX_LIMIT_BYTES: Final = 1024**3
@@ -124,9 +124,7 @@ class DevpiSource(Struct, frozen=True):
             why = f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
             raise bad_source(why)
         try:
-            dump = msgspec.json.decode(
-                read_bounded(self.tree, found, INDEX_LIMIT_BYTES), type=_DevpiExport
-            )
+            dump = msgspec.json.decode(read_bounded(found, INDEX_LIMIT_BYTES), type=_DevpiExport)
         except (OSError, ValueError, RecursionError) as error:
             raise bad_source(f"{INDEX_FILE} in {self.tree} cannot be read, or is none.") from error
         if dump.dumpversion not in DUMP_VERSIONS:
@@ -148,8 +146,8 @@ class DevpiSource(Struct, frozen=True):
 
     def _candidate(self, entry: _FileEntry) -> SourceItem:
         location = f"{self.tree}/{entry.relpath}"
-        item = self.tree.find(entry.relpath)
-        if item is None:
+        file = self.tree.find(entry.relpath)
+        if file is None:
             return Skipped(location, f"{INDEX_FILE} names it, and it is not there", is_error=True)
         mapping = entry.entrymapping
         declared = {"md5": mapping.md5} if mapping.md5 is not None else {}
@@ -160,7 +158,7 @@ class DevpiSource(Struct, frozen=True):
             return Skipped(location, str(error), is_error=True)
         upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
         return replace(
-            to_candidate(self.tree, item),
+            file,
             hashes=hashes,
             uploaded_at=parse_date_parts(upload.when) or parse_http_date(mapping.last_modified),
             uploaded_by=clean_uploader(upload.who),

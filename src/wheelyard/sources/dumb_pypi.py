@@ -9,24 +9,19 @@ skip is an error here.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
 from os.path import normpath
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 import msgspec
 from msgspec import Struct
 
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import quoted
-from wheelyard.http_client.urls import Url, is_url, redact_url
-from wheelyard.sources.candidate import Candidate, OpenChunks, Skipped, SourceItem, bad_source
-from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash
-from wheelyard.sources.file_tree import FileTree, to_candidate
-from wheelyard.sources.web.index_client import IndexClient
-from wheelyard.sources.web.resumable_download import ResumableDownload
+from wheelyard.http_client.urls import is_url, redact_url
+from wheelyard.sources.candidate import Candidate, Skipped, SourceItem, bad_source
+from wheelyard.sources.field_parsing import FileRecord
 from wheelyard.storage.location import is_bucket
 
 LIST_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
@@ -36,39 +31,15 @@ LINE_LIMIT_BYTES: Final = 1024**2
 """Bytes of one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackageList:
-    """The location of a package list, and a function that opens it."""
-
-    text: str = field(repr=False)
-    """The location of the list."""
-    redacted: str
-    """The location of the list for reports, without credentials."""
-    open: OpenChunks
-
-
-class FileLocator(Struct, frozen=True):
-    """Finds the files that a package list names."""
-
-    redacted: str
-    """The location of the files for reports, without credentials."""
-    fetch: Callable[[str], Candidate | None]
-    """Returns the file with a name, None if it is missing."""
-
-
-class _ListEntry(Struct):
-    filename: str
-    hash: str | None = None
-    upload_timestamp: float | str | None = None
-    uploaded_by: str | None = None
-    yanked_reason: str | None = None
-
-
 class DumbPypiSource(Struct, frozen=True):
     """Source of the files that a package list names."""
 
-    packages: PackageList
-    locator: FileLocator
+    packages: Candidate
+    """The list."""
+    place: str
+    """Where the files are, for reports."""
+    find: Callable[[str], Candidate | None]
+    """Returns the file with a name, None if it is missing."""
 
     def candidates(self) -> Iterator[SourceItem]:
         """Yield a `Candidate` for each file; a `Skipped` for each wrong line and missing file."""
@@ -77,40 +48,23 @@ class DumbPypiSource(Struct, frozen=True):
 
     def _candidate_of(self, numbered: tuple[int, bytes]) -> SourceItem:
         number, line = numbered
-        location = f"{self.packages.redacted}, line {number}"
         try:
-            entry = _parse_line(line)
-            hashes = parse_hash(entry.hash or "")
+            record = _parse_line(line)
+            file = self.find(record.filename)
+            if file is not None:
+                return record.described(file)
+            why = f"{quoted(record.filename)} is not at {self.place}"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             why = "it is neither a filename nor a JSON object with one"
-            return Skipped(location, why, is_error=True)
         except ValueError as error:
-            return Skipped(location, str(error), is_error=True)
-        found = self.locator.fetch(entry.filename)
-        if found is None:
-            why = f"{quoted(entry.filename)} is not at {self.locator.redacted}"
-            return Skipped(location, why, is_error=True)
-        return replace(
-            found,
-            hashes={**found.hashes, **hashes},
-            uploaded_at=parse_epoch_seconds(entry.upload_timestamp) or found.uploaded_at,
-            uploaded_by=clean_uploader(entry.uploaded_by),
-            yanked=entry.yanked_reason or None,
-        )
+            why = str(error)
+        return Skipped(f"{self.packages.location}, line {number}", why, is_error=True)
 
 
 def is_package_list(text: str) -> bool:
     """Return whether a location has the suffix of a package list; a local one must be a file."""
     is_remote = is_url(text) or is_bucket(text)
     return text.endswith(LIST_SUFFIXES) and (is_remote or Path(text).is_file())
-
-
-def package_list_in_tree(tree: FileTree, name: str, text: str) -> PackageList:
-    """Return the list `name` of a tree, or raise Invalid; `text` is its location for reports."""
-    entry = tree.find(name)
-    if entry is None:
-        raise bad_source(f"There is no package list {quoted(name)} in {tree}. Check the name.")
-    return PackageList(text, text, partial(tree.read, entry))
 
 
 def resolve_packages_url(text: str, reference: str) -> str:
@@ -132,48 +86,30 @@ def resolve_packages_url(text: str, reference: str) -> str:
     return normpath(Path(text).parent / PROJECT_PAGE / reference)
 
 
-def locate_in_tree(tree: FileTree) -> FileLocator:
-    """Return a locator for the files directly in a tree."""
-
-    def fetch(filename: str) -> Candidate | None:
-        entry = tree.find(filename)
-        return None if entry is None else to_candidate(tree, entry)
-
-    return FileLocator(str(tree), fetch)
-
-
-def locate_at_url(web: IndexClient, root: Url) -> FileLocator:
-    """Return a locator for the files in a folder URL; it finds every name, without a request."""
-    return FileLocator(
-        root.redacted,
-        lambda name: ResumableDownload(web, root.resolved(quote(name))).candidate(name),
-    )
-
-
-def _read_lines(packages: PackageList) -> Iterator[bytes]:
+def _read_lines(packages: Candidate) -> Iterator[bytes]:
     rest = b""
     try:
-        with packages.open() as chunks:
+        with packages.read() as chunks:
             for chunk in chunks:
                 *whole, rest = (rest + chunk).split(b"\n")
                 yield from whole
                 if len(rest) > LINE_LIMIT_BYTES:
                     raise bad_source(
-                        f"{packages.redacted} is no list of packages: it has lines of a megabyte."
+                        f"{packages.location} is no list of packages: it has lines of a megabyte."
                     )
     except OSError as error:
         raise bad_source(
-            f"The package list {packages.redacted} cannot be read: {error.strerror}. "
+            f"The package list {packages.location} cannot be read: {error.strerror}. "
             "Check where it is, or try again later."
         ) from error
     yield rest
 
 
-def _parse_line(line: bytes) -> _ListEntry:
+def _parse_line(line: bytes) -> FileRecord:
     if line.lstrip().startswith(b"{"):
-        entry = msgspec.json.decode(line, type=_ListEntry)
+        entry = msgspec.json.decode(line, type=FileRecord)
     else:
-        entry = _ListEntry(line.decode().strip())
+        entry = FileRecord(line.decode().strip())
     name = entry.filename
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(f"{quoted(redact_url(name))} is no filename")

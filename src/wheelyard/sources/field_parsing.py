@@ -4,12 +4,15 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from wheelyard.sources.candidate import EMPTY_MAPPING
+from msgspec import Struct
+
+from wheelyard.sources.candidate import Candidate
 
 OLDEST_PLAUSIBLE_DATE: Final = datetime(1990, 1, 1, tzinfo=UTC)
 """Earlier dates, such as 1970, are placeholders."""
@@ -18,21 +21,43 @@ UPLOADER_LIMIT: Final = 200
 DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
     {
         name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
-        for name in ("sha256", "sha384", "sha512", "blake2b", "sha1", "md5")
+        for name in sorted(hashlib.algorithms_guaranteed - {"shake_128", "shake_256"})
     }
 )
-"""The digests that are compared, and their hexadecimal digits."""
+"""Algorithms of digests that a source may state, and hexadecimal digits of the longest digest."""
 
-_HEX: Final = re.compile(r"[0-9a-f]+")
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 
 
 class BadDigest(ValueError):
     """A digest in a source's metadata is malformed."""
 
 
+class FileRecord(Struct):
+    """What dumb-pypi and backupni say of a file."""
+
+    filename: str
+    hash: str | None = None
+    upload_timestamp: float | str | None = None
+    uploaded_by: str | None = None
+    yanked_reason: str | None = None
+
+    def described(self, file: Candidate) -> Candidate:
+        """Return a file with this data; raise ValueError if it is of another, or malformed."""
+        if self.filename != file.filename:
+            raise ValueError("it describes another file")
+        return replace(
+            file,
+            hashes={**file.hashes, **parse_hash(self.hash or "")},
+            uploaded_at=parse_epoch_seconds(self.upload_timestamp) or file.uploaded_at,
+            uploaded_by=clean_uploader(self.uploaded_by),
+            yanked=self.yanked_reason or None,
+        )
+
+
 def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float() decides
     """Return the UTC time of seconds since the epoch; None if invalid or before 1990."""
-    return _plausible(lambda: datetime.fromtimestamp(float(value), UTC))
+    return _plausible(lambda text: datetime.fromtimestamp(float(text), UTC), value)
 
 
 def file_time(seconds: float) -> datetime | None:
@@ -44,12 +69,12 @@ def file_time(seconds: float) -> datetime | None:
 
 def parse_iso_date(value: object) -> datetime | None:
     """Return the UTC time of an ISO 8601 text (no zone: UTC); None if invalid or before 1990."""
-    return _plausible(lambda: datetime.fromisoformat(str(value)))
+    return _plausible(datetime.fromisoformat, value)
 
 
 def parse_http_date(value: object) -> datetime | None:
     """Return the UTC time of an HTTP date; None if it is invalid or before 1990."""
-    return _plausible(lambda: parsedate_to_datetime(str(value)))
+    return _plausible(parsedate_to_datetime, value)
 
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
@@ -66,40 +91,55 @@ def clean_uploader(value: object) -> str:
     return "".join(each if each.isprintable() else " " for each in value).strip()[:UPLOADER_LIMIT]
 
 
-def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
-    """Return the digests of known algorithms, by algorithm; raise BadDigest if one is malformed."""
-    found = dict[str, str]()
-    for name, value in declared.items():
+def sound_digests(declared: object) -> tuple[dict[str, str], str]:
+    """
+    Return the digests of known algorithms, by algorithm, and the algorithm of one that is none.
+
+    The latter is empty if there is no such one. A digest of BLAKE2 may be shorter than the longest.
+    """
+    digests: dict[str, str] = {}
+    malformed = ""
+    for name, value in declared.items() if isinstance(declared, dict) else ():
         algorithm = name.lower()
-        if algorithm not in DIGEST_LENGTHS:
+        length = DIGEST_LENGTHS.get(algorithm)
+        if length is None or value is None:
             continue
         digest = value.lower() if isinstance(value, str) else ""
-        if algorithm == "blake2b" and len(digest) < DIGEST_LENGTHS[algorithm]:
-            continue  # a shorter BLAKE2b digest, which hashlib has no name for
-        if len(digest) != DIGEST_LENGTHS[algorithm] or not _HEX.fullmatch(digest):
-            raise BadDigest(f"what it says is the {algorithm} of the file is none")
-        found[algorithm] = digest
-    return found or EMPTY_MAPPING
+        is_long = len(digest) == length or (algorithm.startswith("blake2") and len(digest) < length)
+        if is_long and _HEX.fullmatch(digest):
+            digests[algorithm] = digest
+        else:
+            malformed = algorithm
+    return digests, malformed
 
 
-def parse_hash(text: str) -> Mapping[str, str]:
+def parse_digests(declared: object) -> dict[str, str]:
+    """Return digests that can be compared, by algorithm; raise BadDigest if one is malformed."""
+    digests, malformed = sound_digests(declared)
+    if malformed:
+        raise BadDigest(f"what it says is the {malformed} of the file is none")
+    # hashlib has no name for a shorter one
+    return {name: text for name, text in digests.items() if len(text) == DIGEST_LENGTHS[name]}
+
+
+def parse_hash(text: str) -> dict[str, str]:
     """Return the digests in `sha256=...` or a URL's fragment; raise BadDigest if malformed."""
     return parse_digests(stated_hashes(text))
 
 
-def stated_hashes(text: str) -> Mapping[str, str]:
+def stated_hashes(text: str) -> dict[str, str]:
     """Return what `sha256=...` or a URL's fragment says, by algorithm; the first of two."""
     hashes: dict[str, str] = {}
-    while text:
-        part, _, text = text.partition("&")
+    for part in text.split("&") if text else ():
         algorithm, _, digest = part.partition("=")
         hashes.setdefault(algorithm, digest)
     return hashes
 
 
-def _plausible(make: Callable[[], datetime]) -> datetime | None:
+def _plausible(parse: Callable[[Any], datetime], value: object) -> datetime | None:
     with suppress(TypeError, ValueError, OverflowError, OSError):
-        found = make()
-        found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+        found = parse(value)
+        if found.tzinfo is not UTC:
+            found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
         return found if found >= OLDEST_PLAUSIBLE_DATE else None
     return None

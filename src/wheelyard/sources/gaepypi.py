@@ -7,21 +7,21 @@ metadata. The tree may be the bucket, or `packages/` in it.
 
 from collections.abc import Iterator
 
-from wheelyard.sources.candidate import Skipped, SourceItem
-from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
+from wheelyard.sources.candidate import Candidate, Skipped, SourceItem
+from wheelyard.sources.file_tree import FileTree
 
 
-def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
-    """Yield a file as a candidate if its path is GAEPyPI's, else as `Skipped`."""
-    if is_gaepypi_path(item, is_bare=True):
-        yield to_candidate(tree, item)
+def gaepypi_candidates(_: FileTree, file: Candidate) -> Iterator[SourceItem]:
+    """Yield a file if its path is GAEPyPI's, else a `Skipped`."""
+    if is_gaepypi_path(file.path, is_bare=True):
+        yield file
     else:
-        yield Skipped(f"{tree}/{item.path}", "it is not at packages/NAME/VERSION/FILE")
+        yield Skipped(file.location, "it is not at packages/NAME/VERSION/FILE")
 
 
-def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
+def is_gaepypi_path(path: str, *, is_bare: bool = False) -> bool:
     """Return whether a path is `packages/NAME/VERSION/FILE`; `packages/` may lack if `is_bare`."""
-    parts = item.parts
+    parts = path.split("/")
     if parts[0] == "packages":
         parts = parts[1:]
     elif not is_bare:

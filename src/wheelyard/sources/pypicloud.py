@@ -19,15 +19,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import asdict
 
-from wheelyard.sources.candidate import Skipped, SourceItem
+from wheelyard.sources.candidate import Candidate, Skipped, SourceItem
 from wheelyard.sources.field_parsing import BadDigest, clean_uploader, parse_digests
-from wheelyard.sources.file_tree import (
-    FileTree,
-    TreeEntry,
-    described,
-    read_bounded,
-    to_candidate,
-)
+from wheelyard.sources.file_tree import FileTree, read_bounded
 
 META_SUFFIX: Final = ".meta"
 METADATA_SAMPLE: Final = 8
@@ -40,60 +34,59 @@ class _Metadata(msgspec.Struct):
     uploader: str | None = None
 
 
-def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceItem]:
+def pypicloud_candidates(tree: FileTree, file: Candidate) -> Iterator[SourceItem]:
     """
-    Yield a file as a candidate with its custom metadata, or with that of its .meta file.
+    Yield a file with its custom metadata, or with that of its .meta file.
 
-    If these are damaged, yield a `Skipped` with the damage, and the candidate without them.
+    If these are damaged, yield a `Skipped` with the damage, and the file without them.
     """
-    entry = described(tree, entry)
-    candidate = to_candidate(tree, entry)
+    file = _with_attributes(tree, file)
     try:
-        metadata = entry.attributes or _read_meta_file(tree, entry)
+        metadata = file.attributes or _read_meta_file(tree, file)
         declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
         hashes = parse_digests({name: value for name, value in declared.items() if value})
     except (OSError, ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, BadDigest) else "its .meta cannot be used"
         why = f"{why}; the file is taken without it"
-        yield Skipped(candidate.location, why, is_error=True)
-        yield candidate
+        yield Skipped(file.location, why, is_error=True)
+        yield file
     else:
         uploader = clean_uploader(metadata.get("uploader"))
-        yield replace(candidate, hashes={**candidate.hashes, **hashes}, uploaded_by=uploader)
+        yield replace(file, hashes={**file.hashes, **hashes}, uploaded_by=uploader)
 
 
-def looks_like_pypicloud(
-    tree: FileTree, entries: list[TreeEntry], distributions: list[TreeEntry]
-) -> bool:
+def looks_like_pypicloud(tree: FileTree, paths: set[str], distributions: list[Candidate]) -> bool:
     """
     Return whether the distributions at the beginning of a listing look like pypicloud's.
 
-    The paths or the metadata decide. `entries` has all files of that beginning, also `.meta` files.
+    The paths or the metadata decide. `paths` has all files of that beginning, also `.meta` files.
     """
     if all(map(_has_hash, distributions)):
         return True
-    if all(_has_metadata(tree, entry) for entry in distributions[:METADATA_SAMPLE]):
+    if all(_has_metadata(tree, file) for file in distributions[:METADATA_SAMPLE]):
         return True
-    paths = {entry.path for entry in entries}
-    # only the first half: the .meta files of the others may be beyond the limit of entries
+    # only the first half: the .meta files of the others may be beyond the limit of the listing
     return all(
-        len(entry.parts) == 3 and entry.path + META_SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
-        for entry in distributions[: len(distributions) // 2 + 1]
+        file.path.count("/") == 2 and file.path + META_SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
+        for file in distributions[: len(distributions) // 2 + 1]
     )
 
 
-def _has_hash(entry: TreeEntry) -> bool:
-    digest = md5(entry.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
-    return entry.parts[-3:-2] == [digest[:4]]
+def _has_hash(file: Candidate) -> bool:
+    digest = md5(file.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
+    return file.path.split("/")[-3:-2] == [digest[:4]]
 
 
-def _has_metadata(tree: FileTree, entry: TreeEntry) -> bool:
-    attributes = described(tree, entry).attributes or {}
+def _has_metadata(tree: FileTree, file: Candidate) -> bool:
+    attributes = _with_attributes(tree, file).attributes or {}
     return bool(attributes.get("name") and attributes.get("version"))
 
 
-def _read_meta_file(tree: FileTree, entry: TreeEntry) -> Mapping[str, str | None]:
-    meta_entry = tree.find(entry.path + META_SUFFIX)
-    if meta_entry is None:
-        return {}
-    return asdict(msgspec.json.decode(read_bounded(tree, meta_entry), type=_Metadata))
+def _with_attributes(tree: FileTree, file: Candidate) -> Candidate:
+    """Return a file with its attributes: as it is there now if the listing lacks them."""
+    return file if file.attributes is not None else tree.find(file.path) or file
+
+
+def _read_meta_file(tree: FileTree, file: Candidate) -> Mapping[str, str | None]:
+    meta = tree.find(file.path + META_SUFFIX)
+    return {} if meta is None else asdict(msgspec.json.decode(read_bounded(meta), type=_Metadata))

@@ -13,10 +13,10 @@ from typing import Final
 from urllib.parse import unquote
 
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.sources.candidate import Skipped, SourceItem
-from wheelyard.sources.distribution_files import distribution_entries
+from wheelyard.sources.candidate import Candidate, Skipped, SourceItem
+from wheelyard.sources.distribution_files import distribution_files
 from wheelyard.sources.field_parsing import BadDigest, parse_hash
-from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_candidate
+from wheelyard.sources.file_tree import FileTree, read_bounded
 from wheelyard.sources.web.html_links import Link, read_links
 
 PAGES: Final = ("", "index.html")
@@ -43,11 +43,11 @@ class S3pypiSource:
         """
         current: str | None = None
         links: Links | None = None
-        for entry in distribution_entries(self._tree):
-            if isinstance(entry, Skipped):
-                yield entry
+        for file in distribution_files(self._tree):
+            if isinstance(file, Skipped):
+                yield file
                 continue
-            folder = _folder_of(entry)
+            folder = _folder_of(file)
             if folder != current:
                 current = folder
                 try:
@@ -56,26 +56,26 @@ class S3pypiSource:
                     why = f"its page cannot be used ({error}), so its files are taken without it"
                     yield Skipped(f"{self._tree}/{folder}", why, is_error=True)
                     links = None
-            yield from self._described(entry, links)
-
-    def _described(self, entry: TreeEntry, links: Links | None) -> Iterator[SourceItem]:
-        candidate = to_candidate(self._tree, entry)
-        if links is None:
-            yield candidate
-        elif entry.filename not in links:
-            why = "the page of its project does not list it (--from files imports it all the same)"
-            yield Skipped(candidate.location, why)
-        else:
-            link, hashes = links[entry.filename], candidate.hashes
-            try:
-                hashes = {**hashes, **parse_hash(link.href.partition("#")[2])}
-            except BadDigest as error:
-                why = f"{error}; the file is taken without it"
-                yield Skipped(candidate.location, why, is_error=True)
-            yield replace(candidate, hashes=hashes, yanked=link.yanked)
+            yield from _described(file, links)
 
 
-def looks_like_s3pypi(tree: FileTree, distribution: TreeEntry) -> bool:
+def _described(file: Candidate, links: Links | None) -> Iterator[SourceItem]:
+    if links is None:
+        yield file
+    elif file.filename not in links:
+        why = "the page of its project does not list it (--from files imports it all the same)"
+        yield Skipped(file.location, why)
+    else:
+        link, hashes = links[file.filename], file.hashes
+        try:
+            hashes = {**hashes, **parse_hash(link.href.partition("#")[2])}
+        except BadDigest as error:
+            why = f"{error}; the file is taken without it"
+            yield Skipped(file.location, why, is_error=True)
+        yield replace(file, hashes=hashes, yanked=link.yanked)
+
+
+def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
     """Return whether there is a page of s3pypi beside a distribution, and lists it."""
     try:
         page = _read_page(tree, _folder_of(distribution))
@@ -84,18 +84,18 @@ def looks_like_s3pypi(tree: FileTree, distribution: TreeEntry) -> bool:
         return False
 
 
-def _folder_of(entry: TreeEntry) -> str:
+def _folder_of(file: Candidate) -> str:
     """Return the folder of a distribution, with a slash at the end; empty at the root."""
-    folder, slash, _ = entry.path.rpartition("/")
+    folder, slash, _ = file.path.rpartition("/")
     return folder + slash
 
 
 def _read_page(tree: FileTree, folder: str) -> bytes:
     """Return the page of the project in a folder, empty if there is none; raise OSError."""
     for name in PAGES if folder else ():
-        entry = tree.find(f"{folder}{name}")
-        if entry is not None and entry.size:  # an empty one is how consoles make a folder
-            return bytes(read_bounded(tree, entry, PAGE_LIMIT_BYTES))
+        page = tree.find(f"{folder}{name}")
+        if page is not None and page.size:  # an empty one is how consoles make a folder
+            return bytes(read_bounded(page, PAGE_LIMIT_BYTES))
     return b""
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -21,12 +22,12 @@ from wheelyard.http_client.address_policy import AddressPolicy
 from wheelyard.http_client.saved_logins import read_netrc
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
 from wheelyard.sources import devpi, dumb_pypi
-from wheelyard.sources.backupni import BackupniSource
+from wheelyard.sources.backupni import backupni_candidates
 from wheelyard.sources.bucket_tree import BucketTree, open_tree
-from wheelyard.sources.candidate import Skipped, Source, SourceItem, bad_source
+from wheelyard.sources.candidate import Candidate, Skipped, Source, SourceItem, bad_source
 from wheelyard.sources.candidate_filter import guess_project, is_distribution_name, matches
-from wheelyard.sources.distribution_files import FileTreeSource, as_listed
-from wheelyard.sources.file_tree import FileTree, TreeEntry
+from wheelyard.sources.distribution_files import FileTreeSource
+from wheelyard.sources.file_tree import FileTree
 from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
 from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
 from wheelyard.sources.s3pypi import S3pypiSource, looks_like_s3pypi
@@ -119,15 +120,15 @@ def detect_kind(tree: FileTree) -> str:
     """Return the kind of a tree, as its first files suggest: `files` if they suggest no other."""
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    items = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, TreeEntry)]
-    distributions = [item for item in items if is_distribution_name(item.filename)]
-    if distributions and all(map(is_gaepypi_path, distributions)):
+    files = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, Candidate)]
+    distributions = [file for file in files if is_distribution_name(file.filename)]
+    if not distributions:
+        return "files"
+    if all(is_gaepypi_path(file.path) for file in distributions):
         return "gaepypi"
-    if distributions and looks_like_pypicloud(tree, items, distributions):
+    if looks_like_pypicloud(tree, {file.path for file in files}, distributions):
         return "pypicloud"
-    if distributions and looks_like_s3pypi(tree, distributions[0]):
-        return "s3pypi"
-    return "files"
+    return "s3pypi" if looks_like_s3pypi(tree, distributions[0]) else "files"
 
 
 class _SourceFactory(Struct, frozen=True):
@@ -166,14 +167,14 @@ class _SourceFactory(Struct, frozen=True):
             return self._package_list_source()
         tree = self._tree(request.text)
         if kind == "backupni":
-            meta = request.meta or _default_meta_bucket(request.text)
-            return BackupniSource(tree, self._tree(meta))
+            meta = self._tree(request.meta or _default_meta_bucket(request.text))
+            return FileTreeSource(tree, lambda _, file: backupni_candidates(meta, file))
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         if kind == "s3pypi":
             return S3pypiSource(tree)
         described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
-        return FileTreeSource(tree, described.get(kind, as_listed))
+        return FileTreeSource(tree, described.get(kind))
 
     def _tree(self, text: str) -> FileTree:
         tree = open_tree(text, self.runtime, self.request.excluded)
@@ -191,21 +192,31 @@ class _SourceFactory(Struct, frozen=True):
             )
         if is_url(text):
             url = _url(text)
-            download = ResumableDownload(self._client(url), url)
-            packages = dumb_pypi.PackageList(url.without_userinfo, url.redacted, download.open)
-        elif is_bucket(text):
-            folder, _, name = text.rpartition("/")
-            packages = dumb_pypi.package_list_in_tree(self._tree(folder), name, text)
+            text = url.without_userinfo
+            packages = ResumableDownload(self._client(url), url).candidate(url.filename)
         else:
             path = Path(text)
-            packages = dumb_pypi.package_list_in_tree(self._tree(str(path.parent)), path.name, text)
-        location = dumb_pypi.resolve_packages_url(packages.text, reference)
-        if is_url(location):
-            url = _url(location)
-            locator = dumb_pypi.locate_at_url(self._client(url), url.as_folder())
-        else:
-            locator = dumb_pypi.locate_in_tree(self._tree(location))
-        return dumb_pypi.DumbPypiSource(packages, locator)
+            folder, name = (
+                text.rpartition("/")[::2] if is_bucket(text) else (path.parent, path.name)
+            )
+            tree = self._tree(str(folder))
+            found = tree.find(name)
+            if found is None:
+                raise bad_source(
+                    f"There is no package list {quoted(name)} in {tree}. Check the name."
+                )
+            packages = found
+        location = dumb_pypi.resolve_packages_url(text, reference)
+        if not is_url(location):
+            tree = self._tree(location)
+            return dumb_pypi.DumbPypiSource(packages, str(tree), tree.find)
+        root = _url(location).as_folder()
+        client = self._client(root)
+
+        def find(name: str) -> Candidate:  # whether it is there, its download shows
+            return ResumableDownload(client, root.resolved(quote(name))).candidate(name)
+
+        return dumb_pypi.DumbPypiSource(packages, root.redacted, find)
 
     def _client(self, url: Url) -> IndexClient:
         """Return the client for a server, with the credentials that it may receive."""

@@ -6,11 +6,10 @@ unusable raises FetchError, and nothing else is ever raised. Of every file that 
 filename is a distribution of the project, and the URL is one that the index may send this one to.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from msgspec import UNSET, Struct
@@ -31,7 +30,7 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.project import Status
 from wheelyard.model.text import to_one_line
 from wheelyard.sources.candidate_filter import is_distribution_name, version_in
-from wheelyard.sources.field_parsing import OLDEST_PLAUSIBLE_DATE, parse_iso_date
+from wheelyard.sources.field_parsing import parse_iso_date, sound_digests
 from wheelyard.sources.web.simple_page import FetchedPage, PageEntry, read_simple_page
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
@@ -52,20 +51,13 @@ SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
 """Suffixes of the formats that are shown."""
 MAJOR: Final = 1
 
-OTHER_ALGORITHMS: Final = {
-    name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
-    for name in sorted(hashlib.algorithms_guaranteed - {"sha256", "shake_128", "shake_256"})
-}
-"""Algorithms of digests that a page may state, and hexadecimal digits of the longest digest."""
-
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _API_VERSION: Final = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+!~%=-]+)+", re.ASCII)
 _UPWARDS: Final = re.compile(r"(?:\.\./)+", re.ASCII)
 _TAG: Final = re.compile(rb"<[a-z!]", re.IGNORECASE)
 _INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
 """Begins what a person has to fill in, or a browser to complete, such as a page to sign in with."""
-_HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HEX_BYTES: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 
 
 def parse_page(
@@ -220,7 +212,7 @@ class _FileParser(Struct):
             sha256=digest,
             other_hashes=others,
             size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
-            uploaded_at=_moment(entry.upload_time),
+            uploaded_at=parse_iso_date(entry.upload_time),
             core_metadata=core or "",
             other_metadata_hashes=other_core,
             has_metadata=bool(metadata) and core is not None,
@@ -296,48 +288,20 @@ def _parsed(filename: str) -> Distribution | None:
     return None
 
 
-def _moment(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    with suppress(ValueError):  # most are as the specification wants them
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is UTC and found >= OLDEST_PLAUSIBLE_DATE:
-            return found
-    return parse_iso_date(text)
-
-
-def _digest(text: object) -> str | None:
-    """Return a SHA-256 in lower case, an empty text for a missing one, None for a malformed one."""
-    if text is None:
-        return ""
-    digest = text.lower() if isinstance(text, str) else ""
-    return digest if _HEX.fullmatch(digest) else None
-
-
 def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:
     """
     Return the SHA-256, and as `ALGORITHM=HEX` the other digests that can be computed here.
 
     The first is empty if it is missing; None if it is malformed, or missing and another one is.
     """
-    if not isinstance(hashes, dict) or not hashes:
-        return "", ()
-    digest = _digest(hashes.get("sha256"))
-    if digest and len(hashes) == 1:  # most files
-        return digest, ()
-    others = list[str]()
-    for algorithm, size in OTHER_ALGORITHMS.items():
-        stated = hashes.get(algorithm)
-        if stated is None:
-            continue
-        text = stated.lower() if isinstance(stated, str) else ""
-        # BLAKE2 has digests of any length up to this one
-        is_sized = 0 < len(text) <= size if algorithm.startswith("blake2") else len(text) == size
-        if is_sized and _HEX_BYTES.fullmatch(text):
-            others.append(f"{algorithm}={text}")
-        elif not digest:
-            return None, ()
-    return digest, tuple(others)
+    if isinstance(hashes, dict) and len(hashes) == 1:  # most files: a fast way to the same
+        digest = hashes.get("sha256")
+        if isinstance(digest, str) and _SHA256.fullmatch(digest):
+            return digest, ()
+    digests, malformed = sound_digests(hashes)
+    digest = digests.pop("sha256", "")
+    others = tuple(f"{name}={digests[name]}" for name in sorted(digests)) if digests else ()
+    return (None if malformed and not digest else digest), others
 
 
 def _said_digests(file: UpstreamFile) -> tuple[bool, bool]:

@@ -23,8 +23,8 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, ImportProgress, Outcome, Report
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.sources.distribution_files import distribution_entries
-from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
+from wheelyard.sources.distribution_files import distribution_files
+from wheelyard.sources.file_tree import FileTree
 
 SETTLE_SECONDS: Final = 1.0
 """The age that a file needs to be imported by the first scan, which cannot see changes."""
@@ -87,10 +87,8 @@ class FolderWatch:
 
     def skip_existing(self) -> None:
         """Mark all existing files as processed, so that no scan imports them until they change."""
-        root = str(self.tree)
-        for found in distribution_entries(self.tree):
-            location, version = _location_and_version(root, found)
-            self.known[location] = _FileState(version, inf)
+        for found in distribution_files(self.tree):
+            self.known[found.location] = _FileState(_version(found), inf)
         self.is_first_scan = False
 
     def scan(self) -> "Scan":
@@ -129,11 +127,11 @@ class Scan(ImportProgress):
         """Yield complete files that are new, changed or due again; log an error of the listing."""
         tree = self._watch.tree
         try:
-            for found in distribution_entries(tree):
+            for found in distribution_files(tree):
                 self._check_stopped()
                 if self._is_due(found):
                     self._has_candidates = True
-                    yield found if isinstance(found, Skipped) else to_candidate(tree, found)
+                    yield found
         except WheelyardError as fault:  # what was found before is still imported
             self.log_error(fault.message)
 
@@ -181,11 +179,11 @@ class Scan(ImportProgress):
         if self._watch.stopped.is_set():
             raise _Stopped
 
-    def _is_due(self, found: TreeEntry | Skipped) -> bool:
+    def _is_due(self, found: Candidate | Skipped) -> bool:
         watch = self._watch
         if isinstance(found, Skipped) and not found.is_error:
             return False
-        location, version = _location_and_version(self._root, found)
+        location, version = found.location, _version(found)
         before = watch.known.get(location)
         if before is not None and before.version == version:
             self._found[location] = before
@@ -194,11 +192,10 @@ class Scan(ImportProgress):
         if watch.is_atomic or isinstance(found, Skipped):
             return True
         # abs, so that a wrong clock does not exclude a file for ever
-        is_settled = abs(watch.runtime.seconds() - found.changed_at) >= SETTLE_SECONDS
+        age = watch.runtime.seconds() - (found.changed_at or 0.0)
+        is_settled = abs(age) >= SETTLE_SECONDS
         return watch.is_first_scan and is_settled
 
 
-def _location_and_version(root: str, found: TreeEntry | Skipped) -> tuple[str, str]:
-    if isinstance(found, Skipped):
-        return found.location, found.why
-    return f"{root}/{found.path}", found.version
+def _version(found: Candidate | Skipped) -> str:
+    return found.why if isinstance(found, Skipped) else found.version

@@ -97,7 +97,7 @@ def _folders(base: Url, reference: str) -> Iterator[Skipped]:
 
 def _items(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
     """Yield the candidate for a file, or why it is none; nothing for a sidecar."""
-    filename, reference, hashes = entry.filename, entry.url, entry.hashes
+    filename, reference = entry.filename, entry.url
     size, yanked = entry.size, entry.yanked
     if not isinstance(filename, str) or not isinstance(reference, str):
         yield Skipped(page.redacted, "one of its files has no name, or no URL", is_error=True)
@@ -106,7 +106,7 @@ def _items(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator
         return
     try:
         url = _resolved(page, base, reference)
-        digests = parse_digests(hashes if isinstance(hashes, dict) else {})
+        digests = parse_digests(entry.hashes)
     except (BadUrl, BadDigest) as error:
         location = f"{page.redacted}, {quoted(redact_url(filename).rpartition('@')[2])}"
         yield Skipped(location, str(error), is_error=True)
@@ -118,7 +118,7 @@ def _items(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator
         ResumableDownload(web, url).candidate(filename),
         hashes=digests,
         size=size if isinstance(size, int) and size >= 0 else None,
-        uploaded_at=parse_iso_date(entry.upload_time) if entry.upload_time else None,
+        uploaded_at=parse_iso_date(entry.upload_time),
         yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
     )
 
