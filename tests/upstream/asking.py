@@ -13,7 +13,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.clients import make_clients
+from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
@@ -56,7 +56,7 @@ class Asking:
         )
         self.observation = Observation(self.clock.seconds)
         runtime = fake_runtime(self.clock, 1)
-        self.clients = make_clients(self.config, runtime, self.observation)
+        self.clients = UpstreamClients(self.config, runtime, self.observation)
         stored = StoredPages(self.store)
         self.pages = UpstreamPages(
             self.config, self.clients, stored, runtime, self.observation, run_now

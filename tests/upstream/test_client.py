@@ -266,7 +266,7 @@ def test_one_retry(upstream: FakeUpstream) -> None:
 
 def test_one_broken_file() -> None:
     """However often one file of a host fails, its other files and pages are asked for."""
-    circuit = Circuit(Clock().seconds, list[bool]().append)
+    circuit = Circuit(Clock().seconds, lambda **_: None)
     for _ in range(10):
         circuit.record_failure("it answers with status 500", "/one/broken.whl")
     circuit.check()
@@ -275,7 +275,7 @@ def test_one_broken_file() -> None:
 def test_circuit() -> None:
     """Five failures within half a minute stop requests for another one; then one request tests."""
     clock, changes = Clock(), list[bool]()
-    circuit = Circuit(clock.seconds, changes.append)
+    circuit = Circuit(clock.seconds, lambda *, is_open: changes.append(is_open))
     for _ in range(10):
         circuit.record_failure("it cannot be reached")
         clock.advance(seconds=10)

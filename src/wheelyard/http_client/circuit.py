@@ -23,8 +23,8 @@ class Circuit(Struct):
     """What is known of one host's answers; safe to share between threads."""
 
     monotonic: Callable[[], float]
-    on_change: Callable[[bool], None]
-    """Called with True when no more requests are sent, with False when the host answers again."""
+    on_change: Callable[..., None]
+    """Called with `is_open`: True when no more requests are sent, False when the host answers."""
     _failures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=FAILURES))
     """When a request failed, and the URL that alone may be to blame, or an empty text."""
     _tested_at: float = 0.0
@@ -57,7 +57,7 @@ class Circuit(Struct):
             self._failures.clear()
             was_open, self._is_open = self._is_open, False
         if was_open:
-            self.on_change(False)  # noqa: FBT003 - the only argument that there is
+            self.on_change(is_open=False)
 
     def record_failure(self, why: str, url: str = "") -> None:
         """
@@ -75,7 +75,7 @@ class Circuit(Struct):
             if self._is_open:
                 self._tested_at = now + OPEN_SECONDS
         if is_new:
-            self.on_change(True)  # noqa: FBT003 - ditto
+            self.on_change(is_open=True)
 
     def pause(self, seconds: float) -> None:
         """Send no request for so many seconds, as the host has asked."""

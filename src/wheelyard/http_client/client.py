@@ -188,8 +188,8 @@ class Requester:
     `authorization` returns the Authorization header for a URL, or None; `refuses` why a URL must
     not be asked for, or an empty text. Both are called for each redirect, too.
 
-    With `on_circuit`, a host that does not answer, or asks for a pause, is left alone for a while.
-    It is called with True when that begins as a host does not answer, and with False when it ends.
+    With `on_circuit`, a host that does not answer, or asks for a pause, is left alone for a while;
+    it is the `on_change` of `Circuit`.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Requester:
         network: Network,
         authorization: Callable[[Url], str | None] = lambda _: None,
         refuses: Callable[[Url], str] = lambda _: "",
-        on_circuit: Callable[[bool], None] | None = None,
+        on_circuit: Callable[..., None] | None = None,
     ) -> None:
         self._runtime = runtime
         self._network = network
@@ -355,33 +355,31 @@ class Requester:
         if url.scheme not in self._network.policies:
             raise FetchError("its URL is not https")
         proxy = proxy_for(url) if self._network.uses_proxies else None
-        pool = self._pools.get((url.scheme, proxy))
-        if pool is None:
-            tls = self._tls_context() if url.is_secure else None  # takes 20 ms
-            policy = self._network.policies[url.scheme]
-            if proxy is not None:  # the operator has named it, and it alone is connected to
-                policy = AddressPolicy((proxy.host,))
-            backend = CheckedNetworkBackend(policy, self._deadline)
-            pool = httpcore2.ConnectionPool(
-                network_backend=backend,
-                ssl_context=tls,
-                proxy=None if proxy is None else _core_proxy(proxy),
-                max_connections=self._network.max_connections,
-                keepalive_expiry=30.0,
-            )
-            with self._lock:
-                used = self._pools.setdefault((url.scheme, proxy), pool)
-                if used is pool:
-                    self._cleanup.callback(backend.close)
-                    self._cleanup.callback(pool.close)
-                pool = used
-        return pool
+        with self._lock:
+            pool = self._pools.get((url.scheme, proxy))
+            if pool is None:
+                pool = self._pools[url.scheme, proxy] = self._new_pool(url, proxy)
+            return pool
 
-    def _tls_context(self) -> ssl.SSLContext:
+    def _new_pool(self, url: Url, proxy: Url | None) -> httpcore2.ConnectionPool:
         try:
-            return self._network.tls()
+            tls = self._network.tls() if url.is_secure else None  # takes 20 ms
         except OSError as error:
             raise FetchError("the list of certificate authorities cannot be used") from error
+        policy = self._network.policies[url.scheme]
+        if proxy is not None:  # the operator has named it, and it alone is connected to
+            policy = AddressPolicy((proxy.host,))
+        backend = CheckedNetworkBackend(policy, self._deadline)
+        self._cleanup.callback(backend.close)
+        pool = httpcore2.ConnectionPool(
+            network_backend=backend,
+            ssl_context=tls,
+            proxy=None if proxy is None else _core_proxy(proxy),
+            max_connections=self._network.max_connections,
+            keepalive_expiry=30.0,
+        )
+        self._cleanup.callback(pool.close)
+        return pool
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:

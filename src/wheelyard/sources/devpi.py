@@ -14,7 +14,7 @@ It also has metadata of projects and hashes of passwords, which are not read.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -105,7 +105,7 @@ class DevpiSource(Struct, frozen=True):
         chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
         for name in chosen:
             if name not in indexes:
-                has = _joined_names(indexes)
+                has = _joined(indexes)
                 raise bad_source(f"There is no index {quoted(name)} in this export. It has {has}.")
         if not any(indexes[name].package_count for name in chosen):
             raise bad_source(_nothing_to_import(indexes, chosen))
@@ -165,16 +165,15 @@ class DevpiSource(Struct, frozen=True):
         )
 
 
-def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
+def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> list[str]:
     """Return the one index with own files, and requested mirrors; raise Invalid for several."""
     own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
     if len(own) > 1:
         raise bad_source(
-            f"This export has the indexes {_joined_names(own)}. Choose with --index, which may be "
+            f"This export has the indexes {_joined(own)}. Choose with --index, which may be "
             "repeated: an index here is one."
         )
-    mirrored = [name for name, each in indexes.items() if each.is_mirror] if mirrors else []
-    return (*own, *mirrored)
+    return own + [name for name, each in indexes.items() if each.is_mirror and mirrors]
 
 
 def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]) -> str:
@@ -182,12 +181,11 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
     if not indexes:
         fact = "There is no index in this export, and so no package to import."
     else:
-        has = [
-            f"{ascii(name)[1:-1]} ({'a mirror, ' * each.is_mirror}"
-            f"{counted(each.package_count, 'package')})"
-            for name, each in sorted(indexes.items())
-        ]
-        fact = f"There is no package to import. This export has {', '.join(has[:10])}."
+        has = _joined(
+            f"{name} ({'a mirror, ' * each.is_mirror}{counted(each.package_count, 'package')})"
+            for name, each in indexes.items()
+        )
+        fact = f"There is no package to import. This export has {has}."
     left = [each for name, each in indexes.items() if each.package_count and name not in chosen]
     if any(each.is_mirror for each in left):
         return f"{fact} --mirrors imports what a mirror has, --index USER/INDEX what one index has."
@@ -199,6 +197,7 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
     )
 
 
-def _joined_names(indexes: Mapping[str, _IndexEntry] | list[str]) -> str:
-    names = sorted(indexes)
-    return ", ".join(ascii(each)[1:-1] for each in names[:10]) + (", ..." if names[10:] else "")
+def _joined(texts: Iterable[str]) -> str:
+    """Return at most ten texts in one, for a message."""
+    every = sorted(texts)
+    return ", ".join(ascii(each)[1:-1] for each in every[:10]) + ", ..." * (len(every) > 10)  # noqa: PLR2004 - as said

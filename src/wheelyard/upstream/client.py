@@ -66,8 +66,7 @@ class UpstreamClient:
     Sends requests to one upstream index; safe to share between threads.
 
     `google` returns an Authorization header with an access token, or raises FetchError.
-    `on_circuit` is called with True when a host is left alone because it does not answer, and with
-    False when it answers again.
+    `on_circuit` is the `on_change` of the circuits of its hosts.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class UpstreamClient:
         config: UpstreamConfig,
         runtime: Runtime,
         google: Callable[[], str] | None = None,
-        on_circuit: Callable[[bool], None] = lambda _: None,
+        on_circuit: Callable[..., None] = lambda **_: None,
     ) -> None:
         self.server = server
         self._config = config

@@ -1,6 +1,6 @@
 """The clients of all upstream indexes of a process, and the files that are fetched by them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -52,17 +52,19 @@ class FileDownload(Struct, frozen=True):
 class UpstreamClients:
     """The clients of the upstream indexes, in their order; safe to share between threads."""
 
-    def __init__(
-        self,
-        clients: Sequence[UpstreamClient],
-        runtime: Runtime,
-        observation: Observation,
-        *,
-        is_offline: bool = False,
-    ) -> None:
-        self.in_order = tuple(clients)
-        self._is_offline = is_offline
-        self._by_id = {each.server.id: each for each in clients}
+    def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:
+        self.in_order = tuple(
+            UpstreamClient(
+                server,
+                config,
+                runtime,
+                GoogleToken() if server.google else None,
+                partial(observation.breaker, server.label),
+            )
+            for server in config.servers
+        )
+        self._is_offline = config.offline
+        self._by_id = {client.server.id: client for client in self.in_order}
         self._runtime = runtime
         self._observation = observation
 
@@ -125,24 +127,3 @@ class UpstreamClients:
         """Close every connection."""
         for client in self.in_order:
             client.close()
-
-
-def _note_circuit(observation: Observation, label: str, is_open: bool) -> None:  # noqa: FBT001 - see Circuit
-    observation.breaker(label, is_open=is_open)
-
-
-def make_clients(
-    config: UpstreamConfig, runtime: Runtime, observation: Observation
-) -> UpstreamClients:
-    """Return the clients of all upstream indexes; no connection is opened yet."""
-    clients = [
-        UpstreamClient(
-            each,
-            config,
-            runtime,
-            GoogleToken() if each.google else None,
-            partial(_note_circuit, observation, each.label),
-        )
-        for each in config.servers
-    ]
-    return UpstreamClients(clients, runtime, observation, is_offline=config.offline)

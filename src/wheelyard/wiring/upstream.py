@@ -31,7 +31,7 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.clients import make_clients
+from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.index import UpstreamIndex
@@ -78,7 +78,7 @@ def build_upstream(
         store = ReadOnlyStore(store)
     config = upstream_config(settings)
     observation = Observation(runtime.monotonic)
-    clients = make_clients(config, runtime, observation)
+    clients = UpstreamClients(config, runtime, observation)
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     limit = upstream.max_cache_file_mb * MIB or None
     mode = "proxy" if is_read_only else upstream.files
