@@ -1,43 +1,60 @@
 """Threads for work that may be cut off at any moment, when the process ends."""
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Condition, Thread
+from time import monotonic, process_time, sleep
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
 IDLE_SECONDS: Final = 10.0
 """How long a thread waits for more work before it ends."""
+LOOK_SECONDS: Final = 0.005
+"""How often it is looked whether more threads are of use."""
+
+Work = Callable[[], object]
 
 
 class DaemonThreads:
     """
     Runs work in at most `limit` threads, which do not keep the process from ending.
 
-    The threads of `ThreadPoolExecutor` do: Python waits for them before it ends.
+    The threads of `ThreadPoolExecutor` do: Python waits for them before it ends. Only the first few
+    threads (`at_once`, by default all) are started as soon as there is work for them, the others
+    while this process computes little: its threads then wait for something, and more of them are no
+    burden. Threads that all compute take much more processor time than a few.
     """
 
-    def __init__(self, limit: int, name: str) -> None:
+    def __init__(self, limit: int, name: str, at_once: int | None = None) -> None:
         self._limit = limit
         self._name = name
-        self._queue = deque[Callable[[], object]]()
+        self._at_once = limit if at_once is None else at_once
+        self._queue = deque[tuple[str, Work]]()
+        self._shares = Counter[str]()
+        """The work of each client that is queued or runs."""
+        self._surplus = defaultdict[str, deque[Work]](deque)
+        """What waits until other work of the same client has ended."""
         self._threads = self._idle = 0
+        self._is_watched = False
         self._changed = Condition()
 
-    def submit(self, work: Callable[[], object]) -> None:
-        """Run `work`, which raises nothing, as soon as a thread is free."""
-        with self._changed:
-            self._queue.append(work)
-            if self._idle >= len(self._queue):
-                self._changed.notify()
-            elif self._threads < self._limit:
-                self._threads += 1
-                Thread(target=self._run, name=self._name, daemon=True).start()
+    def submit(self, work: Work, client: str = "") -> None:
+        """
+        Run `work`, which raises nothing, as soon as a thread is free.
 
-    def start(self, work: Callable[[], T]) -> Future[T]:
-        """Run `work` as soon as a thread is free; return its result, which cannot be cancelled."""
+        One client, if it is named, never has more than half of the threads.
+        """
+        with self._changed:
+            if client and self._shares[client] >= max(1, self._limit // 2):
+                self._surplus[client].append(work)
+            else:
+                self._shares[client] += 1
+                self._enqueue(client, work)
+
+    def start(self, work: Callable[[], T], client: str = "") -> Future[T]:
+        """Run `work` as `submit` does; return its result, which cannot be cancelled."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # one who leaves must not cancel it for all others
 
@@ -47,15 +64,44 @@ class DaemonThreads:
             except BaseException as error:  # noqa: BLE001 - it goes to those who wait
                 future.set_exception(error)
 
-        self.submit(run)
+        self.submit(run, client)
         return future
 
+    def _enqueue(self, client: str, work: Work) -> None:
+        self._queue.append((client, work))
+        if self._idle >= len(self._queue):
+            self._changed.notify()
+        elif self._threads < self._at_once:
+            self._add_thread()
+        elif self._threads < self._limit and not self._is_watched:
+            self._is_watched = True
+            Thread(target=self._watch, name=self._name, daemon=True).start()
+
+    def _add_thread(self) -> None:
+        self._threads += 1
+        Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def _watch(self) -> None:
+        """Start threads for waiting work as long as those that run compute little."""
+        while self._is_watched:
+            began, spent = monotonic(), process_time()
+            sleep(LOOK_SECONDS)
+            is_busy = process_time() - spent > (monotonic() - began) / 2
+            with self._changed:
+                missing = min(len(self._queue) - self._idle, self._limit - self._threads)
+                for _ in range(0 if is_busy else missing):
+                    self._add_thread()
+                self._is_watched = missing > 0
+
     def _run(self) -> None:
-        while (work := self._next()) is not None:
+        while (taken := self._next()) is not None:
+            client, work = taken
+            del taken
             work()
             del work  # with all that it holds, which may be open connections
+            self._end_share(client)
 
-    def _next(self) -> Callable[[], object] | None:
+    def _next(self) -> tuple[str, Work] | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._queue, IDLE_SECONDS)
@@ -64,3 +110,12 @@ class DaemonThreads:
                 return self._queue.popleft()
             self._threads -= 1
             return None
+
+    def _end_share(self, client: str) -> None:
+        with self._changed:
+            if client in self._surplus:
+                self._enqueue(client, self._surplus[client].popleft())
+                if not self._surplus[client]:
+                    del self._surplus[client]
+            else:
+                self._shares -= Counter((client,))  # without those that are 0

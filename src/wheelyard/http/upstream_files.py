@@ -169,7 +169,8 @@ class PublicFiles(Struct, frozen=True):
 
     async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
         """Return a file once its first bytes have come: until then, an error can still be sent."""
-        fetch = partial(self.reader.upstream.files.fetch, self._page, file)
+        files, client = self.reader.upstream.files, request.client_key
+        fetch = partial(files.fetch, self._page, file, client)
         fetched = await self.reader.fetched(fetch)
         if isinstance(fetched, StoredFile):
             return self._stored(fetched)
@@ -204,7 +205,7 @@ class PublicFiles(Struct, frozen=True):
         find = partial(files.find_metadata, page, file)
         body = request.once(("stored metadata", file.filename), find)
         if body is None:
-            fetch = partial(files.fetch_metadata, page, file)
+            fetch = partial(files.fetch_metadata, page, file, request.client_key)
             key = ("metadata", file.filename)
             body = request.wait(key, partial(self.reader.fetched, fetch))
         return body

@@ -20,13 +20,14 @@ from wheelyard.authentication.authorization import project_not_found
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.single_flight import SingleFlight
-from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable
+from wheelyard.errors import RATE_LIMITED, Unavailable
 from wheelyard.http.context import ConcurrencyLimit
 from wheelyard.http.observability.logs import in_context
 from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
 from wheelyard.http.protocol.messages import Request
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
+from wheelyard.upstream.files import THREADS_AT_ONCE
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
@@ -46,7 +47,7 @@ class UpstreamReader:
     def __init__(self, upstream: UpstreamIndex, *, is_local: bool) -> None:
         self.upstream = upstream
         self._is_local = is_local
-        self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
+        self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream", THREADS_AT_ONCE)
         self._limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
         self._in_flight = SingleFlight()
         now = upstream.runtime.monotonic
@@ -82,20 +83,21 @@ class UpstreamReader:
             return None
         stored = request.once(("page", name), partial(upstream.pages.peek_stored, name))
         state = upstream.policy.state()
-        peek = upstream.peek(name, state, stored)
-        if peek.absence is not None:
-            raise NotFound(peek.absence.text)
+        refused = upstream.refused(name, state)
+        if refused is not None:
+            return refused
         self._refuse_loop(request)
-        page, is_forced = peek.page, may_refresh and _wants_newest(request)
-        if is_forced and page is not None:
-            is_forced = page.origin.refused_for is None and page.origin.age >= REFRESH_SECONDS
-        if is_forced or (page is None and not peek.is_absent):
+        is_forced = may_refresh and _wants_newest(request)
+        if stored is not None and stored.page is not None:
+            is_forced &= stored.page.age >= REFRESH_SECONDS
+        if stored is None or is_forced:
             ask = partial(self._ask, name, request.client_key, is_forced=is_forced)
-            answer = request.wait(("upstream", name), ask)
-            page = None if answer is None else upstream.serve(answer, state)
+            page = request.wait(("upstream", name), ask)
+        else:
+            page = stored.page
         if page is None:
             raise project_not_found(name)
-        return page
+        return upstream.serve(page, state)
 
     async def fetched(self, begin: Callable[[], Future[T]]) -> T:
         """Return what comes from an upstream, for which no thread of this process waits."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from msgspec import Struct
@@ -84,13 +85,22 @@ class FileFetch:
         self._unchecked = 0
         """Bytes since the last look at the room on the disk."""
         self._is_stopped = False
+        self._begun = Lock()
+        """Held from the first call of `run`."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether `run` was called."""
+        return self._begun.locked()
 
     def run(self, forget: Callable[[], None]) -> None:
         """
-        Fetch the file; every error goes to those who wait.
+        Fetch the file, in the first call; every error goes to those who wait.
 
         `forget` is called before they know that it has ended, so that nobody joins it any more.
         """
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             stored = self._cache.find_again(self._name, self._file) or self._fetch()
         except WheelyardError as error:

@@ -41,6 +41,8 @@ FETCH_THREADS: Final = 32
 """Files that a process fetches at a time."""
 SMALL_THREADS: Final = 16
 """Core metadata that a process fetches at a time: a resolver must not wait for large files."""
+THREADS_AT_ONCE: Final = 3
+"""Threads of either kind that also work while there is much to compute."""
 PASSED_ON_LIMIT: Final = 32
 """Files that a process passes on at a time: each occupies a thread until its reader has it all."""
 METADATA_LIMIT_BYTES: Final = 4 * 1024**2
@@ -78,8 +80,8 @@ class UpstreamFiles:
         self._retries = retries
         self._observation = observation
         self._rules = rules
-        self._threads = DaemonThreads(FETCH_THREADS, "upstream")
-        self._small_threads = DaemonThreads(SMALL_THREADS, "upstream")
+        self._threads = DaemonThreads(FETCH_THREADS, "upstream", THREADS_AT_ONCE)
+        self._small_threads = DaemonThreads(SMALL_THREADS, "upstream", THREADS_AT_ONCE)
         self._uses = FileUses(retries.runtime, self._small_threads.submit)
         self._tools = FetchTools(
             source=source,
@@ -100,9 +102,13 @@ class UpstreamFiles:
         self._observation.cache(Kind.FILE, CacheResult.HIT if found else CacheResult.MISS)
         return found
 
-    def fetch(self, page: UpstreamPage, file: UpstreamFile) -> Future[FetchedFile]:
+    def fetch(
+        self, page: UpstreamPage, file: UpstreamFile, client: str = ""
+    ) -> Future[FetchedFile]:
         """
         Begin to fetch a file, unless that has begun already; return what it can be read from.
+
+        One client, if it is named, has at most half of the threads.
 
         The result is there with the first bytes. Its errors are those of `FileSource`, and
         Unavailable (code `bad_upstream`) for a small file that is not what its page says.
@@ -110,8 +116,8 @@ class UpstreamFiles:
         limit = self._rules.max_kept_bytes
         is_too_large = limit is not None and file.size is not None and file.size > limit
         if self._rules.mode != "cache" or is_too_large:
-            return self._threads.start(partial(self._open_passed_on, page, file))
-        return self._join(page, file, limit).started
+            return self._threads.start(partial(self._open_passed_on, page, file), client)
+        return self._join(page, file, limit, client).started
 
     def bring(
         self, page: UpstreamPage, file: UpstreamFile, received: Received = lambda _: None
@@ -122,7 +128,7 @@ class UpstreamFiles:
         Blocks. `received` is called with the number of bytes of each chunk that is fetched.
         """
         stored = self._find(page, file) if file.sha256 else None
-        return stored or self._join(page, file, None, received).stored.result()
+        return stored or self._join(page, file, None, "", received).stored.result()
 
     def with_digests(self, page: UpstreamPage) -> UpstreamPage:
         """Return a page with the digests that were learned of files for which it says none."""
@@ -138,13 +144,16 @@ class UpstreamFiles:
         self._observation.cache(Kind.METADATA, CacheResult.HIT if found else CacheResult.MISS)
         return found
 
-    def fetch_metadata(self, page: UpstreamPage, file: UpstreamFile) -> Future[bytes]:
+    def fetch_metadata(
+        self, page: UpstreamPage, file: UpstreamFile, client: str = ""
+    ) -> Future[bytes]:
         """Begin to fetch the core metadata of a file, unless that has begun already."""
         key = _key(page, file)
         with self._lock:
             future = self._metadata.get(key)
             if future is None:
-                future = self._small_threads.start(partial(self._receive_metadata, page, file))
+                receive = partial(self._receive_metadata, page, file)
+                future = self._small_threads.start(receive, client)
                 self._metadata[key] = future
                 future.add_done_callback(lambda _: self._metadata.pop(key, None))
             return future
@@ -176,21 +185,24 @@ class UpstreamFiles:
         page: UpstreamPage,
         file: UpstreamFile,
         max_kept_bytes: int | None,
+        client: str,
         received: Received = lambda _: None,
     ) -> FileFetch:
         key, cache = _key(page, file), self.cache(page.upstream)
         with self._lock:
             fetch = self._fetches.get(key)
-            if fetch is not None:
+            if fetch is None:
+                fetch = FileFetch(self._tools, cache, page.name, file, max_kept_bytes, received)
+                self._fetches[key] = fetch
+            elif fetch.has_begun:
                 return fetch
-            fetch = FileFetch(self._tools, cache, page.name, file, max_kept_bytes, received)
-            self._fetches[key] = fetch
 
         def forget() -> None:
             with self._lock:
                 del self._fetches[key]
 
-        self._threads.submit(lambda: fetch.run(forget))
+        # whoever comes while it still waits may have a free thread for it
+        self._threads.submit(partial(fetch.run, forget), client)
         return fetch
 
     def _open(self, upstream: str, name: NormalizedName, file: UpstreamFile) -> FileResponse:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -12,7 +11,7 @@ from packaging.version import Version
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import UPSTREAM_CODES, Forbidden, Unavailable
+from wheelyard.errors import UPSTREAM_CODES, Forbidden, NotFound, Unavailable
 from wheelyard.model.public_packages import ABSENT_CODES, Explanation, RefreshedPage
 from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
@@ -22,7 +21,7 @@ from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.origin import UpstreamOrigin
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
+from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy, PolicyState
 from wheelyard.upstream.policy.reasons import Reason
@@ -48,17 +47,6 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         return *shown, self.origin.view.hidden
 
 
-class Peek(Struct, frozen=True):
-    """What is known of a name without asking an upstream index."""
-
-    absence: Reason | None = None
-    """Why it is answered as a name that nobody has, and no upstream index is asked."""
-    is_absent: bool = False
-    """Whether the upstream indexes have said a moment ago that none of them has it."""
-    page: UpstreamListing | None = None
-    """Its page, if that needs no question."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamIndex:
     """All upstream indexes together; safe to share between threads."""
@@ -80,21 +68,23 @@ class UpstreamIndex:
     )
     _versions: "count[int]" = field(default_factory=count, repr=False)
 
-    def peek(self, name: NormalizedName, state: PolicyState, known: KnownPage | None) -> Peek:
+    def refused(self, name: NormalizedName, state: PolicyState) -> UpstreamListing | None:
         """
-        Return what is known of a name without asking an upstream index; may read the store.
+        Return the empty listing of a name that no upstream index may be asked for, else None.
 
-        `state` and `known` are what `policy.state` and `pages.peek` have returned.
+        Raise NotFound for one that is answered as a name that nobody has. `state` is what
+        `policy.state` has just returned.
         """
         refusal = self.policy.refuses_name(name, state)
-        if refusal is not None:
-            self.observation.blocked(refusal.code)
-            return Peek(refusal) if refusal.code in ABSENT_CODES else self._refused(name, refusal)
-        if known is None:
-            return Peek()
-        if known.page is None:
-            return Peek(is_absent=True)
-        return Peek(page=self.serve(known.page, state))
+        if refusal is None:
+            return None
+        self.observation.blocked(refusal.code)
+        if refusal.code in ABSENT_CODES:
+            raise NotFound(refusal.text)
+        # a page without files: after a 404, uv would go on to its next index
+        page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
+        view = PageView((), {}, None, self.policy.generation or "")
+        return self._listing(page, view, "upstream-refused", refusal)
 
     def serve(self, found: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
         """Return what clients may see of a page now; without `state`, what decides is read."""
@@ -154,12 +144,6 @@ class UpstreamIndex:
         self.files.close()
         self.pages.flush()
         self.clients.close()
-
-    def _refused(self, name: NormalizedName, reason: Reason) -> Peek:
-        # a page without files: after a 404, uv would go on to its next index
-        page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
-        view = PageView((), {}, None, self.policy.generation or "")
-        return Peek(page=self._listing(page, view, "upstream-refused", reason))
 
     def _new(
         self, page: UpstreamPage, view: PageView, before: UpstreamListing | None
