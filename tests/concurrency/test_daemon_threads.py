@@ -42,6 +42,33 @@ def test_threads_that_are_free_are_used_again() -> None:
             each.result(TIMEOUT_SECONDS)
 
 
+def test_threads_are_added_while_the_others_wait() -> None:
+    """Work that waits for something keeps no other work from beginning."""
+    threads, together = DaemonThreads(LIMIT, "test", at_once=1), Barrier(LIMIT)
+
+    for each in [threads.start(partial(together.wait, TIMEOUT_SECONDS)) for _ in range(LIMIT)]:
+        each.result(TIMEOUT_SECONDS)
+
+
+def test_a_client_has_half_of_the_threads() -> None:
+    """The work of one client leaves threads for that of others, and is all done in the end."""
+    threads, gate = DaemonThreads(4, "test"), Event()
+    begun = list[int]()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        assert gate.wait(TIMEOUT_SECONDS)
+
+    futures = [threads.start(partial(work, number), "one") for number in range(6)]
+    assert threads.start(lambda: "served", "another").result(TIMEOUT_SECONDS) == "served"
+    until(lambda: sorted(begun) == [0, 1])
+    gate.set()
+
+    for each in futures:
+        each.result(TIMEOUT_SECONDS)
+    assert sorted(begun) == [*range(6)]
+
+
 def test_an_error_goes_to_those_who_wait() -> None:
     """An error of the work is raised where its result is asked for, and the thread goes on."""
     threads = DaemonThreads(1, "test")

@@ -20,13 +20,14 @@ pytestmark = pytest.mark.integration
 BEFORE, AFTER = Key("a/before"), Key("a/after")
 
 WRITER = """
+import re
 import sys
 from pathlib import Path
 from random import Random
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 
-store = LocalStore(Path(sys.argv[1]), Random())
+store = LocalStore(Path(sys.argv[1]), Random(), refetchable=re.compile("copies/"))
 """
 PUT = """
 version = store.put(Key("new/created"), b"1", ABSENT)
@@ -38,6 +39,11 @@ sink.write(b"1")
 sink.close()
 store.put_file(Key("new/1/spooled"), path)
 store.put_file(Key("new/1/bytes"), b"2")
+"""
+PUT_COPY = """
+version = store.put(Key("copies/created"), b"1", ABSENT)
+store.put(Key("copies/created"), b"2", version)
+store.put_file(Key("copies/1/bytes"), b"2")
 """
 DELETE = """
 store.delete(Key("old/first"))
@@ -55,6 +61,11 @@ ORDERS = {
         """link spool, fsync spool, fsync ., fsync new, rename new/1/spooled, fsync new/1,
         fsync spool, rename new/1/bytes, fsync new/1""",
     ),
+    "what is elsewhere, too": (
+        PUT_COPY,
+        """link copies/created, fsync spool, rename copies/created, fsync copies,
+        rename copies/1/bytes""",
+    ),
     "delete": (
         DELETE,
         "unlink old/first, fsync old, unlink old/second, fsync old, rmdir old",
@@ -71,7 +82,7 @@ QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 @pytest.mark.parametrize(("what", "calls"), ORDERS.values(), ids=ORDERS)
 def test_order_of_syncs(tmp_path: Path, what: str, calls: str) -> None:
-    """Bytes are synced before they get a name, and a folder after that."""
+    """Bytes are synced before they get a name, and a folder after that, if they could be lost."""
     root, log = tmp_path / "store", tmp_path / "log"
     store = LocalStore(root, Random())
     store.put(Key("old/first"), b"1", ABSENT)

@@ -35,7 +35,7 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.file_fetch import FetchedFile
-from wheelyard.upstream.files import FileRules, UpstreamFiles
+from wheelyard.upstream.files import FETCH_THREADS, FileRules, UpstreamFiles
 from wheelyard.upstream.growing_file import GrowingFile
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.passed_on_file import PassedOnFile
@@ -100,6 +100,38 @@ def test_fifty_first_readers_and_one_request(harness: FilesHarness) -> None:
     assert harness.source.requests == [URL]
     assert harness.stored() == [KEY]
     until(lambda: not harness.spooled())
+
+
+def test_slow_files_of_one_client(harness: FilesHarness) -> None:
+    """However many slow files one client asks for, another one gets a file, even one of those."""
+    gate, files = Event(), harness.files()
+    slow = [listed(filename=f"demo-{n}-py3-none-any.whl", url=f"{URL}/{n}") for n in range(100)]
+    for file in slow:
+        harness.source.send(BODY, file.url, gate=gate)
+        files.fetch(page_of(file), file, "one")
+    until(lambda: len(harness.source.requests) == FETCH_THREADS // 2)
+    last = slow[-1]
+
+    assert isinstance(files.fetch(page_of(last), last, "two").result(TIMEOUT_SECONDS), GrowingFile)
+    assert harness.source.requests[-1] == last.url
+    gate.set()
+    assert all(stored_by(files, file) for file in slow)
+    assert len(harness.source.requests) == len(slow)
+
+
+@pytest.mark.parametrize("left", [0, len(BODY) - 1], ids=["empty", "cut off"])
+def test_what_a_power_cut_has_left(harness: FilesHarness, left: int) -> None:
+    """A file that is not whole after a power cut is fetched again."""
+    file = listed(size=len(BODY))
+    harness.source.send(BODY)
+    stored_by(harness.files(), file)
+    os.truncate(str(harness.store.path_of(Key(KEY))), left)
+
+    files = harness.files()
+    assert files.find(page_of(file), file) is None
+    found = stored_by(files, file)
+    assert b"".join(found.files.store.read(Key(KEY.split("/", 2)[2]))) == BODY
+    assert harness.source.requests == [URL, URL]
 
 
 def test_what_was_stored_is_found(harness: FilesHarness) -> None:

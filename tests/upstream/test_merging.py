@@ -35,7 +35,7 @@ def test_a_file_never_becomes_another_one(answers: list[list[UpstreamFile] | Non
             page = page and gone(page, now, "")
             continue
         fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=now, files=tuple(answer))
-        page = merge(fresh, page, now).page
+        page = merge(fresh, page, now)[0]
         for file in answer:
             digests[file.filename] = digests.get(file.filename) or file.sha256
             seen.setdefault(file.filename, now)
@@ -63,7 +63,7 @@ def test_a_file_with_another_digest_than_sha256() -> None:
             filename="a", version="1", url=url, other_hashes=(hashes,) if hashes else ()
         )
         fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=NOW, files=(file,))
-        page = merge(fresh, page, NOW).page
+        page = merge(fresh, page, NOW)[0]
         shown.append(bool(page.files))
 
     assert shown == [True, True, False, True]

@@ -109,9 +109,9 @@ def test_a_page_that_is_older_than_the_lock_file(team: Team) -> None:
         (place,) = team.store.glob("upstream/*/pages/idna.json.gz")
         stored = pages.load(place.parent.parent.name, NormalizedName("idna"))
         assert stored is not None
-        assert stored.page is not None
-        old = stored.page.fetched_at - timedelta(minutes=5)
-        pages.save(replace(stored.page, fetched_at=old), stored.version)
+        page, version = stored
+        assert page is not None
+        pages.save(replace(page, fetched_at=page.fetched_at - timedelta(minutes=5)), version)
     newest = public_wheel("idna", "3.11")
     team.upstream.publish(newest)
 

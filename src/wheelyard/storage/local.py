@@ -119,8 +119,12 @@ class LocalStore(Store):
         try:
             if unless and _version(os.lstat(path)) == unless:
                 return NOT_MODIFIED
-            with open(path, "rb", buffering=0, opener=open_no_follow) as file:
-                return Stored(file.read(), _version(os.fstat(file.fileno())))
+            descriptor = open_no_follow(path, os.O_RDONLY)
+            try:
+                found = os.fstat(descriptor)  # it is never changed in place
+                return Stored(_read(descriptor, found.st_size), _version(found))
+            finally:
+                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             self._check_root()
             return None
@@ -417,6 +421,13 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
         raise _unreadable(key, error) from error
     finally:
         file.close()
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    body = os.read(descriptor, size)
+    while len(body) < size and (more := os.read(descriptor, size - len(body))):
+        body += more
+    return body
 
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:

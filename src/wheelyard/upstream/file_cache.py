@@ -90,10 +90,9 @@ class FileCache:
     def find_metadata(self, name: NormalizedName, file: UpstreamFile) -> bytes | None:
         """Return a file's core metadata if the store has what its page says, else None."""
         found = self.store.get(keys.core_metadata(name, file.sha256, file.filename))
-        if not isinstance(found, Stored):
+        if not isinstance(found, Stored) or sha256(found.body).hexdigest() != file.core_metadata:
             return None
-        expected = file.core_metadata
-        return found.body if expected in ("", sha256(found.body).hexdigest()) else None
+        return found.body
 
     def put_metadata(self, name: NormalizedName, file: UpstreamFile, body: bytes) -> None:
         """Store a file's core metadata, whose digest has agreed, and is compared by each read."""

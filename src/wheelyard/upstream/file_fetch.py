@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
-from wheelyard.storage.filesystem import storage_faults, write_all
+from wheelyard.storage.filesystem import storage_faults, sync_file, write_all
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, StoredFile
 from wheelyard.upstream.file_check import FileCheck
@@ -133,7 +133,7 @@ class FileFetch:
                 self._growing = GrowingFile(descriptor, size, self._tools.runtime.monotonic)
                 check = self._copy(opened, self._growing)
                 check.list_digest()
-                return self._keep(path, check)
+                return self._keep(path, self._growing, check)
             finally:
                 self._remove()
 
@@ -182,7 +182,7 @@ class FileFetch:
             self._note_not_stored(error)
             raise
 
-    def _keep(self, path: Path, check: FileCheck) -> StoredFile:
+    def _keep(self, path: Path, growing: GrowingFile, check: FileCheck) -> StoredFile:
         """Store the verified file; raise WheelyardError if it is not stored."""
         file, size = replace(self._file, sha256=check.received.sha256), check.received.size
         if self._max_kept_bytes is not None and size > self._max_kept_bytes:
@@ -190,6 +190,8 @@ class FileFetch:
         try:
             if not self._cache.is_local and (stored := self._cache.find(self._name, file)):
                 return stored  # another instance was faster: to send it twice takes long
+            if file.size is None:  # without its size, nobody would see that it was cut off
+                sync_file(growing.descriptor.number)
             return self._cache.put(self._name, file, path, size)
         except WheelyardError as error:
             self._note_not_stored(error)

@@ -10,7 +10,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
@@ -18,14 +17,6 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 MAX_REMEMBERED: Final = 10_000
 """Files that are remembered although a page does not list them any more."""
 NO_DIGESTS: Final = MappingProxyType[str, str]({})
-
-
-class Merged(Struct, frozen=True):
-    """A page with what earlier ones have told, and what has changed in a way that it must not."""
-
-    page: UpstreamPage
-    new_changes: tuple[str, ...]
-    """The filenames whose digest is another one since this page."""
 
 
 def gains_digests(fresh: UpstreamPage, known: UpstreamPage) -> bool:
@@ -40,10 +31,11 @@ def merge(
     known: UpstreamPage | None,
     now: datetime,
     first_fetched: Mapping[str, str] = NO_DIGESTS,
-) -> Merged:
+) -> tuple[UpstreamPage, tuple[str, ...]]:
     """
     Return the page `fresh`, which came at `now`, with what the page `known` before it tells.
 
+    And the names of the files whose digest is another one since this page, which must not be.
     `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which `known`
     says none.
     """
@@ -66,7 +58,7 @@ def merge(
         changed=tuple(changed),
         removed=tuple(before.values())[:MAX_REMEMBERED],
     )
-    return Merged(page, tuple(f.filename for f in changed if f.filename not in hidden))
+    return page, tuple(file.filename for file in changed if file.filename not in hidden)
 
 
 def _is_other(file: UpstreamFile, earlier: UpstreamFile) -> bool:

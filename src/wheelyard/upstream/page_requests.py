@@ -54,7 +54,7 @@ class PageRequests:
         for client in self._clients.asked_for(name):
             answer = self._answer(client, name, kind, "")
             if isinstance(answer, UpstreamPage):
-                return merge(answer, None, answer.fetched_at).page
+                return merge(answer, None, answer.fetched_at)[0]
         return None
 
     def renew(self, known: UpstreamPage, kind: Kind) -> UpstreamPage | None:
@@ -91,11 +91,10 @@ class PageRequests:
             is_contested = moved_to in [each.server.label for each in self._before(known)]
             return gone(known, self._runtime.now(), moved_to, is_contested=is_contested)
         first = self._first_fetched(known) if gains_digests(answer, known) else NO_DIGESTS
-        merged = merge(answer, known, answer.fetched_at, first)
-        for filename in merged.new_changes:
+        page, new_changes = merge(answer, known, answer.fetched_at, first)
+        for filename in new_changes:
             self._observation.digest_change(name, filename)
-        same = replace(merged.page, fetched_at=known.fetched_at)
-        return None if same == known else merged.page
+        return None if replace(page, fetched_at=known.fetched_at) == known else page
 
     def _answer(
         self, client: UpstreamClient, name: NormalizedName, kind: Kind, etag: str

@@ -431,8 +431,9 @@ class UpstreamPages:
                     return replace(memory, looked_at=self._runtime.monotonic())
                 if found is None:
                     return None
-                if found.page is not None:
-                    return self._held(found.page, found.version, is_saved=True)
+                page, version = found
+                if page is not None:
+                    return self._held(page, version, is_saved=True)
         except Unavailable:
             # whether the name is private is known, and one index alone cannot be confused
             if self._config.offline or len(self._servers) > 1:
@@ -467,11 +468,14 @@ class UpstreamPages:
         with suppress(Conflict):
             return self._stored.save(page, expect)
         found = self._stored.load(page.upstream, page.name)
+        if found is None:
+            return None
+        other, version = found
         # one that is damaged is replaced, and by a contested one each that is not
-        if found is None or (found.page and (found.page.is_contested or not page.is_contested)):
+        if other is not None and (other.is_contested or not page.is_contested):
             return None
         with suppress(Conflict):
-            return self._stored.save(page, found.version)
+            return self._stored.save(page, version)
         return None
 
 

@@ -31,14 +31,6 @@ _PAGES: Final = Decoder(UpstreamPage)
 logger = logging.getLogger("wheelyard")
 
 
-class StoredPage(Struct, frozen=True):
-    """A page in the store, and the version of its object."""
-
-    page: UpstreamPage | None
-    """None if there is none, or it is damaged."""
-    version: ObjectVersion
-
-
 class StoredPages(Struct, frozen=True):
     """Reads and writes pages of upstream indexes in a store."""
 
@@ -46,24 +38,26 @@ class StoredPages(Struct, frozen=True):
 
     def load(
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
-    ) -> StoredPage | None:
-        """Return the page of a project; None if it has the version `unless`."""
+    ) -> tuple[UpstreamPage | None, ObjectVersion] | None:
+        """
+        Return the page of a project, and the version of its object; None if that is `unless`.
+
+        Instead of the page there is None if there is none, or it is damaged.
+        """
         found = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
         if isinstance(found, NotModified):
             return None
         if found is None:
-            return StoredPage(None, ABSENT)
+            return None, ABSENT
         page = _decoded(found.body)
-        is_it = page is not None and page.name == name and page.upstream == upstream_id
-        if not is_it:
-            logger.warning(
-                "upstream: the stored page of %s is damaged, so its owner and the known digests of "
-                "its files are lost; they are taken from the next answer",
-                name,
-            )
-        if page is None or not is_it:
-            return StoredPage(None, found.version)
-        return StoredPage(page, found.version)
+        if page is not None and page.name == name and page.upstream == upstream_id:
+            return page, found.version
+        logger.warning(
+            "upstream: the stored page of %s is damaged, so its owner and the known digests of "
+            "its files are lost; they are taken from the next answer",
+            name,
+        )
+        return None, found.version
 
     def has_files(self, upstream_id: str) -> bool:
         """Return whether one of the first pages of an index that are stored has listed a file."""
