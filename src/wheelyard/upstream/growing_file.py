@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import copy
-from threading import Condition
+from threading import Condition, Lock
 from typing import Final, NamedTuple
 
 from wheelyard.errors import Unavailable, WheelyardError
@@ -38,15 +38,29 @@ class _Waiting(NamedTuple):
 
 
 class OpenDescriptor:
-    """A file descriptor that is closed when nobody has this object any more."""
+    """A file descriptor that is closed when nobody has this object any more, or before."""
 
-    __slots__ = ("number",)
+    __slots__ = ("_is_closed", "_lock", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self._is_closed = False
+        self._lock = Lock()
+
+    def read(self, size: int, position: int) -> bytes:
+        """Return bytes of the file; none at its end, and after it was closed."""
+        with self._lock:  # so that the number is not that of another file meanwhile
+            return b"" if self._is_closed else os.pread(self.number, size, position)
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                os.close(self.number)
 
     def __del__(self) -> None:
-        os.close(self.number)
+        self.close()
 
 
 class GrowingFile:
@@ -120,15 +134,16 @@ class GrowingFile:
 
     def fail(self, error: WheelyardError) -> None:
         """
-        Break off all readers with an error, unless they have all bytes.
+        Break off all readers with an error, unless they have all bytes, and close the file.
 
-        The disk space of the file is given back at once, as readers may keep it open.
+        Its disk space is given back at once, as readers may keep it open.
         """
         if not self._is_verified:
             self._error = error
             self._wake()
             with suppress(OSError):
                 os.ftruncate(self.descriptor.number, 0)
+            self.descriptor.close()
 
     def when_readable(self, position: int, stop: int | None, call: Callable[[], None]) -> bool:
         """
@@ -220,7 +235,7 @@ class FollowedBody:
     def _read(self, limit: int) -> bytes:
         wanted = min(CHUNK_BYTES, limit - self._position)
         with storage_faults("a file in the spool folder"):
-            chunk = os.pread(self._file.descriptor.number, wanted, self._position)
+            chunk = self._file.descriptor.read(wanted, self._position)
         if not chunk:
             self._file.check()
             raise Unavailable("A file in the spool has been cut off. Ask for it again.")
