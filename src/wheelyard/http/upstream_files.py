@@ -40,7 +40,7 @@ from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
 from wheelyard.upstream.index import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.pages import LOOK_SECONDS, version_of
+from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.passed_on_file import PassedOnFile
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
@@ -80,7 +80,7 @@ class PublicFiles(Struct, frozen=True):
             seconds = min(seconds, (view.changes_at - upstream.runtime.now()).total_seconds())
         names, document = unclaimed
         made_from: MadeFrom = (
-            (upstream_page_key(page.name), version_of(page)),
+            (upstream_page_key(page.name), page.version),
             (POLICY, view.generation),
             (NAMES, names),
             (project_key(page.name), document),

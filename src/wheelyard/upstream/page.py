@@ -105,6 +105,11 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         return not self.is_gone or bool(self.moved_to)
 
     @cached_property
+    def version(self) -> str:
+        """A text that no other page of the project has, while one of both is in memory."""
+        return f"{id(self)} {self.fetched_at}"
+
+    @cached_property
     def has_all_digests(self) -> bool:
         """Whether the page says the digest of each of its files."""
         return all(file.sha256 for file in self.files)

@@ -19,7 +19,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-import msgspec.structs
 from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
@@ -176,7 +175,7 @@ class UpstreamPages:
     def version_in_memory(self, name: NormalizedName) -> str | None:
         """Return the version of the page of a project in memory; None without one."""
         held = self._memory.get(name)
-        return None if held is None else version_of(held.page)
+        return None if held is None else held.page.version
 
     def stale(self, name: NormalizedName) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""
@@ -378,7 +377,9 @@ class UpstreamPages:
         if held.page.is_contested and (held.is_saved or not self._config.read_only):
             return replace(held, fresh_until=self._runtime.monotonic() + self.ttl(held.page))
         page = self._requests.renew(held.page, kind)
-        return self._confirmed(held) if page is None else self._changed(held, page)
+        if page is None:
+            return self._confirmed(held)
+        return self._held(page, held.version, is_saved=False)
 
     def _is_still_absent(self, name: NormalizedName) -> bool:
         """Return whether no index had a name a moment ago; the store has no page of it now."""
@@ -398,10 +399,7 @@ class UpstreamPages:
                 retry_at=0.0,
                 looked_at=at,
             )
-        return self._changed(held, msgspec.structs.replace(held.page, fetched_at=now))
-
-    def _changed(self, held: _Held, page: UpstreamPage) -> _Held:
-        return self._held(page, held.version, is_saved=False)
+        return self._held(replace(held.page, fetched_at=now), held.version, is_saved=False)
 
     def _held(self, page: UpstreamPage, version: ObjectVersion | None, *, is_saved: bool) -> _Held:
         age = (self._runtime.now() - page.fetched_at).total_seconds()
@@ -477,8 +475,3 @@ class UpstreamPages:
         with suppress(Conflict):
             return self._stored.save(page, version)
         return None
-
-
-def version_of(page: UpstreamPage) -> str:
-    """Return a text that no other page of the project has, while one of both is in memory."""
-    return f"{id(page)} {page.fetched_at}"
