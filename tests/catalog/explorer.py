@@ -18,6 +18,7 @@ from msgspec.structs import asdict, replace
 from tests.catalog.invariants import (
     DEMO,
     AnyIntent,
+    CopyIntent,
     RecordIntent,
     Seen,
     WriteIntent,
@@ -183,7 +184,7 @@ class Scenario:
 
     def fulfil(self, index: Index, wish: AnyIntent) -> None:
         """Do what a writer wants."""
-        if isinstance(wish, RecordIntent):
+        if isinstance(wish, RecordIntent | CopyIntent):
             wish.fulfil(index)
         elif wish.sweep:
             index.sweep.run(START_TIME)
@@ -323,7 +324,8 @@ class Explorer:
             try:
                 self.scenario.fulfil(index, wish)
             except WheelyardError as fault:
-                if fault.code not in {"file_exists", "not_found"}:
+                others = {"conflict"} if isinstance(wish, CopyIntent) else set[str]()
+                if fault.code not in {"file_exists", "not_found", *others}:
                     yield f"{name} tried again and met {fault.code}: {fault.message}"
         project = document(store)
         for name, wish in self.scenario.writes.items():

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import decode, encode
 from packaging.utils import NormalizedName
 
@@ -18,7 +18,7 @@ from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.access_rules import Granted, Revoked
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.project import Project
+from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.wiring.index import Index
@@ -78,7 +78,25 @@ class RecordIntent:
             yield f"it was said that {self.by} has revoked, and it is in no commit"
 
 
-AnyIntent = WriteIntent | RecordIntent
+@dataclass(frozen=True)
+class CopyIntent:
+    """The intent of a copy to add commits of another store to the project."""
+
+    commits: tuple[Commit, ...]
+
+    def fulfil(self, index: Index) -> None:
+        """Add the commits."""
+        index.projects.commits.add(project_journal(DEMO), self.commits)
+
+    def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
+        """Yield what is wrong if the copy was told that the commits are there, or not yet."""
+        committed = _committed(store, project_journal(DEMO))
+        there = [commit for commit in self.commits if commit in committed]
+        if is_done and len(there) < len(self.commits):
+            yield "it was said that commits are added, and not all of them are there"
+
+
+AnyIntent = WriteIntent | RecordIntent | CopyIntent
 
 
 class Seen(Struct, frozen=True):
@@ -132,12 +150,19 @@ def document(store: Store) -> Project:
 
 
 def _entries(store: Store, kind: JournalKind[D, C]) -> list[bytes | None]:
-    """Return the stored commits of a document, the newest one from itself if need be."""
+    """Return the stored commits of a document, if need be from itself and from marks."""
     found, _ = kind.read(store)
     entries = [_body(store, kind.entry_key(n)) for n in range(1, found.revision + 1)]
     last = kind.last_commit(found)
     if entries and entries[-1] is None and last is not None:
         entries[-1] = kind.commits.encode(last)
+    for entry in store.list(keys.PENDING) if kind.project else ():
+        mark, body = keys.parse_pending_mark(entry.key), _body(store, entry.key)
+        earlier = [bytes(commit) + b"\n" for commit in decode(body, type=list[Raw])] if body else []
+        if mark is not None and entries[mark.number - 1 : mark.number] != [None]:
+            for number, commit in enumerate(earlier, mark.number - len(earlier)):
+                if number <= len(entries) and entries[number - 1] is None:
+                    entries[number - 1] = commit
     return entries
 
 
@@ -204,7 +229,7 @@ def _broken_answers(
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
         wish = intents.get(writer)
-        if isinstance(wish, RecordIntent):
+        if isinstance(wish, RecordIntent | CopyIntent):
             yield from wish.broken(store, is_done=answer == "ok")
             continue
         if wish is None or answer != "ok" or wish.sweep:

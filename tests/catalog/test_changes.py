@@ -194,7 +194,7 @@ def test_followers_miss_nothing(
 
 
 def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> None:
-    """A damaged document holds up no other project; its change comes when it is sound again."""
+    """A damaged document holds up no other project; its change comes until it is sound again."""
     process.commit(DEMO)
     process.commit(OTHER)
     key = keys.project(DEMO)
@@ -203,7 +203,8 @@ def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> Non
     store.put(key, b"{", None)
 
     entries, newest = process.changes.since(0)
-    assert [each.project for each in entries] == [OTHER]
+    assert [(each.project, each.revision) for each in entries] == [(OTHER, 1), (DEMO, 0)]
+    assert process.changes.since(newest)[0] == [ProjectChange(NO_SERIAL, DEMO, 0)]
 
     store.put(key, sound, None)
     assert [each.project for each in process.changes.since(newest)[0]] == [DEMO]
@@ -239,6 +240,27 @@ def test_others_write_again_and_again(process: Process, store: MemoryStore) -> N
 
     assert follower.changes.since(0)[0] == [ProjectChange(NO_SERIAL, DEMO, 1)]
     assert [each.project for each in process.changes.since(0)[0]] == [DEMO, OTHER]
+
+
+def test_changes_from_far_behind(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for a few of many changes has the server read no more than these."""
+    monkeypatch.setattr(module, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(module, "SEALED_ENTRIES", 2)
+    for _ in range(20):
+        process.commit(DEMO)
+        process.changes.newest()
+    everything, newest = process.changes.since(0)
+    seen, asked = list[ProjectChange](), 0
+    while asked < newest:
+        process.store.calls.clear()
+        part, last = process.changes.since(asked, 3)
+        reads = [key for verb, key in process.store.calls if verb == "get"]
+        seen, asked = [*seen, *part], part[-1].serial
+        assert (len(part) <= 3, last) == (True, newest)
+        assert len(reads) <= 1 + 3
+
+    assert seen == everything
+    assert [each.revision for each in seen] == [*range(1, 21)]
 
 
 def test_a_serial_that_was_never_given(process: Process) -> None:

@@ -1,21 +1,25 @@
 """The feed, played in every order: writers beside those who give serials and read changes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.explorer import Explorer, InvariantViolated, Scenario, follow, verify
-from tests.catalog.invariants import WriteIntent
+from tests.catalog.invariants import DEMO, AnyIntent, CopyIntent, WriteIntent
+from tests.catalog.scheduler import OrdinalStore
 from tests.catalog.test_exploration import ONE, OTHER_BYTES, THREE, TWO
+from tests.operations.in_memory_index import ALICE
 from wheelyard.catalog import changes, commits
 from wheelyard.catalog.changes import mark_commit
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.project import Status
 from wheelyard.storage.base import Store
 
 pytestmark = pytest.mark.slow
 
-UPLOAD = {"A": WriteIntent(TWO)}
+UPLOAD: dict[str, AnyIntent] = {"A": WriteIntent(TWO)}
 
 
 @pytest.fixture
@@ -53,6 +57,45 @@ def test_a_check_beside_a_writer_and_a_follower(tmp_path: Path) -> None:
     assert Explorer(scenario, faults=0).explore().states >= 1_000
 
 
+def copying(folder: Path, number: int) -> CopyIntent:
+    """Return the intent to add so many commits of another store, whose first one is the same."""
+    scenario = Scenario(folder, {}, (ONE,))
+    index = scenario.opened(OrdinalStore(scenario.start), 55 + number)
+    for status in (Status.ARCHIVED, Status.ACTIVE, Status.DEPRECATED)[:number]:
+        index.lifecycle.set_status(ALICE, DEMO, status, "")
+    project = index.projects.get_for_update(DEMO)
+    journal = index.projects.journal(project)
+    return CopyIntent(tuple(journal.read(number) for number in range(2, project.revision + 1)))
+
+
+@pytest.mark.parametrize(("faults", "late", "fewest"), [(1, True, 400), (2, False, 400)])
+def test_a_copy_and_a_follower(tmp_path: Path, faults: int, fewest: int, *, late: bool) -> None:
+    """Of several commits that a copy adds at once none is lost, wherever it or a follower fails."""
+    intents: dict[str, AnyIntent] = {"K": copying(tmp_path, 3)}
+    scenario = Scenario(tmp_path, intents, (ONE,), others={"F": follow}, late=late)
+
+    assert Explorer(scenario, faults).explore().states >= fewest
+
+
+def test_a_copy_beside_a_writer(tmp_path: Path) -> None:
+    """Either the commits of a copy arrive, or the upload that was faster, and never a mixture."""
+    intents = UPLOAD | {"K": copying(tmp_path, 3)}
+
+    result = Explorer(Scenario(tmp_path, intents, (ONE,)), faults=1).explore()
+
+    assert {("ok", "ok"), ("ok", "Conflict conflict")} < result.answers
+
+
+def test_copies_and_a_writer_that_fail(tmp_path: Path) -> None:
+    """Two copies of different commits and an upload leave one history, at random."""
+    intents = UPLOAD | {"K": copying(tmp_path, 3), "L": copying(tmp_path, 2)}
+    scenario = Scenario(tmp_path, intents, (ONE,), others={"F": follow}, late=True)
+
+    result = Explorer(scenario, faults=3).sample(seed=1, schedules=200)
+
+    assert len(result.answers) > 10
+
+
 @pytest.mark.usefixtures("_seals_each_entry")
 def test_two_followers_that_fail(tmp_path: Path) -> None:
     """Two followers agree about each serial, wherever they fail, in schedules drawn at random."""
@@ -81,7 +124,9 @@ def test_the_explorer_sees_a_mark_that_comes_too_late(
 ) -> None:
     """A writer that marks another commit than its own is found out."""
 
-    def mark(store: Store, runtime: Runtime, name: NormalizedName, number: int) -> None:
+    def mark(
+        store: Store, runtime: Runtime, name: NormalizedName, number: int, _: Sequence[bytes]
+    ) -> None:
         mark_commit(store, runtime, name, number + 1)
 
     monkeypatch.setattr(commits, "mark_commit", mark)

@@ -462,3 +462,17 @@ def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard:
     assert "forged" not in {line.rpartition(" ")[2] for line in done.stderr.splitlines()}
     found = json.loads(wheelyard("check", "--json").stdout)
     assert (len(found["notes"]), found["mended"]) == (2, [])
+
+
+def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -> None:
+    """What only commands change needs no server to get its place in the order of all changes."""
+    made = make_wheel().write(sandbox.folder)
+    for arguments in (
+        ("upload", "--store", "store", made),
+        ("yank", "demo", "1.0", "--store", "store"),
+    ):
+        assert wheelyard(*arguments).returncode == 0
+        assert not any(sandbox.folder.glob("store/pending/*"))
+
+    log = json.loads(sandbox.folder.joinpath("store", "changes.json").read_text())
+    assert [(name, revision) for _, name, revision in log["entries"]] == [("demo", 1), ("demo", 2)]

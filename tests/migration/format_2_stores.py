@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.operations.in_memory_index import IndexHarness
+from tests.operations.store_copies import store_copy
 from wheelyard.catalog.format_2 import Format2Documents, Format2Upstream
-from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
-from wheelyard.operations.copying.upstream_copy import UpstreamCopy
+from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.memory import MemoryStore
 
@@ -42,18 +42,10 @@ def store_of(objects: Mapping[str, bytes]) -> MemoryStore:
 
 def copy(old: Store, target: IndexHarness, write_to: Store | None = None) -> CopyReport:
     """Copy a store of format 2 into an index."""
-    index, upstream = target.opened(seed=3), Format2Upstream(old)
-    written = Stores.of(write_to or target.store)
-    copying = StoreCopy(
-        source=Stores(Format2Documents(old, upstream, written.documents), old, old),
-        target=written,
-        upstream=UpstreamCopy(upstream, written.documents, index.retries),
-        names=index.projects.names,
-        spool=index.spool,
-        retries=index.retries,
-        threads=1,
-        claims_names=True,
-    )
+    index, upstream = target.opened(seed=3, store=write_to), Format2Upstream(old)
+    documents = Format2Documents(old, upstream, index.stores.documents)
+    source = Stores(documents, old, old)
+    copying = store_copy(source, None, index, upstream=upstream, claims_names=True)
     report = copying.run(lambda _, __: None, with_credentials=True)
     report.notes = upstream.notes
     return report

@@ -19,6 +19,7 @@ from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.old_files import EGG, list_old_file
+from tests.operations.store_copies import store_copy
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -26,10 +27,10 @@ from wheelyard.catalog.gzipped import gzipped
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
-from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
-from wheelyard.operations.copying.upstream_copy import UpstreamCopy
+from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Store, Stores
+from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.upstream.policy.deciding import Deciding
 
 T = TypeVar("T")
@@ -53,11 +54,12 @@ def stored(index: IndexHarness) -> dict[str, bytes]:
     """
     Return every object of an index, and of the list of names only the names.
 
-    The marks are left out: each store gives serials of its own.
+    What is each store's own is left out: the serials of changes, and what a copy has seen.
     """
     names = " ".join(index.opened(9).projects.names.get_current().names)
     found = index.snapshot() | {keys.PROJECT_NAMES: names.encode()}
-    return {key: body for key, body in found.items() if not key.startswith(keys.PENDING)}
+    own = (keys.PENDING, "changes", keys.DERIVED)
+    return {key: body for key, body in found.items() if not key.startswith(own)}
 
 
 @pytest.fixture
@@ -110,17 +112,10 @@ def copy(
     with_credentials: bool = False,
 ) -> CopyReport:
     """Copy one index into the other."""
-    index = target.opened(seed=3)
     here, there = read_from or source.store, write_to or target.store
-    copying = StoreCopy(
-        source=Stores.of(here),
-        target=Stores.of(there),
-        upstream=UpstreamCopy(here, there, index.retries),
-        names=index.projects.names,
-        spool=index.spool,
-        retries=index.retries,
-        threads=1,
-    )
+    changes = source.opened(seed=6, store=ReadOnlyStore(here)).changes
+    index, origin = target.opened(seed=3, store=there), f"memory {id(source.store)}"
+    copying = store_copy(Stores.of(here), changes, index, origin=origin)
     return copying.run(lambda _, __: None, with_credentials=with_credentials)
 
 
@@ -147,25 +142,62 @@ def test_files_of_old_formats_arrive(source: IndexHarness, target: IndexHarness)
     assert EGG.body in target.snapshot("files/").values()
 
 
-def test_nothing_is_written_twice(source: IndexHarness, target: IndexHarness) -> None:
-    """A second copy only reads a few documents, and one after a change writes what was added."""
+@pytest.mark.parametrize("others", [0, 20])
+def test_what_a_copy_without_news_costs(
+    source: IndexHarness, target: IndexHarness, others: int
+) -> None:
+    """A copy that finds nothing new asks both feeds, however many projects there are."""
+    for number in range(others):
+        source.upload(make_wheel(f"project{number}"))
+    source.index.changes.newest()
     copy(source, target)
     here, there = FaultyStore(source.store), FaultyStore(target.store)
-    again = copy(source, target, read_from=here, write_to=there)
-    source.upload(make_wheel(version="2.0"))
-    later = copy(source, target)
 
-    assert (again.changed, again.objects) == (0, 0)
-    assert {verb for verb, _ in there.calls} == {"get", "list"}
-    documents = [("get", keys.project(name)) for name in (DEMO, OTHER)]
-    read = [("get", keys.PROJECT_NAMES), *documents]
-    found = [each for each in here.calls if each[0] != "list"]
-    assert found == [*read, *read, ("get", keys.DECISIONS)]
-    assert [each for each in there.calls if each[0] == "get"] == documents
+    report = copy(source, target, read_from=here, write_to=there)
+
+    assert (report.projects, report.changed, report.objects) == (2 + others, 0, 0)
+    read_once = ("get", keys.PROJECT_NAMES), ("list", keys.PENDING), ("get", keys.CHANGES)
+    others_read = ("get", keys.DECISIONS), ("list", keys.UPSTREAM)
+    assert here.calls[1:] == [*read_once, *others_read]  # the first one is of the format
+    seen = [("get", keys.COPIED), ("list", keys.PENDING), ("get", keys.CHANGES)]
+    assert there.calls[1:] == [
+        *seen,
+        ("get", keys.PROJECT_NAMES),
+        ("get", keys.PROJECT_NAMES),
+        *seen[1:],
+    ]
+
+
+def test_only_what_has_changed_is_compared(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy reads the documents of those projects that have changed in either store."""
+    source.index.changes.newest()
+    copy(source, target)
+    source.upload(make_wheel(version="2.0"))
+    here, there = FaultyStore(source.store), FaultyStore(target.store)
+    later = copy(source, target, read_from=here, write_to=there)
+
     assert (later.changed, later.objects) == (1, 2)
     assert stored(target) == stored(source)
+    for store in (here, there):
+        assert ("get", keys.project(DEMO)) in store.calls
+        assert ("get", keys.project(OTHER)) not in store.calls
     entries, _ = target.index.changes.since(0)
     assert {each.project: each.revision for each in entries} == {DEMO: 6, OTHER: 1}
+
+    target.opened(seed=7).lifecycle.change("yank", ALICE, OTHER, FIRST, "")
+    assert left_out(copy(source, target)) == [OTHER]
+    assert left_out(copy(source, target)) == [OTHER]
+
+
+def test_a_copy_from_elsewhere(source: IndexHarness, target: IndexHarness) -> None:
+    """What was copied from one place says nothing of another one."""
+    backup = clone(source)
+    copy(source, target)
+    backup.upload(make_wheel(version="2.0"))
+    assert copy(backup, target).changed == 1
+    backup.upload(make_wheel("other", "2.0"))
+    assert copy(backup, target).changed == 1
+    assert left_out(copy(source, target)) == [DEMO, OTHER]
 
 
 def test_one_moment_arrives(source: IndexHarness, target: IndexHarness) -> None:
@@ -331,7 +363,6 @@ def test_a_copy_that_dies(tmp_path: Path, *, is_first: bool) -> None:
             for each in (target, checked):
                 assert copy(source, each).problems == [], nth
                 assert stored(source).items() <= stored(each).items(), nth
-                assert each.snapshot(keys.INCOMING) == {}, nth
         else:
             assert nth > 20
             return
@@ -347,7 +378,7 @@ def clone(harness: IndexHarness) -> IndexHarness:
 
 def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
     """A copy that begins while another one writes does no harm, and what is missing comes later."""
-    for prefix in (keys.FILES, keys.INCOMING, keys.PROJECTS, keys.JOURNAL):
+    for prefix in (keys.FILES, keys.PENDING, keys.PROJECTS, keys.JOURNAL):
         source.upload(make_wheel(version=f"{len(prefix)}.0"))
         source.upload(make_wheel(version=f"{len(prefix)}.1"))
         happens = once("put*", prefix, lambda: copy(source, target))
@@ -358,16 +389,36 @@ def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
     assert stored(target) == stored(source)
 
 
-def test_the_late_end_of_another_copy(source: IndexHarness, target: IndexHarness) -> None:
-    """A copy that stood still, and removes at last what it had begun, takes nothing from this."""
+def test_serials_that_are_given_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
+    """A server that gives serials to what a copy writes takes nothing from it."""
 
     def happens(verb: str, _key: str) -> None:
-        for key in target.snapshot(keys.INCOMING) if verb == "get" else ():
-            target.store.delete(Key(key))
+        if verb == "put":
+            target.index.changes.newest()
 
     assert copy(source, target, write_to=BusyStore(target.store, happens)).problems == []
 
     assert stored(target) == stored(source)
+    assert target.check().problems == []
+
+
+def test_a_server_completes_what_a_dead_copy_began(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """Whoever asks for changes writes what a dead copy has not written into the journal."""
+    copy(source, target)
+    for version in ("2.0", "3.0", "4.0"):
+        source.upload(make_wheel(version=version))
+    dying = FaultyStore(target.store, (Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)),))
+    with pytest.raises(ProcessCrash):
+        copy(source, target, write_to=dying)
+    assert commit_key(DEMO, 6) not in target.snapshot()
+
+    target.index.changes.newest()
+
+    assert target.bytes_at(commit_key(DEMO, 6)) == source.bytes_at(commit_key(DEMO, 6))
+    assert target.bytes_at(commit_key(DEMO, 7)) == source.bytes_at(commit_key(DEMO, 7))
+    assert target.snapshot(keys.PENDING) == {}
 
 
 def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str = "") -> None:
@@ -541,20 +592,19 @@ def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> Non
 
 
 def test_what_a_dead_copy_left_is_damaged(source: IndexHarness, target: IndexHarness) -> None:
-    """Unusable commits of an interrupted copy are told by the next copy, and named by a check."""
+    """Unusable commits of an interrupted copy are no commits, and a check names what is lost."""
     copy(source, target)
     source.upload(make_wheel(version="2.0"))
-    target.store.put(keys.incoming(DEMO), b"?", None)
-    target.store.put(Key(f"{keys.INCOMING}what"), b"?", None)
+    source.upload(make_wheel(version="3.0"))
+    dying = FaultyStore(target.store, (Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)),))
+    with pytest.raises(ProcessCrash):
+        copy(source, target, write_to=dying)
+    damage(target, keys.PENDING, b"?")
 
-    (told,) = copy(source, target).problems
-    findings = target.check()
+    (problem,) = target.check().problems
 
-    assert "run 'wheelyard check' on TO" in told
-    assert [each.partition(",")[0] for each in findings.problems] == [keys.incoming(DEMO)]
-    assert [each for each in findings.notes if "no object of wheelyard's" in each]
-    damage(target, keys.INCOMING, None)
-    assert copy(source, target).problems == target.check().problems == []
+    assert commit_key(DEMO, 6) in problem
+    assert target.index.projects.get(DEMO).revision == 7
 
 
 def bytes_of(harness: IndexHarness) -> Iterator[str]:
@@ -563,12 +613,16 @@ def bytes_of(harness: IndexHarness) -> Iterator[str]:
 
 
 def test_what_the_target_lost(source: IndexHarness, target: IndexHarness) -> None:
-    """Bytes that are missing in the target, or have another size, are copied again."""
+    """Bytes that are missing in the target, or have another size, are copied after a check."""
+    copy(source, target)
+    source.index.changes.newest()
     copy(source, target)
     one, two = bytes_of(target)
     target.store.delete(Key(one))
     target.store.put(Key(two), b"?", None)
 
+    assert copy(source, target).objects == 0
+    assert len(target.check().problems) == 2
     assert copy(source, target).objects == 2
     assert stored(target) == stored(source)
 
@@ -580,7 +634,7 @@ def test_a_sweep_before_the_documents(source: IndexHarness, target: IndexHarness
     damage(target, keys.JOURNAL, None)
     damage(target, keys.PROJECT_NAMES, b'{"names":[]}')
     target.clock.advance(days=2)
-    sweep = once("put", keys.INCOMING, lambda: target.check(sweep=True))
+    sweep = once("put", keys.PENDING, lambda: target.check(sweep=True))
 
     copied = copy(source, target, write_to=BusyStore(target.store, sweep))
 

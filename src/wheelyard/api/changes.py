@@ -41,7 +41,10 @@ class ChangeList(Struct, frozen=True):
 def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
     """List which projects have changed since a change; 404 `unknown_serial` after a restore."""
     require_all_read(call.caller)
-    changes, newest = call.index.changes.since(body.since)
-    numbered = [each for each in changes if each.serial != NO_SERIAL]
-    listed = (ListedChange(each.serial, each.project, each.revision) for each in numbered[:PAGE])
-    return ChangeList(newest, tuple(listed), more=len(numbered) > PAGE)
+    changes, newest = call.index.changes.since(body.since, PAGE)
+    listed = [
+        ListedChange(change.serial, change.project, change.revision)
+        for change in changes
+        if change.serial != NO_SERIAL
+    ]
+    return ChangeList(newest, tuple(listed), more=bool(listed) and listed[-1].serial < newest)

@@ -1,7 +1,8 @@
 """
 The feed: which projects have changed, in one order over all projects.
 
-Right before a commit its writer puts a mark, an empty object of its own (`mark_commit`). Whoever
+Right before a commit its writer puts a mark, an object of its own (`mark_commit`), which is empty
+unless `wheelyard copy` makes several commits of a project at once: then it has the others. Whoever
 asks for changes lists the marks, reads the revisions of the marked projects, gives a serial to each
 that has changed, by one compare-and-swap of `changes.json`, and then deletes the marks of commits
 that have one. So no commit waits for an object that commits of other projects write, and a commit
@@ -12,18 +13,25 @@ with the serial before its first entry, so that a lost one is noticed.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, DocumentCache, UnreadableIgnored, damaged
+from wheelyard.catalog.document_cache import (
+    Codec,
+    DocumentCache,
+    UnreadableIgnored,
+    damaged,
+    digest,
+)
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 MARK_AGE: Final = timedelta(days=1)
@@ -42,15 +50,25 @@ NO_SERIAL: Final = 0
 """The serial of a change that has none yet."""
 
 
-def mark_commit(store: Store, runtime: Runtime, name: NormalizedName, number: int) -> None:
+def mark_commit(
+    store: Store,
+    runtime: Runtime,
+    name: NormalizedName,
+    number: int,
+    earlier: Sequence[bytes] = (),
+) -> None:
     """
     Mark that a project may get the commit `number`; it has to be made right after.
+
+    `earlier` are stored commits that come with it, so that the journal has none of them yet. If the
+    writer dies, whoever gives the serial writes them.
 
     Raises Unavailable if that took so long that the mark may be deleted before the commit is made.
     """
     began = runtime.monotonic()
+    body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier]) if earlier else b""
     # a key of its own: nobody else writes it, or deletes it as an old one while it is needed
-    store.put(keys.pending_mark(name, number, runtime.new_id()), b"", None)
+    store.put(keys.pending_mark(name, number, runtime.new_id()), body, None)
     if runtime.monotonic() - began > COMMIT_SECONDS:
         fact = "This process stood still for too long during a commit."
         raise Unavailable(f"{fact} Try again.", retry_after=RETRY_AFTER_SECONDS)
@@ -95,16 +113,25 @@ class ChangeLog(Struct, frozen=True, dict=True):
         return {each.project: each.revision for each in self.entries}
 
 
-class _Revision(Struct, frozen=True):
+class _Link(Struct, frozen=True):
+    """What is read of a commit: the digest of the one before."""
+
+    previous: str = ""
+
+
+class _Document(Struct, frozen=True):
     """What is read of a project's document: also of one that only a newer version can show."""
 
     revision: int
+    commit: _Link = _Link()
 
 
 Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
 """Marks by project."""
 
-_REVISIONS: Final = Codec(_Revision)
+_EARLIER: Final = Codec(list[Raw])
+_LINKS: Final = Codec(_Link)
+_DOCUMENTS: Final = Codec(_Document)
 _SEALED: Final = Codec(SealedChanges)
 
 
@@ -125,13 +152,14 @@ class Changes(Struct, frozen=True):
     threads: int
     """The number of documents that are read concurrently."""
 
-    def since(self, serial: int) -> tuple[list[ProjectChange], int]:
+    def since(self, serial: int, limit: int | None = None) -> tuple[list[ProjectChange], int]:
         """
         Return the changes after a serial that was returned before, and the newest serial.
 
         0 is the beginning. Each commit that was made before this call is among the changes, unless
-        the document of its project is damaged. Those that got no serial, as nothing could be
-        written, come last with `NO_SERIAL`, and again each time until they have one.
+        there are more than `limit`. Those that got no serial, as nothing could be written, come
+        last with `NO_SERIAL`, and again each time until they have one; and so do those of a project
+        whose document is damaged or lost, with the revision 0.
 
         Raises:
             NotFound: The feed has no such serial (code `unknown_serial`), since the store was
@@ -139,11 +167,12 @@ class Changes(Struct, frozen=True):
             Unavailable: A document of the feed is damaged, or the store does not answer.
         """
         log, unnumbered = self._sequenced()
-        entries, first = self._entries(log, serial)
-        if serial not in {0, first} and all(each.serial != serial for each in entries):
+        entries, first = self._entries(log, serial, limit)
+        if serial not in {0, first} and all(entry.serial != serial for entry in entries):
             fact = f"No change has the serial {serial} here: begin again with 0."
             raise NotFound(fact, code="unknown_serial")
-        return [each for each in entries if each.serial > serial] + unnumbered, log.newest
+        later = [entry for entry in entries if entry.serial > serial] + unnumbered
+        return later[:limit], log.newest
 
     def made_since(self, moment: datetime) -> tuple[list[ProjectChange], int]:
         """
@@ -178,6 +207,13 @@ class Changes(Struct, frozen=True):
                     self.store.delete(entry.key)
                     removed += 1
         return removed
+
+    def complete_journals(self) -> None:
+        """Write what writers of several commits at once have not written, as they died."""
+        for marks in self._marks().values():
+            for mark in marks:
+                with UnreadableIgnored():
+                    self._write_earlier(mark)
 
     def unmarked(self, revisions: Mapping[NormalizedName, int]) -> list[NormalizedName]:
         """
@@ -234,32 +270,77 @@ class Changes(Struct, frozen=True):
         return log, unnumbered
 
     def _sequence(self, marks: Marks) -> tuple[ChangeLog, list[tuple[NormalizedName, int]]]:
-        """Give serials to those marked projects that have changed, and delete their marks."""
-        log, changed = ChangeLog(), list[tuple[NormalizedName, int]]()
+        """
+        Give serials to those marked projects that have changed, and delete their marks.
+
+        Return the log, and the projects that got none, with their revisions; 0 for a damaged one.
+        """
+        log, unnumbered = ChangeLog(), list[tuple[NormalizedName, int]]()
         for _ in self.retries.attempts():
             before = self.documents.get(keys.CHANGES, "current")
             if before.value is None:
                 self._require_new()
             log = before.value or ChangeLog()
             # read after the log, so that none is older than what the log says of its project
-            made = self._made(marks)
+            found = dict(zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True))
+            # a document that had a commit before the marked one is never missing
+            damaged_names = [
+                (name, 0)
+                for name, revision in found.items()
+                if revision is None or (revision == 0 and _highest(marks[name]) > 1)
+            ]
+            made = {
+                name: revision
+                for name, revision in found.items()
+                if revision is not None and revision >= _lowest(marks[name])
+            }
             changed = [each for each in made.items() if log.revisions.get(each[0]) != each[1]]
+            unnumbered = changed + damaged_names
             try:
                 if changed:
                     after = self._added(log, changed)
                     # if the answer is lost, the next attempt finds the entries, or adds them
                     if not self.documents.swap(keys.CHANGES, after, before.version):
                         continue
-                    log, changed = after, []
-                found = (mark for name in made for mark in marks[name])
-                done = (mark.key for mark in found if mark.number <= made[mark.project])
-                for _ in prefetch_map(self.store.delete, done, self.threads):
+                    log, unnumbered = after, damaged_names
+                all_marks = (mark for name in made for mark in marks[name])
+                done = (mark for mark in all_marks if mark.number <= made[mark.project])
+                for _ in prefetch_map(self._finish, done, self.threads):
                     pass
             except Unavailable as fault:
                 if fault.code == DAMAGED:
                     raise
             break
-        return log, changed
+        return log, unnumbered
+
+    def _finish(self, mark: keys.PendingMark) -> None:
+        """Delete the mark of a commit that was made, once the journal has all commits up to it."""
+        with UnreadableIgnored():
+            self._write_earlier(mark)
+            self.store.delete(mark.key)
+
+    def _write_earlier(self, mark: keys.PendingMark) -> None:
+        """Write the commits that came with the one of a mark, if that was made."""
+        found = self.store.get(mark.key) if mark.size else None
+        if not isinstance(found, Stored):
+            return
+        earlier = [bytes(commit) + b"\n" for commit in _EARLIER.decode(mark.key, found.body)]
+        # of two writers of commits with one number, the mark may be the loser's
+        if self._previous(mark) == digest(earlier[-1]):
+            for number, commit in enumerate(earlier, mark.number - len(earlier)):
+                with suppress(Conflict):  # it is there
+                    self.store.put(keys.commit(mark.project, number), commit, ABSENT)
+
+    def _previous(self, mark: keys.PendingMark) -> str:
+        """Return the digest before the commit of a mark; an empty text if that was not made."""
+        key = keys.project(mark.project)
+        found = self.store.get(key)
+        document = _DOCUMENTS.decode(key, found.body) if isinstance(found, Stored) else None
+        if document and document.revision == mark.number:
+            return document.commit.previous
+        key = keys.commit(mark.project, mark.number)
+        found = self.store.get(key)
+        return _LINKS.decode(key, found.body).previous if isinstance(found, Stored) else ""
 
     def _added(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
         """Return the log after these revisions of projects; write what it no longer has."""
@@ -275,27 +356,18 @@ class Changes(Struct, frozen=True):
         write_id = self.runtime.new_id()
         return ChangeLog(log.revision + 1, write_id, log.start, previous, (*entries, *new))
 
-    def _made(self, marks: Marks) -> dict[NormalizedName, int]:
-        """Return the revisions of the projects that have a marked commit."""
-        found = zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True)
-        return {
-            name: revision
-            for name, revision in found
-            if revision is not None and revision >= _lowest(marks[name])
-        }
-
     def _revision(self, name: NormalizedName) -> int | None:
         """Return a project's revision; 0 without a document, None if it is damaged."""
         key = keys.project(name)
         found = self.store.get(key)
         with UnreadableIgnored():
-            return _REVISIONS.decode(key, found.body).revision if isinstance(found, Stored) else 0
+            return _DOCUMENTS.decode(key, found.body).revision if isinstance(found, Stored) else 0
         return None
 
     def _marks(self) -> Marks:
         marks = dict[NormalizedName, list[keys.PendingMark]]()
         for entry in self.store.list(keys.PENDING):
-            mark = keys.parse_pending_mark(entry.key)
+            mark = keys.parse_pending_mark(entry.key, entry.size)
             if mark is not None:
                 marks.setdefault(mark.project, []).append(mark)
         return marks
@@ -307,22 +379,41 @@ class Changes(Struct, frozen=True):
         if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
             raise _lost(keys.CHANGES)
 
-    def _entries(self, log: ChangeLog, serial: int) -> tuple[list[ProjectChange], int]:
-        """Return at least the entries after a serial, and the serial before the first of them."""
-        parts, previous = [log.entries], log.previous
-        while previous > max(serial, log.start):
-            key = keys.sealed_changes(previous)
-            found = self.store.get(key)
+    def _entries(
+        self, log: ChangeLog, serial: int, limit: int | None = None
+    ) -> tuple[list[ProjectChange], int]:
+        """
+        Return the entries after a serial, and some older ones, and the serial before all of them.
+
+        Once `limit` are there, no more objects are read.
+        """
+        end, first, entries = max(serial, log.start), log.previous, list[ProjectChange]()
+        is_far_behind, after = end < log.previous, keys.sealed_changes(end)
+        for entry in self.store.list(keys.SEALED_CHANGES, after) if is_far_behind else ():
+            number = keys.entry_number(keys.SEALED_CHANGES, entry.key)
+            if number is None or number > log.previous:  # perhaps those who seal it now are slow
+                continue
+            found = self.store.get(entry.key)
             if not isinstance(found, Stored):
-                raise _lost(key)
-            sealed = _SEALED.decode(key, found.body)
-            parts.append(sealed.entries)
-            previous = sealed.previous
-        return [each for part in reversed(parts) for each in part], previous
+                raise _lost(entry.key)
+            sealed = _SEALED.decode(entry.key, found.body)
+            if sealed.previous > end:
+                raise _lost(keys.sealed_changes(sealed.previous))
+            entries += sealed.entries
+            end, first = number, min(first, sealed.previous)
+            if limit and len(entries) >= limit and entries[-limit].serial > serial:
+                return entries, first
+        if end < log.previous:
+            raise _lost(keys.sealed_changes(log.previous))
+        return [*entries, *log.entries], first
 
 
 def _lowest(marks: Sequence[keys.PendingMark]) -> int:
     return min(mark.number for mark in marks)
+
+
+def _highest(marks: Sequence[keys.PendingMark]) -> int:
+    return max(mark.number for mark in marks)
 
 
 def _lost(key: Key) -> Unavailable:

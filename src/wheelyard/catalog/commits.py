@@ -7,7 +7,8 @@ Right after, commit n is written to the journal; if the writer dies in between, 
 the document does that first. So the journal lacks at most the newest commit. Each commit has the
 digest of the one before, and folding all commits gives the document byte for byte.
 
-Before a commit of a project comes a mark, so that the commit gets its serial (`changes.py`).
+Before a commit of a project comes a mark, so that the commit gets its serial (`changes.py`). Of
+several commits that a copy adds at once, the mark has all but the newest, until the journal does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +25,9 @@ from wheelyard.catalog.journaled_document import C, D, Journal, JournalKind
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Event, Project
-from wheelyard.storage.base import Key, ObjectVersion, Store
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 
 JOURNALED_LIMIT: Final = 10_000
 """Documents whose last journalled commit is cached, to save creates that change nothing."""
@@ -84,7 +85,7 @@ class Commits(Generic[D, C, E]):
     """
     Changes documents of one class, and writes their journals.
 
-    Besides, only `wheelyard copy` adds commits, and only `wheelyard check` repairs documents.
+    Besides, only `wheelyard check` repairs documents.
 
     Args:
         threads: The number of entries of a journal that are read concurrently.
@@ -104,6 +105,8 @@ class Commits(Generic[D, C, E]):
         self.documents = documents
         self.runtime = retries.runtime
         self.retries = retries
+        self.has_committed = False
+        """Whether this process has changed any document."""
         self._threads = threads
         self._on_event = on_event
         self._journaled: LruCache[Key, int] = LruCache(JOURNALED_LIMIT)
@@ -125,6 +128,38 @@ class Commits(Generic[D, C, E]):
         would be lost, as this version does not know them.
         """
         return self._group_commit.submit(kind.key, _PendingIntent(kind, intent, copy_context()))
+
+    def add(self, kind: JournalKind[D, C], commits: Sequence[C]) -> None:
+        """
+        Add commits of another store, of which a document may have the first ones.
+
+        Those of a project are added at once, so that it never lists a file that was deleted later.
+        Without any, only what its journal lacks is written.
+
+        Raises Conflict, and adds none, if the document has others; and Unavailable as `submit`.
+        """
+        for part in [commits] if kind.project else [[commit] for commit in commits]:
+            self._add(kind, part)
+
+    def _add(self, kind: JournalKind[D, C], commits: Sequence[C]) -> None:
+        for _ in self.retries.attempts():
+            before, document = self._read(kind, "current")
+            new = [commit for commit in commits if commit.number > document.revision]
+            if not new:
+                if commits and self.journal(kind, document).find(commits[-1].number) != commits[-1]:
+                    raise diverged()
+                return
+            if new[0].previous != kind.digest(document):
+                raise diverged()
+            after = kind.fold_all(document, new)
+            if self._write(kind, before.version, after, new[:-1]):
+                for commit in new[:-1]:
+                    with suppress(Conflict):  # whoever gave a serial was faster
+                        entry = kind.entry_key(commit.number)
+                        self.store.put(entry, kind.commits.encode(commit), ABSENT)
+                self._ensure_journaled(kind, after, is_own=True)
+                return
+        raise self.retries.exhausted(kind.what)
 
     def _handle(
         self, key: Key, take: TakeItems[_PendingIntent[D, C, E]]
@@ -160,21 +195,33 @@ class Commits(Generic[D, C, E]):
         self._ensure_journaled(kind, document)
         return snapshot, document
 
-    def _write(self, kind: JournalKind[D, C], before: ObjectVersion, after: D) -> bool:
+    def _write(
+        self,
+        kind: JournalKind[D, C],
+        before: ObjectVersion,
+        after: D,
+        earlier: Sequence[C] = (),
+    ) -> bool:
         """
         Write a document over the version `before`; return False if another writer was faster.
+
+        `earlier` are commits that the journal lacks beside the last one.
 
         Raise Unavailable if the journal has the next commit although the document has not changed:
         then the document is outdated or lost, and a commit would contradict the journal.
         """
-        if self.store.get(kind.entry_key(after.revision)) is not None:
+        number = earlier[0].number if earlier else after.revision
+        if self.store.get(kind.entry_key(number)) is not None:
             if self.documents.get(kind.key, "current").version == before:
-                raise kind.contradiction(after.revision)
+                raise kind.contradiction(number)
             return False
         if kind.project is not None:
-            mark_commit(self.store, self.runtime, kind.project, after.revision)
+            bodies = [kind.commits.encode(commit) for commit in earlier]
+            mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
         was_written = partial(kind.was_written, self.store, after)
-        return self.documents.swap(kind.key, after, before, was_written)
+        is_written = self.documents.swap(kind.key, after, before, was_written)
+        self.has_committed |= is_written
+        return is_written
 
     def _report(self, decisions: Sequence[_Decision[D, E]], after: D) -> None:
         for decision in decisions:
@@ -196,6 +243,13 @@ class Commits(Generic[D, C, E]):
             return
         kind.ensure_journaled(self.store, document, is_own=is_own)
         self._journaled.put(kind.key, document.revision, 1)
+
+
+def diverged() -> Conflict:
+    """Return the Conflict for what has commits in the target of a copy that the source lacks."""
+    return Conflict(
+        "TO has changes that FROM lacks, so it was left as it is there. Copy to another place."
+    )
 
 
 ProjectCommits: TypeAlias = Commits[Project, Commit, Event]

@@ -309,7 +309,7 @@ class Format2Documents(ForwardingStore):
             return found.body
         of_project = _ENTRY.fullmatch(key)
         if of_project is not None:
-            incoming = keys.incoming(NormalizedName(of_project[1]))
+            incoming = keys.format_2_incoming(NormalizedName(of_project[1]))
             found = self.inner.get(incoming)
             body = found.body if isinstance(found, Stored) else b'{"commits":[]}'
             for commit in _decoded(_INCOMING, incoming, body).commits:

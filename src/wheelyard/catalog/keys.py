@@ -8,7 +8,6 @@ The object layout of a store; the only module that builds and parses keys.
     journal/<project>/<number>.json                        commit `number`
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
-    incoming/<project>.json                                commits that a copy is adding
     pending/<project>.<number>.<id>                        commit `number`, perhaps to be made
     changes.json                                           the newest changes of all projects
     changes/<serial>.json                                  older ones, up to this serial
@@ -16,6 +15,7 @@ The object layout of a store; the only module that builds and parses keys.
     leases/<job>.json                                      who does a job that one process does
     derived/search-3.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
+    derived/copied.json                                    what the last copy to here has seen
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
@@ -59,7 +59,6 @@ PROBE = Key(f"{FILES}probe")
 """Never written: reading it shows whether the bucket of the files exists."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
-INCOMING = "incoming/"
 PENDING = "pending/"
 CHANGES = Key("changes.json")
 SEALED_CHANGES = "changes/"
@@ -67,6 +66,7 @@ INDEXES = "indexes/"
 LEASES = "leases/"
 DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-3.msgpack.gz")
+COPIED = Key(f"{DERIVED}copied.json")
 DESCRIPTIONS = f"{DERIVED}descriptions/"
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
@@ -95,7 +95,6 @@ REFETCHABLE: Final = re.compile(
 
 _INDEX = re.compile(rf"{INDEXES}[^/]+/")
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
-_INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(
     rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata|\.[0-9a-f]{{64}}\.[^/]+)?"
 )
@@ -118,9 +117,14 @@ def journal(name: NormalizedName) -> str:
     return f"{JOURNAL}{name}/"
 
 
-def incoming(name: NormalizedName) -> Key:
-    """Return the key of the commits that a copy is adding to a project."""
-    return Key(f"{INCOMING}{name}.json")
+def commit(name: NormalizedName, number: int) -> Key:
+    """Return the key of a commit in the journal of a project."""
+    return numbered_entry(journal(name), number)
+
+
+def format_2_incoming(name: NormalizedName) -> Key:
+    """Return the key of the commits that a copy was adding to a project of format 2."""
+    return Key(f"incoming/{name}.json")
 
 
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
@@ -254,24 +258,20 @@ def project_of(key: Key) -> NormalizedName | None:
     return NormalizedName(match[1]) if match else None
 
 
-def project_of_incoming(key: Key) -> NormalizedName | None:
-    """Return the project that a copy is adding commits to; None for any other key."""
-    match = _INCOMING.fullmatch(key)
-    return NormalizedName(match[1]) if match else None
-
-
 class PendingMark(Struct, frozen=True):
     """A mark, and the commit that it is about."""
 
     key: Key
     project: NormalizedName
     number: int
+    size: int
+    """Bytes; 0 unless the mark has earlier commits."""
 
 
-def parse_pending_mark(key: Key) -> PendingMark | None:
+def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:
     """Return the commit that the mark at this key is about; None for any other key."""
     match = _PENDING_MARK.fullmatch(key)
-    return PendingMark(key, NormalizedName(match[1]), int(match[2])) if match else None
+    return PendingMark(key, NormalizedName(match[1]), int(match[2]), size) if match else None
 
 
 class FileKey(Struct, frozen=True):

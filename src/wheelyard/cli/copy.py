@@ -68,11 +68,15 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
     copy = StoreCopy(
         source=opened.stores_for(target_index.stores),
+        source_changes=opened.changes,
+        origin=_place(source),
         target=target_index.stores,
+        target_changes=target_index.changes,
+        projects=target_index.projects,
+        access=target_index.access.records,
+        decisions=target_index.decisions,
         upstream=None if is_shared else copied,
-        names=target_index.projects.names,
         spool=target_index.spool,
-        retries=target_index.retries,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.enabled,
     )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from wheelyard.authentication.verifiers.reloading_file import write_access_warni
 from wheelyard.catalog import keys
 from wheelyard.cli.command import complete_path, given_option, kept_option
 from wheelyard.cli.output import print_message, warn
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import (
@@ -111,10 +112,19 @@ def ensure_index(settings: Settings) -> Index:
 
 
 def _closed_with_command(index: Index) -> Index:
-    """Have the connections to upstream indexes closed at the end of the command."""
+    """Have connections closed at the end of the command, and serials given to its commits."""
+    context = click.get_current_context()
+    context.call_on_close(partial(_give_serials, index))
     if index.upstream is not None:
-        click.get_current_context().call_on_close(index.upstream.close)
+        context.call_on_close(index.upstream.close)
     return index
+
+
+def _give_serials(index: Index) -> None:
+    """Give serials to the commits of this command, as perhaps no server does that."""
+    if index.projects.commits.has_committed:
+        with suppress(WheelyardError):  # the next one does it
+            index.changes.newest()
 
 
 def warn_without_upstream(index: Index) -> None:

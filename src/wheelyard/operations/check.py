@@ -18,7 +18,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
-from wheelyard.catalog.commit_transfer import finish_transfer
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
@@ -125,7 +124,8 @@ class Check(Struct, frozen=True):
         """Check the whole store; `rebuild` documents from their journals, and `sweep` leftovers."""
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
-        self._finish_transfers(findings)
+        with suppress(WheelyardError):  # what is not completed is a problem below
+            self.changes.complete_journals()
         names = self._project_names(findings)
         for found, project in self._check_projects(names, progress, rebuild=rebuild):
             findings.add(found)
@@ -137,24 +137,10 @@ class Check(Struct, frozen=True):
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
         self._check_leftovers(checked, known, findings, sweep=sweep)
+        if findings.problems:
+            with suppress(WheelyardError):
+                self.stores.documents.delete(keys.COPIED)  # the next copy compares everything
         return findings
-
-    def _finish_transfers(self, findings: Findings) -> None:
-        """Complete what an interrupted `wheelyard copy` into this store has begun to write."""
-        for entry in self.stores.documents.list(keys.INCOMING):
-            name = keys.project_of_incoming(entry.key)
-            if name is None:
-                findings.add_foreign_object(entry.key)
-                continue
-            try:
-                finish_transfer(self.stores.documents, self.runtime, entry.key)
-            except WheelyardError as fault:
-                findings.problems.append(
-                    f"{entry.key}, of an interrupted copy, cannot be used: {fault.message} If it "
-                    "is still there, remove it"
-                )
-            else:
-                findings.repaired.append(f"{name}: completed what an interrupted copy began")
 
     def _check_projects(
         self, names: Iterable[NormalizedName], progress: CheckProgress, *, rebuild: bool

@@ -4,11 +4,22 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import format_2
+from wheelyard.catalog.changes import ChangeLog, Changes
+from wheelyard.catalog.document_cache import Codec, DocumentCache
 from wheelyard.catalog.format import ensure_format, read_format
 from wheelyard.catalog.format_2 import Format2Documents, Format2Upstream
+from wheelyard.concurrency.prefetch import PREFETCH_THREADS
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores
-from wheelyard.wiring.stores import StoreTraits, open_store, system_runtime, upstream_store
+from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.wiring.stores import (
+    StoreTraits,
+    cache_policy_in,
+    open_store,
+    system_runtime,
+    upstream_store,
+)
 
 
 class CopySource(Struct, frozen=True):
@@ -18,6 +29,8 @@ class CopySource(Struct, frozen=True):
     upstream: Store
     """What is kept of upstream indexes."""
     traits: StoreTraits
+    changes: Changes | None
+    """Its feed; None for a store of format 2, which has none."""
     old: Format2Upstream | None
     """The same as `upstream` if it is a store of format 2, else None."""
 
@@ -36,12 +49,19 @@ class CopySource(Struct, frozen=True):
 
 def open_copy_source(settings: Settings) -> CopySource:
     """Return the store of the settings; raise Invalid if it is missing, or cannot be copied."""
-    opened = open_store(settings, system_runtime(), create=False)
+    runtime = system_runtime()
+    opened = open_store(settings, runtime, create=False)
     stores, traits = opened.stores, opened.traits
     upstream = upstream_store(settings, stores, traits.operation_counter)
     found = read_format(stores.documents, format_2.NUMBER)
     if found is not None and found.format == format_2.NUMBER:
         old = Format2Upstream(upstream)
-        return CopySource(stores, old, traits, old)
+        return CopySource(stores, old, traits, None, old)
     ensure_format(stores.documents)
-    return CopySource(stores, upstream, traits, None)
+    # a copy writes nothing there, so it gives no serials
+    documents = ReadOnlyStore(stores.documents)
+    policy = cache_policy_in(traits, settings.store)
+    logs = DocumentCache(documents, Codec(ChangeLog), runtime, policy)
+    threads = 1 if traits.is_local else PREFETCH_THREADS
+    changes = Changes(documents, logs, runtime, ConflictRetries(runtime=runtime), threads)
+    return CopySource(stores, upstream, traits, changes, None)

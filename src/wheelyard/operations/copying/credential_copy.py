@@ -14,10 +14,9 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.journals import ACCESS
-from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.catalog.journals import AccessRecords
 from wheelyard.model.token import TokenRecord
-from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
+from wheelyard.operations.copying.journaled_copy import copy_document, source_faults
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 _RECORDS: Final = Codec(TokenRecord)
@@ -28,8 +27,8 @@ class CredentialCopy(Struct, frozen=True):
 
     source: Store
     target: Store
-    retries: ConflictRetries
-    """For the writes of the target's grants, of which a bucket may refuse many at once."""
+    access: AccessRecords
+    """The grants and groups of the target."""
 
     def wanted(self) -> Iterator[Key]:
         """Yield the key of each object that may have to be copied."""
@@ -43,7 +42,7 @@ class CredentialCopy(Struct, frozen=True):
     def copy(self, key: Key) -> int:
         """Copy one of the wanted objects, if it is newer; return how many were written."""
         if key == keys.ACCESS:
-            return JournaledCopy(ACCESS, self.source, self.target, self.retries).copy()
+            return copy_document(self.source, self.access)
         with source_faults(self.source):
             found = self.source.get(key)
         there = self.target.get(key)

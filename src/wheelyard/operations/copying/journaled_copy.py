@@ -1,71 +1,40 @@
-"""
-Copying a document with a journal of its own, such as the grants.
-
-The changes are committed in the target one by one, each in the two steps of
-`catalog/journaled_document.py`, so that a copy may end at any time.
-"""
+"""Copying a document with its journal, and telling which of both stores a fault is in."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Generic
-
-from msgspec import Struct
+from contextlib import contextmanager
+from typing import Any
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commit_transfer import diverged
+from wheelyard.catalog.commits import JournaledDocument, diverged
 from wheelyard.catalog.journaled_document import C, D, Journal, JournalKind
-from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import ABSENT, ObjectVersion, Store
+from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
+from wheelyard.storage.base import Store
 
 
-class JournaledCopy(Struct, Generic[D, C], frozen=True):
-    """Copies one document with its journal from one store to another one."""
+def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
+    """Add the commits that the target lacks of a document to it; return how many."""
+    kind = target.kind
+    with source_faults(source):
+        newest, _ = kind.read(source)
+    if not newest.revision:
+        return 0
+    with target_faults():
+        there, _ = kind.read(target.commits.store)
+    with source_faults(source):
+        if not kind.is_state_of(there, source, newest):
+            raise diverged()
+        commits = commits_of(kind, source, newest, range(there.revision + 1, newest.revision + 1))
+    if commits:
+        with target_faults():
+            target.commits.add(kind, commits)
+    return len(commits)
 
-    kind: JournalKind[D, C]
-    source: Store
-    target: Store
-    retries: ConflictRetries
-    """For the writes of the target, of which a bucket may refuse many at once."""
 
-    def copy(self) -> int:
-        """Commit the changes that the target lacks; return how many."""
-        kind = self.kind
-        with source_faults(self.source):
-            newest, _ = kind.read(self.source)
-        if not newest.revision:
-            return 0
-        document, version = kind.read(self.target)
-        before = document.revision
-        with source_faults(self.source):
-            if not kind.is_state_of(document, self.source, newest):
-                raise diverged()
-        for number in range(before + 1, newest.revision + 1):
-            self._ensure_journaled(document)
-            with source_faults(self.source):
-                commit = Journal(kind, self.source, newest).read(number, is_whole=True)
-                document = kind.fold_all(document, [commit])
-            version = self._put(document, version)
-        if newest.revision > before:
-            self._ensure_journaled(document)
-        return newest.revision - before
-
-    def _put(self, document: D, version: ObjectVersion) -> ObjectVersion:
-        key, body = self.kind.key, self.kind.documents.encode(document)
-        for _ in self.retries.attempts():
-            try:
-                return self.target.put(key, body, version)
-            except Conflict as error:
-                if self.kind.read(self.target)[1] != version:
-                    raise diverged() from error
-        raise self.retries.exhausted(key)
-
-    def _ensure_journaled(self, document: D) -> None:
-        commit = self.kind.last_commit(document)
-        if commit is not None:
-            key = self.kind.entry_key(document.revision)
-            with suppress(Conflict):  # it is there
-                self.target.put(key, self.kind.commits.encode(commit), ABSENT)
+def commits_of(kind: JournalKind[D, C], source: Store, newest: D, numbers: range) -> list[C]:
+    """Return commits of a document of the source; raise Conflict if one cannot be read."""
+    with source_faults(source):
+        journal = Journal(kind, source, newest)
+        return [journal.read(number, is_whole=True) for number in numbers]
 
 
 @contextmanager
@@ -78,3 +47,14 @@ def source_faults(source: Store) -> Iterator[None]:
     except Unavailable as fault:
         source.get(keys.FORMAT)
         raise Conflict(f"in FROM: {fault.message}") from fault
+
+
+@contextmanager
+def target_faults() -> Iterator[None]:
+    """Raise Conflict if a document of the target is damaged."""
+    try:
+        yield
+    except Unavailable as fault:
+        if fault.code in UNREADABLE_CODES:
+            raise Conflict(f"in TO: {fault.message}") from fault
+        raise

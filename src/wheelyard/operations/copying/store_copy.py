@@ -1,15 +1,21 @@
 """
 Copying a store into another one: incremental, verified, and safe while the source is written.
 
+The feed of the source (`catalog/changes.py`) says which projects have changed since the last copy,
+and that of the target which ones somebody else has changed there. These are compared; all of them
+in a first copy, and if a feed does not go back so far.
+
 What arrives is the state of the source at one moment: the time of the newest commit that the copy
 finds when it begins. A commit with a later time is left to the next copy. First the bytes of all
-projects are copied, then each project's commits are added (`catalog/commit_transfer.py`), and then
-the names. So the target can be served at any time, also after a copy that was interrupted. The next
-copy continues: it compares what both stores list, and copies only what the target lacks.
+projects are copied, then each project's commits are added (`Commits.add`), and then the names. So
+the target can be served at any time, also after a copy that was interrupted. The next one goes on:
+it compares the same projects, and copies only what the target lacks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -18,24 +24,24 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commit_transfer import (
-    diverged,
-    finish_transfer,
-    transfer,
-)
-from wheelyard.catalog.document_cache import Codec, digest
+from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.commits import diverged
+from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
-from wheelyard.catalog.journaled_document import Journal
-from wheelyard.catalog.journals import DECISIONS, project_journal
-from wheelyard.catalog.projects import NameList, ProjectNames
+from wheelyard.catalog.journals import AccessRecords, DecisionRecords, project_journal
+from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
-from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
+from wheelyard.operations.copying.journaled_copy import (
+    commits_of,
+    copy_document,
+    source_faults,
+    target_faults,
+)
 from wheelyard.operations.copying.upstream_copy import UpstreamCopy
-from wheelyard.storage.base import Entry, Key, Stored, Stores
+from wheelyard.storage.base import Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
@@ -55,7 +61,7 @@ class CopyReport(Struct):
     moment: datetime | None = None
     """UTC; the time of the newest commit in the source. Later ones are not in the target."""
     projects: int = 0
-    """Projects that the target has as they were at that moment."""
+    """Names in the list of the target, but those that were left out."""
     changed: int = 0
     """Projects of which commits were copied."""
     objects: int = 0
@@ -74,18 +80,41 @@ class CopyReport(Struct):
     """Projects that stay in the target as they were; each sentence says why."""
 
 
+class CopyState(Struct, frozen=True):
+    """What the last copy into a store has seen: its document `derived/copied.json`."""
+
+    origin: str
+    """Where it copied from."""
+    source: int
+    """A serial there: of all changes up to it, those of `again` may be missing here."""
+    target: int
+    """A serial here: all changes up to it are the copy's own, but those of `again`."""
+    moment: datetime | None
+    again: tuple[NormalizedName, ...]
+    """Projects that the next copy has to compare, whether they have changed or not."""
+
+
+_STATES: Final = Codec(CopyState)
+
+
 class StoreCopy(Struct, frozen=True, kw_only=True):
-    """A copy from one store to another one, which has the same format."""
+    """A copy from one store to another one."""
 
     source: Stores
+    source_changes: Changes | None
+    """The feed of the source; None for a store of format 2, which has none."""
+    origin: str
+    """The location of the source."""
     target: Stores
+    target_changes: Changes
+    projects: Projects
+    """Those of the target, as are `access` and `decisions`."""
+    access: AccessRecords
+    decisions: DecisionRecords
     upstream: UpstreamCopy | None
     """Copies what is remembered of upstream indexes; None if both stores share that."""
-    names: ProjectNames
-    """The list of names of the target."""
     spool: Spool
     """Where the bytes of an object wait until their digest is verified."""
-    retries: ConflictRetries
     threads: int
     claims_names: bool = False
     """Whether the names come first, so that no upstream index is asked for them meanwhile."""
@@ -98,28 +127,15 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         answer, or is full; a later copy continues.
         """
         copying = _Copying(self, progress)
-        copying.finish_transfers()
-        if self.claims_names:
-            copying.claim_names()
+        copying.begin()
         plans = copying.copy_bytes()
         for _ in range(MAX_RETRIES):
             if not copying.deleted:
                 break
             plans = copying.copy_bytes()
         copying.copy_commits(plans)
-        copying.copy_decisions()
-        copying.copy_upstream()
-        if with_credentials:
-            copying.copy_credentials()
-        return copying.finished_report()
-
-
-class _Moment(Struct, frozen=True):
-    """A state of the source: each project up to its first commit after `at`."""
-
-    at: datetime | None = None
-    revisions: Mapping[NormalizedName, int] = {}
-    """Revisions that were read before `at` was known; none of their commits is later."""
+        copying.copy_documents(with_credentials=with_credentials)
+        return copying.end()
 
 
 class _Missing(Struct, frozen=True):
@@ -138,7 +154,6 @@ class _Plan(Struct, frozen=True):
     revision: int
     sha256: str
     """The digest of the document of this revision."""
-    is_changed: bool
     is_released: bool
     """Whether its name was given up, so that it leaves the list of names."""
     missing: tuple[_Missing, ...]
@@ -150,89 +165,118 @@ class _Copying(Struct):
     copy: StoreCopy
     progress: CopyProgress
     report: CopyReport = field(default_factory=CopyReport)
-    problems: dict[str, str] = {}
-    """The reason by project, or by the key of a credential."""
-    deleted: set[NormalizedName] = set()
-    """Projects of which a file was deleted in the source before its bytes were copied."""
+    state: CopyState | None = None
+    """What the last copy has seen; None if this one compares all projects."""
+    serial: int | None = None
+    """The newest serial of the source before this copy; None if there is none."""
+    target_serial: int | None = None
+    """The newest serial of the target before this copy; None if its feed is damaged."""
+    again: frozenset[NormalizedName] = frozenset()
+    """Projects to compare beside those that have changed in the source."""
     listed: frozenset[NormalizedName] = frozenset()
     """The list of names in the source."""
     claimed: set[NormalizedName] = set()
     """Private names of the source under which nothing is published yet."""
+    deleted: set[NormalizedName] = set()
+    """Projects of which a file was deleted in the source before its bytes were copied."""
+    problems: dict[str, str] = {}
+    """The reason by project, or by the key of another document."""
+    arrived: dict[NormalizedName, int] = {}
+    """The revisions that the target has, by this copy or an earlier one."""
 
-    def finish_transfers(self) -> None:
-        """Complete what an interrupted copy has begun to write; problems are found again later."""
-        target, runtime = self.copy.target.documents, self.copy.retries.runtime
-        entries = [entry.key for entry in target.list(keys.INCOMING)]
-        for _ in self._each(lambda key: finish_transfer(target, runtime, key), entries, str):
-            pass
-
-    def claim_names(self) -> None:
-        """List the names of the source in the target, before what they are the names of."""
-        self._names()
-        self.copy.names.claim(*filter(keys.is_project_name, self.listed))
+    def begin(self) -> None:
+        """Find out what the last copy has seen, and what has changed in the target since."""
+        target = self.copy.target.documents
+        with suppress(NotFound), UnreadableIgnored():
+            found = target.get(keys.COPIED)
+            state = _STATES.decode(keys.COPIED, found.body) if isinstance(found, Stored) else None
+            if state is not None and state.origin == self.copy.origin:
+                changes, self.target_serial = self.copy.target_changes.since(state.target)
+                self.again = frozenset(state.again) | {change.project for change in changes}
+                self.state = state
+        if self.state is None:
+            with UnreadableIgnored():
+                self.target_serial = self.copy.target_changes.newest()
+        if self.copy.claims_names:
+            names = filter(keys.is_project_name, self._listed_names())
+            self.copy.projects.names.claim(*names)
 
     def copy_bytes(self) -> list[_Plan]:
         """Copy all bytes that the target lacks for one moment; return what else it needs."""
-        self.problems.clear()
-        self.deleted.clear()
-        moment, plans = self._read_moment(), list[_Plan]()
-        self.report.moment = moment.at
-        present = {entry.key: entry for entry in self.copy.target.files.list(keys.FILES)}
+        for notes in (self.problems, self.deleted, self.claimed):
+            notes.clear()
+        plans, revisions = list[_Plan](), dict[NormalizedName, int]()
+        at = self.state.moment if self.state else None
+        names, self.serial = self._names()
+        for project in self._each(self._newest, names, str):
+            if project is not None and project.commit is not None:
+                revisions[project.name] = project.revision
+                newest = max(event.at for event in project.commit.events)
+                at = max(at, newest) if at else newest
+        self.report.moment = at
 
         def missing() -> Iterator[_Missing]:
-            for plan in self._each(
-                lambda name: self._plan(name, moment, present), self._names(), str
-            ):
+            # once more: a commit of the moment may have been made while documents were read
+            later_names, _ = self._names() if names else (names, None)
+            for plan in self._each(lambda name: self._plan(name, at, revisions), later_names, str):
                 if plan is not None:
                     plans.append(replace(plan, missing=()))
                     yield from plan.missing
 
-        for size in self._each(self._copy_object, missing(), lambda each: each.name):
+        for size in self._each(self._copy_object, missing(), lambda missing: missing.name):
             self.report.objects += 1 if size is not None else 0
             self.report.size += size or 0
         return plans
 
     def copy_commits(self, plans: list[_Plan]) -> None:
         """Add the commits of all projects whose bytes are there; then add and remove names."""
-        arrived, released = [*self.claimed], list[NormalizedName]()
-        complete = (plan for plan in plans if plan.name not in self.problems)
+        complete = [plan for plan in plans if plan.name not in self.problems]
+        names, released = [*self.claimed], list[NormalizedName]()
+        copied = self._each(self._copy_project, complete, lambda plan: plan.name)
         try:
-            for plan in self._each(self._copy_project, complete, lambda each: each.name):
-                if plan is not None:
-                    (released if plan.is_released else arrived).append(plan.name)
-                    self.report.projects += 1
-                    self.report.changed += plan.is_changed
+            for plan, is_changed in zip(complete, copied, strict=True):
+                if is_changed is not None:
+                    (released if plan.is_released else names).append(plan.name)
+                    self.arrived[plan.name] = plan.revision
+                    self.report.changed += is_changed
         finally:
-            self.copy.names.claim(*arrived)
-            self.copy.names.remove(*released)
+            self.copy.projects.names.claim(*names)
+            self.copy.projects.names.remove(*released)
 
-    def copy_decisions(self) -> None:
-        """Copy the decisions about upstream packages that the target lacks."""
-        work = JournaledCopy(
-            DECISIONS, self.copy.source.documents, self.copy.target.documents, self.copy.retries
-        )
-        for written in self._each(lambda _: work.copy(), (keys.DECISIONS,), str):
-            self.report.decisions += written or 0
+    def copy_documents(self, *, with_credentials: bool) -> None:
+        """Copy decisions, what is remembered of upstream indexes, and credentials if asked for."""
+        source, target, upstream = self.copy.source, self.copy.target, self.copy.upstream
+        decisions = partial(copy_document, source.documents, self.copy.decisions)
+        for count in self._each(lambda _: decisions(), (keys.DECISIONS,), str):
+            self.report.decisions += count or 0
+        for count in self._each(upstream.copy, upstream.wanted(), str) if upstream else ():
+            self.report.upstream += count or 0
+        credentials = CredentialCopy(source.credentials, target.credentials, self.copy.access)
+        wanted = credentials.wanted() if with_credentials else ()
+        for count in self._each(credentials.copy, wanted, str):
+            self.report.credentials += count or 0
 
-    def copy_upstream(self) -> None:
-        """Copy what the target lacks of the memory of upstream indexes."""
-        work = self.copy.upstream
-        if work is not None:
-            for written in self._each(work.copy, work.wanted(), str):
-                self.report.upstream += written or 0
-
-    def copy_credentials(self) -> None:
-        """Copy the credentials that the target lacks, and those that have changed."""
-        work = CredentialCopy(
-            self.copy.source.credentials, self.copy.target.credentials, self.copy.retries
-        )
-        for written in self._each(work.copy, work.wanted(), str):
-            self.report.credentials += written or 0
-
-    def finished_report(self) -> CopyReport:
-        """Return the report, with all problems."""
+    def end(self) -> CopyReport:
+        """Note what this copy has seen for the next one, and return the report."""
+        left_out = frozenset(map(NormalizedName, filter(keys.is_project_name, self.problems)))
         self.report.problems = [f"{what}: {why}" for what, why in sorted(self.problems.items())]
+        self.report.projects = len(self.copy.projects.names.get_current().as_set - left_out)
+        if self.target_serial is not None:
+            with suppress(NotFound), UnreadableIgnored():
+                self._write_state(self.target_serial, left_out)
         return self.report
+
+    def _write_state(self, target_before: int, left_out: frozenset[NormalizedName]) -> None:
+        changes, target = self.copy.target_changes.since(target_before)
+        if self.serial is None:
+            return
+        others = {
+            each.project for each in changes if self.arrived.get(each.project) != each.revision
+        }
+        again = tuple(sorted(left_out | others))
+        state = CopyState(self.copy.origin, self.serial, target, self.report.moment, again)
+        if state != self.state:
+            self.copy.target.documents.put(keys.COPIED, _STATES.encode(state), None)
 
     def _each(
         self, work: Callable[[T], R], items: Iterable[T], name_of: Callable[[T], str]
@@ -250,87 +294,77 @@ class _Copying(Struct):
 
         return prefetch_map(attempt, items, self.copy.threads)
 
-    def _names(self) -> list[NormalizedName]:
-        """Return the projects of the source: those with a document, and those that are listed."""
-        source = self.copy.source.documents
-        names = {keys.project_of(entry.key) for entry in source.list(keys.PROJECTS)}
-        found = source.get(keys.PROJECT_NAMES)
+    def _listed_names(self) -> frozenset[NormalizedName]:
+        found = self.copy.source.documents.get(keys.PROJECT_NAMES)
         try:
             if isinstance(found, Stored):
-                self.listed = Codec(NameList).decode(keys.PROJECT_NAMES, found.body).as_set
+                return Codec(NameList).decode(keys.PROJECT_NAMES, found.body).as_set
         except Unavailable as fault:
             self.problems[keys.PROJECT_NAMES] = fault.message
-        others = self.listed - names
-        self.claimed = {
-            name
-            for name in others
-            if keys.is_project_name(name) and not any(source.list(keys.journal(name)))
-        }
-        return sorted(filter(None, names | (others - self.claimed)))
+        return frozenset()
 
-    def _read_moment(self) -> _Moment:
-        at, revisions = None, dict[NormalizedName, int]()
-        for project in self._each(self._newest, self._names(), str):
-            if project is not None and project.commit is not None:
-                revisions[project.name] = project.revision
-                times = [event.at for event in project.commit.events]
-                at = max([*times, at] if at else times)
-        return _Moment(at, revisions)
+    def _names(self) -> tuple[list[NormalizedName], int | None]:
+        """Return the projects to compare, and the newest serial of the source, if it has one."""
+        self.listed, changes, serial = self._listed_names(), self.copy.source_changes, None
+        # a source in which nothing can be read any more is found out by the listing
+        with suppress(NotFound, Unavailable):
+            if self.state is not None and changes is not None:
+                news, serial = changes.since(self.state.source)
+                new = self.listed - self.copy.projects.names.get_current().as_set
+                return sorted({*self.again, *new, *(change.project for change in news)}), serial
+            serial = changes.newest() if changes else None
+        self.state = None
+        documents = self.copy.source.documents.list(keys.PROJECTS)
+        stored = (keys.project_of(entry.key) for entry in documents)
+        return sorted(self.listed.union(name for name in stored if name)), serial
 
     def _newest(self, name: NormalizedName) -> Project:
-        with source_faults(self.copy.source.documents):
-            project, _ = project_journal(name).read(self.copy.source.documents)
+        """Return a project of the source; one without commits if there is none, or only a claim."""
+        source = self.copy.source.documents
+        with source_faults(source):
+            project, _ = project_journal(name).read(source)
         if not project.revision:
-            raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
+            if not keys.is_project_name(name) or any(source.list(keys.journal(name))):
+                raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
+            if name in self.listed:
+                self.claimed.add(name)
         return project
 
     def _plan(
-        self, name: NormalizedName, moment: _Moment, present: Mapping[Key, Entry]
+        self, name: NormalizedName, at: datetime | None, revisions: Mapping[NormalizedName, int]
     ) -> _Plan | None:
-        """Compare a project in both stores; return None if it did not exist at the moment."""
-        kind, newest, there = project_journal(name), self._newest(name), self._there(name)
-        source = self.copy.source.documents
+        """Compare a project in both stores; return None if it did not exist at the moment `at`."""
+        kind, source = project_journal(name), self.copy.source.documents
+        newest, there = self._newest(name), self._there(name)
+        if not newest.revision:
+            return None
         with source_faults(source):
             if not kind.is_state_of(there, source, newest):
                 raise diverged()
-        revision = self._revision_at(newest, moment)
+        revision = max(there.revision, revisions.get(name, 0))
+        while revision < newest.revision:
+            (commit,) = self._commits(newest, revision, revision + 1)
+            if at is None or any(event.at > at for event in commit.events):
+                break
+            revision += 1
         if not revision:
             return None
         project = newest
-        if revision <= there.revision:
-            project = there
-        elif revision < newest.revision:
+        if revision < newest.revision:
             project = kind.fold_all(there, self._commits(newest, there.revision, revision))
-        encode = kind.documents.encode
-        body = encode(project)
-        if project is there and revision == newest.revision and encode(newest) != body:
-            raise Conflict(
-                "the documents of FROM and TO differ, and their last commits do not. Run "
-                "'wheelyard check' on both."
-            )
         return _Plan(
             name=name,
-            revision=project.revision,
-            sha256=digest(body),
-            is_changed=project.revision > there.revision,
+            revision=revision,
+            sha256=digest(kind.documents.encode(project)),
             is_released=project.is_released and name not in self.listed,
-            missing=tuple(self._missing(project, there, present)),
+            missing=tuple(self._missing(project, there)),
         )
 
-    def _revision_at(self, newest: Project, moment: _Moment) -> int:
-        revision = moment.revisions.get(newest.name, 0)
-        while revision < newest.revision:
-            commit = self._commit(newest, revision + 1)
-            if moment.at is None or any(event.at > moment.at for event in commit.events):
-                break
-            revision += 1
-        return revision
-
-    def _missing(
-        self, project: Project, there: Project, present: Mapping[Key, Entry]
-    ) -> Iterator[_Missing]:
+    def _missing(self, project: Project, there: Project) -> Iterator[_Missing]:
+        objects = self.copy.target.files.list(keys.files_of(project.name))
+        present = {entry.key: entry for entry in objects} if project.files else {}
         listed = {key for file in there.files for key, _ in listed_objects(there.name, file)}
-        oldest = self.copy.retries.runtime.seconds() - RENEWAL_AGE.total_seconds()
+        oldest = self.copy.projects.commits.runtime.seconds() - RENEWAL_AGE.total_seconds()
         for file in project.files:
             for key, expected in listed_objects(project.name, file):
                 entry = present.get(key)
@@ -370,38 +404,31 @@ class _Copying(Struct):
             self.copy.target.files.put_file(missing.key, path)
         return size
 
-    def _copy_project(self, plan: _Plan) -> _Plan:
-        if plan.is_changed:
-            kind, there = project_journal(plan.name), self._there(plan.name)
-            commits = self._commits(self._newest(plan.name), there.revision, plan.revision)
-            if digest(kind.documents.encode(kind.fold_all(there, commits))) != plan.sha256:
-                unknown = kind.unknown_parts(self._newest(plan.name), commits)
-                if unknown:
-                    raise Conflict(
-                        f"this version of wheelyard does not know {', '.join(unknown)} of it. Copy "
-                        "with the version that has written it."
-                    )
+    def _copy_project(self, plan: _Plan) -> bool:
+        """Add the commits that the target lacks of a project; return whether there are any."""
+        kind, newest = project_journal(plan.name), self._newest(plan.name)
+        there = self._there(plan.name)
+        if there.revision > plan.revision:  # another copy has brought a later moment
+            return False
+        commits = self._commits(newest, there.revision, plan.revision)
+        if digest(kind.documents.encode(kind.fold_all(there, commits))) != plan.sha256:
+            unknown = kind.unknown_parts(newest, commits)
+            if unknown:
                 raise Conflict(
-                    "its document in FROM is not what its journal says. Run 'wheelyard check' "
-                    "there."
+                    f"this version of wheelyard does not know {', '.join(unknown)} of it. Copy "
+                    "with the version that has written it."
                 )
-            if commits:
-                runtime = self.copy.retries.runtime
-                transfer(self.copy.target.documents, runtime, plan.name, commits)
-        return plan
+            raise Conflict(
+                "its document in FROM is not what its journal says. Run 'wheelyard check' there."
+            )
+        with target_faults():
+            self.copy.projects.commits.add(kind, commits)
+        return bool(commits)
 
     def _commits(self, newest: Project, after: int, last: int) -> list[Commit]:
-        return [self._commit(newest, number) for number in range(after + 1, last + 1)]
-
-    def _commit(self, newest: Project, number: int) -> Commit:
-        source = self.copy.source.documents
-        with source_faults(source):
-            return Journal(project_journal(newest.name), source, newest).read(number)
+        numbers, kind = range(after + 1, last + 1), project_journal(newest.name)
+        return commits_of(kind, self.copy.source.documents, newest, numbers)
 
     def _there(self, name: NormalizedName) -> Project:
-        try:
+        with target_faults():
             return project_journal(name).read(self.copy.target.documents)[0]
-        except Unavailable as fault:
-            if fault.code not in UNREADABLE_CODES:
-                raise
-            raise Conflict(f"in TO: {fault.message}") from fault
