@@ -90,6 +90,14 @@ def test_what_is_hidden_goes(team: Team, more: dict[str, Any], left: set[str]) -
     assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
 
 
+def test_a_licence_is_looked_up_for_each_page(team: Team) -> None:
+    """Pages that have to wait for the licence of a file are those of an index without the rule."""
+    result = team.export(blocked_licenses=("AGPL-3.0-only",))
+
+    assert (result.projects, result.failed) == (3, ())
+    assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
+
+
 def test_a_private_name_wins(team: Team) -> None:
     """A name that has become private has its own page, and no public file is left under it."""
     team.export()

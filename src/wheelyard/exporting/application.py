@@ -6,11 +6,11 @@ change nothing. It asks no other index. A document that it has read stays as it 
 reads it again, so all pages of a project are made from one state of it.
 """
 
-from asyncio import run
+from asyncio import new_event_loop, run_coroutine_threadsafe
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from threading import Lock
+from threading import Thread
 from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -62,12 +62,17 @@ class SiteApplication:
         self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
         self._routes = build_routes(self._context, uploads, self._pages, metrics)
-        self._lock = Lock()
+        self._loop = new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """End what was begun to answer."""
         if self.index.upstream is not None:
             self.index.upstream.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
         self._context.pools.close()
         self._context.descriptions.close()
 
@@ -130,8 +135,7 @@ class SiteApplication:
             try:
                 return work()
             except Waiting as waiting:
-                with self._lock:  # what waits for the same is for one event loop at a time
-                    run(request.finish_waiting(waiting))
+                run_coroutine_threadsafe(request.finish_waiting(waiting), self._loop).result()
 
 
 async def _no_body() -> Message:
