@@ -22,25 +22,20 @@ class GoogleToken:
 
     def __call__(self) -> str:
         """Return an Authorization header; raise FetchError if there is no token."""
-        with self._lock:
-            try:
-                return f"Bearer {self._token()}"
-            except ImportError:
-                why = "google-auth, which upstream.google needs, is not installed"
-                raise FetchError(why) from None
-
-    def _token(self) -> str:
-        # 40 MB of memory, which only those need who have such an upstream
-        import google.auth  # noqa: PLC0415 - ditto
-        from google.auth import exceptions  # noqa: PLC0415 - ditto
-        from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
-
+        try:  # 40 MB of memory, which only those need who have such an upstream
+            import google.auth  # noqa: PLC0415 - ditto
+            from google.auth import exceptions  # noqa: PLC0415 - ditto
+            from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
+        except ImportError:
+            why = "google-auth, which upstream.google needs, is not installed"
+            raise FetchError(why) from None
         try:
-            if self._credentials is None:
-                self._credentials, _ = google.auth.default(scopes=SCOPES)
-            if not self._credentials.valid:
-                self._credentials.refresh(Request())
-            return str(self._credentials.token)
+            with self._lock:
+                if self._credentials is None:
+                    self._credentials, _ = google.auth.default(scopes=SCOPES)
+                if not self._credentials.valid:
+                    self._credentials.refresh(Request())
+                return f"Bearer {self._credentials.token}"
         except exceptions.TransportError:
             why = "Google gives no access token for it now"
             raise FetchError(why, is_transient=True) from None
