@@ -1,13 +1,18 @@
 """
-The ASGI application: one layer for each thing that all requests need.
+The ASGI application: Starlette's router, with one layer for each thing that all requests need.
 
-From the outside: the trace, the fast path, the record for log and metrics, errors, and the
-dispatcher, which checks a request, finds its route, authenticates the caller and calls the handler.
+From the outside: the trace, the fast path, the record for log and metrics, errors, the checks of
+URL and headers, and the router. Behind each route, the dispatcher authenticates the caller and
+calls the handler.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import HTTPConnection
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import AsgiApp, FastPath
@@ -15,6 +20,7 @@ from wheelyard.http.context import build_context
 from wheelyard.http.error_answers import ErrorAnswers
 from wheelyard.http.observability.instrumentation import Instrumentation, require_telemetry
 from wheelyard.http.protocol import requests
+from wheelyard.http.protocol.error_responses import method_not_allowed
 from wheelyard.http.protocol.messages import (
     REQUEST,
     UNMATCHED_ROUTE,
@@ -26,7 +32,7 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.requests import BodyTimeouts, ClientDisconnected, RequestBody
 from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import Dispatcher
+from wheelyard.http.routing import Dispatcher, Route
 from wheelyard.http.security.origins import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
@@ -58,14 +64,20 @@ class App:
         self._uploads, pages = UploadHandler(context), WebPages(context)
         self._errors = ErrorAnswers(context, pages)
         self.routes = build_routes(context, self._uploads, pages, self._instrumentation)
-        authenticator, host_policy = RequestAuthenticator(context), HostPolicy.of(index.settings)
+        authenticator = RequestAuthenticator(context)
+        self._host_policy = HostPolicy.of(index.settings)
         self._trusted_proxies = authenticator.trusted_proxies
-        self._dispatcher = Dispatcher(context, authenticator, host_policy, self.routes)
+        self._dispatcher = Dispatcher(context, authenticator)
+        handlers: dict[Any, Any] = {  # a response of ours is no Starlette response
+            HTTPException: self._answer_other_method,
+            Exception: self._answer_error,
+        }
+        self._checked = ExceptionMiddleware(self._check, handlers)
         self._traced: AsgiApp = FastPath(
             self._record,
             context,
             authenticator,
-            host_policy,
+            self._host_policy,
             self._instrumentation,
         )
         self._telemetry: Telemetry | None = None
@@ -125,21 +137,41 @@ class App:
         )
         self._instrumentation.start(request)
         try:
-            response = await self._answer(request)
-            await response(scope, body, send)
+            await self._checked(scope, body, send)
             if not body.has_ended:
                 await requests.drain(body, self._uploads.body_limit)
         finally:
             self._instrumentation.finish(request)
 
-    async def _answer(self, request: Request) -> Response:
-        """Return the response to a request, also if it fails, and note it for the record."""
-        has_disconnected = False
-        try:
-            response = await self._dispatcher.answer(request)
-        except Exception as error:  # noqa: BLE001 - each error has an answer
-            response = self._errors.answer(request, error)
-            has_disconnected = isinstance(error, ClientDisconnected)
-        response = await self._errors.page_of(request, response)
-        request.response = None if has_disconnected else response
+    async def _check(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Check what every request has, read its path, and route it."""
+        headers = scope[REQUEST].joined_headers
+        requests.check_limits(scope, headers)
+        if self._host_policy is not None:
+            self._host_policy.check(scope, headers)
+        requests.check_host_and_coding(headers)
+        scope["path"], scope["app"] = self.routes.parse_path(scope["raw_path"]), self
+        await self.routes.router(scope["path"])(scope, receive, send)
+
+    async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a request of a route; raise what its handler raises."""
+        request: Request = scope[REQUEST]
+        response = await self._dispatcher.answer(request, route)
+        request.response = await self._errors.page_of(request, response)
+        await request.response(scope, receive, send)
+
+    async def _answer_other_method(self, connection: HTTPConnection, _: Exception) -> Response:
+        """Return the answer to a request whose path has a route, but none for its method."""
+        request: Request = connection.scope[REQUEST]
+        path = connection.scope["path"]
+        request.route = next(self.routes.matching(path))[0].name
+        response = method_not_allowed(request.method, self.routes.allowed_methods(path))
+        request.response = await self._errors.page_of(request, response)
+        return request.response
+
+    async def _answer_error(self, connection: HTTPConnection, error: Exception) -> Response:
+        """Return the answer to a request that has failed."""
+        request: Request = connection.scope[REQUEST]
+        response = await self._errors.page_of(request, self._errors.answer(request, error))
+        request.response = None if isinstance(error, ClientDisconnected) else response
         return response

@@ -1,5 +1,5 @@
 """
-Routing: what a route says, the table of routes, and the call of a handler.
+Routing: what a route says, Starlette's routes made from the table, and the call of a handler.
 
 A request that has a route is authenticated, and its handler is called. Handlers block, in the
 threads of a pool. What waits for the network is a coroutine: a handler asks for its result by
@@ -10,19 +10,31 @@ nobody learns from an error what exists.
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
-from re import Pattern
-from typing import Final, TypeVar, cast
+from http import HTTPStatus
+from typing import Any, Final, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
-from starlette.routing import compile_path
+from starlette import routing
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import ASGIApp
 
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import method_not_allowed, read_only
-from wheelyard.http.protocol.messages import UNMATCHED_ROUTE, Request, Response, Waiting
-from wheelyard.http.protocol.requests import check_host_and_coding, check_limits, decode_path
-from wheelyard.http.security.origins import HostPolicy, cross_site_error, is_cross_site
+from wheelyard.http.protocol.error_responses import read_only
+from wheelyard.http.protocol.messages import (
+    REQUEST,
+    UNMATCHED_ROUTE,
+    AsgiScope,
+    Receive,
+    Request,
+    Response,
+    Send,
+    Waiting,
+)
+from wheelyard.http.protocol.requests import decode_path
+from wheelyard.http.security.origins import cross_site_error, is_cross_site
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 
 GET: Final = ("GET", "HEAD")
@@ -102,17 +114,33 @@ class RouteTable:
     def __init__(self, prefix: str, rows: Iterable[Route]) -> None:
         self._prefix = prefix
         self.rows = tuple(route for row in rows for route in row.slashes)
+        self._bare = next((route for route in self.rows if not route.path), NO_ROUTE)
+        """Answers at the prefix without its slash, which is no path for Starlette."""
         self._at_root = frozenset(route.path for route in self.rows if route.at_root)
         starts = {_first_segment(route.path) for route in self.rows}
-        self._by_start = {start: self._tried(start) for start in starts if start[:1] != "{"}
+        self._routers = {start: self._router(start) for start in starts if start[:1] != "{"}
 
-    def _tried(self, start: str) -> list[tuple[Route, Pattern[str]]]:
-        """Return the routes for paths with this first segment, each with its pattern."""
-        return [
-            (route, compile_path(route.path)[0])
+    def _router(self, start: str) -> routing.Router:
+        """Return the router for paths with this first segment."""
+        routes = [
+            routing.Route(
+                route.path,
+                Endpoint(route),
+                methods=None if route.is_fixed else route.methods,
+                name=route.name,
+            )
             for route in self.rows
-            if (segment := _first_segment(route.path)) == start or segment[:1] == "{"
+            if route.path
+            and ((segment := _first_segment(route.path)) == start or segment[:1] == "{")
         ]
+        return routing.Router(routes, redirect_slashes=False, default=Endpoint(NO_ROUTE))
+
+    def router(self, path: str) -> ASGIApp:
+        """Return the router for a path: it tries only routes with the same first segment."""
+        return self._router_of(path) if path else Endpoint(self._bare)
+
+    def _router_of(self, path: str) -> routing.Router:
+        return self._routers.get(_first_segment(path)) or self._routers[""]
 
     def parse_path(self, raw: bytes) -> str:
         """
@@ -127,16 +155,20 @@ class RouteTable:
             raise NotFound(f"This index is below {prefix}/.")
         return path.removeprefix(prefix)
 
-    def matching(self, path: str) -> Iterator[tuple[Route, dict[str, str]]]:
+    def matching(self, path: str) -> Iterator[tuple[Route, dict[str, Any]]]:
         """Yield the routes of a path, whatever their methods, each with its parameters."""
-        for route, pattern in self._by_start.get(_first_segment(path)) or self._by_start[""]:
-            match = pattern.match(path)
-            if match is not None:
-                yield route, match.groupdict()
-                if route.is_fixed:
+        if not path:
+            yield self._bare, {}
+            return
+        for route in self._router_of(path).routes:
+            match, scope = route.matches({"type": "http", "path": path, "method": ""})
+            if match is not Match.NONE:
+                row = scope["endpoint"].route
+                yield row, scope["path_params"]
+                if row.is_fixed:
                     return
 
-    def find(self, path: str, method: str) -> tuple[Route, dict[str, str]] | None:
+    def find(self, path: str, method: str) -> tuple[Route, dict[str, Any]] | None:
         """Return the route that answers a method of a path, and its parameters; None without."""
         return next((each for each in self.matching(path) if method in each[0].methods), None)
 
@@ -163,39 +195,27 @@ def _first_segment(path: str) -> str:
 T = TypeVar("T")
 
 
-class Dispatcher:
-    """Finds the routes of requests, makes the checks that come first, and calls the handlers."""
+class Endpoint(Struct, frozen=True):
+    """The ASGI application of one route: the application that has the route answers for it."""
 
-    def __init__(
-        self,
-        context: ServerContext,
-        authenticator: RequestAuthenticator,
-        host_policy: HostPolicy | None,
-        routes: RouteTable,
-    ) -> None:
-        self._context = context
-        self._authenticator = authenticator
-        self._host_policy = host_policy
-        self._routes = routes
+    route: Route
 
-    async def answer(self, request: Request) -> Response:
-        """Return the response to a request; raise WheelyardError, or what its handler raises."""
-        scope, headers, routes = request.scope, request.joined_headers, self._routes
-        check_limits(scope, headers)
-        if self._host_policy is not None:
-            self._host_policy.check(scope, headers)
-        check_host_and_coding(headers)
-        path = scope["path"] = routes.parse_path(scope["raw_path"])
-        found = routes.find(path, request.method)
-        if found is None and (allowed := routes.allowed_methods(path)):
-            request.route = next(routes.matching(path))[0].name
-            return method_not_allowed(request.method, allowed)
-        route, scope["path_params"] = found or (NO_ROUTE, {})
-        request.route = route.name
-        return await self._call(request, route)
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a request of the route; raise HTTPException 405 for another method."""
+        if self.route.methods and scope["method"] not in self.route.methods:
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+        scope[REQUEST].route = self.route.name
+        await scope["app"].answer(self.route, scope, receive, send)
 
-    async def _call(self, request: Request, route: Route) -> Response:
-        """Call the handler of a route, once its caller is known unless the route is public."""
+
+class Dispatcher(Struct, frozen=True):
+    """Makes the checks of a route in their order, and calls its handler."""
+
+    _context: ServerContext
+    _authenticator: RequestAuthenticator
+
+    async def answer(self, request: Request, route: Route) -> Response:
+        """Return the response of a route; raise WheelyardError, or what its handler raises."""
         context, settings = self._context, self._context.index.settings
         is_write = request.method in route.methods and request.method not in GET
         is_public = route.is_public(request)
