@@ -413,6 +413,8 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
 
     In `sizes`, as in the header, 0xFFFFFFFF means that the number is in the ZIP64 field.
     """
+    if not extra and disk == 0 and _MAX_32 not in sizes:
+        return sizes  # as in nearly all members
     fields = list(_extra_fields(extra, raw_name))
     zip64 = [value for kind, value in fields if kind == _ZIP64_EXTRA]
     paths = [value for kind, value in fields if kind == _UNICODE_PATH_EXTRA]
