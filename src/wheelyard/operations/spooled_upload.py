@@ -12,7 +12,6 @@ from msgspec import Struct
 from wheelyard.archive.rules import MIB
 from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.model.distribution_filename import Distribution
-from wheelyard.model.text import to_one_line
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import FILE_PREFIX, WAITING_PREFIX, Spool
 
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 
 SHA256: Final = "sha256"
 EARLIEST_UPLOAD: Final = datetime(1970, 1, 1, tzinfo=UTC)
-YANK_REASON_LIMIT: Final = 1024
-"""The most characters of the reason of a yank."""
-UPLOADER_LIMIT: Final = 200
-"""The most characters of an uploader's name."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -34,8 +29,9 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
 
     uploaded_at: datetime | None = None
     uploaded_by: str = ""
+    """One line of text; empty if unknown."""
     yanked: str | None = None
-    """The reason of the yank, which may be empty; None if the file is not yanked."""
+    """The reason of the yank as one line, which may be empty; None if the file is not yanked."""
 
     def upload_time(self, now: datetime) -> datetime | None:
         """Return the time of the upload in UTC, from 1970 to `now`; None if unknown."""
@@ -45,16 +41,6 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
         return max(EARLIEST_UPLOAD, min(at, now)).astimezone(UTC)
-
-    @property
-    def uploader(self) -> str:
-        """The uploader as one line of text, cut at `UPLOADER_LIMIT`; empty if unknown."""
-        return to_one_line(self.uploaded_by, UPLOADER_LIMIT)
-
-    @property
-    def yank_reason(self) -> str | None:
-        """The reason of the yank as one line, maybe empty; None if the file is not yanked."""
-        return None if self.yanked is None else to_one_line(self.yanked, YANK_REASON_LIMIT)
 
 
 class SpooledUpload(Struct, frozen=True, kw_only=True):

@@ -135,7 +135,8 @@ class AddFiles(Struct, frozen=True):
         if project is self.validated_against:  # validation has just checked it
             return each.file if each.is_listed else None
         if project.is_released and project.revision > self.validated_against.revision:
-            return _released(project)
+            fact = f"The name {quoted(project.name)} was released during this upload."
+            return Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
         try:
             return find_identical(project, each.upload, is_lenient=self.is_lenient)
         except WheelyardError as error:
@@ -302,13 +303,13 @@ class Uploads(Struct, frozen=True):
             sha256=upload.sha256,
             size=upload.size,
             uploaded_at=source.upload_time(now) or now,
-            uploaded_by=source.uploader or caller.principal,
+            uploaded_by=source.uploaded_by or caller.principal,
             sidecars={} if metadata is None else {METADATA_SUFFIX: sha256(metadata).hexdigest()},
             requires_python=contents.core.requires_python,
-            yanked=source.yank_reason,
+            yanked=source.yanked,
             imported_at=None if upload.source_metadata is None else now,
             waived_rules=waived_rules,
-            uploaded_by_name="" if source.uploader else caller.name,
+            uploaded_by_name="" if source.uploaded_by else caller.name,
         )
 
 
@@ -357,11 +358,6 @@ def _check_accepts_uploads(project: Project) -> None:
             f"{fact} Whoever manages it can make it active again, on the page of the project. In a "
             f"terminal 'wheelyard status {project.name} active' does."
         )
-
-
-def _released(project: Project) -> Unavailable:
-    fact = f"The name {quoted(project.name)} was released during this upload."
-    return Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
 
 
 def find_identical(

@@ -32,7 +32,9 @@ from wheelyard.model.distribution_filename import (
     UniquenessKey,
 )
 from wheelyard.model.project import File, Project, apply
+from wheelyard.model.text import to_one_line
 from wheelyard.operations.importing.report import FileStatus, Outcome
+from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.operations.name_claims import REFUSALS
 from wheelyard.operations.spooled_upload import (
     SHA256,
@@ -43,6 +45,7 @@ from wheelyard.operations.spooled_upload import (
 )
 from wheelyard.operations.upload import Uploads, ValidatedFile, filename_taken
 from wheelyard.sources.candidate import Candidate
+from wheelyard.sources.field_parsing import UPLOADER_LIMIT
 
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 """The size of the pending files in the spool at which they are committed."""
@@ -297,8 +300,11 @@ def _fetch(
     uploaded_at = candidate.uploaded_at
     if uploaded_at is None and candidate.last_modified is not None:
         uploaded_at = candidate.last_modified()
+    yanked = candidate.yanked
     metadata = SourceMetadata(
-        uploaded_at=uploaded_at, uploaded_by=candidate.uploaded_by, yanked=candidate.yanked
+        uploaded_at=uploaded_at,
+        uploaded_by=to_one_line(candidate.uploaded_by, UPLOADER_LIMIT),
+        yanked=None if yanked is None else to_one_line(yanked, REASON_LIMIT),
     )
     return replace(writer.to_upload(), source_metadata=metadata)
 
