@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,21 @@ def test_another_process_begins_with_them(machine: Machine) -> None:
     assert other.known() == other.refreshed() == {"acme": "1.0", "idna": "1"}
     assert other.index.search.public.reads == []  # type: ignore[union-attr]
     assert machine.process().known() == machine.process().refreshed() == {"acme": "1.0"}
+
+
+def test_a_store_that_fails_between_table_and_names(machine: Machine) -> None:
+    """What the settings hide is not shown after the list of names could not be read, either."""
+    first = beside(machine, Listed({"team-x": "1"}))
+    first.publish("acme")
+    first.refreshed()
+    other = beside(machine, Listed({}, hidden=frozenset({"team-x"})))
+    other.store.fails_after = 1
+
+    with pytest.raises(Unavailable):
+        other.known()
+    other.store.fails_after = inf
+
+    assert other.known() == {"acme": "1.0"}
 
 
 def test_a_private_name_wins(machine: Machine) -> None:
