@@ -5,9 +5,10 @@ They belong to no registry until a server puts them into its own.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -77,23 +78,6 @@ class StoreMetrics:
         self.durations.labels(verb, outcome).observe(self.monotonic() - started_at)
 
 
-class _Call:
-    """Records the duration of a `with` block and its outcome, which is `ok` unless it is set."""
-
-    def __init__(self, metrics: StoreMetrics, verb: str) -> None:
-        self._metrics, self._verb, self.outcome = metrics, verb, "ok"
-
-    def __enter__(self) -> Self:
-        self._started_at = self._metrics.monotonic()
-        return self
-
-    def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
-        if isinstance(fault, Exception):
-            self.outcome = "conflict" if isinstance(fault, Conflict) else "error"
-            self.outcome = "absent" if isinstance(fault, NotFound) else self.outcome
-        self._metrics.record(self._verb, self.outcome, self._started_at)
-
-
 @dataclass(frozen=True, slots=True)
 class InstrumentedStore(ForwardingStore):
     """
@@ -108,43 +92,60 @@ class InstrumentedStore(ForwardingStore):
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
-        with _Call(self.metrics, "get") as call:
+        # without `_timed`, whose calls would be a tenth of those for a remembered page
+        started_at = self.metrics.monotonic()
+        outcome = "error"
+        try:
             found = self.inner.get(key, unless)
-            if not isinstance(found, Stored):
-                call.outcome = "absent" if found is None else "unchanged"
+            outcome = "ok" if isinstance(found, Stored) else "unchanged"
+            outcome = "absent" if found is None else outcome
             return found
+        finally:
+            self.metrics.record("get", outcome, started_at)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""
-        with _Call(self.metrics, "read"):
+        with self._timed("read"):
             return self.inner.read(key, start, stop)
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
-        with _Call(self.metrics, "put"):
+        with self._timed("put"):
             return self.inner.put(key, body, expect, kind)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
-        with _Call(self.metrics, "put_file"):
+        with self._timed("put_file"):
             self.inner.put_file(key, body, kind)
 
     def delete(self, key: Key) -> None:
         """See `Store`."""
-        with _Call(self.metrics, "delete"):
+        with self._timed("delete"):
             self.inner.delete(key)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        with _Call(self.metrics, "list"):
+        with self._timed("list"):
             yield from self.inner.list(prefix, after)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
-        with _Call(self.metrics, "sign"):
+        with self._timed("sign"):
             return self.inner.sign(key, lifetime)
+
+    @contextmanager
+    def _timed(self, verb: str) -> Iterator[None]:
+        started_at, outcome = self.metrics.monotonic(), "ok"
+        try:
+            yield
+        except Exception as fault:
+            outcome = "conflict" if isinstance(fault, Conflict) else "error"
+            outcome = "absent" if isinstance(fault, NotFound) else outcome
+            raise
+        finally:  # also if the caller has stopped a listing early
+            self.metrics.record(verb, outcome, started_at)
 
 
 def instrumented(stores: Stores, metrics: StoreMetrics) -> Stores:
