@@ -6,8 +6,8 @@ the policy allows it: each time, also if the store has it. It is then sent as a 
 if the store does not have it yet, while it is fetched.
 """
 
-from asyncio import get_running_loop
-from collections.abc import Callable, Iterator
+from asyncio import get_running_loop, wrap_future
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -170,8 +170,7 @@ class PublicFiles(Struct, frozen=True):
     async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
         """Return a file once its first bytes have come: until then, an error can still be sent."""
         files, client = self.reader.upstream.files, request.client_key
-        fetch = partial(files.fetch, self._page, file, client)
-        fetched = await self.reader.fetched(fetch)
+        fetched = await wrap_future(files.fetch(self._page, file, client))
         if isinstance(fetched, StoredFile):
             return self._stored(fetched)
         described = _to_send(file, fetched.size, takes_ranges=fetched.takes_ranges)
@@ -205,9 +204,11 @@ class PublicFiles(Struct, frozen=True):
         find = partial(files.find_metadata, page, file)
         body = request.once(("stored metadata", file.filename), find)
         if body is None:
-            fetch = partial(files.fetch_metadata, page, file, request.client_key)
-            key = ("metadata", file.filename)
-            body = request.wait(key, partial(self.reader.fetched, fetch))
+
+            def fetch() -> Awaitable[bytes]:
+                return wrap_future(files.fetch_metadata(page, file, request.client_key))
+
+            body = request.wait(("metadata", file.filename), fetch)
         return body
 
     def _stored(self, stored: StoredFile) -> FileToSend:

@@ -8,7 +8,6 @@ packages are read as fast while an upstream does not answer. All requests for a 
 
 from asyncio import wrap_future
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from math import ceil
@@ -98,10 +97,6 @@ class UpstreamReader:
         if page is None:
             raise project_not_found(name)
         return upstream.serve(page, state)
-
-    async def fetched(self, begin: Callable[[], Future[T]]) -> T:
-        """Return what comes from an upstream, for which no thread of this process waits."""
-        return await wrap_future(begin())
 
     async def run_waiting(self, work: Callable[[], T]) -> T:
         """Run work that may wait for an upstream; it does not keep the process from ending."""

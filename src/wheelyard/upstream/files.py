@@ -220,30 +220,29 @@ class UpstreamFiles:
             raise
         return _SlottedResponse(opened, self._passed_on_slots)
 
-    def _passed_on(self, upstream: str, name: NormalizedName, file: UpstreamFile) -> PassedOnFile:
+    def _passed_on(
+        self,
+        upstream: str,
+        name: NormalizedName,
+        file: UpstreamFile,
+        opened: FileResponse | None = None,
+    ) -> PassedOnFile:
+        """Return a file to pass on; its answer is `opened`, or its reader asks for it."""
+        cache, observation = self.cache(upstream), self._observation
+        size = file.size if opened is None else check_size(file, opened.size)
         return PassedOnFile(
-            size=file.size,
-            open=partial(self._open, upstream, name, file),
-            begin_check=partial(self._begin_check, upstream, name, file),
+            size=size,
+            open=partial(self._open, upstream, name, file) if opened is None else lambda: opened,
+            begin_check=partial(FileCheck, name, file, size, cache.digests, observation),
         )
-
-    def _begin_check(
-        self, upstream: str, name: NormalizedName, file: UpstreamFile, size: int | None
-    ) -> FileCheck:
-        return FileCheck(name, file, size, self.cache(upstream).digests, self._observation)
 
     def _open_passed_on(self, page: UpstreamPage, file: UpstreamFile) -> FetchedFile:
         opened = self._open(page.upstream, page.name, file)
         try:
-            size = check_size(file, opened.size)
+            return self._passed_on(page.upstream, page.name, file, opened)
         except WheelyardError:
             opened.close()
             raise
-        return PassedOnFile(
-            size=size,
-            open=lambda: opened,
-            begin_check=partial(self._begin_check, page.upstream, page.name, file),
-        )
 
     def _receive_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
         url, what = f"{file.url}.metadata", f"{file.filename}.metadata"

@@ -123,8 +123,8 @@ class UpstreamIndex:
         refusal = self.policy.refuses_name(name)
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code)
-        before = self.pages.cached(name)
-        earlier = frozenset(before.page.by_filename) if before else frozenset[str]()
+        before = self.pages.stored(name)
+        earlier = frozenset(before.by_filename if before else ())
         found = self.pages.refresh(name)
         files = found.page.by_filename if found else {}
         return RefreshedPage(

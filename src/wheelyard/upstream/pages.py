@@ -220,7 +220,7 @@ class UpstreamPages:
         shown that the indexes which say no are ones (code `upstream_unproven`).
         """
         if self._config.offline:
-            if self.cached(name) is None:
+            if self.stored(name) is None:
                 raise is_offline(name)
             return True
         held = self._memory.get(name)

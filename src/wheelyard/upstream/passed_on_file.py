@@ -19,8 +19,7 @@ class PassedOnFile(Struct, frozen=True, kw_only=True):
     size: int | None
     """Bytes; None if neither the page nor the answer has said it."""
     open: OpenResponse
-    begin_check: Callable[[int | None], FileCheck]
-    """Begins the check of a file of so many bytes."""
+    begin_check: Callable[[], FileCheck]
 
     @property
     def takes_ranges(self) -> bool:
@@ -33,7 +32,7 @@ class PassedOnFile(Struct, frozen=True, kw_only=True):
 
         Raise Unavailable if they are not the right ones.
         """
-        check, held = self.begin_check(self.size), b""
+        check, held = self.begin_check(), b""
         with closing(self.open()) as response:
             for chunk in response.chunks():
                 check.add(chunk)
