@@ -63,7 +63,7 @@ ORDERS = {
     ),
     "what is elsewhere, too": (
         PUT_COPY,
-        """link copies/created, fsync spool, rename copies/created, fsync copies,
+        """fsync ., link copies/created, fsync spool, rename copies/created, fsync copies,
         rename copies/1/bytes""",
     ),
     "delete": (

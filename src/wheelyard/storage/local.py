@@ -20,7 +20,7 @@ locks, and the keys that are named when the store is opened.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -31,7 +31,7 @@ from random import Random
 from re import Pattern
 from stat import S_IMODE, S_ISDIR, S_ISLNK
 from tempfile import TemporaryFile
-from typing import Final, TypeVar
+from typing import Final
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
@@ -58,8 +58,6 @@ from wheelyard.storage.filesystem import (
     write_all,
 )
 from wheelyard.storage.spool import FILE_MODE, Spool
-
-T = TypeVar("T")
 
 SPOOL = ".spool"
 LOCKS = ".locks"
@@ -119,12 +117,8 @@ class LocalStore(Store):
         try:
             if unless and _version(os.lstat(path)) == unless:
                 return NOT_MODIFIED
-            descriptor = open_no_follow(path, os.O_RDONLY)
-            try:
-                found = os.fstat(descriptor)  # it is never changed in place
-                return Stored(_read(descriptor, found.st_size), _version(found))
-            finally:
-                os.close(descriptor)
+            with open(path, "rb", buffering=0, opener=open_no_follow) as file:
+                return Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
             self._check_root()
             return None
@@ -148,23 +142,17 @@ class LocalStore(Store):
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-
-        def name_it(spooled: str, name: str, folder: int) -> ObjectVersion:
-            if expect == ABSENT:
-                return _create(key, spooled, name, folder)
-            return self._replace(key, spooled, name, folder, expect)
-
         # what is there already must not be lost
         is_synced = expect != ABSENT or not self._refetchable.match(key)
         with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
-            return self._move_into_place(key, spooled, name_it, is_synced=is_synced)
+            return self._move_into_place(key, spooled, expect, is_synced=is_synced)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`; a body in the spool is linked, not copied."""
         del kind
         is_synced = not self._refetchable.match(key)
         with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
-            self._move_into_place(key, spooled, _rename, is_synced=is_synced)
+            self._move_into_place(key, spooled, None, is_synced=is_synced)
 
     def delete(self, key: Key) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
@@ -224,9 +212,8 @@ class LocalStore(Store):
             if not is_spooled:
                 write_all(descriptor, body)
                 self._jitter_mtime(descriptor)
-            if (
-                body and is_synced
-            ):  # an empty file has no bytes to sync, and its name comes with the folder
+            # an empty file has no bytes to sync, and its name comes with the folder
+            if body and is_synced:
                 sync_file(descriptor)
             yield path
         finally:
@@ -251,19 +238,23 @@ class LocalStore(Store):
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _move_into_place(
-        self, key: Key, spooled: str, name_it: Callable[[str, str, int], T], *, is_synced: bool
-    ) -> T:
-        """Have `name_it` give a spool file its name in the open folder of its key."""
+        self, key: Key, spooled: str, expect: ObjectVersion | None, *, is_synced: bool
+    ) -> ObjectVersion:
+        """Give a spool file its name; return its version as an object, or raise Conflict."""
         target = self._path(key)
         if target.startswith(self._private):
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
         for _ in range(MAX_FOLDER_ATTEMPTS):
             # missing if a delete has removed the folder
-            with suppress(FileNotFoundError), self._opened(_folder_of(target), is_synced) as folder:
-                result = name_it(spooled, target[target.rindex("/") + 1 :], folder)
+            with suppress(FileNotFoundError), self._opened(_folder_of(target)) as folder:
+                name = target[target.rindex("/") + 1 :]
+                if expect == ABSENT:
+                    version = _create(key, spooled, name, folder)
+                else:
+                    version = self._replace(key, spooled, name, folder, expect)
                 if is_synced:
                     sync_file(folder)
-                return result
+                return version
         message = f"The folder of {key} is removed again and again."
         raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
@@ -282,11 +273,11 @@ class LocalStore(Store):
             if now.st_mtime_ns < earliest:
                 os.utime(spooled, ns=(now.st_atime_ns, earliest))
                 now = os.stat(spooled)  # noqa: PTH116 - hot
-            _rename(spooled, name, folder)
+            os.replace(spooled, name, dst_dir_fd=folder)
             return _version(now)
 
     @contextmanager
-    def _opened(self, path: str, is_synced: bool) -> Iterator[int]:  # noqa: FBT001 - private
+    def _opened(self, path: str) -> Iterator[int]:
         """Open a folder, made if it is missing; raise Unavailable if its path has a link."""
         try:
             try:
@@ -297,9 +288,9 @@ class LocalStore(Store):
                     self._check_root()
                 if os.path.islink(path):  # noqa: PTH114 - a str
                     raise link_error(path) from None
-                with self._opened(above, is_synced) as parent:
+                with self._opened(above) as parent:
                     self._new_folder(path)
-                    if is_synced:
+                    if not self._refetchable.match(f"{above}/"[len(self._root) + 1 :]):
                         sync_file(parent)
                 folder = open_no_follow(path, os.O_DIRECTORY)
         except OSError as error:
@@ -384,10 +375,6 @@ def _folder_of(path: str) -> str:
     return path[: path.rindex("/")]
 
 
-def _rename(spooled: str, name: str, folder: int) -> None:
-    os.replace(spooled, name, dst_dir_fd=folder)
-
-
 def _create(key: Key, spooled: str, name: str, folder: int) -> ObjectVersion:
     try:
         os.link(spooled, name, dst_dir_fd=folder, follow_symlinks=False)
@@ -421,13 +408,6 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
         raise _unreadable(key, error) from error
     finally:
         file.close()
-
-
-def _read(descriptor: int, size: int) -> bytes:
-    body = os.read(descriptor, size)
-    while len(body) < size and (more := os.read(descriptor, size - len(body))):
-        body += more
-    return body
 
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:
