@@ -42,14 +42,6 @@ def test_threads_that_are_free_are_used_again() -> None:
             each.result(TIMEOUT_SECONDS)
 
 
-def test_threads_are_added_while_the_others_wait() -> None:
-    """Work that waits for something keeps no other work from beginning."""
-    threads, together = DaemonThreads(LIMIT, "test", at_once=1), Barrier(LIMIT)
-
-    for each in [threads.start(partial(together.wait, TIMEOUT_SECONDS)) for _ in range(LIMIT)]:
-        each.result(TIMEOUT_SECONDS)
-
-
 def test_a_client_has_half_of_the_threads() -> None:
     """The work of one client leaves threads for that of others, and is all done in the end."""
     threads, gate = DaemonThreads(4, "test"), Event()

@@ -4,15 +4,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Condition, Thread
-from time import monotonic, process_time, sleep
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
 IDLE_SECONDS: Final = 10.0
 """How long a thread waits for more work before it ends."""
-LOOK_SECONDS: Final = 0.005
-"""How often it is looked whether more threads are of use."""
 
 Work = Callable[[], object]
 
@@ -21,23 +18,18 @@ class DaemonThreads:
     """
     Runs work in at most `limit` threads, which do not keep the process from ending.
 
-    The threads of `ThreadPoolExecutor` do: Python waits for them before it ends. Only the first few
-    threads (`at_once`, by default all) are started as soon as there is work for them, the others
-    while this process computes little: its threads then wait for something, and more of them are no
-    burden. Threads that all compute take much more processor time than a few.
+    The threads of `ThreadPoolExecutor` do: Python waits for them before it ends.
     """
 
-    def __init__(self, limit: int, name: str, at_once: int | None = None) -> None:
+    def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
         self._name = name
-        self._at_once = limit if at_once is None else at_once
         self._queue = deque[tuple[str, Work]]()
         self._shares = Counter[str]()
         """The work of each client that is queued or runs."""
         self._surplus = defaultdict[str, deque[Work]](deque)
         """What waits until other work of the same client has ended."""
         self._threads = self._idle = 0
-        self._is_watched = False
         self._changed = Condition()
 
     def submit(self, work: Work, client: str = "") -> None:
@@ -71,27 +63,9 @@ class DaemonThreads:
         self._queue.append((client, work))
         if self._idle >= len(self._queue):
             self._changed.notify()
-        elif self._threads < self._at_once:
-            self._add_thread()
-        elif self._threads < self._limit and not self._is_watched:
-            self._is_watched = True
-            Thread(target=self._watch, name=self._name, daemon=True).start()
-
-    def _add_thread(self) -> None:
-        self._threads += 1
-        Thread(target=self._run, name=self._name, daemon=True).start()
-
-    def _watch(self) -> None:
-        """Start threads for waiting work as long as those that run compute little."""
-        while self._is_watched:
-            began, spent = monotonic(), process_time()
-            sleep(LOOK_SECONDS)
-            is_busy = process_time() - spent > (monotonic() - began) / 2
-            with self._changed:
-                missing = min(len(self._queue) - self._idle, self._limit - self._threads)
-                for _ in range(0 if is_busy else missing):
-                    self._add_thread()
-                self._is_watched = missing > 0
+        elif self._threads < self._limit:
+            self._threads += 1
+            Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
         while (taken := self._next()) is not None:

@@ -26,7 +26,6 @@ from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
 from wheelyard.http.protocol.messages import Request
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
-from wheelyard.upstream.files import THREADS_AT_ONCE
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
@@ -46,7 +45,7 @@ class UpstreamReader:
     def __init__(self, upstream: UpstreamIndex, *, is_local: bool) -> None:
         self.upstream = upstream
         self._is_local = is_local
-        self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream", THREADS_AT_ONCE)
+        self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
         self._limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
         self._in_flight = SingleFlight()
         now = upstream.runtime.monotonic

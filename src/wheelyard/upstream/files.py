@@ -41,8 +41,6 @@ FETCH_THREADS: Final = 32
 """Files that a process fetches at a time."""
 SMALL_THREADS: Final = 16
 """Core metadata that a process fetches at a time: a resolver must not wait for large files."""
-THREADS_AT_ONCE: Final = 3
-"""Threads of either kind that also work while there is much to compute."""
 PASSED_ON_LIMIT: Final = 32
 """Files that a process passes on at a time: each occupies a thread until its reader has it all."""
 METADATA_LIMIT_BYTES: Final = 4 * 1024**2
@@ -80,8 +78,8 @@ class UpstreamFiles:
         self._retries = retries
         self._observation = observation
         self._rules = rules
-        self._threads = DaemonThreads(FETCH_THREADS, "upstream", THREADS_AT_ONCE)
-        self._small_threads = DaemonThreads(SMALL_THREADS, "upstream", THREADS_AT_ONCE)
+        self._threads = DaemonThreads(FETCH_THREADS, "upstream")
+        self._small_threads = DaemonThreads(SMALL_THREADS, "upstream")
         self._uses = FileUses(retries.runtime, self._small_threads.submit)
         self._tools = FetchTools(
             source=source,

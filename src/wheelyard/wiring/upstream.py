@@ -79,7 +79,7 @@ def build_upstream(
     config = upstream_config(settings)
     observation = Observation(runtime.monotonic)
     clients = UpstreamClients(config, runtime, observation)
-    start_saving = DaemonThreads(SAVING_THREADS, "upstream", at_once=1).start
+    start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     limit = upstream.max_cache_file_mb * MIB or None
     mode = "proxy" if is_read_only else upstream.files
     if upstream.offline:  # nothing can be passed on; what is kept is sent
