@@ -210,7 +210,7 @@ def follow(index: Index) -> str:
 def verify(index: Index) -> None:
     """See that each commit has a serial or a mark, as a check does."""
     made = index.projects.get_for_update(DEMO).revision
-    assert index.changes.unmarked({DEMO: made}) == []
+    assert index.changes.unmarked({DEMO: made}) == {}
 
 
 @dataclass

@@ -346,7 +346,7 @@ def test_a_project_that_needs_a_newer_version(filled: ExportHarness) -> None:
     project = filled.index.projects.get(CLAIMED)
     newer = replace(project, revision=project.revision + 1, needs={"promoted": "7.5"})
     filled.store.put(key, codec.encode(newer), None)
-    filled.index.changes.mark(CLAIMED, newer.revision)
+    filled.index.changes.mark({CLAIMED: newer.revision})
     filled.publish(wheel("last", "1.0"))
 
     filled.export()

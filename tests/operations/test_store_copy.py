@@ -190,14 +190,15 @@ def test_only_what_has_changed_is_compared(source: IndexHarness, target: IndexHa
 
 
 def test_a_copy_from_elsewhere(source: IndexHarness, target: IndexHarness) -> None:
-    """What was copied from one place says nothing of another one."""
-    backup = clone(source)
+    """What was copied from one place says nothing of another one, even with equal serials."""
+    elsewhere = clone(source)
+    elsewhere.clock.now = source.clock.now
+    elsewhere.upload(make_wheel(version="2.0"))
+    assert source.index.changes.newest() == elsewhere.index.changes.newest()
     copy(source, target)
-    backup.upload(make_wheel(version="2.0"))
-    assert copy(backup, target).changed == 1
-    backup.upload(make_wheel("other", "2.0"))
-    assert copy(backup, target).changed == 1
-    assert left_out(copy(source, target)) == [DEMO, OTHER]
+
+    assert copy(elsewhere, target).changed == 1
+    assert left_out(copy(source, target)) == [DEMO]
 
 
 def test_one_moment_arrives(source: IndexHarness, target: IndexHarness) -> None:
@@ -263,11 +264,14 @@ class Changing:
 
 
 @settings(max_examples=40)
-@given(st.lists(CHANGES, max_size=10))
-def test_any_moment(changes: list[Change]) -> None:
+@given(st.lists(CHANGES, max_size=10), st.booleans())
+def test_any_moment(changes: list[Change], is_first: bool) -> None:  # noqa: FBT001 - drawn
     """Whatever is published, yanked and deleted at any time, the copy is the index at one time."""
     with TemporaryDirectory() as folder:
         source, target = stocked(Path(folder)), IndexHarness(Path(folder))
+        if not is_first:
+            copy(source, target)
+            source.index.changes.newest()
         changing = Changing(source, changes)
 
         copied = copy(source, target, read_from=BusyStore(source.store, changing.on_call))
@@ -281,6 +285,7 @@ def test_any_moment(changes: list[Change]) -> None:
 
 def test_published_while_it_begins(source: IndexHarness, target: IndexHarness) -> None:
     """If the copy has one upload, it has every upload that was answered before that one."""
+    source.index.changes.newest()
 
     def publish() -> None:
         for made in (make_wheel(version="2.0"), make_wheel("third"), make_wheel("other", "2.0")):
@@ -589,6 +594,24 @@ def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> Non
 
     assert [each[:14] for each in copied.problems] == ["demo: in TO: T"]
     assert target.bytes_at(keys.project(DEMO)) == b"?"
+
+
+def test_a_document_that_the_target_lost(source: IndexHarness, target: IndexHarness) -> None:
+    """A document that is lost in the target beside its journal is told, until it is rebuilt."""
+    copy(source, target)
+    damage(target, keys.project(DEMO), None)
+    for version in ("2.0", "3.0"):
+        source.upload(make_wheel(version=version))
+    before = target.snapshot(keys.JOURNAL)
+
+    (problem,) = copy(source, target).problems
+
+    assert problem.startswith("demo: in TO: projects/demo.json and its journal disagree")
+    assert target.snapshot(keys.JOURNAL) == before
+    assert target.snapshot(keys.project(DEMO)) == {}
+    assert target.check(rebuild=True).problems == []
+    assert copy(source, target).problems == []
+    assert stored(target) == stored(source)
 
 
 def test_what_a_dead_copy_left_is_damaged(source: IndexHarness, target: IndexHarness) -> None:

@@ -127,7 +127,7 @@ class _Document(Struct, frozen=True):
 
 
 Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
-"""Marks by project."""
+"""The marks of each project, by their numbers, as a listing has them."""
 
 _EARLIER: Final = Codec(list[Raw])
 _LINKS: Final = Codec(_Link)
@@ -215,9 +215,9 @@ class Changes(Struct, frozen=True):
                 with UnreadableIgnored():
                     self._write_earlier(mark)
 
-    def unmarked(self, revisions: Mapping[NormalizedName, int]) -> list[NormalizedName]:
+    def unmarked(self, revisions: Mapping[NormalizedName, int]) -> dict[NormalizedName, int]:
         """
-        Return the projects whose `revisions`, read before this call, have neither serial nor mark.
+        Return those of `revisions`, read before this call, that have neither serial nor mark.
 
         Gives no serials. Raises Unavailable if a document of the feed is damaged or lost.
         """
@@ -225,19 +225,20 @@ class Changes(Struct, frozen=True):
         log = self.documents.get(keys.CHANGES, "current").value
         entries = self._entries(log, 0)[0] if log else []
         newest = {each.project: each.revision for each in entries}
-        missing = [
-            name
+        missing = {
+            name: revision
             for name, revision in revisions.items()
             if newest.get(name, 0) < revision
-            and not (name in marks and _lowest(marks[name]) <= revision)
-        ]
+            and not (name in marks and marks[name][0].number <= revision)
+        }
         if missing and log is None:
             raise _lost(keys.CHANGES)
         return missing
 
-    def mark(self, name: NormalizedName, revision: int) -> None:
-        """Let a project's revision get a serial."""
-        mark_commit(self.store, self.runtime, name, revision)
+    def mark(self, revisions: Mapping[NormalizedName, int]) -> None:
+        """Let these revisions of projects get a serial."""
+        for name, revision in revisions.items():
+            mark_commit(self.store, self.runtime, name, revision)
 
     def rebuild(self, revisions: Mapping[NormalizedName, int]) -> None:
         """
@@ -247,8 +248,7 @@ class Changes(Struct, frozen=True):
         have been deleted by a process that knew the feed as it was.
         """
         found = self.store.get(keys.CHANGES)
-        for name, revision in revisions.items():
-            self.mark(name, revision)
+        self.mark(revisions)
         last = _seconds_of_serials(self.runtime.now())
         for entry in self.store.list(keys.SEALED_CHANGES):
             last = max(last, keys.entry_number(keys.SEALED_CHANGES, entry.key) or 0)
@@ -287,12 +287,12 @@ class Changes(Struct, frozen=True):
             damaged_names = [
                 (name, 0)
                 for name, revision in found.items()
-                if revision is None or (revision == 0 and _highest(marks[name]) > 1)
+                if revision is None or (revision == 0 and marks[name][-1].number > 1)
             ]
             made = {
                 name: revision
                 for name, revision in found.items()
-                if revision is not None and revision >= _lowest(marks[name])
+                if revision is not None and revision >= marks[name][0].number
             }
             changed = [each for each in made.items() if log.revisions.get(each[0]) != each[1]]
             unnumbered = changed + damaged_names
@@ -326,7 +326,7 @@ class Changes(Struct, frozen=True):
             return
         earlier = [bytes(commit) + b"\n" for commit in _EARLIER.decode(mark.key, found.body)]
         # of two writers of commits with one number, the mark may be the loser's
-        if self._previous(mark) == digest(earlier[-1]):
+        if earlier and self._previous(mark) == digest(earlier[-1]):
             for number, commit in enumerate(earlier, mark.number - len(earlier)):
                 with suppress(Conflict):  # it is there
                     self.store.put(keys.commit(mark.project, number), commit, ABSENT)
@@ -406,14 +406,6 @@ class Changes(Struct, frozen=True):
         if end < log.previous:
             raise _lost(keys.sealed_changes(log.previous))
         return [*entries, *log.entries], first
-
-
-def _lowest(marks: Sequence[keys.PendingMark]) -> int:
-    return min(mark.number for mark in marks)
-
-
-def _highest(marks: Sequence[keys.PendingMark]) -> int:
-    return max(mark.number for mark in marks)
 
 
 def _lost(key: Key) -> Unavailable:

@@ -6,7 +6,7 @@ document byte for byte. `commits.py` changes such a document.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -20,23 +20,12 @@ from wheelyard.catalog.document_cache import (
 )
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.model.project import Commit, EventCommit
+from wheelyard.model.access_rules import AccessRules
+from wheelyard.model.decisions import DecisionList
+from wheelyard.model.project import Commit, EventCommit, Project
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-
-class FoldedDocument(Protocol):
-    """A document after the commits 1 to `revision`; it also has the last commit."""
-
-    @property
-    def revision(self) -> int:
-        """The number of its last commit; 0 for a document that does not exist yet."""
-
-    @property
-    def commit(self) -> Any:  # noqa: ANN401 - the class of its kind
-        """Its last commit; None for a document that does not exist yet."""
-
-
-D = TypeVar("D", bound=FoldedDocument)
+D = TypeVar("D", bound=Project | AccessRules | DecisionList)
 C = TypeVar("C", bound=Commit | EventCommit[Any])
 
 

@@ -183,10 +183,6 @@ class Projects(Struct, frozen=True):
         """Return whether the store has any commit of a project; asked if there is no document."""
         return any(True for _ in self.store.list(keys.journal(name)))
 
-    def load_unlisted(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return a project's document, listed or not; the value is None if it is missing."""
-        return self.documents.get(keys.project(name))
-
     def was_seen(self, name: NormalizedName) -> bool:
         """Return whether the cached document or list, of any age, has the project."""
         cached = self.documents.peek(keys.project(name), "any")
@@ -209,7 +205,7 @@ class Projects(Struct, frozen=True):
 
     def get_for_update(self, name: NormalizedName) -> Project:
         """Return a project for a writer, listed or not; an empty one if it does not exist."""
-        return self.load_unlisted(name).value or Project(name=name)
+        return self.documents.get(keys.project(name)).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """

@@ -27,7 +27,7 @@ from wheelyard.catalog.document_cache import (
 )
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError, quoted
+from wheelyard.errors import Conflict, NotFound, WheelyardError, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 
@@ -274,16 +274,9 @@ class UsedIdTokens(Struct, frozen=True):
     def token_of(self, key: Key) -> str | None:
         """Return the API token's id in the record at `key`; None if missing or damaged."""
         found = self.store.get(key)
-        if not isinstance(found, Stored):
-            return None
-        try:
-            return self.codec.decode(key, found.body).token
-        except Unavailable:
-            return None
-
-    def delete(self, key: Key) -> None:
-        """Delete the record of a used ID token at `key`; a missing one is no error."""
-        self.store.delete(key)
+        with UnreadableIgnored():
+            return self.codec.decode(key, found.body).token if isinstance(found, Stored) else None
+        return None
 
 
 def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:

@@ -17,7 +17,8 @@ from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
-from wheelyard.wiring.copy_source import open_copy_source
+from wheelyard.wiring.copy_source import CopySource, open_copy_source
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 LOCAL_THREADS: Final = 4
@@ -61,15 +62,42 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     target_index = ensure_index(_settings_of(settings, target))
     warn_without_upstream(target_index)
     _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
+    copy = _store_copy(settings, _place(source), opened, target_index)
+    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
+    stays = "What was copied stays; copy again to go on from there."
+    with resumable(stays), progress_bar("copy", *columns) as update:
+        report = copy.run(
+            lambda name, size: update(advance=size, description=name),
+            with_credentials=with_credentials,
+        )
+    report.notes = [escaped(note) for note in opened.notes]
+    report.problems = [escaped(problem) for problem in report.problems]
+    for note in report.notes:
+        warn(note)
+    for problem in report.problems:
+        click.echo(f"wheelyard: not copied: {problem}", err=True)
+    if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
+        warn(
+            "FROM has no token and no grant. If access.credentials_store names another place for "
+            "them, give the --config of the server."
+        )
+    print_result(report, [_summary(target, report, with_credentials=with_credentials)])
+    return 1 if report.problems else 0
+
+
+def _store_copy(
+    settings: Settings, origin: str, opened: CopySource, target_index: Index
+) -> StoreCopy:
+    """Return the copy of an opened store, at this location, into an index."""
     is_local = opened.traits.is_local and target_index.is_local
-    counter = target_index.traits.operation_counter
     is_shared = settings.upstream.bucket and opened.old is None
+    counter = target_index.traits.operation_counter
     upstream = upstream_store(settings, target_index.stores, counter)
     copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
-    copy = StoreCopy(
+    return StoreCopy(
         source=opened.stores_for(target_index.stores),
         source_changes=opened.changes,
-        origin=_place(source),
+        origin=origin,
         target=target_index.stores,
         target_changes=target_index.changes,
         projects=target_index.projects,
@@ -80,30 +108,6 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.enabled,
     )
-    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
-    stays = "What was copied stays; copy again to go on from there."
-    with resumable(stays), progress_bar("copy", *columns) as update:
-        report = copy.run(
-            lambda name, size: update(advance=size, description=name),
-            with_credentials=with_credentials,
-        )
-    report.notes = [escaped(note) for note in opened.notes]
-    report.problems = [escaped(problem) for problem in report.problems]
-    _print_problems(report)
-    if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
-        warn(
-            "FROM has no token and no grant. If access.credentials_store names another place for "
-            "them, give the --config of the server."
-        )
-    print_result(report, [_summary(target, report, with_credentials=with_credentials)])
-    return 1 if report.problems else 0
-
-
-def _print_problems(report: CopyReport) -> None:
-    for note in report.notes:
-        warn(note)
-    for problem in report.problems:
-        click.echo(f"wheelyard: not copied: {problem}", err=True)
 
 
 def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:

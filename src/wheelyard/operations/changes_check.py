@@ -22,8 +22,7 @@ class ChangesCheck(Struct, frozen=True):
         self._note_foreign_objects()
         try:
             unmarked = self._unmarked(revisions, rebuild=rebuild)
-            for name in unmarked:
-                self.changes.mark(name, revisions[name])
+            self.changes.mark(unmarked)
         except WheelyardError as fault:
             advice = fault.message
             if fault.code == DAMAGED:
@@ -39,7 +38,7 @@ class ChangesCheck(Struct, frozen=True):
 
     def _unmarked(
         self, revisions: Mapping[NormalizedName, int], *, rebuild: bool
-    ) -> list[NormalizedName]:
+    ) -> Mapping[NormalizedName, int]:
         try:
             return self.changes.unmarked(revisions)
         except WheelyardError as fault:

@@ -8,8 +8,9 @@ and the list of changes only with `rebuild`. With `sweep`, leftovers are deleted
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -50,52 +51,6 @@ class CheckedProject(Struct, frozen=True):
     is_consistent: bool
     """Whether document and journal are intact and agree; if not, its list of files is uncertain."""
 
-    @property
-    def revision(self) -> int:
-        """The number of its last commit; 0 without a document."""
-        return self.project.revision if self.project else 0
-
-
-class ProjectCheck(Struct, frozen=True):
-    """Checks a project's journal, document and files; adds the results to `findings`."""
-
-    stores: Stores
-    name: NormalizedName
-    findings: Findings
-    progress: CheckProgress
-
-    def run(self, *, rebuild: bool) -> CheckedProject:
-        """Check one project and return it; `rebuild` writes its document as its journal says."""
-        check = JournaledCheck(project_journal(self.name), self.stores.documents, self.findings)
-        project = check.run(rebuild=rebuild)
-        for file in project.files if project else ():
-            self.findings.files += 1
-            self.progress(file.filename, 0)
-            for key, expected in listed_objects(self.name, file):
-                self._check_object(key, expected, file)
-        return CheckedProject(self.name, project, check.is_consistent)
-
-    def _check_object(self, key: Key, expected: str, file: File) -> None:
-        found = sha256()
-        advice = f"upload {file.filename} again, or restore {key} from a backup"
-        try:
-            for chunk in self.stores.files.read(key):
-                found.update(chunk)
-                self.findings.size += len(chunk)
-                self.progress(file.filename, len(chunk))
-        except NotFound:
-            self._report(f"{key} is missing; {advice}")
-        except WheelyardError as fault:
-            self._report(
-                f"{key} cannot be read: {fault.message} If that stays so, remove it, then {advice}"
-            )
-        else:
-            if found.hexdigest() != expected:
-                self._report(f"{key} differs from the uploaded file; {advice}")
-
-    def _report(self, what: str) -> None:
-        self.findings.problems.append(f"{self.name}: {what}")
-
 
 CheckedProjects = Mapping[NormalizedName, CheckedProject]
 Names = frozenset[NormalizedName]
@@ -127,11 +82,14 @@ class Check(Struct, frozen=True):
         with suppress(WheelyardError):  # what is not completed is a problem below
             self.changes.complete_journals()
         names = self._project_names(findings)
-        for found, project in self._check_projects(names, progress, rebuild=rebuild):
+        check = partial(self._check_project, progress=progress, rebuild=rebuild)
+        for found, project in prefetch_map(check, names, self.threads):
             findings.add(found)
             checked[project.name] = project
         known = self._repair_names(checked.values(), findings)
-        revisions = {each.name: each.revision for each in checked.values()}
+        revisions = {
+            name: each.project.revision if each.project else 0 for name, each in checked.items()
+        }
         ChangesCheck(self.changes, findings).run(revisions, rebuild=rebuild)
         self.credentials.run(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
@@ -142,15 +100,38 @@ class Check(Struct, frozen=True):
                 self.stores.documents.delete(keys.COPIED)  # the next copy compares everything
         return findings
 
-    def _check_projects(
-        self, names: Iterable[NormalizedName], progress: CheckProgress, *, rebuild: bool
-    ) -> Iterator[tuple[Findings, CheckedProject]]:
-        def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
-            findings = Findings(projects=1)
-            project = ProjectCheck(self.stores, name, findings, progress)
-            return findings, project.run(rebuild=rebuild)
+    def _check_project(
+        self, name: NormalizedName, progress: CheckProgress, *, rebuild: bool
+    ) -> tuple[Findings, CheckedProject]:
+        """Check a project's journal, document and files."""
+        findings = Findings(projects=1)
+        check = JournaledCheck(project_journal(name), self.stores.documents, findings)
+        project = check.run(rebuild=rebuild)
+        for file in project.files if project else ():
+            findings.files += 1
+            progress(file.filename, 0)
+            for key, expected in listed_objects(name, file):
+                problem = self._fault_of(key, expected, file, findings, progress)
+                if problem:
+                    findings.problems.append(f"{name}: {key} {problem}")
+        return findings, CheckedProject(name, project, check.is_consistent)
 
-        return prefetch_map(check, names, self.threads)
+    def _fault_of(
+        self, key: Key, expected: str, file: File, findings: Findings, progress: CheckProgress
+    ) -> str:
+        """Return what is wrong with an object of a file, and what to do; or an empty text."""
+        found = sha256()
+        advice = f"upload {file.filename} again, or restore {key} from a backup"
+        try:
+            for chunk in self.stores.files.read(key):
+                found.update(chunk)
+                findings.size += len(chunk)
+                progress(file.filename, len(chunk))
+        except NotFound:
+            return f"is missing; {advice}"
+        except WheelyardError as fault:
+            return f"cannot be read: {fault.message} If that stays so, remove it, then {advice}"
+        return "" if found.hexdigest() == expected else f"differs from the uploaded file; {advice}"
 
     def _project_names(self, findings: Findings) -> list[NormalizedName]:
         found = set[NormalizedName]()

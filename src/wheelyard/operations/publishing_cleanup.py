@@ -49,7 +49,7 @@ class PublishingCleanup(Struct, frozen=True):
         for key in list(islice(expired, at_most)):
             token_id = self.used_id_tokens.token_of(key)
             if token_id is None or self._remove_token(token_id, now - RETENTION):
-                self.used_id_tokens.delete(key)
+                self.used_id_tokens.store.delete(key)
                 removed += 1
         return removed
 

@@ -175,7 +175,7 @@ def put_projects(process: Process, number: int) -> None:
     for name in names:
         body = ProjectCodec().encode(Project(name=name, revision=1))
         process.store.store.put(keys.project(name), body, ABSENT)
-        process.index.changes.mark(name, 1)
+        process.index.changes.mark({name: 1})
     process.index.projects.names.claim(*names)
 
 
