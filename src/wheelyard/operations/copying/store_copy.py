@@ -261,22 +261,21 @@ class _Copying(Struct):
         left_out = frozenset(map(NormalizedName, filter(keys.is_project_name, self.problems)))
         self.report.problems = [f"{what}: {why}" for what, why in sorted(self.problems.items())]
         self.report.projects = len(self.copy.projects.names.get_current().as_set - left_out)
-        if self.target_serial is not None:
-            with suppress(NotFound), UnreadableIgnored():
-                self._write_state(self.target_serial, left_out)
+        if self.target_serial is None:
+            return self.report
+        with suppress(NotFound), UnreadableIgnored():
+            # also gives serials to what has arrived, as perhaps no server of the target does
+            changes, target = self.copy.target_changes.since(self.target_serial)
+            arrived = self.arrived.items()
+            others = {
+                each.project for each in changes if (each.project, each.revision) not in arrived
+            }
+            again = tuple(sorted(left_out | others))
+            if self.serial is not None:
+                state = CopyState(self.copy.origin, self.serial, target, self.report.moment, again)
+                if state != self.state:
+                    self.copy.target.documents.put(keys.COPIED, _STATES.encode(state), None)
         return self.report
-
-    def _write_state(self, target_before: int, left_out: frozenset[NormalizedName]) -> None:
-        changes, target = self.copy.target_changes.since(target_before)
-        if self.serial is None:
-            return
-        others = {
-            each.project for each in changes if self.arrived.get(each.project) != each.revision
-        }
-        again = tuple(sorted(left_out | others))
-        state = CopyState(self.copy.origin, self.serial, target, self.report.moment, again)
-        if state != self.state:
-            self.copy.target.documents.put(keys.COPIED, _STATES.encode(state), None)
 
     def _each(
         self, work: Callable[[T], R], items: Iterable[T], name_of: Callable[[T], str]
