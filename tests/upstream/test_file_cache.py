@@ -41,3 +41,25 @@ def test_only_what_is_there_is_listed() -> None:
         ("2.0", False),
     ]
     assert shown[0] is files[0]
+
+
+def test_what_is_not_synced() -> None:
+    """Only what can be fetched again may be lost in a power cut: no pinned digest, no decision."""
+    below = keys.upstream("pypi-12345678")
+    fetched = (
+        f"{below}{keys.distribution(NAME, DIGEST, 'idna-1.0.tar.gz')}",
+        f"{below}{keys.core_metadata(NAME, DIGEST, 'idna-1.0.tar.gz')}",
+        keys.upstream_page("pypi-12345678", NAME),
+    )
+    own = (
+        f"{below}{keys.upstream_digests(NAME)}",
+        f"{below}{keys.upstream_digest(NAME, 'idna-1.0.tar.gz')}",
+        keys.UPSTREAM_LICENCES,
+        keys.UPSTREAM_FIRST_USES,
+        keys.DECISIONS,
+        keys.distribution(NAME, DIGEST, "idna-1.0.tar.gz"),
+        keys.project(NAME),
+    )
+
+    assert all(map(keys.REFETCHABLE.match, fetched))
+    assert not any(map(keys.REFETCHABLE.match, own))
