@@ -129,8 +129,11 @@ def parse_hash(text: str) -> dict[str, str]:
 
 def stated_hashes(text: str) -> dict[str, str]:
     """Return what `sha256=...` or a URL's fragment says, by algorithm; the first of two."""
+    if "&" not in text:  # most texts
+        algorithm, sign, digest = text.partition("=")
+        return {algorithm: digest} if sign else {}
     hashes: dict[str, str] = {}
-    for part in text.split("&") if text else ():
+    for part in text.split("&"):
         algorithm, _, digest = part.partition("=")
         hashes.setdefault(algorithm, digest)
     return hashes

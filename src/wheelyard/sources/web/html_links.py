@@ -132,18 +132,17 @@ def _link(href: str, attributes: Mapping[str, str]) -> Link:
 
 def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     """
-    Yield the name of each complete start tag, in lower case, with its attributes.
+    Yield the name of each complete start tag of `_KEPT`, in lower case, with its attributes there.
 
-    Only the elements and attributes of `_KEPT` have values, which are decoded by `codec`.
+    Their values are decoded by `codec`.
     """
     at = 0
     while found := _MARKUP.search(text, at):
         if found["name"] is None:
             # the dashes of `<!-->` begin the comment and end it
             ending, begins = ("-->", found.end() - 2) if found["comment"] else (">", found.end())
-            at = text.find(ending, begins) + len(ending)
-            if at < len(ending):
-                return
+            end = text.find(ending, begins)
+            at = len(text) if end < 0 else end + len(ending)
             continue
         name, at = found["name"].lower(), found.end()
         attributes: dict[str, str] = {}
@@ -161,7 +160,8 @@ def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         if not found or not found["end"]:
             return
         at = found.end()
-        yield name, attributes
+        if kept:
+            yield name, attributes
         if name in _TEXT:
             closing = _TEXT[name].search(text, at)
             at = closing.start() if closing else len(text)
