@@ -42,6 +42,17 @@ def listing(*names: str) -> str:
 
 
 MANY = [f"name-{number}" for number in range(5000)]
+LARGE = json.dumps(
+    {
+        "files": [
+            {"core-metadata": {"sha256": "0"}, "filename": f"six-{number}.whl", "hashes": {}}
+            for number in range(5000)
+        ],
+        "meta": {"api-version": "1.3"},
+        "name": "six",
+    }
+)
+"""The page of a project that is not read whole, and is cut off within its files."""
 
 
 @pytest.mark.parametrize(
@@ -77,6 +88,7 @@ def test_a_list_of_projects(body: str, kind: str) -> None:
         (listing("six")[:-1], JSON, OTHER_PAGE),
         ("[" * 100_000, JSON, OTHER_PAGE),
         ('{"meta": {"api-version": "1.0"}, "name": "six", "files": []}', JSON, ONE_PROJECT),
+        *((" " * pad + LARGE, JSON, ONE_PROJECT) for pad in range(0, 90, 15)),
         (f"{DECLARED}{FILE}", HTML, ONE_PROJECT),
         (FILE, HTML, ONE_PROJECT),
         (f"{DECLARED}<title>Links for six</title>", HTML, ONE_PROJECT),

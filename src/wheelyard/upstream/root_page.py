@@ -24,6 +24,8 @@ from wheelyard.sources.web.simple_page import VERSION_TAG
 
 ROOT_LIMIT_BYTES: Final = 64 * 1024
 """Bytes of a root that are read."""
+MAX_CUTS: Final = 10
+"""Ends of a JSON object at which a root that is not read whole is cut, in turn."""
 
 ONE_PROJECT: Final = "its root is the page of one project; the name has to be left out of the url"
 OTHER_PAGE: Final = "its root is a page of another kind; perhaps its url lacks /simple/ at the end"
@@ -76,8 +78,11 @@ def _why_not_json(root: RootPage) -> str:
 def _document(root: RootPage) -> object:
     """Return the JSON of a root, without what was cut off; None if it is none."""
     body = root.body
-    if root.is_cut:
-        body = body[: body.rfind(b"}") + 1] + b"]}"
+    for _ in range(MAX_CUTS if root.is_cut else 0):  # an entry may have objects in it
+        body = body[: body.rfind(b"}") + 1]
+        with suppress(ValueError, RecursionError):
+            return msgspec.json.decode(body + b"]}")
+        body = body[:-1]
     with suppress(ValueError, RecursionError):
         return msgspec.json.decode(body)
     return None
