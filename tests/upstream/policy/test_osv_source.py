@@ -153,6 +153,18 @@ def test_bad_entries_among_good_ones(good: int, bad: list[str], seed: Random) ->
     assert len(reader.found[DEMO]) == good
 
 
+def test_what_no_rule_asks_for() -> None:
+    """An entry counts, whatever else its events say."""
+    entry = json.loads(malware("1"))
+    events = [{"introduced": "0", "database_specific": {"by": "somebody"}}]
+    entry["affected"][0]["ranges"] = [{"type": "ECOSYSTEM", "events": events}]
+    reader = OsvReader(0.0)
+    reader.read(json.dumps(entry).encode(), "osv.json")
+
+    assert (reader.entries, reader.skipped) == (1, 0)
+    assert [each.ranges for each in reader.found[DEMO]] == ["introduced 0"]
+
+
 def test_a_database_that_has_shrunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A loss of more than a tenth is refused, at a start, too, until somebody accepts it."""
     path, clock = tmp_path / "osv.json", Clock()

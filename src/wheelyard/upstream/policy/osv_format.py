@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
+from msgspec.structs import asdict
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.model.text import escaped
@@ -20,14 +21,20 @@ ECOSYSTEM: Final = "PyPI"
 MALICIOUS: Final = "MAL-"
 LOWEST_SCORES: Final = {"LOW": 0.1, "MODERATE": 4.0, "MEDIUM": 4.0, "HIGH": 7.0, "CRITICAL": 9.0}
 """The lowest score of each rating of CVSS; it counts for an entry that has a rating alone."""
-EVENTS: Final = ("introduced", "fixed", "last_affected", "limit")
 
 T = TypeVar("T")
 
 
+class _Event(Struct):
+    introduced: str | None = None
+    fixed: str | None = None
+    last_affected: str | None = None
+    limit: str | None = None
+
+
 class _Range(Struct):
     type: str = ""
-    events: tuple[dict[str, str | None], ...] | None = None
+    events: tuple[_Event, ...] | None = None
 
 
 class _Package(Struct):
@@ -162,8 +169,7 @@ def _affected_texts(affected: _Affected) -> tuple[str, str]:
 
 def _events(affected: _Range) -> Iterator[str]:
     for event in _list(affected.events):
-        for name in EVENTS:
-            version = event.get(name)
+        for name, version in asdict(event).items():
             if version is not None:
                 yield f"{name} {' '.join(version.split())}"
 
