@@ -62,6 +62,20 @@ def test_a_site_of_an_earlier_version(stocked: StoreFolder, manifest: str) -> No
     assert export_to(stocked.index, stocked.site, RequestedOptions()).written == 0
 
 
+def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None:
+    """An earlier version has copied no files that have a URL, so those that are there stay."""
+    theirs = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
+    put(stocked.site, theirs)
+    manifest = (EARLIER % BASE).replace('"files_url":""', f'"files_url":"{ELSEWHERE}"')
+    (stocked.site / "wheelyard-export").mkdir()
+    (stocked.site / MANIFEST).write_text(manifest)
+
+    for _ in range(2):
+        export_to(stocked.index, stocked.site, RequestedOptions())
+
+        assert tree(stocked.site)[theirs] == b"theirs"
+
+
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
 def test_somebody_elses_site(stocked: StoreFolder, wheelyard: Typed, path: str) -> None:
     """Pages that no export has made are not written over, however often one asks."""

@@ -153,7 +153,8 @@ class _OtherManifest(Struct, frozen=True):
 
     options: Options
     foreign: tuple[str, ...] | None = None
-    has_copies: bool = True
+    has_copies: bool | None = None
+    """None if it does not say so: then what is in `files/` of a site with a URL is its owner's."""
     lists: dict[str, str] | None = None
     """Of one without leases: the pages of no project, but for those that were left to others."""
 
@@ -167,12 +168,12 @@ def _decode(body: bytes) -> Manifest:
             return manifest
     with suppress(*faults):
         other = Decoder(_OtherManifest).decode(body)
-        foreign = other.foreign
+        foreign, has_copies = other.foreign, other.has_copies
         if other.lists is not None:
             foreign = tuple(path for path in COMMON_PATHS if path not in other.lists)
-        return Manifest(
-            options=other.options, format=1, foreign=foreign, has_copies=other.has_copies
-        )
+        if has_copies is None:
+            has_copies = not other.options.files_url
+        return Manifest(options=other.options, format=1, foreign=foreign, has_copies=has_copies)
     return Manifest(format=1)
 
 
