@@ -76,6 +76,16 @@ def test_a_name_is_asked_about_twice(guarded: GuardedHarness, files: FakeFiles) 
     assert guarded.public.asked.count("new07") == len("12")
 
 
+def test_a_refused_name_is_asked_about_once(guarded: GuardedHarness, files: FakeFiles) -> None:
+    """However many files a public name has, its upstream index and the log hear of it once."""
+    made = [make_wheel("requests", str(number)) for number in range(9)]
+
+    report = taken(guarded, *map(files.offer, made))
+
+    assert report.counts == counted(refused=9)
+    assert guarded.public.asked == ["requests"]
+
+
 def test_the_name_becomes_public_during_an_import(
     guarded: GuardedHarness, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,16 +86,24 @@ class ImportContext:
     """Projects that may be missing in the list of names."""
     stopped: Event = field(default_factory=Event)
     """Set to stop the worker threads before the next file."""
-    _free_names: set[NormalizedName] = field(default_factory=set)
-    """New names that no upstream index has."""
+    _refusals: dict[NormalizedName, WheelyardError | None] = field(default_factory=dict)
+    """Why each new name is refused; None if it is free."""
     _lock: Lock = field(default_factory=Lock)
 
     def require_free(self, name: NormalizedName) -> None:
-        """Raise as `NameClaims.require_free`, which is asked about a free name once."""
+        """Raise as `NameClaims.require_free`, which is asked about a name once."""
         claims = self.uploads.claims
-        if claims is not None and name not in self._free_names:
-            claims.require_free(name, self.caller)
-            self._free_names.add(name)
+        if claims is not None and name not in self._refusals:
+            refusal: WheelyardError | None = None
+            try:
+                claims.require_free(name, self.caller)
+            except WheelyardError as fault:
+                if fault.code not in REFUSALS:
+                    raise
+                refusal = fault
+            self._refusals[name] = refusal
+        if refused := self._refusals.get(name):
+            raise refused
 
     def list_names(self) -> None:
         """Add the imported projects to the list of names."""
