@@ -156,6 +156,14 @@ def test_everything_that_html_says() -> None:
     )
 
 
+@pytest.mark.parametrize(("says", "has_metadata"), [("true", True), ("", True), ("false", False)])
+def test_metadata_without_a_digest(says: str, has_metadata: bool) -> None:  # noqa: FBT001 - a case
+    """A link has core metadata unless it says that it has none."""
+    (file,) = parse(f'<a href="{WHEEL}" data-core-metadata="{says}">x</a>'.encode(), HTML).files
+
+    assert file.has_metadata is has_metadata
+
+
 @pytest.mark.parametrize(
     "url",
     [
