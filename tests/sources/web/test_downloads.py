@@ -155,6 +155,26 @@ def test_a_server_that_takes_for_ever(server: FakeServer, path: str) -> None:
     assert len(server.asked(PATH)) == 1
 
 
+def test_a_server_that_breaks_off_before_a_minute(server: FakeServer) -> None:
+    """A file of which each connection brings a few bytes is given up, as one that comes slowly."""
+    server.page("/simple/", '<a href="a/">a</a>')
+    server.page("/simple/a/", f'<a href="{PATH}">a</a>')
+    parts = [
+        CannedResponse(BODY, headers={"ETag": '"1"'}, breaks_at=100 * number)
+        for number in range(1, 60)
+    ]
+    server.serve(PATH, *parts)
+    time = _Time()
+    source = open_source(SourceRequest(text=f"{server.url}/simple/"), time.runtime())
+    with closing(source):
+        (found,) = offered(source.candidates()).candidates
+        time.step = 1.0
+        with pytest.raises(OSError, match="broke off"):
+            body_of(found)
+
+    assert len(server.asked(PATH)) < 10
+
+
 class _Time(Pauses):
     """A runtime whose clock advances at every reading."""
 

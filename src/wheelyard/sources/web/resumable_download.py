@@ -14,14 +14,18 @@ from itertools import count
 from typing import Final
 
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.http_client.client import ClientResponse, at_minimum_rate
+from wheelyard.http_client.client import (
+    MIN_BYTES_PER_SECOND,
+    ClientResponse,
+    at_minimum_rate,
+)
 from wheelyard.http_client.urls import Url
 from wheelyard.sources.candidate import Candidate, unavailable, unreadable
 from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.sources.web.index_client import IndexClient
 
-MAX_RESUMES_WITHOUT_PROGRESS: Final = 4
-"""Resumes in a row that may end without a new byte."""
+MAX_SLOW_RESUMES: Final = 4
+"""Resumes in a row that may end with less than the minimum rate, as without a new byte."""
 MAX_RESUMES: Final = 50
 IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
 
@@ -69,18 +73,19 @@ class ResumableDownload:
 
     def _chunks(self, response: ClientResponse) -> Generator[bytes]:
         """Yield the bytes of the file, received over one connection or several in turn."""
-        position, stalled = 0, 0
+        position, slow, monotonic = 0, 0, self.web.runtime.monotonic
         with _translated_errors(self.url):
             for resumes in count():
-                before = position
+                before, began = position, monotonic()
                 with closing(response):
                     try:
-                        for chunk in at_minimum_rate(response.chunks(), self.web.runtime.monotonic):
+                        for chunk in at_minimum_rate(response.chunks(), monotonic):
                             position += len(chunk)
                             yield chunk
                     except FetchError as fault:
-                        stalled = 0 if position > before else stalled + 1
-                        is_over = stalled > MAX_RESUMES_WITHOUT_PROGRESS or resumes == MAX_RESUMES
+                        least = MIN_BYTES_PER_SECOND * (monotonic() - began)
+                        slow = slow + 1 if position - before <= least else 0
+                        is_over = slow > MAX_SLOW_RESUMES or resumes == MAX_RESUMES
                         if is_over or not fault.is_transient or not _validator(response):
                             raise
                     else:
