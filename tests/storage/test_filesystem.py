@@ -44,6 +44,9 @@ PUT_COPY = """
 version = store.put(Key("copies/created"), b"1", ABSENT)
 store.put(Key("copies/created"), b"2", version)
 store.put_file(Key("copies/1/bytes"), b"2")
+body = Path(sys.argv[1]).with_name("body")
+body.write_bytes(b"3")
+store.put_file(Key("copies/1/copied"), body)
 """
 DELETE = """
 store.delete(Key("old/first"))
@@ -64,7 +67,7 @@ ORDERS = {
     "what is elsewhere, too": (
         PUT_COPY,
         """fsync ., link copies/created, fsync spool, rename copies/created, fsync copies,
-        rename copies/1/bytes""",
+        rename copies/1/bytes, fsync spool, rename copies/1/copied""",
     ),
     "delete": (
         DELETE,

@@ -204,7 +204,8 @@ class LocalStore(Store):
         """
         Yield the path of a spool file with the bytes of `body`; then remove it.
 
-        A body that is in the spool gets a second name there, which the object takes over.
+        A body that is in the spool gets a second name there, which the object takes over. Whoever
+        wrote it may have synced its bytes, even if this is not to be done here (`is_synced`).
         """
         is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
         path, descriptor = self._linked(str(body)) if is_spooled else self.spool.open_new()
@@ -212,8 +213,10 @@ class LocalStore(Store):
             if not is_spooled:
                 write_all(descriptor, body)
                 self._jitter_mtime(descriptor)
+            # a copy cannot be synced by whoever wrote the body
+            is_copy = isinstance(body, Path) and not is_spooled
             # an empty file has no bytes to sync, and its name comes with the folder
-            if body and is_synced:
+            if body and (is_synced or is_copy):
                 sync_file(descriptor)
             yield path
         finally:
