@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from errno import EIO
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -354,6 +355,24 @@ def test_a_store_that_takes_nothing(harness: FilesHarness, kind: FaultKind) -> N
 
     until(is_stored)
     assert len(harness.source.requests) == (2 if kind is FaultKind.NOT_DONE else 1)
+
+
+def test_a_disk_that_cannot_be_synced(
+    harness: FilesHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a file cannot be made durable, clients get it all the same, and the failure is counted."""
+    monkeypatch.setattr("wheelyard.upstream.file_fetch.sync_file", _failing_sync)
+    file, files = listed(size=None), harness.files()
+    harness.source.send(BODY)
+
+    assert received(chunks_of(fetched(files, file))) == (BODY, None)
+
+    until(lambda: not harness.spooled())
+    assert [harness.stored(), harness.counted("not_stored")] == [[], 1]
+
+
+def _failing_sync(_: int) -> None:
+    raise OSError(EIO, "the disk is broken")
 
 
 def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:

@@ -191,7 +191,8 @@ class FileFetch:
             if not self._cache.is_local and (stored := self._cache.find(self._name, file)):
                 return stored  # another instance was faster: to send it twice takes long
             if file.size is None:  # without its size, nobody would see that it was cut off
-                sync_file(growing.descriptor.number)
+                with storage_faults("a file of an upstream index"):
+                    sync_file(growing.descriptor.number)
             return self._cache.put(self._name, file, path, size)
         except WheelyardError as error:
             self._note_not_stored(error)
