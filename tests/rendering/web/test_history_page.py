@@ -33,6 +33,13 @@ def test_uploads_of_one_release_are_one_change() -> None:
     ]
 
 
+def test_a_name_without_files() -> None:
+    """A name that was reserved, and is free again, is told without a number of releases."""
+    words = [each.what for each in changes_of([change("reserved"), change("released")])]
+
+    assert words == ["released the name", "reserved the name"]
+
+
 def test_links_between_pages() -> None:
     """From the newest page one gets to the oldest and back."""
     steps = [(each.newer, each.older) for each in map(HistoryLinks, (None, 3, 2, 1), [3] * 4)]

@@ -115,6 +115,8 @@ def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
             return f"set the status to {entry.status}"
         case "granted" | "revoked" | "group" | "group-deleted":
             return "changed who may do what"
+        case "reserved" | "released":
+            return f"{entry.what} the name"
     of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
     return f"{entry.what} {of}"
 
