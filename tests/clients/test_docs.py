@@ -38,8 +38,8 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture
 def settings(page: Path) -> Iterator[str]:
-    """What `wheelyard.toml` says: the page about upstream indexes needs one."""
-    if page.stem != "upstream":
+    """What `wheelyard.toml` says: the pages about upstream indexes need one."""
+    if not page.stem.startswith("upstream"):
         yield ""
         return
     with running_fake_upstream() as upstream:

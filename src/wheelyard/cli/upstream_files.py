@@ -168,7 +168,7 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
         wheelyard upstream sweep --unused-for 90d --dry-run
         wheelyard upstream sweep --unused-for 90d --max-size 200GiB
 
-    Documentation: docs/upstream.md
+    Documentation: docs/upstream-behaviour.md
     """
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
