@@ -271,7 +271,7 @@ def test_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
 
 
 def documented(title: str) -> dict[str, Any]:
-    """Return the job of the documentation that comes after some words."""
+    """Return the job of the documentation below a heading."""
     _, _, after = PAGE.partition("\n## Installing in CI\n")[2].partition(f"\n{title}")
     block = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
     assert block is not None
@@ -324,7 +324,7 @@ def readable(ci: Ci, build: Builder) -> Ci:
 
 def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
     """The documented job on GitHub installs with pip and uv by a token that cannot upload."""
-    (job,) = documented("index is `pypi.acme.dev`")["jobs"].values()
+    (job,) = documented("### Install on GitHub Actions")["jobs"].values()
     assert job["permissions"]["id-token"] == "write"
     says = {"workflow_ref": TEST_WORKFLOW, "job_workflow_ref": TEST_WORKFLOW, "environment": None}
     lines = [step["run"] for step in job["steps"] if "run" in step]
@@ -344,7 +344,7 @@ def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
 
 def test_a_job_that_gets_no_token(readable: Ci, sandbox: Sandbox) -> None:
     """The documented job on GitHub ends where it gets no token, and says which claim differs."""
-    (job,) = documented("index is `pypi.acme.dev`")["jobs"].values()
+    (job,) = documented("### Install on GitHub Actions")["jobs"].values()
     line = next(step["run"] for step in job["steps"] if "run" in step)
     request = readable.on_github(readable.of_github(event_name="pull_request"))
 
@@ -356,7 +356,7 @@ def test_a_job_that_gets_no_token(readable: Ci, sandbox: Sandbox) -> None:
 
 def test_installing_on_gitlab(readable: Ci, sandbox: Sandbox) -> None:
     """The documented job on GitLab installs with pip and uv, and its log has no token."""
-    job = documented("GitLab CI; ")["test"]
+    job = documented("### Install on GitLab CI")["test"]
     (variable,) = job["id_tokens"]
     place = f"{readable.gitlab.url.partition('://')[2]}/group/reader//.gitlab-ci.yml"
     ids = {"project_id": "7", "namespace_id": "8", "project_path": "group/reader"}
@@ -371,7 +371,7 @@ def test_installing_on_gitlab(readable: Ci, sandbox: Sandbox) -> None:
 
 def test_installing_on_cloud_build(readable: Ci, sandbox: Sandbox) -> None:
     """The documented build installs with pip and uv, and its log has no token."""
-    (step,) = documented("Cloud Build, with")["steps"]
+    (step,) = documented("### Install on Cloud Build")["steps"]
     account: dict[str, object] = {
         "sub": "104857600123456789012",
         "email": "build@acme.iam.gserviceaccount.com",
