@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from tests.clients.harness import Sandbox
 from tests.clients.servers import free_port
 from tests.http.packages import Package, sdist, wheel
 from tests.http.servers import RunningServer, running_server
+from wheelyard.api.remote import RemoteApi
+from wheelyard.api_client.connection import ApiConnection, parse_server
+from wheelyard.api_client.credentials import ServerCredential
+from wheelyard.operations.journal import RESTORED, JournalReader
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -350,3 +356,29 @@ def test_a_settings_file(remote: Typed, sandbox: Sandbox) -> None:
     (sandbox.folder / "wheelyard.toml").write_text("nonsense")
 
     assert remote("list").returncode == 0
+
+
+def test_following_a_server_that_is_restored(
+    local: Typed, sandbox: Sandbox, server: RunningServer
+) -> None:
+    """What is published after a restore to a point in time is followed, and the restore is told."""
+    packages = [wheel("restored", each) for each in ("1.0", "1.1", "1.2", "2.0")]
+    *first, later = put(sandbox.folder, *packages)
+    for path in first:
+        local("upload", path)
+    credential = ServerCredential(f"Bearer {ADMIN}", "a test")
+    connection = ApiConnection(parse_server(server.url), credential, system_runtime())
+    with closing(connection):
+        journal = JournalReader(RemoteApi(connection).journals(None))
+        journal.read(lambda *_: None)
+        for number in (2, 3):
+            (server.store / f"journal/restored/{number:010}.json").unlink()
+        for name in ("projects/restored.json", "changes.json"):
+            (server.store / name).unlink()
+        assert local("check", "--rebuild").returncode == 0
+        assert local("upload", later).returncode == 0
+
+        part = journal.read(lambda *_: None)
+
+    assert [(each.project, each.files) for each in part.entries] == [("restored", (later.name,))]
+    assert part.problems == [RESTORED]

@@ -1,5 +1,6 @@
 """The journals of all projects, as they are read for people."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -18,10 +19,19 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.decisions import Decision, Verdict
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.journal_entry import JournalEntry, other_entry_of
 from wheelyard.model.principals import credential_of, is_match
 from wheelyard.model.project import Status
-from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, StoreJournals
+from wheelyard.operations.journal import (
+    BEGINNING,
+    RESTORED,
+    JournalPart,
+    JournalReader,
+    OtherJournal,
+    StoreJournals,
+)
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Store
 
@@ -240,3 +250,86 @@ def test_the_journal_of_one_project(harness: IndexHarness) -> None:
         ("deleted", "old"),
     ]
     assert part.entries[0].at == START
+
+
+@pytest.mark.parametrize("body", [b"?", None], ids=["damaged", "lost"])
+def test_without_the_list_of_changes(harness: IndexHarness, body: bytes | None) -> None:
+    """Without the list of changes all journals are read, which is told; following goes on later."""
+    harness.upload(make_wheel("demo"))
+    harness.upload(make_wheel("other"))
+    harness.index.changes.newest()
+    harness.store.delete(keys.CHANGES)
+    if body:
+        harness.store.put(keys.CHANGES, body, None)
+    journal = reader(harness)
+
+    part = read(journal)
+
+    assert told(part) == [("demo", "uploaded", "local:alice"), ("other", "uploaded", "local:alice")]
+    assert [problem.partition(" ")[0] for problem in part.problems] in (["changes.json"], ["The"])
+    with pytest.raises(Unavailable, match=r"changes\.json"):
+        read(journal)
+    harness.check(rebuild=True)
+    harness.opened(seed=5).lifecycle.change("yank", ALICE, DEMO, RELEASE, "")
+    assert told(read(journal)) == [("demo", "yanked", "local:alice")]
+
+
+@pytest.mark.parametrize("only", [None, DEMO])
+@pytest.mark.parametrize("later", [1, 2, 3])
+def test_following_through_a_restore(
+    harness: IndexHarness, only: NormalizedName | None, later: int
+) -> None:
+    """After a restore to a point in time, which is told, everything that is written then comes."""
+    for version in ("1.0", "1.1", "1.2"):
+        harness.clock.advance(minutes=1)
+        harness.upload(make_wheel("demo", version))
+    harness.upload(make_wheel("other"))
+    journal = reader(harness, only=only)
+    assert len(read(journal).entries) == (3 if only else 4)
+    for number in (2, 3):
+        harness.store.delete(commit_key(DEMO, number))
+    for key in (keys.project(DEMO), keys.PROJECT_NAMES, keys.CHANGES):
+        harness.store.delete(key)
+    harness.check(rebuild=True)
+    harness.clock.advance(minutes=1)
+    harness.index = harness.opened(seed=5)
+    for number in range(later):
+        harness.upload(make_wheel("demo", f"2.{number}"))
+
+    part = read(journal)
+
+    assert [each.commit for each in part.entries] == [*range(2, 2 + later)]
+    assert set(part.problems) == {RESTORED}
+    assert read(journal) == JournalPart([], [])
+    harness.upload(make_wheel("demo", "3.0"))
+    assert [each.commit for each in read(journal).entries] == [2 + later]
+
+
+@pytest.mark.parametrize("later", [0, 1, 2, 3])
+def test_other_journals_after_a_restore(harness: IndexHarness, later: int) -> None:
+    """Decisions that are made after a restore come, too, whatever number they get."""
+    commits = [decision_entry(number, number) for number in (1, 2)]
+
+    def entries(after: int, _: object) -> Iterator[JournalEntry]:
+        yield from (entry for entry in commits if entry.commit > after)
+
+    journal = reader(harness, others=(OtherJournal("the decisions", entries),))
+    assert read(journal).entries == commits
+    assert read(journal).entries == []
+    commits[1:] = [decision_entry(number + 2, number + 10) for number in range(later)]
+
+    assert read(journal).entries == commits[1:]
+    assert read(journal).entries == []
+    commits.append(decision_entry(later + 2, 99))
+    assert read(journal).entries == commits[-1:]
+
+
+def decision_entry(number: int, minute: int) -> JournalEntry:
+    """Return the entry of a decision, with a number, so many minutes after the start."""
+    decision = Decision(
+        at=START + timedelta(minutes=minute),
+        by="local:alice",
+        verdict=Verdict.BLOCKED,
+        project=DEMO,
+    )
+    return other_entry_of(number, decision, "")

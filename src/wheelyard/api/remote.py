@@ -88,16 +88,16 @@ class RemoteJournals:
     only: NormalizedName | None = None
     _looked_at: datetime = field(default=BEGINNING, init=False)
 
-    def changed(self, since: datetime) -> Sequence[NormalizedName]:
+    def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """Return the projects that may have changed since that time, and since the last call."""
         if self.only is not None:
-            return (self.only,)
+            return (self.only,), []
         moment = max(since, self._looked_at)
         looked_at = self.api.connection.runtime.now()
         # with a time the server looks at the documents, of which released names have one, too
         found = self.api.call(list_projects, ProjectsQuery(moment))
         self._looked_at = looked_at
-        return [project.name for project in found.projects]
+        return [project.name for project in found.projects], []
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """Yield the commits of a project, newest first: the oldest page, then pages backwards."""

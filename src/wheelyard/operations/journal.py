@@ -8,7 +8,6 @@ and the decisions about public projects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -22,7 +21,7 @@ from wheelyard.catalog.changes import Changes, ProjectChange
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.errors import NotFound, Unavailable
+from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import is_match
 from wheelyard.model.project_json import CommitJson
@@ -33,16 +32,21 @@ BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A time before every event."""
 NUMBERS_TOLD: Final = 10
 """Lost commits of a project that a problem names."""
+RESTORED: Final = (
+    "the store was restored, or its list of changes begun again: journals may have lost entries "
+    "that were shown before"
+)
 
 
 class JournalSource(Protocol):
     """Where commits come from; safe to share between threads."""
 
-    def changed(self, since: datetime) -> Sequence[NormalizedName]:
+    def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
         Return the projects that may have new commits: at first all, then those changed since.
 
-        Projects that have not changed after the time `since` may be left out. Raise Unavailable.
+        Projects that have not changed after the time `since` may be left out. With them come
+        problems with the list of changes, as sentences. Raise Unavailable.
         """
         ...
 
@@ -70,15 +74,25 @@ class StoreJournals(Struct):
     _serial: int | None = None
     """The newest serial at the last look."""
 
-    def changed(self, since: datetime) -> Sequence[NormalizedName]:
-        """See `JournalSource`."""
+    def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
+        """See `JournalSource`; without the list of changes, the first look is at all projects."""
         if self.only is not None:
-            return (self.only,)  # reading it tells whether it has changed
-        serial, self._serial = self._serial, None
-        if serial is not None:
-            with suppress(NotFound):  # the store was restored
-                return self._names(*self.changes.since(serial))
-        return self._names(*self.changes.made_since(since - CLOCK_TOLERANCE))
+            return (self.only,), []  # reading it tells whether it has changed
+        problems = list[str]()
+        try:
+            if self._serial is not None:
+                try:
+                    return self._names(*self.changes.since(self._serial)), problems
+                except NotFound:
+                    problems.append(RESTORED)
+            return self._names(*self.changes.made_since(since - CLOCK_TOLERANCE)), problems
+        except Unavailable as fault:
+            if fault.code != DAMAGED or self._serial is not None:
+                raise
+            documents = self.projects.store.list(keys.PROJECTS)
+            names = (keys.project_of(entry.key) for entry in documents)
+            self._serial = 0  # a later look waits for the list, and then begins with it
+            return list(filter(None, names)), [fault.message]
 
     def _names(self, changes: list[ProjectChange], newest: int) -> Sequence[NormalizedName]:
         self._serial = newest
@@ -116,14 +130,27 @@ class OtherJournal(Struct):
     only: NormalizedName | None = None
     """The project whose entries are wanted; None for all."""
     newest: int = 0
-    """The number of the last entry that was read."""
+    """The number of the last commit that was read."""
+    at: datetime = BEGINNING
+    """When its first event was."""
+
+
+class _LastCommit(Struct, frozen=True):
+    """The last commit of a project that was read."""
+
+    number: int = 0
+    id: str = ""
+    """Empty if the journal has lost it."""
+    at: datetime = BEGINNING
 
 
 class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on; with `by`, only those of a principal.
 
-    `is_match` of `model/principals.py` says which `by` means a principal.
+    `is_match` of `model/principals.py` says which `by` means a principal. If another commit has the
+    number of the last one that was read, or none, the store was restored: then what is later than
+    that one is read.
     """
 
     source: JournalSource
@@ -131,7 +158,7 @@ class JournalReader(Struct):
     by: str = ""
     others: tuple[OtherJournal, ...] = ()
     """Further journals whose entries are wanted."""
-    _newest: dict[NormalizedName, int] = {}
+    _last: dict[NormalizedName, _LastCommit] = {}
     _failed: list[NormalizedName] = []
 
     def read(self, progress: Callable[[int, str], None]) -> JournalPart:
@@ -144,7 +171,7 @@ class JournalReader(Struct):
         """
         whole = JournalPart([], [])
         for other in self.others:
-            self._read_other(other, whole)
+            self._read_other(other, whole, self.since)
         try:
             self._read_projects(whole, progress)
         except NotFound:
@@ -155,52 +182,80 @@ class JournalReader(Struct):
         return whole
 
     def _read_projects(self, whole: JournalPart, progress: Callable[[int, str], None]) -> None:
-        names = list(dict.fromkeys([*self.source.changed(self.since), *self._failed]))
+        changed, problems = self.source.changed(self.since)
+        whole.problems.extend(problems)
+        names = list(dict.fromkeys([*changed, *self._failed]))
         self._failed = []
-        for name, (part, newest) in zip(
-            names, prefetch_map(self._read_project, names), strict=True
-        ):
+
+        def read(name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
+            return self._read_project(name, self._last.get(name, _LastCommit()), self.since)
+
+        for name, (part, newest) in zip(names, prefetch_map(read, names), strict=True):
             progress(len(names), name)
             whole.entries.extend(part.entries)
             whole.problems.extend(part.problems)
             if newest is None:
                 self._failed.append(name)
             else:
-                self._newest[name] = newest
+                self._last[name] = newest
 
-    def _read_other(self, other: OtherJournal, whole: JournalPart) -> None:
-        """Add the entries of another journal that no call has returned before."""
+    def _read_other(self, other: OtherJournal, whole: JournalPart, since: datetime) -> None:
+        """Add the entries of another journal, from that time on, that no call has returned."""
         name_of = partial(self._name_of, problems=whole.problems)
+        last, is_continued = (other.newest, other.at), not other.newest
         try:
-            for entry in other.entries(other.newest, name_of):
-                other.newest = entry.commit
-                if other.only in (None, entry.project) and entry.at >= self.since:
+            for entry in other.entries(max(other.newest - 1, 0), name_of):
+                is_continued = is_continued or (entry.commit, entry.at) == last
+                if not is_continued:
+                    break
+                if entry.commit > other.newest:
+                    other.newest, other.at = entry.commit, entry.at
+                if (
+                    entry.commit > last[0]
+                    and other.only in (None, entry.project)
+                    and entry.at >= since
+                ):
                     self._add(entry, whole)
         except Unavailable as fault:
             whole.problems.append(f"{other.what} cannot be read: {fault.message}")
+            return
+        if not is_continued:
+            other.newest = 0
+            self._read_other(other, whole, other.at + timedelta.resolution)
 
-    def _read_project(self, name: NormalizedName) -> tuple[JournalPart, int | None]:
-        """Return what is new in a project, and the number of its last commit, if it was read."""
-        after = self._newest.get(name, 0)
-        limit = self.since - CLOCK_TOLERANCE
-        commits, lost, newest = list[CommitJson](), list[int](), after
-        part = JournalPart([], [])
+    def _read_project(
+        self, name: NormalizedName, last: _LastCommit, since: datetime
+    ) -> tuple[JournalPart, _LastCommit | None]:
+        """Return what a project has behind `last`, and its last commit, if it was read."""
+        limit = since - CLOCK_TOLERANCE
+        commits, lost, newest = list[CommitJson](), list[int](), last
+        part, is_continued = JournalPart([], []), not last.number
         try:
-            for number, commit in self.source.commits(name, after):
-                newest = max(newest, number)
+            for number, commit in self.source.commits(name, max(last.number - 1, 0)):
+                if number == last.number:
+                    is_continued = commit is None or last.id in {"", commit.id}
+                    break
+                if number > newest.number:
+                    newest = _last_commit(number, commit)
                 if commit is None:
                     lost.append(number)
                 elif all(event.at < limit for event in commit.events):
+                    is_continued = True
                     break
                 else:
                     commits.append(commit)
         except Unavailable as fault:
             return JournalPart([], [f"{name} cannot be read: {fault.message}"]), None
+        if not is_continued:
+            part, newest_there = self._read_project(
+                name, _LastCommit(), max(since, last.at + timedelta.resolution)
+            )
+            return JournalPart(part.entries, [RESTORED, *part.problems]), newest_there
         if lost:
             part.problems.append(_lost_message(name, lost))
         for commit in reversed(commits):
             for event in commit.events:
-                if event.at >= self.since:
+                if event.at >= since:
                     by_name = event.by_name or self._name_of(event.by, part.problems)
                     self._add(entry_of(name, commit.number, event, by_name), part)
         return part, newest
@@ -216,6 +271,12 @@ class JournalReader(Struct):
         except Unavailable as fault:
             problems.append(f"the name of {principal} cannot be read: {fault.message}")
             return ""
+
+
+def _last_commit(number: int, commit: CommitJson | None) -> _LastCommit:
+    if commit is None:
+        return _LastCommit(number)
+    return _LastCommit(number, commit.id, max(event.at for event in commit.events))
 
 
 def _lost_message(name: NormalizedName, lost: list[int]) -> str:
