@@ -8,6 +8,7 @@ A token that is revoked in the target stays revoked, and one that was rotated th
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journals import AccessRecords
+from wheelyard.errors import Conflict
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.copying.journaled_copy import copy_document, source_faults
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
@@ -45,12 +47,16 @@ class CredentialCopy(Struct, frozen=True):
             return copy_document(self.source, self.access)
         with source_faults(self.source):
             found = self.source.get(key)
-        there = self.target.get(key)
-        if not isinstance(found, Stored) or not _is_newer(key, found, there):
-            return 0
-        version = there.version if isinstance(there, Stored) else ABSENT
-        self.target.put(key, found.body, version)
-        return 1
+        retries = self.access.commits.retries
+        for _ in retries.attempts():
+            there = self.target.get(key)
+            if not isinstance(found, Stored) or not _is_newer(key, found, there):
+                return 0
+            version = there.version if isinstance(there, Stored) else ABSENT
+            with suppress(Conflict):  # another copy, or a server of the target, was faster
+                self.target.put(key, found.body, version)
+                return 1
+        raise retries.exhausted(key)
 
 
 def _is_newer(key: Key, found: Stored, there: object) -> bool:
