@@ -68,7 +68,7 @@ def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
 
     assert (first.returncode, first.stderr) == (0, f"{MADE}{there}\n")
     assert first.stdout.startswith(f"{there}: 2 projects as of 20")
-    assert " UTC, 2 of them changed; 8 objects written, " in first.stdout
+    assert " UTC, changes of 2 names; 8 objects written, " in first.stdout
     assert token.stdout.endswith("0 objects written, 0 bytes, 1 object of credentials\n")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     result = json.loads(again.stdout)
@@ -92,6 +92,32 @@ def test_problems(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     assert "is damaged in FROM" in done.stderr
     assert wheelyard("list", "--store", there).stdout == "other\n"
     assert wheelyard("check", "--store", there).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["changes.json", "projects.json"])
+def test_a_lost_list(store: Path, wheelyard: Typed, name: str) -> None:
+    """A copy of a store that has lost a list says so, with what to type, and fails."""
+    (store / name).unlink(missing_ok=True)
+    for mark in (store / "pending").glob("*"):
+        mark.unlink()
+
+    done = wheelyard("copy", "--quiet", store, "there")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"wheelyard: not copied: {name}: in FROM: {name} is lost" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f" --store {store}")
+    assert wheelyard("list", "--store", "there").stdout == "demo\nother\n"
+
+
+def test_released_names(store: Path, wheelyard: Typed) -> None:
+    """A name that was given up is no project, and its changes are counted as those of a name."""
+    for words in ("names reserve given-up", "names release given-up --yes", "check --rebuild"):
+        done = wheelyard(*words.split(), "--store", store)
+
+    assert "\nrebuilt 3 documents from journals\nclean: 3 projects, 4 files, " in f"\n{done.stdout}"
+    copied = wheelyard("copy", store, "there").stdout
+    assert copied.startswith("there: 2 projects as of ")
+    assert " UTC, changes of 3 names; " in copied
 
 
 def test_hostile_names(store: Path, wheelyard: Typed) -> None:
@@ -134,7 +160,7 @@ def test_nothing_to_copy(wheelyard: Typed, sandbox: Sandbox) -> None:
     done = wheelyard("copy", "empty", "there", "--with-credentials")
 
     written = "0 objects written, 0 bytes, 0 objects of credentials"
-    assert done.stdout == f"there: 0 projects, 0 of them changed; {written}\n"
+    assert done.stdout == f"there: 0 projects, changes of 0 names; {written}\n"
     assert "wheelyard: warning: FROM has no token and no grant. If access." in done.stderr
     assert wheelyard("check", "--store", "there").returncode == 0
 
@@ -199,7 +225,7 @@ def test_buckets(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGc
 
     google.log.clear()
     again = wheelyard("copy", "gs://packages", "gs://backup/a", **where)
-    assert " 0 of them changed; 0 objects written" in again.stdout
+    assert " changes of 0 names; 0 objects written" in again.stdout
     assert google.log.records(kind="insert") == []
     documents = [each for each in google.log.records(price="B") if "projects/" in each.name]
     assert documents == []

@@ -98,9 +98,9 @@ def test_life(bucket: BucketView, cluster: BucketCluster) -> None:
 
     assert {name.split("/")[2] for name in bucket.names("files/")} == {TWO.sha256}
     assert authors(bucket) == [by] * 7
-    assert cluster.succeed("check").startswith("clean: 1 projects, 1 files, ")
+    assert cluster.succeed("check").startswith("clean: 1 project, 1 file, ")
     assert cluster.succeed("check", "--rebuild", "--sweep").splitlines()[:-1] == [
-        "rebuilt 1 documents from their journals"
+        "rebuilt 1 document from journals"
     ]
 
 

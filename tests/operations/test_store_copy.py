@@ -808,3 +808,82 @@ def test_what_the_target_knows_of_public_names(source: IndexHarness, target: Ind
 
     source.store.put(PINS, b"?", None)
     assert left_out(copy(source, target)) == [str(PINS)]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
+@pytest.mark.parametrize("body", [b"?", None], ids=["damaged", "lost"])
+@pytest.mark.parametrize("key", [keys.CHANGES, keys.PROJECT_NAMES])
+def test_lists_that_the_source_lost(
+    source: IndexHarness, target: IndexHarness, key: Key, body: bytes | None, *, is_first: bool
+) -> None:
+    """If the source has lost a list of all projects, these arrive, and that is told each time."""
+    source.index.changes.newest()
+    if not is_first:
+        copy(source, target)
+    source.upload(make_wheel(version="2.0"))
+    source.index.changes.newest()
+    before = stored(source)
+    damage(source, key, body)
+
+    problems = [*copy(source, target).problems, *copy(source, target).problems]
+    assert [each.partition(":")[0] for each in problems] == [key, key]
+    assert "wheelyard check" in problems[0]
+    assert stored(target) == before
+    if key == keys.CHANGES:
+        assert problems[0].endswith(
+            f"wheelyard check --rebuild --store 'memory {id(source.store)}'"
+        )
+        source.check(rebuild=True)
+        assert copy(source, target).problems == []
+
+
+def test_after_the_source_was_restored(source: IndexHarness, target: IndexHarness) -> None:
+    """A source whose feed began again is compared whole once, and then by its feed again."""
+    source.index.changes.newest()
+    copy(source, target)
+    source.store.delete(keys.CHANGES)
+    source.check(rebuild=True)
+    copy(source, target)
+    here = FaultyStore(source.store)
+
+    copy(source, target, read_from=here)
+
+    assert ("list", keys.PROJECTS) not in here.calls
+
+
+def test_a_released_name_beside_a_lost_list(source: IndexHarness, target: IndexHarness) -> None:
+    """Without the list of the source, no name of the target stops being private."""
+    name = NormalizedName("given")
+    source.index.names.reserve(ALICE, name, "")
+    copy(source, target)
+    source.index.names.release(ALICE, name, "")
+    damage(source, keys.PROJECT_NAMES, None)
+
+    copy(source, target)
+
+    assert name in target.opened(seed=5).projects.names.get_current().as_set
+
+
+def test_what_a_killed_copy_left_in_the_spool(source: IndexHarness, target: IndexHarness) -> None:
+    """A temporary file of a copy that was killed is removed by the next copy."""
+    rest = target.folder / "upload-0"
+    rest.touch()
+
+    copy(source, target)
+
+    assert not rest.exists()
+
+
+def test_two_copies_of_credentials_at_once(source: IndexHarness, target: IndexHarness) -> None:
+    """Of two copies that bring tokens and their uses at once, neither fails."""
+    _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    source.store.put(keys.last_use(record.id), b'"2026-03-01"', None)
+    for prefix in (keys.TOKENS, keys.LAST_USES):
+        fresh = clone(target)
+
+        def other(there: IndexHarness = fresh) -> None:
+            assert copy(source, there, with_credentials=True).problems == []
+
+        busy = BusyStore(fresh.store, once("put", prefix, other))
+        assert copy(source, fresh, write_to=busy, with_credentials=True).problems == []
+        assert stored(fresh) == stored(source)

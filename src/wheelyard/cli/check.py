@@ -58,9 +58,9 @@ def _lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
     yield from (f"mended: {line}" for line in findings.repaired)
     yield from (f"note: {line}" for line in findings.notes)
     if rebuild:
-        yield f"rebuilt {findings.rebuilt} documents from their journals"
+        yield f"rebuilt {counted(findings.rebuilt, 'document')} from journals"
     if findings.swept:
-        yield f"swept {findings.swept} leftovers"
+        yield f"swept {counted(findings.swept, 'leftover')}"
     verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
-    counts = f"{findings.projects} projects, {findings.files} files, {findings.size} bytes read"
-    yield f"{verdict}: {counts}"
+    projects, files = counted(findings.projects, "project"), counted(findings.files, "file")
+    yield f"{verdict}: {projects}, {files}, {counted(findings.size, 'byte')} read"

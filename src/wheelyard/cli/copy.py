@@ -119,9 +119,10 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     credentials = (
         f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
     )
+    changed = counted(report.changed, "name")  # which may be a released one, so no project
     return (
-        f"{target}: {counted(report.projects, 'project')}{moment}, {report.changed} of "
-        f"them changed; {written}{decisions}{credentials}"
+        f"{target}: {counted(report.projects, 'project')}{moment}, changes of {changed}; "
+        f"{written}{decisions}{credentials}"
     )
 
 

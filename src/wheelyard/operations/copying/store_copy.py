@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from shlex import quote
 from typing import Final, TypeVar
 
 from msgspec import Struct, field
@@ -31,7 +32,14 @@ from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
 from wheelyard.catalog.journals import AccessRecords, DecisionRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import (
+    DAMAGED,
+    UNREADABLE_CODES,
+    Conflict,
+    NotFound,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.operations.copying.journaled_copy import (
@@ -63,7 +71,7 @@ class CopyReport(Struct):
     projects: int = 0
     """Names in the list of the target, but those that were left out."""
     changed: int = 0
-    """Projects of which commits were copied."""
+    """Projects, also with a name that was released, of which commits were copied."""
     objects: int = 0
     """Objects with the bytes or the core metadata of a distribution that were written."""
     size: int = 0
@@ -186,6 +194,8 @@ class _Copying(Struct):
 
     def begin(self) -> None:
         """Find out what the last copy has seen, and what has changed in the target since."""
+        # what copies have left that were killed
+        self.copy.spool.remove_abandoned(self.copy.projects.commits.runtime.seconds())
         target = self.copy.target.documents
         with suppress(NotFound), UnreadableIgnored():
             found = target.get(keys.COPIED)
@@ -241,7 +251,8 @@ class _Copying(Struct):
                     self.report.changed += is_changed
         finally:
             self.copy.projects.names.claim(*names)
-            self.copy.projects.names.remove(*released)
+            if keys.PROJECT_NAMES not in self.problems:  # one may have been reserved again
+                self.copy.projects.names.remove(*released)
 
     def copy_documents(self, *, with_credentials: bool) -> None:
         """Copy decisions, what is remembered of upstream indexes, and credentials if asked for."""
@@ -294,24 +305,43 @@ class _Copying(Struct):
         return prefetch_map(attempt, items, self.copy.threads)
 
     def _listed_names(self) -> frozenset[NormalizedName]:
-        found = self.copy.source.documents.get(keys.PROJECT_NAMES)
+        source, key = self.copy.source.documents, keys.PROJECT_NAMES
+        found = source.get(key)
+        if found is None and any(True for _ in source.list(keys.PROJECTS)):
+            found = source.get(key)  # perhaps the first upload has just made it
+            if found is None:
+                self.problems[key] = (
+                    f"in FROM: {key} is lost, so names that nothing is published under are not "
+                    f"copied. Restore it from a backup, then run: {self._check()}"
+                )
         try:
             if isinstance(found, Stored):
-                return Codec(NameList).decode(keys.PROJECT_NAMES, found.body).as_set
+                return Codec(NameList).decode(key, found.body).as_set
         except Unavailable as fault:
-            self.problems[keys.PROJECT_NAMES] = fault.message
+            self.problems[key] = fault.message
         return frozenset()
+
+    def _check(self, *options: str) -> str:
+        place = quote(self.copy.origin.rstrip("/"))
+        return " ".join(("wheelyard check", *options, "--store", place))
 
     def _names(self) -> tuple[list[NormalizedName], int | None]:
         """Return the projects to compare, and the newest serial of the source, if it has one."""
         self.listed, changes, serial = self._listed_names(), self.copy.source_changes, None
-        # a source in which nothing can be read any more is found out by the listing
-        with suppress(NotFound, Unavailable):
+        try:
             if self.state is not None and changes is not None:
-                news, serial = changes.since(self.state.source)
-                new = self.listed - self.copy.projects.names.get_current().as_set
-                return sorted({*self.again, *new, *(change.project for change in news)}), serial
+                with suppress(NotFound):  # the source was restored
+                    news, serial = changes.since(self.state.source)
+                    new = self.listed - self.copy.projects.names.get_current().as_set
+                    return sorted({*self.again, *new, *(change.project for change in news)}), serial
             serial = changes.newest() if changes else None
+        except Unavailable as fault:
+            # a source in which nothing can be read any more is found out by the listing
+            if fault.code == DAMAGED:
+                self.problems[keys.CHANGES] = (
+                    f"in FROM: {fault.fact} So all projects were compared. Run: "
+                    f"{self._check('--rebuild')}"
+                )
         self.state = None
         documents = self.copy.source.documents.list(keys.PROJECTS)
         stored = (keys.project_of(entry.key) for entry in documents)
