@@ -37,6 +37,16 @@ def test_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ask(server, newest) == ([("b", 2)], newest + 1, False)
 
 
+@pytest.mark.parametrize("since", ["1e3", "1000.0", "-0", "+1", "", "%D9%A1"])
+def test_what_is_no_serial(tmp_path: Path, since: str) -> None:
+    """Only decimal digits are a number in a query."""
+    with in_process(tmp_path) as server:
+        answer = server.get(f"/api/v1/changes?since={since}")
+
+    assert answer.status == 400
+    assert "since must be a number from 0 to" in json.loads(answer.body)["message"]
+
+
 def test_a_server_that_may_only_read(tmp_path: Path) -> None:
     """A server that may write nothing lists the changes that have a serial already."""
     store = MemoryStore(Clock().seconds)

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, inspect
+from msgspec.inspect import IntType, type_info
 from msgspec.json import decode
 from msgspec.structs import fields
 
@@ -38,8 +39,13 @@ def decode_query(query: bytes, kind: type[S]) -> S:
     Unknown fields are ignored, and several of one name are joined by commas.
     """
     sent = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-    known = {each.encode_name for each in fields(kind)} & sent.keys()
-    return convert_fields({name: ", ".join(sent[name]) for name in known}, kind, strict=False)
+    texts = dict[str, str]()
+    for field in fields(kind):
+        if values := sent.get(field.encode_name):
+            text, is_number = ", ".join(values), isinstance(type_info(field.type), IntType)
+            # a conversion takes 1e3 for a number, too
+            texts[field.encode_name] = text if not is_number or text.isdecimal() else ""
+    return convert_fields(texts, kind, strict=False)
 
 
 def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
@@ -53,7 +59,7 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
         elif wrong.why == "missing":
             what, remedy = f"{name} is missing", "Send it, too"
         else:
-            what = f"{name} must be {_wanted(inspect.type_info(wrong.field_type))}"
+            what = f"{name} must be {_wanted(type_info(wrong.field_type))}"
             remedy = "Correct it and send the request again"
         raise _invalid_field(what, remedy) from wrong
 
@@ -71,7 +77,7 @@ def _wanted(kind: inspect.Type) -> str:
             choices = (member.value for member in enum)
         case inspect.LiteralType(values=values):
             choices = values
-        case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
+        case IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             return f"a number from {low} to {high}"
         case inspect.VarTupleType(min_length=least, max_length=most):
             number = f"1 to {most} " if most else "one or more " if least else ""
