@@ -1,6 +1,7 @@
 """The web server, with an application of its own, and the process that starts workers."""
 
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
@@ -33,6 +34,15 @@ def note():
 os.register_at_fork(before=note)
 sys.argv[0] = "wheelyard"
 main()
+"""
+
+LATE_WORKER = """
+import os
+from pathlib import Path
+from wheelyard.http.server import RunFolder, load_worker
+from wheelyard.settings.sections import Settings
+
+load_worker(Settings(), None, RunFolder(Path("removed")), os.getppid())
 """
 
 
@@ -82,3 +92,16 @@ def test_what_is_forked(sandbox: Sandbox) -> None:
 def forks_in(folder: Path) -> list[str]:
     """Return the lines of the program above, one for each fork."""
     return (folder / "forks.txt").read_text().splitlines()
+
+
+def test_a_worker_that_starts_without_manager(sandbox: Sandbox) -> None:
+    """If the manager was killed, and its folder is gone, a worker that starts ends in silence."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_WORKER],
+        check=False,
+        cwd=sandbox.folder,
+        capture_output=True,
+        env=sandbox.environment() | SOURCE,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

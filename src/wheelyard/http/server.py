@@ -362,6 +362,17 @@ def load_worker(
     settings: Settings, command: ServerCommand, folder: RunFolder, manager: int
 ) -> ASGIApp:
     """Return the application of this worker process; called by Granian."""
+    try:
+        return _load_worker(settings, command, folder, manager)
+    except FileNotFoundError:
+        if folder.path.exists():
+            raise
+        os._exit(1)  # the manager was killed, and another worker has removed the folder
+
+
+def _load_worker(
+    settings: Settings, command: ServerCommand, folder: RunFolder, manager: int
+) -> ASGIApp:
     _prepare_process()
     share_metrics(folder.metrics)
     worker = _Worker(command)
