@@ -19,8 +19,7 @@ from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fa
 from wheelyard.api.projects import ProjectsQuery, list_projects
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client.connection import ApiConnection, parse_server
-from wheelyard.api_client.credentials import ServerCredential
-from wheelyard.api_client.redaction import HIDDEN, SecretFilter
+from wheelyard.api_client.credentials import HIDDEN, SecretFilter, ServerCredential
 from wheelyard.errors import (
     Conflict,
     Forbidden,

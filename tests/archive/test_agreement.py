@@ -27,13 +27,16 @@ from tests.archive.builders import (
 )
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
-from wheelyard.archive.member_names import (
+from wheelyard.archive.rules import (
+    ArchiveLimits,
+    Deadline,
+    Leniency,
     MemberKind,
+    ReadContext,
     check_portable_name,
     check_relative_name,
     normalized_path,
 )
-from wheelyard.archive.rules import ArchiveLimits, Deadline, Leniency, ReadContext
 from wheelyard.archive.tar_members import tar_members
 from wheelyard.archive.zip_members import open_zip
 from wheelyard.errors import Invalid

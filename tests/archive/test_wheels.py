@@ -33,8 +33,7 @@ from tests.archive.builders import (
     zip_bytes,
 )
 from wheelyard.archive.distribution_reader import read_distribution
-from wheelyard.archive.member_names import check_portable_name
-from wheelyard.archive.rules import MIB, ArchiveLimits, Deadline
+from wheelyard.archive.rules import MIB, ArchiveLimits, Deadline, check_portable_name
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_filename
 

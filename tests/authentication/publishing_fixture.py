@@ -12,12 +12,12 @@ from wheelyard.authentication.trusted_publishing import (
     TrustedPublishing,
     VerifyIdToken,
 )
-from wheelyard.catalog.token_records import UsedIdTokens
+from wheelyard.catalog.credentials import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.model.token import ApiToken
-from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.wiring.index import Index
 
 

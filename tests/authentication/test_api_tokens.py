@@ -20,7 +20,7 @@ from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.catalog.token_records import SINGLE_READ_LIMIT, LastUses, StartThread
+from wheelyard.catalog.credentials import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution_filename import parse_name

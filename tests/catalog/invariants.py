@@ -11,13 +11,12 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import Made
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
+from wheelyard.catalog.commits import C, D, JournalKind
 from wheelyard.catalog.document_cache import Codec, digest
-from wheelyard.catalog.journaled_document import C, D, JournalKind
 from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
 from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.access_rules import Granted, Revoked
-from wheelyard.model.grants import GrantFields
+from wheelyard.model.grants import Granted, GrantFields, Revoked
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.upstream.policy.deciding import Deciding

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.catalog.gzipped import gunzipped, gzipped
+from wheelyard.catalog.document_cache import gunzipped, gzipped
 
 MIB = 1024 * 1024
 BODY = b"pages, advisories, searches" * 40

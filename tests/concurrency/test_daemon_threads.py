@@ -8,7 +8,7 @@ from threading import Barrier, Event, current_thread
 import pytest
 
 from tests.waiting import TIMEOUT_SECONDS, until
-from wheelyard.concurrency.daemon_threads import IDLE_SECONDS, DaemonThreads
+from wheelyard.concurrency.threads import IDLE_SECONDS, DaemonThreads
 
 LIMIT = 3
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.threads import prefetch_map
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -6,8 +6,8 @@ from threading import Barrier, Event
 
 import pytest
 
-from wheelyard.concurrency import turns
-from wheelyard.concurrency.turns import Turns, waiting
+from wheelyard.concurrency import threads
+from wheelyard.concurrency.threads import Turns, waiting
 
 MINUTE_SECONDS = 60.0
 MOMENT_SECONDS = 0.1
@@ -23,7 +23,7 @@ def run_both(*works: Callable[[], object]) -> None:
 
 def test_one_computes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one thread computes, the next one waits for its turn."""
-    monkeypatch.setattr(turns, "TURN_SECONDS", MINUTE_SECONDS)
+    monkeypatch.setattr(threads, "TURN_SECONDS", MINUTE_SECONDS)
     has_begun, ends = Event(), list[str]()
 
     def first() -> None:
@@ -41,7 +41,7 @@ def test_one_computes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_several_wait_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for the disk do so at the same time."""
-    monkeypatch.setattr(turns, "TURN_SECONDS", MINUTE_SECONDS)
+    monkeypatch.setattr(threads, "TURN_SECONDS", MINUTE_SECONDS)
     disk = Barrier(2, timeout=MINUTE_SECONDS)
 
     def write() -> None:
@@ -64,7 +64,7 @@ def test_a_long_turn() -> None:
 
 def test_an_old_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that has computed for long already holds up nobody."""
-    monkeypatch.setattr(turns, "TURN_SECONDS", MINUTE_SECONDS)
+    monkeypatch.setattr(threads, "TURN_SECONDS", MINUTE_SECONDS)
     times = iter([0.0, MINUTE_SECONDS, MINUTE_SECONDS])
     taking, answers = Turns(lambda: next(times)), list[bool]()
 

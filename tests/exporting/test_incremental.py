@@ -25,7 +25,7 @@ from wheelyard.exporting import questions
 from wheelyard.exporting.manifest import FORMAT, Lease, Manifest, Options
 from wheelyard.http.handlers import home as home_handler
 from wheelyard.model.project import Status
-from wheelyard.operations.project_history import PAGE_COMMITS
+from wheelyard.operations.journal import PAGE_COMMITS
 from wheelyard.rendering.web import home
 from wheelyard.storage.base import Key, Stored
 

@@ -4,7 +4,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Invalid
-from wheelyard.model.name_patterns import parse_name_patterns
+from wheelyard.model.access import parse_name_patterns
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.model.text import redact_tokens
+from wheelyard.model.decoding import redact_tokens
 
 BODY = "a1B2" * 12
 

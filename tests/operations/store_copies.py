@@ -1,8 +1,8 @@
 """Copies from a store into an index."""
 
 from wheelyard.catalog.changes import Changes
+from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import StoreCopy
-from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.storage.base import Store, Stores
 from wheelyard.wiring.index import Index
 

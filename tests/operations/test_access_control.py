@@ -16,8 +16,13 @@ from tests.operations.in_memory_index import START, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action
-from wheelyard.model.access_rules import AccessRules, AnyAccessEvent, GroupChanged, describe_event
-from wheelyard.model.grants import GrantFields
+from wheelyard.model.grants import (
+    AccessRules,
+    AnyAccessEvent,
+    GrantFields,
+    GroupChanged,
+    describe_event,
+)
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.settings.sections import Settings
 

@@ -11,8 +11,8 @@ from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.journals import DECISIONS, DecisionRecords
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.model.decisions import Decision, Verdict
-from wheelyard.operations.decision_history import DECISION_COMMITS, decision_history
+from wheelyard.model.public_packages import Decision, Verdict
+from wheelyard.operations.journal import DECISION_COMMITS, decision_history
 from wheelyard.storage.memory import MemoryStore
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")

@@ -23,7 +23,7 @@ from tests.operations.store_copies import store_copy
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.catalog.gzipped import gzipped
+from wheelyard.catalog.document_cache import gzipped
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields

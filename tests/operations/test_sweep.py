@@ -17,8 +17,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.operations.daily_sweep import EVERY, SPREAD_SECONDS, DailySweep
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.sweep import EVERY, SPREAD_SECONDS, DailySweep
 from wheelyard.storage.base import STORAGE_DENIED, Key
 
 DEMO = NormalizedName("demo")

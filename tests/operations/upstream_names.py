@@ -8,8 +8,8 @@ from packaging.utils import NormalizedName
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Unavailable
-from wheelyard.model.name_patterns import parse_name_patterns
-from wheelyard.operations.name_claims import NameClaims
+from wheelyard.model.access import parse_name_patterns
+from wheelyard.operations.names import NameClaims
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.wiring.index import Index

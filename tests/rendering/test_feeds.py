@@ -12,7 +12,7 @@ from tests.rendering.examples import NOON, PROJECTS, file, project
 from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.feeds import index_feed, project_feed, release_entry
-from wheelyard.rendering.releases import releases_of
+from wheelyard.rendering.project_facts import releases_of
 
 DEMO = NormalizedName("demo")
 BASE = "https://packages.example.com/py/"

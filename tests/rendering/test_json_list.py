@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wheelyard.rendering.json_list import PIECE, json_with_list
+from wheelyard.rendering.simple_pages import PIECE, json_with_list
 
 
 @pytest.mark.parametrize("count", [0, 1, PIECE, 2 * PIECE + 1])

@@ -13,10 +13,11 @@ from wheelyard.rendering.project_facts import (
     Description,
     ProjectFacts,
     fold,
+    latest_release,
     private_facts_of,
+    releases_of,
     required_name,
 )
-from wheelyard.rendering.releases import latest_release, releases_of
 
 
 def facts(made: Project, keywords: str = "", *requirements: str) -> ProjectFacts:

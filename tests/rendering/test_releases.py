@@ -7,7 +7,7 @@ from packaging.version import Version
 
 from tests.rendering.examples import NOON, file
 from wheelyard.model.project import Event, Project, apply
-from wheelyard.rendering.releases import release_of, releases_of
+from wheelyard.rendering.project_facts import release_of, releases_of
 
 
 def test_spellings_of_one_version() -> None:

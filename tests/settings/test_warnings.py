@@ -6,7 +6,7 @@ import pytest
 
 from tests.settings.written import GRANT, settings_of
 from wheelyard.settings.load import load_settings
-from wheelyard.settings.warnings import warnings_for
+from wheelyard.settings.validation import warnings_for
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'

@@ -11,8 +11,7 @@ from tests.sources.offering import Pauses, make_unreadable, opened
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.sources.distribution_files import FileTreeSource
-from wheelyard.sources.file_tree import FolderTree
+from wheelyard.sources.file_tree import FileTreeSource, FolderTree
 
 WHEEL = make_wheel()
 SDIST = make_sdist()

@@ -11,8 +11,7 @@ from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
 from tests.sources.offering import JUNE, WHEEL, body_of, md5, opened, sha256, taken
 from wheelyard.errors import Invalid
-from wheelyard.sources.candidate import Skipped
-from wheelyard.sources.field_parsing import file_time
+from wheelyard.sources.candidate import Skipped, file_time
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.storage.download_urls import PublicUrls, SignedUrls, signing_error
+from wheelyard.storage.bucket_store import PublicUrls, SignedUrls, signing_error
 
 HOUR = timedelta(hours=1)
 

@@ -14,7 +14,7 @@ from wheelyard.exporting.export import ExportResult
 from wheelyard.exporting.manifest import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.upstream.lock_files.read import read_lock_files
+from wheelyard.upstream.lock_files import read_lock_files
 from wheelyard.upstream.prefetch import Prefetch, PrefetchReport
 from wheelyard.wiring.index import Index, open_index
 

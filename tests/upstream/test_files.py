@@ -35,11 +35,10 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import StoredFile
-from wheelyard.upstream.file_fetch import FetchedFile
+from wheelyard.upstream.file_fetch import FetchedFile, PassedOnFile
 from wheelyard.upstream.files import FETCH_THREADS, FileRules, UpstreamFiles
 from wheelyard.upstream.growing_file import GrowingFile
 from wheelyard.upstream.page import UpstreamFile
-from wheelyard.upstream.passed_on_file import PassedOnFile
 from wheelyard.upstream.sweep import SweepRules, UpstreamSweep
 
 DIGEST = sha256(BODY).hexdigest()

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from wheelyard.upstream.merging import gone, merge
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage, gone, merge
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NAME = canonicalize_name("acme-tool")

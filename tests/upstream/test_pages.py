@@ -24,14 +24,14 @@ from wheelyard.catalog.format import ensure_format
 from wheelyard.cli.upstream import command
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
+from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.model.project import Status
 from wheelyard.storage.base import Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.config import UpstreamConfig
-from wheelyard.upstream.pinned_digests import Pin, PinnedDigests
+from wheelyard.upstream.file_cache import Pin, PinnedDigests
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.model.project import Status
-from wheelyard.sources.field_parsing import DIGEST_LENGTHS
+from wheelyard.sources.candidate import DIGEST_LENGTHS
 from wheelyard.sources.web.simple_page import FetchedPage
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage

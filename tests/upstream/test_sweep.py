@@ -16,7 +16,7 @@ from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.file_uses import FileUses
+from wheelyard.upstream.file_cache import FileUses
 from wheelyard.upstream.sweep import SweepRules, UpstreamSweep
 from wheelyard.wiring.stores import system_runtime
 

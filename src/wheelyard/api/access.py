@@ -4,13 +4,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, Name
 from wheelyard.api.projects import After
-from wheelyard.api.texts import Name
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
-from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import ACTIONS, GrantFields
+from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 
 ActionWord = Literal["read", "upload", "manage", "admin"]

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
-from wheelyard.api.operation import Call
-from wheelyard.api.texts import Filename, Reason, Version, VersionSet
-from wheelyard.authentication.authorization import parse_project_name, project_not_found
+from wheelyard.api.operation import Call, Filename, Reason, Version, VersionSet
+from wheelyard.authentication.authorization import (
+    parse_project_name,
+    project_not_found,
+    require_all_read,
+)
+from wheelyard.catalog.changes import NO_SERIAL
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
@@ -317,3 +321,45 @@ def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservat
 def release_name(call: Call, name: NormalizedName, body: NameChange) -> None:
     """Give up a private name without files."""
     call.index.names.release(call.caller, name, body.reason)
+
+
+PAGE: Final = 10_000
+"""The most changes in one answer."""
+
+
+class ChangesQuery(Struct, frozen=True):
+    """A query for what follows a change."""
+
+    since: Annotated[int, Meta(ge=0, le=999_999_999_999_999)] = 0
+    """Its serial; 0 for all changes."""
+
+
+class ListedChange(Struct, frozen=True):
+    """A change: at this serial, a project had this revision."""
+
+    serial: int
+    project: str
+    revision: int
+    """The number of its last commit."""
+
+
+class ChangeList(Struct, frozen=True):
+    """The changes of all projects after a serial, in order."""
+
+    newest: int
+    """The serial of the newest change there is."""
+    changes: tuple[ListedChange, ...]
+    more: bool
+    """Whether there are more changes after the last of these."""
+
+
+def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
+    """List which projects have changed since a change; 404 `unknown_serial` after a restore."""
+    require_all_read(call.caller)
+    changes, newest = call.index.changes.since(body.since, PAGE)
+    listed = [
+        ListedChange(change.serial, change.project, change.revision)
+        for change in changes
+        if change.serial != NO_SERIAL
+    ]
+    return ChangeList(newest, tuple(listed), more=bool(listed) and listed[-1].serial < newest)

@@ -6,15 +6,13 @@ import packaging.version
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, Name, OptionalVersion, Reason, Sha256
 from wheelyard.api.projects import After
-from wheelyard.api.texts import Name, OptionalVersion, Reason, Sha256
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model.access import Action
-from wheelyard.model.decisions import Decision, DecisionCommit
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.public_packages import Explanation, RefreshedPage
+from wheelyard.model.public_packages import Decision, DecisionCommit, Explanation, RefreshedPage
 
 if TYPE_CHECKING:  # no server and no command without an upstream index needs it
     from wheelyard.upstream.index import UpstreamIndex

@@ -16,8 +16,7 @@ from wheelyard.api.operation import Call
 from wheelyard.api.projects import After, JournalPage, ProjectsQuery, get_journal, list_projects
 from wheelyard.api.table import ROWS
 from wheelyard.api.tokens import list_tokens
-from wheelyard.api_client.connection import ApiConnection
-from wheelyard.api_client.upload_form import open_form
+from wheelyard.api_client.connection import ApiConnection, open_form
 from wheelyard.model.project_json import CommitJson
 from wheelyard.operations.journal import BEGINNING, JournalSource
 from wheelyard.operations.upload import PublishedFile

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final
 
-from wheelyard.api import access, changes, projects, tokens
+from wheelyard.api import access, projects, tokens
 from wheelyard.api import public_packages as packages
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import RequiredRight
@@ -20,7 +20,7 @@ OPERATIONS: Final = (
     Row("GET", "projects", projects.list_projects, is_long=True),
     Row("GET", "projects/{name}", projects.get_project),
     Row("GET", "projects/{name}/journal", projects.get_journal, is_long=True),
-    Row("GET", "changes", changes.list_changes, is_long=True),
+    Row("GET", "changes", projects.list_changes, is_long=True),
     Row("GET", "client-projects", projects.client_projects, is_long=True),
     Row("POST", "projects/{name}/yank", projects.yank, _MANAGER),
     Row("POST", "projects/{name}/unyank", projects.unyank, _MANAGER),

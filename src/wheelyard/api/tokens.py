@@ -6,8 +6,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
-from wheelyard.api.operation import Call
-from wheelyard.api.texts import Pattern, TokenName, Word
+from wheelyard.api.operation import Call, Pattern, TokenName, Word
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
 from wheelyard.authentication.caller_tokens import wanted_token
 from wheelyard.errors import Forbidden, Invalid

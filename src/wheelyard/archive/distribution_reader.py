@@ -22,8 +22,14 @@ from wheelyard.model.distribution_filename import (
     is_name_of,
     is_version_of,
 )
-from wheelyard.model.lenient_metadata import parse_any, parse_leniently, raw_field
-from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
+from wheelyard.model.metadata import (
+    CoreMetadata,
+    metadata_warnings,
+    parse_any,
+    parse_leniently,
+    parse_metadata,
+    raw_field,
+)
 
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
 

@@ -10,21 +10,19 @@ from unicodedata import is_normalized
 
 from msgspec import Struct, field
 
-from wheelyard.archive.member_names import (
-    MemberKind,
-    MemberPaths,
-    check_relative_name,
-    check_text,
-    normalized_path,
-)
 from wheelyard.archive.rules import (
     MIB,
+    MemberKind,
+    MemberPaths,
     ReadContext,
     Rule,
     archive_bomb,
+    check_relative_name,
+    check_text,
     invalid_archive,
     invalid_file,
     missing_metadata,
+    normalized_path,
     unsafe_archive,
 )
 from wheelyard.archive.tar_members import tar_members

@@ -17,10 +17,11 @@ from functools import partial
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.member_names import check_portable_name, find_case_collision
 from wheelyard.archive.rules import (
     ReadContext,
     Rule,
+    check_portable_name,
+    find_case_collision,
     invalid_archive,
     invalid_file,
     invalid_metadata,

@@ -18,15 +18,17 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from wheelyard.archive.member_names import MemberKind, MemberPaths, normalized_path
 from wheelyard.archive.rules import (
     KIB,
     MIB,
     ArchiveLimits,
+    MemberKind,
+    MemberPaths,
     ReadContext,
     archive_bomb,
     invalid_archive,
     missing_metadata,
+    normalized_path,
     unsafe_archive,
 )
 

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.catalog.token_records import RECORDED_LIMIT, TokenRecords
+from wheelyard.catalog.credentials import RECORDED_LIMIT, TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import (
@@ -31,7 +31,7 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
-from wheelyard.model.text import escaped, require_one_line
+from wheelyard.model.decoding import escaped, require_one_line
 from wheelyard.model.token import (
     NO_RECORD,
     ApiToken,

@@ -36,10 +36,10 @@ from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, Verifier, decode_segment
 from wheelyard.concurrency.caches import ExpiringCache
-from wheelyard.concurrency.log_rate_limit import LogRateLimit
+from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token
 
 if TYPE_CHECKING:

@@ -20,20 +20,20 @@ from wheelyard.authentication.authenticator import (
     classify,
 )
 from wheelyard.authentication.verifiers.verifier import decode_segment, known_identity
-from wheelyard.catalog.session_records import SessionRecords
+from wheelyard.catalog.credentials import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated, WheelyardError
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, Credential, Identity
 from wheelyard.model.claim_matchers import numeric_date
-from wheelyard.model.session import (
+from wheelyard.model.token import (
     SESSION_SECONDS,
     CredentialKind,
     Session,
+    TokenRecord,
     fingerprint,
     sign_session,
     verified_session,
 )
-from wheelyard.model.token import TokenRecord
 from wheelyard.operations.audit_log import log_session
 
 COMMON_PRINCIPALS: Final = frozenset({ANONYMOUS, ALL_AUTHENTICATED})

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
-from wheelyard.catalog.token_records import UsedIdTokens
+from wheelyard.catalog.credentials import UsedIdTokens
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import (
     INVALID_PUBLISHER,
@@ -42,7 +42,7 @@ from wheelyard.model.publisher import (
 )
 from wheelyard.model.token import ApiToken, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit_log import log_token
-from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.operations.sweep import PublishingCleanup
 
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - an error code
 INVALID_PAYLOAD: Final = "invalid-payload"

@@ -29,8 +29,8 @@ from wheelyard.catalog.document_cache import (
     damaged,
     digest,
 )
-from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 

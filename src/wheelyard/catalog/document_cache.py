@@ -6,6 +6,8 @@ On a local store (a folder, memory) a cached document is revalidated before use,
 the store does not answer until it is `stale_if_error` seconds old.
 """
 
+import gzip
+import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from threading import Lock
@@ -18,15 +20,7 @@ from msgspec.structs import replace
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import DAMAGED, OVERLOADED, UNREADABLE_CODES, Conflict, Unavailable
-from wheelyard.storage.base import (
-    ABSENT,
-    Entry,
-    Key,
-    NotModified,
-    ObjectVersion,
-    Store,
-    Stored,
-)
+from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
 
@@ -320,3 +314,29 @@ class DocumentCache(Generic[T]):
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
         weight = SNAPSHOT_BYTES + MEMORY_PER_STORED_BYTE * snapshot.size
         self._cache.put(key, snapshot, min(weight, self._policy.capacity // MAX_WEIGHT_DIVISOR))
+
+
+_LEVEL: Final = 3
+"""Level 6 takes two to three times as long, and saves 6 to 8 percent."""
+_GZIP_WINDOW_BITS: Final = 31
+"""With these, zlib expects a gzip member and verifies its checksum and length."""
+
+
+def gzipped(body: bytes) -> bytes:
+    """Return `body` compressed; equal bytes give equal bytes."""
+    return gzip.compress(body, _LEVEL, mtime=0)
+
+
+def gunzipped(body: bytes, limit: int) -> bytes | None:
+    """
+    Return what `gzipped` has compressed, at most `limit` bytes.
+
+    None for anything else: damaged, cut off, followed by other bytes, or larger. No more than
+    `limit` bytes and one are ever in memory.
+    """
+    inflater = zlib.decompressobj(_GZIP_WINDOW_BITS)
+    try:
+        raw = inflater.decompress(body, limit + 1)
+    except zlib.error:
+        return None
+    return raw if inflater.eof and not inflater.unused_data and len(raw) <= limit else None

@@ -15,19 +15,24 @@ from packaging.version import InvalidVersion, Version
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
+from wheelyard.catalog.credentials import (
+    EndedSession,
+    LastUses,
+    SessionKey,
+    SessionRecords,
+    TokenRecords,
+    UsedIdTokens,
+)
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
 from wheelyard.catalog.project_codec import ProjectCodec
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
-from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
-from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
-from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
+from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
 from wheelyard.model.token import TokenRecord
-from wheelyard.model.unknown_fields import Extensible, ExtensibleCodec, encode_all_fields
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 

@@ -22,14 +22,13 @@ from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import damaged, digest
-from wheelyard.catalog.gzipped import gzipped
-from wheelyard.catalog.journaled_document import Journal
+from wheelyard.catalog.commits import Journal
+from wheelyard.catalog.document_cache import damaged, digest, gzipped
 from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.catalog.upstream_memory import upstream_ids
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.model.decisions import Decision, DecisionCommit, Verdict
+from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import (
     METADATA_SUFFIX,
@@ -42,7 +41,7 @@ from wheelyard.model.project import (
     apply,
     with_commit,
 )
-from wheelyard.model.text import counted
+from wheelyard.model.public_packages import Decision, DecisionCommit, Verdict
 from wheelyard.storage.base import Entry, Found, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import ForwardingStore, ReadOnlyStore
 

@@ -13,16 +13,14 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import JournaledDocument
+from wheelyard.catalog.commits import JournaledDocument, JournalKind
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.journaled_document import JournalKind
 from wheelyard.catalog.project_codec import CommitCodec, ProjectCodec
 from wheelyard.errors import Invalid
-from wheelyard.model import access_rules, decisions
-from wheelyard.model.access_rules import AccessCommit, AccessRules, AnyAccessEvent
-from wheelyard.model.decisions import Decision, DecisionCommit, DecisionList
-from wheelyard.model.grants import Grants
+from wheelyard.model import grants, public_packages
+from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent, Grants
 from wheelyard.model.project import Commit, Project, apply, unknown_parts, with_commit
+from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
 
 AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAccessEvent]
 """The grants and groups in the store."""
@@ -45,9 +43,9 @@ ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
     new_commit=AccessCommit.of,
-    apply=access_rules.apply,
+    apply=grants.apply,
     with_commit=_with_commit,
-    require_valid=partial(access_rules.merge, Grants()),
+    require_valid=partial(grants.merge, Grants()),
 )
 DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     what="the decisions about upstream packages",
@@ -58,7 +56,7 @@ DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
     new_commit=DecisionCommit.of,
-    apply=decisions.apply,
+    apply=public_packages.apply,
     with_commit=_with_commit,
 )
 _PROJECTS: Final = ProjectCodec()

@@ -22,7 +22,7 @@ from wheelyard.catalog.document_cache import Snapshot, damaged
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import Unavailable
-from wheelyard.model.name_patterns import NamePatterns
+from wheelyard.model.access import NamePatterns
 from wheelyard.model.project import Project
 from wheelyard.storage.base import ObjectVersion, Stored
 

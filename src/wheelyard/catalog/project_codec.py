@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.errors import NEWER_DOCUMENT, Unavailable
+from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
 from wheelyard.model.project import KNOWN_KINDS, Commit, File, Project, read_commit
-from wheelyard.model.unknown_fields import TABLE, ExtensibleCodec, encode_all_fields
 from wheelyard.storage.base import Key
 
 _LIST: Final = Decoder(list[Raw])

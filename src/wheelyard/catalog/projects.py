@@ -19,9 +19,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import CommittedProject, ProjectCommits, ProjectIntent
+from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
-from wheelyard.catalog.journaled_document import Journal
 from wheelyard.catalog.journals import project_journal
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries

@@ -11,17 +11,21 @@ from msgspec.structs import replace
 from wheelyard.api import access
 from wheelyard.api.access import AccessQuestion, ActionWord, GrantRevocation, GroupEdit
 from wheelyard.api.projects import After
-from wheelyard.cli.api import INDEX, Api, history_lines, open_api, token_names
 from wheelyard.cli.command import JSON, CliGroup
-from wheelyard.cli.options import command_settings
+from wheelyard.cli.options import INDEX, Api, command_settings, history_lines, open_api, token_names
 from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.access import describe_actions
-from wheelyard.model.access_rules import describe_event, describe_fields
+from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import ACTIONS, GrantFields, groups_in
-from wheelyard.model.principals import with_name
-from wheelyard.model.text import escaped
+from wheelyard.model.grants import (
+    ACTIONS,
+    GrantFields,
+    describe_event,
+    describe_fields,
+    groups_in,
+    with_name,
+)
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.wiring.index import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store

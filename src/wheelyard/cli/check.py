@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from wheelyard.cli.command import OUTPUT, cli_command
 from wheelyard.cli.options import STORE, existing_index
 from wheelyard.cli.output import print_result, progress_bar
-from wheelyard.model.text import counted, escaped
+from wheelyard.model.decoding import counted, escaped
 from wheelyard.operations.findings import Findings
 
 

@@ -21,8 +21,8 @@ from wheelyard.cli.output import warn
 from wheelyard.errors import WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.access import describe_scope
+from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import describe_grant
-from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.storage.location import is_bucket

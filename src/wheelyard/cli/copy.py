@@ -12,14 +12,13 @@ from wheelyard.cli.command import OUTPUT, cli_command, complete_path
 from wheelyard.cli.options import CONFIG, command_settings, ensure_index, warn_without_upstream
 from wheelyard.cli.output import print_result, progress_bar, resumable, warn
 from wheelyard.errors import Invalid
-from wheelyard.model.text import counted, escaped
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
-from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
-from wheelyard.wiring.copy_source import CopySource, open_copy_source
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import StoreTraits, upstream_store
+from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16

@@ -10,8 +10,8 @@ from wheelyard.cli.command import JSON, cli_command
 from wheelyard.cli.output import print_line, print_result, printable
 from wheelyard.doctor.client_settings import Machine
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, shown
+from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.text import escaped, redact_tokens
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.stores import system_runtime
 

@@ -10,7 +10,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.destination import open_export
 from wheelyard.exporting.export import Export, ExportResult
 from wheelyard.exporting.manifest import RequestedOptions
-from wheelyard.model.text import counted, escaped
+from wheelyard.model.decoding import counted, escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.settings.validation import is_public
 from wheelyard.settings.value_checks import is_url

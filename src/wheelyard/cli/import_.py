@@ -1,15 +1,17 @@
-"""`wheelyard import`: import from another index, a folder or a bucket."""
+"""`wheelyard import`, with a progress bar, and the imports of `serve --watch`."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click import Argument, Option
+from msgspec import Struct
 
+from wheelyard.catalog import keys
 from wheelyard.cli.command import OUTPUT, cli_command, complete_path
-from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.options import (
     STORE,
     command_settings,
@@ -17,14 +19,82 @@ from wheelyard.cli.options import (
     local_caller,
     warn_without_upstream,
 )
-from wheelyard.cli.output import print_message, print_result, printable
+from wheelyard.cli.output import (
+    echo,
+    is_terminal,
+    print_message,
+    print_result,
+    printable,
+    progress_bar,
+    resumable,
+)
+from wheelyard.cli.serve import WatchOptions
 from wheelyard.http_client.urls import UserPassword, redact_url
-from wheelyard.operations.importing.report import FileStatus, Report
+from wheelyard.model.access import Caller
+from wheelyard.model.decoding import escaped
+from wheelyard.operations.importing.parallel_import import Importer
+from wheelyard.operations.importing.report import FileStatus, ImportProgress, Outcome, Report
+from wheelyard.operations.importing.watch_folder import FolderWatch
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
+from wheelyard.sources.bucket_tree import open_watched_tree
+from wheelyard.sources.file_tree import FileTreeSource, FolderTree
 from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
-from wheelyard.wiring.index import index_without_store, open_index
+from wheelyard.wiring.index import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
+
+if TYPE_CHECKING:
+    from wheelyard.sources.source_factory import OpenedSource
+
+
+def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
+    """
+    Return an importer into an index.
+
+    `is_local`: the source is on this machine. `lenient`: rules that old files break are waived.
+    """
+    uploads = index.uploads.with_waivers if lenient else index.uploads
+    return Importer(uploads, is_local=index.is_local and is_local)
+
+
+def import_source(
+    importer: Importer,
+    source: "FileTreeSource | OpenedSource",
+    caller: Caller,
+    *,
+    dry_run: bool = False,
+) -> Report:
+    """Import a source, print why files were not taken, and return the report."""
+    amount = "files  {task.fields[amount]}"
+    columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
+    total = source.total() if is_terminal() else None
+    bar = progress_bar("import", *columns, total=total, amount="")
+    with resumable("What was imported stays; import again to go on from there."), bar as update:
+        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
+
+
+class _ProgressPrinter(ImportProgress):
+    """Updates the progress bar of an import, and prints why files were not taken."""
+
+    def __init__(self, update: Callable[..., None]) -> None:
+        self._update = update
+        self._lock = Lock()
+        self._size = 0
+
+    def read(self, size: int) -> None:
+        """Add `size` read bytes to the progress bar; called in several threads."""
+        with self._lock:
+            self._size += size
+        self._update(amount=f"{self._size / 1e6:,.1f} MB")
+
+    def done(self, outcome: Outcome) -> None:
+        """Count an entry, unless passed over, on the progress bar; print why it was not taken."""
+        if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
+            what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
+            echo(f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True)
+        if outcome.status is not FileStatus.PASSED_OVER:
+            self._update(advance=1)
+
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
@@ -126,3 +196,68 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
         ],
         "skips": [printable(each.location) for each in report.skipped],
     }
+
+
+FOLDER_INTERVAL_SECONDS: Final = 2.0
+BUCKET_INTERVAL_SECONDS: Final = 60.0
+"""Seconds between two scans; scans of a bucket cost money."""
+STOP_TIMEOUT_SECONDS: Final = 2.0
+"""Seconds to finish the current import; after a crash the next one continues there."""
+
+
+class WatcherThreads(Struct, frozen=True):
+    """The watch threads of a server, one for each folder or bucket."""
+
+    watches: tuple[FolderWatch, ...]
+    _threads: list[Thread] = []
+
+    def import_first(self) -> None:
+        """
+        Import the existing files of the watched folders now, with progress, and print a summary.
+
+        The threads will skip all existing files, also those of buckets, which are not imported
+        here.
+        """
+        for watch in self.watches:
+            watch.skip_existing()
+            if isinstance(watch.tree, FolderTree):
+                source = FileTreeSource(watch.tree)
+                report = import_source(watch.importer, source, watch.caller)
+                click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
+
+    def start(self) -> None:
+        """Start the threads."""
+        for watch in self.watches:
+            # daemon: a store that does not answer must not keep the server from ending
+            self._threads.append(Thread(target=watch.run, name="watch", daemon=True))
+            self._threads[-1].start()
+
+    def stop(self) -> None:
+        """Tell the threads to stop and abort their scans; wait for them, for a limited time."""
+        for watch in self.watches:
+            watch.stop()
+        for thread in self._threads:
+            thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
+
+
+def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
+    """Return the threads, not started, for the watched locations; raise WheelyardError."""
+    location, caller = index.settings.store.location, local_caller(index)
+    stores = [each for each in (location, index.traits.files) if each]
+    watches = list[FolderWatch]()
+    for text in dict.fromkeys(options.places):
+        tree = open_watched_tree(text, stores, keys.FILES, index.runtime)
+        is_folder = isinstance(tree, FolderTree)
+        default = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
+        importer = build_importer(index, is_local=is_folder, lenient=options.lenient)
+        watches.append(
+            FolderWatch(
+                tree=tree,
+                importer=importer,
+                caller=caller,
+                runtime=index.runtime,
+                interval=options.every or default,
+                is_atomic=not is_folder,
+            )
+        )
+    return WatcherThreads(tuple(watches))

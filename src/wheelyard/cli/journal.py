@@ -13,15 +13,14 @@ from packaging.utils import NormalizedName
 from wheelyard.api.access import access_history
 from wheelyard.api.projects import After
 from wheelyard.api.public_packages import decision_history, list_decisions
-from wheelyard.cli.api import INDEX, Api, open_api
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
-from wheelyard.cli.quantities import parse_since
+from wheelyard.cli.options import INDEX, Api, open_api
+from wheelyard.cli.output import is_output_lost, parse_since, print_message, progress_bar, warn
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
+from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import with_name
 from wheelyard.model.journal_entry import JournalEntry, other_entry_of
-from wheelyard.model.principals import with_name
-from wheelyard.model.text import escaped
 from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.wiring.stores import system_runtime
 

@@ -18,7 +18,7 @@ import click
 from wheelyard.cli.command import CliGroup
 from wheelyard.cli.output import take_over_output
 from wheelyard.errors import WheelyardError
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -1,24 +1,29 @@
-"""The options `--store` and `--config`; the settings, index and caller of a command."""
+"""Options that several commands share; the settings, index and caller of a command."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import click
 from click import Option
 
+from wheelyard.api.local import LocalApi
+from wheelyard.api.remote import RemoteApi
+from wheelyard.api_client.connection import open_connection
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.cli.command import complete_path, given_option, kept_option
 from wheelyard.cli.output import print_message, warn
-from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
+from wheelyard.model.grants import AnyAccessEvent, with_name
+from wheelyard.model.public_packages import Decision
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
     LoadedSettings,
@@ -26,7 +31,7 @@ from wheelyard.settings.load import (
     process_environment,
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.warnings import warnings_for
+from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
@@ -34,6 +39,7 @@ from wheelyard.wiring.stores import has_store, system_runtime
 if TYPE_CHECKING:
     from wheelyard.http.tls_certificate import TlsFiles
     from wheelyard.upstream.index import UpstreamIndex
+
 
 LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
@@ -198,3 +204,53 @@ def warn_if_writable(path: Path) -> None:
     """Print a warning for each way in which other users of this machine can change `path`."""
     for way in write_access_warnings(path):
         warn(f"{path}: {way}.")
+
+
+E = TypeVar("E", AnyAccessEvent, Decision)
+Api: TypeAlias = LocalApi | RemoteApi
+LOCAL_OPTIONS: Final = ("store", "config")
+"""Options that mean nothing for a server, which has its own settings."""
+INDEX: Final = (
+    kept_option(
+        "--server",
+        metavar="URL",
+        help="The root URL of a server, instead of a store; its credential is $WHEELYARD_TOKEN, "
+        "or of the keyring or ~/.netrc.",
+    ),
+    *STORE,
+)
+"""The index of a server or of a store, for `open_api`."""
+
+
+def open_api(open_local: Callable[[], Index] = existing_index) -> Api:
+    """Return the index of `--server`, else that of a store, as `open_local` opens it."""
+    server = given_option("server")
+    if server is None:
+        index = open_local()
+        return LocalApi(index=index, caller=local_caller(index))
+    for name in LOCAL_OPTIONS:
+        if given_option(name):
+            message = f"--server and --{name} exclude each other: a server has its own settings."
+            raise click.UsageError(message)
+    connection = open_connection(str(server), process_environment(), system_runtime())
+    click.get_current_context().call_on_close(connection.close)
+    return RemoteApi(connection)
+
+
+def history_lines(
+    api: Api, events: Sequence[E], describe: Callable[[E], str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of each event: when it was, by whom, and what it was."""
+    names = token_names(api, {event.by for event in events})
+    for event in events:
+        by = with_name(event.by, names.get(event.by, ""))
+        yield f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, describe(event)
+
+
+def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:
+    """Return the names of the API tokens among principals; warn if they cannot be read."""
+    try:
+        return {each: api.name_of(each) for each in principals}
+    except Unavailable as fault:
+        warn(f"the names of tokens cannot be read: {fault.message}")
+        return {}

@@ -1,17 +1,12 @@
-"""
-Standard output, standard error, messages and progress bars of commands.
-
-A closed pipe (`wheelyard list | head -1`) is no error and does not stop the command. A full disk is
-an error, raised once.
-
-Messages go to standard error, one line each; those of a server whose log is JSON go to its log.
-"""
+"""Standard output, standard error, messages, progress bars, and quantities as people type them."""
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from io import BufferedWriter, FileIO, TextIOWrapper
 from threading import Lock
 from time import monotonic
@@ -20,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from wheelyard.cli.command import given_option
-from wheelyard.errors import Unavailable
-from wheelyard.model.text import escaped
+from wheelyard.errors import Invalid, Unavailable, quoted
+from wheelyard.model.decoding import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
 
 PLAIN_INTERVAL_SECONDS: Final = 10.0
 """The time between two lines about the progress of a command whose output is no terminal."""
@@ -279,3 +275,51 @@ class _PlainProgress:
 
     def _amount(self, number: int) -> str:
         return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"
+
+
+TIME_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+SIZE_UNITS: Final = {
+    **{unit: 1024**power for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB"))},
+    **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
+}
+_DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])", re.ASCII)
+_SIZE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kKMGT]i?B|B)", re.ASCII)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the length of time in a text such as `30m`, `12h`, `90d` or `8w`; or raise Invalid."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        message = f"{quoted(text)} is no length of time. Write 30m, 12h, 90d or 8w."
+        raise Invalid(message, code="invalid_field")
+    return timedelta(**{TIME_UNITS[match[2]]: int(match[1])})
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Return the time in a text (UTC, if it says no offset), or so long ago; or raise Invalid."""
+    if _DURATION.fullmatch(text):
+        return now - parse_duration(text)
+    try:
+        since = datetime.fromisoformat(text)
+        return (since if since.tzinfo else since.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Invalid(
+            f"{quoted(text)} is no time. Write a date (2026-01-31), a time "
+            "(2026-01-31T12:00:00Z), or how long ago it was (30m, 12h, 7d, 8w).",
+            code="invalid_field",
+        ) from None
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes in a text such as `500MiB` or `200GiB`; or raise Invalid."""
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2] not in SIZE_UNITS:
+        message = f"{quoted(text)} is no size. Write 500MiB, 200GiB or 1.5TiB."
+        raise Invalid(message, code="invalid_field")
+    return int(float(match[1]) * SIZE_UNITS[match[2]])
+
+
+def describe_size(size: int) -> str:
+    """Return an amount of bytes for people: `3.4 GiB`."""
+    unit = next((each for each in ("TiB", "GiB", "MiB", "KiB") if size >= SIZE_UNITS[each]), "B")
+    return f"{size} B" if unit == "B" else f"{size / SIZE_UNITS[unit]:.1f} {unit}"

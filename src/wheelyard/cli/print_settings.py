@@ -13,9 +13,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.local import LocalApi
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
-from wheelyard.cli.api import INDEX, open_api
 from wheelyard.cli.command import cli_command, given_option
-from wheelyard.cli.options import existing_index, loaded_settings
+from wheelyard.cli.options import INDEX, existing_index, loaded_settings, open_api
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import parse_name

@@ -19,15 +19,15 @@ from wheelyard.api.projects import (
     ReleaseChange,
     StatusChange,
 )
-from wheelyard.cli.api import INDEX, Api, open_api, token_names
 from wheelyard.cli.command import JSON, REASON, YES_HELP, CliGroup, cli_command
+from wheelyard.cli.options import INDEX, Api, open_api, token_names
 from wheelyard.cli.output import confirm_name, is_interactive, print_result
 from wheelyard.errors import Conflict
+from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
-from wheelyard.model.principals import with_name
+from wheelyard.model.grants import with_name
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import FileJson, ProjectJson
-from wheelyard.model.text import counted, escaped
 from wheelyard.operations.names import NameState, PrivateName
 
 NAME: Final = Argument(["name"])

@@ -31,17 +31,16 @@ from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import EVERY_PROJECT, Action
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.model.token import ApiToken
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
-from wheelyard.settings.validation import is_public
-from wheelyard.settings.warnings import accepts_other_credentials
+from wheelyard.settings.validation import accepts_other_credentials, is_public
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import exposed_credentials, system_runtime
 
 if TYPE_CHECKING:
-    from wheelyard.cli.watchers import WatcherThreads
+    from wheelyard.cli.import_ import WatcherThreads
 
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
@@ -243,7 +242,7 @@ class ServedIndex:
         if not self._options.places:
             return None
         # imported only for --watch: it imports the archive reader
-        from wheelyard.cli.watchers import build_watchers
+        from wheelyard.cli.import_ import build_watchers
 
         return build_watchers(index, self._options)
 

@@ -11,14 +11,19 @@ from wheelyard.api import tokens
 from wheelyard.api.projects import ClientProjectsQuery, client_projects
 from wheelyard.api.tokens import NewToken, TokenAnswer, TokenRotation
 from wheelyard.authentication.api_tokens import require_token_id
-from wheelyard.cli.api import INDEX, open_api
 from wheelyard.cli.command import JSON, CliGroup
-from wheelyard.cli.options import command_settings, ensure_index, existing_index, is_store_given
-from wheelyard.cli.output import print_result, show_token
-from wheelyard.cli.quantities import parse_duration
+from wheelyard.cli.options import (
+    INDEX,
+    command_settings,
+    ensure_index,
+    existing_index,
+    is_store_given,
+    open_api,
+)
+from wheelyard.cli.output import parse_duration, print_result, show_token
 from wheelyard.model.access import EVERY_PROJECT, Scope, parse_actions, parse_pattern
-from wheelyard.model.principals import with_name
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
+from wheelyard.model.grants import with_name
 from wheelyard.model.token import has_token_prefix, token_id_in
 from wheelyard.rendering.ci_settings import SERVICES, ci_lines
 from wheelyard.wiring.index import Index

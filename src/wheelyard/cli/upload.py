@@ -12,12 +12,18 @@ from click import Argument, Option
 from msgspec import Struct
 
 from wheelyard.api.local import LocalApi
-from wheelyard.cli.api import INDEX, Api, open_api
 from wheelyard.cli.command import OUTPUT, cli_command, complete_path
-from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream
+from wheelyard.cli.options import (
+    INDEX,
+    Api,
+    command_settings,
+    ensure_index,
+    open_api,
+    warn_without_upstream,
+)
 from wheelyard.cli.output import echo, print_line, print_result, printable, progress_bar
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.wiring.index import Index
 

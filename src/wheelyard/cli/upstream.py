@@ -13,16 +13,31 @@ from packaging.version import Version
 from wheelyard.api import public_packages
 from wheelyard.api.projects import After
 from wheelyard.api.public_packages import Approval, Block, PackageQuestion, Refresh, explain_package
-from wheelyard.cli.api import INDEX, Api, history_lines, open_api
 from wheelyard.cli.command import JSON, OUTPUT, REASON, CliGroup
-from wheelyard.cli.options import STORE, existing_index, require_upstream
+from wheelyard.cli.options import (
+    INDEX,
+    STORE,
+    Api,
+    existing_index,
+    history_lines,
+    open_api,
+    require_upstream,
+)
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.upstream_files import prefetch, sweep
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict, decisions_about, describe
+from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.public_packages import ExplainedFile, Explanation, RefreshedPage
-from wheelyard.model.text import counted, escaped
+from wheelyard.model.public_packages import (
+    Decision,
+    ExplainedFile,
+    Explanation,
+    ProjectDecisions,
+    RefreshedPage,
+    Verdict,
+    decisions_about,
+    describe,
+)
 
 PROJECT: Final = Argument(["project"])
 VERSION: Final = Argument(["version"], required=False)

@@ -11,12 +11,18 @@ from click import Option
 
 from wheelyard.cli.command import OUTPUT, cli_command
 from wheelyard.cli.options import STORE, command_settings, ensure_index, require_upstream
-from wheelyard.cli.output import print_line, print_result, progress_bar, resumable
-from wheelyard.cli.quantities import describe_size, parse_duration, parse_size
+from wheelyard.cli.output import (
+    describe_size,
+    parse_duration,
+    parse_size,
+    print_line,
+    print_result,
+    progress_bar,
+    resumable,
+)
 from wheelyard.errors import Invalid
-from wheelyard.model.text import counted, escaped
-from wheelyard.upstream.lock_files.locked_package import LockedFile
-from wheelyard.upstream.lock_files.read import LockedFiles, read_lock_files
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
 from wheelyard.upstream.prefetch import FileState, Prefetch, PrefetchReport
 from wheelyard.upstream.sweep import SweepReport, SweepRules, SweptFile, UpstreamSweep
 from wheelyard.wiring.index import open_index

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct, field
 
-from wheelyard.concurrency.turns import waiting
+from wheelyard.concurrency.threads import waiting
 from wheelyard.errors import WheelyardError
 
 K = TypeVar("K", bound=Hashable)

@@ -1,8 +1,9 @@
-"""Injected clocks and randomness, and retries with growing pauses (exponential backoff)."""
+"""Injected clocks and randomness, retries, and limits on repeated log messages."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from random import Random
+from threading import Lock
 
 from msgspec import Struct
 
@@ -80,3 +81,28 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
 def remote_conflict_retries(runtime: Runtime) -> ConflictRetries:
     """Return the retries for a bucket, which accepts about one write a second for one object."""
     return ConflictRetries(runtime=runtime, first_pause=0.5, max_pause=1.5)
+
+
+class LogRateLimit:
+    """Allows `count` log messages a minute, and counts the suppressed ones; thread-safe."""
+
+    def __init__(self, count: int, monotonic: Callable[[], float]) -> None:
+        self._count = count
+        self._monotonic = monotonic
+        self._minute_ends_at = monotonic()
+        self._logged = 0
+        self._suppressed = 0
+        self._lock = Lock()
+
+    def acquire(self) -> int | None:
+        """Return the number of suppressed messages before this one; None to suppress this one."""
+        now = self._monotonic()
+        with self._lock:
+            if now >= self._minute_ends_at:
+                self._minute_ends_at, self._logged = now + 60.0, 0
+            elif self._logged >= self._count:
+                self._suppressed += 1
+                return None
+            self._logged += 1
+            suppressed, self._suppressed = self._suppressed, 0
+            return suppressed

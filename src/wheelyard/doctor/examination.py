@@ -23,8 +23,8 @@ from wheelyard.http_client.client import Network, Requester
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.saved_logins import ask_keyring, read_netrc
 from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword
-from wheelyard.model.text import counted
-from wheelyard.sources.candidate_filter import is_distribution_name
+from wheelyard.model.decoding import counted
+from wheelyard.sources.candidate import is_distribution_name
 from wheelyard.sources.web.html_links import read_page
 from wheelyard.sources.web.index_pages import project_at
 

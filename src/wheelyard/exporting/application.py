@@ -7,9 +7,10 @@ reads it again, so all pages of a project are made from one state of it.
 """
 
 from asyncio import new_event_loop, run_coroutine_threadsafe
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
+from math import inf
 from threading import Thread
 from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -17,11 +18,12 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.document_cache import CachePolicy, MaxAge, Snapshot
+from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.errors import Unavailable
 from wheelyard.exporting.manifest import Options
 from wheelyard.exporting.questions import ANY, HTML, INDEX, Question
 from wheelyard.exporting.site import FILE_CACHE_CONTROL, PAGE_CACHE_CONTROL, Page
-from wheelyard.exporting.site_index import ANYONE, ExportedNames
 from wheelyard.http.context import StaticSite, build_context
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response, Waiting
@@ -29,13 +31,61 @@ from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
+from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
 from wheelyard.operations.store_probe import always_writable
 from wheelyard.rendering.error_facts import ErrorFacts
-from wheelyard.rendering.releases import releases_of
-from wheelyard.storage.base import WebType
-from wheelyard.wiring.index import Index
+from wheelyard.rendering.project_facts import releases_of
+from wheelyard.settings.sections import IapSettings, TelemetrySettings
+from wheelyard.storage.base import ObjectVersion, WebType
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import DOCUMENT_CAPACITY
+
+ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (Pattern("*"),)),))
+"""Somebody who is not signed in, and may read everything."""
+
+
+def index_for_site(index: Index, options: Options) -> Index:
+    """Return the index over the same store whose pages are those of a site."""
+    settings = index.settings
+    settings = replace(
+        settings,
+        server=replace(
+            settings.server, public_url=options.base_url, path_prefix="", read_only=True
+        ),
+        access=replace(settings.access, cookie_login=False),
+        iap=IapSettings(),
+        telemetry=TelemetrySettings(),
+        http=replace(settings.http, page_cache=0),
+        upstream=replace(settings.upstream, enabled=options.has_public, offline=True),
+    )
+    kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
+    stores, traits = index.stores, index.traits
+    return build_index(stores, index.spool, settings, index.runtime, traits, documents=kept)
+
+
+class ExportedNames(ProjectNames):
+    """The list of the projects of a site, instead of that in the store."""
+
+    def __init__(self) -> None:
+        self.show(())
+
+    def show(self, names: Iterable[NormalizedName]) -> None:
+        """Have these names, which are sorted, from now on."""
+        listed = NameList(tuple(names))
+        version = ObjectVersion(str(id(listed)))
+        self._snapshot = Snapshot(listed, version, validated_at=0.0, attempted_at=0.0, size=0)
+
+    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList]:
+        """Return the list."""
+        del max_age
+        return self._snapshot
+
+    def get(self) -> Snapshot[NameList]:
+        """Return the list."""
+        return self._snapshot
+
 
 T = TypeVar("T")
 

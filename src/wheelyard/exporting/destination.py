@@ -20,7 +20,7 @@ from wheelyard.exporting.manifest import (
 )
 from wheelyard.exporting.site import SitePlace
 from wheelyard.exporting.site_folder import SiteFolder
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Invalid, NotFound, Unavailable
-from wheelyard.exporting.application import SiteApplication
+from wheelyard.exporting.application import SiteApplication, index_for_site
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
     COMMON_PATHS,
@@ -25,12 +25,16 @@ from wheelyard.exporting.manifest import (
     SiteLease,
     page_generator,
 )
-from wheelyard.exporting.project_export import ROOTS, ExportedProject, ProjectExport, SitePages
+from wheelyard.exporting.project_export import (
+    ROOTS,
+    ExportedProject,
+    ProjectExport,
+    SitePages,
+    SiteProjects,
+)
 from wheelyard.exporting.questions import INDEX, LISTS, OVERVIEWS, Question, name_questions
 from wheelyard.exporting.site import SitePlace, SiteWriter
 from wheelyard.exporting.site_folder import SiteFolder
-from wheelyard.exporting.site_index import index_for_site
-from wheelyard.exporting.site_projects import SiteProjects
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import Key

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.rendering.listing import Listing
-from wheelyard.rendering.releases import releases_of
+from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.file_list import file_pages
 from wheelyard.rendering.web.home import NAMES_ON_A_PAGE, PROJECTS_ON_HOME, page_count
 

@@ -15,9 +15,9 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.fast_path import AsgiApp, FastPath
 from wheelyard.http.context import build_context
 from wheelyard.http.error_answers import ErrorAnswers
+from wheelyard.http.fast_path import AsgiApp, FastPath
 from wheelyard.http.observability.instrumentation import Instrumentation, require_telemetry
 from wheelyard.http.protocol import requests
 from wheelyard.http.protocol.error_responses import method_not_allowed

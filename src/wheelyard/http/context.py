@@ -24,11 +24,11 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.authentication.authorization import ReadPolicy, project_not_found
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.turns import Turns
+from wheelyard.concurrency.threads import Turns
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
-from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.logs import StoreErrorLog, in_context
+from wheelyard.http.page_cache import PageCache
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.operations.descriptions.descriptions import Descriptions
@@ -40,7 +40,7 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.http.resolver import UpstreamReader
 
 MAX_WAITING_PER_CLIENT: Final = 256
 
@@ -269,7 +269,7 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
     if index.upstream is None:
         return None
     # no server without an upstream index needs it
-    from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
+    from wheelyard.http.resolver import UpstreamReader  # noqa: PLC0415
 
     index.upstream.policy.load()
     reader = UpstreamReader(index.upstream, is_local=index.is_local)

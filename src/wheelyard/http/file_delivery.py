@@ -23,12 +23,11 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.log_rate_limit import LogRateLimit
+from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.http.protocol.messages import BegunBody
 from wheelyard.http.protocol.representation import ByteRange
-from wheelyard.model.lenient_metadata import parse_any
-from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults

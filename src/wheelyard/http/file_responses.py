@@ -32,7 +32,7 @@ from wheelyard.http.protocol.representation import (
     requested_range,
     require_match,
 )
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.listing import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
 OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")

@@ -18,14 +18,14 @@ from urllib.parse import parse_qs
 from msgspec import Struct
 from msgspec.structs import fields as struct_fields
 
-from wheelyard.api.bodies import convert_fields
+from wheelyard.api.operation import convert_fields
 from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, read_only
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.protocol.requests import BODY_LIMIT_BYTES, read_body
 from wheelyard.model.decoding import InvalidField
-from wheelyard.rendering.web.forms import FormState
+from wheelyard.rendering.web.account_pages import FormState
 
 FORM: Final = b"application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 1000

@@ -9,8 +9,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
-from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
+from wheelyard.http.page_cache import Render
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
     CSP,

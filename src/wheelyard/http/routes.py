@@ -13,18 +13,7 @@ from msgspec.structs import replace
 
 from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import (
-    account,
-    api,
-    browser_upload,
-    history,
-    home,
-    manage,
-    packages,
-    probes,
-    project_pages,
-    sign_in,
-)
+from wheelyard.http.handlers import account, api, home, manage, packages, probes, project_pages
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.page_responses import wants_html
@@ -140,14 +129,14 @@ def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
     yield page("/-/projects/{number}/", home.answer_list)
     for signing in (
-        page("/-/sign-in/", sign_in.show_sign_in),
-        form("/-/sign-in/", sign_in.sign_in),
-        form("/-/sign-out/", sign_in.sign_out),
+        page("/-/sign-in/", account.show_sign_in),
+        form("/-/sign-in/", account.sign_in),
+        form("/-/sign-out/", account.sign_out),
     ):
         yield replace(signing, needs_read=False)
     yield replace(page("/project/{name}/", project_pages.answer_project), name="project_page")
     for path in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
-        yield replace(page(path, history.answer_history), is_long=True)
+        yield replace(page(path, project_pages.answer_history), is_long=True)
     yield page("/project/{name}/manage/", manage.answer_manage)
     yield form("/project/{name}/manage/", manage.answer_change)
     yield replace(page("/project/{name}/access/", manage.answer_access), is_long=True)
@@ -155,13 +144,13 @@ def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
     for path in ("/-/account/tokens/", "/-/tokens/"):
         yield replace(page(path, account.answer_tokens), is_long=True)
         yield replace(form(path, account.answer_tokens_form), is_long=True)
-    yield page("/-/upload/", browser_upload.answer_upload_page)
-    upload_form = partial(browser_upload.answer_upload_form, web=pages, uploads=uploads)
-    upload = form("/-/upload/", browser_upload.answer_upload_page)
+    yield page("/-/upload/", manage.answer_upload_page)
+    upload_form = partial(manage.answer_upload_form, web=pages, uploads=uploads)
+    upload = form("/-/upload/", manage.answer_upload_page)
     yield replace(upload, handler=upload_form, is_coroutine=True)
     for path, handler in (
-        ("/feed.xml", history.answer_feed),
-        ("/project/{name}/feed.xml", history.answer_project_feed),
+        ("/feed.xml", project_pages.answer_feed),
+        ("/project/{name}/feed.xml", project_pages.answer_project_feed),
     ):
         feed = partial(handler, web=pages)
         yield Route("feed", path, feed, accepts_iap=_has_iap_assertion, is_long=True)

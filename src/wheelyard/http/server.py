@@ -49,9 +49,9 @@ from wheelyard.http.observability.instrumentation import share_metrics
 from wheelyard.http.observability.logs import configure_logging
 from wheelyard.http.protocol.requests import HEADERS_LIMIT_BYTES
 from wheelyard.http.security.origins import HttpsOnly
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.operations import store_probe
-from wheelyard.operations.daily_sweep import DailySweep
+from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index, open_index

@@ -28,7 +28,7 @@ from wheelyard.authentication.verifiers.reloading_file import (
 )
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import Settings
 
 EXPIRY_WARNING: Final = timedelta(days=14)

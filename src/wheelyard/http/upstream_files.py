@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Forbidden, NotFound
-from wheelyard.http.caching.versions import NAMES, POLICY, project_key, upstream_page_key
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import (
     FileToSend,
@@ -29,19 +28,19 @@ from wheelyard.http.file_responses import (
     requested_part,
     response_without_bytes,
 )
+from wheelyard.http.page_cache import NAMES, POLICY, project_key, upstream_page_key
 from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats, file_cache_headers
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, MadeFrom, Request, Response, until_readable
-from wheelyard.http.upstream_reader import UpstreamReader
-from wheelyard.model.lenient_metadata import parse_any
-from wheelyard.model.metadata import CoreMetadata
+from wheelyard.http.resolver import UpstreamReader
+from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
+from wheelyard.upstream.file_fetch import PassedOnFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
 from wheelyard.upstream.index import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
-from wheelyard.upstream.passed_on_file import PassedOnFile
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""

@@ -9,8 +9,8 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
-from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
+from wheelyard.http.page_cache import Render
 from wheelyard.http.page_responses import (
     FROM_UPSTREAM,
     VARY,
@@ -32,10 +32,9 @@ from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.protocol.requests import build_path
 from wheelyard.http.resolver import OpenListing
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.lenient_metadata import parse_any
-from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.error_facts import ErrorFacts
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntFlag
+from fnmatch import translate
 from itertools import product
 from typing import Final, NewType
 
@@ -16,8 +17,8 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
-from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
+from wheelyard.model.distribution_filename import NAME_LIMIT, parse_name
 
 Pattern = NewType("Pattern", str)
 """A normalized project name, or a normalized prefix and `*`."""
@@ -281,3 +282,56 @@ def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
     if matches_any((one,), other):
         return other
     return one if matches_any((other,), one) else None
+
+
+_SEPARATORS: Final = re.compile(r"[-_.]+")
+_STARS: Final = re.compile(r"\*+")
+_FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
+
+
+class NamePatterns(Struct, frozen=True):
+    """Some patterns; a name matches if one of them does."""
+
+    texts: tuple[str, ...]
+    """The patterns, normalised as names are."""
+    _expression: re.Pattern[str]
+
+    def match(self, name: NormalizedName) -> bool:
+        """Return whether a pattern matches the whole name."""
+        return self._expression.fullmatch(name) is not None
+
+
+class NameFilter(Struct, frozen=True):
+    """Which names an upstream index is asked for."""
+
+    allow: NamePatterns | None = None
+    """None for all."""
+    deny: NamePatterns = NamePatterns((), re.compile(r"(?!)"))
+    """Names that it is not asked for, whatever `allow` has."""
+
+    def accepts(self, name: NormalizedName) -> bool:
+        """Return whether the index is asked for a name."""
+        return not self.deny.match(name) and (self.allow is None or self.allow.match(name))
+
+
+def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
+    """Return the patterns that are written so; raise Invalid for the first that is malformed."""
+    found = tuple(dict.fromkeys(map(normalise_pattern, texts)))
+    every = "|".join(f"(?:{translate(each)})" for each in found)
+    return NamePatterns(found, re.compile(every or r"(?!)"))
+
+
+def normalise_pattern(text: str) -> str:
+    """
+    Return a pattern in the form of normalised names: `Acme_*` is `acme-*`.
+
+    Raise Invalid (code `bad_setting`) for text that can match no name.
+    """
+    pattern = _STARS.sub("*", _SEPARATORS.sub("-", text).lower())
+    if len(text) > NAME_LIMIT or not _FORM.fullmatch(pattern):
+        raise Invalid(
+            f"{quoted(text)} is no pattern of names. Write a name, such as acme-core, or one with "
+            "* or ? in it, such as acme-*.",
+            code="bad_setting",
+        )
+    return pattern

@@ -1,12 +1,68 @@
-"""Conversion of parsed TOML and JSON tables to msgspec structs, with the first invalid field."""
+"""Decoding of JSON and text from outside, within limits; fields of newer versions are kept."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Generic, Literal, TypeVar, get_args
 
-from msgspec import Meta, Struct, ValidationError, convert
-from msgspec.structs import fields
+from msgspec import Meta, Raw, Struct, ValidationError, convert, field
+from msgspec.json import Decoder, encode
+from msgspec.structs import fields, replace
 
-from wheelyard.model.text import escaped
+from wheelyard.errors import Invalid, quoted
+
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, bidirectional controls, lone surrogates."""
+
+_SECRETS = re.compile(
+    r"(wyd_)[A-Za-z0-9_]+"  # an API token, also truncated
+    r"|((?i:wyd[_-]))[A-Za-z0-9]{20,}"  # an API token with the prefix in the form of a name
+    r"|(ya29\.)[\w.-]+"  # Google access tokens
+    r"|(eyJ)[\w-]{4,}(?:\.[\w-]*)*"  # JWTs: ID tokens
+)
+
+
+def require_one_line(text: str, what: str, limit: int) -> str:
+    """
+    Return `text`, which may be empty, if it is one line without control characters.
+
+    Raises:
+        Invalid: It has more than `limit` characters, or a control character (code
+            `invalid_field`). The message begins with `what`, a name of the text.
+    """
+    if len(text) > limit:
+        message = f"{what} has {len(text)} characters. Use at most {limit}."
+        raise Invalid(message, code="invalid_field")
+    found = _NO_TEXT.search(text)
+    if found is not None:
+        raise Invalid(
+            f"{what} has the character {quoted(found[0])} in it. "
+            "Write one line of text without control characters.",
+            code="invalid_field",
+        )
+    return text
+
+
+def to_one_line(text: str, limit: int) -> str:
+    """Return `text` cut at `limit` characters, with a space for each run of blanks and controls."""
+    return " ".join(_NO_TEXT.sub(" ", text).split())[:limit]
+
+
+def escaped(text: str) -> str:
+    """Return `text` with unprintable characters escaped, so that a terminal is safe."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with a noun: `1 file`, `2 files`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def redact_tokens(text: str) -> str:
+    """Return `text` with each API token, Google access token and JWT as its prefix and `***`."""
+    return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)
+
 
 NAME_LIMIT: Final = 100
 """Characters of a field's name in a message."""
@@ -95,3 +151,53 @@ def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field m
     parts = get_args(field_type)
     titled = (each.title for each in parts if isinstance(each, Meta) and each.title)
     return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")
+
+
+UnknownFields = tuple[tuple[str, Raw], ...]
+"""Names and JSON values, in their order."""
+
+
+class Extensible(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value whose stored form, a JSON object, may have fields that this version does not know."""
+
+    # no stored field has an empty name
+    other_fields: UnknownFields = field(default=(), name="")
+    """The fields that this version does not know."""
+
+
+OwnStruct = TypeVar("OwnStruct", bound=Extensible)
+
+TABLE: Final = Decoder(dict[str, Raw])
+
+
+class ExtensibleCodec(Generic[OwnStruct]):
+    """Reads and writes the JSON of one class, which forbids unknown fields; keeps those."""
+
+    def __init__(self, kind: type[OwnStruct]) -> None:
+        self._decoder = Decoder(kind)
+        self._names = frozenset(each.encode_name for each in fields(kind) if each.encode_name)
+
+    def decode(self, body: bytes | Raw) -> OwnStruct:
+        """Return the value of a JSON object; raise DecodeError if it is not valid."""
+        try:
+            return self._decoder.decode(body)
+        except ValidationError:
+            table = TABLE.decode(body)
+            others = self.take_unknown(table)
+            if not others:
+                raise
+            return replace(self._decoder.decode(encode(table)), other_fields=others)
+
+    def take_unknown(self, table: dict[str, Raw]) -> UnknownFields:
+        """Remove the unknown fields from `table`, and return them."""
+        names = [name for name in table if name not in self._names]
+        # a copy: the raw value would keep all of the JSON that it was read from
+        return tuple((name, table.pop(name).copy()) for name in names)
+
+
+def encode_all_fields(value: Extensible) -> bytes:
+    """Return the JSON of a value, with the fields that this version does not know."""
+    if not value.other_fields:
+        return encode(value)
+    table = TABLE.decode(encode(replace(value, other_fields=())))
+    return encode(table | dict(value.other_fields))

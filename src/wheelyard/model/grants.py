@@ -1,16 +1,13 @@
-"""
-Grants give principals actions on projects; a group is a name for several principals.
-
-They are the `[[grant]]` tables and the table `[groups]` of the settings. Grants only add up. No
-grant takes rights away, so their order does not matter.
-"""
+"""Grants and groups: to which principals, for which names, with which rights, and their changes."""
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import (
@@ -23,8 +20,9 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
-from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.model.text import redact_tokens
+from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
+from wheelyard.model.project import EventCommit
+from wheelyard.model.token import token_id_in
 
 ACTIONS: Final = {action.word: action for action in Action}
 
@@ -220,3 +218,174 @@ def _check_grantable(who: frozenset[str], scope: Scope) -> None:
         raise Invalid('admin is for everything; write projects = ["*"].')
     if ANONYMOUS in who and scope.actions != Action.READ:
         raise Invalid('anonymous may read, and nothing else; write actions = ["read"].')
+
+
+CREDENTIALS: Final = MappingProxyType(
+    {
+        "anonymous": "none",
+        "google": "Google access token",
+        "htpasswd": "password",
+        "local": "command line",
+        "publisher": "trusted publisher",
+        "serviceAccount": "Google service account",
+        "static": "static token",
+        "token": "API token",
+        "user": "Google account",
+    }
+)
+"""The type of credential that each kind of principal has."""
+
+
+def credential_of(principal: str) -> str:
+    """Return the type of credential that a principal has, for people; empty if it is unknown."""
+    kind, colon, _ = principal.partition(":")
+    if not colon and "@" in principal:  # of Google credentials on the machine of the command
+        return f"{CREDENTIALS['local']}, Google account"
+    return CREDENTIALS.get(kind, "")
+
+
+def with_name(principal: str, name: str) -> str:
+    """Return a principal with the name of its token, if there is one: `token:ID (NAME)`."""
+    return f"{principal} ({name})" if name else principal
+
+
+def is_match(wanted: str, principal: str, name: str) -> bool:
+    """
+    Return whether `wanted` means this principal, which has the name `name`.
+
+    It is the principal, its part behind the colon (a token's id, an e-mail address), the name, or
+    a whole API token. The case of letters counts except in an e-mail address.
+    """
+    _, _, rest = principal.partition(":")
+    candidates = {principal, name, rest, *rest.split(",")} - {""}
+    if wanted in candidates or token_id_in(wanted) == rest != "":
+        return True
+    return "@" in wanted and wanted.lower() in {each.lower() for each in candidates}
+
+
+class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
+    """A change of the stored grants and groups by a principal."""
+
+    at: datetime
+    """UTC."""
+    by: str
+    """The principal: `local:NAME`, `user:EMAIL`."""
+    note: str = ""
+    """Why, in the words of who has made the change; of a grant, its own note is the reason."""
+
+
+class Granted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="granted"):
+    """A grant was added."""
+
+    id: str
+    grant: GrantFields
+
+
+class Revoked(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="revoked"):
+    """A grant was removed."""
+
+    id: str
+
+
+class GroupChanged(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="group"):
+    """A group was made, or has other members now."""
+
+    name: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class GroupDeleted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="group-deleted"):
+    """A group was removed, with its members."""
+
+    name: str
+
+
+AnyAccessEvent = Granted | Revoked | GroupChanged | GroupDeleted
+
+
+class AccessCommit(EventCommit[AnyAccessEvent], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of the document, with the events that it added."""
+
+
+class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The grants and groups in the store after the commits 1 to `revision`."""
+
+    revision: int = 0
+    grants: tuple[Granted, ...] = ()
+    """In the order in which they were made."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """The sorted members of each group, by its name; sorted."""
+    commit: AccessCommit | None = None
+    """The last commit, number `revision`."""
+
+
+def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
+    """Return `rules` after `event`, with its revision and last commit unchanged."""
+    match event:
+        case Granted():
+            return replace(rules, grants=(*rules.grants, event))
+        case Revoked(id=grant_id):
+            return replace(rules, grants=tuple(e for e in rules.grants if e.id != grant_id))
+        case GroupChanged(name=name, added=added, removed=removed):
+            members = {*rules.groups.get(name, ()), *added} - {*removed}
+            groups = {**rules.groups, name: tuple(sorted(members))}
+            return replace(rules, groups=dict(sorted(groups.items())))
+        case GroupDeleted(name=name):
+            groups = {each: members for each, members in rules.groups.items() if each != name}
+            return replace(rules, groups=groups)
+
+
+def merge(configured: Grants, rules: AccessRules) -> Grants:
+    """
+    Return the grants of the settings and of the store together; a group has the members of both.
+
+    A grant of the store to a group that exists no more is for nobody. Raise Invalid if the store
+    has what only a person can have written there.
+    """
+    groups = dict(configured.groups)
+    for name, members in rules.groups.items():
+        groups[name] = groups.get(name, frozenset()) | frozenset(map(parse_member, members))
+    own = (
+        Grant(each.id, each.who, expand(each.who, groups), each.scope, each.note)
+        for each in configured.all
+    )
+    return Grants((*own, *(parse_granted(each, groups) for each in rules.grants)), groups)
+
+
+def parse_granted(granted: Granted, groups: Groups) -> Grant:
+    """
+    Return a stored grant; raise Invalid for one that names `anonymous`, or is malformed.
+
+    What everybody may read without a credential is for the settings to say, whose warnings and
+    refusals at the start depend on it. It also decides which pages a proxy may keep.
+    """
+    if ANONYMOUS in granted.grant.who:
+        raise Invalid(
+            f"{ANONYMOUS} cannot have a grant in the store. Write a [[grant]] into the settings, "
+            "and restart the servers.",
+        )
+    gone = dict.fromkeys(groups_in(granted.grant.who), frozenset[str]())
+    return build_grant(granted.id, granted.grant, {**gone, **groups})
+
+
+def describe_event(event: AnyAccessEvent) -> str:
+    """Return a change in words, without who made it and when."""
+    note = f" ({event.note})" if event.note else ""
+    match event:
+        case Granted(id=grant_id, grant=fields):
+            return f"granted {grant_id}: {describe_fields(fields)}"
+        case Revoked(id=grant_id):
+            return f"revoked {grant_id}{note}"
+        case GroupChanged(name=name, added=added, removed=removed):
+            changes = {"added": added, "removed": removed}
+            parts = [f"{word} {', '.join(names)}" for word, names in changes.items() if names]
+            return f"group {name}: {'; '.join(parts) or 'made'}{note}"
+        case GroupDeleted(name=name):
+            return f"group {name}: deleted{note}"
+
+
+def describe_fields(fields: GrantFields) -> str:
+    """Return a valid grant in words: whom it names, actions, projects and note."""
+    groups = dict.fromkeys(groups_in(fields.who), frozenset[str]())
+    return describe_grant(build_grant("", fields, groups))

@@ -5,11 +5,10 @@ from datetime import datetime
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.access_rules import AnyAccessEvent, describe_event
-from wheelyard.model.decisions import Decision, describe
-from wheelyard.model.principals import credential_of
+from wheelyard.model.decoding import redact_tokens
+from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event
 from wheelyard.model.project_json import EventJson
-from wheelyard.model.text import redact_tokens
+from wheelyard.model.public_packages import Decision, describe
 
 
 class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,8 +20,7 @@ from packaging.licenses._spdx import LICENSES
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.lenient_metadata import parse_leniently
-from wheelyard.model.metadata import EXPRESSION_LIMIT, CoreMetadata, parse_metadata
+from wheelyard.model.metadata import EXPRESSION_LIMIT, CoreMetadata, parse_leniently, parse_metadata
 
 UNKNOWN: Final = ""
 """The licence of a release whose metadata does not say, or says it in words that are ambiguous."""

@@ -24,12 +24,12 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import quoted
+from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields
 from wheelyard.model.distribution_filename import (
     UniquenessKey,
     parse_known_filename,
     strip_trailing_zeros,
 )
-from wheelyard.model.unknown_fields import Extensible, ExtensibleCodec, encode_all_fields
 
 SUMMARY_LIMIT = 512
 """Characters of the longest stored summary."""

@@ -1,13 +1,172 @@
-"""What clients get for the name of a public package, and why: values for people and programs."""
+"""Public packages: what the search knows of them, and what was decided about them."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.model.decisions import Decision
+from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.project import EventCommit
+
+EVERY_VERSION: Final = ""
+"""The version of a decision about a whole project."""
+
+
+class Verdict(StrEnum):
+    """What a decision says."""
+
+    APPROVED = "approved"
+    BLOCKED = "blocked"
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a principal has decided about a project of an upstream index, or one version of it."""
+
+    at: datetime
+    """UTC."""
+    by: str
+    """The principal: `local:NAME`, `user:EMAIL`."""
+    verdict: Verdict
+    project: NormalizedName
+    version: str = EVERY_VERSION
+    """Normalised; empty for the whole project."""
+    reason: str = ""
+    despite: tuple[str, ...] = ()
+    """Codes of the rules that an approval lifts, such as `licence`; sorted."""
+    sha256: tuple[str, ...] | None = None
+    """The digests of the files that the approval of a version is about; None for others."""
+
+    def covers(self, sha256: str) -> bool:
+        """
+        Return whether it is about a file of its version, or of its project without a version.
+
+        An approval of a version is about the files whose digests it has.
+        """
+        if self.sha256 is None:
+            return self.verdict is Verdict.BLOCKED or not self.version
+        return sha256 in self.sha256
+
+    @property
+    def key(self) -> str:
+        """The version without trailing zeros, as `1.0` and `1.0.0` are one; or an empty text."""
+        return strip_trailing_zeros(self.version)
+
+    @property
+    def target(self) -> str:
+        """The project, or project and version, in words."""
+        return f"{self.project} {self.version}" if self.version else self.project
+
+
+class DecisionCommit(EventCommit[Decision], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of the document, with the decisions that it added."""
+
+
+class ProjectDecisions(Struct, frozen=True, gc=False):
+    """The decisions in force about one project."""
+
+    project: Decision | None = None
+    """About the whole project."""
+    versions: Mapping[str, Decision] = {}
+    """About single versions, by the version without trailing zeros."""
+
+    @property
+    def all(self) -> tuple[Decision, ...]:
+        """All of them, first the one about the whole project."""
+        return (*filter(None, (self.project,)), *self.versions.values())
+
+    def of(self, version: str) -> Decision | None:
+        """
+        Return the decision that counts for a normalised version: its own, else the project's.
+
+        Who blocks `2.0` means `2.0+cpu`, too. An approval of `2.0` says nothing about `2.0+cpu`.
+        """
+        return next(self._of(version), None)
+
+    def of_file(self, version: str, sha256: str) -> Decision | None:
+        """Return the decision that counts for a file, which is that of its version or not."""
+        return next((each for each in self._of(version) if each.covers(sha256)), None)
+
+    def _of(self, version: str) -> Iterator[Decision]:
+        """Yield the decisions that may count for a version, first the one that does."""
+        own = self.versions.get(strip_trailing_zeros(version))
+        if own is not None:
+            yield own
+        public = self.versions.get(strip_trailing_zeros(version.partition("+")[0]))
+        if public is not None and public.verdict is Verdict.BLOCKED:
+            yield public
+        if self.project is not None:
+            yield self.project
+
+
+UNDECIDED: Final = ProjectDecisions()
+"""Nothing was decided about a project."""
+
+
+def decisions_about(some: Sequence[Decision]) -> ProjectDecisions:
+    """Return the decisions in force about one project, of which there are some."""
+    about_all = next((each for each in some if not each.version), None)
+    return ProjectDecisions(about_all, {each.key: each for each in some if each.version})
+
+
+class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """The decisions in force after the commits 1 to `revision`."""
+
+    revision: int = 0
+    decisions: tuple[Decision, ...] = ()
+    """At most one for each project and version; sorted by these."""
+    commit: DecisionCommit | None = None
+    """The last commit, number `revision`."""
+
+    @cached_property
+    def by_project(self) -> dict[NormalizedName, ProjectDecisions]:
+        """The decisions in force, by project."""
+        found = dict[NormalizedName, list[Decision]]()
+        for each in self.decisions:
+            found.setdefault(each.project, []).append(each)
+        return {name: decisions_about(some) for name, some in found.items()}
+
+    def of_project(self, name: NormalizedName) -> ProjectDecisions:
+        """Return the decisions in force about a project."""
+        return self.by_project.get(name, UNDECIDED)
+
+
+def apply(known: DecisionList, new: Decision) -> DecisionList:
+    """
+    Return `known` after a new decision, with its revision and last commit unchanged.
+
+    A decision replaces the earlier one about the same project and version. Blocking a project also
+    ends the approvals of its versions: who blocks a project, for example because it was taken over,
+    means all of it. Approving a project leaves its blocked versions blocked.
+    """
+    kept = [each for each in known.decisions if not _replaces(new, each)]
+    decisions = tuple(sorted([*kept, new], key=lambda each: (each.project, each.version)))
+    return replace(known, decisions=decisions)
+
+
+def _replaces(new: Decision, old: Decision) -> bool:
+    if new.project != old.project:
+        return False
+    ends_approvals = new.version == EVERY_VERSION and new.verdict is Verdict.BLOCKED
+    return new.key == old.key or (ends_approvals and old.verdict is Verdict.APPROVED)
+
+
+def describe(decision: Decision) -> str:
+    """Return a decision in words, without who has made it and when."""
+    what = ""
+    if decision.sha256 is not None:
+        what = f", {counted(len(decision.sha256), 'file')}"
+    elif decision.verdict is Verdict.APPROVED and not decision.version:
+        what = " with all files and versions, also those that are added later"
+    despite = f", despite {', '.join(decision.despite)}" if decision.despite else ""
+    reason = f" ({decision.reason})" if decision.reason else ""
+    return f"{decision.verdict} {decision.target}{what}{despite}{reason}"
+
 
 ABSENT_CODES: Final = frozenset({"denied", "not_listed"})
 """Reasons for which a name is answered as one that no index has (404)."""

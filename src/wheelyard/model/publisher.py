@@ -18,7 +18,7 @@ from msgspec import Struct
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
-from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher_claim_rules import (
     PROVIDER_BY_ISSUER,
@@ -29,7 +29,6 @@ from wheelyard.model.publisher_claim_rules import (
     ProviderIssuer,
     is_exact,
 )
-from wheelyard.model.text import escaped, to_one_line
 
 LOGGED_CLAIM_LIMIT_CHARS: Final = 200
 

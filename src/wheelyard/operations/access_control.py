@@ -19,27 +19,25 @@ from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journals import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
-from wheelyard.model.access_rules import (
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.grants import (
+    ACTIONS,
     AccessRules,
     AnyAccessEvent,
+    Grant,
     Granted,
+    GrantFields,
+    Grants,
     GroupChanged,
     GroupDeleted,
     Revoked,
     describe_event,
+    groups_in,
     merge,
     parse_granted,
-)
-from wheelyard.model.grants import (
-    ACTIONS,
-    Grant,
-    GrantFields,
-    Grants,
-    groups_in,
     parse_group_name,
     parse_member,
 )
-from wheelyard.model.text import require_one_line
 from wheelyard.operations.audit_log import log_access
 from wheelyard.storage.base import ObjectVersion
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.model.decisions import Decision
+from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.project import Event, EventKind
-from wheelyard.model.text import escaped, redact_tokens
+from wheelyard.model.public_packages import Decision
 
 EXTRA_FIELDS: Final = "facts"
 """The attribute of a log record that has the fields of an event."""

@@ -19,22 +19,135 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.credentials import SessionKey, SessionRecords
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import NotFound, WheelyardError
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import DAMAGED, NotFound, WheelyardError
+from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project
-from wheelyard.model.text import counted
-from wheelyard.operations.changes_check import ChangesCheck
-from wheelyard.operations.credentials_check import CredentialsCheck
-from wheelyard.operations.findings import Findings, read_or_report, repair
-from wheelyard.operations.journaled_check import JournaledCheck
-from wheelyard.operations.sweep import Orphans, Sweep
-from wheelyard.storage.base import ABSENT, Key, Stored, Stores
+from wheelyard.model.token import TokenRecord, is_token_id
+from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
+from wheelyard.operations.sweep import Orphans, PublishingCleanup, Sweep
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored, Stores
 from wheelyard.storage.spool import Spool
+
+
+class ChangesCheck(Struct, frozen=True):
+    """Checks the list of changes, and marks commits that have no serial; adds to `findings`."""
+
+    changes: Changes
+    findings: Findings
+
+    def run(self, revisions: Mapping[NormalizedName, int], *, rebuild: bool) -> None:
+        """Check that projects with these revisions are in the list; `rebuild` a damaged one."""
+        self._note_foreign_objects()
+        try:
+            unmarked = self._unmarked(revisions, rebuild=rebuild)
+            self.changes.mark(unmarked)
+        except WheelyardError as fault:
+            advice = fault.message
+            if fault.code == DAMAGED:
+                advice = (
+                    f"{fault.message} With --rebuild the list of changes begins again, and whoever "
+                    "follows it has to look at all projects once more"
+                )
+            self.findings.problems.append(f"the list of changes cannot be read: {advice}")
+        else:
+            self.findings.repaired += [
+                f"{name}: its last change will be in the list of changes" for name in unmarked
+            ]
+
+    def _unmarked(
+        self, revisions: Mapping[NormalizedName, int], *, rebuild: bool
+    ) -> Mapping[NormalizedName, int]:
+        try:
+            return self.changes.unmarked(revisions)
+        except WheelyardError as fault:
+            if not rebuild or fault.code != DAMAGED:
+                raise
+        self.changes.rebuild(revisions)
+        self.findings.repaired.append(f"{keys.CHANGES}: the list of changes begins again")
+        return self.changes.unmarked(revisions)
+
+    def _note_foreign_objects(self) -> None:
+        for entry in self.changes.store.list(keys.PENDING):
+            if keys.parse_pending_mark(entry.key) is None:
+                self.findings.add_foreign_object(entry.key)
+        for entry in self.changes.store.list(keys.SEALED_CHANGES):
+            if keys.entry_number(keys.SEALED_CHANGES, entry.key) is None:
+                self.findings.add_foreign_object(entry.key)
+
+
+class CredentialsCheck(Struct, frozen=True):
+    """Checks what is below `credentials/`, but for the grants and groups."""
+
+    store: Store
+    publishing_cleanup: PublishingCleanup
+    sessions: SessionRecords
+
+    def run(self, findings: Findings, *, sweep: bool) -> None:
+        """Add what is wrong to `findings`; with `sweep`, delete leftovers and expired records."""
+        self._check_tokens(findings, sweep=sweep)
+        self._check_sessions(findings)
+        if sweep:
+            findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
+
+    def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
+        uses = self._token_uses(findings)  # listed first, so that no new token can have one
+        for entry in self.store.list(keys.TOKENS):
+            token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
+            if not is_token_id(token_id) or entry.key != keys.token(token_id):
+                findings.add_foreign_object(entry.key)
+                continue
+            uses.pop(token_id, None)
+            consequence = "its token opens nothing; remove it, and make another token"
+            self._check_record(entry.key, TokenRecord, consequence, findings)
+        if uses and sweep:
+            for entry in uses.values():
+                self.store.delete(entry.key)
+            findings.swept += len(uses)
+        elif uses:
+            objects = counted(len(uses), "object")
+            findings.notes.append(f"{objects} under {keys.LAST_USES} belong to no token")
+
+    def _token_uses(self, findings: Findings) -> dict[str, Entry]:
+        uses = dict[str, Entry]()
+        for entry in self.store.list(keys.LAST_USES):
+            token_id = keys.token_id_of_use(entry.key)
+            if token_id is None:
+                findings.add_foreign_object(entry.key)
+            else:
+                uses[token_id] = entry
+        return uses
+
+    def _check_sessions(self, findings: Findings) -> None:
+        for entry in self.store.list(keys.SESSIONS):
+            if entry.key == keys.SESSION_KEY:
+                consequence = (
+                    "nobody can sign in in a browser; remove it, and the next sign-in makes another"
+                )
+                self._check_record(entry.key, SessionKey, consequence, findings)
+            elif keys.expiry_hour(entry.key) is None:
+                findings.add_foreign_object(entry.key)
+
+    def _check_record(
+        self,
+        key: Key,
+        kind: type[TokenRecord | SessionKey],
+        consequence: str,
+        findings: Findings,
+    ) -> None:
+        found = read_or_report(self.store, key, findings)
+        try:
+            if isinstance(found, Stored):
+                Codec(kind).decode(key, found.body)
+        except WheelyardError:
+            findings.problems.append(f"{key} is damaged, so {consequence}")
+
 
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, Caller, Pattern, matches_any
 from wheelyard.model.project import File

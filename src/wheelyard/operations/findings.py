@@ -1,10 +1,15 @@
-"""The results of a check, and the reads and repairs that add to them."""
+"""What checks report, and the check of a document with its journal."""
+
+from contextlib import suppress
+from typing import Generic
 
 from msgspec import Struct
 from msgspec.structs import fields
 
-from wheelyard.errors import Conflict, WheelyardError
-from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
+from wheelyard.catalog import keys
+from wheelyard.catalog.commits import C, D, JournalKind
+from wheelyard.errors import NEWER_DOCUMENT, Conflict, Unavailable, WheelyardError
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 
 class Findings(Struct):
@@ -60,3 +65,169 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
         findings.problems.append(f"{key} could not be repaired: {fault.message}")
         return False
     return True
+
+
+class JournaledCheck(Struct, Generic[D, C]):
+    """Checks one document with its journal; adds the results to `findings`."""
+
+    kind: JournalKind[D, C]
+    store: Store
+    findings: Findings
+    commits: dict[int, C] = {}
+    """The intact journal entries, by number."""
+    damaged: dict[int, ObjectVersion] = {}
+    """The object versions of malformed journal entries, by number."""
+    is_consistent: bool = True
+    """Whether document and journal are intact and agree, as far as they were checked."""
+
+    def run(self, *, rebuild: bool) -> D | None:
+        """
+        Check document and journal, and write a missing last entry; `rebuild` the document.
+
+        Return the document, read or rebuilt; None if it is missing or damaged.
+        """
+        self._read_journal()
+        # read after the journal, so that a concurrent change cannot make the document older
+        found = read_or_report(self.store, self.kind.key, self.findings)
+        stored = found if isinstance(found, Stored) else None
+        try:
+            document = self._document(stored)
+        except Unavailable as fault:  # of a newer version, whatever else it may be
+            self._report(f"{fault.message} Until then it cannot be compared with its journal")
+            return None
+        agrees, folded = document is None or self._complete(document), self._fold()
+        if isinstance(found, WheelyardError):
+            self.is_consistent = False
+        elif agrees:
+            return self._compare(document, folded, stored, rebuild=rebuild)
+        else:
+            self._report(
+                f"{self.kind.key} and its journal have different commits of one number, as after a "
+                "restore; restore one of them from the same backup as the other"
+            )
+        return document
+
+    def _compare(
+        self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
+    ) -> D | None:
+        """Compare document and journal; `rebuild` and return the document, or return it as is."""
+        key, unknown = self.kind.key, self._unknown(document)
+        if folded is not None and rebuild and not unknown:
+            self._rebuild(folded, stored)
+            return folded
+        if document is None:
+            self.is_consistent = False
+            if stored or self.commits or self.damaged:
+                advice = "fold it again with --rebuild" if folded else "restore it from a backup"
+                self._report(
+                    f"{key} is missing or damaged, so that {self.kind.consequence}; "
+                    f"{unknown or advice}"
+                )
+        elif unknown:
+            self.findings.notes.append(f"{key} cannot be compared with its journal: {unknown}")
+        elif folded is not None and stored and not self._are_equal(folded, document, stored.body):
+            self._report(
+                f"{key} is not what its journal says, so that {self.kind.consequence}; fold it "
+                "again with --rebuild"
+            )
+        return document
+
+    def _are_equal(self, folded: D, document: D, body: bytes) -> bool:
+        """Return whether a document, with these bytes, is what its journal says."""
+        written = self.kind.documents.encode(document)
+        # an older version writes the fields that it does not know last, so their order may differ
+        return self.kind.documents.encode(folded) == written and len(written) == len(body)
+
+    def _report(self, what: str) -> None:
+        self.is_consistent = False
+        self.findings.problems.append(what)
+
+    def _read_journal(self) -> None:
+        for entry in self.store.list(self.kind.entries):
+            number = keys.entry_number(self.kind.entries, entry.key)
+            if number is None:
+                self.findings.add_foreign_object(entry.key)
+            else:
+                self._read_commit(number)
+
+    def _read_commit(self, number: int) -> None:
+        found = read_or_report(self.store, self.kind.entry_key(number), self.findings)
+        if isinstance(found, WheelyardError):
+            self.is_consistent = False
+        elif found is not None:
+            with suppress(WheelyardError):
+                commit = self.kind.decode_entry(number, found.body)
+                if self.kind.commits.encode(commit) == found.body:
+                    self.commits[number] = commit
+                    return
+            self.damaged[number] = found.version
+
+    def _document(self, stored: Stored | None) -> D | None:
+        """
+        Return the document; None if it is missing, damaged, or has what cannot be.
+
+        Raise Unavailable if only a newer version of wheelyard can read it.
+        """
+        try:
+            if stored is not None:
+                document = self.kind.documents.decode(self.kind.key, stored.body)
+                self.kind.require_valid(document)
+                return document
+        except WheelyardError as fault:
+            if fault.code == NEWER_DOCUMENT:
+                raise
+        return None
+
+    def _unknown(self, document: D | None) -> str:
+        """Return what of document and journal only a newer version knows, and what to do; or ''."""
+        unknown = self.kind.unknown_parts(
+            document or self.kind.empty, [self.commits[number] for number in sorted(self.commits)]
+        )
+        if not unknown:
+            return ""
+        versions = " and ".join(sorted(filter(None, set(unknown.values()))))
+        newer = f"wheelyard {versions} or newer" if versions else "a newer version of wheelyard"
+        return f"this version does not know {', '.join(unknown)}; check it with {newer}"
+
+    def _complete(self, document: D) -> bool:
+        """
+        Read entries that are newer than the listing; return whether they agree with the document.
+
+        If the journal lacks the document's last commit, or has it damaged, it is written there.
+        """
+        for number in range(max(self.commits, default=0) + 1, document.revision):
+            if number not in self.damaged:
+                self._read_commit(number)
+        last = self.kind.last_commit(document)
+        if last is None or last.number in self.commits:
+            encode = self.kind.commits.encode
+            return last is None or encode(self.commits[last.number]) == encode(last)
+        self.commits[last.number] = last
+        expect = self.damaged.pop(last.number, ABSENT)
+        key, body = self.kind.entry_key(last.number), self.kind.commits.encode(last)
+        if repair(self.store, key, body, expect, self.findings):
+            self.findings.repaired.append(f"{self.kind.key}: journal entry {last.number} written")
+        return True
+
+    def _fold(self) -> D | None:
+        """Return the document as the journal says; None without a journal, or if it is broken."""
+        document = self.kind.empty
+        for number in range(1, max([*self.commits, *self.damaged], default=0) + 1):
+            commit = self.commits.get(number)
+            if commit is None or commit.previous != self.kind.digest(document):
+                what = "damaged" if commit or number in self.damaged else "missing"
+                self._report(
+                    f"{self.kind.key}: its journal is broken: {self.kind.entry_key(number)} is "
+                    f"{what}; restore it from a backup"
+                )
+                return None
+            document = self.kind.fold(document, commit)
+        return document if self.commits else None
+
+    def _rebuild(self, folded: D, stored: Stored | None) -> None:
+        key, body = self.kind.key, self.kind.documents.encode(folded)
+        self.findings.rebuilt += 1
+        if stored is None or stored.body != body:
+            expect = stored.version if stored else ABSENT
+            if repair(self.store, key, body, expect, self.findings):
+                self.findings.repaired.append(f"{key}: written again from its journal")

@@ -8,12 +8,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.file_removal import FileRemoval
-from wheelyard.catalog.files import listed_objects
+from wheelyard.catalog.files import FileRemoval, listed_objects
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import (
     Event,
@@ -22,7 +22,6 @@ from wheelyard.model.project import (
     Project,
     Status,
 )
-from wheelyard.model.text import require_one_line
 
 ReleaseAction = Literal["yank", "unyank", "delete"]
 """A change of the files of a release."""

@@ -1,29 +1,31 @@
-"""
-The sweep of leftovers: bytes of uploads that died, and of files whose deletion died.
+"""Sweeps: bytes of uploads and deletions that died, and what is past its time."""
 
-What no project lists is deleted once it is a day old. The projects are those of all indexes that
-the store holds. A document that cannot be read stops the sweep before anything is deleted, as its
-files are not known. Bytes of a project whose document and journal disagree stay, and so do those of
-a project that is perhaps lost: `wheelyard check` says what can be done.
-"""
-
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from datetime import datetime, timedelta
+from itertools import groupby, islice
+from threading import Thread
 from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.file_removal import FileRemoval
-from wheelyard.catalog.files import ORPHAN_AGE
+from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.credentials import TokenRecords, UsedIdTokens
+from wheelyard.catalog.document_cache import Codec, UnreadableIgnored
+from wheelyard.catalog.files import ORPHAN_AGE, FileRemoval
 from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.leases import JobLease
 from wheelyard.catalog.projects import NameList
-from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.operations.findings import Findings
-from wheelyard.operations.journaled_check import JournaledCheck
-from wheelyard.storage.base import Entry, Key, Stored, Stores
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import Conflict, WheelyardError
+from wheelyard.model.decoding import counted
+from wheelyard.model.token import is_token_id
+from wheelyard.operations.descriptions.descriptions import remove_old
+from wheelyard.operations.findings import Findings, JournaledCheck
+from wheelyard.storage.base import STORAGE_DENIED, Entry, Key, Stored, Stores
 from wheelyard.storage.forwarding import PrefixedStore
 
 _NAMES: Final = Codec(NameList)
@@ -154,3 +156,137 @@ def _project_of(entry: Entry) -> NormalizedName | None:
 def _filename(key: Key) -> str:
     owner = keys.parse_file_key(key)
     return owner.filename if owner else ""
+
+
+JOB: Final = "sweep"
+EVERY: Final = timedelta(days=1)
+FIRST_LOOK_SECONDS: Final = (10.0, 60.0)
+"""The range of the pause after a start, which leaves the machine to the first requests."""
+SPREAD_SECONDS: Final = 3600.0
+"""The longest random pause before a later look at the lease: servers take turns, and time moves."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class DailySweep:
+    """Sweeps each day, unless another process does; also gives serials to all changes."""
+
+    def __init__(self, sweep: Sweep, changes: Changes, runtime: Runtime) -> None:
+        self._sweep = sweep
+        self._changes = changes
+        self._runtime = runtime
+        self._lease = JobLease(sweep.stores.documents, JOB, runtime)
+        self._logged = ""
+        """The last failure that the log has; each is there once."""
+
+    def start(self) -> None:
+        """Start `run` in a daemon thread, and return at once."""
+        Thread(target=self.run, name="sweep", daemon=True).start()
+
+    def run(self) -> None:
+        """Sweep whenever it is due, for ever."""
+        self._runtime.pause(self._runtime.random.uniform(*FIRST_LOOK_SECONDS))
+        while True:
+            wait = self.sweep_if_due().total_seconds()
+            self._runtime.pause(wait + self._runtime.random.uniform(0.0, SPREAD_SECONDS))
+
+    def sweep_if_due(self) -> timedelta:
+        """Sweep if that is due; return after how long to try again."""
+        try:
+            if next(self._sweep.stores.files.list(keys.FILES), None) is None:
+                return EVERY  # perhaps a store that the first upload makes
+            wait = self._lease.take(EVERY)
+            if wait:
+                return wait
+            # a machine whose clock is ahead must not take uploads that are under way for old
+            now = self._lease.written_at()
+            self._run_sweep(now)
+            self._lease.complete()
+            self._remove_old(now)  # without the lease: any process may do that at any time
+        except Conflict:  # this process was stopped, and another one has taken the lease
+            return EVERY
+        except WheelyardError as error:
+            self._log_failure("no sweep today, so leftovers of uploads stay in the store", error)
+            return timedelta()
+        return EVERY
+
+    def _run_sweep(self, now: float) -> None:
+        try:
+            count = self._sweep.run(now, self._lease.renew)
+        except Conflict:
+            raise
+        except WheelyardError as error:
+            why = "this server may not delete" if error.code == STORAGE_DENIED else "no sweep today"
+            self._log_failure(f"{why}, so leftovers of uploads stay in the store", error)
+        else:
+            self._logged = ""
+            if count:
+                logger.info("swept %s of uploads and deletions", counted(count, "leftover"))
+
+    def _remove_old(self, now: float) -> None:
+        try:
+            self._changes.remove_stale(now)
+            remove_old(self._sweep.stores.documents, now)
+        except WheelyardError as error:
+            self._log_failure("marks of commits and old descriptions stay in the store", error)
+
+    def _log_failure(self, what: str, error: WheelyardError) -> None:
+        if error.message != self._logged:
+            self._logged = error.message
+            logger.warning("%s: %s", what, error.message)
+
+
+RETENTION: Final = timedelta(hours=1)
+"""How long the record of a minted API token stays after it expires."""
+CLOCK_SKEW: Final = timedelta(minutes=2)
+"""
+The largest difference between clocks. If the record of a used ID token were removed while another
+server still accepts the ID token, it could be used twice.
+"""
+
+
+class PublishingCleanup(Struct, frozen=True):
+    """Removes the records of used ID tokens, and of the expired API tokens minted for them."""
+
+    used_id_tokens: UsedIdTokens
+    token_records: TokenRecords
+    runtime: Runtime
+    token_lifetime: timedelta
+
+    def run(self, at_most: int | None = None) -> int:
+        """
+        Remove used ID tokens with their API tokens, once both expired an hour ago or earlier.
+
+        Return how many ID tokens were removed. At most `at_most` are checked; None for all. Raise
+        Unavailable if the store does not answer.
+        """
+        now = self.runtime.now()
+        removed = 0
+        expired = self.used_id_tokens.expired_before(
+            now - self.token_lifetime - RETENTION - CLOCK_SKEW
+        )
+        for key in list(islice(expired, at_most)):
+            token_id = self.used_id_tokens.token_of(key)
+            if token_id is None or self._remove_token(token_id, now - RETENTION):
+                self.used_id_tokens.store.delete(key)
+                removed += 1
+        return removed
+
+    def _remove_token(self, token_id: str, limit: datetime) -> bool:
+        """
+        Remove the record of a minted API token that expired by `limit`.
+
+        Return False if the token expires later, so that the record of its ID token has to stay;
+        else True, even if there was nothing to remove.
+        """
+        if not is_token_id(token_id):
+            return True
+        with UnreadableIgnored():  # else it is no credential any more
+            snapshot = self.token_records.documents.get(keys.token(token_id), "current")
+            record = snapshot.value
+            if record is None or not record.publishers:
+                return True
+            if record.expires_at > limit:
+                return False
+            self.token_records.store.delete(keys.token(token_id))
+        return True

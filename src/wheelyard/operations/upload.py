@@ -46,7 +46,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
-from wheelyard.operations.name_claims import NameClaims
+from wheelyard.operations.names import NameClaims
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool

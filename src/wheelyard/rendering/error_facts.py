@@ -1,4 +1,4 @@
-"""What the page of an error says, and such a page that needs no template."""
+"""What the page of an error says, and small texts that need no template."""
 
 from html import escape
 from types import MappingProxyType

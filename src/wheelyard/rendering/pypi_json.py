@@ -1,23 +1,39 @@
-"""
-Renderer of PyPI's JSON API: `/pypi/<name>/json` and `/pypi/<name>/<version>/json`.
-
-Fields of PyPI that have no value here are null, empty, 0 or -1. Renovate, Dependabot, Poetry and
-PDM read this API.
-"""
+"""JSON besides the Simple API: `/pypi/<name>/json` and `/search.json`."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.rendering.releases import ReleaseOf
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
 from wheelyard.rendering.simple_pages import file_url, metadata_mark, timestamp
 
 if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
+
+
+def search_json(projects: Iterable[ProjectFacts]) -> bytes:
+    """Return the bytes of `/search.json`: a JSON list, sorted by name, one entry on a line."""
+    ordered = map(_entry, sorted(projects, key=attrgetter("name")))
+    lines = Encoder().encode_lines(ordered)[:-1].replace(b"\n", b",\n")  # none within an entry
+    return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"
+
+
+def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
+    """Return the bytes of `/search.json?q=`: how many projects were found, and the best of them."""
+    return Encoder().encode({"total": total, "projects": [*map(_entry, best)]}) + b"\n"
+
+
+def _entry(project: ProjectFacts) -> tuple[str, ...]:
+    """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
+    entry = (project.name, project.version, project.summary)
+    further = (project.keywords, project.status, project.origin)
+    count = max((at for at, text in enumerate(further, 1) if text), default=0)
+    return (*entry, *further[:count])
 
 
 def project_json(

@@ -8,10 +8,11 @@ behind any host name.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from html import escape
+from itertools import islice
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -20,8 +21,22 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.model.project import Status
-from wheelyard.rendering.json_list import json_with_list
-from wheelyard.rendering.shown import ShownFile, ShownProject
+from wheelyard.rendering.listing import ShownFile, ShownProject
+
+PIECE: Final = 500
+"""Items that are encoded at a time, in a millisecond: no other thread of Python runs meanwhile."""
+
+
+def json_with_list(document: Mapping[str, object], name: str, items: Iterable[object]) -> bytes:
+    """Return the JSON of a document, which is not empty, with a list as its last member."""
+    encoder, rest = Encoder(), iter(items)
+    parts = [encoder.encode(document)[:-1], b',"%b":[' % name.encode()]
+    while piece := list(islice(rest, PIECE)):
+        parts += encoder.encode(piece)[1:-1], b","
+    if parts[-1] == b",":
+        parts.pop()
+    return b"".join((*parts, b"]}"))
+
 
 F = TypeVar("F", bound=ShownFile)
 

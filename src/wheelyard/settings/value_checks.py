@@ -19,9 +19,8 @@ from msgspec.json import encode
 from packaging.version import Version
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.access import parse_pattern
+from wheelyard.model.access import normalise_pattern, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.name_patterns import normalise_pattern
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"

@@ -1,16 +1,22 @@
-"""Candidates of an import, the source protocol, and the errors of all sources."""
+"""Candidates of an import, and what filenames and other systems' metadata tell of them."""
 
 import errno
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
+from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.distribution_filename import parse_known_filename, parse_version
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
@@ -75,3 +81,197 @@ def unavailable(message: str) -> Unavailable:
 def unreadable(why: str) -> OSError:
     """Return the OSError for one unreadable file, which does not end the import."""
     return OSError(errno.EIO, why)
+
+
+DISTRIBUTION_SUFFIXES: Final = (
+    *(".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb"),
+    *(".tar", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.Z"),
+)
+"""Suffixes of distributions, also obsolete ones."""
+SIDECAR_SUFFIXES: Final = (
+    *(".metadata", ".provenance", ".publish.attestation", ".meta", ".asc", ".sig"),
+    *(".md5", ".sha1", ".sha256", ".sha512", ".html", ".json", ".xml", ".css", ".js", ".ico"),
+)
+"""Suffixes of files that describe distributions; the report does not list them."""
+SITE_FILES: Final = frozenset({"json", "index", "simple", "favicon.ico", "robots.txt"})
+"""Files of a static site that lie among its packages."""
+
+_SDIST: Final = re.compile(r"(.+?)-v?\d.*", re.DOTALL)
+
+
+def is_distribution_name(filename: str) -> bool:
+    """Return whether a filename has the suffix of a distribution and no dot at its beginning."""
+    return filename.endswith(DISTRIBUTION_SUFFIXES) and not filename.startswith(".")
+
+
+def is_sidecar(filename: str) -> bool:
+    """Return whether a file describes distributions, belongs to a site, or is hidden."""
+    return filename.endswith(SIDECAR_SUFFIXES) or filename in SITE_FILES or filename.startswith(".")
+
+
+def guess_project(filename: str) -> str:
+    """Return the probable normalised project name of a distribution, from its filename."""
+    if filename.endswith(".whl"):
+        return canonicalize_name(filename.partition("-")[0])
+    found = _SDIST.fullmatch(filename)
+    return canonicalize_name(found[1] if found else filename)
+
+
+def version_in(filename: str, project: NormalizedName) -> str:
+    """
+    Return the normalised version in the filename of a distribution of a project, in any format.
+
+    It is empty for a file of another project, and if no version can be made out.
+    """
+    with suppress(Invalid):
+        known = parse_known_filename(filename)
+        return str(known.version) if known.project == project else ""
+    for at in (found.start() for found in re.finditer("[-_]", filename)):
+        if canonicalize_name(filename[:at]) != project:
+            continue
+        # what follows the version is a release, a platform or a suffix: take less of it each time
+        parts = re.split("[-_]", filename[at + 1 :])[0].split(".")
+        for end in range(len(parts), 0, -1):
+            with suppress(Invalid):
+                return str(parse_version(".".join(parts[:end])))
+    return ""
+
+
+def matches(project: str, patterns: tuple[str, ...]) -> bool:
+    """Return whether a normalised project name matches one of the patterns, or there are none."""
+    # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
+    return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)
+
+
+OLDEST_PLAUSIBLE_DATE: Final = datetime(1990, 1, 1, tzinfo=UTC)
+"""Earlier dates, such as 1970, are placeholders."""
+UPLOADER_LIMIT: Final = 200
+"""Characters of an uploader's name."""
+DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
+        for name in sorted(hashlib.algorithms_guaranteed - {"shake_128", "shake_256"})
+    }
+)
+"""Algorithms of digests that a source may state, and hexadecimal digits of the longest digest."""
+
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
+
+
+class BadDigest(ValueError):
+    """A digest in a source's metadata is malformed."""
+
+
+class FileRecord(Struct):
+    """What dumb-pypi and backupni say of a file."""
+
+    filename: str
+    hash: str | None = None
+    upload_timestamp: float | str | None = None
+    uploaded_by: str | None = None
+    yanked_reason: str | None = None
+
+    def described(self, file: Candidate) -> Candidate:
+        """Return a file with this data; raise ValueError if it is of another, or malformed."""
+        if self.filename != file.filename:
+            raise ValueError("it describes another file")
+        return replace(
+            file,
+            hashes={**file.hashes, **parse_hash(self.hash or "")},
+            uploaded_at=parse_epoch_seconds(self.upload_timestamp) or file.uploaded_at,
+            uploaded_by=clean_uploader(self.uploaded_by),
+            yanked=self.yanked_reason or None,
+        )
+
+
+def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float() decides
+    """Return the UTC time of seconds since the epoch; None if invalid or before 1990."""
+    return _plausible(lambda text: datetime.fromtimestamp(float(text), UTC), value)
+
+
+def file_time(seconds: float) -> datetime | None:
+    """Return the UTC time of a file's modification time in seconds; None if it is out of range."""
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(seconds, UTC)
+    return None
+
+
+def parse_iso_date(value: object) -> datetime | None:
+    """Return the UTC time of an ISO 8601 text (no zone: UTC); None if invalid or before 1990."""
+    return _plausible(datetime.fromisoformat, value)
+
+
+def parse_http_date(value: object) -> datetime | None:
+    """Return the UTC time of an HTTP date; None if it is invalid or before 1990."""
+    return _plausible(parsedate_to_datetime, value)
+
+
+def parse_date_parts(parts: list[int] | None) -> datetime | None:
+    """Return the UTC time of six numbers, year to second; None if invalid or before 1990."""
+    if parts is None or len(parts) != 6:  # noqa: PLR2004 - year to second
+        return None
+    return parse_iso_date("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts))
+
+
+def clean_uploader(value: object) -> str:
+    """Return a name as one printable line of up to UPLOADER_LIMIT characters; empty if no text."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(each if each.isprintable() else " " for each in value).strip()[:UPLOADER_LIMIT]
+
+
+def sound_digests(declared: object) -> tuple[dict[str, str], str]:
+    """
+    Return the digests of known algorithms, by algorithm, and the algorithm of one that is none.
+
+    The latter is empty if there is no such one. A digest of BLAKE2 may be shorter than the longest.
+    """
+    digests: dict[str, str] = {}
+    malformed = ""
+    for name, value in declared.items() if isinstance(declared, dict) else ():
+        algorithm = name.lower()
+        length = DIGEST_LENGTHS.get(algorithm)
+        if length is None or value is None:
+            continue
+        digest = value.lower() if isinstance(value, str) else ""
+        is_long = len(digest) == length or (algorithm.startswith("blake2") and len(digest) < length)
+        if is_long and _HEX.fullmatch(digest):
+            digests[algorithm] = digest
+        else:
+            malformed = algorithm
+    return digests, malformed
+
+
+def parse_digests(declared: object) -> dict[str, str]:
+    """Return digests that can be compared, by algorithm; raise BadDigest if one is malformed."""
+    digests, malformed = sound_digests(declared)
+    if malformed:
+        raise BadDigest(f"what it says is the {malformed} of the file is none")
+    # hashlib has no name for a shorter one
+    return {name: text for name, text in digests.items() if len(text) == DIGEST_LENGTHS[name]}
+
+
+def parse_hash(text: str) -> dict[str, str]:
+    """Return the digests in `sha256=...` or a URL's fragment; raise BadDigest if malformed."""
+    return parse_digests(stated_hashes(text))
+
+
+def stated_hashes(text: str) -> dict[str, str]:
+    """Return what `sha256=...` or a URL's fragment says, by algorithm; the first of two."""
+    if "&" not in text:  # most texts
+        algorithm, sign, digest = text.partition("=")
+        return {algorithm: digest} if sign else {}
+    hashes: dict[str, str] = {}
+    for part in text.split("&"):
+        algorithm, _, digest = part.partition("=")
+        hashes.setdefault(algorithm, digest)
+    return hashes
+
+
+def _plausible(parse: Callable[[Any], datetime], value: object) -> datetime | None:
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        found = parse(value)
+        if found.tzinfo is not UTC:
+            found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+        return found if found >= OLDEST_PLAUSIBLE_DATE else None
+    return None

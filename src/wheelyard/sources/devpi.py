@@ -22,10 +22,12 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
-from wheelyard.model.text import counted
-from wheelyard.sources.candidate import Skipped, SourceItem, bad_source
-from wheelyard.sources.field_parsing import (
+from wheelyard.model.decoding import counted
+from wheelyard.sources.candidate import (
     BadDigest,
+    Skipped,
+    SourceItem,
+    bad_source,
     clean_uploader,
     parse_date_parts,
     parse_digests,

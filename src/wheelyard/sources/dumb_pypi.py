@@ -17,11 +17,10 @@ from urllib.parse import urljoin
 import msgspec
 from msgspec import Struct
 
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import quoted
 from wheelyard.http_client.urls import is_url, redact_url
-from wheelyard.sources.candidate import Candidate, Skipped, SourceItem, bad_source
-from wheelyard.sources.field_parsing import FileRecord
+from wheelyard.sources.candidate import Candidate, FileRecord, Skipped, SourceItem, bad_source
 from wheelyard.storage.location import is_bucket
 
 LIST_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")

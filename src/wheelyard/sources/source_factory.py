@@ -22,18 +22,29 @@ from wheelyard.http_client.address_policy import AddressPolicy
 from wheelyard.http_client.saved_logins import read_netrc
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
 from wheelyard.sources import devpi, dumb_pypi
-from wheelyard.sources.backupni import backupni_candidates
 from wheelyard.sources.bucket_tree import BucketTree, open_tree
-from wheelyard.sources.candidate import Candidate, Skipped, Source, SourceItem, bad_source
-from wheelyard.sources.candidate_filter import guess_project, is_distribution_name, matches
-from wheelyard.sources.distribution_files import FileTreeSource
-from wheelyard.sources.file_tree import FileTree
-from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
-from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
-from wheelyard.sources.s3pypi import S3pypiSource, looks_like_s3pypi
-from wheelyard.sources.web.index_client import IndexClient, SourceCredentials
+from wheelyard.sources.buckets import (
+    S3pypiSource,
+    backupni_candidates,
+    gaepypi_candidates,
+    is_gaepypi_path,
+    looks_like_pypicloud,
+    looks_like_s3pypi,
+    pypicloud_candidates,
+)
+from wheelyard.sources.candidate import (
+    Candidate,
+    Skipped,
+    Source,
+    SourceItem,
+    bad_source,
+    guess_project,
+    is_distribution_name,
+    matches,
+)
+from wheelyard.sources.file_tree import FileTree, FileTreeSource
+from wheelyard.sources.web.index_client import IndexClient, ResumableDownload, SourceCredentials
 from wheelyard.sources.web.index_source import IndexSource
-from wheelyard.sources.web.resumable_download import ResumableDownload
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 
 AUTO: Final = "auto"

@@ -8,8 +8,7 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.bucket_reader import BucketReader
-from wheelyard.storage.bucket_store import IMMUTABLE_CACHING, BucketStore
-from wheelyard.storage.download_urls import Downloads
+from wheelyard.storage.bucket_store import IMMUTABLE_CACHING, BucketStore, Downloads
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import GOOGLE, BucketLocation, missing_library
 

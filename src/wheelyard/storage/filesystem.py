@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.concurrency.turns import waiting
+from wheelyard.concurrency.threads import waiting
 from wheelyard.errors import RETRY_AFTER_SECONDS, STORAGE_FULL, Unavailable
 from wheelyard.storage.base import CHUNK_BYTES, FileBody
 

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
-from wheelyard.model.name_patterns import NameFilter
+from wheelyard.model.access import NameFilter
 
 READING: Final = "2"
 """Another text whenever `parsing` takes something else from a page."""

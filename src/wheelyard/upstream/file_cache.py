@@ -1,7 +1,8 @@
-"""What the store has of one upstream index: files, their core metadata, and learned digests."""
+"""What the store has of one upstream index: files, their digests, and their last uses."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -11,15 +12,163 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import FileContent, Files
-from wheelyard.concurrency.caches import ExpiringCache
+from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.project import METADATA_SUFFIX, File
-from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
-from wheelyard.upstream.file_uses import FileUses
-from wheelyard.upstream.page import UpstreamFile
-from wheelyard.upstream.pinned_digests import PinnedDigests
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+COMPLETED_PAGES: Final = 200
+"""Pages whose completed form is remembered."""
+
+
+class Pin(Struct, frozen=True, gc=False):
+    """The digest and the size that a file had when it was fetched first."""
+
+    sha256: str
+    size: int
+
+
+class Pins(Struct, frozen=True):
+    """The pins of a project, by filename."""
+
+    files: dict[str, Pin]
+
+
+_PIN: Final = Codec(Pin)
+_PINS: Final = Codec(Pins)
+
+
+class _Completed(Struct, frozen=True):
+    """A page, and the same with the digests that were pinned at a version of the object."""
+
+    page: UpstreamPage
+    version: ObjectVersion
+    completed: UpstreamPage
+
+
+class PinnedDigests:
+    """
+    The digests of one upstream index that its pages do not say; safe to share between threads.
+
+    `store` has what is kept of that index.
+    """
+
+    def __init__(self, store: Store, retries: ConflictRetries) -> None:
+        self._store = store
+        self._retries = retries
+        self._completed = LruCache[NormalizedName, _Completed](COMPLETED_PAGES)
+
+    def complete(self, page: UpstreamPage) -> UpstreamPage:
+        """
+        Return a page with the digests and sizes that are pinned.
+
+        For the same page, it is the same object as long as no digest is pinned.
+        """
+        last = self._completed.get(page.name)
+        known = last.version if last is not None and last.page is page else None
+        key = keys.upstream_digests(page.name)
+        found = self._store.get(key, known)
+        if last is not None and isinstance(found, NotModified):
+            return last.completed
+        if not isinstance(found, Stored):
+            return page
+        pins = _PINS.decode(key, found.body).files
+
+        def completed(file: UpstreamFile) -> UpstreamFile:
+            pin = None if file.sha256 else pins.get(file.filename)
+            return replace(file, sha256=pin.sha256, size=pin.size) if pin else file
+
+        result = replace(page, files=tuple(map(completed, page.files)))
+        self._completed.put(page.name, _Completed(page, found.version, result), 1)
+        return result
+
+    def load(self, name: NormalizedName) -> Mapping[str, Pin]:
+        """Return what is known of a project's files, by filename."""
+        return load_pins(self._store, name)[0]
+
+    def pin(self, name: NormalizedName, filename: str, received: Pin) -> Pin:
+        """Keep the digest of a file unless one is kept already; return the one that is kept."""
+        listed = self.load(name).get(filename)
+        if listed is not None:
+            return listed
+        key = keys.upstream_digest(name, filename)
+        try:
+            self._store.put(key, _PIN.encode(received), ABSENT)
+        except Conflict:
+            stored = self._store.get(key)
+            if not isinstance(stored, Stored):
+                raise
+            return _PIN.decode(key, stored.body)
+        return received
+
+    def list_on_page(self, name: NormalizedName, filename: str, pin: Pin) -> None:
+        """Add a digest that `pin` has kept to those of the project's page."""
+        key = keys.upstream_digests(name)
+        for _ in self._retries.attempts():
+            listed, version = load_pins(self._store, name)
+            if filename in listed:
+                return
+            body = _PINS.encode(Pins({**listed, filename: pin}))
+            with suppress(Conflict):
+                self._store.put(key, body, version)
+                return
+        raise self._retries.exhausted(str(key))
+
+
+def load_pins(store: Store, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
+    """Return the pins of a project, by filename, and the version of the object that has them."""
+    key = keys.upstream_digests(name)
+    stored = store.get(key)
+    if not isinstance(stored, Stored):
+        return {}, ABSENT
+    return _PINS.decode(key, stored.body).files, stored.version
+
+
+NOTE_EVERY: Final = timedelta(days=1)
+"""A file's use is noted at most so often."""
+NOTED_FILES: Final = 100_000
+"""Files of which a process remembers that their use is noted."""
+
+
+class FileUses:
+    """
+    Notes the uses of stored files, each at most once a day; safe to share between threads.
+
+    A note is an empty object beside the file: the time at which it was written is that of the use.
+    It is written in the background by `submit`. What fails is tried again with the next use.
+    """
+
+    def __init__(self, runtime: Runtime, submit: Callable[[Callable[[], None]], None]) -> None:
+        self._runtime = runtime
+        self._submit = submit
+        self._noted = ExpiringCache[tuple[str, Key], bool](runtime.monotonic, NOTED_FILES)
+
+    def note(self, upstream: str, store: Store, key: Key, modified: float) -> None:
+        """Note that the file at `key` in `store`, written at `modified`, is used now."""
+        if self._noted.get((upstream, key)):
+            return
+        self._noted.put((upstream, key), True, NOTE_EVERY.total_seconds())  # noqa: FBT003 - a value
+        owner = keys.parse_file_key(key)
+        if owner is None or self._is_recent(modified):
+            return
+        note = keys.upstream_use(NormalizedName(owner.project), owner.sha256, owner.filename)
+        self._submit(lambda: self._write(store, note))
+
+    def _write(self, store: Store, note: Key) -> None:
+        path = store.path_of(note)
+        with suppress(WheelyardError):  # without its note, it may only be fetched once more
+            # on a bucket, looking would cost as much as writing
+            if path is None or not (path.exists() and self._is_recent(path.stat().st_mtime)):
+                store.put(note, b"", None)
+
+    def _is_recent(self, when: float) -> bool:
+        return self._runtime.seconds() - when < NOTE_EVERY.total_seconds()
+
 
 REMEMBERED_SECONDS: Final = 60.0
 """How long a file of a bucket is taken as being there without looking again."""

@@ -1,18 +1,14 @@
-"""
-The fetching of one file from an upstream index, for all clients of this process that wait for it.
+"""The fetching of one file, whose bytes are compared as they come with what its page says."""
 
-The bytes go into a file of the spool, and readers follow it there. Once size and digest agree, the
-file gets its final key. While the disk is nearly full, each reader gets the file from the upstream,
-and nothing is kept.
-"""
-
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,13 +18,153 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.storage.filesystem import storage_faults, sync_file, write_all
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.file_cache import FileCache, StoredFile
-from wheelyard.upstream.file_check import FileCheck
-from wheelyard.upstream.file_source import FileResponse, FileSource, check_size, limit_of
-from wheelyard.upstream.growing_file import GrowingFile, OpenDescriptor
+from wheelyard.upstream.file_cache import FileCache, Pin, PinnedDigests, StoredFile
+from wheelyard.upstream.file_source import (
+    FileResponse,
+    FileSource,
+    bad_file,
+    check_size,
+    limit_of,
+    too_long,
+    too_short,
+    wrong_digest,
+)
+from wheelyard.upstream.growing_file import HELD_BACK_BYTES, GrowingFile, OpenDescriptor
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile
-from wheelyard.upstream.passed_on_file import PassedOnFile
+
+if TYPE_CHECKING:
+    from _hashlib import _HashObject as Hasher
+
+
+class FileCheck:
+    """
+    The check of one file from its first byte to its last.
+
+    `size` is the number of bytes that it has to have, None if nobody has said it.
+    """
+
+    def __init__(
+        self,
+        name: NormalizedName,
+        file: UpstreamFile,
+        size: int | None,
+        pins: PinnedDigests,
+        observation: Observation,
+    ) -> None:
+        self._name = name
+        self._file = file
+        self._expected_size = size
+        self._pins = pins
+        self._observation = observation
+        self._size, self._limit = 0, limit_of(size)
+        self._sha256 = sha256()
+        self._others = OtherHashes(file.other_hashes)
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next bytes; raise Unavailable (code `bad_upstream`) if they are too many."""
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise too_long(self._file.filename)
+        self._sha256.update(chunk)
+        self._others.update(chunk)
+
+    @property
+    def received(self) -> Pin:
+        """The digest and the size of the bytes so far."""
+        return Pin(self._sha256.hexdigest(), self._size)
+
+    def finish(self) -> None:
+        """
+        Raise Unavailable unless size and digests are those of the page and of the first fetch.
+
+        It is called when all bytes have come, and before the last ones leave: it pins a digest that
+        the page does not say. If the store does not take the pin, that is Unavailable, too.
+        """
+        name, file, observation = self._name, self._file, self._observation
+        if self._expected_size not in (None, self._size):
+            raise too_short(file.filename)
+        received = self.received
+        if file.sha256 not in ("", received.sha256) or not self._others.agree:
+            pin = self._pins.load(name).get(file.filename) if file.sha256 else None
+            is_pinned = pin is not None and pin.sha256 == file.sha256
+            note = observation.digest_change if is_pinned else observation.digest_mismatch
+            note(name, file.filename)
+            raise wrong_digest(file.filename)
+        if not file.sha256 and self._pins.pin(name, file.filename, received) != received:
+            observation.digest_change(name, file.filename)
+            raise bad_file(file.filename, "with another digest than before")
+
+    def list_digest(self) -> None:
+        """Have the page of the project list a pinned digest; if that fails, the next fetch does."""
+        name, filename = self._name, self._file.filename
+        if self._file.sha256:
+            return
+        try:
+            self._pins.list_on_page(name, filename, self.received)
+        except Unavailable as error:
+            self._observation.not_stored(name, filename, error.message)
+
+
+class OtherHashes:
+    """Digests other than SHA-256, each as `ALGORITHM=HEX`, that bytes are compared with."""
+
+    def __init__(self, stated: Iterable[str]) -> None:
+        self._hashers: list[tuple[Hasher, str]] = []
+        for each in stated:
+            algorithm, _, digest = each.partition("=")
+            # BLAKE2 has digests of many lengths
+            length = {"digest_size": len(digest) // 2} if algorithm.startswith("blake2") else {}
+            make: Callable[..., Hasher] = getattr(hashlib, algorithm)
+            self._hashers.append((make(usedforsecurity=False, **length), digest))
+
+    def update(self, chunk: bytes | bytearray) -> None:
+        """Take the next bytes."""
+        for hasher, _ in self._hashers:
+            hasher.update(chunk)
+
+    @property
+    def agree(self) -> bool:
+        """Whether the bytes so far have all of the digests."""
+        return all(hasher.hexdigest() == digest for hasher, digest in self._hashers)
+
+
+OpenResponse = Callable[[], FileResponse]
+"""Asks the upstream for the file; the caller closes the answer."""
+
+
+class PassedOnFile(Struct, frozen=True, kw_only=True):
+    """A file that each reader gets from the upstream, verified on the way; nothing is kept."""
+
+    size: int | None
+    """Bytes; None if neither the page nor the answer has said it."""
+    open: OpenResponse
+    begin_check: Callable[[], FileCheck]
+
+    @property
+    def takes_ranges(self) -> bool:
+        """Whether a part of it can be asked for: never, as a part cannot be verified."""
+        return False
+
+    def body(self) -> Iterator[bytes]:
+        """
+        Yield the chunks of the whole file, the last ones once all are verified.
+
+        Raise Unavailable if they are not the right ones.
+        """
+        check, held = self.begin_check(), b""
+        with closing(self.open()) as response:
+            for chunk in response.chunks():
+                check.add(chunk)
+                held += chunk
+                if len(held) > HELD_BACK_BYTES:
+                    yield held[:-HELD_BACK_BYTES]
+                    held = held[-HELD_BACK_BYTES:]
+        check.finish()
+        check.list_digest()
+        if held:
+            yield held
+
 
 ROOM_CHECK_BYTES: Final = 32 * 1024**2
 """The room on the disk is looked at again after so many bytes."""

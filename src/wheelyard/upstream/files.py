@@ -16,14 +16,20 @@ from typing import Final, Literal
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.file_cache import FileCache, StoredFile
-from wheelyard.upstream.file_check import FileCheck, OtherHashes
-from wheelyard.upstream.file_fetch import FetchedFile, FetchTools, FileFetch
+from wheelyard.upstream.file_cache import FileCache, FileUses, StoredFile
+from wheelyard.upstream.file_fetch import (
+    FetchedFile,
+    FetchTools,
+    FileCheck,
+    FileFetch,
+    OtherHashes,
+    PassedOnFile,
+)
 from wheelyard.upstream.file_source import (
     FileResponse,
     FileSource,
@@ -32,10 +38,8 @@ from wheelyard.upstream.file_source import (
     too_short,
     wrong_digest,
 )
-from wheelyard.upstream.file_uses import FileUses
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.passed_on_file import PassedOnFile
 
 FETCH_THREADS: Final = 32
 """Files that a process fetches at a time."""

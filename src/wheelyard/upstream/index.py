@@ -1,7 +1,8 @@
 """The upstream indexes of an index as one: which names they have, and what of them is shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, groupby
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,20 +13,47 @@ from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, NotFound, Unavailable
-from wheelyard.model.public_packages import ABSENT_CODES, Explanation, RefreshedPage
-from wheelyard.rendering.listing import Listing
+from wheelyard.model.public_packages import ABSENT_CODES, Decision, Explanation, RefreshedPage
+from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
+from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.origin import UpstreamOrigin
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy, PolicyState
-from wheelyard.upstream.policy.reasons import Reason
+from wheelyard.upstream.policy.rules import Reason
 from wheelyard.upstream.why import Explainer
+
+
+class UpstreamOrigin(Origin, frozen=True, kw_only=True):
+    """The origin of a project of an upstream index."""
+
+    page: UpstreamPage
+    """With all files."""
+    view: PageView
+    """Which of them the policy shows, and why not the others."""
+    policy: Policy
+    refused_for: Reason | None = None
+    """Why nothing of the project is shown, for programs."""
+
+    def hidden(self) -> Sequence[HiddenFiles]:
+        """Return what is not shown, the newest version first, files with one reason together."""
+        page = self.page.by_filename
+        hidden = [(page[name].version, why.for_people) for name, why in self.view.hidden.items()]
+        hidden.sort(key=lambda file: (listed_version(file[0]), file[1]), reverse=True)
+        return [
+            HiddenFiles(version, len(list(files)), reason)
+            for (version, reason), files in groupby(hidden)
+        ]
+
+    def decisions(self) -> Sequence[Decision]:
+        """Return the decisions in force about the project; may read the store."""
+        return self.policy.decisions_of(self.page.name).all
+
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for what is shown of pages."""

@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
 
 logger = logging.getLogger("wheelyard")

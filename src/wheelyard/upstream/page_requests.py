@@ -22,9 +22,8 @@ from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.faults import unanswered
 from wheelyard.upstream.index_proof import IndexProof
-from wheelyard.upstream.merging import NO_DIGESTS, gains_digests, gone, merge
 from wheelyard.upstream.observation import SSRF, Kind, Observation
-from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, gone, merge
 from wheelyard.upstream.parsing import parse_page
 
 

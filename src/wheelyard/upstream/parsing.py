@@ -18,6 +18,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.errors import Invalid
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import MAX_URL_LENGTH, BadUrl, Url, parse_url
+from wheelyard.model.decoding import to_one_line
 from wheelyard.model.distribution_filename import (
     FILENAME_LIMIT,
     SDIST_SUFFIX,
@@ -28,9 +29,12 @@ from wheelyard.model.distribution_filename import (
     strip_trailing_zeros,
 )
 from wheelyard.model.project import Status
-from wheelyard.model.text import to_one_line
-from wheelyard.sources.candidate_filter import is_distribution_name, version_in
-from wheelyard.sources.field_parsing import parse_iso_date, sound_digests
+from wheelyard.sources.candidate import (
+    is_distribution_name,
+    parse_iso_date,
+    sound_digests,
+    version_in,
+)
 from wheelyard.sources.web.simple_page import FetchedPage, PageEntry, read_simple_page
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage

@@ -17,11 +17,10 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.concurrency.daemon_threads import DaemonThreads
+from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import UPSTREAM_CODES, NotFound, Unavailable
 from wheelyard.upstream.index import UpstreamIndex
-from wheelyard.upstream.lock_files.locked_package import LockedFile
-from wheelyard.upstream.lock_files.read import LockedFiles
+from wheelyard.upstream.lock_files import LockedFile, LockedFiles
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 INTERRUPT_GRACE_SECONDS: Final = 1.0

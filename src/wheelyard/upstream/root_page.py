@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name, is_normalized_name
 
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url
-from wheelyard.sources.candidate_filter import is_distribution_name
+from wheelyard.sources.candidate import is_distribution_name
 from wheelyard.sources.web.html_links import HtmlPage, read_page
 from wheelyard.sources.web.simple_page import VERSION_TAG
 

@@ -19,16 +19,21 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.model.decisions import ProjectDecisions
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.model.public_packages import ProjectDecisions
 from wheelyard.operations.search.facts_reader import (
     MAX_CONCURRENT_READS,
     described_in,
 )
 from wheelyard.operations.search.search_index import REMOTE_SECONDS
 from wheelyard.rendering import project_facts
-from wheelyard.rendering.project_facts import NOT_DESCRIBED, ProjectFacts, name_facts
-from wheelyard.rendering.releases import latest_release, releases_of
+from wheelyard.rendering.project_facts import (
+    NOT_DESCRIBED,
+    ProjectFacts,
+    latest_release,
+    name_facts,
+    releases_of,
+)
 from wheelyard.storage.base import Entry
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 

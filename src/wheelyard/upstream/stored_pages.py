@@ -15,12 +15,12 @@ from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.gzipped import gunzipped, gzipped
-from wheelyard.rendering.json_list import json_with_list
+from wheelyard.catalog.document_cache import gunzipped, gzipped
+from wheelyard.rendering.simple_pages import json_with_list
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
+from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.pinned_digests import load_pins
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""

@@ -14,8 +14,8 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.storage.base import Entry, Store
 from wheelyard.storage.forwarding import PrefixedStore
 

@@ -14,22 +14,22 @@ from msgspec import Struct, field
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, RecentCallers, RejectionLog
 from wheelyard.authentication.authorization import DEFAULT_HTPASSWD_SCOPE, AuthorizationPolicy
-from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import VerificationCache, Verifier
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Scope
 from wheelyard.operations.access_control import AccessControl
-from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-    from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
     from wheelyard.authentication.verifiers.json_client import JsonClient
+    from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
 
 PROCESS_KEY_BYTES: Final = 32
 """Random bytes of the HMAC key for cached credentials, one for each process."""
@@ -111,7 +111,7 @@ class _VerifierFactory(Struct, frozen=True):
         self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
     ) -> "IssuerKeys":
         """Return the public keys of an issuer, which are fetched when they are first needed."""
-        from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+        from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
 
         client = self.client(allow_private=allow_private)
         return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
@@ -129,7 +129,7 @@ class _VerifierFactory(Struct, frozen=True):
 
     def id_tokens(self) -> Verifier:
         """Return the verifier of Google's ID tokens."""
-        from wheelyard.authentication.verifiers import google_id_tokens as google
+        from wheelyard.authentication.verifiers import google
 
         options, allow_private = self.settings.google.id_token, self.settings.google.allow_private
         return google.google_verifier(
@@ -147,7 +147,7 @@ class _VerifierFactory(Struct, frozen=True):
 
     def access_tokens(self) -> Verifier:
         """Return the verifier of Google's access tokens."""
-        from wheelyard.authentication.verifiers import google_access_tokens as access_tokens
+        from wheelyard.authentication.verifiers import google as access_tokens
 
         settings, options = self.settings, self.settings.google.access_token
         resource = parse_location(options.resource)
@@ -166,7 +166,7 @@ class _VerifierFactory(Struct, frozen=True):
 
     def iap(self) -> Verifier:
         """Return the verifier of the assertions of Identity-Aware Proxy."""
-        from wheelyard.authentication.verifiers import google_id_tokens as google
+        from wheelyard.authentication.verifiers import google
 
         allow_private = self.settings.google.allow_private
         keys = self.keys(

@@ -13,34 +13,33 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.authorization import ReadPolicy
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
-from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.file_removal import FileRemoval
-from wheelyard.catalog.files import Files
+from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import Projects
-from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
+from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.model.project import Event, Project
-from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names
-from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
+from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings, WebSettings
+from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.settings.value_checks import bad_setting
-from wheelyard.settings.warnings import stored_grant_warnings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.instrumented import StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
@@ -56,7 +55,7 @@ from wheelyard.wiring.stores import (
 if TYPE_CHECKING:
     from wheelyard.operations.check import Check
     from wheelyard.operations.client_projects import ClientProjectsReader
-    from wheelyard.operations.name_claims import NameClaims
+    from wheelyard.operations.names import NameClaims
     from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.index import UpstreamIndex
 
@@ -125,8 +124,8 @@ class Index(Struct, frozen=True, kw_only=True):
     @property
     def check(self) -> "Check":
         """The check of the whole store."""
-        from wheelyard.operations.check import Check  # noqa: PLC0415 - a server has none
-        from wheelyard.operations.credentials_check import CredentialsCheck  # noqa: PLC0415 - rare
+        # only commands need it
+        from wheelyard.operations.check import Check, CredentialsCheck  # noqa: PLC0415
 
         return Check(
             self.stores,

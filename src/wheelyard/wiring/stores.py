@@ -16,30 +16,31 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.format import read_format
-from wheelyard.concurrency.runtime import Runtime, remote_conflict_retries
+from wheelyard.catalog import format_2, keys
+from wheelyard.catalog.changes import ChangeLog, Changes
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
+from wheelyard.catalog.format import ensure_format, read_format
+from wheelyard.catalog.format_2 import Format2Documents, Format2Upstream
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
+from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.buckets import open_bucket
 from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others, require_place
-from wheelyard.storage.location import (
-    BUCKET_FORMS,
-    is_bucket,
-    parse_location,
-)
+from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
-    from wheelyard.storage.download_urls import Downloads
+    from wheelyard.storage.bucket_store import Downloads
+
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
@@ -313,3 +314,48 @@ def _missing_store(location: str) -> Invalid:
         "'wheelyard serve' or 'wheelyard upload'.",
         code="bad_setting",
     )
+
+
+class CopySource(Struct, frozen=True):
+    """A store to copy from."""
+
+    stores: Stores
+    upstream: Store
+    """What is kept of upstream indexes."""
+    traits: StoreTraits
+    changes: Changes | None
+    """Its feed; None for a store of format 2, which has none."""
+    old: Format2Upstream | None
+    """The same as `upstream` if it is a store of format 2, else None."""
+
+    def stores_for(self, target: Stores) -> Stores:
+        """Return the stores as ones of the present format, to copy them into `target`."""
+        if self.old is None:
+            return self.stores
+        documents = Format2Documents(self.stores.documents, self.old, target.documents)
+        return replace(self.stores, documents=documents)
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the objects that were copied could be converted in part only, as sentences."""
+        return [] if self.old is None else self.old.notes
+
+
+def open_copy_source(settings: Settings) -> CopySource:
+    """Return the store of the settings; raise Invalid if it is missing, or cannot be copied."""
+    runtime = system_runtime()
+    opened = open_store(settings, runtime, create=False)
+    stores, traits = opened.stores, opened.traits
+    upstream = upstream_store(settings, stores, traits.operation_counter)
+    found = read_format(stores.documents, format_2.NUMBER)
+    if found is not None and found.format == format_2.NUMBER:
+        old = Format2Upstream(upstream)
+        return CopySource(stores, old, traits, None, old)
+    ensure_format(stores.documents)
+    # a copy writes nothing there, so it gives no serials
+    documents = ReadOnlyStore(stores.documents)
+    policy = cache_policy_in(traits, settings.store)
+    logs = DocumentCache(documents, Codec(ChangeLog), runtime, policy)
+    threads = 1 if traits.is_local else PREFETCH_THREADS
+    changes = Changes(documents, logs, runtime, ConflictRetries(runtime=runtime), threads)
+    return CopySource(stores, upstream, traits, changes, None)

@@ -15,15 +15,15 @@ from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.private_names import PrivateNames
-from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import Invalid
 from wheelyard.http_client.client import tls_context
 from wheelyard.http_client.urls import UserPassword, parse_url
+from wheelyard.model.access import NameFilter, parse_name_patterns
+from wheelyard.model.decoding import escaped
 from wheelyard.model.licences import parse_licence_patterns
-from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
-from wheelyard.model.text import escaped
-from wheelyard.operations.name_claims import NameClaims
+from wheelyard.operations.names import NameClaims
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
 from wheelyard.settings.value_checks import bad_setting
@@ -37,10 +37,14 @@ from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import UpstreamPages
-from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
-from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
-from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
-from wheelyard.upstream.policy.osv_source import OsvSource
+from wheelyard.upstream.policy.evaluation import (
+    FIRST_USES,
+    LICENCES,
+    FirstUses,
+    KnownLicences,
+    MetadataReader,
+)
+from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import PolicyRules, parse_exceptions
 from wheelyard.upstream.policy.version_notes import VersionNotes

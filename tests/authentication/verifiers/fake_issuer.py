@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.http_server import serving
-from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
-from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+from wheelyard.authentication.verifiers.google import GoogleEndpoints, endpoints_at
 from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
 from wheelyard.model.access import Credential
 from wheelyard.wiring.stores import system_runtime
 

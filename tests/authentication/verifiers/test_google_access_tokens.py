@@ -17,10 +17,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.refused import refused
-from wheelyard.authentication.verifiers.google_access_tokens import (
-    AccessTokenVerifier,
-    AuthorizationBucket,
-)
+from wheelyard.authentication.verifiers.google import AccessTokenVerifier, AuthorizationBucket
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable

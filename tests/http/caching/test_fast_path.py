@@ -24,8 +24,8 @@ from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
-from wheelyard.http.caching.versions import CurrentVersions, project_key
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
+from wheelyard.http.page_cache import CurrentVersions, project_key
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 from wheelyard.storage.local import LocalStore

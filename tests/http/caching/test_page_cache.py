@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.http.caching.page_cache import PAGE_BYTES, PageCache
+from wheelyard.http.page_cache import PAGE_BYTES, PageCache
 from wheelyard.storage.base import ObjectVersion
 
 

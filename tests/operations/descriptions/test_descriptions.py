@@ -19,8 +19,7 @@ from packaging.utils import canonicalize_name
 from tests import waiting
 from tests.operations.in_memory_index import Clock
 from wheelyard.catalog import keys
-from wheelyard.model.lenient_metadata import parse_any
-from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.operations.descriptions.descriptions import (
     KEPT_SECONDS,
     MAX_LENGTH,

@@ -6,8 +6,7 @@ from functools import partial
 import pytest
 from packaging.utils import NormalizedName
 
-from wheelyard.operations.search.project_table import table_of
-from wheelyard.operations.search.stored_table import decode_table, encode_table
+from wheelyard.operations.search.project_table import decode_table, encode_table, table_of
 from wheelyard.rendering.project_facts import ProjectFacts
 
 # all workers of a run have to name the same tests: no time of day in the bytes

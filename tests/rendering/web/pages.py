@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 from tests.rendering.examples import NOON, file
 from wheelyard.model.metadata import CoreMetadata, parse_metadata
 from wheelyard.model.project import File, Project
-from wheelyard.rendering.releases import Release, latest_release, releases_of
+from wheelyard.rendering.project_facts import Release, latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.release_page import ReleaseContent, release_page

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from tests.rendering.examples import file, project
 from tests.rendering.web.pages import ENVIRONMENT, many_files, shown_project, shown_release
-from wheelyard.rendering.releases import ReleaseOf
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.file_list import (
     FILES_PER_PAGE,

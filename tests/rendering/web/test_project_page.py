@@ -10,8 +10,7 @@ from packaging.utils import NormalizedName
 from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import core, shown_project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.releases import latest_release, releases_of
+from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
 from wheelyard.rendering.web.environment import Viewer
 
 

@@ -10,16 +10,17 @@ from packaging.utils import NormalizedName
 from tests.rendering.examples import NOON, TEXT
 from tests.rendering.web.pages import ENVIRONMENT, core
 from tests.rendering.web.test_project_page import HOSTILE, in_text
-from wheelyard.model.decisions import Decision, Verdict
 from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.rendering.listing import HiddenFiles, Origin
-from wheelyard.rendering.releases import latest_release, releases_of
+from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.file_list import file_list
 from wheelyard.rendering.web.history_page import History, change_by
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
-from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, PublicPackage
 from wheelyard.rendering.web.release_page import (
+    HIDDEN_SHOWN,
+    PublicPackage,
     ReleaseContent,
     files_page,
     release_page,

@@ -10,7 +10,7 @@ from tests.rendering.web.pages import ENVIRONMENT, core, shown_release
 from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
 from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
-from wheelyard.rendering.releases import releases_of
+from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.environment import ANYONE, Viewer
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))

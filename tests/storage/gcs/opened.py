@@ -9,8 +9,8 @@ from threading import Lock
 from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
+from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket
-from wheelyard.storage.download_urls import Downloads
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location

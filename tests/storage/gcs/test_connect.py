@@ -11,7 +11,7 @@ from tests.refused import refused
 from tests.storage.gcs.opened import EMULATOR, FILES, A, Opened, Opener
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, ObjectVersion, Stored
-from wheelyard.storage.download_urls import Downloads
+from wheelyard.storage.bucket_store import Downloads
 
 pytestmark = pytest.mark.integration
 

@@ -24,8 +24,8 @@ from tests.fake_gcs.identity import EMAIL
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.refused import refused
 from wheelyard.errors import Unavailable
+from wheelyard.storage.gcs.connect import UrlSigner
 from wheelyard.storage.gcs.credentials import Credentials, can_sign
-from wheelyard.storage.gcs.signed_urls import UrlSigner
 
 HOUR: Final = timedelta(hours=1)
 STORAGE: Final = "https://storage.googleapis.com"
@@ -132,7 +132,7 @@ from google.auth import iam
 from google.auth.compute_engine import Credentials
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
-from wheelyard.storage.gcs.signed_urls import UrlSigner
+from wheelyard.storage.gcs.connect import UrlSigner
 
 iam._IAM_SIGN_ENDPOINT = sys.argv[1] + "/v1/projects/-/serviceAccounts/{}:signBlob"
 bucket = Client(project="p", credentials=AnonymousCredentials()).bucket("b")

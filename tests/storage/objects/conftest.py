@@ -9,8 +9,8 @@ from tests.services.service import DIALECTS, ProxiedService
 from tests.storage.gcs.opened import SkippedPauses
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import Key
+from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket
-from wheelyard.storage.download_urls import Downloads
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects import connect

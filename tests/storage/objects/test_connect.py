@@ -13,8 +13,8 @@ from tests.refused import refused
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.storage import objects
 from wheelyard.storage.base import Key
+from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
-from wheelyard.storage.download_urls import Downloads
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime

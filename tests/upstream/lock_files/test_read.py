@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.errors import Invalid
-from wheelyard.upstream.lock_files.locked_package import BAD_LOCK_FILE
-from wheelyard.upstream.lock_files.read import LockedFiles, read_lock_files
+from wheelyard.upstream.lock_files import BAD_LOCK_FILE, LockedFiles, read_lock_files
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 """Files that uv 0.13, pip 26.3 and PDM 2.29 have made."""

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from tests.upstream.policy.pages import DEMO
-from wheelyard.upstream.policy.advisories import AdvisoryTable
-from wheelyard.upstream.policy.osv_format import OsvReader, base_score
+from wheelyard.upstream.policy.advisories import AdvisoryTable, OsvReader, base_score
 
 Entry = Mapping[str, object]
 V3_CRITICAL = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"

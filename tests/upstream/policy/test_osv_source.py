@@ -18,9 +18,8 @@ from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
-from wheelyard.upstream.policy.osv_format import OsvReader
-from wheelyard.upstream.policy.osv_source import OsvSource
+from wheelyard.upstream.policy.advisories import OsvReader
+from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 
 
 def malware(version: str) -> bytes:

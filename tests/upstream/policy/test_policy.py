@@ -16,8 +16,8 @@ from tests.operations.in_memory_index import IndexHarness, code_of, fake_runtime
 from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, page, wheel
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
-from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict
 from wheelyard.model.project import Status
+from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Stores
@@ -26,8 +26,7 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.upstream.policy.evaluation import Evaluation
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.reasons import Code
-from wheelyard.upstream.policy.rules import PolicyRules
+from wheelyard.upstream.policy.rules import Code, PolicyRules
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in
 from wheelyard.wiring.upstream import build_policy, policy_rules

@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 
 from wheelyard.errors import Invalid
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 
 CHECK_INTERVAL_SECONDS: Final = 4.0
 """Time between two checks of a file for changes; results are cached for one second more."""

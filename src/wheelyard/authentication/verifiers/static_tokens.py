@@ -35,8 +35,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
-from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.model.text import escaped, require_one_line
+from wheelyard.model.decoding import InvalidField, decode_table, escaped, require_one_line
 from wheelyard.model.token import PREFIX, has_token_prefix
 
 MIN_TOKEN_CHARS: Final = 16

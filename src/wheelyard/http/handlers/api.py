@@ -5,8 +5,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.api.bodies import decode_body, decode_query
-from wheelyard.api.operation import ApiOperation, Call
+from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
 from wheelyard.authentication.caller_tokens import can_own_tokens
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response

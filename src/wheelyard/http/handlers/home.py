@@ -6,8 +6,8 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
-from wheelyard.http.caching.versions import SEARCH
 from wheelyard.http.context import ServerContext
+from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
 from wheelyard.http.protocol.representation import MediaType

@@ -1,18 +1,12 @@
-"""
-Handlers of the pages for those who manage a project.
-
-On `/project/<name>/manage/` they change releases and the status. `/project/<name>/access/` says who
-may do what.
-
-A change is a form with POST. If it is refused, the form comes again with the reason and with what
-was typed; otherwise the answer is a redirect to a page that says what was done.
-"""
+"""Handlers of the pages on which people upload, and manage a project."""
 
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, Literal
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -22,7 +16,7 @@ from wheelyard.api.projects import ReleaseChange, StatusChange
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import Invalid, NotFound, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -36,16 +30,19 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.messages import Request, Response, redirect
+from wheelyard.http.protocol.requests import json_response
+from wheelyard.http.uploads.form_reader import FormReader
+from wheelyard.http.uploads.handler import UploadHandler, accept, require_upload
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.journal_entry import entry_of
 from wheelyard.model.project import EventKind, Project
 from wheelyard.model.project_json import EventJson
-from wheelyard.model.text import require_one_line
 from wheelyard.operations.lifecycle import REASON_LIMIT
-from wheelyard.rendering.releases import Release, all_releases
+from wheelyard.rendering.project_facts import Release, all_releases
+from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.history_page import Change, changes_of
 from wheelyard.rendering.web.manage_page import (
     ROOT,
@@ -220,3 +217,70 @@ def _ask_again(
             files = _choosable(_find_release(project, version), action, ticked) or files
     change, status = FileChange(name, action, version, files), status_of(error)
     return web.show(viewer, status, "manage_files.html", ROOT, change=change, form=form)
+
+
+class UploadedFile(Struct, frozen=True):
+    """A file that was uploaded, also as JSON for the script of the page."""
+
+    filename: str
+    status: Literal["uploaded", "there"]
+    """`there` if it was listed with the same content already."""
+    project: str
+    warnings: tuple[str, ...]
+
+
+def answer_upload_page(request: Request, web: WebPages) -> Response:
+    """Handle GET: the form."""
+    require_upload(request.caller)
+    if web.context.index.settings.server.read_only:
+        raise read_only()
+    return _page(request, web, 200, FormState(form_token(request, web.context)))
+
+
+async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHandler) -> Response:
+    """Handle POST: upload the file, and answer with what became of it."""
+    context, operation = web.context, web.context.index.uploads
+    wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
+    try:
+        if context.index.settings.server.read_only:
+            raise read_only()
+        check_token = partial(require_form_token, request, context)
+        boundary = uploads.boundary_of(request)
+        reader = FormReader(boundary, operation, request.caller, check_token)
+        publish = partial(accept, operation, request.caller)
+        published = await uploads.receive(reader, request, publish)
+    except WheelyardError as error:
+        if wants_json or isinstance(error, Unauthenticated):
+            raise
+        ask_again = partial(refused_form, request, context, FormFields({}), error)
+        refused = await context.pools.run_in(context.pools.reads, ask_again)
+        return _page(request, web, status_of(error), refused)
+    uploaded = None
+    if published is not None:
+        project = parse_known_filename(published.filename).project
+        uploaded = UploadedFile(published.filename, published.status, project, published.warnings)
+    if wants_json:
+        return json_response(200, uploaded)
+    make_token = partial(form_token, request, context)
+    token = await context.pools.run_in(context.pools.reads, make_token)
+    return _page(request, web, 200, FormState(token), uploaded)
+
+
+def _page(
+    request: Request,
+    web: WebPages,
+    status: int,
+    form: FormState,
+    uploaded: UploadedFile | None = None,
+) -> Response:
+    settings, viewer = web.context.index.settings.uploads, web.viewer(request.caller)
+    return web.show(
+        viewer,
+        status,
+        "upload.html",
+        "../../",
+        form=form,
+        uploaded=uploaded,
+        max_size=settings.max_file_size,
+        zip_sdists=settings.zip_sdists,
+    )

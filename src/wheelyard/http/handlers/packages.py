@@ -10,9 +10,9 @@ from typing import Final
 from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
-from wheelyard.http.caching.versions import NAMES, SEARCH
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
+from wheelyard.http.page_cache import NAMES, SEARCH
 from wheelyard.http.page_responses import (
     load_projects,
     not_acceptable,
@@ -27,11 +27,10 @@ from wheelyard.http.protocol.messages import JSON, Request, Response, make_respo
 from wheelyard.http.protocol.representation import MediaType
 from wheelyard.http.protocol.requests import build_path
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
-from wheelyard.model.lenient_metadata import parse_any
+from wheelyard.model.metadata import parse_any
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.pypi_json import project_json
-from wheelyard.rendering.releases import latest_release, release_of, releases_of
-from wheelyard.rendering.search_json import results_json, search_json
+from wheelyard.rendering.project_facts import latest_release, release_of, releases_of
+from wheelyard.rendering.pypi_json import project_json, results_json, search_json
 
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows; the page of results has all."""

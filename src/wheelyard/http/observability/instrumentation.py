@@ -33,7 +33,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.catalog.token_records import StartThread, in_background
+from wheelyard.catalog.credentials import StartThread, in_background
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability import logs
 from wheelyard.http.observability.logs import CURRENT_REQUEST

@@ -24,10 +24,10 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.json import encode
 
-from wheelyard.concurrency.log_rate_limit import LogRateLimit
+from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
 from wheelyard.http.protocol.messages import Headers, Request
-from wheelyard.model.text import escaped, redact_tokens
+from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 

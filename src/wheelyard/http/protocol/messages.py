@@ -18,7 +18,7 @@ from starlette.requests import Request as StarletteRequest
 from wheelyard.authentication.verifiers.login_rate_limit import address_key
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
-from wheelyard.model.session import Session
+from wheelyard.model.token import Session
 
 T = TypeVar("T")
 

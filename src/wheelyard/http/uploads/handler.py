@@ -35,7 +35,7 @@ from wheelyard.http.protocol.requests import (
 )
 from wheelyard.http.uploads.form_reader import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
 from wheelyard.operations.upload import PublishedFile, Uploads
 

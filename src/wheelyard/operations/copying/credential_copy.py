@@ -9,13 +9,17 @@ A token that is revoked in the target stays revoked, and one that was rotated th
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.document_cache import Codec, gunzipped
 from wheelyard.catalog.journals import AccessRecords
+from wheelyard.catalog.upstream_memory import remembered
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.copying.journaled_copy import copy_document, source_faults
@@ -71,3 +75,89 @@ def _is_newer(key: Key, found: Stored, there: object) -> bool:
     if ours.revoked_at is not None:
         return True
     return theirs.revoked_at is None and ours.expires_at <= theirs.expires_at  # else it was rotated
+
+
+_Json = dict[str, Any]
+
+
+class _FetchedPage(Struct, frozen=True):
+    """What is read of a page: when its index confirmed it."""
+
+    fetched_at: datetime
+
+
+SIZE_LIMIT: Final = 256 * 1024**2
+"""Bytes of the largest page that is copied, before compression."""
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_PAGES: Final = Decoder(_FetchedPage)
+_DOCUMENTS: Final = Codec[_Json](dict)
+
+
+class UpstreamCopy(Struct, frozen=True):
+    """Copies the memory of upstream indexes from one store to another one."""
+
+    source: Store
+    target: Store
+    retries: ConflictRetries
+
+    def wanted(self) -> Iterator[Key]:
+        """Yield the key of each object that may have to be copied."""
+        return remembered(self.source)
+
+    def copy(self, key: Key) -> int:
+        """Copy one of the wanted objects, or what the target lacks of it; return how many."""
+        with source_faults(self.source):
+            found = self.source.get(key)
+            if not isinstance(found, Stored) or not _is_sound(key, found.body):
+                return 0
+        for _ in self.retries.attempts():
+            there = self.target.get(key)
+            version = there.version if isinstance(there, Stored) else ABSENT
+            body = _joined(key, found.body, there.body if isinstance(there, Stored) else None)
+            if body is None:
+                return 0
+            with suppress(Conflict):
+                self.target.put(key, body, version)
+                return 1
+        raise self.retries.exhausted(key)
+
+
+def _is_sound(key: Key, body: bytes) -> bool:
+    """Return whether the source has a page that can be read; raise for a damaged document."""
+    if _is_page(key):
+        return _fetched_at(body) > NEVER
+    _DOCUMENTS.decode(key, body)
+    return True
+
+
+def _joined(key: Key, body: bytes, there: bytes | None) -> bytes | None:
+    """Return what the target gets, which has `there`; None if that has everything."""
+    if there is None:
+        return body
+    if _is_page(key):
+        return body if _fetched_at(body) > _fetched_at(there) else None
+    ours = _DOCUMENTS.decode(key, there)
+    joined = _with(_DOCUMENTS.decode(key, body), ours)
+    return _DOCUMENTS.encode(joined) if joined != ours else None
+
+
+def _with(theirs: _Json, ours: _Json) -> _Json:
+    """Return what two documents say, in every object within them; in doubt `ours`."""
+    joined = theirs | ours
+    for name in theirs.keys() & ours.keys():
+        if isinstance(theirs[name], dict) and isinstance(ours[name], dict):
+            joined[name] = _with(theirs[name], ours[name])
+    return joined
+
+
+def _is_page(key: Key) -> bool:
+    below = key.removeprefix(keys.UPSTREAM).partition("/")[2]
+    return keys.project_of_upstream_page(Key(below)) is not None
+
+
+def _fetched_at(body: bytes) -> datetime:
+    """Return when the index confirmed a page; NEVER if the page is damaged, so as good as none."""
+    try:
+        return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"").fetched_at
+    except (DecodeError, UnicodeDecodeError):
+        return NEVER

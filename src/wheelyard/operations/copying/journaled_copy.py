@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import JournaledDocument, diverged
-from wheelyard.catalog.journaled_document import C, D, Journal, JournalKind
+from wheelyard.catalog.commits import C, D, Journal, JournaledDocument, JournalKind, diverged
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import Store
 

@@ -31,7 +31,7 @@ from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
 from wheelyard.catalog.journals import AccessRecords, DecisionRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import (
     DAMAGED,
     UNREADABLE_CODES,
@@ -41,14 +41,13 @@ from wheelyard.errors import (
     WheelyardError,
 )
 from wheelyard.model.project import Commit, Project
-from wheelyard.operations.copying.credential_copy import CredentialCopy
+from wheelyard.operations.copying.credential_copy import CredentialCopy, UpstreamCopy
 from wheelyard.operations.copying.journaled_copy import (
     commits_of,
     copy_document,
     source_faults,
     target_faults,
 )
-from wheelyard.operations.copying.upstream_copy import UpstreamCopy
 from wheelyard.storage.base import Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool

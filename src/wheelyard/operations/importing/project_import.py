@@ -24,6 +24,7 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import Caller
+from wheelyard.model.decoding import to_one_line
 from wheelyard.model.distribution_filename import (
     ACCEPTED_FORMATS,
     LENIENT_SUFFIXES,
@@ -32,10 +33,9 @@ from wheelyard.model.distribution_filename import (
     UniquenessKey,
 )
 from wheelyard.model.project import File, Project, apply
-from wheelyard.model.text import to_one_line
 from wheelyard.operations.importing.report import FileStatus, Outcome
 from wheelyard.operations.lifecycle import REASON_LIMIT
-from wheelyard.operations.name_claims import REFUSALS
+from wheelyard.operations.names import REFUSALS
 from wheelyard.operations.spooled_upload import (
     SHA256,
     SourceMetadata,
@@ -44,8 +44,7 @@ from wheelyard.operations.spooled_upload import (
     file_too_large,
 )
 from wheelyard.operations.upload import Uploads, ValidatedFile, filename_taken
-from wheelyard.sources.candidate import Candidate
-from wheelyard.sources.field_parsing import UPLOADER_LIMIT
+from wheelyard.sources.candidate import UPLOADER_LIMIT, Candidate
 
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 """The size of the pending files in the spool at which they are committed."""

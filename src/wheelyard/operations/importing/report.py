@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from wheelyard.model.text import counted
+from wheelyard.model.decoding import counted
 
 MAX_NAMED: Final = 10_000
 """The refused files that a report keeps, and the skipped ones; more are only counted."""

@@ -19,12 +19,11 @@ from msgspec.structs import replace
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
-from wheelyard.model.text import escaped
+from wheelyard.model.decoding import escaped
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, ImportProgress, Outcome, Report
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.sources.distribution_files import distribution_files
-from wheelyard.sources.file_tree import FileTree
+from wheelyard.sources.file_tree import FileTree, distribution_files
 
 SETTLE_SECONDS: Final = 1.0
 """The age that a file needs to be imported by the first scan, which cannot see changes."""

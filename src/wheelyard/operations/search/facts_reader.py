@@ -11,16 +11,17 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, UnreadableIgnored, damaged
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.project_facts import (
     NOT_DESCRIBED,
     Description,
     ProjectFacts,
+    latest_release,
     private_facts_of,
+    releases_of,
 )
-from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.storage.base import ABSENT, NotModified
 
 MAX_CONCURRENT_READS: Final = 16
@@ -85,8 +86,7 @@ class FactsReader(Struct, frozen=True):
 def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
     """Return what the core metadata of a file say; nothing of empty ones, or another project's."""
     # a server that shows no pages, and a command, need no parser
-    from wheelyard.model.lenient_metadata import parse_leniently  # noqa: PLC0415
-    from wheelyard.model.metadata import parse_headers  # noqa: PLC0415
+    from wheelyard.model.metadata import parse_headers, parse_leniently  # noqa: PLC0415
 
     if not raw:
         return NOT_DESCRIBED

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from heapq import nlargest
 from itertools import chain, islice
-from operator import attrgetter
+from operator import attrgetter, lt
 from typing import Final
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder, Encoder
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.document_cache import gunzipped, gzipped
 from wheelyard.model.access import Action, Caller, Pattern
 from wheelyard.rendering.project_facts import ProjectFacts, fold
 
@@ -205,3 +207,23 @@ def _range(projects: Sequence[ProjectFacts], prefix: str) -> tuple[int, int]:
     """Return where the projects begin and end whose name begins with `prefix`."""
     start = bisect_left(projects, prefix, key=_NAME)
     return start, bisect_left(projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)
+
+
+SIZE_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of the largest table that is read, before compression."""
+
+
+def encode_table(table: ProjectTable) -> bytes:
+    """Return the bytes to store for a table."""
+    return gzipped(Encoder().encode(table))
+
+
+def decode_table(body: bytes) -> ProjectTable | None:
+    """Return the table in stored bytes; None if they are damaged, too large, or of other kind."""
+    try:
+        table = Decoder(ProjectTable).decode(gunzipped(body, SIZE_LIMIT) or b"")
+    except (DecodeError, UnicodeDecodeError):
+        return None
+    names = [each.name for each in table.projects]
+    # whether they are names is asked later, when they are compared with the list of all names
+    return table if all(map(lt, names, names[1:])) else None

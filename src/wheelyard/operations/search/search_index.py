@@ -314,7 +314,7 @@ class SearchIndex(Struct):
 
     def _stored_table(self) -> ProjectTable | None:
         """Return the stored table; None if it is missing or damaged."""
-        from wheelyard.operations.search.stored_table import decode_table  # noqa: PLC0415
+        from wheelyard.operations.search.project_table import decode_table  # noqa: PLC0415
 
         stored = self.reader.projects.store.get(keys.SEARCH)
         return decode_table(stored.body) if isinstance(stored, Stored) else None
@@ -323,7 +323,7 @@ class SearchIndex(Struct):
         if self._is_saved or self.is_read_only:
             return
         # a command needs no compressor
-        from wheelyard.operations.search.stored_table import encode_table  # noqa: PLC0415
+        from wheelyard.operations.search.project_table import encode_table  # noqa: PLC0415
 
         self._is_saved, pause = True, SAVE_SECONDS
         try:

@@ -1,11 +1,15 @@
-"""The page of the person who looks at it: who they are, and what they may do."""
+"""The pages to sign in, of the person who looks at them, of API tokens, and to upload."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
-from wheelyard.model.access import Caller
-from wheelyard.model.principals import credential_of, with_name
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.grants import credential_of, with_name
+from wheelyard.model.token import ListedToken
+from wheelyard.rendering.client_settings import USER
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -27,3 +31,97 @@ class Account(Struct, frozen=True, kw_only=True):
     def credential(self) -> str:
         """The kind of credential, in words; empty for one without a name."""
         return credential_of(self.caller.principal)
+
+
+class FormState(Struct, frozen=True):
+    """A form as a page shows it; without `values` nobody has sent it yet."""
+
+    token: str
+    values: Mapping[str, tuple[str, ...]] = {}
+    """The texts that were typed or ticked, by field."""
+    error: str = ""
+    wrong_field: str = ""
+    """The field that the error is about; empty if it is about no single one."""
+
+    def value(self, name: str, default: str = "") -> str:
+        """Return the text of a field; `default` if the form was not sent."""
+        if not self.values:
+            return default
+        return next(iter(self.values.get(name, ())), "")
+
+    def ticked(self, name: str, value: str, *, default: bool = False) -> bool:
+        """Return whether a box or a button has a value; `default` if the form was not sent."""
+        return value in self.values.get(name, ()) if self.values else default
+
+    def error_of(self, name: str) -> str:
+        """Return the error if it is about the field `name`, else an empty text."""
+        return self.error if name == self.wrong_field else ""
+
+
+class TokensView(Struct, frozen=True, kw_only=True):
+    """What all pages of tokens know of the caller."""
+
+    is_for_all: bool
+    """Whether it is about everybody's tokens, and not about the caller's own."""
+    may_administer: bool
+    hindrance: str = ""
+    """Why the caller can make no token here; empty if there is no reason."""
+    needs_sign_in: bool = False
+    """Whether signing in again removes it."""
+    may_revoke: bool
+    """Whether tokens can be revoked here: not on a read-only server."""
+    max_days: int
+
+    @property
+    def root(self) -> str:
+        """The home page, relative to these pages."""
+        return "../../" if self.is_for_all else "../../../"
+
+
+def tokens_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    view: TokensView,
+    rows: Sequence[ListedToken],
+    form: FormState,
+    revoked: ListedToken | None = None,
+) -> bytes:
+    """Return the page with the list of tokens and the form for a new one."""
+    newest = sorted(rows, key=lambda row: row.record.created_at, reverse=True)
+    return environment.render(
+        "tokens.html",
+        viewer,
+        view.root,
+        view=view,
+        active=[row for row in newest if row.state == "active"],
+        others=[row for row in newest if row.state != "active" and not row.record.publishers],
+        form=form,
+        revoked=revoked,
+    )
+
+
+def made_page(
+    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: ListedToken, token: str
+) -> bytes:
+    """Return the page that shows a new token, once, and how to use it."""
+    url = environment.client_settings.upload_url
+    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
+    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
+    commands = {
+        "uv": f"{to_uv} uv publish dist/*",
+        "twine": f"{to_twine} twine upload dist/*",
+    }
+    return environment.render(
+        "token_made.html",
+        viewer,
+        view.root,
+        view=view,
+        row=row,
+        token=token,
+        user=USER,
+        may_upload=bool(row.record.scope.actions & Action.UPLOAD),
+        publishing={
+            client: environment.with_links(command, view.root)
+            for client, command in commands.items()
+        },
+    )

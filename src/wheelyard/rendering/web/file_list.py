@@ -17,10 +17,10 @@ from markupsafe import Markup
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.principals import with_name
+from wheelyard.model.grants import with_name
 from wheelyard.model.project import File
-from wheelyard.rendering.releases import ReleaseOf
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.simple_pages import file_url, timestamp
 from wheelyard.rendering.web.tags import Facet, compatibility_of
 

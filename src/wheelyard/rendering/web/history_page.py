@@ -11,11 +11,11 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.decisions import Decision, describe
+from wheelyard.model.decoding import counted
+from wheelyard.model.grants import with_name
 from wheelyard.model.journal_entry import JournalEntry
-from wheelyard.model.principals import with_name
-from wheelyard.model.text import counted
-from wheelyard.rendering.releases import versions_of
+from wheelyard.model.public_packages import Decision, describe
+from wheelyard.rendering.project_facts import versions_of
 from wheelyard.rendering.simple_pages import seconds_text
 
 

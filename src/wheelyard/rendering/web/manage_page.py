@@ -12,9 +12,9 @@ from wheelyard.model.project import (
     Project,
     Status,
 )
-from wheelyard.rendering.releases import all_releases
+from wheelyard.rendering.project_facts import all_releases
+from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
-from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.history_page import Change
 
 ROOT: Final = "../../../"

@@ -6,15 +6,14 @@ from typing import Final
 from markupsafe import Markup
 from msgspec import Struct
 
-from wheelyard.model.text import counted
-from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.releases import ReleaseOf
-from wheelyard.rendering.shown import ShownFile, ShownProject
+from wheelyard.model.decoding import counted
+from wheelyard.rendering.listing import ShownFile, ShownProject
+from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
 from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import NOT_KNOWN, file_list, yank_mark
-from wheelyard.rendering.web.public_package import PublicPackage
 from wheelyard.rendering.web.release_page import (
+    PublicPackage,
     ReleaseContent,
     file_values,
     release_date,

@@ -6,24 +6,93 @@ new release changes few pages of a static site.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.metadata import CoreMetadata
-from wheelyard.rendering.releases import ReleaseOf
-from wheelyard.rendering.shown import ShownFile, ShownProject
+from wheelyard.model.public_packages import Decision, describe
+from wheelyard.rendering.listing import HiddenFiles, Origin, ShownFile, ShownProject
+from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.simple_pages import listed_version, timestamp
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import FileList, file_list, file_rows
 from wheelyard.rendering.web.project_links import TEXT_LIMIT, people, project_links
-from wheelyard.rendering.web.public_package import PublicPackage
 from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
+
+HIDDEN_SHOWN: Final = 20
+"""How many rows of what is not shown are shown at first; the others are folded."""
+
+
+class PublicPackage(Struct, frozen=True):
+    """Where a project of an upstream index is from, what of it is not shown, and who decided so."""
+
+    origin: Origin
+    hidden: Sequence[HiddenFiles] = ()
+    """Newest first."""
+    decisions: Sequence[Decision] = ()
+    """Those in force."""
+
+    def of_release(self, version: str) -> "PublicPackage":
+        """Return what the page of one release says: nothing of what others hide."""
+        wanted = strip_trailing_zeros(version)
+        hidden = [some for some in self.hidden if strip_trailing_zeros(some.version) == wanted]
+        return replace(self, hidden=hidden)
+
+    @property
+    def stale_time(self) -> str:
+        """When its upstream index has confirmed it, if that does not answer now; else empty."""
+        confirmed_at = self.origin.confirmed_at
+        return timestamp(confirmed_at) if self.origin.is_stale and confirmed_at else ""
+
+    @property
+    def recent_rows(self) -> Markup:
+        """The rows of a table of what is not shown, the first ones."""
+        return _rows(self.hidden[:HIDDEN_SHOWN])
+
+    @property
+    def older_rows(self) -> Markup:
+        """The other rows; empty if there are few."""
+        return _rows(self.hidden[HIDDEN_SHOWN:])
+
+    @property
+    def older(self) -> int:
+        """How many other rows there are."""
+        return len(self.hidden[HIDDEN_SHOWN:])
+
+    @property
+    def told_decisions(self) -> list[tuple[str, str, str]]:
+        """What was decided in words, by whom, and on which day."""
+        return [(describe(made), made.by, timestamp(made.at)[:10]) for made in self.decisions]
+
+
+def public_package(origin: Origin) -> PublicPackage | None:
+    """Return what pages say of an upstream index; None of a private project; `origin` may read."""
+    if not origin.is_upstream:
+        return None
+    return PublicPackage(origin, origin.hidden(), origin.decisions())
+
+
+def _rows(hidden: Iterable[HiddenFiles]) -> Markup:
+    """Return rows of a table, built in Python as there may be thousands."""
+    return Markup("".join(map(_row, hidden)))  # noqa: S704 - they are escaped
+
+
+def _row(hidden: HiddenFiles) -> str:
+    return (
+        f'<tr><td class="id">{escape(hidden.version)}</td>'
+        f"<td>{counted(hidden.count, 'file')}</td>"
+        f'<td class="sentence"><bdi>{escape(hidden.reason)}</bdi></td></tr>\n'
+    )
+
 
 _LICENSE: Final = "License :: "
 _LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved")

@@ -16,11 +16,16 @@ from packaging.utils import canonicalize_name
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url, redact_url
-from wheelyard.sources.candidate import Skipped, SourceItem
-from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
-from wheelyard.sources.field_parsing import BadDigest, parse_digests, parse_iso_date
-from wheelyard.sources.web.index_client import IndexClient
-from wheelyard.sources.web.resumable_download import ResumableDownload
+from wheelyard.sources.candidate import (
+    BadDigest,
+    Skipped,
+    SourceItem,
+    is_distribution_name,
+    is_sidecar,
+    parse_digests,
+    parse_iso_date,
+)
+from wheelyard.sources.web.index_client import IndexClient, ResumableDownload
 from wheelyard.sources.web.simple_page import FetchedPage, PageEntry, read_simple_page
 
 INDEX_NAME: Final = "simple"

@@ -13,12 +13,19 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
-from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import WheelyardError, quoted
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import Url
-from wheelyard.sources.candidate import Candidate, Skipped, SourceItem, bad_source, unavailable
-from wheelyard.sources.candidate_filter import guess_project, matches
+from wheelyard.sources.candidate import (
+    Candidate,
+    Skipped,
+    SourceItem,
+    bad_source,
+    guess_project,
+    matches,
+    unavailable,
+)
 from wheelyard.sources.web.index_client import IndexClient
 from wheelyard.sources.web.index_pages import ProjectLink, parse_files, parse_projects
 

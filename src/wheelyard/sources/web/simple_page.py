@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw, Struct
 
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url
-from wheelyard.sources.field_parsing import stated_hashes
+from wheelyard.sources.candidate import stated_hashes
 from wheelyard.sources.web.html_links import Link, read_page
 
 ACCEPT: Final = (

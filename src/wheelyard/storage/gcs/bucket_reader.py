@@ -14,8 +14,7 @@ from typing import Final
 from google.cloud.storage import Blob
 
 from wheelyard.storage.bucket_reader import BucketObject, BucketReader
-from wheelyard.storage.gcs.google_failures import google_failures
-from wheelyard.storage.gcs.store import GcsStore
+from wheelyard.storage.gcs.store import GcsStore, google_failures
 
 RETRY_SECONDS: Final = 30.0
 """Seconds after which a call is not retried; long, because no client waits for an import."""

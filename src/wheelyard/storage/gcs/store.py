@@ -9,7 +9,7 @@ each request costs an operation; after a break, the rest is requested of the sam
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,25 +17,89 @@ from urllib.parse import quote
 
 import google_crc32c
 import requests
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
 from google.cloud.storage import Blob, Client
+from google.cloud.storage import exceptions as storage
+from requests import Session
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.storage.base import CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS, BucketStore
-from wheelyard.storage.download_urls import DownloadUrls
+from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS, BucketStore, DownloadUrls
 from wheelyard.storage.failures import (
     READ,
     WRITE,
     Failure,
     FailureKind,
+    kind_of_status,
     repeated_listing,
     unavailable,
 )
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.gcs.credentials import credentials_of, email_of
-from wheelyard.storage.gcs.google_failures import damaged, failure_of_response, google_failures
 from wheelyard.storage.location import BucketLocation
+
+GOOGLE_ERRORS: Final = (
+    api.GoogleAPIError,
+    auth.GoogleAuthError,
+    requests.RequestException,
+    storage.DataCorruption,
+    storage.InvalidResponse,
+    HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
+"""All exceptions that a call of Google's libraries may raise."""
+_PERMISSION: Final = re.compile(r"\bstorage\.[a-z]+\.[a-zA-Z]+\b")
+
+
+@contextmanager
+def google_failures() -> Iterator[None]:
+    """Turn every exception of Google's libraries in the block into a Failure."""
+    try:
+        yield
+    except GOOGLE_ERRORS as error:
+        raise failure_of(error) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # the library raises these if something else than Cloud Storage has answered
+        raise Failure(FailureKind.UNCLEAR, 200, "as Cloud Storage never does") from error
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what an exception of Google's libraries says."""
+    if isinstance(error, auth.TransportError):
+        return Failure(FailureKind.NO_TOKEN)
+    if isinstance(error, auth.GoogleAuthError):
+        return Failure(FailureKind.BAD_CREDENTIALS)
+    if isinstance(error, storage.DataCorruption):
+        return damaged()
+    response = getattr(error, "response", None)
+    return Failure(FailureKind.UNCLEAR) if response is None else failure_of_response(response)
+
+
+def damaged() -> Failure:
+    """Return the failure for bytes that have another checksum than the bucket says."""
+    return Failure(FailureKind.UNCLEAR, 200, "and damaged bytes")
+
+
+def failure_of_response(response: requests.Response) -> Failure:
+    """Return what an answer says that is an error."""
+    status, text = response.status_code, response.text[:1000]
+    kind = kind_of_status(status)
+    if kind is FailureKind.ABSENT and "bucket does not exist" in text:
+        kind = FailureKind.NO_BUCKET
+    permission, wait = _PERMISSION.search(text), response.headers.get("Retry-After", "")
+    return Failure(
+        kind,
+        status,
+        right=permission[0] if permission else "",
+        # the header may be a date, which is ignored
+        retry_after=float(wait) if wait.isascii() and wait.isdigit() else 0.0,
+    )
+
 
 T = TypeVar("T")
 
@@ -269,3 +333,17 @@ def generation_of(version: ObjectVersion | None) -> int | None:
     # another store's version is not a generation: it must match none, and the bucket refuses it
     is_valid = version.isascii() and version.isdigit() and len(version) <= MAX_GENERATION_DIGITS
     return int(version) if is_valid else NO_GENERATION
+
+
+def set_up_session(session: Session, url: str, max_connections: int) -> None:
+    """
+    Set up a session for the host of `url`, with at most `max_connections` idle connections.
+
+    Proxies and certificates are those of the environment now: to look them up for each request
+    takes a quarter of its processor time. `~/.netrc` is not read, as a password for every host in
+    it would replace Google's token.
+    """
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=max_connections))
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False

@@ -17,8 +17,14 @@ from wheelyard.errors import Invalid
 from wheelyard.storage.bucket_reader import BucketObject, BucketReader
 from wheelyard.storage.failures import UNLISTED, Failure, FailureKind
 from wheelyard.storage.location import AZURE, BucketLocation
-from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
-from wheelyard.storage.objects.clients import Client, Clients, make_clients
+from wheelyard.storage.objects.store import (
+    Client,
+    Clients,
+    answer_of,
+    chunks_of,
+    make_clients,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,16 +23,14 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
+from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
 from wheelyard.storage.buckets import OpenStore
-from wheelyard.storage.download_urls import Downloads, download_urls, signing_error
 from wheelyard.storage.failures import READ, SIGN, Failure, FailureKind, unavailable
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
 from wheelyard.storage.objects.bucket_reader import ObjectReader
-from wheelyard.storage.objects.calls import answer_of
-from wheelyard.storage.objects.clients import Client, make_clients
 from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.store import ObjectStore
+from wheelyard.storage.objects.store import Client, ObjectStore, answer_of, make_clients
 
 OWN_SOURCES: Final = (
     "AWS_ACCESS_KEY_ID",

@@ -8,33 +8,139 @@ executed.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from threading import current_thread, main_thread
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import obstore
 from msgspec import Struct
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, S3Store
 
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import Invalid
-from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import BucketStore
-from wheelyard.storage.download_urls import DownloadUrls
+from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
+from wheelyard.storage.bucket_store import BucketStore, DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
-from wheelyard.storage.objects.calls import answer_of, chunks_of, version_of
-from wheelyard.storage.objects.clients import Clients
 from wheelyard.storage.objects.conditions import ConditionCheck
+from wheelyard.storage.objects.errors import OBSTORE_ERRORS, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from obstore import Attributes, GetOptions, ObjectMeta, PutMode
+    from obstore import Attributes, GetOptions, GetResult, ObjectMeta, PutMode
+
 
 T = TypeVar("T")
+
+_threads: Final = DaemonThreads(8, "bucket")
+
+
+def answer_of(call: Callable[[], T]) -> T:
+    """
+    Return what a call of obstore returns; raise Failure.
+
+    obstore waits for the network without looking at signals. So the main thread, which handles
+    them, lets another one wait: Ctrl-C then ends a command at once.
+    """
+    try:
+        return _threads.start(call).result() if current_thread() is main_thread() else call()
+    except OBSTORE_ERRORS as error:
+        failure = failure_of(error)
+    # outside of the handler, so that the exception does not refer to obstore's
+    raise failure
+
+
+def chunks_of(answer: "GetResult") -> Iterator[bytes]:
+    """Yield the bytes of an answer; raise Failure."""
+    stream = answer.stream(CHUNK_BYTES)
+    while (chunk := answer_of(partial(next, stream, None))) is not None:
+        whole = memoryview(chunk)  # obstore's may be larger
+        for at in range(0, len(whole), CHUNK_BYTES):
+            yield bytes(whole[at : at + CHUNK_BYTES])
+
+
+def version_of(etag: str | None) -> ObjectVersion:
+    """Return the version of an object with this ETag."""
+    return ObjectVersion((etag or "").strip('"'))  # Azure's listings have no quotes
+
+
+Client = S3Store | AzureStore
+
+CONNECT_SECONDS = 3
+_URL: Final = re.compile(r"https?://[!-~]+")
+
+
+class Clients(Struct, frozen=True):
+    """The clients of one bucket."""
+
+    reads: Client
+    """For small reads, listings and deletions: short, repeated."""
+    writes: Client
+    """For documents: short, never repeated."""
+    downloads: Client
+    """For streams: obstore's time limit is for a whole one, its reader's slowness included."""
+    uploads: Client
+    """For files, whose parts may take long: repeated."""
+
+
+def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients:
+    """
+    Return the clients of a bucket, without a request; `config` is what obstore takes.
+
+    Raises Invalid (`bad_setting`) if something in it is malformed.
+    """
+    endpoint = str(config.get("endpoint", "https://of-the-region"))
+    # obstore panics at the first request to anything else
+    if _URL.fullmatch(endpoint):
+        with suppress(BaseError, ValueError):  # whose text may have the key
+            return _clients(location, config, allow_http=endpoint.startswith("http://"))
+    raise Invalid(
+        f"The variables of the environment for {location.root} are malformed: look at the key, "
+        "the region and the URL of the service.",
+        code="bad_setting",
+    )
+
+
+def _clients(location: BucketLocation, config: Mapping[str, Any], *, allow_http: bool) -> Clients:
+    def client(seconds: int, of_a_read: int, retries: int, retry_seconds: int) -> Client:
+        make = partial(
+            AzureStore if location.scheme == AZURE else S3Store,
+            location.bucket,
+            client_options={
+                "allow_http": allow_http,
+                "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+                "read_timeout": timedelta(seconds=of_a_read),
+                "timeout": timedelta(seconds=seconds),
+            },
+            retry_config={
+                "max_retries": retries,
+                "retry_timeout": timedelta(seconds=retry_seconds),
+                "backoff": {
+                    "init_backoff": timedelta(seconds=0.2),
+                    "max_backoff": timedelta(seconds=4),
+                    "base": 2,
+                },
+            },
+        )
+        return make(**config)
+
+    # an installer waits for 15 seconds; a stream that began before its retry time is not resumed
+    return Clients(
+        reads=client(6, 6, 5, 8),
+        writes=client(10, 10, 0, 8),
+        downloads=client(3600, 10, 9, 3600),
+        uploads=client(300, 120, 5, 600),
+    )
+
 
 PART_BYTES: Final = 8 * 1024**2
 """Bytes of each part of a larger file; S3 takes at most 10,000 parts."""

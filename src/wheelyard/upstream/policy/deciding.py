@@ -11,19 +11,14 @@ from packaging.version import Version
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
-from wheelyard.model.decisions import (
-    EVERY_VERSION,
-    Decision,
-    ProjectDecisions,
-    Verdict,
-)
+from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.model.text import redact_tokens, require_one_line
+from wheelyard.model.public_packages import EVERY_VERSION, Decision, ProjectDecisions, Verdict
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.policy.evaluation import LIFTABLE
-from wheelyard.upstream.policy.reasons import Code
+from wheelyard.upstream.policy.rules import Code
 
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""

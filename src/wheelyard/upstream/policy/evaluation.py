@@ -4,20 +4,25 @@ The rules, the decisions and the advisories, applied to the files of one page.
 Most reasons are about a version, so each version is judged once for all of its files.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict
+from wheelyard.catalog.document_cache import Codec, Snapshot
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.model.licences import UNKNOWN, LicencePatterns, licence_of
 from wheelyard.model.project import Status
+from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.policy import reasons
+from wheelyard.upstream.policy import rules
 from wheelyard.upstream.policy.advisories import Hit
-from wheelyard.upstream.policy.reasons import Code, Reason
-from wheelyard.upstream.policy.rules import PolicyRules
+from wheelyard.upstream.policy.rules import Code, Exceptions, PolicyRules, Reason
+from wheelyard.upstream.policy.version_notes import NoteDocument, VersionNotes
 
 LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, Code.VULNERABLE)
 """What an approval can lift."""
@@ -81,7 +86,7 @@ class Evaluation(Struct, frozen=True):
         why = self._reasons(file, decision)
         if approval is None or approval is decision:
             return why
-        return (reasons.not_among(reason, approval) for reason in why)
+        return (rules.not_among(reason, approval) for reason in why)
 
     def _shows_version(self, version: str) -> bool:
         """Return whether a version without files is shown: no rule hides it whatever its files."""
@@ -141,16 +146,16 @@ class Evaluation(Struct, frozen=True):
     ) -> Iterator[Reason]:
         name, target = self.page.name, f"{self.page.name} {version}"
         if self.page.status is Status.QUARANTINED:
-            yield reasons.quarantined(name, self.page.reason)
+            yield rules.quarantined(name, self.page.reason)
         if decision is not None and decision.verdict is Verdict.BLOCKED:
-            yield reasons.blocked(target, decision)
+            yield rules.blocked(target, decision)
         hit = self.advisories.get(version)
         if hit is not None:
             yield from _advisory_reasons(target, hit, lifted)
         if version in self.licences and Code.LICENCE not in lifted:
-            yield reasons.licence(target, self.licences[version])
+            yield rules.licence(target, self.licences[version])
         if self.rules.needs_approval and decision is None:
-            yield reasons.not_approved(target)
+            yield rules.not_approved(target)
 
     def _snapshot_reason(self, file: UpstreamFile) -> Iterator[Reason]:
         snapshot = self.rules.snapshot
@@ -158,7 +163,7 @@ class Evaluation(Struct, frozen=True):
         known = file.uploaded_at or file.first_seen
         if snapshot is not None and (known is None or known > snapshot):
             target = f"{self.page.name} {file.version}"
-            yield reasons.after_snapshot(target, file.uploaded_at, snapshot)
+            yield rules.after_snapshot(target, file.uploaded_at, snapshot)
 
     def _cooldown_reason(self, file: UpstreamFile) -> Iterator[Reason]:
         cooldown, target = self.rules.cooldown, f"{self.page.name} {file.version}"
@@ -166,9 +171,9 @@ class Evaluation(Struct, frozen=True):
         if not cooldown or self._is_exempt(file):
             return
         if begin is None:
-            yield reasons.of_unknown_age(target)
+            yield rules.of_unknown_age(target)
         elif self.now - begin < cooldown:
-            yield reasons.too_new(target, begin, cooldown.days, self.cooldown_end(file))
+            yield rules.too_new(target, begin, cooldown.days, self.cooldown_end(file))
 
     def _is_exempt(self, file: UpstreamFile) -> bool:
         """Return whether a file was there when an exception for its version was first used."""
@@ -179,7 +184,119 @@ class Evaluation(Struct, frozen=True):
 def _advisory_reasons(target: str, hit: Hit, lifted: frozenset[str]) -> Iterator[Reason]:
     malicious = [each for each in hit.advisories if each.is_malicious]
     if malicious and Code.MALICIOUS not in lifted:
-        yield reasons.malicious(target, malicious)
+        yield rules.malicious(target, malicious)
     vulnerable = [each for each in hit.advisories if not each.is_malicious]
     if vulnerable and Code.VULNERABLE not in lifted:
-        yield reasons.vulnerable(target, vulnerable, hit.clean_after)
+        yield rules.vulnerable(target, vulnerable, hit.clean_after)
+
+
+FIRST_USES: Final = Codec(NoteDocument[datetime])
+
+
+class FirstUses(Struct, frozen=True):
+    """Remembers when an exception was first used; thread-safe."""
+
+    exceptions: Exceptions
+    """Those of the settings."""
+    notes: VersionNotes[datetime]
+    """By version of the exception, without trailing zeros; UTC."""
+    is_read_only: bool
+    """Whether an exception counts only once another server, which may write, has used it."""
+
+    def of(
+        self, page: UpstreamPage, noted: Snapshot[NoteDocument[datetime]]
+    ) -> Mapping[str, datetime]:
+        """Return the first use of the exception for each version of a page that has one."""
+        uses = self.notes.of(page.name, noted)
+        wanted = self._wanted(page) if uses else {}
+        return {version: uses[key] for version, key in wanted.items() if key in uses}
+
+    def note(
+        self, page: UpstreamPage, now: datetime, noted: Snapshot[NoteDocument[datetime]]
+    ) -> Snapshot[NoteDocument[datetime]]:
+        """
+        Return what is `noted`, after the exceptions for versions of a page are used.
+
+        Raise Unavailable if a first use cannot be written down.
+        """
+        wanted = {} if self.is_read_only else self._wanted(page)
+        used_now = dict.fromkeys(sorted(wanted.values()), now)
+        return self.notes.change(page.name, noted, lambda uses: used_now | dict(uses))
+
+    def _wanted(self, page: UpstreamPage) -> dict[str, str]:
+        """Return the version of the exception for each version of a page that has one."""
+        versions = dict.fromkeys(file.version for file in page.files)
+        keys = {each: self.exceptions.version_for(page.name, each) for each in versions}
+        return {version: key for version, key in keys.items() if key is not None}
+
+
+REMEMBERED: Final = 10_000
+"""Files whose licence is kept in memory."""
+
+MetadataReader = Callable[[UpstreamPage, UpstreamFile], bytes]
+"""
+Returns the core metadata of a file, fetched if needed.
+
+Raises NotFound if there is none, and Unavailable if it cannot be had now.
+"""
+
+
+LICENCES: Final = Codec(NoteDocument[str])
+
+
+class KnownLicences:
+    """
+    Finds, remembers and tells which releases are under a blocked licence; thread-safe.
+
+    Args:
+        patterns: The licences that are blocked.
+        read_metadata: What reads the metadata of a file.
+        notes: The licences that are known; an empty one is not.
+    """
+
+    def __init__(
+        self, patterns: LicencePatterns, read_metadata: MetadataReader, notes: VersionNotes[str]
+    ) -> None:
+        self._patterns = patterns
+        self._read_metadata = read_metadata
+        self.notes = notes
+        self._checked: LruCache[tuple[str, str], str] = LruCache(REMEMBERED)
+
+    def blocked(self, page: UpstreamPage, noted: Snapshot[NoteDocument[str]]) -> Mapping[str, str]:
+        """Return the blocked licences of a page by version, as far as they are known."""
+        known = self.notes.of(page.name, noted)
+        blocked = {each: text for each, text in known.items() if self._patterns.blocks(text)}
+        if self._patterns.blocks_unknown:
+            told = {each.version for each in page.files if each.has_metadata}
+            blocked |= {each.version: UNKNOWN for each in page.files if each.version not in told}
+        return blocked
+
+    def find(self, page: UpstreamPage, file: UpstreamFile) -> str | None:
+        """
+        Return the licence of a file if it is blocked, else None; read its metadata if needed.
+
+        A file without metadata has the licence of another one of its release. Raise Unavailable if
+        the metadata cannot be had now.
+        """
+        key = page.name, file.filename
+        licence = self._checked.get(key)
+        if licence is None:
+            licence = self._licence_of(page, file)
+            self._checked.put(key, licence, 1)
+        if not self._patterns.blocks(licence):
+            return None
+        with suppress(Unavailable):  # then the next one who asks for the file writes it down
+            noted = self.notes.get()
+            self.notes.change(page.name, noted, lambda known: {**known, file.version: licence})
+        return licence
+
+    def _licence_of(self, page: UpstreamPage, file: UpstreamFile) -> str:
+        release = (each for each in page.files if each.version == file.version)
+        told = next((each for each in (file, *release) if each.has_metadata), None)
+        if told is None:
+            return UNKNOWN
+        try:
+            raw = self._read_metadata(page, told)
+        except NotFound:
+            return UNKNOWN
+        return licence_of(raw, page.name, file.version)

@@ -21,11 +21,70 @@ from typing import Final
 from zipfile import BadZipFile, ZipFile
 from zlib import error as ZlibError  # noqa: N812 - a class with the name of a function
 
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder, Encoder
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import gunzipped, gzipped
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.text import escaped
-from wheelyard.upstream.policy.accepted_osv import AcceptedOsv, AcceptedOsvRecord
-from wheelyard.upstream.policy.advisories import AdvisoryTable
-from wheelyard.upstream.policy.osv_format import OsvReader
+from wheelyard.model.decoding import escaped
+from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store
+from wheelyard.upstream.policy.advisories import Advisory, AdvisoryTable, OsvReader
+
+SIZE_LIMIT: Final = 1024**3
+"""Bytes of the largest document that is read, before compression."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class AcceptedOsv(Struct, frozen=True, omit_defaults=True):
+    """What is kept of an accepted database."""
+
+    entries: int
+    """How many usable entries it had, of any ecosystem and severity."""
+    modified_at: float
+    """When its newest file was written, in seconds since the epoch."""
+    advisories: dict[NormalizedName, tuple[Advisory, ...]] = {}
+    """Those that counted by the settings of that time."""
+    skipped: int = 0
+    """How many malformed entries it had, and files that could not be read."""
+    first_skipped: str = ""
+    """Where the first of them was, and what was wrong with it; empty if there was none."""
+
+
+_DECODER: Final = Decoder(AcceptedOsv)
+
+
+class AcceptedOsvRecord:
+    """Reads and writes what was accepted last; for one thread at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._version: ObjectVersion = ABSENT
+
+    def load(self) -> AcceptedOsv | None:
+        """Return it; None if there is none. Raise Unavailable if the store does not answer."""
+        found = self._store.get(keys.UPSTREAM_ADVISORIES)
+        if found is None or isinstance(found, NotModified):
+            return None
+        self._version = found.version
+        try:
+            return _DECODER.decode(gunzipped(found.body, SIZE_LIMIT) or b"")
+        except (DecodeError, UnicodeDecodeError):
+            logger.warning("upstream: %s is damaged, and is written anew", keys.UPSTREAM_ADVISORIES)
+            return None
+
+    def has_changed(self) -> bool:
+        """Return whether another one was accepted since `load`, or `save`."""
+        found = self._store.get(keys.UPSTREAM_ADVISORIES, self._version or None)
+        return found is not None and not isinstance(found, NotModified)
+
+    def save(self, accepted: AcceptedOsv) -> None:
+        """Write another one. Raise Unavailable if the store does not take it."""
+        body = gzipped(Encoder().encode(accepted))
+        self._version = self._store.put(keys.UPSTREAM_ADVISORIES, body, None)
+
 
 CHECK_INTERVAL_SECONDS: Final = 4.0
 """The time between two looks for changes, unless looking at a large folder takes long."""
@@ -41,8 +100,6 @@ MAX_LOSS: Final = 0.1
 STILL_IN_FORCE: Final = "Until then, what it said before stays in force."
 USUAL_REMEDY: Final = "Replace it by a database in OSV format, such as all.zip of PyPI's ecosystem."
 TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
-
-logger = logging.getLogger("wheelyard")
 
 
 class OsvSource:

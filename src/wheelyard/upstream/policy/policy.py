@@ -12,17 +12,14 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.model.decisions import UNDECIDED, DecisionList, ProjectDecisions, Verdict
+from wheelyard.model.public_packages import UNDECIDED, DecisionList, ProjectDecisions, Verdict
 from wheelyard.storage.base import ABSENT
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.policy import reasons
+from wheelyard.upstream.policy import rules
 from wheelyard.upstream.policy.advisories import AdvisoryTable
-from wheelyard.upstream.policy.evaluation import Evaluation, PageView
-from wheelyard.upstream.policy.first_uses import FirstUses
-from wheelyard.upstream.policy.known_licences import KnownLicences
+from wheelyard.upstream.policy.evaluation import Evaluation, FirstUses, KnownLicences, PageView
 from wheelyard.upstream.policy.osv_source import OsvSource
-from wheelyard.upstream.policy.reasons import Code, Reason
-from wheelyard.upstream.policy.rules import PolicyRules
+from wheelyard.upstream.policy.rules import Code, PolicyRules, Reason
 from wheelyard.upstream.policy.version_notes import NoteDocument
 
 VIEW_BYTES: Final = 16 * 1024**2
@@ -142,7 +139,7 @@ class Policy:
         """
         if not self.rules.accept(name):
             is_denied = all(each.deny.match(name) for each in self.rules.names)
-            return reasons.denied(name) if is_denied else reasons.not_listed(name)
+            return rules.denied(name) if is_denied else rules.not_listed(name)
         decisions = state.decisions.of_project(name) if state else self.decisions_of(name)
         return self._refuses(name, decisions)
 
@@ -193,7 +190,7 @@ class Policy:
             return None
         licence = self._licences.find(page, file)
         target = f"{page.name} {file.version}"
-        return None if licence is None else reasons.licence(target, licence)
+        return None if licence is None else rules.licence(target, licence)
 
     def accepted(
         self, names: Iterable[NormalizedName]
@@ -219,8 +216,8 @@ class Policy:
         if _approves(decisions):
             return None
         if decisions.project is not None:
-            return reasons.blocked(name, decisions.project)
-        return reasons.not_approved(name) if self.rules.needs_approval else None
+            return rules.blocked(name, decisions.project)
+        return rules.not_approved(name) if self.rules.needs_approval else None
 
     def _decided(self) -> Snapshot[DecisionList]:
         """Return all decisions; raise Unavailable if the store does not say, or has lost them."""

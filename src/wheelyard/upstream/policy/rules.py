@@ -1,16 +1,21 @@
-"""The rules of an operator: which public packages, versions and files are shown."""
+"""The rules of an operator, and why a name, a version or a file is not shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
+from wheelyard.errors import without_commands
+from wheelyard.model.access import NameFilter, NamePatterns, parse_name_patterns
+from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
-from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
-from wheelyard.model.name_patterns import NameFilter, NamePatterns, parse_name_patterns
+from wheelyard.model.licences import UNREADABLE, LicencePatterns, parse_licence_patterns
+from wheelyard.model.public_packages import Decision, FileReason
 from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.policy.advisories import Advisory
 
 NOTHING: Final = parse_name_patterns(())
 """Patterns that no name matches."""
@@ -67,3 +72,163 @@ class PolicyRules(Struct, frozen=True, kw_only=True):
         if file.uploaded_at is None and self.uses_first_seen:
             return file.first_seen
         return file.uploaded_at
+
+
+NAMED_ADVISORIES: Final = 3
+"""How many advisories a sentence names."""
+
+
+class Code(StrEnum):
+    """What a reason is about; the most serious one first."""
+
+    DENIED = "denied"
+    """A name of `[upstream] deny`."""
+    NOT_LISTED = "not_listed"
+    """A name that `[upstream] allow` lacks."""
+    QUARANTINED = "quarantined"
+    """By its upstream (PEP 792)."""
+    BLOCKED = "blocked"
+    """By `wheelyard upstream block`."""
+    MALICIOUS = "malicious"
+    VULNERABLE = "vulnerable"
+    LICENCE = "licence"
+    NOT_APPROVED = "not_approved"
+    SNAPSHOT = "snapshot"
+    """Uploaded after `[upstream] snapshot`."""
+    COOLDOWN = "cooldown"
+    """Uploaded less than `[upstream] cooldown_days` ago."""
+
+
+class Reason(FileReason, frozen=True):
+    """Why something is not shown: a `Code`, and sentences for the user of an installer."""
+
+    @property
+    def for_people(self) -> str:
+        """Return the sentences that a page shows."""
+        return without_commands(self.text)
+
+
+def denied(name: NormalizedName) -> Reason:
+    """Return the reason for a name of `deny`."""
+    text = f"{name} is denied by the settings. Use another package, or ask the operator."
+    return Reason(Code.DENIED, text)
+
+
+def not_listed(name: NormalizedName) -> Reason:
+    """Return the reason for a name that `allow` lacks."""
+    text = (
+        f"{name} is not among the allowed public packages. Ask the operator to add it to 'allow'."
+    )
+    return Reason(Code.NOT_LISTED, text)
+
+
+def quarantined(name: NormalizedName, why: str) -> Reason:
+    """Return the reason for a project that its upstream has quarantined."""
+    shown = f" ({escaped(why)})" if why else ""
+    text = f"{name} is quarantined by its upstream index{shown}. Use another package."
+    return Reason(Code.QUARANTINED, text)
+
+
+def blocked(target: str, decision: Decision) -> Reason:
+    """Return the reason for what a person has blocked."""
+    why = f": {escaped(decision.reason)}" if decision.reason else ""
+    other = "version" if decision.version else "package"
+    text = (
+        f"{target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. Use "
+        f"another {other}, or ask the operator to let it through. {_approve(target)} does that."
+    )
+    return Reason(Code.BLOCKED, text)
+
+
+def not_approved(target: str) -> Reason:
+    """Return the reason for what nobody has approved."""
+    text = (
+        f"{target} is not approved. Ask the operator to approve it. {_approve(target)} does that."
+    )
+    return Reason(Code.NOT_APPROVED, text)
+
+
+def not_among(reason: Reason, approval: Decision) -> Reason:
+    """Return the reason for a file that was not there when its version was approved."""
+    fact = (
+        f"This file is not among those of {approval.target} that were approved on "
+        f"{approval.at:%Y-%m-%d}."
+    )
+    if reason.code == Code.NOT_APPROVED:  # of its version, other files are
+        advice = f"Ask the operator to approve it. {_approve(approval.target)} does that."
+        return Reason(reason.code, f"{fact} {advice}")
+    return Reason(reason.code, f"{fact} {reason.text}")
+
+
+def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
+    """Return the reason for a malicious version."""
+    text = (
+        f"{target} is known to be malicious: {_ids(advisories)}. Do not install it. If it was "
+        "installed before, treat that machine and its credentials as stolen."
+    )
+    return Reason(Code.MALICIOUS, text)
+
+
+def vulnerable(target: str, advisories: Sequence[Advisory], clean_after: str) -> Reason:
+    """Return the reason for a vulnerable version; `clean_after` is the next one without any."""
+    score = max(each.score for each in advisories)
+    advice = f"Use {clean_after} or newer" if clean_after else "Use another package"
+    text = (
+        f"{target} is known to be vulnerable, with a CVSS score of {score:.1f}: "
+        f"{_ids(advisories)}. {advice}."
+    )
+    return Reason(Code.VULNERABLE, text)
+
+
+def licence(target: str, expression: str) -> Reason:
+    """Return the reason for a version under a blocked licence; empty: under an unknown one."""
+    what = f"is under {expression}, which is blocked here" if expression else "names no licence"
+    if expression == UNREADABLE:
+        what = "says its licence in a way that cannot be read, and some are blocked here"
+    text = f"{target} {what}. Use another version or package, or ask the operator."
+    return Reason(Code.LICENCE, text)
+
+
+def after_snapshot(target: str, uploaded_at: datetime | None, snapshot: datetime) -> Reason:
+    """Return the reason for a file that was uploaded after the snapshot, or nobody knows when."""
+    when = f"was uploaded on {_time(uploaded_at)}" if uploaded_at else "has no time of upload"
+    text = (
+        f"{target} {when}, and this index shows what was uploaded up to {_time(snapshot)}. Use an "
+        "older version, or ask the operator for a later snapshot."
+    )
+    return Reason(Code.SNAPSHOT, text)
+
+
+def too_new(target: str, since: datetime, days: int, shown_from: datetime | None) -> Reason:
+    """Return the reason for a file in its cooldown."""
+    end = f" It is shown from {_time(shown_from)} on." if shown_from else ""
+    text = (
+        f"{target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.{end} Use an "
+        "older version. For a security fix, ask the operator to let it through. "
+        f"{_approve(target)} does that."
+    )
+    return Reason(Code.COOLDOWN, text)
+
+
+def of_unknown_age(target: str) -> Reason:
+    """Return the reason for a file of which nobody knows when it was uploaded."""
+    text = (
+        f"{target} has no time of upload, so it may be too new. Use an older version, or ask the "
+        f"operator to let it through. {_approve(target)} does that, and so does "
+        'cooldown_missing = "first_seen" for all.'
+    )
+    return Reason(Code.COOLDOWN, text)
+
+
+def _approve(target: str) -> str:
+    return f"'wheelyard upstream approve {target}'"
+
+
+def _ids(advisories: Sequence[Advisory]) -> str:
+    ids = [escaped(each.id) for each in advisories]
+    more = f" and {len(ids) - NAMED_ADVISORIES} more" if len(ids) > NAMED_ADVISORIES else ""
+    return f"{', '.join(ids[:NAMED_ADVISORIES])}{more}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,12 +1,4 @@
-"""
-The fast path: repeats the answer to a request that is identical to an earlier one.
-
-It is the outermost ASGI layer. An answer of the application says what it was made from: keys, each
-with a version. An identical request of the same caller gets that answer again while those versions
-are current. So the fast path has no rules of its own: it only knows which parts of a request an
-answer may depend on. A caller counts as the same if its credential was verified within the last
-second.
-"""
+"""The fast path: repeats the answer to a request that is identical to an earlier one."""
 
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable
@@ -17,10 +9,10 @@ from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.versions import CurrentVersions
 from wheelyard.http.context import ServerContext
 from wheelyard.http.observability.instrumentation import Instrumentation, Labels
 from wheelyard.http.observability.logs import log_request
+from wheelyard.http.page_cache import CurrentVersions
 from wheelyard.http.protocol.messages import (
     REQUEST,
     AsgiScope,

@@ -1,30 +1,24 @@
-"""
-Google access tokens: the caller's rights are the permissions of the token on a bucket.
-
-The account of a token is not asked for: a token that was made for another application names the
-same account. Google is asked what this token may do to a bucket, which gives its bearer no more
-than Google does anyway. A token may be narrower than its account, so the scopes of a token that
-could write are asked for as well. The token is sent to `storage` and `tokeninfo` of
-`GoogleEndpoints`, in a header or a body, and is not stored.
-"""
+"""Google's credentials: ID tokens, access tokens, and assertions of Identity-Aware Proxy (IAP)."""
 
 import logging
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
-from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.authentication.verifiers.signed_jwt import IdTokenVerifier, IssuerConfig, IssuerKeys
 from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     VerificationCache,
     invalid_access_token,
     verification_unavailable,
 )
+from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
@@ -35,6 +29,30 @@ from wheelyard.model.access import (
     Identity,
     Scope,
 )
+from wheelyard.model.claim_matchers import Claims
+
+
+class GoogleEndpoints(Struct, frozen=True):
+    """The URLs of Google that the verifiers of Google credentials fetch."""
+
+    keys: str = "https://www.googleapis.com/oauth2/v3/certs"
+    """Public keys of ID tokens."""
+    iap_keys: str = "https://www.gstatic.com/iap/verify/public_key-jwk"
+    """Public keys of the assertions of Identity-Aware Proxy."""
+    storage: str = "https://storage.googleapis.com"
+    """Scheme and host of Cloud Storage, for the permissions on a bucket."""
+    tokeninfo: str = "https://oauth2.googleapis.com/tokeninfo"
+    """The scopes of an access token."""
+
+
+GOOGLE = GoogleEndpoints()
+"""The real endpoints."""
+
+
+def endpoints_at(url: str) -> GoogleEndpoints:
+    """Return endpoints that are all on the server at `url`, which replaces Google in tests."""
+    return GoogleEndpoints(f"{url}/keys", f"{url}/keys", url, f"{url}/tokeninfo")
+
 
 TIMEOUT_SECONDS: Final = 3.0
 """Timeout of the requests to Google for one access token, together."""
@@ -134,7 +152,9 @@ class AccessTokenVerifier(Struct, frozen=True):
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
-        return _identity(key, actions), seconds if actions else REJECTION_CACHE_SECONDS
+        return _identity_of_access_token(
+            key, actions
+        ), seconds if actions else REJECTION_CACHE_SECONDS
 
     def _permitted_actions(self, token: str) -> Action | None:
         """Return the actions, perhaps none, that Google permits; None if it rejects the token."""
@@ -174,7 +194,110 @@ class AccessTokenVerifier(Struct, frozen=True):
         return frozenset(str(info.get("scope", "")).split()), seconds
 
 
-def _identity(key: bytes, actions: Action) -> Identity:
+def _identity_of_access_token(key: bytes, actions: Action) -> Identity:
     principals = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
     scopes = (Scope(actions, (EVERY_PROJECT,)),) if actions else ()
     return Identity(f"google:{key.hex()[:8]}", frozenset(principals), scopes)
+
+
+GOOGLE_ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
+"""The two forms of Google's `iss` claim in ID tokens."""
+ALGORITHMS: Final = frozenset({"RS256"})
+GCLOUD_CLIENT_ID: Final = "32555940559.apps.googleusercontent.com"
+"""The OAuth client of gcloud. An ID token with this audience is not for any service."""
+SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
+"""The end of the e-mail addresses of service accounts."""
+
+IAP_ISSUER: Final = "https://cloud.google.com/iap"
+IAP_ALGORITHMS: Final = frozenset({"ES256"})
+IAP_LIFETIME_SECONDS: Final = 660
+"""The longest lifetime of an assertion: ten minutes, and the difference between two clocks."""
+
+_EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
+_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,253}")
+_UNIQUE_ID = re.compile(r"[0-9]{1,40}")
+_IAP_SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
+
+
+def google_verifier(
+    keys: IssuerKeys,
+    audiences: frozenset[str],
+    allowed_domains: frozenset[str],
+    now: Callable[[], float],
+    verification_cache: VerificationCache[Identity],
+) -> IdTokenVerifier:
+    """
+    Return a verifier of Google ID tokens.
+
+    Users must belong to one of `allowed_domains` (lower case), unless that is empty. Service
+    accounts have no domain, so it is not checked for them.
+    """
+    issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in GOOGLE_ISSUERS}
+    identify = partial(_identify, allowed_domains=allowed_domains)
+    return IdTokenVerifier(issuers, identify, now, verification_cache)
+
+
+def iap_verifier(
+    keys: IssuerKeys,
+    audiences: frozenset[str],
+    now: Callable[[], float],
+    verification_cache: VerificationCache[Identity],
+) -> IdTokenVerifier:
+    """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
+    issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
+    return IdTokenVerifier({IAP_ISSUER: issuer}, _identify_assertion, now, verification_cache)
+
+
+def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
+    if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
+        raise CredentialRejected("jwt_aud")
+    if claims.get("email_verified") is not True:
+        raise CredentialRejected("jwt_email")
+    email, domain = _email_of(claims), _domain_of(claims)
+    if email.endswith(SERVICE_ACCOUNT_SUFFIX):
+        principal = f"serviceAccount:{email}"
+        principals = [principal]
+        if _UNIQUE_ID.fullmatch(str(claims["sub"])):
+            principals.append(f"{principal}#{claims['sub']}")
+    else:
+        if allowed_domains and domain not in allowed_domains:
+            raise CredentialRejected("jwt_hd")
+        principal = f"user:{email}"
+        principals = [principal]
+    logger.debug("%s signs in by way of %s", principal, quoted(claims.get("azp")))
+    return _identity(principal, principals, domain)
+
+
+def _identify_assertion(claims: Claims) -> Identity:
+    """
+    Return the identity in an assertion; raise CredentialRejected unless it is a Google account.
+
+    A service account gets no `serviceAccount:` principal for grants: it has ID tokens for that.
+    """
+    if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
+        raise CredentialRejected("jwt_email")
+    email, domain = _email_of(claims), _domain_of(claims)
+    if email.endswith(SERVICE_ACCOUNT_SUFFIX):
+        return _identity(f"serviceAccount:{email}", [], domain)
+    return _identity(f"user:{email}", [f"user:{email}"], domain)
+
+
+def _identity(principal: str, principals: list[str], domain: str | None) -> Identity:
+    domains = [] if domain is None else [f"domain:{domain}"]
+    return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
+
+
+def _email_of(claims: Claims) -> str:
+    email = claims.get("email")
+    if not isinstance(email, str) or not _EMAIL.fullmatch(email):
+        raise CredentialRejected("jwt_email")
+    return email.lower()
+
+
+def _domain_of(claims: Claims) -> str | None:
+    domain = claims.get("hd")
+    if domain is None:
+        return None
+    if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
+        raise CredentialRejected("jwt_hd")
+    return domain.lower()

@@ -1,19 +1,16 @@
-"""
-Stored credentials: records of API tokens, the days of their last use, and used OIDC ID tokens.
-
-A token's record is created once, and changed only to revoke it. The day of its last use, and the ID
-token that a client exchanged for it, are objects of their own.
-"""
+"""Stored facts about API tokens, used OIDC ID tokens, and sessions of browsers."""
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from itertools import islice
 from threading import Lock, Thread
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
@@ -294,3 +291,83 @@ def digest_of(issuer: str, jti: str) -> str:
     """Return the hex SHA-256 that identifies an ID token; unique, as no issuer contains a NUL."""
     # a JSON string can hold a lone surrogate
     return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+KEY_BYTES: Final = 32
+CLOCK_SKEW: Final = timedelta(minutes=2)
+"""The largest difference between the clocks of two servers."""
+
+
+class SessionKey(Struct, frozen=True):
+    """The stored document with the key of all sessions."""
+
+    key: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    created_at: datetime
+
+    def __repr__(self) -> str:  # without the secret
+        return f"SessionKey(created_at={self.created_at})"
+
+
+class EndedSession(Struct, frozen=True):
+    """The stored document about a session that was signed out."""
+
+    ended_at: datetime
+
+
+class SessionRecords(Struct, frozen=True):
+    """Reads and writes the key of sessions, and the records of ended ones; thread-safe."""
+
+    store: Store
+    key_documents: DocumentCache[SessionKey]
+    ended_documents: DocumentCache[EndedSession]
+    runtime: Runtime
+
+    def peek_key(self) -> bytes | None:
+        """Return the key if it is cached and recent enough; reads no remote store."""
+        return _key_in(self.key_documents.peek(keys.SESSION_KEY))
+
+    def key(self, max_age: MaxAge = "fresh") -> bytes | None:
+        """Return the key, read unless it is cached; None if there is none, or it is damaged."""
+        with UnreadableIgnored():
+            return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
+        return None
+
+    def require_key(self) -> bytes:
+        """Return the key; if there is none, create it. Raise Unavailable if it is damaged."""
+        key = _key_in(self.key_documents.get(keys.SESSION_KEY))
+        while key is None:
+            made = SessionKey(self.runtime.random.randbytes(KEY_BYTES).hex(), self.runtime.now())
+            try:
+                self.store.put(keys.SESSION_KEY, self.key_documents.codec.encode(made), ABSENT)
+            except Conflict:
+                pass  # another process was faster
+            else:
+                logger.info("the key of browser sessions was created: %s", keys.SESSION_KEY)
+            key = _key_in(self.key_documents.get(keys.SESSION_KEY, "current"))
+        return key
+
+    def end(self, session_id: str, expires_at: datetime) -> None:
+        """Record that a session, which expires at a moment, has ended; it may have been before."""
+        key, ended = keys.ended_session(expires_at, session_id), EndedSession(self.runtime.now())
+        with suppress(Conflict):  # it was ended in another tab
+            self.store.put(key, self.ended_documents.codec.encode(ended), ABSENT)
+        self.ended_documents.get(key, "current")
+
+    def has_ended(self, session_id: str, expires_at: datetime) -> bool:
+        """Return whether a session was signed out; a damaged record says so, too."""
+        with UnreadableIgnored():
+            key = keys.ended_session(expires_at, session_id)
+            return self.ended_documents.get(key).value is not None
+        return True
+
+    def remove_expired(self, at_most: int | None = None) -> int:
+        """Delete records of ended sessions that have expired, at most so many; return how many."""
+        limit = self.runtime.now() - CLOCK_SKEW
+        expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
+        for key in expired:
+            self.store.delete(key)
+        return len(expired)
+
+
+def _key_in(snapshot: Snapshot[SessionKey] | None) -> bytes | None:
+    return bytes.fromhex(snapshot.value.key) if snapshot and snapshot.value else None

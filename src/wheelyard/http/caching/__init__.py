@@ -1,1 +1,0 @@
-"""Caches between requests: rendered pages, documents, the fast path; caching headers."""

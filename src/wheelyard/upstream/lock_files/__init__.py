@@ -1,1 +1,0 @@
-"""Readers of lock files: which files, by their digests, an installation needs."""
