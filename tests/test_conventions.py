@@ -24,6 +24,8 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
+MODULE_PATH = re.compile(r"`((?:[\w-]+/)*[\w-]+\.py)`")
+"""A path of a module in a document or a docstring."""
 GIVEN_UP = re.compile(
     r"(?i)(?<![a-z])(afar|belief|believed|desk|doors|excused?|flights|flown|"
     r"ground|kitchen|lookouts?|sights?|shelf|shelves|town|yards?)(?![a-z])"
@@ -182,3 +184,15 @@ def _texts(node: ast.AST) -> set[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return {node.value}
     return set()
+
+
+def test_modules_that_documents_name_exist() -> None:
+    """ARCHITECTURE.md, and the docstring of each package, name only modules that there are."""
+    package = ROOT / "src" / "wheelyard"
+    documents = [ROOT / "ARCHITECTURE.md", *package.rglob("__init__.py")]
+    named = {name for path in documents for name in MODULE_PATH.findall(path.read_text("utf-8"))}
+    there = "\n".join(
+        f"/{path}" for folder in (package, ROOT / "tests") for path in folder.rglob("*.py")
+    )
+
+    assert {name for name in named if f"/{name}\n" not in f"{there}\n"} == set()

@@ -1,1 +1,97 @@
-"""The web server, an ASGI application; below it, only `concurrency/single_flight.py` is async."""
+"""
+The web server, an ASGI application; below it, only `concurrency/single_flight.py` is async.
+
+A request passes these layers (`http/app.py`): the fast path; the record for log and metrics;
+Starlette's `ExceptionMiddleware`, which asks `error_answers.py`; the checks of URL, headers and
+path; Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the
+rest of the checks in one order (cross-site, read-only, caller, any right to read), so that no
+error tells what exists.
+
+Handlers block. A handler is a function of a `Request`, and runs in a thread of a pool: 8 for
+reads in a folder, 32 on a bucket, and as many as `[http] concurrent_uploads` for changes. What it
+has to wait for on the network is a coroutine, which it gives to `Request.wait`. That raises
+`Waiting`, the thread is free, and the dispatcher calls the handler again once the result is
+there. So a handler changes nothing before it waits, and what it has checked before is checked
+again after it: whether a name is private, what the policy says. Bodies of requests, the check of
+a password, and answers of upstream indexes are waited for so. Only uploads and the minting of
+tokens are coroutines. `/health` needs no thread.
+
+The fast path repeats the answer to an identical request: the same path, query and deciding
+headers, by the same caller, whose credential was verified within the last second. An answer of a
+cached page carries what it was made from, as `((key, version), ...)`, and perhaps a deadline.
+`page_cache.py` says which version a key has now: in a folder by one `stat` of a document,
+on a bucket from memory. So the fast path has no rules of its own and knows no index. It does not
+wait for anything. Requests that the loop takes up in one turn share a look.
+
+The first page of a project, from a bucket, with a token that this process has not seen lately:
+
+1. `http/security/request_authentication.py` parses the credential and reads the token's record,
+   in the thread of the handler: the first request to the bucket.
+2. `http/handlers/packages.py` asks `http/resolver.py` for the listing, which reads the document:
+   the second request. A lock for each key of `catalog/document_cache.py` lets all who want a
+   document share one read of it.
+3. The handler renders the page from the listing and puts it into the page cache; requests for the
+   same page wait for its lock.
+
+A page for people is made by `rendering/web/` from the project's document, the core metadata, what
+the caller may see of other projects, and the `Viewer`: their name and what they may do. All of
+that is in the key and the version of the page in the page cache, so a page that was made for one
+caller is sent only to those for whom it has the same bytes. What it says of other projects comes
+from the search index; the answer is made from the document and that index. The page of a public
+project is made of its listing in the same way, and of what `rendering/web/release_page.py` adds.
+Its core metadata may have to be fetched: after that the name is asked for once more, and a page
+without core metadata that should be there is not cached. Pages that anybody may look at have no
+forms: a site that is exported has the same bytes as the pages of an anonymous caller.
+
+The list of names is read only where that can save a request: for a name that was not in the list
+when it was last read. All requests for unknown names wait for one read of the list.
+
+Starlette routes, and one function reads paths. Runs of `/` collapse, each segment is decoded
+once, and what proxies read differently is refused (`protocol/requests.py: decode_path`), before
+Starlette's router sees the path. A router of our own saved 12 microseconds a page.
+
+Handlers block, and are called again. An event loop that does all that might not block needs each
+look-up in four forms: fresh, stale, cached, awaited. A thread for each waiting request would let
+an upstream that hangs take all threads. Calling a handler again after the wait costs its checks
+twice, which a claim in the meantime demands in any case.
+
+Errors become pages at the end, from their JSON. A handler need not know who asks, so no path can
+be forgotten, and none sends a page to an installer. Old pips ask for `text/html` alone, so `pip/`
+in User-Agent gets JSON, too.
+
+A first page takes two threads, one after the other: one reads the token, one the document. One
+thread could do both for all requests with the same header and path. But an installer sends fifty
+requests with one token at once. They share the read of the token; otherwise they would be fifty
+requests to the bucket, and a wrong token would count fifty times. Handing work to a thread takes
+microseconds, a request to a bucket 30 milliseconds. Reading the document meanwhile, for every
+header, would let anybody who guesses tokens cause reads, so that is done only for a header that
+was right the last time.
+
+One process runs Granian inside itself; several run under its process manager. The usual case
+needs half the memory and starts in two thirds of the time.
+
+Granian is used by its public interface only. A single worker is its embedded server, in one
+process; several are forked by its manager. An own scheduler for Granian's workers saved two of
+four changes of threads of a remembered page, and needed arguments of a private constructor that
+change with each version.
+
+A server process sets two parameters of glibc's allocator (`http/memory_allocator.py`). After
+every page of 52,000 files, in JSON and HTML, it has 73 to 76 MB instead of 94 to 96: the first
+page of 2,000 files makes glibc keep large freed blocks, and each thread has a heap with gaps of
+its own. Both cannot be set by a variable once the process runs.
+
+The first worker does what one process does for all. It holds a lock on a file of the run's
+folder: it makes the store, prints the start message, probes writes, sweeps and watches. The
+others wait until the store is open, and then for the lock, so that one of them goes on when it
+has died; a probe that has succeeded is not repeated. If the store cannot be opened, the manager
+ends with that message.
+
+The workers read a copy of the certificate. Granian resolves symbolic links once, at the start,
+and reads the files whenever it starts a worker, also while they are being replaced. So a good
+pair is copied to the run's folder, at the start and at SIGHUP.
+
+We handle the signals to several workers. Granian's manager does not know a second Ctrl-C. Its
+workers lose a signal while they start, and hang at the second one, and a terminal or systemd may
+send one to the whole group. So Ctrl-C reaches no worker, and a thread that waits for SIGTERM
+passes it on once; what Granian reports of workers that end is dropped if the server is stopping.
+"""

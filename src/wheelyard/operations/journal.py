@@ -157,7 +157,7 @@ class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on; with `by`, only those of a principal.
 
-    `is_match` of `model/principals.py` says which `by` means a principal. If another commit has the
+    `is_match` of `model/grants.py` says which `by` means a principal. If another commit has the
     number of the last one that was read, or none, the store was restored: then what is later than
     that one is read.
     """

@@ -1,1 +1,99 @@
-"""Public packages from other indexes, beside the private ones and never in their place."""
+"""
+Public packages from other indexes, beside the private ones and never in their place.
+
+Handlers ask `http/resolver.py` for a listing of a name: which files are shown, in which version,
+where it is from (`Origin`), and what opens its files and their core metadata. A private project
+and a page of an upstream index both give one, and no handler of pages for programs, of files or
+of PyPI's JSON asks which of them it has. `rendering/listing.py` has the value, `http/resolver.py`
+and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads the same listing.
+
+With an upstream index, the resolver first asks `ServerContext.upstream`, an `UpstreamReader`
+(`http/resolver.py`); without one it is None, and no module of it is loaded. `wiring/upstream.py`
+builds what it asks, `upstream/index.py: UpstreamIndex`.
+
+1. The caller's right to read the name is decided first, as for a private name. A pattern or a
+   cached document with files shows without any I/O that a name is private; then the listing is
+   that of the project.
+2. Otherwise the store is asked whether the name is private, what was decided about it, and
+   whether a fresh page is there.
+3. If an upstream has to be asked, the handler waits by `Request.wait`: all requests for the name
+   share one of 64 threads, which only that uses, so private pages are as fast meanwhile. Then the
+   handler is called again, and the store is asked again: the name may have been claimed. The same
+   is done after a file or its core metadata was fetched.
+4. The listing has the files that the policy shows; while the upstream is offline, only those that
+   the store has and the policy lets clients download. `UpstreamIndex.serve` gives it another
+   version only if clients see something else.
+5. In a folder, an identical request is answered by the fast path. Four system calls show that the
+   list of names has not changed, that the name has no document, and that nothing was decided; and
+   a clock, that the page is fresh and no file has matured.
+
+Files go the same way (`http/upstream_files.py`), and `http/file_responses.py` sends them as it
+sends private ones. No shared cache may keep a page or a file of an upstream index, as either may
+be blocked, and a name may become private, any time.
+
+Pages: `upstream/pages.py` finds the page of a project at the upstream indexes. What it returns is
+the same object as long as nothing has changed, so what is made of it can be kept beside it.
+
+1. A page in memory is used for `page_ttl`. Then a thread looks into the store, as another process
+   may have asked meanwhile, and asks the index that owns the name. In a server all who want the
+   page wait for that thread (`http/resolver.py`): one second if there is a page to serve instead,
+   else to the end.
+2. `upstream/page_requests.py` knows whom to ask, and `upstream/client.py` sends the request.
+   `config.py` decides whether a URL may be asked, `http_client/address_policy.py` whether an
+   address may be connected to; both are asked again for each redirect. `http_client/client.py`
+   has the rest of it, for imports and key sets too; `circuit.py` there knows which hosts are left
+   alone for now.
+3. `sources/web/simple_page.py` reads what the answer says, as for an import, and
+   `upstream/parsing.py` makes a page of it. Both raise one error for what cannot be used as a
+   whole; files that cannot are left out: another project's, on other hosts, without a sound
+   digest.
+4. `upstream/page.py` compares it with the page before: digests that must not change, files that
+   vanished, when a file was seen first.
+5. The page is served, and then written to the store (`stored_pages.py`). It is written again only
+   if it has changed, or hourly: so that another process knows how old it is.
+
+The stored page is also the memory of who owns the name. If the owner answers 404, an empty page
+stays in its place, and no other index gets the name until `wheelyard upstream forget`. So a sweep
+never removes pages. At each renewal the indexes before the owner are asked, too; if one has the
+name, an empty page that says so (`is_contested`) replaces the owner's, and is never renewed: it
+holds on every instance, and wins against a page that another one writes meanwhile.
+
+Files: A file that the store has goes the way of a private one: `storage/forwarding.py` makes what
+is below `upstream/<id>/` a store of its own, so `catalog/files.py` and `http/file_delivery.py`
+work there unchanged. `upstream/files.py` fetches any other one:
+
+1. The first request starts a `FileFetch` in a daemon thread; others of this process join it. Each
+   process fetches for itself. One client has at most half of the threads. If a file waits for
+   that, a request of another client for it starts it.
+2. Each chunk is counted, hashed and written. `growing_file.py` wakes the readers, which read the
+   spool file by one descriptor. A reader that waits for bytes occupies no thread (`when_ready`),
+   so a slow upstream does not hold up other downloads. A client that leaves ends nothing.
+3. The last 1,024 bytes of each body, and all of a small file, are sent after size and digest have
+   agreed. Otherwise readers break off, the spool file is removed and emptied, and the next
+   request fetches again. Whoever raises the error of a file raises a copy, as the traceback of a
+   shared one would keep the file open until the garbage collector runs.
+4. The verified file gets its key: in a folder by a link, to a bucket by an upload from the spool.
+   A store that fails then changes nothing for the readers. If the spool has no room when a fetch
+   begins, each reader gets the file from the upstream (`file_fetch.py`), and it is not kept;
+   that is also the way of files that are not to be kept. If others fill the disk meanwhile,
+   readers break off.
+
+`file_fetch.py` compares what came with all that the page states, and pins its digest before the
+last bytes are sent: one object for each file, create-only, says which bytes came first
+(`file_cache.py`). The document of the project, by compare-and-swap, lists the pins for its
+page. A use is noted as an empty object at most once a day (`file_cache.py`), so that `sweep.py`
+needs one listing and no reads. It sees only what is below `upstream/`, by a `PrefixedStore`.
+
+Prefetch and offline. `upstream/lock_files/` reads lock files into the digests that they list;
+`prefetch.py` finds each on the page of its project, and fetches pages and files at the same time,
+in threads that Ctrl-C need not wait for. While the upstream is offline, `file_cache.py` takes
+from each page what the store lacks, by one listing of the project's files, and the clients raise
+before a host is looked up. Exports take it, too.
+
+Processes may fetch the same file at the same time. A lease in the bucket would need a write
+before each fetch and a deletion after it. Whoever found a lease would have to wait until the file
+is fetched and uploaded as a whole, where it can have the first bytes at once. To read along in a
+common spool took as much code as the fetch, and saved a request for what few ask for in the same
+second. Content is addressed by its digest, so the second upload changes nothing; before it sends
+a file, an instance asks the bucket whether it is there.
+"""

@@ -5,4 +5,22 @@ A source is read once, as a stream. Files are fetched and validated in parallel,
 project share commits. Files that are listed already are skipped as cheaply as the source allows, so
 a repeated import continues an interrupted one. An import stops if the store does not answer or the
 whole source is unusable; any other error refuses only the file or the project that it is about.
+
+1. `cli/import_.py` opens the source and the index. Each kind of source is a module of `sources/`
+   that yields candidates: a filename, how to get the bytes, and what the source says about them
+   (times, digests, yanks). Buckets of all services are read through `storage/bucket_reader.py`:
+   listed, and each object at the version that was listed.
+2. `operations/importing/parallel_import.py` parses each filename and collects candidates until
+   several files of one project can be one commit. A group goes to a thread.
+3. `operations/importing/project_import.py` skips what the project has already. It fetches every
+   other file into the spool, compares it with what the source says, and validates the archive as
+   an upload would.
+4. The bytes are stored, and the group is one commit. New names are added to the list of names by
+   the hundred.
+5. The result of each file goes to the report. A refused file stops nothing. A store that does not
+   answer stops the import; the next import continues where it stopped.
+
+A file in a watched folder is imported when two scans have found it unchanged. Its age alone would
+be less code, but the clock of a network share may be hours off, and half an installer would then
+pass for a whole one.
 """
