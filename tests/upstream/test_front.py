@@ -17,7 +17,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
 from tests.upstream.settings import front, serving, upstream_section
 from tests.waiting import until
-from wheelyard.http.resolver import UPSTREAM_THREADS
+from wheelyard.http.upstream_reader import UPSTREAM_THREADS
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore

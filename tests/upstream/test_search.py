@@ -22,7 +22,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import file_of, page_of
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.http import resolver
+from wheelyard.http import upstream_reader
 from wheelyard.http.handlers import home
 from wheelyard.http.page_responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
@@ -375,7 +375,7 @@ def test_an_upstream_that_does_not_answer(
 
 def test_guessed_names_are_limited(app: InProcessServer, public: FakeUpstream) -> None:
     """A client that searches for many names which nobody has is not looked up any more."""
-    limit = resolver.UNKNOWN_NAMES_PER_MINUTE
+    limit = upstream_reader.UNKNOWN_NAMES_PER_MINUTE
     for number in range(limit + 5):
         ask(app, f"/?q=guessed-{number}")
     assert len([each for each in public.requests if "guessed" in each.path]) == limit

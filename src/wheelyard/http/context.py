@@ -40,7 +40,7 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.resolver import UpstreamReader
+    from wheelyard.http.upstream_reader import UpstreamReader
 
 MAX_WAITING_PER_CLIENT: Final = 256
 
@@ -269,7 +269,7 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
     if index.upstream is None:
         return None
     # no server without an upstream index needs it
-    from wheelyard.http.resolver import UpstreamReader  # noqa: PLC0415
+    from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
 
     index.upstream.policy.load()
     reader = UpstreamReader(index.upstream, is_local=index.is_local)

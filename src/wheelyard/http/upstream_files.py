@@ -32,7 +32,7 @@ from wheelyard.http.page_cache import NAMES, POLICY, project_key, upstream_page_
 from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats, file_cache_headers
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, MadeFrom, Request, Response, until_readable
-from wheelyard.http.resolver import UpstreamReader
+from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile

@@ -8,8 +8,8 @@ of PyPI's JSON asks which of them it has. `rendering/listing.py` has the value, 
 and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads the same listing.
 
 With an upstream index, the resolver first asks `ServerContext.upstream`, an `UpstreamReader`
-(`http/resolver.py`); without one it is None, and no module of it is loaded. `wiring/upstream.py`
-builds what it asks, `upstream/index.py: UpstreamIndex`.
+(`http/upstream_reader.py`); without one it is None, and no module of it is loaded.
+`wiring/upstream.py` builds what it asks, `upstream/index.py: UpstreamIndex`.
 
 1. The caller's right to read the name is decided first, as for a private name. A pattern or a
    cached document with files shows without any I/O that a name is private; then the listing is
@@ -36,8 +36,8 @@ the same object as long as nothing has changed, so what is made of it can be kep
 
 1. A page in memory is used for `page_ttl`. Then a thread looks into the store, as another process
    may have asked meanwhile, and asks the index that owns the name. In a server all who want the
-   page wait for that thread (`http/resolver.py`): one second if there is a page to serve instead,
-   else to the end.
+   page wait for that thread (`http/upstream_reader.py`): one second if there is a page to serve
+   instead, else to the end.
 2. `upstream/page_requests.py` knows whom to ask, and `upstream/client.py` sends the request.
    `config.py` decides whether a URL may be asked, `http_client/address_policy.py` whether an
    address may be connected to; both are asked again for each redirect. `http_client/client.py`
