@@ -5,7 +5,7 @@ It hands on path, query, headers and body as they came, so that signatures hold.
 """
 
 from http.client import HTTPConnection
-from threading import Event
+from threading import Event, Lock
 
 from tests.fake_gcs.faults import FaultPlan
 from tests.fake_gcs.faulty import FaultyAnswer
@@ -18,6 +18,9 @@ from tests.waiting import TIMEOUT_SECONDS
 
 HOP_BY_HOP = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
 """Headers that concern one connection, or that the proxy writes itself."""
+
+
+CONDITIONS = frozenset({"if-match", "if-none-match"})
 
 
 class FaultProxy:
@@ -38,6 +41,7 @@ class FaultProxy:
         self._dialect = dialect
         self._address = address
         self._faulty = FaultyAnswer(self.closing.wait)
+        self._conditional = Lock()
 
     def _answer(self, request: Request) -> Reply:
         asked, status = self._dialect.asked(request), 0
@@ -60,6 +64,12 @@ class FaultProxy:
         return reply
 
     def _pass_on(self, request: Request) -> Reply:
+        if not CONDITIONS & {name.lower() for name, _ in request.headers}:
+            return self._send(request)
+        with self._conditional:  # moto looks and writes in two steps, which a service does in one
+            return self._send(request)
+
+    def _send(self, request: Request) -> Reply:
         connection = HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
         body = request.body.read_all()
         try:

@@ -205,9 +205,11 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         self._deadline = deadline
         self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, "resolver")
         self._sockets = httpcore2.SyncBackend()
+        self._is_closed = False
 
     def close(self) -> None:
-        """Stop the threads that look up host names, without waiting for them."""
+        """Make no more connections; stop the threads that look up names, without waiting."""
+        self._is_closed = True
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     def connect_tcp(
@@ -233,7 +235,9 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
             else:
-                return _TimedStream(stream, self._deadline)
+                if not self._is_closed:
+                    return _TimedStream(stream, self._deadline)
+                stream.close()  # the pool of connections was closed meanwhile
         raise fault
 
     def _resolved(self, host: str, port: int) -> list[str]:

@@ -370,7 +370,6 @@ class Requester:
         if proxy is not None:  # the operator has named it, and it alone is connected to
             policy = AddressPolicy((proxy.host,))
         backend = CheckedNetworkBackend(policy, self._deadline)
-        self._cleanup.callback(backend.close)
         pool = httpcore2.ConnectionPool(
             network_backend=backend,
             ssl_context=tls,
@@ -379,6 +378,7 @@ class Requester:
             keepalive_expiry=30.0,
         )
         self._cleanup.callback(pool.close)
+        self._cleanup.callback(backend.close)  # first
         return pool
 
 
