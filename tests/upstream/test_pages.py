@@ -21,7 +21,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import ensure_format
-from wheelyard.cli.upstream import command
+from wheelyard.cli.upstream import upstream_command
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access import NameFilter, parse_name_patterns
@@ -652,7 +652,7 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
 
     def run(*arguments: str, **variables: str) -> str:
         line = ["forget", *arguments, "--store", str(tmp_path)]
-        return CliRunner(env=variables).invoke(command, line, catch_exceptions=False).output
+        return CliRunner(env=variables).invoke(upstream_command, line, catch_exceptions=False).output
 
     assert run("Requests", **variables) == "forgot requests: it was public's\n"
     assert run("requests", "--json", **variables) == '{"project":"requests","owner":""}\n'

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog.format import ensure_format
-from wheelyard.cli.upstream import command
+from wheelyard.cli.upstream import upstream_command
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, Key, Store
@@ -153,7 +153,7 @@ def test_the_command(tmp_path: Path) -> None:
 
     def run(*arguments: str, **variables: str) -> str:
         line = ["sweep", *arguments, *place]
-        return CliRunner(env=variables).invoke(command, line, catch_exceptions=False).output
+        return CliRunner(env=variables).invoke(upstream_command, line, catch_exceptions=False).output
 
     shown = run("--max-size", "1.5MiB", "--dry-run")
     assert shown.count("last used") == 2

@@ -36,7 +36,7 @@ WHO: Final = Argument(["who"], nargs=-1, required=True)
 
 
 @click.group("access", cls=CliGroup)
-def command() -> None:
+def access_command() -> None:
     """
     Grant and revoke rights, and explain who may do what, and why.
 
@@ -47,7 +47,7 @@ def command() -> None:
     """
 
 
-@command.subcommand(
+@access_command.subcommand(
     "grant",
     WHO,
     Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
@@ -82,7 +82,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     click.echo(escaped(made.id))
 
 
-@command.subcommand(
+@access_command.subcommand(
     "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX
 )
 def revoke(ids: tuple[str, ...], note: str) -> None:
@@ -114,7 +114,7 @@ def group() -> None:
     """
 
 
-command.add_command(group)
+access_command.add_command(group)
 
 
 @group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, *INDEX)
@@ -177,7 +177,7 @@ def _edit_group(change: GroupChange, name: str, who: tuple[str, ...], note: str)
     open_api().call(access.edit_group, GroupEdit(change, name, who, note))
 
 
-@command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
+@access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
 def show(*, history: bool) -> None:
     """
     Print all grants and groups, and whether each is in the settings or in the store.
@@ -199,10 +199,10 @@ def show(*, history: bool) -> None:
         print_result({"changes": changes}, history_lines(api, changes, describe_event))
     else:
         found = api.call(access.show_access)
-        print_result(found, _lines(found, api))
+        print_result(found, _access_lines(found, api))
 
 
-def _lines(found: AccessList, api: Api) -> Iterator[str]:
+def _access_lines(found: AccessList, api: Api) -> Iterator[str]:
     names = token_names(api, {each.created_by for each in found.grants})
     known = {each.name for each in found.groups}
     for each in found.grants:
@@ -220,7 +220,7 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     return f"{grant.source}, {grant.created:%Y-%m-%d} by {by}"
 
 
-@command.subcommand(
+@access_command.subcommand(
     "explain",
     Argument(["who"]),
     Argument(["project"]),

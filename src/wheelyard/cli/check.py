@@ -16,7 +16,7 @@ from wheelyard.operations.findings import Findings
 @cli_command(
     "check", Option(["--rebuild"], is_flag=True), Option(["--sweep"], is_flag=True), *OUTPUT, *STORE
 )
-def command(*, rebuild: bool, sweep: bool) -> int:
+def check_command(*, rebuild: bool, sweep: bool) -> int:
     """
     Verify every byte, digest, link and document; exit 1 if something is damaged.
 
@@ -50,11 +50,11 @@ def command(*, rebuild: bool, sweep: bool) -> int:
     for line in findings.problems:
         click.echo(f"wheelyard: problem: {line}", err=True)
     result = {names.get(name, name): value for name, value in asdict(findings).items()}
-    print_result(result, _lines(findings, rebuild=rebuild))
+    print_result(result, _finding_lines(findings, rebuild=rebuild))
     return 1 if findings.problems else 0
 
 
-def _lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
+def _finding_lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
     yield from (f"mended: {line}" for line in findings.repaired)
     yield from (f"note: {line}" for line in findings.notes)
     if rebuild:

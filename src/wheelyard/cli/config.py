@@ -34,7 +34,7 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 
 
 @click.group("config", cls=CliGroup)
-def command() -> None:
+def config_command() -> None:
     """
     Check the settings, and print those in force.
 
@@ -42,7 +42,7 @@ def command() -> None:
     """
 
 
-@command.subcommand("check", *STORE)
+@config_command.subcommand("check", *STORE)
 def check() -> None:
     """
     Check the settings and every file that they name, and print those in force.

@@ -33,7 +33,7 @@ REMOTE_THREADS: Final = 16
     *OUTPUT,
     CONFIG,
 )
-def command(*, source: str, target: str, with_credentials: bool) -> int:
+def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     """
     Copy the store FROM into the store TO; each is a folder or a bucket.
 

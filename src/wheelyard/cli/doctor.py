@@ -25,7 +25,7 @@ OUTCOME_WIDTH: Final = 7
     Option(["--project"], metavar="NAME", default=""),
     JSON,
 )
-def command(url: str | None, project: str) -> int:
+def doctor_command(url: str | None, project: str) -> int:
     """
     Say why an install does not work from this machine; what a token may do, for a publish.
 

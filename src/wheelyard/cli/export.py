@@ -27,7 +27,7 @@ from wheelyard.wiring.index import Index
     *OUTPUT,
     *STORE,
 )
-def command(
+def export_command(
     *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
 ) -> int:
     """

@@ -116,7 +116,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     *OUTPUT,
     *STORE,
 )
-def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
+def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """
     Import SOURCE: a folder, a bucket, a package list, or another index's URL.
 

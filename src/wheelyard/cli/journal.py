@@ -38,7 +38,7 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
     Option(["--follow"], is_flag=True),
     *INDEX,
 )
-def command(
+def journal_command(
     project: str | None, since: str | None, by: str | None, *, as_json: bool, follow: bool
 ) -> int:
     """

@@ -63,14 +63,29 @@ COMMAND_GROUPS: Final = {
 """The subcommands and their descriptions, as `--help` groups them."""
 COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, what in group.items()}
 """The subcommands; a module is imported only when its command runs."""
-COMMAND_LOCATIONS: Final = {
-    "import": ("import_", "command"),
-    "print-settings": ("print_settings", "command"),
-    "list": ("projects", "list_command"),
-    "status": ("projects", "set_status"),
-    **{name: ("projects", name) for name in ("yank", "unyank", "delete", "names")},
+COMMAND_MODULES: Final = {
+    "access": "access_commands",
+    "check": "store_commands",
+    "config": "settings_commands",
+    "copy": "store_commands",
+    "delete": "project_commands",
+    "doctor": "settings_commands",
+    "export": "store_commands",
+    "import": "publish_commands",
+    "journal": "store_commands",
+    "list": "project_commands",
+    "names": "project_commands",
+    "print-settings": "settings_commands",
+    "run": "serve",
+    "serve": "serve",
+    "status": "project_commands",
+    "token": "access_commands",
+    "unyank": "project_commands",
+    "upload": "publish_commands",
+    "upstream": "upstream_commands",
+    "yank": "project_commands",
 }
-"""Module and name of each command that is not `command` in the module of its own name."""
+"""The module of each subcommand. The function of `print-settings` is `print_settings_command`."""
 
 
 class Commands(CliGroup):
@@ -86,8 +101,8 @@ class Commands(CliGroup):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module, name = COMMAND_LOCATIONS.get(cmd_name, (cmd_name, "command"))
-        command = getattr(_imported(f"wheelyard.cli.{module}"), name)
+        module = _imported(f"wheelyard.cli.{COMMAND_MODULES[cmd_name]}")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)  # noqa: S101 - each module has one
         return command
 

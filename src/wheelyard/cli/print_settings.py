@@ -38,7 +38,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
     Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
     *INDEX,
 )
-def command(
+def print_settings_command(
     *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
 ) -> None:
     """

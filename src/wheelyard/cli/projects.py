@@ -105,7 +105,7 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
 
 
 @cli_command("yank", *RELEASE, *INDEX)
-def yank(**release: Any) -> None:  # noqa: ANN401 - click's
+def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """
     Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
 
@@ -120,7 +120,7 @@ def yank(**release: Any) -> None:  # noqa: ANN401 - click's
 
 
 @cli_command("unyank", *RELEASE, *INDEX)
-def unyank(**release: Any) -> None:  # noqa: ANN401 - click's
+def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """
     Take the mark of `yank` back.
 
@@ -173,7 +173,7 @@ def _print_files(
     Option(["--yes"], is_flag=True, help=YES_HELP),
     *INDEX,
 )
-def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  # noqa: ANN401 - click's
+def delete_command(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  # noqa: ANN401 - click's
     """
     Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
 
@@ -217,7 +217,7 @@ def delete(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  #
     Option(["--reason"], default=""),
     *INDEX,
 )
-def set_status(project: str, status: str, reason: str) -> None:
+def status_command(project: str, status: str, reason: str) -> None:
     """
     Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files.
 
@@ -236,7 +236,7 @@ def set_status(project: str, status: str, reason: str) -> None:
 
 
 @click.group("names", cls=CliGroup)
-def names() -> None:
+def names_command() -> None:
     """
     List, reserve and release private names.
 
@@ -247,7 +247,7 @@ def names() -> None:
     """
 
 
-@names.subcommand("list", JSON, *INDEX)
+@names_command.subcommand("list", JSON, *INDEX)
 def list_names() -> None:
     """
     List the private names, and why each of them is private.
@@ -278,7 +278,7 @@ def _facts(found: PrivateName) -> Iterator[str]:
         yield found.reason
 
 
-@names.subcommand("reserve", NAME, REASON, *INDEX)
+@names_command.subcommand("reserve", NAME, REASON, *INDEX)
 def reserve(name: str, reason: str) -> None:
     """
     Make NAME private before anything is published under it.
@@ -293,7 +293,7 @@ def reserve(name: str, reason: str) -> None:
     click.echo(f"{reserved.name}: {'reserved' if reserved.is_new else 'private already'}")
 
 
-@names.subcommand(
+@names_command.subcommand(
     "release", NAME, REASON, Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP), *INDEX
 )
 def release(*, name: str, reason: str, yes: bool) -> int:

@@ -63,7 +63,7 @@ _IGNORED: Final = (
     *_IGNORED,
     *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
 )
-def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
+def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """
     Import the packages in each DIR, and run the index, with the options of pypiserver.
 

@@ -95,7 +95,7 @@ ACCESS: Final = (
     *ACCESS,
     *STORE,
 )
-def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
+def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
     """
     Run the server of the index, until a signal stops it.
 
@@ -215,7 +215,7 @@ class ServedIndex:
         settings = self._settings
         is_read_only = settings.server.read_only
         # a worker process has no context of its command where it is not forked
-        with click.Context(command).scope(cleanup=False):
+        with click.Context(serve_command).scope(cleanup=False):
             _prepare_log(settings)
             index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
             if index.upstream is not None:

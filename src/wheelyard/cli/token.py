@@ -31,7 +31,7 @@ from wheelyard.wiring.stores import system_runtime
 
 
 @click.group("token", cls=CliGroup)
-def command() -> None:
+def token_command() -> None:
     """
     Create, list, rotate and revoke API tokens.
 
@@ -39,7 +39,7 @@ def command() -> None:
     """
 
 
-@command.subcommand(
+@token_command.subcommand(
     "create",
     Argument(["name"]),
     Option(["--can"], default="read,upload", show_default=True),
@@ -98,7 +98,7 @@ def create(
         click.echo(f"\n{lines}", err=True, nl=False)
 
 
-@command.subcommand("list", JSON, *INDEX)
+@token_command.subcommand("list", JSON, *INDEX)
 def list_tokens() -> None:
     """
     List the tokens, without their secrets; inactive ones of CI jobs are left out.
@@ -114,10 +114,10 @@ def list_tokens() -> None:
     shown = [token for token in found if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in found}
     described = [_described(token, names) for token in shown]
-    print_result({"tokens": described}, _lines(shown, names))
+    print_result({"tokens": described}, _token_lines(shown, names))
 
 
-def _lines(shown: Sequence[TokenAnswer], names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+def _token_lines(shown: Sequence[TokenAnswer], names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     for token in shown:
         used = f"last used {token.last_used}" if token.last_used else "never used"
         columns = (token.id, token.name, _scope_text(token), _expiry(token), used)
@@ -128,7 +128,7 @@ def _lines(shown: Sequence[TokenAnswer], names: Mapping[str, str]) -> Iterator[t
         yield (*columns, token.state, f"by {by}", *more)
 
 
-@command.subcommand(
+@token_command.subcommand(
     "rotate",
     Argument(["token"], metavar="NAME|ID"),
     Option(["--overlap"], default="24h", show_default=True),
@@ -164,8 +164,8 @@ def rotate_token(token: str, overlap: str) -> None:
         click.echo(made.token)
 
 
-@command.subcommand("revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX)
-def revoke(ids: tuple[str, ...]) -> None:
+@token_command.subcommand("revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX)
+def revoke_tokens(ids: tuple[str, ...]) -> None:
     """
     Revoke tokens, each given by its id or in full.
 

@@ -38,7 +38,7 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
     *OUTPUT,
     *INDEX,
 )
-def command(files: tuple[Path, ...], dest: str | None) -> int:
+def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
     """
     Publish FILES (wheels and sdists) directly into a store, or to a server.
 

@@ -44,7 +44,7 @@ VERSION: Final = Argument(["version"], required=False)
 
 
 @click.group("upstream", cls=CliGroup)
-def command() -> None:
+def upstream_command() -> None:
     """
     Bring, approve, block and clear out packages of upstream indexes.
 
@@ -52,11 +52,11 @@ def command() -> None:
     """
 
 
-command.add_command(prefetch)
-command.add_command(sweep)
+upstream_command.add_command(prefetch)
+upstream_command.add_command(sweep)
 
 
-@command.subcommand(
+@upstream_command.subcommand(
     "approve",
     PROJECT,
     VERSION,
@@ -114,7 +114,7 @@ def approve(
         _warn_of_hidden(explained, wanted)
 
 
-@command.subcommand("block", PROJECT, VERSION, REASON, *INDEX)
+@upstream_command.subcommand("block", PROJECT, VERSION, REASON, *INDEX)
 def block(*, project: str, version: str | None, reason: str) -> None:
     """
     Hide a public PROJECT, or one VERSION of it, from every client, also from direct URLs.
@@ -132,7 +132,7 @@ def block(*, project: str, version: str | None, reason: str) -> None:
     click.echo(f"{name} {wanted}".rstrip() + ": blocked")
 
 
-@command.subcommand(
+@upstream_command.subcommand(
     "decisions",
     Argument(["project"], required=False),
     Option(["--history"], is_flag=True),
@@ -201,7 +201,7 @@ def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
         warn(f"still hidden: {text}")
 
 
-@command.subcommand("why", PROJECT, VERSION, JSON, *INDEX)
+@upstream_command.subcommand("why", PROJECT, VERSION, JSON, *INDEX)
 def why(project: str, version: str | None) -> int:
     """
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
@@ -275,7 +275,7 @@ def _age(seconds: float) -> str:
     return counted(int(seconds), "second")
 
 
-@command.subcommand("refresh", PROJECT, JSON, *INDEX)
+@upstream_command.subcommand("refresh", PROJECT, JSON, *INDEX)
 def refresh(project: str) -> int:
     """
     Ask the upstream index for PROJECT now, such as after a release or for a name that was missing.
@@ -307,7 +307,7 @@ def _page_changes(found: RefreshedPage) -> Iterator[str]:
     yield from (f"removed  {filename}" for filename in found.removed)
 
 
-@command.subcommand("forget", PROJECT, *OUTPUT, *STORE)
+@upstream_command.subcommand("forget", PROJECT, *OUTPUT, *STORE)
 def forget(*, project: str) -> None:
     """
     Forget which upstream index owns PROJECT, and which digests its files had.
@@ -328,7 +328,7 @@ def forget(*, project: str) -> None:
     print_result({"project": name, "owner": owner}, [f"forgot {name}: {known}"])
 
 
-@command.subcommand("accept-osv", *OUTPUT, *STORE)
+@upstream_command.subcommand("accept-osv", *OUTPUT, *STORE)
 def accept_osv() -> None:
     """
     Accept the OSV database of the settings as it is, though it has fewer entries than before.
