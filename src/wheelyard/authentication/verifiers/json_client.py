@@ -9,7 +9,7 @@ and no response can be mixed with the rest of another.
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+import dataclasses
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Final
@@ -29,12 +29,12 @@ _HEADERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class JsonResponse:
     """A response of any status, with its body in memory."""
 
     status: int
-    body: bytes = field(repr=False)
+    body: bytes = dataclasses.field(repr=False)
 
     def document(self) -> dict[str, object]:
         """Return the JSON object in the body; raise FetchError unless it is one, of status 200."""

@@ -9,7 +9,7 @@ The files of a release as rows of a table, on several pages if there are many.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
+from markupsafe import escape
 from itertools import chain
 from typing import Final
 
