@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Event, Lock
 from typing import Final
@@ -81,13 +82,13 @@ class ImportContext:
     """Called by worker threads after each read, with the number of bytes."""
     dry_run_projects: dict[NormalizedName, Project] | None
     """In a dry run, the projects as they would be; otherwise None."""
-    unlisted: set[NormalizedName] = field(default_factory=set)
+    unlisted: set[NormalizedName] = dataclasses.field(default_factory=set)
     """Projects that may be missing in the list of names."""
-    stopped: Event = field(default_factory=Event)
+    stopped: Event = dataclasses.field(default_factory=Event)
     """Set to stop the worker threads before the next file."""
-    _refusals: dict[NormalizedName, WheelyardError | None] = field(default_factory=dict)
+    _refusals: dict[NormalizedName, WheelyardError | None] = dataclasses.field(default_factory=dict)
     """Why each new name is refused; None if it is free."""
-    _lock: Lock = field(default_factory=Lock)
+    _lock: Lock = dataclasses.field(default_factory=Lock)
 
     def require_free(self, name: NormalizedName) -> None:
         """Raise as `NameClaims.require_free`, which is asked about a name once."""
