@@ -11,7 +11,8 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from socket import IPPROTO_TCP, getaddrinfo
 from threading import local
@@ -139,7 +140,7 @@ class AddressPolicy:
     is_allowed: Callable[[Address], bool] = is_public  # for addresses of other hosts
     refusal: str = "its host has a private address, which is not allowed"
     resolve: Callable[[str, int], list[str]] = resolve
-    _exempt: set[str] = field(init=False)
+    _exempt: set[str] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         self._exempt = {_bare(each) for each in self.named_hosts}

@@ -8,7 +8,8 @@ once, the next scan tries again. A refused file is retried after a pause if the 
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from math import inf
 from threading import Event
 from typing import Final
@@ -64,13 +65,13 @@ class FolderWatch:
     """Seconds between scans."""
     is_atomic: bool = False
     """Whether files appear complete, as in a bucket."""
-    is_first_scan: bool = field(default=True, init=False)
+    is_first_scan: bool = dataclasses.field(default=True, init=False)
     """Whether no scan has ended yet; later, a file must be unchanged in two scans."""
-    known: dict[str, _FileState] = field(default_factory=dict, init=False)
+    known: dict[str, _FileState] = dataclasses.field(default_factory=dict, init=False)
     """The files that were found, by their location."""
-    errors: set[str] = field(default_factory=set, init=False)
+    errors: set[str] = dataclasses.field(default_factory=set, init=False)
     """The errors of the last scan."""
-    stopped: Event = field(default_factory=Event, init=False)
+    stopped: Event = dataclasses.field(default_factory=Event, init=False)
 
     def run(self) -> None:
         """Scan until stopped."""
