@@ -23,7 +23,7 @@ from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, rsa_k
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 ROUNDS = 4
 SECONDS = 1

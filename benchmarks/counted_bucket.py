@@ -18,7 +18,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog.format import read_format, rewrite_format
 from wheelyard.http.app import App
-from wheelyard.operations.store_probe import StoreProbe
+from wheelyard.operations.check_store import StoreProbe
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import (
     Entry,
@@ -31,7 +31,7 @@ from wheelyard.storage.base import (
 )
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
 LIST_PAGE = 1000

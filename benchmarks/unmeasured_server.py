@@ -5,7 +5,7 @@ The command `wheelyard` without the durations of requests: what these cost.
 """
 
 from wheelyard.cli.main import main
-from wheelyard.http.observability.instrumentation import Instrumentation
+from wheelyard.http.instrumentation import Instrumentation
 
 
 def record_nothing(*_: object) -> None:

@@ -35,11 +35,11 @@ from tests.fake_gcs.server import running_fake_gcs
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
-from wheelyard.http.protocol.messages import Message
+from wheelyard.http.messages import Message
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 OURS: Final = str(Path(wheelyard.__file__).parent)
 BUCKET: Final = "walks"

@@ -2,7 +2,7 @@
 The exception classes of wheelyard: one base class with seven subclasses.
 
 The seven are not subclassed: a new case is a new `code`, so that the table from class to HTTP
-status in `wheelyard.http.protocol.error_responses` is complete. They know nothing of HTTP.
+status in `wheelyard.http.error_responses` is complete. They know nothing of HTTP.
 """
 
 import re

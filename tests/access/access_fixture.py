@@ -38,7 +38,7 @@ from wheelyard.settings.validation import validate
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "https://packages.acme.dev"

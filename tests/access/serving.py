@@ -28,7 +28,7 @@ from tests.plain_http import LOCALLY
 from tests.settings.written import as_toml
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 
 PROJECTS = ("open-lib", "shut-lib")
 ACCESS_TOKEN = "ya29.a0_" + "x" * 60

@@ -8,7 +8,7 @@ import pytest
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
-from wheelyard.api import projects
+from wheelyard.api import project_operations
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 
@@ -24,7 +24,7 @@ def ask(server: InProcessServer, since: int) -> tuple[list[tuple[str, int]], int
 
 def test_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each change comes once, in parts if there are many, and then only what is new."""
-    monkeypatch.setattr(projects, "PAGE", 2)
+    monkeypatch.setattr(project_operations, "PAGE", 2)
     with in_process(tmp_path) as server:
         server.publish(wheel("a"), wheel("b"), wheel("c"))
 

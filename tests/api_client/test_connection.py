@@ -16,10 +16,9 @@ from msgspec import structs
 
 from tests.clients.servers import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
-from wheelyard.api.projects import ProjectsQuery, list_projects
+from wheelyard.api.project_operations import ProjectsQuery, list_projects
 from wheelyard.api.remote import RemoteApi
-from wheelyard.api_client.connection import ApiConnection, parse_server
-from wheelyard.api_client.credentials import HIDDEN, SecretFilter, ServerCredential
+from wheelyard.api_client import HIDDEN, ApiConnection, SecretFilter, ServerCredential, parse_server
 from wheelyard.errors import (
     Conflict,
     Forbidden,
@@ -29,8 +28,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http_client.proxies import proxy_for
-from wheelyard.http_client.urls import parse_url
+from wheelyard.http_client.urls import parse_url, proxy_for
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.wiring.stores import system_runtime
 
@@ -211,7 +209,7 @@ def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
 
 def test_no_answer(opened: Opened, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes connections and never answers is waited for once, not three times."""
-    monkeypatch.setattr("wheelyard.api_client.connection.ANSWER_START_SECONDS", 0.1)
+    monkeypatch.setattr("wheelyard.api_client.ANSWER_START_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         index = opened(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 

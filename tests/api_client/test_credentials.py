@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wheelyard.api_client.credentials import ServerCredential, find_credential
+from wheelyard.api_client import ServerCredential, find_credential
 from wheelyard.errors import Invalid
 from wheelyard.http_client.urls import parse_url
 
@@ -74,7 +74,7 @@ def test_older_keyrings(tmp_path: Path, question: str) -> None:
 
 def test_a_keyring_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A keyring that waits for somebody who unlocks it does not hold a command up for ever."""
-    monkeypatch.setattr("wheelyard.api_client.credentials.KEYRING_SECONDS", 0.1)
+    monkeypatch.setattr("wheelyard.api_client.KEYRING_SECONDS", 0.1)
     (tmp_path / "keyring").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
 
     with pytest.raises(Invalid, match=r"keyring does not answer .* token into WHEELYARD_TOKEN"):

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
+from wheelyard.archive.archive_rules import ArchiveLimits, Deadline
 from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
-from wheelyard.archive.rules import ArchiveLimits, Deadline
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_filename
 

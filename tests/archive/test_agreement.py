@@ -27,7 +27,7 @@ from tests.archive.builders import (
 )
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
-from wheelyard.archive.rules import (
+from wheelyard.archive.archive_rules import (
     ArchiveLimits,
     Deadline,
     Leniency,

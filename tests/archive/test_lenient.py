@@ -22,7 +22,7 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.rules import MIB, WAIVABLE_CODES
+from wheelyard.archive.archive_rules import MIB, WAIVABLE_CODES
 from wheelyard.errors import Invalid
 
 TAR = sdist_tar() + END_OF_TAR

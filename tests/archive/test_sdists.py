@@ -28,7 +28,7 @@ from tests.archive.builders import (
     tar_file,
     zip_bytes,
 )
-from wheelyard.archive.rules import MIB
+from wheelyard.archive.archive_rules import MIB
 from wheelyard.errors import Invalid
 
 ZIP_NAME = "demo-1.0.zip"

@@ -32,8 +32,8 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
+from wheelyard.archive.archive_rules import MIB, ArchiveLimits, Deadline, check_portable_name
 from wheelyard.archive.distribution_reader import read_distribution
-from wheelyard.archive.rules import MIB, ArchiveLimits, Deadline, check_portable_name
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_filename
 

@@ -12,13 +12,13 @@ from wheelyard.authentication.trusted_publishing import (
     TrustedPublishing,
     VerifyIdToken,
 )
-from wheelyard.catalog.credentials import UsedIdTokens
+from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.model.token import ApiToken
 from wheelyard.operations.sweep import PublishingCleanup
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 
 @dataclass(frozen=True, kw_only=True)

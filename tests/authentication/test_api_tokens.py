@@ -20,7 +20,7 @@ from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.catalog.credentials import SINGLE_READ_LIMIT, LastUses, StartThread
+from wheelyard.catalog.stored_credentials import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
@@ -29,7 +29,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index, open_index
+from wheelyard.wiring.build import build_index, open_index
 
 
 def test_a_token_opens_what_it_was_made_for(harness: IndexHarness) -> None:

@@ -12,7 +12,7 @@ from tests.catalog.faulty_store import Fault, FaultyStore
 from tests.catalog.faulty_store import FaultKind as Kind
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.http.observability.instrumentation import ExpiringTokens
+from wheelyard.http.instrumentation import ExpiringTokens
 from wheelyard.model.token import ApiToken, TokenRecord
 
 

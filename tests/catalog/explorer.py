@@ -48,11 +48,11 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
-from wheelyard.operations.upload import Uploads
+from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
 TICK = 1e-6

@@ -13,14 +13,13 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
 from wheelyard.catalog.document_cache import Codec, digest
-from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
-from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.catalog.journals import ACCESS, DECISIONS, ProjectCodec, project_journal
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.grants import Granted, GrantFields, Revoked
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import Key, Store, Stored
-from wheelyard.upstream.policy.deciding import Deciding
-from wheelyard.wiring.index import Index
+from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.wiring.build import Index
 
 DEMO = NormalizedName("demo")
 

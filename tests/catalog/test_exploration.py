@@ -15,7 +15,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 
 pytestmark = pytest.mark.slow
 

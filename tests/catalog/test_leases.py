@@ -6,8 +6,8 @@ import pytest
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog import keys
-from wheelyard.catalog.leases import LEASE_TIME, JobLease
 from wheelyard.errors import Conflict
+from wheelyard.operations.sweep import LEASE_TIME, JobLease
 from wheelyard.storage.memory import MemoryStore
 
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ from tests.operations.distributions import make_wheel
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Event, EventKind, Status
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

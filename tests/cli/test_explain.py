@@ -11,7 +11,7 @@ from tests.clients.harness import Sandbox
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.settings.load import load_settings
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 
 
 @pytest.fixture

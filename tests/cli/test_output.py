@@ -13,8 +13,7 @@ import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.command import OUTPUT
-from wheelyard.cli.output import echo, print_line, print_message, progress_bar
+from wheelyard.cli.output import OUTPUT, echo, print_line, print_message, progress_bar
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,7 @@ from tests.clients.servers import free_port
 from tests.http.packages import Package, sdist, wheel
 from tests.http.servers import RunningServer, running_server
 from wheelyard.api.remote import RemoteApi
-from wheelyard.api_client.connection import ApiConnection, parse_server
-from wheelyard.api_client.credentials import ServerCredential
+from wheelyard.api_client import ApiConnection, ServerCredential, parse_server
 from wheelyard.operations.journal import RESTORED, JournalReader
 from wheelyard.wiring.stores import system_runtime
 

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
+from wheelyard.concurrency.threads import GroupCommit, TakeItems
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 
 

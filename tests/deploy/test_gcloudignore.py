@@ -10,7 +10,7 @@ from tests.clients.harness import REPOSITORY, system_program
 from tests.deploy.containers import Buildah, require_buildah
 
 IMAGE = "deploy/image"
-INSIDE = ("LICENSE", "requirements/otel.txt", "src/wheelyard/wiring/index.py", f"{IMAGE}/health.py")
+INSIDE = ("LICENSE", "requirements/otel.txt", "src/wheelyard/wiring/build.py", f"{IMAGE}/health.py")
 SECRETS = [
     ".env",
     ".git/config",

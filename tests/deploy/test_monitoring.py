@@ -17,7 +17,7 @@ from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
 from tests.test_conventions import headings
 from tests.waiting import until
-from wheelyard.storage.instrumented import Operation, OperationCounter
+from wheelyard.storage.forwarding import Operation, OperationCounter
 
 FOLDER = DEPLOY / "monitoring"
 PAGE = REPOSITORY / "docs" / "deploy" / "monitoring.md"

@@ -17,8 +17,8 @@ from tests.clients.tls import Proxy, running_proxy
 from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import serving
-from wheelyard.doctor.client_settings import ConfiguredClients, Machine
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination
+from wheelyard.doctor.installed_clients import ConfiguredClients, Machine
 from wheelyard.errors import Invalid
 from wheelyard.wiring.stores import system_runtime
 

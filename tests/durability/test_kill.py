@@ -17,7 +17,7 @@ from tests.forking import ProcessEnvironment, fork
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 KILLS = 60
 CLIENTS = 4

@@ -12,7 +12,7 @@ from tests.forking import FORKS
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 PROCESSES = 8
 PROJECTS = 3

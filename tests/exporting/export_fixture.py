@@ -22,10 +22,9 @@ from tests.operations.old_files import EGG, INSTALLER, list_old_file
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.exporting.destination import open_export
-from wheelyard.exporting.export import Export, ExportResult
-from wheelyard.exporting.manifest import RequestedOptions, SiteLease
+from wheelyard.exporting.export import Export, ExportResult, open_export
 from wheelyard.exporting.site import SitePlace
+from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
@@ -33,7 +32,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index, open_index
+from wheelyard.wiring.build import Index, build_index, open_index
 
 AT_BASE = RequestedOptions(base_url=BASE)
 WRITES = frozenset({"put", "put_file", "delete"})

@@ -13,7 +13,7 @@ from msgspec import Struct
 from tests.operations.in_memory_index import objects
 from tests.rendering.atom import parse_feed
 from wheelyard.catalog.keys import FILES
-from wheelyard.exporting.manifest import MANIFEST_PATH
+from wheelyard.exporting.site_folder import MANIFEST_PATH
 from wheelyard.storage.base import Store
 
 BASE = "https://packages.example.com/all/of/them"

@@ -11,9 +11,9 @@ from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.packages import wheel
 from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
-from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 
 pytestmark = pytest.mark.integration
 

@@ -13,10 +13,10 @@ from tests.plain_http import LOCALLY
 from tests.services.fixtures import ALL, Emulators
 from tests.services.service import DIALECTS, ProxiedService
 from wheelyard.errors import Conflict, Invalid
-from wheelyard.exporting.destination import open_export
-from wheelyard.exporting.manifest import Options, RequestedOptions
+from wheelyard.exporting.export import open_export
+from wheelyard.exporting.site_folder import Options, RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_section
 from tests.upstream.team import Team, locked
-from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import (
     AccessSettings,
     ServerSettings,
@@ -27,7 +27,7 @@ from wheelyard.settings.sections import (
     WebSettings,
 )
 from wheelyard.storage.local import LocalStore
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 upstream = _upstream

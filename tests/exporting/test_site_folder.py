@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.exporting.manifest import MANIFEST_PATH
-from wheelyard.exporting.site_folder import SiteFolder
+from wheelyard.exporting.site_folder import MANIFEST_PATH, SiteFolder
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 PAGE = Key("simple/a/index.html")

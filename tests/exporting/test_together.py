@@ -22,7 +22,7 @@ from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import sdist, wheel
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
-from wheelyard.exporting.manifest import (
+from wheelyard.exporting.site_folder import (
     FORMAT,
     LEASE_SECONDS,
     POLL_SECONDS,

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Invalid
-from wheelyard.http.uploads.form_reader import FormReader
+from wheelyard.http.upload_form import FormReader
 from wheelyard.operations.spooled_upload import SpooledUpload
-from wheelyard.operations.upload import Uploads
+from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
+from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import system_runtime
 
 BOUNDARY = b"frontier"

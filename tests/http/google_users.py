@@ -31,7 +31,7 @@ from wheelyard.settings.sections import (
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import system_runtime
 
 INDEX = "https://packages.example.com"

@@ -11,13 +11,13 @@ from tests.http.packages import Package
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from wheelyard.http.app import App
-from wheelyard.http.observability.logs import CURRENT_REQUEST
-from wheelyard.http.protocol.messages import PATHSEND, Header, Message
+from wheelyard.http.logs import CURRENT_REQUEST
+from wheelyard.http.messages import PATHSEND, Header, Message
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
 

@@ -13,10 +13,10 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Found, Key, ObjectVersion, Store, Stores
-from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
+from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import StoreTraits, system_runtime
 
 

@@ -26,7 +26,7 @@ from wheelyard.http.app import App
 from wheelyard.http.server import embedded_server
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.settings.sections import ServerSettings, Settings, StoreSettings
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 
 KEPT = ("files", "journal", "projects", "projects.json")
 """The keys that an upload adds to a store."""

@@ -17,7 +17,7 @@ from tests.plain_http import LOCALLY
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

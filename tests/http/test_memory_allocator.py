@@ -11,7 +11,7 @@ from tests.clients.harness import SOURCE
 
 PROGRAM = """
 from pathlib import Path
-from wheelyard.http.memory_allocator import return_freed_memory
+from wheelyard.http.server_process import return_freed_memory
 pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
 return_freed_memory()
 before = pages()

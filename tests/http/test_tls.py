@@ -31,9 +31,9 @@ from tests.clients.tls import Authority
 from tests.http.in_process import InProcessServer, in_process
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
-from wheelyard.http.security.origins import HttpsOnly
+from wheelyard.http.forms import HttpsOnly
 from wheelyard.http.server import embedded_server
-from wheelyard.http.tls_certificate import TlsFiles, open_tls_files
+from wheelyard.http.server_process import TlsFiles, open_tls_files
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from wheelyard.http_client.address_policy import AddressPolicy, FetchError, is_public, resolve
+from wheelyard.http_client.hosts import AddressPolicy, FetchError, is_public, resolve
 
 NUMBERS = integers(0, 2**32 - 1)
 PUBLIC, PRIVATE = "8.8.8.8", "127.0.0.1"

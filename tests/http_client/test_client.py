@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import Network, Requester
+from wheelyard.http_client.hosts import AddressPolicy, FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword, parse_url
 from wheelyard.wiring.stores import system_runtime
 

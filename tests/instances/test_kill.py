@@ -29,7 +29,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
+from wheelyard.wiring.build import build_index
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.operations.importing.parallel_import import Importer
-from wheelyard.operations.importing.report import FileStatus, Report
+from wheelyard.operations.importing.project_import import FileStatus, Report
 from wheelyard.sources.candidate import EMPTY_MAPPING, Candidate, Skipped
 
 DEMO = NormalizedName("demo")

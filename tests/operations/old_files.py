@@ -8,7 +8,7 @@ from tests.operations.distributions import Made
 from wheelyard.catalog.files import FileContent
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Event, File
-from wheelyard.operations.upload import Uploads
+from wheelyard.operations.uploads import Uploads
 
 EGG = Made(
     "demo-1.0-py2.7.egg",

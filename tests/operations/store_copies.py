@@ -4,7 +4,7 @@ from wheelyard.catalog.changes import Changes
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import StoreCopy
 from wheelyard.storage.base import Store, Stores
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 
 def store_copy(

@@ -10,7 +10,7 @@ from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Status
-from wheelyard.operations.client_projects import ClientProjectsReader
+from wheelyard.operations.names import ClientProjectsReader
 from wheelyard.settings.sections import AccessSettings, Settings
 
 

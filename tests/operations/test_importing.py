@@ -33,7 +33,7 @@ from wheelyard.operations.importing.parallel_import import (
     MAX_PENDING_FILES,
     Importer,
 )
-from wheelyard.operations.importing.report import FileStatus, ImportProgress
+from wheelyard.operations.importing.project_import import FileStatus, ImportProgress
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.sources.candidate import Candidate, Skipped
 

@@ -13,8 +13,12 @@ from tests.operations.in_memory_index import ALICE
 from tests.operations.upstream_names import GuardedHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
-from wheelyard.operations.importing.parallel_import import Importer
-from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
+from wheelyard.operations.importing.parallel_import import (
+    RETRY_SECONDS,
+    SETTLE_SECONDS,
+    FolderWatch,
+    Importer,
+)
 from wheelyard.sources.file_tree import FolderTree
 
 DEMO = NormalizedName("demo")

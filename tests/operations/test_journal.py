@@ -21,8 +21,8 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import credential_of, is_match
-from wheelyard.model.journal_entry import JournalEntry, other_entry_of
 from wheelyard.model.project import Status
+from wheelyard.model.project_json import JournalEntry, other_entry_of
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.operations.journal import (
     BEGINNING,

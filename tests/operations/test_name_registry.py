@@ -13,8 +13,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, histo
 from tests.operations.store_copies import store_copy
 from tests.operations.upstream_names import GuardedHarness
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import project_journal
-from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.catalog.journals import ProjectCodec, project_journal
 from wheelyard.errors import Forbidden, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version
@@ -25,7 +24,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 DEMO = NormalizedName("demo")
 MANAGER = Caller("user:bo@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))

@@ -31,7 +31,7 @@ from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
-from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.policy.decisions import Deciding
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probe
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Unavailable
-from wheelyard.operations.store_probe import (
+from wheelyard.operations.check_store import (
     NOT_PROBED_YET,
     StoreProbe,
     failures_of,

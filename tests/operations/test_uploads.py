@@ -20,7 +20,7 @@ from wheelyard.model.distribution_filename import parse_known_filename, parse_ve
 from wheelyard.model.project import Event, Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
-from wheelyard.operations.upload import find_identical
+from wheelyard.operations.uploads import find_identical
 
 DEMO = NormalizedName("demo")
 

@@ -18,8 +18,12 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.sources.offering import Pauses, make_unreadable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.importing.parallel_import import Importer
-from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
+from wheelyard.operations.importing.parallel_import import (
+    RETRY_SECONDS,
+    SETTLE_SECONDS,
+    FolderWatch,
+    Importer,
+)
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import SourceItem

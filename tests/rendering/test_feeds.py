@@ -9,8 +9,8 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.atom import parse_feed
 from tests.rendering.examples import NOON, PROJECTS, file, project
-from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.project import Project, Status
+from wheelyard.model.project_json import JournalEntry
 from wheelyard.rendering.feeds import index_feed, project_feed, release_entry
 from wheelyard.rendering.project_facts import releases_of
 

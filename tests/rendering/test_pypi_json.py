@@ -5,8 +5,7 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.project_facts import latest_release, releases_of
-from wheelyard.rendering.pypi_json import project_json
+from wheelyard.rendering.project_facts import latest_release, project_json, releases_of
 
 EVERYTHING = b"""Metadata-Version: 2.4
 Name: Demo

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.rendering.examples import TEXT
-from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.pypi_json import results_json, search_json
+from wheelyard.rendering.project_facts import ProjectFacts, results_json, search_json
 
 NAMES = st.text("ab0-", min_size=1, max_size=5).map(NormalizedName)
 STATUSES = st.sampled_from(["", "deprecated", "yanked"])

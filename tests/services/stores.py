@@ -10,7 +10,7 @@ from tests.storage.gcs.opened import Opener, StillTime
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import Store
 from wheelyard.storage.buckets import open_bucket
-from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import GOOGLE, parse_location
 from wheelyard.wiring.stores import system_runtime
 

@@ -10,7 +10,7 @@ from tests.settings.written import settings_of
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import DEFAULT_BRAND, Brand, Logo
 from wheelyard.settings.sections import WebSettings
-from wheelyard.wiring.index import brand_of
+from wheelyard.wiring.build import brand_of
 
 
 def test_a_brand(tmp_path: Path) -> None:

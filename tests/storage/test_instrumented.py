@@ -9,7 +9,7 @@ from tests.metrics import samples
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
-from wheelyard.storage.instrumented import InstrumentedStore, StoreMetrics
+from wheelyard.storage.forwarding import InstrumentedStore, StoreMetrics
 from wheelyard.storage.memory import MemoryStore
 
 KEY = Key("a/b")

@@ -13,11 +13,11 @@ from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.clients import UpstreamClients
-from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.page_requests import StoredPages
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
-from wheelyard.upstream.stored_pages import StoredPages
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 

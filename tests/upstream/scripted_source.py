@@ -18,9 +18,9 @@ from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
 from wheelyard.wiring.stores import system_runtime
 
 NAME = NormalizedName("demo")

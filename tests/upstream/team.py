@@ -11,12 +11,12 @@ from tests.http.packages import Package
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.settings import upstream_section
 from wheelyard.exporting.export import ExportResult
-from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.upstream.lock_files import read_lock_files
 from wheelyard.upstream.prefetch import Prefetch, PrefetchReport
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 
 
 def locked(*packages: Package) -> str:

@@ -19,15 +19,13 @@ from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.http_client.address_policy import METADATA_ADDRESSES, FetchError, PublicOr
-from wheelyard.http_client.circuit import Circuit
 from wheelyard.http_client.client import at_minimum_rate
+from wheelyard.http_client.hosts import METADATA_ADDRESSES, Circuit, FetchError, PublicOr
 from wheelyard.http_client.urls import UserPassword
-from wheelyard.sources.web.simple_page import FetchedPage
-from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
-from wheelyard.upstream.clients import WINDOW_SECONDS
-from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
+from wheelyard.sources.simple_page import FetchedPage
+from wheelyard.upstream.client import WINDOW_SECONDS, Missing, NotChanged, UpstreamClient
 from wheelyard.upstream.observation import Kind
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 
 pytestmark = pytest.mark.integration
 
@@ -113,9 +111,7 @@ def test_plain_http_to_other_machines(
 ) -> None:
     """Plain http leaves this machine only if the operator has allowed it."""
     addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))]
-    monkeypatch.setattr(
-        "wheelyard.http_client.address_policy.getaddrinfo", lambda *_, **__: addresses
-    )
+    monkeypatch.setattr("wheelyard.http_client.hosts.getaddrinfo", lambda *_, **__: addresses)
 
     with client_of(server_of(upstream)) as client, pytest.raises(FetchError, match="insecure"):
         ask(client)

@@ -34,12 +34,11 @@ from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.file_cache import StoredFile
+from wheelyard.upstream.file_cache import StoredFile, SweepRules, UpstreamSweep
 from wheelyard.upstream.file_fetch import FetchedFile, PassedOnFile
-from wheelyard.upstream.files import FETCH_THREADS, FileRules, UpstreamFiles
 from wheelyard.upstream.growing_file import GrowingFile
 from wheelyard.upstream.page import UpstreamFile
-from wheelyard.upstream.sweep import SweepRules, UpstreamSweep
+from wheelyard.upstream.upstream_files import FETCH_THREADS, FileRules, UpstreamFiles
 
 DIGEST = sha256(BODY).hexdigest()
 KEY = f"upstream/{UPSTREAM}/files/demo/{DIGEST}/{FILENAME}"

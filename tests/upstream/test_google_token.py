@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.server import running_fake_gcs
-from wheelyard.http_client.address_policy import FetchError
-from wheelyard.upstream.google_token import GoogleToken
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.upstream.client import GoogleToken
 
 pytestmark = pytest.mark.integration
 

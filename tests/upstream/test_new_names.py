@@ -20,11 +20,11 @@ from tests.upstream.reading import SOURCE, page_of
 from tests.upstream.settings import front, upstream_section, upstream_settings
 from tests.waiting import until
 from wheelyard.errors import Forbidden, Unavailable
-from wheelyard.http.uploads.form_reader import FormReader
+from wheelyard.http.upload_form import FormReader
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.local import LocalStore
-from wheelyard.upstream.index import UpstreamIndex
-from wheelyard.wiring.index import open_index
+from wheelyard.upstream.indexes import UpstreamIndex
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

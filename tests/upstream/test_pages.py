@@ -21,7 +21,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import ensure_format
-from wheelyard.cli.upstream import upstream_command
+from wheelyard.cli.upstream_commands import upstream_command
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access import NameFilter, parse_name_patterns
@@ -30,8 +30,8 @@ from wheelyard.storage.base import Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.upstream.file_cache import Pin, PinnedDigests
+from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -652,7 +652,9 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
 
     def run(*arguments: str, **variables: str) -> str:
         line = ["forget", *arguments, "--store", str(tmp_path)]
-        return CliRunner(env=variables).invoke(upstream_command, line, catch_exceptions=False).output
+        return (
+            CliRunner(env=variables).invoke(upstream_command, line, catch_exceptions=False).output
+        )
 
     assert run("Requests", **variables) == "forgot requests: it was public's\n"
     assert run("requests", "--json", **variables) == '{"project":"requests","owner":""}\n'

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.errors import Invalid
-from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.model.project import Status
 from wheelyard.sources.candidate import DIGEST_LENGTHS
-from wheelyard.sources.web.simple_page import FetchedPage
-from wheelyard.upstream.config import UpstreamServer
+from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.parsing import parse_page
+from wheelyard.upstream.settings import UpstreamServer
 
 NAME = canonicalize_name("acme-tool")
 URL = "https://index.example.com/simple/acme-tool/"

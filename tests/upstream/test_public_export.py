@@ -12,7 +12,7 @@ from tests.storage.gcs.opened import EMULATOR
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.team import Team, locked
-from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.site_folder import RequestedOptions
 
 pytestmark = pytest.mark.integration
 

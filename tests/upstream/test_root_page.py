@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.http_client.urls import parse_url
-from wheelyard.upstream.root_page import (
+from wheelyard.upstream.parsing import (
     NO_PROJECTS,
     ONE_PROJECT,
     OTHER_PAGE,

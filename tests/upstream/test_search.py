@@ -23,8 +23,8 @@ from tests.upstream.reading import file_of, page_of
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http import upstream_reader
-from wheelyard.http.handlers import home
-from wheelyard.http.page_responses import visibility_key
+from wheelyard.http.handlers import home_and_probes
+from wheelyard.http.responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.search.search_index import REMOTE_SECONDS, SearchIndex
@@ -32,10 +32,10 @@ from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.index import UpstreamIndex
-from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.indexes import UpstreamIndex
+from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.search_facts import DAY_SECONDS, LATELY
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
 pytestmark = pytest.mark.integration
@@ -136,7 +136,7 @@ def test_many_public_packages_hide_no_private_one(
     app: InProcessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The home page lists the private projects alone if there are too many public ones."""
-    monkeypatch.setattr("wheelyard.rendering.web.home.PROJECTS_ON_HOME", 1)
+    monkeypatch.setattr("wheelyard.rendering.web.home_page.PROJECTS_ON_HOME", 1)
     page_of(app, "idna")
     listed(app)
 
@@ -368,7 +368,7 @@ def test_an_upstream_that_does_not_answer(
     assert shown(app, "/?q=core") == {"acme-core": False}
 
     gate = public.hold("requests")
-    monkeypatch.setattr(home, "LOOKUP_SECONDS", 0.0)
+    monkeypatch.setattr(home_and_probes, "LOOKUP_SECONDS", 0.0)
     assert sentence in ask(app, "/?q=requests")
     gate.set()
 

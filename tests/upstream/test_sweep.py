@@ -9,15 +9,14 @@ from click.testing import CliRunner
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog.format import ensure_format
-from wheelyard.cli.upstream import upstream_command
+from wheelyard.cli.upstream_commands import upstream_command
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.file_cache import FileUses
-from wheelyard.upstream.sweep import SweepRules, UpstreamSweep
+from wheelyard.upstream.file_cache import FileUses, SweepRules, UpstreamSweep
 from wheelyard.wiring.stores import system_runtime
 
 BELOW = "upstream/public-0123abcd/"
@@ -153,7 +152,9 @@ def test_the_command(tmp_path: Path) -> None:
 
     def run(*arguments: str, **variables: str) -> str:
         line = ["sweep", *arguments, *place]
-        return CliRunner(env=variables).invoke(upstream_command, line, catch_exceptions=False).output
+        return (
+            CliRunner(env=variables).invoke(upstream_command, line, catch_exceptions=False).output
+        )
 
     shown = run("--max-size", "1.5MiB", "--dry-run")
     assert shown.count("last used") == 2

@@ -20,7 +20,7 @@ from wheelyard.model import access
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.token import ApiToken
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 
 class Call(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Operations on the index of a server: the values and errors are those of `local.py`."""
+"""Operations on the index of a server: the values and errors are those of `table.py`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,20 @@ from urllib.parse import quote, urlencode
 from msgspec import to_builtins
 from packaging.utils import NormalizedName
 
+from wheelyard.api.access_operations import list_tokens
 from wheelyard.api.operation import Call
-from wheelyard.api.projects import After, JournalPage, ProjectsQuery, get_journal, list_projects
+from wheelyard.api.project_operations import (
+    After,
+    JournalPage,
+    ProjectsQuery,
+    get_journal,
+    list_projects,
+)
 from wheelyard.api.table import ROWS
-from wheelyard.api.tokens import list_tokens
-from wheelyard.api_client.connection import ApiConnection, open_form
+from wheelyard.api_client import ApiConnection, open_form
 from wheelyard.model.project_json import CommitJson
 from wheelyard.operations.journal import BEGINNING, JournalSource
-from wheelyard.operations.upload import PublishedFile
+from wheelyard.operations.uploads import PublishedFile
 
 P = ParamSpec("P")
 T = TypeVar("T")

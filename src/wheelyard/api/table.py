@@ -1,12 +1,19 @@
 """The table of operations: `/api/v1/`, `--server` and docs/openapi.json are made from it."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from inspect import signature
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from wheelyard.api import access, projects, tokens
-from wheelyard.api import public_packages as packages
+from packaging.utils import NormalizedName
+
+from wheelyard.api import access_operations, project_operations
+from wheelyard.api import public_package_operations as packages
 from wheelyard.api.operation import ApiOperation as Row
-from wheelyard.api.operation import RequiredRight
+from wheelyard.api.operation import Call, RequiredRight
+from wheelyard.operations.journal import JournalSource, StoreJournals
+from wheelyard.operations.uploads import PublishedFile
 
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
@@ -17,30 +24,32 @@ _DECISIONS = RequiredRight.ADMIN, "see or make decisions"
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)
 
 OPERATIONS: Final = (
-    Row("GET", "projects", projects.list_projects, is_long=True),
-    Row("GET", "projects/{name}", projects.get_project),
-    Row("GET", "projects/{name}/journal", projects.get_journal, is_long=True),
-    Row("GET", "changes", projects.list_changes, is_long=True),
-    Row("GET", "client-projects", projects.client_projects, is_long=True),
-    Row("POST", "projects/{name}/yank", projects.yank, _MANAGER),
-    Row("POST", "projects/{name}/unyank", projects.unyank, _MANAGER),
-    Row("POST", "projects/{name}/delete", projects.delete, _MANAGER),
-    Row("POST", "projects/{name}/status", projects.set_status, _MANAGER),
-    Row("POST", "projects/{name}/reserve", projects.reserve_name, _MANAGER),
-    Row("POST", "projects/{name}/release", projects.release_name, _MANAGER, repeats=False),
-    Row("GET", "names", projects.list_names, *_NAMES, is_long=True),
-    Row("GET", "whoami", tokens.whoami, takes_iap=True),
-    Row("GET", "tokens", tokens.list_tokens, _CALLER, is_long=True, takes_iap=True),
-    _made("tokens", tokens.create_token),
-    _made("tokens/rotate", tokens.rotate_token),
-    Row("DELETE", "tokens/{id}", tokens.revoke_token, _CALLER, takes_iap=True),
-    Row("POST", "tokens/self/revoke", tokens.revoke_sent_token, _CALLER, takes_iap=True),
-    Row("GET", "access", access.show_access, *_RIGHTS),
-    Row("GET", "access/history", access.access_history, *_RIGHTS, is_long=True),
-    Row("GET", "access/explain", access.explain_access, *_RIGHTS),
-    Row("POST", "access/grant", access.add_grant, *_RIGHTS, status=201),
-    Row("POST", "access/revoke", access.revoke_grant, *_RIGHTS, repeats=False),
-    Row("POST", "access/group", access.edit_group, *_RIGHTS, repeats=False),
+    Row("GET", "projects", project_operations.list_projects, is_long=True),
+    Row("GET", "projects/{name}", project_operations.get_project),
+    Row("GET", "projects/{name}/journal", project_operations.get_journal, is_long=True),
+    Row("GET", "changes", project_operations.list_changes, is_long=True),
+    Row("GET", "client-projects", project_operations.client_projects, is_long=True),
+    Row("POST", "projects/{name}/yank", project_operations.yank, _MANAGER),
+    Row("POST", "projects/{name}/unyank", project_operations.unyank, _MANAGER),
+    Row("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
+    Row("POST", "projects/{name}/status", project_operations.set_status, _MANAGER),
+    Row("POST", "projects/{name}/reserve", project_operations.reserve_name, _MANAGER),
+    Row(
+        "POST", "projects/{name}/release", project_operations.release_name, _MANAGER, repeats=False
+    ),
+    Row("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
+    Row("GET", "whoami", access_operations.whoami, takes_iap=True),
+    Row("GET", "tokens", access_operations.list_tokens, _CALLER, is_long=True, takes_iap=True),
+    _made("tokens", access_operations.create_token),
+    _made("tokens/rotate", access_operations.rotate_token),
+    Row("DELETE", "tokens/{id}", access_operations.revoke_token, _CALLER, takes_iap=True),
+    Row("POST", "tokens/self/revoke", access_operations.revoke_sent_token, _CALLER, takes_iap=True),
+    Row("GET", "access", access_operations.show_access, *_RIGHTS),
+    Row("GET", "access/history", access_operations.access_history, *_RIGHTS, is_long=True),
+    Row("GET", "access/explain", access_operations.explain_access, *_RIGHTS),
+    Row("POST", "access/grant", access_operations.add_grant, *_RIGHTS, status=201),
+    Row("POST", "access/revoke", access_operations.revoke_grant, *_RIGHTS, repeats=False),
+    Row("POST", "access/group", access_operations.edit_group, *_RIGHTS, repeats=False),
     Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
     Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
     Row("GET", "upstream/decisions", packages.list_decisions, *_DECISIONS),
@@ -51,3 +60,53 @@ OPERATIONS: Final = (
 
 ROWS: Final = {row.run: row for row in OPERATIONS}
 """The row of each function."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUCKET_UPLOADS: Final = 8
+"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
+
+
+class LocalApi(Call, frozen=True):
+    """The index of a store; the caller is the sender of a form, or the user of a command."""
+
+    @property
+    def url(self) -> str:
+        """The root URL for clients, without a slash at its end; empty if it is not known."""
+        settings = self.index.settings
+        return settings.base_url if settings.server.public_url else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads cost next to nothing."""
+        return self.index.is_local
+
+    @property
+    def concurrent_uploads(self) -> int:
+        """The number of files to upload at a time."""
+        return 1 if self.index.is_local else BUCKET_UPLOADS
+
+    def call(
+        self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do an operation; raise an error unless the caller may."""
+        values = signature(operation).bind(None, *args, **kwargs).arguments
+        in_path = {name: value for name, value in values.items() if isinstance(value, str)}
+        ROWS[operation].arguments(self, in_path)
+        return operation(self, *args, **kwargs)
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, or an empty text."""
+        return self.index.tokens.records.name_of(principal)
+
+    def journals(self, only: NormalizedName | None) -> JournalSource:
+        """Return the journals of all projects, or that of one."""
+        return StoreJournals(
+            self.index.projects, self.index.changes, self.index.tokens.records, only
+        )
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+        """Upload a file; call `progress` with the size of each chunk."""
+        return self.index.uploads.accept_path(path, self.caller, progress)

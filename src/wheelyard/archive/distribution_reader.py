@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.archive.rules import (
+from wheelyard.archive.archive_rules import (
     ArchiveLimits,
     Deadline,
     Leniency,

@@ -10,7 +10,7 @@ from unicodedata import is_normalized
 
 from msgspec import Struct, field
 
-from wheelyard.archive.rules import (
+from wheelyard.archive.archive_rules import (
     MIB,
     MemberKind,
     MemberPaths,

@@ -17,7 +17,7 @@ from functools import partial
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.rules import (
+from wheelyard.archive.archive_rules import (
     ReadContext,
     Rule,
     check_portable_name,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from wheelyard.archive.rules import (
+from wheelyard.archive.archive_rules import (
     KIB,
     MIB,
     ArchiveLimits,

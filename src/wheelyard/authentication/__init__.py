@@ -5,9 +5,9 @@ Authentication of credentials, and authorization of the callers that they identi
 `Caller.may` is the only question. `authentication/authorization.py` turns a no into 401, 403 or
 404, by patterns alone and never by what exists.
 
-1. `http/security/origins.py` first refuses unknown hosts, plain HTTP where a setting forbids it,
+1. `http/forms.py` first refuses unknown hosts, plain HTTP where a setting forbids it,
    and requests that another site's page made a browser send.
-2. `http/security/request_authentication.py` computes a keyed digest of the header and the
+2. `http/request_authentication.py` computes a keyed digest of the header and the
    client's network. A caller that was authenticated under that digest within the last second is
    taken as it is. Otherwise the header is parsed into a `Credential`. Web pages behind
    Identity-Aware Proxy take the proxy's assertion instead, and nothing else.
@@ -42,13 +42,12 @@ Authentication of credentials, and authorization of the callers that they identi
   explain`
 - `verifiers/htpasswd.py`: passwords; bcrypt, apr1, `{SHA}`, SHA-crypt
 - `verifiers/static_tokens.py`: static tokens
-- `verifiers/reloading_file.py`: files of credentials that are read again when they change
-- `verifiers/login_rate_limit.py`: how often a login may fail
-- `verifiers/signed_jwt.py`, `verifiers/json_client.py`: JWTs, with the public keys of an issuer;
+- `verifiers/signed_jwt.py`: JWTs, with the public keys of an issuer;
   small JSON documents over HTTPS
 - `verifiers/google.py`: Google's ID tokens, Identity-Aware Proxy, and access tokens
 - `verifiers/verifier.py`: what verifiers share: the interface, the fixed texts, the cache under
-  an HMAC
+  an HMAC, files of credentials that are read again when they change, and how often a login may
+  fail
 
 Verifiers block, get clock, randomness, process key and network handed in, and know neither HTTP
 nor the store.

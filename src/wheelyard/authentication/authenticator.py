@@ -23,18 +23,20 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
 from wheelyard.authentication.authorization import AuthorizationPolicy
-from wheelyard.authentication.verifiers.login_rate_limit import (
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens
+from wheelyard.authentication.verifiers.verifier import (
     NETWORK_SIGN_IN,
     SIGN_IN,
     UNKNOWN_TOKEN,
+    CredentialRejected,
     LoginRateLimit,
+    ReloadingFile,
+    Verifier,
     address_key,
     client_network,
+    decode_segment,
     network_of,
 )
-from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
-from wheelyard.authentication.verifiers.static_tokens import StaticTokens
-from wheelyard.authentication.verifiers.verifier import CredentialRejected, Verifier, decode_segment
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
-from wheelyard.catalog.credentials import UsedIdTokens
+from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import (
     INVALID_PUBLISHER,

@@ -10,8 +10,8 @@ never a no.
 1. `operations/names.py` asks the upstream about the name of an upload as soon as its filename is
    known, and again right before step 2. An import asks in 16 threads, before it reads a file, and
    once for a name that is free. A remembered 404 never counts, and that of an index counts only
-   if the index is proven to be one (`upstream/index_proof.py`): by a stored page with files, or
-   by its root (`root_page.py`).
+   if the index is proven to be one (`upstream/page_requests.py`): by a stored page with files, or
+   by its root (`upstream/parsing.py`).
 2. The name goes into the list: the claim. Only then come the bytes and the commit. Those of an
    import that are claimed at the same moment share a write.
 3. A process that dies after the claim leaves a listed name without document and journal. It is a
@@ -29,7 +29,7 @@ the journal has entry n. So the journal is dense, ordered and hash-chained, and 
 the document, field for field. A compare-and-swap whose answer was lost is found by the commit's
 random id: in the document or, if others have committed since, in the journal.
 
-Changes of one document in one process share a commit (`concurrency/group_commit.py`): the first
+Changes of one document in one process share a commit (`concurrency/threads.py`): the first
 caller leads, later ones wait for the next commit, or join this one if it has to be retried.
 Writers in other processes meet in the compare-and-swap: the loser reads the document again and
 decides again, which is why an intent is a pure function of the document.
@@ -43,7 +43,7 @@ missing or damaged is lost, which each reader shows or reports.
 
 Newer versions. An event is `{what, at, by, files, reason, data}`. One of an unknown kind is kept
 and changes nothing here, unless it has `needs`: then the document has the kind and that version
-in its own `needs`, and `catalog/project_codec.py` refuses to read it, with 503 for all of the
+in its own `needs`, and `catalog/journals.py` refuses to read it, with 503 for all of the
 project (never 404: an installer would ask the next index). Fields that this version does not know
 are kept in `other_fields` (`model/decoding.py`) and written last; a decoder that forbids unknown
 fields is tried first, so a document without any costs nothing. A commit's bytes are kept as they

@@ -32,9 +32,8 @@ from wheelyard.catalog.document_cache import (
     digest,
 )
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.concurrency.threads import GroupCommit, TakeItems, prefetch_map
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
 from wheelyard.model.project import Commit, Event, EventCommit, Project

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import damaged
-from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.catalog.journals import ProjectCodec
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.model.project import File, Project

@@ -15,7 +15,17 @@ from packaging.version import InvalidVersion, Version
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
-from wheelyard.catalog.credentials import (
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
+from wheelyard.catalog.files import Files
+from wheelyard.catalog.journals import (
+    ACCESS,
+    DECISIONS,
+    AccessRecords,
+    DecisionRecords,
+    ProjectCodec,
+)
+from wheelyard.catalog.projects import NameList, ProjectNames, Projects
+from wheelyard.catalog.stored_credentials import (
     EndedSession,
     LastUses,
     SessionKey,
@@ -23,11 +33,6 @@ from wheelyard.catalog.credentials import (
     TokenRecords,
     UsedIdTokens,
 )
-from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
-from wheelyard.catalog.files import Files
-from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
-from wheelyard.catalog.project_codec import ProjectCodec
-from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound

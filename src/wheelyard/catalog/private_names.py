@@ -8,8 +8,12 @@ published by a process that knows no upstream index, which lists a name only aft
 
 That a name is private may come from a cache. That it is not is read from the store each time:
 another process may publish it the next second.
+
+That is which of them owns a public name, as its page says, and the digests of files that pages do
+not say. Everything else below `upstream/` can be fetched again.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -20,11 +24,11 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
+from wheelyard.concurrency.threads import GroupCommit, TakeItems
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import NamePatterns
 from wheelyard.model.project import Project
-from wheelyard.storage.base import ObjectVersion, Stored
+from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
 
 LIST_THREADS: Final = 32
 """Names of a remote store that are looked up at a time: as many as a server has threads for."""
@@ -157,3 +161,35 @@ def _is_private_in(
     if names.value is not None and name in names.value.as_set:
         return True
     return document.value is not None and not document.value.is_released
+
+
+_AFTER_SLASH: Final = "0"
+"""The next character, so that it follows every key of a folder in its place."""
+
+
+def upstream_ids(store: Store) -> Iterator[str]:
+    """Yield the id of each upstream index of which a store has something, by a listing each."""
+    for top in _tops(store):
+        if top.endswith("/"):
+            yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
+
+
+def remembered(store: Store) -> Iterator[Key]:
+    """Yield the key of each object that has such a memory."""
+    for top in _tops(store):
+        if top in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
+            yield Key(top)
+        elif top.endswith("/"):
+            for kind in (keys.UPSTREAM_DIGESTS, keys.UPSTREAM_PAGES):
+                for entry in store.list(f"{top}{kind}"):
+                    yield entry.key
+
+
+def _tops(store: Store) -> Iterator[str]:
+    """Yield the keys and, with a slash at the end, the folders that are next below `upstream/`."""
+    after = ""
+    while (entry := next(store.list(keys.UPSTREAM, after), None)) is not None:
+        upstream_id, slash, _ = entry.key.removeprefix(keys.UPSTREAM).partition("/")
+        top = f"{keys.UPSTREAM}{upstream_id}{slash}"
+        yield top
+        after = f"{top.removesuffix('/')}{_AFTER_SLASH}" if slash else top

@@ -22,8 +22,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
 from wheelyard.catalog.journals import project_journal
-from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.concurrency.threads import GroupCommit, TakeItems
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store

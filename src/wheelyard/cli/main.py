@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.command import CliGroup
-from wheelyard.cli.output import take_over_output
+from wheelyard.cli.output import CliGroup, take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import escaped
 
@@ -72,7 +71,7 @@ COMMAND_MODULES: Final = {
     "doctor": "settings_commands",
     "export": "store_commands",
     "import": "publish_commands",
-    "journal": "store_commands",
+    "journal": "project_commands",
     "list": "project_commands",
     "names": "project_commands",
     "print-settings": "settings_commands",

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import click
 from click import Option
 
-from wheelyard.api.local import LocalApi
 from wheelyard.api.remote import RemoteApi
-from wheelyard.api_client.connection import open_connection
+from wheelyard.api.table import LocalApi
+from wheelyard.api_client import open_connection
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
+from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
-from wheelyard.cli.command import complete_path, given_option, kept_option
-from wheelyard.cli.output import print_message, warn
+from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
@@ -33,12 +32,12 @@ from wheelyard.settings.load import (
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
-from wheelyard.wiring.index import Index, index_without_store, open_index
+from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 if TYPE_CHECKING:
-    from wheelyard.http.tls_certificate import TlsFiles
-    from wheelyard.upstream.index import UpstreamIndex
+    from wheelyard.http.server_process import TlsFiles
+    from wheelyard.upstream.indexes import UpstreamIndex
 
 
 LOGIN_NAME_LIMIT: Final = 100
@@ -183,7 +182,7 @@ def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
     if not settings.server.certificate:
         return ()
     # imported only if needed: cryptography takes a while to import
-    from wheelyard.http.tls_certificate import open_tls_files
+    from wheelyard.http.server_process import open_tls_files
 
     return (open_tls_files(settings, system_runtime()),)
 

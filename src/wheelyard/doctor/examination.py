@@ -16,17 +16,23 @@ from msgspec import Struct, structs
 from msgspec.json import decode
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.doctor.client_settings import EXTRA, ClientIndex, ConfiguredClients, Machine
+from wheelyard.doctor.installed_clients import EXTRA, ClientIndex, ConfiguredClients, Machine
 from wheelyard.errors import Invalid
-from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import Network, Requester
-from wheelyard.http_client.proxies import proxy_for
-from wheelyard.http_client.saved_logins import ask_keyring, read_netrc
-from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword
+from wheelyard.http_client.hosts import AddressPolicy, FetchError
+from wheelyard.http_client.urls import (
+    DEFAULT_PORTS,
+    BadUrl,
+    Url,
+    UserPassword,
+    ask_keyring,
+    proxy_for,
+    read_netrc,
+)
 from wheelyard.model.decoding import counted
 from wheelyard.sources.candidate import is_distribution_name
-from wheelyard.sources.web.html_links import read_page
-from wheelyard.sources.web.index_pages import project_at
+from wheelyard.sources.index_source import project_at
+from wheelyard.sources.simple_page import read_page
 
 SECONDS: Final = 5.0
 """How long a connection, a part of a response, and a question to the keyring may take."""

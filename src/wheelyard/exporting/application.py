@@ -21,25 +21,32 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import CachePolicy, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.errors import Unavailable
-from wheelyard.exporting.manifest import Options
-from wheelyard.exporting.questions import ANY, HTML, INDEX, Question
-from wheelyard.exporting.site import FILE_CACHE_CONTROL, PAGE_CACHE_CONTROL, Page
+from wheelyard.exporting.site import (
+    ANY,
+    FILE_CACHE_CONTROL,
+    HTML,
+    INDEX,
+    PAGE_CACHE_CONTROL,
+    Page,
+    Question,
+)
+from wheelyard.exporting.site_folder import Options
 from wheelyard.http.context import StaticSite, build_context
-from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.protocol.messages import NO_STORE, Message, Request, Response, Waiting
+from wheelyard.http.instrumentation import Instrumentation
+from wheelyard.http.messages import NO_STORE, Message, Request, Response, Waiting
 from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
-from wheelyard.http.uploads.handler import UploadHandler
+from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
+from wheelyard.operations.check_store import always_writable
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
-from wheelyard.operations.store_probe import always_writable
-from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.project_facts import releases_of
+from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.settings.sections import IapSettings, TelemetrySettings
 from wheelyard.storage.base import ObjectVersion, WebType
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import DOCUMENT_CAPACITY
 
 ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (Pattern("*"),)),))

@@ -15,19 +15,18 @@ from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
-from wheelyard.exporting.manifest import ManifestEntry
-from wheelyard.exporting.questions import history_path, project_questions
-from wheelyard.exporting.site import Page, SiteWriter, Sizes
+from wheelyard.exporting.site import Page, SiteWriter, Sizes, history_path, project_questions
+from wheelyard.exporting.site_folder import ManifestEntry
 from wheelyard.http.resolver import OpenListing
 from wheelyard.model.project import Project
 from wheelyard.operations.journal import older_pages
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
-    from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
+    from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 
 
 ROOTS: Final = ("simple/", "project/", "pypi/")

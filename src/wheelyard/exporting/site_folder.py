@@ -1,17 +1,33 @@
-"""A static site in a folder: objects that are replaced whole, and nothing else."""
+"""
+A static site in a folder, and the manifest of what it has.
+
+An export writes a site only while it holds the lease, a field of the manifest that is taken,
+renewed and given back by compare-and-swap. Whoever finds a lease that has ended, or that was left
+by an interrupted export, makes every page again.
+"""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
+from functools import cache
 from hashlib import blake2b
+from importlib.metadata import version
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
 from shutil import rmtree
+from threading import Lock
 from typing import Final
 
-from wheelyard.errors import Conflict, Unavailable
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import Decoder, encode
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, Unavailable
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.storage.base import (
     ABSENT,
     Entry,
@@ -174,3 +190,264 @@ def _version(body: bytes) -> ObjectVersion:
 
 SiteStore = Store | SiteFolder
 """Where a site is; a folder has what an export needs of a store."""
+
+
+BAD_DESTINATION: Final = "bad_destination"
+"""The error code for a destination that cannot be written as it is."""
+EXPORT_PREFIX: Final = "wheelyard-export/"
+"""The folder of the manifest, which marks a site as one that an export has made."""
+MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
+FORMAT: Final = 3
+"""Of another format the options count, and which pages are not ours."""
+LEASE_SECONDS: Final = 30.0
+"""How long another export waits for one that was killed."""
+RENEWAL_SECONDS: Final = 10.0
+"""The age from which a lease is renewed before the next write."""
+POLL_SECONDS: Final = 0.5
+"""The pause between two looks at a lease that another export holds."""
+PAGE_SOURCES: Final = ("exporting", "http/handlers", "operations/descriptions", "rendering")
+"""The folders of wheelyard whose files decide what pages look like."""
+
+COMMON_PATHS: Final = ("404.html", "favicon.ico", "robots.txt", "health")
+"""Pages that the owner of a web server may have, too; theirs are left as they are."""
+
+_JSON: Final = WebType("application/json", "no-cache")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How a site is made: its URL, where its files are, compression, and the store."""
+
+    base_url: str = ""
+    """The public URL of the site, without a slash at the end; empty if unknown."""
+    files_url: str = ""
+    """Files are at `<files_url>/<project>/<sha256>/<filename>`; empty if the site has copies."""
+    is_gzipped: bool = False
+    """Whether each page is also written compressed, as `.gz`."""
+    store: str = ""
+    """32 hexadecimal digits that identify the store without showing its location; or empty."""
+    brand: str = ""
+    """The fingerprint of the brand on all pages."""
+    remote_images: bool = False
+    """Whether descriptions show images of other hosts."""
+    has_public: bool = False
+    """Whether the site has packages of upstream indexes."""
+
+
+class RequestedOptions(Struct, frozen=True, kw_only=True):
+    """The options that the operator gave, None for those of the last export."""
+
+    base_url: str | None = None
+    files_url: str | None = None
+    """Empty for copies."""
+    is_gzipped: bool | None = None
+
+    def merged_with(self, previous: Options | None, new: Options) -> Options:
+        """
+        Return the options after `previous` ones; raise Invalid if they are of another store.
+
+        `new` are those of a new site of the index.
+        """
+        before = previous or new
+        if new.store and before.store and new.store != before.store:
+            raise Invalid(
+                "This site was made from another store. Choose another place; or, if it is the "
+                f"same store and has moved, remove {MANIFEST_PATH} from the site, and export with "
+                "--all.",
+                code=BAD_DESTINATION,
+            )
+        files_url = before.files_url if self.files_url is None else self.files_url
+        return replace(
+            new,
+            base_url=before.base_url if self.base_url is None else self.base_url,
+            files_url=files_url,
+            is_gzipped=before.is_gzipped if self.is_gzipped is None else self.is_gzipped,
+            store=new.store or before.store,
+            # another server has the files of private projects alone
+            has_public=new.has_public and not files_url,
+        )
+
+
+class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
+    """An exported project."""
+
+    facts: ProjectFacts
+    """Without `text`, which only a search needs; without `document` if it has to be read again."""
+    mentioned: str = ""
+    """Names that older releases require, and the latest one does not, with a blank between two."""
+
+    @property
+    def linked_names(self) -> frozenset[NormalizedName]:
+        """The names of all projects to which its pages link if the site has them."""
+        return frozenset((*self.facts.required_names, *map(NormalizedName, self.mentioned.split())))
+
+
+class Lease(Struct, frozen=True):
+    """The right of one export to write the site."""
+
+    holder: str
+    ends: float
+    """Seconds since the epoch; 0 if its export was interrupted."""
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What an export knows of a site, stored as JSON in the site."""
+
+    options: Options = Options()
+    format: int = 0
+    """`FORMAT`; 1 if it was of another one or damaged, 0 if there was no manifest."""
+    generator: str = ""
+    """As `page_generator` returned it for the export that made the pages."""
+    lease: Lease | None = None
+    """None if the last export has ended, and every page is what the rest of the manifest says."""
+    foreign: tuple[str, ...] | None = None
+    """Pages that a web server's owner may have, too, and had; None if that is not known."""
+    serial: int = 0
+    """The serial up to which the site has all changes, except of facts without `document`."""
+    has_copies: bool = True
+    """Whether the site may have files that an export has copied, perhaps an interrupted one."""
+    projects: tuple[ManifestEntry, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the pages of the site are those of this manifest and of this version."""
+        is_current = (self.format, self.generator) == (FORMAT, page_generator())
+        return is_current and self.lease is None
+
+
+class _OtherManifest(Struct, frozen=True):
+    """What can be read of the manifest of another version."""
+
+    options: Options
+    foreign: tuple[str, ...] | None = None
+    has_copies: bool | None = None
+    """None if it does not say so: then what is in `files/` of a site with a URL is its owner's."""
+    lists: dict[str, str] | None = None
+    """Of one without leases: the pages of no project, but for those that were left to others."""
+
+
+def _decode(body: bytes) -> Manifest:
+    """Return a stored manifest; of a damaged one, or of another version, what can be read."""
+    faults = (DecodeError, ValidationError, UnicodeDecodeError)
+    with suppress(*faults):
+        manifest = Decoder(Manifest).decode(body)
+        if manifest.format == FORMAT:
+            return manifest
+    with suppress(*faults):
+        other = Decoder(_OtherManifest).decode(body)
+        foreign, has_copies = other.foreign, other.has_copies
+        if other.lists is not None:
+            foreign = tuple(path for path in COMMON_PATHS if path not in other.lists)
+        if has_copies is None:
+            has_copies = not other.options.files_url
+        return Manifest(options=other.options, format=1, foreign=foreign, has_copies=has_copies)
+    return Manifest(format=1)
+
+
+class SiteLease:
+    """
+    The manifest of a site, and the right to write the site; safe to share between threads.
+
+    Args:
+        site: The store of the site.
+        runtime: The clock that says when a lease ends, and the source of the name of its holder.
+        on_wait: Called once if another export holds the lease.
+    """
+
+    def __init__(self, site: SiteStore, runtime: Runtime, on_wait: Callable[[], None]) -> None:
+        self._site = site
+        self._runtime = runtime
+        self._on_wait = on_wait
+        self._holder = runtime.new_id()
+        self._lock = Lock()
+        self._manifest, self._version = self._load()
+        self._renew_at = 0.0
+
+    @property
+    def options(self) -> Options | None:
+        """The options of the site's last export; None if it has none."""
+        return self._manifest.options if self._manifest.format else None
+
+    def wait(self, *, replaces_others: bool) -> Manifest:
+        """
+        Wait until no other export writes the site; return the manifest, for `take`.
+
+        It also says which pages are left to the site's owner: none if the export `replaces_others`.
+        A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
+        clock of this machine.
+        """
+        changed_at, is_told = self._runtime.monotonic(), False
+        while self._is_held(changed_at):
+            if not is_told:
+                self._on_wait()
+            is_told = True
+            self._runtime.pause(POLL_SECONDS)
+            if self.reload():
+                changed_at = self._runtime.monotonic()
+        foreign = () if replaces_others else self._manifest.foreign
+        foreign = self._foreign() if foreign is None else foreign
+        return replace(self._manifest, foreign=foreign)
+
+    def take(self, before: Manifest, options: Options) -> None:
+        """
+        Take the lease, if the manifest is what `wait` has returned; raise Conflict if it is not.
+
+        With it, the manifest gets the options, which stay if the export is interrupted.
+        """
+        has_copies = before.has_copies or not options.files_url
+        self._manifest = replace(before, format=FORMAT, options=options, has_copies=has_copies)
+        self._put(LEASE_SECONDS)
+
+    def require(self) -> None:
+        """Renew the lease if that is due; raise Conflict if another export has taken it."""
+        if self._runtime.monotonic() >= self._renew_at:
+            with self._lock:
+                if self._runtime.monotonic() >= self._renew_at:
+                    self._put(LEASE_SECONDS)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest of a complete site, without a lease; raise Conflict as `require`."""
+        with self._lock:
+            self._site.put(MANIFEST_PATH, encode(manifest), self._version, _JSON)
+
+    def interrupt(self) -> None:
+        """Let the next export begin at once, and make every page again."""
+        with self._lock:
+            self._put(0.0)
+
+    def _is_held(self, changed_at: float) -> bool:
+        lease, now = self._manifest.lease, self._runtime.monotonic()
+        is_running = lease is not None and lease.ends > self._runtime.seconds()
+        return is_running and now - changed_at < LEASE_SECONDS
+
+    def reload(self) -> bool:
+        """Read the manifest again; return whether it has changed."""
+        before = self._version
+        self._manifest, self._version = self._load()
+        return self._version != before
+
+    def _load(self) -> tuple[Manifest, ObjectVersion]:
+        stored = self._site.get(MANIFEST_PATH)
+        if not isinstance(stored, Stored):
+            return Manifest(has_copies=False), ABSENT
+        return _decode(stored.body), stored.version
+
+    def _foreign(self) -> tuple[str, ...]:
+        entries = (entry for path in COMMON_PATHS for entry in self._site.list(path))
+        return tuple(entry.key for entry in entries if entry.key in COMMON_PATHS)
+
+    def _put(self, seconds: float) -> None:
+        ends = self._runtime.seconds() + seconds if seconds else 0.0
+        held = replace(self._manifest, lease=Lease(self._holder, ends))
+        self._version = self._site.put(MANIFEST_PATH, encode(held), self._version, _JSON)
+        self._renew_at = self._runtime.monotonic() + RENEWAL_SECONDS
+
+
+@cache
+def page_generator() -> str:
+    """Return wheelyard's version, and a digest of the code and the templates that make pages."""
+    package, digest = Path(__file__).parents[1], blake2b(digest_size=12)
+    files = (path for folder in PAGE_SOURCES for path in (package / folder).rglob("*"))
+    for path in sorted(path for path in files if path.is_file() and path.suffix != ".pyc"):
+        digest.update(f"{path.relative_to(package)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return f"wheelyard {version('wheelyard')}, {digest.hexdigest()}"

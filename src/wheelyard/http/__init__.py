@@ -1,8 +1,8 @@
 """
-The web server, an ASGI application; below it, only `concurrency/single_flight.py` is async.
+The web server, an ASGI application; below it, only `http/context.py` is async.
 
 A request passes these layers (`http/app.py`): the fast path; the record for log and metrics;
-Starlette's `ExceptionMiddleware`, which asks `error_answers.py`; the checks of URL, headers and
+Starlette's `ExceptionMiddleware`, which asks `app.py`; the checks of URL, headers and
 path; Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the
 rest of the checks in one order (cross-site, read-only, caller, any right to read), so that no
 error tells what exists.
@@ -25,7 +25,7 @@ wait for anything. Requests that the loop takes up in one turn share a look.
 
 The first page of a project, from a bucket, with a token that this process has not seen lately:
 
-1. `http/security/request_authentication.py` parses the credential and reads the token's record,
+1. `http/request_authentication.py` parses the credential and reads the token's record,
    in the thread of the handler: the first request to the bucket.
 2. `http/handlers/packages.py` asks `http/resolver.py` for the listing, which reads the document:
    the second request. A lock for each key of `catalog/document_cache.py` lets all who want a
@@ -75,7 +75,7 @@ process; several are forked by its manager. An own scheduler for Granian's worke
 four changes of threads of a remembered page, and needed arguments of a private constructor that
 change with each version.
 
-A server process sets two parameters of glibc's allocator (`http/memory_allocator.py`). After
+A server process sets two parameters of glibc's allocator (`http/server_process.py`). After
 every page of 52,000 files, in JSON and HTML, it has 73 to 76 MB instead of 94 to 96: the first
 page of 2,000 files makes glibc keep large freed blocks, and each thread has a heap with gaps of
 its own. Both cannot be set by a variable once the process runs.

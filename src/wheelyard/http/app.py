@@ -4,44 +4,165 @@ The ASGI application: Starlette's router, with one layer for each thing that all
 From the outside: the trace, the fast path, the record for log and metrics, errors, the checks of
 URL and headers, and the router. Behind each route, the dispatcher authenticates the caller and
 calls the handler.
+
+Programs get JSON. A browser gets a page: programs never do, as their Accept prefers other types to
+`text/html`, or names none.
 """
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager, suppress
+from errno import EMFILE, ENFILE
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 
-from wheelyard.errors import WheelyardError
-from wheelyard.http.context import build_context
-from wheelyard.http.error_answers import ErrorAnswers
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError, without_commands
+from wheelyard.http import requests
+from wheelyard.http.context import ServerContext, build_context
+from wheelyard.http.error_responses import (
+    BEARER_CHALLENGE,
+    CHALLENGE,
+    error_response,
+    error_response_for,
+    method_not_allowed,
+    with_body,
+)
 from wheelyard.http.fast_path import AsgiApp, FastPath
-from wheelyard.http.observability.instrumentation import Instrumentation, require_telemetry
-from wheelyard.http.protocol import requests
-from wheelyard.http.protocol.error_responses import method_not_allowed
-from wheelyard.http.protocol.messages import (
+from wheelyard.http.forms import HostPolicy, header_text, sign_in_url
+from wheelyard.http.instrumentation import Instrumentation, require_telemetry
+from wheelyard.http.logs import log_safe
+from wheelyard.http.messages import (
+    CSP,
     REQUEST,
     UNMATCHED_ROUTE,
     AsgiScope,
+    ErrorBody,
+    HeaderList,
+    Headers,
     Receive,
     Request,
     Response,
     Send,
 )
-from wheelyard.http.protocol.requests import BodyTimeouts, ClientDisconnected, RequestBody
+from wheelyard.http.representation import MediaType, prefers_html
+from wheelyard.http.request_authentication import RequestAuthenticator
+from wheelyard.http.requests import BodyTimeouts, ClientDisconnected, RequestBody, SlowClient
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import Dispatcher, Route
-from wheelyard.http.security.origins import HostPolicy
-from wheelyard.http.security.request_authentication import RequestAuthenticator
-from wheelyard.http.uploads.handler import UploadHandler
+from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import WebPages
-from wheelyard.operations.store_probe import Reason, always_writable
-from wheelyard.wiring.index import Index
+from wheelyard.operations.check_store import Reason, always_writable
+from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
+from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.observability.opentelemetry import Telemetry
+    from wheelyard.http.opentelemetry import Telemetry
+
+
+OLD_PIP: Final = "pip/"
+"""The beginning of User-Agent of pip, which before 22.2 asked for text/html alone."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class ErrorAnswers:
+    """Makes the answers to errors; they need neither the store nor the templates."""
+
+    def __init__(self, context: ServerContext, pages: WebPages) -> None:
+        self._context = context
+        self._settings = context.index.settings
+        self._pages = pages
+
+    def answer(self, request: Request, error: Exception) -> Response:
+        """Return the answer to a request that has failed, for a program."""
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            error = Unavailable(
+                "The server has too many files open. Its operator raises the limit of file "
+                "descriptors.",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        if isinstance(error, WheelyardError):
+            self._context.store_errors.log(error)
+            return error_response_for(error)
+        if isinstance(error, ClientDisconnected):
+            message = "The body ended before all of it had come. Send it again."
+            return error_response(400, "incomplete_body", message)
+        if isinstance(error, SlowClient | TimeoutError):
+            message = "The body comes too slowly. Send it again over a faster connection."
+            return error_response(408, "request_timeout", message)
+        path, number = log_safe(request.scope["raw_path"]), self._context.index.runtime.new_id()[:8]
+        logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
+        message = f"The server has failed. Try again, and tell its operator: error {number}."
+        return error_response(500, "internal_error", message)
+
+    async def page_of(self, request: Request, response: Response) -> Response:
+        """Return the answer with an error for this client: with a page, if it is a browser."""
+        headers = request.joined_headers
+        if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
+            return response
+        is_page = is_browser(headers)
+        if self._settings.access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
+            # its challenge makes no browser ask for a password by itself
+            response = response.with_headers(
+                tuple(
+                    BEARER_CHALLENGE if header == CHALLENGE else header
+                    for header in response.header_list
+                )
+            )
+        if response.error is None or not is_page:
+            return response
+        pools, make = self._context.pools, partial(self._page, response, response.error, request)
+        content, of_page = await pools.run_in(pools.reads, make)
+        return with_body(response, MediaType.HTML.value.content_type, content, *of_page)
+
+    def _page(
+        self, response: Response, error: ErrorBody, request: Request
+    ) -> tuple[bytes, HeaderList]:
+        """Return the bytes of a page, and the headers that go with them."""
+        scope, headers, server = request.scope, request.joined_headers, self._settings.server
+        sign_in, message = "", without_commands(error.message)
+        is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
+        if self._settings.access.cookie_login:
+            sign_in = sign_in_url(scope["raw_path"], scope["query_string"], server)
+            if is_unknown and b"authorization" not in headers:
+                message = "You are not signed in, or not any more, and this page needs it."
+        facts = ErrorFacts(
+            status=response.status_code,
+            code=error.error,
+            phrase=error.title,
+            message=message,
+            sign_in=sign_in,
+            is_behind_proxy=self._context.index.authenticator.iap is not None,
+            leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
+            may_pass=any(name == b"retry-after" for name, _ in response.header_list),
+            contact=self._settings.web.contact,
+        )
+        root = f"{server.path_prefix}/"
+        with suppress(OSError):  # a template cannot be read
+            return self._pages.error_page(facts, root, request.caller)
+        return plain_error_page(root, facts), (CSP,)
+
+
+def is_browser(headers: Headers) -> bool:
+    """Return whether a request is for a page that a person looks at."""
+    is_pip = header_text(headers, b"user-agent").startswith(OLD_PIP)
+    return prefers_html(headers.get(b"accept", b"")) and not is_pip
+
+
+def _comes_from_elsewhere(headers: Headers) -> bool:
+    """
+    Return whether a person has followed a link on another site.
+
+    The browser then has not sent the cookie of a session. It does so with the next request, which a
+    page of this index makes.
+    """
+    site, mode = (header_text(headers, b"sec-fetch-" + each) for each in (b"site", b"mode"))
+    return site == "cross-site" and mode == "navigate"
 
 
 class App:
@@ -84,7 +205,7 @@ class App:
         if endpoint := index.settings.telemetry.otlp_endpoint:
             require_telemetry(index.settings)
             # an optional dependency, which takes a third of a second to import
-            from wheelyard.http.observability import opentelemetry  # noqa: PLC0415
+            from wheelyard.http import opentelemetry  # noqa: PLC0415
 
             self._traced = self._telemetry = opentelemetry.Telemetry(
                 endpoint, self._traced, self._route_name

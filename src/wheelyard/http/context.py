@@ -9,9 +9,9 @@ that wait take turns.
 """
 
 import os
-from asyncio import Future, get_running_loop, wait
+from asyncio import Future, Task, create_task, get_running_loop, shield, wait
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,20 +27,21 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import Turns
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
-from wheelyard.http.observability.logs import StoreErrorLog, in_context
+from wheelyard.http.logs import StoreErrorLog, in_context
 from wheelyard.http.page_cache import PageCache
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
+from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
-from wheelyard.operations.store_probe import Reason
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.storage.forwarding import ReadOnlyStore
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_reader import UpstreamReader
+
 
 MAX_WAITING_PER_CLIENT: Final = 256
 
@@ -280,3 +281,41 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
 
 def _password_limit(count: int) -> ConcurrencyLimit:
     return ConcurrencyLimit(count, "logins", wait_timeout=10.0, max_waiting=MAX_WAITING_PASSWORDS)
+
+
+STALE_AFTER_SECONDS: Final = 1.0
+"""How long a shared task runs before its callers get a stale value, if there is one."""
+
+
+class SingleFlight:
+    """Runs work at most once at a time for each key, in one event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
+
+    async def run(
+        self,
+        key: Hashable,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        get_stale: Callable[[], T | None] = lambda: None,
+    ) -> T:
+        """
+        Return the result of the task that runs for `key`; without one, start a task with `work`.
+
+        If the task has run for STALE_AFTER_SECONDS, and `get_stale` returns a value, return that
+        value instead. A cancelled caller does not cancel the task.
+        """
+        now = get_running_loop().time()
+        if key not in self._tasks:
+            started = create_task(work())
+            started.add_done_callback(partial(self._finish, key))
+            self._tasks[key] = started, now
+        task, started_at = self._tasks[key]
+        await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
+        stale = None if task.done() else get_stale()
+        return await shield(task) if stale is None else stale
+
+    def _finish(self, key: Hashable, task: Task[Any]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # asyncio logs an exception that is never retrieved

@@ -10,10 +10,10 @@ from msgspec import Struct
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.observability.instrumentation import Instrumentation, Labels
-from wheelyard.http.observability.logs import log_request
-from wheelyard.http.page_cache import CurrentVersions
-from wheelyard.http.protocol.messages import (
+from wheelyard.http.forms import HostPolicy
+from wheelyard.http.instrumentation import Instrumentation, Labels
+from wheelyard.http.logs import log_request
+from wheelyard.http.messages import (
     REQUEST,
     AsgiScope,
     Header,
@@ -23,17 +23,9 @@ from wheelyard.http.protocol.messages import (
     Response,
     Send,
 )
-from wheelyard.http.protocol.requests import (
-    HEADERS_LIMIT_BYTES,
-    client_address,
-    join_headers,
-    size_of,
-)
-from wheelyard.http.security.origins import HostPolicy
-from wheelyard.http.security.request_authentication import (
-    IAP_ASSERTION_HEADER,
-    RequestAuthenticator,
-)
+from wheelyard.http.page_cache import CurrentVersions
+from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER, RequestAuthenticator
+from wheelyard.http.requests import HEADERS_LIMIT_BYTES, client_address, join_headers, size_of
 from wheelyard.model.access import Caller
 
 ENTRY_BYTES: Final = 832

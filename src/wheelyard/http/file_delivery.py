@@ -25,13 +25,13 @@ from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
-from wheelyard.http.protocol.messages import BegunBody
-from wheelyard.http.protocol.representation import ByteRange
+from wheelyard.http.messages import BegunBody
+from wheelyard.http.representation import ByteRange
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
 """Error codes of URL signing after which this process sends the file's bytes itself."""

@@ -17,17 +17,18 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
+from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import missing_file_error
-from wheelyard.http.file_responses import (
+from wheelyard.http.messages import Request, Response
+from wheelyard.http.page_cache import project_key
+from wheelyard.http.responses import (
     FileToSend,
+    Repeats,
     WantedFile,
     core_metadata_response,
+    file_cache_headers,
     file_response,
 )
-from wheelyard.http.page_cache import project_key
-from wheelyard.http.page_responses import Repeats, file_cache_headers
-from wheelyard.http.protocol.error_responses import file_not_found
-from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.listing import Listing, Origin

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import account, api, home, manage, packages, probes, project_pages
-from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
-from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.page_responses import wants_html
-from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.handlers import account, api, home_and_probes, manage, packages, project_pages
+from wheelyard.http.handlers.api import TrustedPublishingApi
+from wheelyard.http.instrumentation import Instrumentation
+from wheelyard.http.messages import Request, Response
+from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER
+from wheelyard.http.responses import wants_html
 from wheelyard.http.routing import (
     GET,
     POST,
@@ -26,8 +27,7 @@ from wheelyard.http.routing import (
     always,
     never,
 )
-from wheelyard.http.security.request_authentication import IAP_ASSERTION_HEADER
-from wheelyard.http.uploads.handler import UploadHandler
+from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import WebPages
 
 UPLOAD_ROUTE: Final = "upload"
@@ -69,16 +69,18 @@ def build_routes(
 def _operations(
     context: ServerContext, pages: WebPages, instrumentation: Instrumentation
 ) -> Iterator[Route]:
-    public = Route("", "", probes.health, is_public=always, is_fixed=True, at_root=True)
-    is_ready = partial(probes.ready, context=context)
+    public = Route("", "", home_and_probes.health, is_public=always, is_fixed=True, at_root=True)
+    is_ready = partial(home_and_probes.ready, context=context)
     settings = context.index.settings
-    metrics = partial(probes.answer_metrics, settings=settings, observer=instrumentation)
-    is_allowed = partial(probes.is_allowed_without_login, settings=settings)
-    icon = partial(probes.answer_favicon, web=pages)
+    metrics = partial(home_and_probes.answer_metrics, settings=settings, observer=instrumentation)
+    is_allowed = partial(home_and_probes.is_allowed_without_login, settings=settings)
+    icon = partial(home_and_probes.answer_favicon, web=pages)
     yield replace(public, name="health", path="/health", is_instant=True)
     yield replace(public, name="ready", path="/ready", handler=is_ready)
     yield replace(public, name="metrics", path="/metrics", handler=metrics, is_public=is_allowed)
-    yield replace(public, name="robots", path="/robots.txt", handler=probes.robots, is_instant=True)
+    yield replace(
+        public, name="robots", path="/robots.txt", handler=home_and_probes.robots, is_instant=True
+    )
     yield replace(public, name="asset", path="/favicon.ico", handler=icon)
     search = partial(packages.answer_search, context=context)
     yield Route(
@@ -125,9 +127,9 @@ def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
         answer = partial(handler, web=pages)
         return Route("form", path, answer, POST, accepts_iap=always, takes_form=True)
 
-    asset = partial(probes.answer_asset, web=pages)
+    asset = partial(home_and_probes.answer_asset, web=pages)
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
-    yield page("/-/projects/{number}/", home.answer_list)
+    yield page("/-/projects/{number}/", home_and_probes.answer_list)
     for signing in (
         page("/-/sign-in/", account.show_sign_in),
         form("/-/sign-in/", account.sign_in),
@@ -165,20 +167,20 @@ def _index(context: ServerContext, pages: WebPages) -> Iterator[Route]:
     def answer_root(request: Request) -> Response:
         if not wants_html(request):
             return packages.project_list(request, context)
-        return home.answer_home(request, pages)
+        return home_and_probes.answer_home(request, pages)
 
     def answer_setup(request: Request) -> Response:
         if wants_html(request):
-            return home.answer_setup(request, pages)
+            return home_and_probes.answer_setup(request, pages)
         request.path_params["name"] = "setup"
         return packages.project_detail(request, context)
 
-    help_text = probes.explain_upload_url
+    help_text = home_and_probes.explain_upload_url
     yield Route("upload-url", "/legacy/?", help_text, is_public=always, is_instant=True)
     pypi_json = partial(packages.answer_pypi_json, context=context)
     list_page = partial(packages.project_list, context=context)
     detail_page = partial(packages.project_detail, context=context)
-    add_slash = partial(probes.redirect_to_slash, context=context)
+    add_slash = partial(home_and_probes.redirect_to_slash, context=context)
     yield Route("setup", "/setup/", answer_setup, accepts_iap=wants_html)
     yield Route("redirect", "", add_slash)  # the prefix without its slash
     yield Route("redirect", "/setup", add_slash)

@@ -22,8 +22,9 @@ from starlette.types import ASGIApp
 
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import read_only
-from wheelyard.http.protocol.messages import (
+from wheelyard.http.error_responses import read_only
+from wheelyard.http.forms import cross_site_error, is_cross_site
+from wheelyard.http.messages import (
     REQUEST,
     UNMATCHED_ROUTE,
     AsgiScope,
@@ -33,9 +34,8 @@ from wheelyard.http.protocol.messages import (
     Send,
     Waiting,
 )
-from wheelyard.http.protocol.requests import decode_path
-from wheelyard.http.security.origins import cross_site_error, is_cross_site
-from wheelyard.http.security.request_authentication import RequestAuthenticator
+from wheelyard.http.request_authentication import RequestAuthenticator
+from wheelyard.http.requests import decode_path
 
 GET: Final = ("GET", "HEAD")
 POST: Final = ("POST",)

@@ -44,17 +44,17 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.format import rewrite_format
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
-from wheelyard.http.memory_allocator import return_freed_memory
-from wheelyard.http.observability.instrumentation import share_metrics
-from wheelyard.http.observability.logs import configure_logging
-from wheelyard.http.protocol.requests import HEADERS_LIMIT_BYTES
-from wheelyard.http.security.origins import HttpsOnly
+from wheelyard.http.forms import HttpsOnly
+from wheelyard.http.instrumentation import share_metrics
+from wheelyard.http.logs import configure_logging
+from wheelyard.http.requests import HEADERS_LIMIT_BYTES
+from wheelyard.http.server_process import return_freed_memory
 from wheelyard.model.decoding import escaped
-from wheelyard.operations import store_probe
+from wheelyard.operations import check_store
 from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.spool import try_lock
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.build import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
 LISTEN_BACKLOG: Final = 1024
@@ -225,7 +225,7 @@ def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
     """Read the certificate, if there is one, for workers to come; raise Invalid if it is bad."""
     if folder is None or not settings.server.certificate:
         return
-    from wheelyard.http.tls_certificate import open_tls_files  # noqa: PLC0415 - only for TLS
+    from wheelyard.http.server_process import open_tls_files  # noqa: PLC0415 - only for TLS
 
     new = folder.tls.with_suffix(".new")
     new.write_bytes(open_tls_files(settings, system_runtime()).value.pem)
@@ -398,7 +398,7 @@ def _open_in_worker(
     is_first = not folder.is_open.exists()
     if not is_first:  # the start message of the first has what the log would repeat
         configure_logging(settings.log)
-    write_failure = partial(store_probe.recorded_reason, folder.probe)
+    write_failure = partial(check_store.recorded_reason, folder.probe)
     while True:
         try:
             index = command.open_index() if is_first else open_index(settings, create=False)
@@ -458,7 +458,7 @@ def _lead_later(lead: int, index: Index, command: ServerCommand, folder: RunFold
     _lead(index, command, _store_probe(index, folder.probe))
 
 
-def _lead(index: Index, command: ServerCommand, probe: store_probe.StoreProbe) -> None:
+def _lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) -> None:
     """Begin what one process does for all; wait for the probe."""
     if not index.settings.server.read_only:
         index.spool.remove_abandoned(index.runtime.seconds())
@@ -471,20 +471,20 @@ def _lead(index: Index, command: ServerCommand, probe: store_probe.StoreProbe) -
     probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
 
 
-def _store_probe(index: Index, result: Path | None = None) -> store_probe.StoreProbe:
+def _store_probe(index: Index, result: Path | None = None) -> check_store.StoreProbe:
     """Return the probe of the writes that must succeed; `result` is its file for all workers."""
-    steps, traits, new_id = list[store_probe.Step](), index.traits, index.runtime.new_id
+    steps, traits, new_id = list[check_store.Step](), index.traits, index.runtime.new_id
     # a server that could write once must not become unready by another probe
-    is_writable = result is not None and not store_probe.recorded_reason(result)
+    is_writable = result is not None and not check_store.recorded_reason(result)
     if not is_writable and not index.settings.server.read_only:
         steps.append(partial(rewrite_format, index.stores.documents, index.retries))
         if traits.files:
             key = keys.probe(keys.FILES, new_id())
-            steps += store_probe.scratch_write_steps(index.stores.files, key)
+            steps += check_store.scratch_write_steps(index.stores.files, key)
         if traits.credentials:
             key = keys.probe(keys.CREDENTIALS, new_id())
-            steps += store_probe.scratch_write_steps(index.stores.credentials, key)
-    return store_probe.StoreProbe(steps, index.runtime, result)
+            steps += check_store.scratch_write_steps(index.stores.credentials, key)
+    return check_store.StoreProbe(steps, index.runtime, result)
 
 
 def _tls(settings: Settings, folder: RunFolder | None) -> Path | None:

@@ -20,25 +20,27 @@ from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.file_responses import (
+from wheelyard.http.error_responses import file_not_found
+from wheelyard.http.messages import BegunBody, MadeFrom, Request, Response, until_readable
+from wheelyard.http.page_cache import NAMES, POLICY, project_key, upstream_page_key
+from wheelyard.http.responses import (
+    FROM_UPSTREAM,
     FileToSend,
+    Repeats,
     WantedFile,
     core_metadata_response,
+    file_cache_headers,
     file_response,
     requested_part,
     response_without_bytes,
 )
-from wheelyard.http.page_cache import NAMES, POLICY, project_key, upstream_page_key
-from wheelyard.http.page_responses import FROM_UPSTREAM, Repeats, file_cache_headers
-from wheelyard.http.protocol.error_responses import file_not_found
-from wheelyard.http.protocol.messages import BegunBody, MadeFrom, Request, Response, until_readable
 from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.file_fetch import PassedOnFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
-from wheelyard.upstream.index import UpstreamListing
+from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 

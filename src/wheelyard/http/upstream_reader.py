@@ -16,17 +16,16 @@ from typing import Final, TypeVar
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authorization import project_not_found
-from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
-from wheelyard.concurrency.single_flight import SingleFlight
+from wheelyard.authentication.verifiers.verifier import LoginRateLimit
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import RATE_LIMITED, Unavailable
-from wheelyard.http.context import ConcurrencyLimit
-from wheelyard.http.observability.logs import in_context
-from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
-from wheelyard.http.protocol.messages import Request
+from wheelyard.http.context import ConcurrencyLimit, SingleFlight
+from wheelyard.http.error_responses import UPSTREAM_LOOP
+from wheelyard.http.logs import in_context
+from wheelyard.http.messages import Request
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
-from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
+from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
 T = TypeVar("T")

@@ -10,16 +10,7 @@ from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_cache import Render
-from wheelyard.http.page_responses import (
-    FROM_UPSTREAM,
-    VARY,
-    VARY_BY_COOKIE,
-    page_cache_headers,
-    page_response,
-    with_age,
-)
-from wheelyard.http.protocol.messages import (
+from wheelyard.http.messages import (
     NO_STORE,
     Header,
     HeaderList,
@@ -28,14 +19,23 @@ from wheelyard.http.protocol.messages import (
     Response,
     make_response,
 )
-from wheelyard.http.protocol.representation import MediaType
-from wheelyard.http.protocol.requests import build_path
+from wheelyard.http.page_cache import Render
+from wheelyard.http.representation import MediaType
+from wheelyard.http.requests import build_path
 from wheelyard.http.resolver import OpenListing
+from wheelyard.http.responses import (
+    FROM_UPSTREAM,
+    VARY,
+    VARY_BY_COOKIE,
+    page_cache_headers,
+    page_response,
+    with_age,
+)
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.metadata import CoreMetadata, parse_any
-from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB
 

@@ -23,15 +23,15 @@ import httpcore2
 from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
-from wheelyard.http_client.address_policy import (
+from wheelyard.http_client.hosts import (
+    MAX_PAUSE_SECONDS,
     AddressPolicy,
     CheckedNetworkBackend,
+    Circuit,
     FetchError,
     NetworkDeadline,
 )
-from wheelyard.http_client.circuit import MAX_PAUSE_SECONDS, Circuit
-from wheelyard.http_client.proxies import proxy_for
-from wheelyard.http_client.urls import BadUrl, Url
+from wheelyard.http_client.urls import BadUrl, Url, proxy_for
 
 T = TypeVar("T")
 

@@ -1,18 +1,14 @@
-"""Projects and their commits as JSON for programs, which is not their stored form."""
+"""JSON for commands and the API: projects, files, and the entries of a journal."""
 
 from datetime import datetime
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.project import (
-    Commit,
-    Event,
-    EventKind,
-    File,
-    NumberedCommit,
-    Status,
-)
+from wheelyard.model.decoding import redact_tokens
+from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event
+from wheelyard.model.project import Commit, Event, EventKind, File, NumberedCommit, Status
+from wheelyard.model.public_packages import Decision, describe
 
 
 class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,3 +90,75 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[FileJson, ...] = ()
     deleted_filenames: tuple[str, ...] = ()
     commit: CommitJson | None = None
+
+
+class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event of a journal; this is also the JSON that is printed."""
+
+    at: datetime
+    project: NormalizedName | None
+    """None for a change of the grants and groups in the store; public, if it is a decision's."""
+    commit: int
+    """The number of its commit."""
+    what: str
+    """
+    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`, `released`, or
+    what a newer version calls it; `granted`, `revoked`, `group` or `group-deleted`; `approved` or
+    `blocked`.
+    """
+    files: tuple[str, ...]
+    by: str
+    """The principal."""
+    by_name: str
+    """The name of the token in `by`; empty if it has none, or if it is not known any more."""
+    credential: str
+    """The type of credential, for people."""
+    status: str = ""
+    """The new status of the project."""
+    reason: str = ""
+    """The reason; of a decision, or a change of grants or groups, the change in words."""
+    sha256: str = ""
+    """The digest of an uploaded or imported file."""
+    uploaded_by: str = ""
+    """The uploader of an imported file, by its source."""
+
+
+def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
+    """Return the entry of an event in commit `number`; tokens in its reason are redacted."""
+    what, file, uploaded_by = event.what, event.file, ""
+    if file is not None and file.imported_at is not None:
+        what = "imported"
+        uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
+    return JournalEntry(
+        at=event.at,
+        project=name,
+        commit=number,
+        what=what,
+        files=(file.filename,) if file else event.filenames,
+        by=event.by,
+        by_name=by_name,
+        credential=credential_of(event.by),
+        status=event.status.value if event.status else "",
+        reason=redact_tokens(event.reason),
+        sha256=file.sha256 if file else "",
+        uploaded_by=uploaded_by,
+    )
+
+
+def other_entry_of(number: int, event: AnyAccessEvent | Decision, by_name: str) -> JournalEntry:
+    """Return the entry of an event, in commit `number`, of a document that is no project's."""
+    if isinstance(event, Decision):
+        project, what, change = event.project, str(event.verdict), describe(event)
+    else:
+        project, what, change = None, str(event.__struct_config__.tag), describe_event(event)
+    return JournalEntry(
+        at=event.at,
+        project=project,
+        commit=number,
+        what=what,
+        files=(),
+        by=event.by,
+        by_name=by_name,
+        credential=credential_of(event.by),
+        reason=redact_tokens(change),
+    )

@@ -13,7 +13,7 @@ day (`operations/sweep.py`).
    deleted: it has to be a day old still. An upload always writes its bytes, so those of an upload
    that is under way are young; what is listed meanwhile is spared.
 
-The lease (`catalog/leases.py`) only saves work: two sweeps at once delete the same objects, and
+The lease (`operations/sweep.py`) only saves work: two sweeps at once delete the same objects, and
 each looks at them itself. It is an object with holder, end and the time of the last completion,
 taken and renewed by compare-and-swap. A server that was stopped, and whose lease was taken
 meanwhile, finds that out before its next project, and ends its sweep. What is a day old is so by

@@ -12,9 +12,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes, ProjectChange
-from wheelyard.catalog.credentials import TokenRecords
 from wheelyard.catalog.journals import AccessRecords, DecisionRecords
 from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.model.access import matches_any, parse_pattern
@@ -29,9 +29,14 @@ from wheelyard.model.grants import (
     groups_in,
     is_match,
 )
-from wheelyard.model.journal_entry import JournalEntry, entry_of, other_entry_of
 from wheelyard.model.project import Project
-from wheelyard.model.project_json import CommitJson, EventJson
+from wheelyard.model.project_json import (
+    CommitJson,
+    EventJson,
+    JournalEntry,
+    entry_of,
+    other_entry_of,
+)
 from wheelyard.model.public_packages import Decision, DecisionList
 from wheelyard.rendering.feeds import FeedEntry, latest_entries
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from wheelyard.archive.rules import MIB
+from wheelyard.archive.archive_rules import MIB
 from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.storage.filesystem import storage_faults, write_all

@@ -21,9 +21,8 @@ from packaging.utils import NormalizedName
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.grants import with_name
-from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.project import Project
-from wheelyard.model.project_json import CommitJson
+from wheelyard.model.project_json import CommitJson, JournalEntry, entry_of
 from wheelyard.rendering.project_facts import Release, releases_of, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
 

@@ -18,18 +18,26 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
-from wheelyard.http_client.address_policy import AddressPolicy
-from wheelyard.http_client.saved_logins import read_netrc
-from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
+from wheelyard.http_client.hosts import AddressPolicy
+from wheelyard.http_client.urls import (
+    BadUrl,
+    Url,
+    UserPassword,
+    is_url,
+    parse_url,
+    read_netrc,
+    redact_url,
+)
 from wheelyard.sources import devpi, dumb_pypi
-from wheelyard.sources.bucket_tree import BucketTree, open_tree
-from wheelyard.sources.buckets import (
+from wheelyard.sources.bucket_tree import (
+    BucketTree,
     S3pypiSource,
     backupni_candidates,
     gaepypi_candidates,
     is_gaepypi_path,
     looks_like_pypicloud,
     looks_like_s3pypi,
+    open_tree,
     pypicloud_candidates,
 )
 from wheelyard.sources.candidate import (
@@ -43,8 +51,8 @@ from wheelyard.sources.candidate import (
     matches,
 )
 from wheelyard.sources.file_tree import FileTree, FileTreeSource
-from wheelyard.sources.web.index_client import IndexClient, ResumableDownload, SourceCredentials
-from wheelyard.sources.web.index_source import IndexSource
+from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
+from wheelyard.sources.index_source import IndexSource
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 
 AUTO: Final = "auto"

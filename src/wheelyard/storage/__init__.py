@@ -34,7 +34,7 @@ libraries, when such a store is opened:
   URLs, of which a client gets the same one for a while
 - `failures.py`: what a failed request says, and the sentences for operators
 - `buckets.py`: opens the stores and readers of a location, with the library of its service
-- `bucket_reader.py`: a bucket of somebody else, to import from: what becomes of a failed request;
+- `connect.py`: a bucket of somebody else, to import from: what becomes of a failed request;
   each service adds the requests
 
 Versions of a local store are modification times, not digests. Each writer gives its file a later

@@ -1,16 +1,116 @@
-"""Opens buckets; the library of a service is imported for a bucket there only."""
+"""
+Opening of buckets: the library of a service is imported for a bucket there only.
 
-from collections.abc import Callable
+An object is read at the version that was listed, so its bytes are those that the listing describes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid
-from wheelyard.storage.bucket_reader import BucketReader
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.storage.bucket_store import IMMUTABLE_CACHING, BucketStore, Downloads
-from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, Rights, unavailable
+from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import GOOGLE, BucketLocation, missing_library
+
+
+class BucketObject(Struct, frozen=True, kw_only=True):
+    """The metadata of one object in a bucket."""
+
+    name: str
+    """Without the prefix."""
+    version: str
+    """Differs after each write."""
+    size: int
+    """Bytes as stored."""
+    created: datetime
+    """When this version was written, UTC."""
+    metadata: Mapping[str, str] | None = None
+    """Custom metadata, as the uploader set it; None if a listing lacks it, and `find` has it."""
+    md5: str = ""
+    """Hexadecimal; empty if the service does not tell it."""
+    is_compressed: bool = False
+    """Whether a download may have another size and other digests than the object."""
+
+
+class BucketReader(ABC):
+    """
+    Lists and reads the objects below a location; safe to share between threads.
+
+    `str` of it is that location. Every method may raise Unavailable. A service adds what asks it,
+    each of which raises Failure.
+    """
+
+    def __init__(self, location: BucketLocation) -> None:
+        self._location = location
+
+    def __str__(self) -> str:
+        return str(self._location)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections of this reader."""
+
+    @abstractmethod
+    def _objects(self) -> Iterator[BucketObject]:
+        """Yield as `objects`."""
+
+    @abstractmethod
+    def _find(self, name: str) -> BucketObject:
+        """Return as `find`; the failure may be ABSENT."""
+
+    @abstractmethod
+    def _read(self, name: str, version: str) -> Iterator[bytes]:
+        """Return as `read`; the failure is ABSENT if it was replaced."""
+
+    def objects(self) -> Iterator[BucketObject]:
+        """
+        Yield every object below the prefix, sorted by name; a folder's own object may be left out.
+
+        Raise Unavailable (`storage_refused`) if the service has names that cannot be listed.
+        """
+        with self._faults(LIST):
+            yield from self._objects()
+
+    def find(self, name: str) -> BucketObject | None:
+        """
+        Return the object `name` below the prefix, with its metadata; None if it does not exist.
+
+        A name that ends with a slash is that of a folder's own object.
+        """
+        with self._faults(READ):
+            try:
+                return self._find(name)
+            except Failure as failure:
+                if failure.kind is not FailureKind.ABSENT:
+                    raise
+        return None
+
+    def read(self, name: str, version: str) -> Iterator[bytes]:
+        """Return an iterator of the bytes of one version; raise NotFound if it was replaced."""
+        with self._faults(READ):
+            return self._chunks(self._read(name, version))
+
+    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._faults(READ):
+            yield from chunks
+
+    @contextmanager
+    def _faults(self, rights: Rights) -> Iterator[None]:
+        try:
+            yield
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT and rights is READ:
+                raise NotFound("It was replaced or deleted after it was listed.") from failure
+            # no outage begins: one unreadable file must not keep the next from being tried
+            raise unavailable(failure, self._location, rights) from failure
+
 
 OpenStore = Callable[[BucketLocation, Downloads, str], BucketStore]
 """Returns the store at a location, with a way of downloads and a value of Cache-Control."""

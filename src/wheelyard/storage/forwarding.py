@@ -1,13 +1,32 @@
-"""Stores whose objects are in another one: a part of it, or one that is only read."""
+"""
+Stores whose objects are in another one: a part of it, read-only, or measured.
 
-from collections.abc import Iterator
+They belong to no registry until a server puts them into its own.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NoReturn
 
-from wheelyard.errors import Unavailable
-from wheelyard.storage.base import Entry, FileBody, Found, Key, ObjectVersion, Store, WebType
+from msgspec import Struct
+from msgspec.structs import astuple
+from prometheus_client import Counter, Histogram
+
+from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.storage.base import (
+    Entry,
+    FileBody,
+    Found,
+    Key,
+    ObjectVersion,
+    Store,
+    Stored,
+    Stores,
+    WebType,
+)
 from wheelyard.storage.location import BucketLocation
 
 READ_ONLY: Final = "read_only"
@@ -105,3 +124,128 @@ class ReadOnlyStore(ForwardingStore):
 
     def _for_write(self, key: Key) -> NoReturn:
         raise Unavailable(f"{key} is not written: {self.why}", code=self.code)
+
+
+BUCKET_BOUNDS_SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+"""Upper bounds of the histogram buckets, in seconds: from a cached page to a slow upload."""
+
+
+class Operation(Struct, frozen=True, order=True):
+    """A kind of operation on a bucket, and how Google bills it."""
+
+    kind: str
+    """insert, copy, list, get, read, delete, or piece: one chunk of a large insert."""
+    price_class: str
+    """The operation class in Cloud Storage's price list: A, B or free."""
+
+
+class OperationCounter:
+    """Counts bucket operations, free ones, too; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.metric = Counter(
+            "wheelyard_storage_operations",
+            "Operations on a bucket, free ones too, by kind and price class.",
+            ("operation", "class"),
+            registry=None,
+        )
+
+    def add(self, operation: Operation) -> None:
+        """Count one operation."""
+        self.metric.labels(operation.kind, operation.price_class).inc()
+
+
+class StoreMetrics:
+    """Durations of store calls by method and outcome: ok, absent, unchanged, conflict or error."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
+        self.durations = Histogram(
+            "wheelyard_store_duration_seconds",
+            "Durations of calls of the store, local or a bucket.",
+            ("verb", "outcome"),
+            registry=None,
+            buckets=BUCKET_BOUNDS_SECONDS,
+        )
+
+    def record(self, verb: str, outcome: str, started_at: float) -> None:
+        """Record the duration and outcome of a call that has just ended."""
+        self.durations.labels(verb, outcome).observe(self.monotonic() - started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentedStore(ForwardingStore):
+    """
+    A store that passes every call on to `inner`, and records the duration of those that do I/O.
+
+    A read is timed until it returns its iterator, as the rest depends on the consumer. A listing is
+    timed to its end, with the time that its consumer takes.
+    """
+
+    inner: Store
+    metrics: StoreMetrics
+
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
+        """See `Store`."""
+        # without `_timed`, whose calls would be a tenth of those for a remembered page
+        started_at = self.metrics.monotonic()
+        outcome = "error"
+        try:
+            found = self.inner.get(key, unless)
+            outcome = "ok" if isinstance(found, Stored) else "unchanged"
+            outcome = "absent" if found is None else outcome
+            return found
+        finally:
+            self.metrics.record("get", outcome, started_at)
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `Store`."""
+        with self._timed("read"):
+            return self.inner.read(key, start, stop)
+
+    def put(
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
+    ) -> ObjectVersion:
+        """See `Store`."""
+        with self._timed("put"):
+            return self.inner.put(key, body, expect, kind)
+
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """See `Store`."""
+        with self._timed("put_file"):
+            self.inner.put_file(key, body, kind)
+
+    def delete(self, key: Key) -> None:
+        """See `Store`."""
+        with self._timed("delete"):
+            self.inner.delete(key)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """See `Store`."""
+        with self._timed("list"):
+            yield from self.inner.list(prefix, after)
+
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
+        """See `Store`."""
+        with self._timed("sign"):
+            return self.inner.sign(key, lifetime)
+
+    @contextmanager
+    def _timed(self, verb: str) -> Iterator[None]:
+        started_at, outcome = self.metrics.monotonic(), "ok"
+        try:
+            yield
+        except Exception as fault:
+            outcome = "conflict" if isinstance(fault, Conflict) else "error"
+            outcome = "absent" if isinstance(fault, NotFound) else outcome
+            raise
+        finally:  # also if the caller has stopped a listing early
+            self.metrics.record(verb, outcome, started_at)
+
+
+def instrumented(stores: Stores, metrics: StoreMetrics) -> Stores:
+    """Return the stores of an index with their calls recorded in `metrics`."""
+    return Stores(*(InstrumentedStore(store, metrics) for store in astuple(stores)))

@@ -9,7 +9,7 @@ and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads 
 
 With an upstream index, the resolver first asks `ServerContext.upstream`, an `UpstreamReader`
 (`http/upstream_reader.py`); without one it is None, and no module of it is loaded.
-`wiring/upstream.py` builds what it asks, `upstream/index.py: UpstreamIndex`.
+`wiring/upstream.py` builds what it asks, `upstream/indexes.py: UpstreamIndex`.
 
 1. The caller's right to read the name is decided first, as for a private name. A pattern or a
    cached document with files shows without any I/O that a name is private; then the listing is
@@ -27,7 +27,7 @@ With an upstream index, the resolver first asks `ServerContext.upstream`, an `Up
    list of names has not changed, that the name has no document, and that nothing was decided; and
    a clock, that the page is fresh and no file has matured.
 
-Files go the same way (`http/upstream_files.py`), and `http/file_responses.py` sends them as it
+Files go the same way (`http/upstream_files.py`), and `http/responses.py` sends them as it
 sends private ones. No shared cache may keep a page or a file of an upstream index, as either may
 be blocked, and a name may become private, any time.
 
@@ -39,17 +39,17 @@ the same object as long as nothing has changed, so what is made of it can be kep
    page wait for that thread (`http/upstream_reader.py`): one second if there is a page to serve
    instead, else to the end.
 2. `upstream/page_requests.py` knows whom to ask, and `upstream/client.py` sends the request.
-   `config.py` decides whether a URL may be asked, `http_client/address_policy.py` whether an
-   address may be connected to; both are asked again for each redirect. `http_client/client.py`
-   has the rest of it, for imports and key sets too; `circuit.py` there knows which hosts are left
-   alone for now.
-3. `sources/web/simple_page.py` reads what the answer says, as for an import, and
+   `settings.py` decides whether a URL may be asked, `http_client/hosts.py` whether an
+   address may be connected to; both are asked again for each redirect. It also knows which hosts
+   are left alone for now. `http_client/client.py` has the rest of it, for imports and key sets
+   too.
+3. `sources/simple_page.py` reads what the answer says, as for an import, and
    `upstream/parsing.py` makes a page of it. Both raise one error for what cannot be used as a
    whole; files that cannot are left out: another project's, on other hosts, without a sound
    digest.
 4. `upstream/page.py` compares it with the page before: digests that must not change, files that
    vanished, when a file was seen first.
-5. The page is served, and then written to the store (`stored_pages.py`). It is written again only
+5. The page is served, and then written to the store (`page_requests.py`). It is written again only
    if it has changed, or hourly: so that another process knows how old it is.
 
 The stored page is also the memory of who owns the name. If the owner answers 404, an empty page
@@ -60,7 +60,7 @@ holds on every instance, and wins against a page that another one writes meanwhi
 
 Files: A file that the store has goes the way of a private one: `storage/forwarding.py` makes what
 is below `upstream/<id>/` a store of its own, so `catalog/files.py` and `http/file_delivery.py`
-work there unchanged. `upstream/files.py` fetches any other one:
+work there unchanged. `upstream/upstream_files.py` fetches any other one:
 
 1. The first request starts a `FileFetch` in a daemon thread; others of this process join it. Each
    process fetches for itself. One client has at most half of the threads. If a file waits for
@@ -81,7 +81,7 @@ work there unchanged. `upstream/files.py` fetches any other one:
 `file_fetch.py` compares what came with all that the page states, and pins its digest before the
 last bytes are sent: one object for each file, create-only, says which bytes came first
 (`file_cache.py`). The document of the project, by compare-and-swap, lists the pins for its
-page. A use is noted as an empty object at most once a day (`file_cache.py`), so that `sweep.py`
+page. A use is noted as an empty object at most once a day, so that the sweep
 needs one listing and no reads. It sees only what is below `upstream/`, by a `PrefixedStore`.
 
 Prefetch and offline. `upstream/lock_files/` reads lock files into the digests that they list;

@@ -4,33 +4,39 @@ Requests to one upstream index: its pages, and the files that its pages name.
 Nothing of a client's request is sent. The credential of the index goes to its scheme, host and port
 alone. Every URL, of each redirect too, is compared with what the operator allows, and so is every
 address. Pages are received whole, within limits of size and time.
+
+Google's library finds the credentials itself: the file that GOOGLE_APPLICATION_CREDENTIALS names,
+gcloud's login, or the metadata server. It is imported by the first request.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
-from threading import BoundedSemaphore
-from typing import Final, TypeVar
+from threading import BoundedSemaphore, Lock
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.http_client.address_policy import AddressPolicy, FetchError, PublicOr
+from wheelyard.errors import NotFound
 from wheelyard.http_client.client import (
     ClientResponse,
     Network,
     Requester,
+    at_minimum_rate,
+    is_number,
     tls_context,
     with_retries,
 )
-from wheelyard.http_client.urls import Url
-from wheelyard.sources.web.simple_page import ACCEPT, FetchedPage
-from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
-from wheelyard.upstream.parsing import check_final_url
-from wheelyard.upstream.root_page import ROOT_LIMIT_BYTES, RootPage
+from wheelyard.http_client.hosts import AddressPolicy, FetchError, PublicOr
+from wheelyard.http_client.urls import BadUrl, Url, parse_url
+from wheelyard.sources.simple_page import ACCEPT, FetchedPage
+from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
+from wheelyard.upstream.parsing import ROOT_LIMIT_BYTES, RootPage, check_final_url
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_offline, unanswered
 
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
@@ -224,3 +230,148 @@ def _safe_etag(text: str) -> str:
     """Return an ETag if it can be sent back as it is, else an empty text."""
     is_fit = text.isascii() and text.isprintable() and len(text) <= MAX_ETAG_LENGTH
     return text if is_fit else ""
+
+
+SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
+
+
+class GoogleToken:
+    """The access token of this machine, fetched when it is needed; thread-safe."""
+
+    def __init__(self) -> None:
+        self._credentials: Any = None
+        self._lock = Lock()
+
+    def __call__(self) -> str:
+        """Return an Authorization header; raise FetchError if there is no token."""
+        try:  # 40 MB of memory, which only those need who have such an upstream
+            import google.auth  # noqa: PLC0415 - ditto
+            from google.auth import exceptions  # noqa: PLC0415 - ditto
+            from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
+        except ImportError:
+            why = "google-auth, which upstream.google needs, is not installed"
+            raise FetchError(why) from None
+        try:
+            with self._lock:
+                if self._credentials is None:
+                    self._credentials, _ = google.auth.default(scopes=SCOPES)
+                if not self._credentials.valid:
+                    self._credentials.refresh(Request())
+                return f"Bearer {self._credentials.token}"
+        except exceptions.TransportError:
+            why = "Google gives no access token for it now"
+            raise FetchError(why, is_transient=True) from None
+        except (exceptions.GoogleAuthError, OSError, ValueError):
+            # not chained: the text may quote a key file
+            why = "this machine has no usable credentials of Google for it"
+            raise FetchError(why) from None
+
+
+WINDOW_SECONDS: Final = 30.0
+"""Seconds of waiting for a file in which the minimum rate has to be reached."""
+
+
+class FileDownload(Struct, frozen=True):
+    """The response with a file, whose body is still to be read; the caller closes it."""
+
+    size: int | None
+    """Bytes of the body; None if the response does not say."""
+    _label: str
+    _name: NormalizedName
+    _chunks: Iterator[bytes]
+    _request: UpstreamRequest
+    _cleanup: ExitStack
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes; raise Unavailable if they break off, or come too slowly."""
+        try:
+            for chunk in self._chunks:
+                self._request.size += len(chunk)
+                yield chunk
+        except FetchError as fault:
+            self._request.fail(fault)
+            raise unanswered(self._label, self._name, fault) from None
+
+    def close(self) -> None:
+        """End the response, and release its connection."""
+        self._cleanup.close()
+
+
+class UpstreamClients:
+    """The clients of the upstream indexes, in their order; safe to share between threads."""
+
+    def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:
+        self.in_order = tuple(
+            UpstreamClient(
+                server,
+                config,
+                runtime,
+                GoogleToken() if server.google else None,
+                partial(observation.breaker, server.label),
+            )
+            for server in config.servers
+        )
+        self._is_offline = config.offline
+        self._by_id = {client.server.id: client for client in self.in_order}
+        self._runtime = runtime
+        self._observation = observation
+
+    def __getitem__(self, upstream: str) -> UpstreamClient:
+        return self._by_id[upstream]
+
+    def asked_for(self, name: NormalizedName) -> tuple[UpstreamClient, ...]:
+        """
+        Return the clients of the indexes that are asked for a name, in their order.
+
+        They are all if the settings exclude it from each of them: then no page of it is shown, so
+        only an upload asks.
+        """
+        accepting = tuple(each for each in self.in_order if each.server.names.accepts(name))
+        return accepting or self.in_order
+
+    def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileDownload:
+        """
+        Ask for a file of the upstream with the id `upstream`; return its answer, once it begins.
+
+        Raises:
+            NotFound: The upstream has no such file.
+            Unavailable: It does not answer (code `upstream_unavailable`), or with what cannot be
+                used, or nothing may be fetched from this URL (code `bad_upstream`).
+        """
+        client = self._by_id[upstream]
+        if self._is_offline:
+            raise is_offline(f"this file of {name}")
+        label = client.server.label
+        with ExitStack() as stack:
+            request = stack.enter_context(self._observation.request(kind, name, label))
+            try:
+                response = client.open_file(parse_url(url))
+            except (FetchError, BadUrl) as error:
+                fault = error if isinstance(error, FetchError) else FetchError("its URL is none")
+                if fault.is_refused:
+                    self._observation.blocked(SSRF)
+                request.fail(fault)
+                raise unanswered(label, name, fault) from None
+            if response is None:
+                request.status = "404"
+                raise NotFound(
+                    f"The upstream index {label} lists a file of {name} that it does not have. Try "
+                    "again later, or use another version."
+                )
+            stack.callback(response.close)
+            request.status = "200"
+            length = response.headers.get("content-length", "")
+            chunks = at_minimum_rate(response.chunks(), self._runtime.monotonic, WINDOW_SECONDS)
+            return FileDownload(
+                int(length) if is_number(length) else None,
+                label,
+                name,
+                chunks,
+                request,
+                stack.pop_all(),
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        for client in self.in_order:
+            client.close()

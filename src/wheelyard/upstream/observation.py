@@ -15,9 +15,9 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.hosts import FetchError
 from wheelyard.model.decoding import escaped
-from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS
+from wheelyard.storage.forwarding import BUCKET_BOUNDS_SECONDS
 
 logger = logging.getLogger("wheelyard")
 

@@ -1,30 +1,187 @@
 """
-What the upstream indexes answer when they are asked for the page of a project.
+Requests for pages of upstream indexes, the stored pages, and the proof of an index.
 
 The first index that has a name owns it. At each renewal the indexes before the owner are asked,
 too: if one of them has the name now, it is not shown until an operator has decided. If the owner
 says that it has no such project any more, all are asked, but none of them gets the name. An index
 whose patterns exclude a name is never asked for it.
+
+A wrong URL answers 404 for every name, so each of them would be free for an upload. An index is
+proven once a page with files was read from it, which the stored pages remember, or if its root is a
+list of projects. Nothing is asked as long as nobody wants to know.
+
+A page can be fetched again, so one that is damaged is as good as missing.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import takewhile
-from typing import Literal
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, takewhile
+from threading import Lock
+from typing import Final, Literal
 
-from msgspec.structs import replace
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import gunzipped, gzipped
+from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
-from wheelyard.http_client.address_policy import FetchError
-from wheelyard.sources.web.simple_page import FetchedPage
-from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
-from wheelyard.upstream.clients import UpstreamClients
-from wheelyard.upstream.faults import unanswered
-from wheelyard.upstream.index_proof import IndexProof
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.rendering.simple_pages import json_with_list
+from wheelyard.sources.simple_page import FetchedPage
+from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.forwarding import PrefixedStore
+from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
+from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.observation import SSRF, Kind, Observation
 from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, gone, merge
-from wheelyard.upstream.parsing import parse_page
+from wheelyard.upstream.parsing import parse_page, why_no_index
+from wheelyard.upstream.settings import unanswered, unproven
+
+SIZE_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of the largest page that is read, before compression."""
+MAX_LOOKED_AT: Final = 20
+"""Stored pages that are looked at for one with files; nearly each has some."""
+_PAGES: Final = Decoder(UpstreamPage)
+
+logger = logging.getLogger("wheelyard")
+
+
+class StoredPages(Struct, frozen=True):
+    """Reads and writes pages of upstream indexes in a store."""
+
+    store: Store
+
+    def load(
+        self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
+    ) -> tuple[UpstreamPage | None, ObjectVersion] | None:
+        """
+        Return the page of a project, and the version of its object; None if that is `unless`.
+
+        Instead of the page there is None if there is none, or it is damaged.
+        """
+        found = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
+        if isinstance(found, NotModified):
+            return None
+        if found is None:
+            return None, ABSENT
+        page = _decoded(found.body)
+        if page is not None and page.name == name and page.upstream == upstream_id:
+            return page, found.version
+        logger.warning(
+            "upstream: the stored page of %s is damaged, so its owner and the known digests of "
+            "its files are lost; they are taken from the next answer",
+            name,
+        )
+        return None, found.version
+
+    def has_files(self, upstream_id: str) -> bool:
+        """Return whether one of the first pages of an index that are stored has listed a file."""
+        entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
+        for entry in islice(entries, MAX_LOOKED_AT):
+            found = self.store.get(entry.key)
+            page = _decoded(found.body) if isinstance(found, Stored) else None
+            if page is not None and (page.files or page.removed or page.changed):
+                return True
+        return False
+
+    def first_fetched(self, page: UpstreamPage) -> Mapping[str, str]:
+        """Return the SHA-256 of fetched files of a project whose page said none, by filename."""
+        store = PrefixedStore(self.store, keys.upstream(page.upstream))
+        return {name: pin.sha256 for name, pin in load_pins(store, page.name)[0].items()}
+
+    def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
+        """Write a page over the version `expect`, and return its version; may raise Conflict."""
+        fields = asdict(page)
+        files = fields.pop("files")
+        body = json_with_list(fields, "files", files)
+        return self.store.put(keys.upstream_page(page.upstream, page.name), gzipped(body), expect)
+
+    def delete(self, upstream_id: str, name: NormalizedName) -> None:
+        """Delete the page of a project, and the digests that its files had; none is no error."""
+        below = keys.upstream(upstream_id)
+        self.store.delete(keys.upstream_page(upstream_id, name))
+        self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"))
+        for entry in list(self.store.list(f"{below}{keys.upstream_digest_folder(name)}")):
+            self.store.delete(entry.key)
+
+
+def _decoded(body: bytes) -> UpstreamPage | None:
+    try:
+        return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"")
+    except (DecodeError, UnicodeDecodeError):
+        return None
+
+
+AGAIN_SECONDS: Final = 5.0
+"""Seconds for which a root that shows no index is not asked for again."""
+MAX_INDEXES: Final = 1000
+THE_LIST: Final = NormalizedName("(all projects)")
+"""What the log calls the root."""
+
+
+class IndexProof:
+    """Knows which upstream indexes are proven to be ones; safe to share between threads."""
+
+    def __init__(self, stored: StoredPages, runtime: Runtime, observation: Observation) -> None:
+        self._stored = stored
+        self._observation = observation
+        self._proven = set[str]()
+        self._faults: ExpiringCache[str, str] = ExpiringCache(runtime.monotonic, MAX_INDEXES)
+        self._lock = Lock()
+
+    def record(self, page: UpstreamPage) -> None:
+        """Note a page that was read; one without files may be anything."""
+        if page.files:
+            self._proven.add(page.upstream)
+
+    def require(self, clients: Iterable[UpstreamClient]) -> None:
+        """
+        Raise Unavailable (code `upstream_unproven`) unless each of the indexes is proven.
+
+        May ask an index for its root.
+        """
+        for client in clients:
+            why = self.why_not(client)
+            if why:
+                raise unproven(client.server, why)
+
+    def why_not(self, client: UpstreamClient) -> str:
+        """Return why an index is not proven, in a few words; empty if it is. May ask it."""
+        upstream_id = client.server.id
+        if upstream_id in self._proven:
+            return ""
+        with self._lock:  # of an import with many new names, one thread asks
+            if upstream_id in self._proven:
+                return ""
+            why = ""
+            if not self.is_stored(upstream_id):  # another process may have read a page
+                why = self._faults.get(upstream_id) or self.ask(client)
+            if not why:
+                self._proven.add(upstream_id)
+            return why
+
+    def is_stored(self, upstream_id: str) -> bool:
+        """Return whether the store remembers a page; raise Unavailable if it does not answer."""
+        return self._stored.has_files(upstream_id)
+
+    def ask(self, client: UpstreamClient) -> str:
+        """Return why the root of an index shows no index; empty if it does."""
+        with self._observation.request(Kind.ROOT, THE_LIST, client.server.label) as request:
+            try:
+                root = client.root()
+            except FetchError as fault:
+                request.fail(fault)
+                why = f"at its root {fault.why}"
+            else:
+                request.status, request.size = "200", len(root.body)
+                why = request.why = why_no_index(root)
+        if why:
+            self._faults.put(client.server.id, why, AGAIN_SECONDS)
+        return why
 
 
 class PageRequests:

@@ -28,14 +28,11 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import BAD_UPSTREAM, Conflict, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
-from wheelyard.upstream.clients import UpstreamClients
-from wheelyard.upstream.config import UpstreamConfig
-from wheelyard.upstream.faults import is_offline
-from wheelyard.upstream.index_proof import IndexProof
+from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.page_requests import PageRequests
-from wheelyard.upstream.stored_pages import StoredPages
+from wheelyard.upstream.page_requests import IndexProof, PageRequests, StoredPages
+from wheelyard.upstream.settings import UpstreamConfig, is_offline
 
 NEGATIVE_SECONDS: Final = 60.0
 """Seconds for which it is remembered that no index has a name, or that a page is quarantined."""

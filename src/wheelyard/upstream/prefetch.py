@@ -19,7 +19,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import UPSTREAM_CODES, NotFound, Unavailable
-from wheelyard.upstream.index import UpstreamIndex
+from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.lock_files import LockedFile, LockedFiles
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 

@@ -21,10 +21,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.model.public_packages import ProjectDecisions
-from wheelyard.operations.search.facts_reader import (
-    MAX_CONCURRENT_READS,
-    described_in,
-)
+from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, described_in
 from wheelyard.operations.search.search_index import REMOTE_SECONDS
 from wheelyard.rendering import project_facts
 from wheelyard.rendering.project_facts import (
@@ -35,7 +32,7 @@ from wheelyard.rendering.project_facts import (
     releases_of,
 )
 from wheelyard.storage.base import Entry
-from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
+from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 
 PAGES_A_MINUTE: Final = 10_000
 """How many objects of a bucket are listed in a minute on average: ten requests, 0.00005 USD."""

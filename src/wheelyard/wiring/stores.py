@@ -25,14 +25,13 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_confl
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.decoding import escaped
-from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
+from wheelyard.operations.check_store import failures_of, read_steps, write_steps
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.buckets import open_bucket
 from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.forwarding import ReadOnlyStore
-from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.forwarding import OperationCounter, ReadOnlyStore
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others, require_place
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.storage.memory import MemoryStore

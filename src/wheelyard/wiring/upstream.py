@@ -31,11 +31,10 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.clients import UpstreamClients
-from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
-from wheelyard.upstream.files import FileRules, UpstreamFiles
-from wheelyard.upstream.index import UpstreamIndex
+from wheelyard.upstream.client import UpstreamClients
+from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.page_requests import StoredPages
 from wheelyard.upstream.pages import UpstreamPages
 from wheelyard.upstream.policy.evaluation import (
     FIRST_USES,
@@ -46,9 +45,9 @@ from wheelyard.upstream.policy.evaluation import (
 )
 from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.rules import PolicyRules, parse_exceptions
-from wheelyard.upstream.policy.version_notes import VersionNotes
-from wheelyard.upstream.stored_pages import StoredPages
+from wheelyard.upstream.policy.rules import PolicyRules, VersionNotes, parse_exceptions
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 
 SAVING_THREADS: Final = 8

@@ -26,8 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.http_server import serving
 from wheelyard.authentication.verifiers.google import GoogleEndpoints, endpoints_at
-from wheelyard.authentication.verifiers.json_client import JsonClient
-from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
+from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
 from wheelyard.model.access import Credential
 from wheelyard.wiring.stores import system_runtime
 

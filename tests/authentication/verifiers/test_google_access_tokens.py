@@ -18,7 +18,7 @@ from tests.authentication.verifiers.fake_issuer import (
 )
 from tests.refused import refused
 from wheelyard.authentication.verifiers.google import AccessTokenVerifier, AuthorizationBucket
-from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Scope

@@ -15,7 +15,7 @@ from wheelyard.model.project import Status
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
 DEMO = wheel("demo")

@@ -13,7 +13,7 @@ from tests.http.handlers.test_manage import settings_in, signed_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE
-from wheelyard.http.uploads.form_reader import FormReader
+from wheelyard.http.upload_form import FormReader
 
 UPLOAD = "/-/upload/"
 JSON = ("Accept", "application/json")

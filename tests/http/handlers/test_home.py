@@ -14,7 +14,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.rendering.web import home
+from wheelyard.rendering.web import home_page
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
@@ -68,7 +68,7 @@ def test_latest_uploads(app: InProcessServer) -> None:
 
 def test_results(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without scripts, results come on pages with links to the next and the previous one."""
-    monkeypatch.setattr("wheelyard.http.handlers.home.RESULTS_ON_A_PAGE", 2)
+    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.RESULTS_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("my-zoo", "zoo", "zoo-keeper", "ape")))
 
     assert shown(app, "/?q=Zoo") == ["zoo", "zoo-keeper"]
@@ -106,8 +106,8 @@ def test_nothing_found_beside_public_packages(tmp_path: Path, words: str) -> Non
 
 def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many projects, the home page links to a list of all, in pages with paths of their own."""
-    monkeypatch.setattr(home, "PROJECTS_ON_HOME", 2)
-    monkeypatch.setattr("wheelyard.http.handlers.home.NAMES_ON_A_PAGE", 2)
+    monkeypatch.setattr(home_page, "PROJECTS_ON_HOME", 2)
+    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.NAMES_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("a", "b", "c")))
 
     body = page(app, "/").body.decode()
@@ -139,10 +139,10 @@ def test_statuses_in_lists(app: InProcessServer) -> None:
 
 def test_links_to_pages() -> None:
     """Of many pages, some are offered: the first, the last, those around, and some between."""
-    numbers = home.Excerpt((), 100_000, 37, 200).offered
+    numbers = home_page.Excerpt((), 100_000, 37, 200).offered
     assert numbers == [1, *range(10, 31, 10), *range(35, 40), *range(40, 201, 10)]
-    assert home.Excerpt((), 120, 1, 3).offered == [1, 2, 3]
-    assert len(home.Excerpt((), 100_000, 1_000, 2_000).offered) < 30
+    assert home_page.Excerpt((), 120, 1, 3).offered == [1, 2, 3]
+    assert len(home_page.Excerpt((), 100_000, 1_000, 2_000).offered) < 30
 
 
 def test_everybody_sees_their_own(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
-from wheelyard.storage.instrumented import Operation, OperationCounter
-from wheelyard.wiring.index import open_index
+from wheelyard.storage.forwarding import Operation, OperationCounter
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

@@ -19,7 +19,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search.search_index import LOCAL_SECONDS
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Stored
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

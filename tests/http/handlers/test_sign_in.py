@@ -18,7 +18,7 @@ from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
-from wheelyard.http.security.request_authentication import SessionCookie
+from wheelyard.http.request_authentication import SessionCookie
 from wheelyard.model.access import Action, Credential, Identity
 from wheelyard.settings.sections import (
     AccessSettings,

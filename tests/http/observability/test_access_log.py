@@ -14,7 +14,7 @@ import pytest
 from tests.http.in_process import in_process
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
-from wheelyard.http.observability.logs import (
+from wheelyard.http.logs import (
     ACCESS_LOGGER,
     MAX_WAITING_LINES,
     BackgroundHandler,

@@ -20,7 +20,7 @@ from tests.http.raw_client import ask
 from tests.http.servers import running_server
 from tests.http_server import serving
 from tests.waiting import until
-from wheelyard.http.observability.opentelemetry import Telemetry
+from wheelyard.http.opentelemetry import Telemetry
 
 pytestmark = pytest.mark.integration
 

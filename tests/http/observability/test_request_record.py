@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.http.observability.logs import TraceContext, parse_trace
+from wheelyard.http.logs import TraceContext, parse_trace
 
 ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

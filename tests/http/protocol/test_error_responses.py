@@ -12,8 +12,8 @@ from msgspec.json import decode
 from tests.clients.harness import REPOSITORY
 from wheelyard import errors
 from wheelyard.errors import MESSAGE_LIMIT, Unavailable, WheelyardError
-from wheelyard.http.protocol.error_responses import STATUS_BY_CODE, error_response_for, with_body
-from wheelyard.http.protocol.messages import Response
+from wheelyard.http.error_responses import STATUS_BY_CODE, error_response_for, with_body
+from wheelyard.http.messages import Response
 
 SECONDS = re.compile(r"Try again in (\d+) seconds?\.$")
 CODES = (None, *STATUS_BY_CODE)

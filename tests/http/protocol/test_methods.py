@@ -11,7 +11,7 @@ from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.raw_client import ask, basic
 from tests.http.servers import RunningServer
-from wheelyard.http.protocol.requests import decode_path
+from wheelyard.http.requests import decode_path
 from wheelyard.http.routing import ALL_METHODS, RouteTable
 from wheelyard.settings.sections import ServerSettings, Settings
 

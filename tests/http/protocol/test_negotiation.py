@@ -6,11 +6,7 @@ from hypothesis import strategies as st
 
 from tests.http.raw_client import ask
 from tests.http.servers import RunningServer
-from wheelyard.http.protocol.representation import (
-    MediaType,
-    accepts_gzip,
-    best_media_type,
-)
+from wheelyard.http.representation import MediaType, accepts_gzip, best_media_type
 
 pytestmark = pytest.mark.integration
 

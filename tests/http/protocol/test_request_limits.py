@@ -14,12 +14,12 @@ from tests.http.servers import RunningServer, running_app
 from tests.waiting import StillLoop, until
 from wheelyard.cli.options import local_caller
 from wheelyard.http.app import App
-from wheelyard.http.protocol.messages import Message
-from wheelyard.http.protocol.requests import BodyTimeouts, RequestBody, SlowClient
+from wheelyard.http.messages import Message
+from wheelyard.http.requests import BodyTimeouts, RequestBody, SlowClient
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from threading import Event
 from typing import Any
 
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.http.protocol.messages import Message, StreamedResponse
+from wheelyard.http.messages import Message, StreamedResponse
 
 
 @dataclass

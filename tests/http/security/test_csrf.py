@@ -7,7 +7,7 @@ import pytest
 from tests.http.packages import Package, wheel
 from tests.http.protocol.test_http2 import curl
 from tests.http.servers import RunningServer, running_server
-from wheelyard.http.security.origins import is_cross_site
+from wheelyard.http.forms import is_cross_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration

@@ -14,12 +14,12 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden
 from wheelyard.http.context import build_context
 from wheelyard.http.forms import form_token, require_form_token
-from wheelyard.http.protocol.messages import Message, Request
+from wheelyard.http.messages import Message, Request
 from wheelyard.model.access import Caller
 from wheelyard.model.token import Session
-from wheelyard.operations.store_probe import always_writable
+from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.wiring.index import Index
+from wheelyard.wiring.build import Index
 
 
 async def _no_body() -> Message:

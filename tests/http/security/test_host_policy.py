@@ -9,9 +9,9 @@ from tests.http.packages import publish, wheel
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
 from wheelyard.errors import Forbidden
-from wheelyard.http.protocol.requests import UNKNOWN_ADDRESS, client_address
-from wheelyard.http.security.origins import HostPolicy
-from wheelyard.http.security.request_authentication import SessionCookie
+from wheelyard.http.forms import HostPolicy
+from wheelyard.http.request_authentication import SessionCookie
+from wheelyard.http.requests import UNKNOWN_ADDRESS, client_address
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration

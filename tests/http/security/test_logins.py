@@ -22,16 +22,16 @@ from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS, REMEMBER
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context
-from wheelyard.http.protocol.messages import Message, Request
+from wheelyard.http.messages import Message, Request
+from wheelyard.http.request_authentication import RequestAuthenticator
 from wheelyard.http.routing import run_blocking
-from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.model.access import Credential, Identity
-from wheelyard.operations.store_probe import always_writable
+from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
+from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "192.0.2.7"

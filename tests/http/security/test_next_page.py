@@ -5,7 +5,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.http.security.origins import local_path, referring_page, sign_in_url
+from wheelyard.http.forms import local_path, referring_page, sign_in_url
 from wheelyard.settings.sections import ServerSettings
 
 HOST = "index.example"

@@ -11,7 +11,7 @@ from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
 from wheelyard.settings.sections import ServerSettings, Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 

@@ -21,7 +21,7 @@ from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
+from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration

@@ -26,7 +26,7 @@ from tests.http.forms import (
 )
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Forbidden, TooLarge, Unavailable
-from wheelyard.http.uploads.form_reader import (
+from wheelyard.http.upload_form import (
     FIELD_LIMIT_BYTES,
     FIELDS_LIMIT_BYTES,
     MAX_PARTS,
@@ -34,7 +34,7 @@ from wheelyard.http.uploads.form_reader import (
     FormReader,
 )
 from wheelyard.model.access import Caller
-from wheelyard.operations.upload import UploadRules
+from wheelyard.operations.uploads import UploadRules
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import Answer, RunningServer, running_server
-from wheelyard.http.uploads.handler import ATTESTATIONS_NOT_STORED
+from wheelyard.http.uploads import ATTESTATIONS_NOT_STORED
 
 pytestmark = pytest.mark.integration
 

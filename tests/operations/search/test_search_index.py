@@ -17,13 +17,13 @@ from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
-from wheelyard.catalog.project_codec import ProjectCodec
+from wheelyard.catalog.journals import ProjectCodec
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search import search_index
-from wheelyard.operations.search.facts_reader import FactsReader
+from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import (
     LOCAL_SECONDS,
     READ_ALL_SECONDS,
@@ -35,7 +35,7 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from wheelyard.model.metadata import CoreMetadata, parse_metadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.project_facts import Release, latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
-from wheelyard.rendering.web.project_page import ProjectContent, project_page
+from wheelyard.rendering.web.project_pages import ProjectContent, project_page
 from wheelyard.rendering.web.release_page import ReleaseContent, release_page
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")

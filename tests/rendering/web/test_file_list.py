@@ -13,15 +13,15 @@ from tests.rendering.web.pages import ENVIRONMENT, many_files, shown_project, sh
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.environment import ANYONE
-from wheelyard.rendering.web.file_list import (
+from wheelyard.rendering.web.release_page import (
     FILES_PER_PAGE,
     MAX_FACETS,
     file_list,
     file_pages,
     file_rows,
+    files_page,
     readable_size,
 )
-from wheelyard.rendering.web.release_page import files_page
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from tests.rendering.test_feeds import DEMO, change
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
-from wheelyard.rendering.web.history_page import History, HistoryLinks, changes_of
+from wheelyard.rendering.web.project_pages import History, HistoryLinks, changes_of
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.web.project_links import decode_words, people, project_links
+from wheelyard.rendering.web.core_metadata import decode_words, people, project_links
 
 
 @pytest.mark.parametrize(

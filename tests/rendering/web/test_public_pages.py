@@ -15,13 +15,12 @@ from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.rendering.listing import HiddenFiles, Origin
 from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE
-from wheelyard.rendering.web.file_list import file_list
-from wheelyard.rendering.web.history_page import History, change_by
-from wheelyard.rendering.web.project_page import ProjectContent, project_page
+from wheelyard.rendering.web.project_pages import History, ProjectContent, change_by, project_page
 from wheelyard.rendering.web.release_page import (
     HIDDEN_SHOWN,
     PublicPackage,
     ReleaseContent,
+    file_list,
     files_page,
     release_page,
 )

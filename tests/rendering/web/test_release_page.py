@@ -9,9 +9,9 @@ from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import ENVIRONMENT, core, shown_release
 from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
-from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.environment import ANYONE, Viewer
+from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
 

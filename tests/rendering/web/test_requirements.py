@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
+from wheelyard.rendering.web.core_metadata import dependency_groups, parse_dependency
 
 
 @pytest.mark.parametrize(

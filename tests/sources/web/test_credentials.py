@@ -9,7 +9,7 @@ import pytest
 from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.fake_server import CannedResponse, FakeServer
 from wheelyard.http_client.urls import UserPassword, parse_url, redact_url
-from wheelyard.sources.web.index_client import SourceCredentials
+from wheelyard.sources.index_client import SourceCredentials
 
 WHEEL = "a-1-py3-none-any.whl"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wheelyard.http_client.address_policy import FetchError
-from wheelyard.sources.web.html_links import Link, read_links
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.sources.simple_page import Link, read_links
 
 DIGEST = "0" * 64
 PAGES = {

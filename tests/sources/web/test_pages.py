@@ -3,11 +3,11 @@
 import pytest
 
 from tests.sources.offering import Pauses
-from wheelyard.http_client.address_policy import AddressPolicy
+from wheelyard.http_client.hosts import AddressPolicy
 from wheelyard.http_client.urls import parse_url
-from wheelyard.sources.web.index_client import IndexClient, SourceCredentials
-from wheelyard.sources.web.index_pages import ProjectLink, parse_projects
-from wheelyard.sources.web.simple_page import FetchedPage
+from wheelyard.sources.index_client import IndexClient, SourceCredentials
+from wheelyard.sources.index_source import ProjectLink, parse_projects
+from wheelyard.sources.simple_page import FetchedPage
 
 HERE = "https://index.example/simple/"
 

@@ -11,8 +11,8 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket
+from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.gcs.store import GcsStore
-from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.wiring.stores import system_runtime
 

@@ -8,9 +8,9 @@ from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import Opener
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import Key, WebType
+from wheelyard.storage.forwarding import Operation
 from wheelyard.storage.gcs.connect import operation_of
 from wheelyard.storage.gcs.store import GcsStore
-from wheelyard.storage.instrumented import Operation
 from wheelyard.storage.location import BucketLocation
 
 pytestmark = pytest.mark.integration

@@ -19,8 +19,8 @@ from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, Store
+from wheelyard.storage.forwarding import Operation
 from wheelyard.storage.gcs.connect import operation_of
-from wheelyard.storage.instrumented import Operation
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,7 @@ from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.refused import refused
 from wheelyard.errors import Unavailable
 from wheelyard.storage.gcs.connect import UrlSigner
-from wheelyard.storage.gcs.credentials import Credentials, can_sign
+from wheelyard.storage.gcs.store import Credentials, can_sign
 
 HOUR: Final = timedelta(hours=1)
 STORAGE: Final = "https://storage.googleapis.com"

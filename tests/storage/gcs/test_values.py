@@ -11,8 +11,7 @@ from google.cloud.storage.exceptions import InvalidResponse
 
 from tests.refused import refused
 from wheelyard.errors import Invalid
-from wheelyard.storage.gcs.credentials import email_of
-from wheelyard.storage.gcs.store import failure_of
+from wheelyard.storage.gcs.store import email_of, failure_of
 from wheelyard.storage.location import PREFIX_LIMIT, parse_location
 
 EMAIL = "index@project.example"

@@ -11,7 +11,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket
-from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects import connect
 from wheelyard.storage.objects.store import ObjectStore

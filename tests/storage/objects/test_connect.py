@@ -15,7 +15,7 @@ from wheelyard.storage import objects
 from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
-from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
 

@@ -25,7 +25,7 @@ from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.public_packages import Explanation, NameAnswer
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.policy.rules import Code
 
 pytestmark = pytest.mark.integration

@@ -23,11 +23,11 @@ from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.policy.evaluation import Evaluation
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import Code, PolicyRules
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in
 from wheelyard.wiring.upstream import build_policy, policy_rules
 

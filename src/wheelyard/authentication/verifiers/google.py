@@ -10,8 +10,12 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
-from wheelyard.authentication.verifiers.json_client import JsonClient
-from wheelyard.authentication.verifiers.signed_jwt import IdTokenVerifier, IssuerConfig, IssuerKeys
+from wheelyard.authentication.verifiers.signed_jwt import (
+    IdTokenVerifier,
+    IssuerConfig,
+    IssuerKeys,
+    JsonClient,
+)
 from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     VerificationCache,
@@ -19,7 +23,7 @@ from wheelyard.authentication.verifiers.verifier import (
     verification_unavailable,
 )
 from wheelyard.errors import quoted
-from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.hosts import FetchError
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,

@@ -6,16 +6,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from wheelyard.api import tokens
-from wheelyard.api.local import LocalApi
-from wheelyard.api.tokens import NewToken
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import NewToken
+from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential, require_token_name
 from wheelyard.authentication.authenticator import CredentialType, classify
 from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admin, owns
 from wheelyard.authentication.rights import parse_owner
 from wheelyard.authentication.sessions import no_session
-from wheelyard.authentication.verifiers.login_rate_limit import client_network
-from wheelyard.authentication.verifiers.verifier import invalid_password
+from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
 from wheelyard.errors import (
     Forbidden,
     Invalid,
@@ -24,26 +23,22 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
+from wheelyard.http.error_responses import error_response_for, read_only, status_of, with_body
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
     checking,
     form_token,
+    local_path,
     parse_form,
     read_form,
+    referring_page,
     refused_form,
     require_form_token,
 )
-from wheelyard.http.protocol.error_responses import (
-    error_response_for,
-    read_only,
-    status_of,
-    with_body,
-)
-from wheelyard.http.protocol.messages import NO_STORE, Request, Response, redirect
-from wheelyard.http.protocol.representation import MediaType
-from wheelyard.http.security.origins import local_path, referring_page
-from wheelyard.http.security.request_authentication import (
+from wheelyard.http.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.representation import MediaType
+from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     RequestAuthenticator,
     SessionCookie,
@@ -119,14 +114,16 @@ def _create(request: Request, web: WebPages, view: TokensView, fields: FormField
     new = _new_token(view, fields)
     signed_in = signed_in_at(request) if can_own_tokens(caller) else None
     api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
-    made = api.call(tokens.create_token, new)
+    made = api.call(access_operations.create_token, new)
     row = ListedToken(index.tokens.find(made.id), made.state, None)
     page = made_page(web.environment, web.viewer(caller), view, row, made.token)
     return web.own_page(201, page)
 
 
 def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
-    LocalApi(index=web.context.index, caller=request.caller).call(tokens.revoke_token, token_id)
+    LocalApi(index=web.context.index, caller=request.caller).call(
+        access_operations.revoke_token, token_id
+    )
     return redirect(303, web.path(*request.segments, query=f"revoked={token_id}".encode()))
 
 

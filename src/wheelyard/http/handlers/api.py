@@ -1,19 +1,59 @@
-"""The handler of `/api/v1/` (docs/api.md): a request calls an operation of the table."""
+"""
+Handlers of `/api/v1/` (docs/api.md), and of the endpoints of trusted publishing.
 
+GET  /_/oidc/audience      the audience to request an ID token for
+    POST /_/oidc/mint-token    {"token": ID_TOKEN}: returns an upload token that lives for minutes
+    POST /_/oidc/burn-token    {"token": UPLOAD_TOKEN}: revokes it before it expires
+    GET  /.well-known/pytp     the URLs of these endpoints (PEP 807, a draft)
+
+The caller is not authenticated: the ID token in the body is the proof. An error response has two
+forms in one: `errors`, which clients read (some without looking at the status), and RFC 9457. No
+token is ever logged, nor is an error message, which repeats claims.
+
+Tokens that are malformed or not genuine have a rate limit of their own. So a client that sends
+garbage does not lock out CI jobs behind the same address.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from math import ceil
+from typing import Final
+from urllib.parse import parse_qs
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
+from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.caller_tokens import can_own_tokens
-from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
-from wheelyard.http.protocol.representation import require_match
-from wheelyard.http.protocol.requests import json_response, read_json
-from wheelyard.http.security.origins import cross_site_error, is_same_origin
-from wheelyard.http.security.request_authentication import parse_authorization, signed_in_at
+from wheelyard.authentication.verifiers.verifier import LoginRateLimit, address_key
+from wheelyard.errors import (
+    INVALID_PUBLISHER,
+    INVALID_REUSE,
+    RATE_LIMITED,
+    Invalid,
+    TooLarge,
+    Unavailable,
+    WheelyardError,
+)
+from wheelyard.http.context import ConcurrencyLimit, ServerContext
+from wheelyard.http.error_responses import (
+    REASON_PHRASES,
+    error_response,
+    error_response_for,
+    with_body,
+)
+from wheelyard.http.forms import cross_site_error, is_same_origin, public_origin
+from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Request, Response, make_response
+from wheelyard.http.representation import require_match
+from wheelyard.http.request_authentication import parse_authorization, signed_in_at
+from wheelyard.http.requests import json_response, read_json, receive_body
 from wheelyard.model.token import parse_token
+from wheelyard.settings.sections import Settings
 
 
 def handle(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
@@ -59,3 +99,191 @@ def _check_change(request: Request, context: ServerContext, operation: ApiOperat
     if by_proxy and not is_same_origin(request.joined_headers, context.index.settings.server):
         raise cross_site_error()
     require_match(request.joined_headers, None)
+
+
+BODY_LIMIT_BYTES: Final = 32 * 1024
+BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
+REQUESTS_PER_MINUTE: Final = 60
+"""Limit of an address: for each endpoint, and apart for tokens that are genuine or not."""
+WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
+"""Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
+MAX_CONCURRENT_REQUESTS: Final = 8
+"""Requests at a time: a slow issuer must not take the threads that uploads need."""
+GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
+"""Error codes of ID tokens that are genuine, but rejected."""
+ERROR_TITLE: Final = "Token request failed"
+FEATURES: Final = ("multi-use-token",)
+"""PEP 807's name for a token that may upload more than one file."""
+
+_JWT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
+_DISCOVERY_TYPES: Final = frozenset(
+    {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
+)
+
+logger = logging.getLogger("wheelyard")
+
+
+class _TokenBody(Struct, frozen=True):
+    """The body of a request to mint or to revoke a token; other fields are ignored."""
+
+    token: str
+
+
+class TrustedPublishingApi:
+    """Handles the requests to the endpoints of trusted publishing, within rate limits."""
+
+    def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
+        """Create the handlers; `takes_uploads` returns whether a raw path is an upload URL."""
+        monotonic = context.index.runtime.monotonic
+        self._index = context.index
+        self._pools = context.pools
+        self._takes_uploads = takes_uploads
+        self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
+        self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic)
+        self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
+        """Counts all well-formed tokens, before they are verified."""
+
+    def discovery(self, request: Request) -> Response:
+        """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
+        if self._index.authenticator.trusted_publishing is None:
+            return _problem_response(404)
+        accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
+        if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
+            return _problem_response(406)
+        origin = _public_origin(self._index.settings)
+        if not origin or not self._is_upload_url(request.query_string):
+            return _problem_response(404)
+        body = {
+            "audience-endpoint": f"{origin}/_/oidc/audience",
+            "token-mint-endpoint": f"{origin}/_/oidc/mint-token",
+            "features": FEATURES,
+            "default-features": FEATURES,
+        }
+        return json_response(200, body)
+
+    def _is_upload_url(self, query: bytes) -> bool:
+        """Return whether the query's `discover` is the path of an upload URL."""
+        with suppress(WheelyardError, LookupError, ValueError):
+            fields = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
+            (path,) = fields["discover"]
+            return path.startswith("/") and self._takes_uploads(path.encode())
+        return False
+
+    def audience(self, _request: Request) -> Response:
+        """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
+        publishing = self._index.authenticator.trusted_publishing
+        if publishing is None:
+            return _not_enabled()
+        return json_response(200, {"audience": publishing.audiences[0]})
+
+    async def handle(self, request: Request, step: str) -> Response:
+        """Handle POST `/_/oidc/<step>-token`, with `mint` or `burn` as step, within rate limits."""
+        if self._index.authenticator.trusted_publishing is None:
+            return _not_enabled()
+        try:
+            return await self._answer(request, step)
+        except WheelyardError as error:
+            return _error_response_for(step, error)
+
+    async def _answer(self, request: Request, step: str) -> Response:
+        genuine = address_key(request.address, step)
+        garbage = address_key(request.address, f"{step}-garbage")
+        try:
+            token = await _read_token(request)
+        except (Invalid, TooLarge):
+            _require_try(self._rate_limit.count_attempt(garbage))
+            raise
+        is_well_formed = bool(parse_token(token) if step == "burn" else _JWT.fullmatch(token))
+        # before the request takes part in the concurrency limit
+        if is_well_formed:
+            _require_try(self._well_formed_rate_limit.count_attempt(genuine))
+            _require_try(self._rate_limit.seconds_until((genuine,)))
+            work = partial(self._mint_or_revoke_counted, step, token, genuine, garbage)
+        else:
+            _require_try(self._rate_limit.count_attempt(garbage))
+            work = partial(self._mint_or_revoke, step, token)
+        async with self._concurrency.acquire(request.client_key):
+            return await self._pools.run_in(self._pools.writes, work)
+
+    def _mint_or_revoke_counted(
+        self, step: str, token: str, genuine: str, garbage: str
+    ) -> Response:
+        """Do a step with a token that counts as genuine until it proves not to be."""
+        _require_try(self._rate_limit.count_attempt(genuine))
+        try:
+            return self._mint_or_revoke(step, token)
+        except WheelyardError as error:
+            if error.code not in GENUINE_CODES:
+                self._rate_limit.give_back(genuine)
+                _require_try(self._rate_limit.count_attempt(garbage))
+            raise
+
+    def _mint_or_revoke(self, step: str, token: str) -> Response:
+        """Return the response to a step; raise WheelyardError if it fails."""
+        publishing = self._index.authenticator.trusted_publishing
+        assert publishing is not None  # noqa: S101 - `handle` has looked
+        if step == "burn":
+            publishing.revoke(token)
+            return json_response(202, {})
+        minted = publishing.mint(token)
+        body = {"success": True, "token": minted.token.text, "expires": minted.expires}
+        return json_response(200, body)
+
+
+async def _read_token(request: Request) -> str:
+    """Return the token in a JSON body of any Content-Type; raise Invalid or TooLarge."""
+    body = await receive_body(request, BODY_LIMIT_BYTES, BODY_TOO_LONG)
+    try:
+        return decode(body, type=_TokenBody).token
+    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid('Send a JSON object: {"token": "..."}.') from error
+
+
+def _public_origin(settings: Settings) -> str:
+    """Return the scheme and host that the settings name for this index; empty if they name none."""
+    hosts = settings.access.trusted_hosts
+    return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
+
+
+def _error_response_for(step: str, error: WheelyardError) -> Response:
+    """Log the code of an error in a step of trusted publishing, and return the error response."""
+    answer, code = error_response_for(error), error.code
+    if code == RATE_LIMITED:  # without a line in the log, of which there could be many
+        return _with_errors(answer, "rate-limited", error.message)
+    reason = rejection_reason(error, otherwise=code)
+    logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
+    if isinstance(error, Invalid):
+        # clients know the codes with dashes, and no other code of this program
+        answer.status_code = 422
+        code = code if "-" in code else "invalid-payload"
+    return _with_errors(answer, code, error.message)
+
+
+def _require_try(wait: float) -> None:
+    """Raise Unavailable if a rate limit says to wait."""
+    if wait:
+        fact = "Too many requests from this address."
+        raise Unavailable(fact, code=RATE_LIMITED, retry_after=ceil(wait))
+
+
+def _not_enabled() -> Response:
+    fact = "Trusted publishing is not enabled here."
+    return _with_errors(error_response(404, "not-enabled", fact), "not-enabled", fact)
+
+
+def _with_errors(answer: Response, code: str, description: str) -> Response:
+    """Return an error response with the two forms of body that clients of these endpoints read."""
+    body = {
+        "type": "about:blank",
+        "title": ERROR_TITLE,
+        "status": answer.status_code,
+        "detail": description,
+        "message": ERROR_TITLE,
+        "errors": [{"code": code, "description": description}],
+    }
+    return with_body(answer, JSON, encode(body), CSP)
+
+
+def _problem_response(status: int) -> Response:
+    body = encode({"title": REASON_PHRASES[status], "status": status})
+    return make_response(status, b"application/problem+json", body, NO_STORE)

@@ -10,13 +10,14 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.api import projects
-from wheelyard.api.local import LocalApi
-from wheelyard.api.projects import ReleaseChange, StatusChange
+from wheelyard.api import project_operations
+from wheelyard.api.project_operations import ReleaseChange, StatusChange
+from wheelyard.api.table import LocalApi
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http.error_responses import read_only, status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -28,29 +29,28 @@ from wheelyard.http.forms import (
     refused_form,
     require_form_token,
 )
-from wheelyard.http.protocol.error_responses import read_only, status_of
-from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.requests import json_response
-from wheelyard.http.uploads.form_reader import FormReader
-from wheelyard.http.uploads.handler import UploadHandler, accept, require_upload
+from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.requests import json_response
+from wheelyard.http.upload_form import FormReader
+from wheelyard.http.uploads import UploadHandler, accept, require_upload
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
-from wheelyard.model.journal_entry import entry_of
 from wheelyard.model.project import EventKind, Project
-from wheelyard.model.project_json import EventJson
+from wheelyard.model.project_json import EventJson, entry_of
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.history_page import Change, changes_of
-from wheelyard.rendering.web.manage_page import (
+from wheelyard.rendering.web.project_pages import (
     ROOT,
     STATUS,
     STATUS_MEANINGS,
     VERBS,
+    Change,
     ChoosableFile,
     FileChange,
+    changes_of,
     manage_page,
 )
 
@@ -58,7 +58,11 @@ FORM_LIMIT_BYTES: Final = 1 << 20
 MAX_FIELDS: Final = 10_000
 """A release may have thousands of files, and each is a box to tick."""
 
-_ACTIONS: Final = {"yank": projects.yank, "unyank": projects.unyank, "delete": projects.delete}
+_ACTIONS: Final = {
+    "yank": project_operations.yank,
+    "unyank": project_operations.unyank,
+    "delete": project_operations.delete,
+}
 _NUMBER = re.compile("[0-9]{1,15}")
 
 
@@ -170,7 +174,7 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
     action = fields.text("action")
     if action == STATUS:
         status = form_body(fields, StatusChange)
-        project = api.call(projects.set_status, name, status)
+        project = api.call(project_operations.set_status, name, status)
         events = project.commit.events if project.commit else ()
         return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
     version = parse_version(fields.text("version"))

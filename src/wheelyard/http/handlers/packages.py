@@ -11,9 +11,13 @@ from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
 from wheelyard.http.context import ServerContext
-from wheelyard.http.file_responses import WantedFile
+from wheelyard.http.error_responses import file_not_found
+from wheelyard.http.messages import JSON, Request, Response, make_response, redirect
 from wheelyard.http.page_cache import NAMES, SEARCH
-from wheelyard.http.page_responses import (
+from wheelyard.http.representation import MediaType
+from wheelyard.http.requests import build_path
+from wheelyard.http.responses import (
+    WantedFile,
     load_projects,
     not_acceptable,
     page_headers,
@@ -22,15 +26,17 @@ from wheelyard.http.page_responses import (
     visibility_key,
     visible_names,
 )
-from wheelyard.http.protocol.error_responses import file_not_found
-from wheelyard.http.protocol.messages import JSON, Request, Response, make_response, redirect
-from wheelyard.http.protocol.representation import MediaType
-from wheelyard.http.protocol.requests import build_path
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.metadata import parse_any
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.project_facts import latest_release, release_of, releases_of
-from wheelyard.rendering.pypi_json import project_json, results_json, search_json
+from wheelyard.rendering.project_facts import (
+    latest_release,
+    project_json,
+    release_of,
+    releases_of,
+    results_json,
+    search_json,
+)
 
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows; the page of results has all."""

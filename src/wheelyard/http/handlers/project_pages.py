@@ -12,11 +12,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
+from wheelyard.http.messages import MadeFrom, Request, Response, redirect
 from wheelyard.http.page_cache import GRANTS, SEARCH, project_key
-from wheelyard.http.page_responses import load_projects, page_response, visibility_key
-from wheelyard.http.protocol.messages import MadeFrom, Request, Response, redirect
-from wheelyard.http.protocol.representation import MediaType
+from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
+from wheelyard.http.responses import load_projects, page_response, visibility_key
 from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
@@ -38,13 +38,19 @@ from wheelyard.rendering.project_facts import (
     release_of,
     releases_of,
 )
+from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.file_list import file_list
-from wheelyard.rendering.web.history_page import History, HistoryLinks, change_by, changes_of
-from wheelyard.rendering.web.project_links import TEXT_LIMIT
-from wheelyard.rendering.web.project_page import ProjectContent, project_page
+from wheelyard.rendering.web.project_pages import (
+    History,
+    HistoryLinks,
+    ProjectContent,
+    change_by,
+    changes_of,
+    project_page,
+)
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
+    file_list,
     files_page,
     public_package,
     release_page,

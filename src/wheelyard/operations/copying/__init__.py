@@ -36,7 +36,7 @@ alone. Keeping one moment costs 45 lines of code: the second look at the feed, t
 last commit of the moment, and the repetition after a deletion. Credentials
 (`operations/copying/credential_copy.py`) are copied object by object, and the changes of grants,
 and decisions, one by one, by `Commits.add`, too. What is remembered of upstream indexes
-(`catalog/upstream_memory.py`) is joined with what the target knows (`credential_copy.py`).
+(`catalog/private_names.py`) is joined with what the target knows (`credential_copy.py`).
 
 `catalog/format_2.py` shows a store of format 2 as one of format 3, so that all of this works on
 it unchanged. `wiring/stores.py` opens it; nothing else does. A project's journal is read whole,

@@ -41,8 +41,9 @@ from wheelyard.errors import (
     WheelyardError,
 )
 from wheelyard.model.project import Commit, Project
-from wheelyard.operations.copying.credential_copy import CredentialCopy, UpstreamCopy
-from wheelyard.operations.copying.journaled_copy import (
+from wheelyard.operations.copying.credential_copy import (
+    CredentialCopy,
+    UpstreamCopy,
     commits_of,
     copy_document,
     source_faults,

@@ -18,7 +18,7 @@ ends when none is left.
    has no environment and no open file of the server's. It may open no file outside of Python's
    own folders, no socket and no process; its memory is limited.
 5. `child.py` renders it with `readme_renderer`. After one second of processor time the kernel
-   ends the child (`ITIMER_PROF`), also within compiled code. `html_rewriting.py` then writes only
+   ends the child (`ITIMER_PROF`), also within compiled code. `child.py` then writes only
    the elements and attributes that a page may have.
 
 What fails is plain text, with the reason. If the failure is not the description's own (no

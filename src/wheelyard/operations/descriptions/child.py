@@ -5,20 +5,317 @@ It reads requests from standard input and writes answers to standard output, eac
 ends with its standard input. It holds no secret, and it limits itself before it reads the first
 request. The kernel ends it when a description takes more processor time than its limit: no code has
 to run for that.
+
+The input comes from readme_renderer, whose sanitiser has removed scripts and the like. This module
+writes only elements and attributes that it knows. It makes ids that no part of the page has, puts
+headings below those of the page, leaves out what a screen reader could not name, and shows images
+of other hosts as links unless the settings allow them. The text of such a link is the alternative
+text; several images in a row that have none are numbered, as a row of badges would else be the same
+word again and again.
 """
 
 import json
 import mimetypes
 import os
+import re
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from html import escape
+from html.parser import HTMLParser
 from typing import Final
 
-from wheelyard.operations.descriptions.html_rewriting import TooComplex, rewrite
+from msgspec import Struct
+from pygments.token import STANDARD_TYPES
+
+MAX_DEPTH: Final = 100
+"""Elements within each other; browsers and screen readers have limits, too."""
+ID_PREFIX: Final = "user-content-"
+"""Begins every id of a description, and no other id of a page."""
+HEADING_ABOVE: Final = 2
+"""The level of the page's heading above a description."""
+
+_SAME: Final = frozenset(
+    (
+        *("a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "dd", "del", "details"),
+        *("div", "dl", "dt", "em", "figcaption", "figure", "hr", "i", "img", "input", "kbd", "li"),
+        *("ol", "p", "pre", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td"),
+        *("th", "thead", "tr", "ul", "var"),
+    )
+)
+_RENAMED: Final = {
+    "acronym": "abbr",
+    "aside": "div",  # landmarks are for the page
+    "nav": "div",
+    "section": "div",
+    "tt": "code",
+}
+_HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
+_VOID: Final = frozenset(("br", "col", "hr", "img", "input"))
+_ALIGNED: Final = frozenset(("div", "p", "td", "th", *_HEADINGS))
+_CODE_CLASSES: Final = frozenset(filter(None, STANDARD_TYPES.values()))
+_CLASSES: Final = frozenset(
+    (
+        *("admonition", "admonition-title", "attention", "caution", "danger", "error", "hint"),
+        *("important", "line", "line-block", "note", "tip", "warning"),
+    )
+)
+_ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
+_UNNAMED: Final = frozenset(("", "image", "img"))
+"""Alternative texts that say nothing; GitHub writes `image` for a picture that is pasted."""
+_IMAGE: Final = "image"
+"""Stands for the tag of what shows only images, in the parts of an element."""
+_UNNAMED_IMAGE: Final = "unnamed-image"
+"""The same for a single image without a text of its own, whose text is `image` for now."""
+_IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u"}
+_ROW: Final = re.compile("u(?:b*u)+|.")
+"""Unnamed images with nothing but blanks and line breaks between them, or any other part."""
+_BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
+
+
+class TooComplex(Exception):
+    """There are too many elements within each other."""
+
+
+class _Element(Struct):
+    tag: str
+    attributes: dict[str, str]
+    parts: list[tuple[str, str]] = []
+    """The tag of each child, empty for text, and its HTML."""
+    has_text: bool = False
+
+    @property
+    def html(self) -> str:
+        return "".join(_with_rows_of_images(self.parts))
+
+
+def rewrite(html: str, *, has_images: bool) -> str:
+    """Return sanitised HTML as a part of a page; may raise TooComplex."""
+    rewriter = _Rewriter(has_images=has_images)
+    rewriter.feed(html)
+    rewriter.close()
+    return rewriter.result()
+
+
+class _Rewriter(HTMLParser):
+    def __init__(self, *, has_images: bool) -> None:
+        super().__init__(convert_charrefs=True)
+        self._has_images = has_images
+        self._open = [_Element("", {})]
+        self._ids = set[str]()
+        self._headings = list[int]()
+
+    def result(self) -> str:
+        while len(self._open) > 1:
+            self._end()
+        return self._open[0].html
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open.append(_Element(tag, {name: value or "" for name, value in attrs}))
+        if len(self._open) > MAX_DEPTH:
+            raise TooComplex
+        if tag in _VOID:
+            self._end()
+
+    def handle_endtag(self, tag: str) -> None:
+        if any(each.tag == tag for each in self._open[1:]):
+            while self._end() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        self._add("", escape(data, quote=False), has_text=_BLANK.fullmatch(data) is None)
+
+    def _is_within(self, *tags: str) -> bool:
+        return any(each.tag in tags for each in self._open)
+
+    def _add(self, tag: str, html: str, *, has_text: bool) -> None:
+        above = self._open[-1]
+        above.parts.append((tag, html))
+        above.has_text |= has_text
+
+    def _end(self) -> str:
+        element = self._open.pop()
+        tag = element.tag
+        if tag in _HEADINGS:
+            made = self._heading(element)
+        elif tag == "a":
+            made = self._link(element)
+        elif tag == "img":
+            made = self._image(element)
+        else:
+            made = self._other(element)
+        self._add(*made, has_text=element.has_text)
+        return tag
+
+    def _id(self, element: _Element) -> str:
+        """Return the attribute `id`; empty for an id that is not valid or is there already."""
+        name = element.attributes.get("id", "").removeprefix(ID_PREFIX)
+        if not name or name in self._ids or any(each.isspace() for each in name):
+            return ""
+        self._ids.add(name)
+        return f' id="{ID_PREFIX}{escape(name)}"'
+
+    def _heading(self, element: _Element) -> tuple[str, str]:
+        if not element.has_text:
+            return "", element.html
+        level = int(element.tag[1])
+        while self._headings and self._headings[-1] >= level:
+            self._headings.pop()
+        self._headings.append(level)
+        tag = f"h{min(HEADING_ABOVE + len(self._headings), 6)}"
+        attributes = self._id(element) + _align(element)
+        return tag, f"<{tag}{attributes}>{element.html}</{tag}>"
+
+    def _link(self, element: _Element) -> tuple[str, str]:
+        target, name = element.attributes.get("href", "").strip(), self._id(element)
+        title = element.attributes.get("title", "")
+        title = f' title="{escape(title)}"' if title else ""
+        is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
+        if element.has_text and is_anchor:
+            anchor = escape(ID_PREFIX + target[1:].removeprefix(ID_PREFIX))
+            return "a", f'<a href="#{anchor}"{name}{title}>{element.html}</a>'
+        if element.has_text and _ABSOLUTE.match(target):
+            link = _outward(target)
+            return _tag_of_link(element), f"<a {link}{name}{title}>{element.html}</a>"
+        # a relative link leads to a file that is not here
+        made = f"<span{name}>{element.html}</span>" if name else element.html
+        return _tag_of_link(element), made
+
+    def _image(self, element: _Element) -> tuple[str, str]:
+        source = element.attributes.get("src", "").strip()
+        text = " ".join(element.attributes.get("alt", "").split())
+        # docutils takes the address if there is no text
+        is_named = text.casefold() not in _UNNAMED and text != source
+        tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
+        element.has_text = True
+        if self._has_images and source.lower().startswith("https://"):
+            size = "".join(
+                f' {name}="{element.attributes[name]}"'
+                for name in ("width", "height")
+                if re.fullmatch(r"\d{1,4}%?", element.attributes.get(name, ""))
+            )
+            address = f'src="{escape(source)}" alt="{label}" loading="lazy"'
+            return "img", f"<img {address}{size}{_align(element)}>"
+        if _ABSOLUTE.match(source) and not self._is_within("a"):
+            return tag, f"<a {_outward(source)}>{label}</a>"
+        return tag, f"<span>{label}</span>"
+
+    def _other(self, element: _Element) -> tuple[str, str]:
+        tag = _RENAMED.get(element.tag, element.tag)
+        if tag in {"br", "hr", "input"}:
+            return tag, f"<{tag}>" if tag != "input" else self._checkbox(element)
+        attributes = self._id(element) + self._classes(element) + _align(element)
+        if element.tag == "span" and "literal" in element.attributes.get("class", "").split():
+            tag = "code"
+        if tag in {"ul", "ol"}:
+            attributes += _number(element, "start", 9)
+        elif tag in {"td", "th"}:
+            # a screen reader cannot name a column without a word
+            tag = tag if element.has_text else "td"
+            attributes += _number(element, "colspan", 2) + _number(element, "rowspan", 2)
+        elif tag in {"li", "dt", "dd", "summary"}:
+            tag = self._list_part(tag)
+        if tag not in _SAME or (tag == "span" and not attributes):
+            return "", element.html
+        return self._made(tag, attributes, element)
+
+    def _made(self, tag: str, attributes: str, element: _Element) -> tuple[str, str]:
+        html = element.html
+        if tag in {"ul", "ol"}:
+            html = "".join(
+                each if name == "li" or not each.strip() else f"<li>{each}</li>"
+                for name, each in element.parts
+            )
+        elif tag == "dl" and not _is_definition_list(element):
+            html = re.sub(r"<(/?)d[td]\b", r"<\1div", html)
+            tag = "div"
+        elif tag == "summary" and not element.has_text:
+            html = "Details"
+        elif tag == "table":
+            html = html if "<td" in html else re.sub(r"<(/?)th\b", r"<\1td", html)
+            table = f"<table{attributes}>{html}</table>"
+            frame = '<div class="scrolling" role="group" aria-label="Table" tabindex="0">'
+            return "div", f"{frame}{table}</div>"
+        return tag, f"<{tag}{attributes}>{html}</{tag}>"
+
+    def _list_part(self, tag: str) -> str:
+        """Return `tag`, or `div` if the element is not within what it has to be a part of."""
+        lists = {"li": ("ul", "ol"), "summary": ("details",)}.get(tag, ("dl",))
+        return tag if self._open[-1].tag in lists else "div"
+
+    def _classes(self, element: _Element) -> str:
+        known = _CODE_CLASSES if self._is_within("pre", "code") else _CLASSES
+        names = [each for each in element.attributes.get("class", "").split() if each in known]
+        return f' class="{" ".join(names)}"' if names else ""
+
+    def _checkbox(self, element: _Element) -> str:
+        if element.attributes.get("type") != "checkbox":
+            return ""
+        is_done = "checked" in element.attributes
+        state = ' checked aria-label="done"' if is_done else ' aria-label="to do"'
+        return f'<input type="checkbox" disabled{state}>'
+
+
+def _tag_of_link(element: _Element) -> str:
+    """Return the tag of a link in the parts of what it is in: `a`, or that of the image in it."""
+    tags = [tag for tag, html in element.parts if tag or html.strip()]
+    if not tags or not _IMAGE_KINDS.keys() >= {*tags}:
+        return "a"
+    return tags[0] if len(tags) == 1 else _IMAGE
+
+
+def _with_rows_of_images(parts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield the HTML of parts, with a blank between two images, and numbers for unnamed ones."""
+    kinds = "".join(map(_kind, parts))
+    for row in _ROW.finditer(kinds):
+        start, stop = row.span()
+        if re.fullmatch("[iu]{2}", kinds[max(start - 1, 0) : start + 1]):
+            yield " "
+        unnamed = [html for tag, html in parts[start:stop] if tag == _UNNAMED_IMAGE]
+        yield parts[start][1] if len(unnamed) < 2 else _numbered(unnamed)  # noqa: PLR2004
+
+
+def _kind(part: tuple[str, str]) -> str:
+    tag, html = part
+    if tag in _IMAGE_KINDS:
+        return _IMAGE_KINDS[tag]
+    return "b" if tag == "br" or not (tag or html.strip()) else "o"
+
+
+def _numbered(images: Sequence[str]) -> str:
+    """Return the HTML of images in a row, each with a number as its text."""
+    if not any("href=" in html for html in images):
+        return f"<span>{len(images)} images</span>"
+    numbered = (
+        html.replace(">image<", f">{number}<") for number, html in enumerate(images, start=1)
+    )
+    return f"<span>images {' '.join(numbered)}</span>"
+
+
+def _outward(target: str) -> str:
+    return f'href="{escape(target)}" rel="nofollow noopener noreferrer"'
+
+
+def _align(element: _Element) -> str:
+    value = element.attributes.get("align", "").lower()
+    is_known = element.tag in _ALIGNED and value in {"left", "center", "right"}
+    return f' align="{value}"' if is_known else ""
+
+
+def _number(element: _Element, name: str, digits: int) -> str:
+    value = element.attributes.get(name, "")
+    is_number = value.isascii() and value.isdecimal() and len(value) <= digits
+    return f' {name}="{value}"' if is_number else ""
+
+
+def _is_definition_list(element: _Element) -> bool:
+    tags = [tag for tag, html in element.parts if tag or html.strip()]
+    is_ordered = bool(tags) and tags[0] == "dt" and tags[-1] == "dd"
+    return is_ordered and set(tags) == {"dt", "dd"}
+
 
 PROCESSOR_SECONDS: Final = 1.0
 """Processor time for one description."""

@@ -1,18 +1,20 @@
 """The import of one batch of files of one project: skip, fetch, validate, store and commit."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
 import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from threading import Event, Lock
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.rules import WAIVABLE_CODES
+from wheelyard.archive.archive_rules import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, CommittedProject, ProjectIntent
 from wheelyard.catalog.journals import project_journal
 from wheelyard.errors import (
@@ -25,7 +27,7 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import Caller
-from wheelyard.model.decoding import to_one_line
+from wheelyard.model.decoding import counted, to_one_line
 from wheelyard.model.distribution_filename import (
     ACCEPTED_FORMATS,
     LENIENT_SUFFIXES,
@@ -34,7 +36,6 @@ from wheelyard.model.distribution_filename import (
     UniquenessKey,
 )
 from wheelyard.model.project import File, Project, apply
-from wheelyard.operations.importing.report import FileStatus, Outcome
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.operations.names import REFUSALS
 from wheelyard.operations.spooled_upload import (
@@ -44,8 +45,93 @@ from wheelyard.operations.spooled_upload import (
     SpoolWriter,
     file_too_large,
 )
-from wheelyard.operations.upload import Uploads, ValidatedFile, filename_taken
+from wheelyard.operations.uploads import Uploads, ValidatedFile, filename_taken
 from wheelyard.sources.candidate import UPLOADER_LIMIT, Candidate
+
+MAX_NAMED: Final = 10_000
+"""The refused files that a report keeps, and the skipped ones; more are only counted."""
+
+
+class FileStatus(Enum):
+    """The status of one entry of a source after the import."""
+
+    NEW = "new"
+    """It was added; in a dry run it would be."""
+    THERE = "there"
+    """It was listed already with equal bytes."""
+    DELETED = "deleted"
+    """It was deleted from the index, and is not added again."""
+    PASSED_OVER = "passed_over"
+    """It is not a distribution, or not one that the source lists."""
+    SKIPPED = "skipped"
+    """It is a distribution in a format that no index takes any more."""
+    REFUSED = "refused"
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The status of one entry of a source after the import, and the reason."""
+
+    location: str
+    """The location in the source."""
+    status: FileStatus
+    code: str = ""
+    """The error code of a refusal, as in docs/errors.md."""
+    why: str = ""
+    """Why it was not added, in one or two sentences."""
+    waived_rules: tuple[str, ...] = ()
+    """The codes of the rules that it breaks and that were waived."""
+    is_retryable: bool = False
+    """Whether the reason of a refusal may pass, as it is not about the file itself."""
+
+
+class Report(Struct):
+    """The number of files by status so far, and the outcomes of the first that were not taken."""
+
+    counts: Counter[FileStatus] = field(default_factory=Counter)
+    waived_rules: Counter[str] = field(default_factory=Counter)
+    """The number of new files for each waived rule."""
+    refused: list[Outcome] = []
+    """The first refused files, at most `MAX_NAMED`."""
+    skipped: list[Outcome] = []
+    """The first skipped files, at most `MAX_NAMED`."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome; keep it if it is one of the first of a file that was not taken."""
+        self.counts[outcome.status] += 1
+        self.waived_rules.update(outcome.waived_rules)
+        named = {FileStatus.REFUSED: self.refused, FileStatus.SKIPPED: self.skipped}
+        outcomes = named.get(outcome.status)
+        if outcomes is not None and len(outcomes) < MAX_NAMED:
+            outcomes.append(outcome)
+
+    def summary(self, *, dry_run: bool = False) -> str:
+        """Return one line of text with the number of files by status, for operators."""
+        counts = self.counts
+        parts = [
+            f"{'would import' if dry_run else 'imported'} {counted(counts[FileStatus.NEW], 'file')}"
+        ]
+        words = (
+            (FileStatus.THERE, "there already"),
+            (FileStatus.DELETED, "deleted here before"),
+            (FileStatus.PASSED_OVER, "passed over"),
+            (FileStatus.SKIPPED, "skipped"),
+            (FileStatus.REFUSED, "refused"),
+        )
+        parts += [f"{counts[status]} {word}" for status, word in words if counts[status]]
+        return ", ".join(parts)
+
+
+class ImportProgress:
+    """Receives the progress of an import; this base class ignores it."""
+
+    __slots__ = ()
+
+    def read(self, size: int) -> None:
+        """Called by worker threads after each read, with the number of bytes."""
+
+    def done(self, outcome: Outcome) -> None:
+        """Called with each outcome, in no particular order, by the thread that runs the import."""
+
 
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 """The size of the pending files in the spool at which they are committed."""

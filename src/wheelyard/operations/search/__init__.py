@@ -31,7 +31,7 @@ projects are in the same table, and have the label of their upstream index as `o
 
 A caller sees a public project if a scope of theirs covers its name, or if they have a credential
 that may read anything, as in `ReadPolicy.require_lookup`. A page of results looks up a name that
-the table lacks (`http/handlers/home.py`), as the name's own page does.
+the table lacks (`http/handlers/home_and_probes.py`), as the name's own page does.
 
 A table is immutable and has a generation, which pages are cached under. It can only be asked
 through `ProjectTable.readable_by`, so what a caller may not read is left out before anything is

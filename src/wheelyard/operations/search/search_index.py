@@ -27,8 +27,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes, ProjectChange
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
-from wheelyard.operations.search.facts_reader import FactsReader
-from wheelyard.operations.search.project_table import ProjectTable, table_of
+from wheelyard.operations.search.project_table import FactsReader, ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import Stored
 

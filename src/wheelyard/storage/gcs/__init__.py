@@ -7,8 +7,8 @@ An object is an object, and its generation is the version.
   counts operations by price class
 - `store.py`: the single requests, one for each download, resumed on the same generation; Google's
   exceptions as failures
-- `credentials.py`: whose credentials are, and whether they can sign
-- `bucket_reader.py`: reads a bucket of somebody else
+- `store.py`: whose credentials are, and whether they can sign
+- `connect.py`: reads a bucket of somebody else
 
 Downloads from a bucket use our own loop over the library's session. The library's reader first
 asks for the metadata and then makes a request for each chunk, and each is billed. Ours makes one

@@ -1,15 +1,20 @@
 """
-Connections to Cloud Storage: credentials, endpoint, URL signer, and a count of operations.
+Connections to Cloud Storage: credentials, endpoint, URL signer, and the reader of a bucket.
 
 Google's library finds Application Default Credentials itself: the file that
 GOOGLE_APPLICATION_CREDENTIALS names, gcloud's login, or the metadata server. With
 STORAGE_EMULATOR_HOST it connects to an emulator, without credentials.
 
 Each answered request about objects is counted, failed tries and free operations included.
+
+An object stored with `Content-Encoding: gzip` may have another size and other digests than its
+download; `is_compressed` marks it for the importer.
 """
 
 import re
-from collections.abc import Callable
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -22,19 +27,84 @@ from google.auth import iam
 from google.auth.credentials import AnonymousCredentials, Scoped, Signing
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
-from google.cloud.storage import Bucket, Client
+from google.cloud.storage import Blob, Bucket, Client
 from google.oauth2 import service_account
 from requests import RequestException, Session
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
-from wheelyard.storage.buckets import OpenStore
+from wheelyard.storage.buckets import BucketObject, BucketReader, OpenStore
 from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
-from wheelyard.storage.gcs.bucket_reader import GcsReader
-from wheelyard.storage.gcs.credentials import Credentials, can_sign, credentials_of
-from wheelyard.storage.gcs.store import GcsStore, set_up_session
-from wheelyard.storage.instrumented import Operation, OperationCounter
+from wheelyard.storage.forwarding import Operation, OperationCounter
+from wheelyard.storage.gcs.store import (
+    Credentials,
+    GcsStore,
+    can_sign,
+    credentials_of,
+    google_failures,
+    set_up_session,
+)
 from wheelyard.storage.location import BucketLocation
+
+RETRY_SECONDS: Final = 30.0
+"""Seconds after which a call is not retried; long, because no client waits for an import."""
+TIMEOUTS: Final = (5.0, 30.0)
+"""Seconds to connect, and without a byte."""
+OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,contentEncoding"
+
+
+class GcsReader(BucketReader):
+    """See `BucketReader`."""
+
+    def __init__(self, store: GcsStore) -> None:
+        super().__init__(store.location)
+        self._store = store
+
+    def close(self) -> None:
+        """See `BucketReader`."""
+        self._store.client.close()
+
+    def _objects(self) -> Iterator[BucketObject]:
+        with google_failures():
+            blobs = self._store.client.list_blobs(
+                self._location.bucket,
+                prefix=self._location.prefix or None,
+                fields=f"items({OBJECT_FIELDS}),nextPageToken",
+                timeout=TIMEOUTS,
+                retry=self._store.repeated,
+            )
+            for blob in blobs:
+                yield self._described(blob)
+
+    def _find(self, name: str) -> BucketObject:
+        blob = self._store.client.bucket(self._location.bucket).blob(self._location.name_of(name))
+        with google_failures():
+            blob.reload(timeout=TIMEOUTS, retry=self._store.repeated)
+            return self._described(blob)
+
+    def _read(self, name: str, version: str) -> Iterator[bytes]:
+        whole_name = self._location.name_of(name)
+        request = partial(self._store.stream_once, whole_name, 0, None, version)
+        return self._store.repeat(request, RETRY_SECONDS)
+
+    def _described(self, blob: Blob) -> BucketObject:
+        return BucketObject(
+            name=blob.name.removeprefix(self._location.prefix),
+            version=str(int(blob.generation)),
+            size=int(blob.size),
+            created=blob.time_created,
+            metadata=dict(blob.metadata or {}),
+            md5=_hexadecimal(blob.md5_hash),
+            is_compressed=bool(blob.content_encoding),
+        )
+
+
+def _hexadecimal(encoded: str | None) -> str:
+    try:
+        return b64decode(encoded or "", validate=True).hex()
+    except NotBase64:
+        return ""
+
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SECONDS: Final = 5.0

@@ -9,7 +9,7 @@ each request costs an operation; after a break, the rest is requested of the sam
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +19,8 @@ import google_crc32c
 import requests
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
+from google.auth import jwt
+from google.auth.credentials import Signing
 from google.cloud.storage import Blob, Client
 from google.cloud.storage import exceptions as storage
 from requests import Session
@@ -39,8 +41,37 @@ from wheelyard.storage.failures import (
     unavailable,
 )
 from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.gcs.credentials import credentials_of, email_of
 from wheelyard.storage.location import BucketLocation
+
+Credentials = Any
+"""Those of Google's library: each kind is a class of its own, without types."""
+_claims_of: Final[Callable[..., dict[str, Any]]] = jwt.decode  # it has no type annotations
+
+
+def credentials_of(client: Client) -> Credentials:
+    """Return the credentials of a client."""
+    return client._credentials  # noqa: SLF001 - the library has no public name for them
+
+
+def can_sign(credentials: Credentials) -> bool:
+    """Return whether credentials are those of a service account."""
+    has_email = getattr(credentials, "service_account_email", None) is not None
+    return isinstance(credentials, Signing) or has_email
+
+
+def email_of(credentials: Credentials) -> str | None:
+    """
+    Return the e-mail of the account of some credentials, for the journal; None if it is unknown.
+
+    A service account's e-mail is known after the first use of the credentials (before, those of the
+    metadata server have `default`). A user's is known if Google has sent an ID token as well.
+    """
+    emails = [getattr(credentials, name, None) for name in ("service_account_email", "account")]
+    with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
+        # not verified, as it has come from Google directly
+        emails.append(_claims_of(credentials.id_token, verify=False).get("email"))
+    return next((each for each in emails if isinstance(each, str) and "@" in each), None)
+
 
 GOOGLE_ERRORS: Final = (
     api.GoogleAPIError,

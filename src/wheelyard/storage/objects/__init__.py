@@ -7,8 +7,8 @@ The ETag is the version.
 - `conditions.py`: the check whether the service keeps conditions, before a process's first write
 - `store.py`: the single requests, by clients that differ in retries and time limits, and in the
   main thread so that Ctrl-C ends them at once
-- `errors.py`: what the text of an error says, as failures
-- `bucket_reader.py`: reads a bucket of somebody else
+- `conditions.py`: what the text of an error says, as failures
+- `connect.py`: reads a bucket of somebody else
 
 No process that has used obstore may fork: in the child every call waits forever. So the manager
 of several workers opens no store (`http/server.py`), and whatever else is a process is started by

@@ -28,10 +28,9 @@ from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Entry, Key, ObjectVersio
 from wheelyard.storage.bucket_store import BucketStore, DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.instrumented import Operation, OperationCounter
+from wheelyard.storage.forwarding import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
-from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.errors import OBSTORE_ERRORS, failure_of
+from wheelyard.storage.objects.conditions import OBSTORE_ERRORS, ConditionCheck, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """
 Which names, versions and files of upstream indexes may be shown, and why not the others.
 
-`upstream/policy/` decides what of a page is shown. It knows no HTTP, and only `deciding.py` has a
+`upstream/policy/` decides what of a page is shown. It knows no HTTP, and only `decisions.py` has a
 page fetched.
 
 - `policy.py`: what handlers ask: a name, a page, a file; keeps the view of each page until
@@ -11,8 +11,8 @@ page fetched.
   cooldown was first used, and which releases are under a blocked licence
 - `osv_source.py`, `advisories.py`: the operator's OSV database: watched, parsed, matched with
   versions, and the one that was accepted last
-- `version_notes.py`: the documents of first uses and licences in the store
-- `deciding.py`: makes decisions, about the files that an upstream index lists now;
+- `rules.py`: the documents of first uses and licences in the store
+- `decisions.py`: makes decisions, about the files that an upstream index lists now;
   `catalog/journals.py` keeps them
 
 A view has the generation of the policy: the versions of the decisions, of the OSV database, of

@@ -21,8 +21,14 @@ from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy import rules
 from wheelyard.upstream.policy.advisories import Hit
-from wheelyard.upstream.policy.rules import Code, Exceptions, PolicyRules, Reason
-from wheelyard.upstream.policy.version_notes import NoteDocument, VersionNotes
+from wheelyard.upstream.policy.rules import (
+    Code,
+    Exceptions,
+    NoteDocument,
+    PolicyRules,
+    Reason,
+    VersionNotes,
+)
 
 LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, Code.VULNERABLE)
 """What an approval can lift."""

@@ -19,8 +19,7 @@ from wheelyard.upstream.policy import rules
 from wheelyard.upstream.policy.advisories import AdvisoryTable
 from wheelyard.upstream.policy.evaluation import Evaluation, FirstUses, KnownLicences, PageView
 from wheelyard.upstream.policy.osv_source import OsvSource
-from wheelyard.upstream.policy.rules import Code, PolicyRules, Reason
-from wheelyard.upstream.policy.version_notes import NoteDocument
+from wheelyard.upstream.policy.rules import Code, NoteDocument, PolicyRules, Reason
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for the views of pages."""

@@ -1,19 +1,22 @@
 """The rules of an operator, and why a name, a version or a file is not shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.document_cache import DocumentCache, Snapshot
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import without_commands
 from wheelyard.model.access import NameFilter, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
 from wheelyard.model.licences import UNREADABLE, LicencePatterns, parse_licence_patterns
 from wheelyard.model.public_packages import Decision, FileReason
+from wheelyard.storage.base import Key
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.policy.advisories import Advisory
 
@@ -232,3 +235,69 @@ def _ids(advisories: Sequence[Advisory]) -> str:
 
 def _time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+V = TypeVar("V")
+
+NoteDocument = dict[str, dict[NormalizedName, dict[str, V]]]
+"""The stored form: one member, whose value is by project and version."""
+
+
+class VersionNotes(Generic[V]):
+    """
+    Reads and changes such a document; thread-safe.
+
+    Args:
+        key: That of the document.
+        member: The name of its member.
+        documents: What reads and writes it.
+        retries: For conflicts with other servers.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        member: str,
+        documents: DocumentCache[NoteDocument[V]],
+        retries: ConflictRetries,
+    ) -> None:
+        self._key = key
+        self._member = member
+        self._documents = documents
+        self._retries = retries
+
+    def peek(self) -> Snapshot[NoteDocument[V]] | None:
+        """Return the document, if that needs no read; see DocumentCache."""
+        return self._documents.peek(self._key)
+
+    def get(self) -> Snapshot[NoteDocument[V]]:
+        """Return the document, from the cache or the store."""
+        return self._documents.get(self._key)
+
+    def of(self, name: NormalizedName, noted: Snapshot[NoteDocument[V]]) -> Mapping[str, V]:
+        """Return what the document says of a project, by version."""
+        return (noted.value or {}).get(self._member, {}).get(name, {})
+
+    def change(
+        self,
+        name: NormalizedName,
+        before: Snapshot[NoteDocument[V]],
+        update: Callable[[Mapping[str, V]], Mapping[str, V]],
+    ) -> Snapshot[NoteDocument[V]]:
+        """
+        Write what `update` makes of the notes of a project, unless it is the same; return them all.
+
+        `before` is what `get` has just returned. Raise Unavailable if that cannot be written.
+        """
+        for attempt in self._retries.attempts():
+            if attempt:
+                before = self._documents.get(self._key, "current")
+            noted = self.of(name, before)
+            updated = update(noted)
+            if updated == noted:
+                return before
+            projects = (before.value or {}).get(self._member, {})
+            after = {self._member: {**projects, name: dict(updated)}}
+            if self._documents.swap(self._key, after, before.version):
+                return self.get()
+        raise self._retries.exhausted(self._key)

@@ -1,0 +1,269 @@
+"""Operations on grants, groups and API tokens; no answer has a token's digest."""
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
+
+from wheelyard.api.operation import Call, Name, Pattern, TokenName, Word
+from wheelyard.api.project_operations import After
+from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
+from wheelyard.authentication.caller_tokens import wanted_token
+from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
+from wheelyard.errors import Forbidden, Invalid
+from wheelyard.model.access import ANONYMOUS, Action, Scope
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields
+from wheelyard.model.token import ListedToken, TokenRecord
+from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
+
+ActionWord = Literal["read", "upload", "manage", "admin"]
+
+
+class AccessHistory(Struct, frozen=True):
+    """Changes of the grants and groups in the store, oldest first."""
+
+    commits: tuple[AccessCommit, ...]
+
+
+class AccessQuestion(Struct, frozen=True):
+    """The question whether somebody may do something."""
+
+    who: str
+    """Principals, separated by commas, or `token:ID`."""
+    project: Name
+    """It need not exist."""
+    action: ActionWord
+
+
+class GrantRevocation(Struct, frozen=True, forbid_unknown_fields=True):
+    """The grant to revoke, and why."""
+
+    id: str
+    note: str = ""
+
+
+class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of a group."""
+
+    change: GroupChange
+    name: str
+    who: tuple[str, ...] = ()
+    """The new members, or those to add or to remove."""
+    note: str = ""
+
+
+def show_access(call: Call) -> AccessList:
+    """Show all grants and groups, of the settings and of the store."""
+    return call.index.access.show()
+
+
+def access_history(call: Call, body: After) -> AccessHistory:
+    """Show the changes of grants and groups in the store that follow a number."""
+    return AccessHistory(tuple(call.index.access.records.history(body.after)))
+
+
+def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
+    """Tell whether somebody may do something, and why."""
+    index, name = call.index, parse_name(body.project)
+    return explain(
+        parse_subject(body.who, index.authenticator),
+        ACTIONS[body.action],
+        name,
+        index.authenticator,
+        index.settings.private_patterns,
+        may_be_public=index.may_be_public(name),
+    )
+
+
+def add_grant(call: Call, body: GrantFields) -> AddedGrant:
+    """Add a grant to the store; an equal one that is there stays, and is returned."""
+    return call.index.add_grant(body, call.by)
+
+
+def revoke_grant(call: Call, body: GrantRevocation) -> None:
+    """Revoke a grant of the store."""
+    call.index.access.revoke(body.id, call.by, body.note)
+
+
+def edit_group(call: Call, body: GroupEdit) -> None:
+    """Make, change or delete a group of the store."""
+    call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note)
+
+
+MAX_PATTERNS: Final = 100
+
+
+class CallerRights(Struct, frozen=True):
+    """What may be done to which projects."""
+
+    can: tuple[str, ...]
+    projects: tuple[Pattern, ...]
+
+    @classmethod
+    def of(cls, scope: Scope) -> "CallerRights":
+        """Return the rights of a scope."""
+        return cls(tuple(each.word for each in Action if each & scope.actions), scope.projects)
+
+
+class WhoAmI(Struct, frozen=True):
+    """The caller."""
+
+    principal: str
+    """By which the journal names it."""
+    principals: tuple[str, ...]
+    """By which grants can name it."""
+    rights: tuple[CallerRights, ...]
+
+
+class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
+    """A token, without its text and digest."""
+
+    id: str
+    name: str
+    owner: str | None
+    """The principal that may do all that it may; None for a token of nobody."""
+    can: tuple[str, ...]
+    projects: tuple[Pattern, ...]
+    state: str
+    """`active`, `expired` or `revoked`."""
+    created: datetime
+    created_by: str
+    expires: datetime
+    last_used: date | None
+    """The last day, in UTC, on which it was accepted, if recorded."""
+    revoked: datetime | None = None
+    revoked_by: str = ""
+    replaced_by: str = ""
+    """The id of the token that replaces it."""
+    publishers: tuple[str, ...] = ()
+    """Ids of the publishers that it was minted for."""
+
+    @classmethod
+    def of(cls, record: TokenRecord, state: str, last_used: date | None = None) -> "TokenAnswer":
+        """Return what is told of a token."""
+        rights = CallerRights.of(record.scope)
+        return TokenAnswer(
+            id=record.id,
+            name=record.name,
+            owner=record.owner or None,
+            can=rights.can,
+            projects=rights.projects,
+            state=state,
+            created=record.created_at,
+            created_by=record.created_by,
+            expires=record.expires_at,
+            last_used=last_used,
+            revoked=record.revoked_at,
+            revoked_by=record.revoked_by,
+            replaced_by=record.rotation.successor if record.rotation else "",
+            publishers=record.publishers,
+        )
+
+
+class MadeToken(TokenAnswer, frozen=True, kw_only=True):
+    """A new token."""
+
+    token: str
+    """Its text, which cannot be read again."""
+
+
+class ReplacedToken(MadeToken, frozen=True, kw_only=True):
+    """A new token, and the one that it replaces."""
+
+    replaces: TokenAnswer
+
+
+class TokenList(Struct, frozen=True):
+    """Tokens, oldest first."""
+
+    tokens: tuple[TokenAnswer, ...]
+
+
+Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+Words = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+
+
+class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A token to make."""
+
+    name: TokenName
+    projects: Patterns
+    can: Words | None = None
+    """Some of `read`, `upload`, `manage`, `admin`; by default read and upload."""
+    days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    expires: Annotated[datetime, Meta(tz=True)] | None = None
+    """Instead of `days`."""
+    owner: str | UnsetType | None = UNSET
+    """
+    By default the caller, if it can own tokens; None is nobody. Only an administrator makes tokens
+    of nobody, and of others.
+    """
+
+    def lifetime(self, now: datetime) -> timedelta:
+        """Return how long the token is to live; raise Invalid if that is said twice."""
+        if self.days is not None and self.expires is not None:
+            raise Invalid("Send days or expires, and not both.", code="invalid_field")
+        if self.expires is not None:
+            return self.expires - now
+        return timedelta(self.days) if self.days else DEFAULT_LIFETIME
+
+
+class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to replace by a new one."""
+
+    token: str
+    """Its id; for an administrator also its name."""
+    hours: Annotated[float, Meta(ge=0, le=876_000)] = 24
+    """How long the old token lives on."""
+
+
+def whoami(call: Call) -> WhoAmI:
+    """Tell the caller's principals and rights."""
+    caller = call.caller
+    principals = tuple(sorted({ANONYMOUS, *caller.principals}))
+    rights = dict.fromkeys(map(CallerRights.of, caller.scopes))  # several grants may give the same
+    return WhoAmI(caller.principal, principals, tuple(rights))
+
+
+def list_tokens(call: Call) -> TokenList:
+    """List the caller's own tokens; for an administrator all."""
+    return TokenList(tuple(map(_listed, call.index.caller_tokens.visible(call.caller))))
+
+
+def _listed(token: ListedToken) -> TokenAnswer:
+    return TokenAnswer.of(token.record, token.state, token.last_used)
+
+
+def create_token(call: Call, body: NewToken) -> MadeToken:
+    """Make a token for the caller, who has signed in lately; as an administrator for anybody."""
+    tokens, now = call.index.caller_tokens, call.index.runtime.now()
+    tokens.require_maker(call.caller, call.signed_in_at)
+    lifetime, can = body.lifetime(now), body.can or ()
+    wanted = wanted_token(call.caller, body.name, can, body.projects, lifetime, body.owner)
+    token, record = tokens.create(call.caller, call.signed_in_at, wanted)
+    return MadeToken(**asdict(TokenAnswer.of(record, record.state(now))), token=token.text)
+
+
+def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
+    """Replace a token by a new one with the same name, rights and lifetime."""
+    overlap, now = timedelta(hours=body.hours), call.index.runtime.now()
+    rotated = call.index.caller_tokens.rotate(call.caller, call.signed_in_at, body.token, overlap)
+    return ReplacedToken(
+        **asdict(TokenAnswer.of(rotated.new, rotated.new.state(now))),
+        token=rotated.token.text,
+        replaces=TokenAnswer.of(rotated.old, rotated.old.state(now)),
+    )
+
+
+def revoke_token(call: Call, id: str) -> None:  # noqa: A002 - its name in the path
+    """Revoke a token: as its owner, as an administrator, or with the token itself."""
+    call.index.caller_tokens.revoke(call.caller, id)
+
+
+def revoke_sent_token(call: Call) -> None:
+    """Revoke the token that the request is sent with."""
+    if call.sent_token is None:
+        raise Forbidden("This is not an API token. Send the token that is to be revoked.")
+    call.index.tokens.revoke(call.sent_token.id, call.by)

@@ -1,0 +1,364 @@
+"""Operations on projects: lists, journals, changes of releases, and private names."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec.structs import asdict
+from packaging.utils import NormalizedName
+
+from wheelyard.api.operation import Call, Filename, Reason, Version, VersionSet
+from wheelyard.authentication.authorization import (
+    parse_project_name,
+    project_not_found,
+    require_all_read,
+)
+from wheelyard.catalog.changes import NO_SERIAL
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.model.access import Action
+from wheelyard.model.distribution_filename import parse_version, parse_version_set
+from wheelyard.model.project import File, Project, Status
+from wheelyard.model.project_json import CommitJson
+from wheelyard.operations.journal import BEGINNING, CLOCK_TOLERANCE
+from wheelyard.operations.lifecycle import ReleaseAction, Selection
+from wheelyard.operations.names import ClientProjects, PrivateName
+
+LOCAL_PAGE, REMOTE_PAGE = 1000, 100
+"""The commits of a journal in one answer; on a bucket, each is a request."""
+
+FirstNumber = Annotated[int, Meta(ge=0, le=999_999_999_999_999)]
+
+
+class After(Struct, frozen=True):
+    """A query for what follows a commit."""
+
+    after: FirstNumber = 0
+    """The number of the commit."""
+
+
+class ProjectsQuery(Struct, frozen=True):
+    """A query for the names of projects."""
+
+    changed_since: Annotated[datetime, Meta(tz=True)] | None = field(
+        default=None, name="changed-since"
+    )
+    """Only the private ones that have changed since then, and perhaps some more."""
+
+
+class ListedProject(Struct, frozen=True):
+    """A private project in a list."""
+
+    name: NormalizedName
+
+
+class ListedPublicProject(Struct, frozen=True):
+    """A public project that is used here."""
+
+    name: NormalizedName
+    origin: str
+    """The label of its upstream index."""
+
+
+class ProjectList(Struct, frozen=True):
+    """The projects that a caller may read, sorted."""
+
+    projects: tuple[ListedProject, ...]
+    public: tuple[ListedPublicProject, ...] | UnsetType = UNSET
+    """Those of upstream indexes, if there are such: nobody shall take them for private ones."""
+
+
+class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
+    """A file of a project."""
+
+    filename: Filename
+    version: str
+    sha256: str
+    size: int
+    uploaded_at: datetime = field(name="upload-time")
+    uploaded_by: str
+    uploaded_by_name: str = ""
+    """The name of the token that has uploaded it, if it is known."""
+    requires_python: str | None
+    yanked: bool | str
+    """Whether it is yanked; the reason if there is one."""
+    core_metadata: str
+    """SHA-256 of the core metadata, empty if there are none."""
+    imported_at: datetime | None = field(name="imported")
+    waived_rules: tuple[str, ...]
+
+    @classmethod
+    def of(cls, file: File) -> "FileAnswer":
+        """Return what is told of a file."""
+        same = {name: getattr(file, name) for name in cls.__struct_fields__ if name != "yanked"}
+        return cls(**same, yanked=False if file.yanked is None else file.yanked or True)
+
+
+class ProjectStatus(Struct, frozen=True, omit_defaults=True):
+    """The status of a project (PEP 792)."""
+
+    status: Status
+    reason: str = ""
+
+
+class ProjectAnswer(Struct, frozen=True, kw_only=True):
+    """A project."""
+
+    name: NormalizedName
+    revision: int
+    """The number of its last commit."""
+    status: ProjectStatus = field(name="project-status")
+    summary: str
+    files: tuple[FileAnswer, ...]
+    deleted: tuple[str, ...]
+    commit: CommitJson | None
+    """The last one."""
+
+    @classmethod
+    def of(cls, project: Project) -> "ProjectAnswer":
+        """Return what is told of a project."""
+        return ProjectAnswer(
+            name=project.name,
+            revision=project.revision,
+            status=ProjectStatus(project.status, project.reason),
+            summary=project.summary,
+            files=tuple(map(FileAnswer.of, project.files)),
+            deleted=project.deleted_filenames,
+            commit=CommitJson.of(project.commit) if project.commit else None,
+        )
+
+
+class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
+    """A project after a change of files."""
+
+    changed: tuple[FileAnswer, ...]
+    """The files that were changed; in a dry run those that would be."""
+
+
+class JournalPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Some commits of a journal, oldest first."""
+
+    name: NormalizedName
+    revision: int
+    """The number of the last commit of the project."""
+    commits: tuple[CommitJson, ...]
+    lost: tuple[int, ...] = ()
+    """The numbers of commits that the journal has lost."""
+    next: int = 0
+    """The number of the last commit of this page, if there are more."""
+
+
+class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files are yanked, unyanked or deleted, and why."""
+
+    version: Version = ""
+    versions: VersionSet = ""
+    """A set of versions; one of these two is sent."""
+    file: Filename | Annotated[tuple[Filename, ...], Meta(min_length=1)] | None = None
+    """Only this file, or these."""
+    reason: Reason = ""
+    dry_run: bool = False
+    """Whether nothing is changed, and the response says what would be."""
+
+    @property
+    def selection(self) -> Selection:
+        """The files that are meant; Invalid if it is malformed."""
+        if bool(self.version) == bool(self.versions):
+            what = "version or versions, not both" if self.version else "version is missing"
+            message = f'{what}. Send "version": "1.0", or "versions": "<2".'
+            raise Invalid(message, code="invalid_field")
+        versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
+        if self.file is None:
+            return Selection(versions)
+        return Selection(
+            versions, frozenset((self.file,) if isinstance(self.file, str) else self.file)
+        )
+
+
+class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """The new status of a project, and why."""
+
+    status: Status
+    reason: Reason = ""
+
+
+class NameChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a name is reserved or released."""
+
+    reason: Reason = ""
+
+
+class Reservation(Struct, frozen=True):
+    """A name that is private now."""
+
+    name: NormalizedName
+    is_new: bool
+    """Whether it was not private before."""
+
+
+class PrivateNameList(Struct, frozen=True):
+    """The private names, sorted."""
+
+    names: tuple[PrivateName, ...]
+
+
+class ClientProjectsQuery(Struct, frozen=True):
+    """A query for the projects that the settings of a client have to name."""
+
+    project: str = ""
+    """The projects that it wants, separated by commas; the field may be given again."""
+
+
+def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
+    """List the projects that the caller may read."""
+    names = _names(call, body.changed_since)
+    listed = tuple(ListedProject(name) for name in names if call.caller.may(Action.READ, name))
+    if body.changed_since is not None or not call.lists_public or call.index.upstream is None:
+        return ProjectList(listed)
+    shown, private = call.index.search.table().readable_by(call.caller).public, frozenset(names)
+    # the table may be older than the list of names: a private name is never called public
+    origins = {facts.name: facts.origin for facts in shown if facts.name not in private}
+    return ProjectList(listed, tuple(map(ListedPublicProject, origins, origins.values())))
+
+
+def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
+    if since is not None:
+        changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
+        return sorted({each.project for each in changes})
+    known = call.index.projects.names.get().value
+    return known.names if known else ()
+
+
+def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
+    """Show a project: its status and its files."""
+    return ProjectAnswer.of(_readable(call, name))
+
+
+def _readable(call: Call, name: NormalizedName) -> Project:
+    call.index.read_policy.require_project_read(call.caller, name)
+    projects = call.index.projects
+    project = (projects.peek(name) or projects.load(name)).value
+    if project is None:
+        raise project_not_found(name)
+    return project
+
+
+def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
+    """Show the commits of a project that follow a number."""
+    projects = call.index.projects
+    try:
+        project = _readable(call, name)
+    except NotFound:
+        if not call.caller.may(Action.READ, name):
+            raise
+        project = projects.get_for_update(name)
+        if not project.is_released:  # a released name has a journal, too
+            raise
+    size = LOCAL_PAGE if call.index.is_local else REMOTE_PAGE
+    last = min(body.after + size, project.revision)
+    read = dict(projects.journal(project).find_all(range(body.after + 1, last + 1)))
+    return JournalPage(
+        name=project.name,
+        revision=project.revision,
+        commits=tuple(CommitJson.of(commit) for commit in read.values() if commit is not None),
+        lost=tuple(number for number, commit in read.items() if commit is None),
+        next=last if last < project.revision else 0,
+    )
+
+
+def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
+    """Name the projects that the settings of a client have to name."""
+    texts = filter(None, body.project.split(","))
+    wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
+    if call.index.upstream is None:
+        for name in wanted:
+            call.index.read_policy.require_project_read(call.caller, name)
+    return call.index.client_projects.read(call.caller, wanted)
+
+
+def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Yank releases, or files of them."""
+    return _change("yank", call, name, body)
+
+
+def unyank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Take back that releases, or files of them, are yanked."""
+    return _change("unyank", call, name, body)
+
+
+def delete(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Delete releases, or files of them, for good."""
+    return _change("delete", call, name, body)
+
+
+def _change(
+    action: ReleaseAction, call: Call, name: NormalizedName, body: ReleaseChange
+) -> ChangedProject:
+    changed = call.index.lifecycle.change(
+        action, call.caller, name, body.selection, body.reason, dry_run=body.dry_run
+    )
+    project = asdict(ProjectAnswer.of(changed.project))
+    return ChangedProject(**project, changed=tuple(map(FileAnswer.of, changed.files)))
+
+
+def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectAnswer:
+    """Set the status of a project."""
+    project = call.index.lifecycle.set_status(call.caller, name, body.status, body.reason)
+    return ProjectAnswer.of(project)
+
+
+def list_names(call: Call) -> PrivateNameList:
+    """List the private names, and why they are private."""
+    return PrivateNameList(tuple(call.index.names.all()))
+
+
+def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservation:
+    """Make a name private before anything is published under it."""
+    return Reservation(name, call.index.names.reserve(call.caller, name, body.reason))
+
+
+def release_name(call: Call, name: NormalizedName, body: NameChange) -> None:
+    """Give up a private name without files."""
+    call.index.names.release(call.caller, name, body.reason)
+
+
+PAGE: Final = 10_000
+"""The most changes in one answer."""
+
+
+class ChangesQuery(Struct, frozen=True):
+    """A query for what follows a change."""
+
+    since: Annotated[int, Meta(ge=0, le=999_999_999_999_999)] = 0
+    """Its serial; 0 for all changes."""
+
+
+class ListedChange(Struct, frozen=True):
+    """A change: at this serial, a project had this revision."""
+
+    serial: int
+    project: str
+    revision: int
+    """The number of its last commit."""
+
+
+class ChangeList(Struct, frozen=True):
+    """The changes of all projects after a serial, in order."""
+
+    newest: int
+    """The serial of the newest change there is."""
+    changes: tuple[ListedChange, ...]
+    more: bool
+    """Whether there are more changes after the last of these."""
+
+
+def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
+    """List which projects have changed since a change; 404 `unknown_serial` after a restore."""
+    require_all_read(call.caller)
+    changes, newest = call.index.changes.since(body.since, PAGE)
+    listed = [
+        ListedChange(change.serial, change.project, change.revision)
+        for change in changes
+        if change.serial != NO_SERIAL
+    ]
+    return ChangeList(newest, tuple(listed), more=bool(listed) and listed[-1].serial < newest)

@@ -1,0 +1,134 @@
+"""Operations on public packages: decisions about them, and what clients get of them."""
+
+from typing import TYPE_CHECKING
+
+import packaging.version
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.api.operation import Call, Name, OptionalVersion, Reason, Sha256
+from wheelyard.api.project_operations import After
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.errors import Forbidden, NotFound
+from wheelyard.model.access import Action
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.public_packages import Decision, DecisionCommit, Explanation, RefreshedPage
+
+if TYPE_CHECKING:
+    from wheelyard.upstream.indexes import UpstreamIndex
+    from wheelyard.upstream.policy.decisions import Deciding
+
+
+class Decisions(Struct, frozen=True):
+    """Decisions about public packages."""
+
+    decisions: tuple[Decision, ...]
+
+
+class DecisionHistory(Struct, frozen=True):
+    """Every decision about public packages, oldest first."""
+
+    commits: tuple[DecisionCommit, ...]
+
+
+class PackageQuestion(Struct, frozen=True):
+    """The question what clients get."""
+
+    project: Name
+    version: OptionalVersion = ""
+    """Empty for the whole project."""
+
+    @property
+    def parsed(self) -> tuple[NormalizedName, packaging.version.Version | None]:
+        """The name and the version; None for the whole project. Raise Invalid if one is none."""
+        return parse_name(self.project), parse_version(self.version) if self.version else None
+
+
+class Block(PackageQuestion, frozen=True, forbid_unknown_fields=True):
+    """A project to block, or one version of it."""
+
+    reason: Reason = ""
+
+
+class Approval(Block, frozen=True, forbid_unknown_fields=True):
+    """A project to approve, or one version of it."""
+
+    despite: tuple[str, ...] = ()
+    """Codes of rules that are lifted, too."""
+    sha256: tuple[Sha256, ...] = ()
+    """Digests of the files of the version; without any, the upstream index is asked."""
+
+
+class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
+    """A project that the upstream indexes are asked for now."""
+
+    project: Name
+
+
+def list_decisions(call: Call) -> Decisions:
+    """List the decisions about public packages that are in force."""
+    known = call.index.decisions.get("current").value
+    return Decisions(tuple(known.decisions) if known else ())
+
+
+def decision_history(call: Call, body: After) -> DecisionHistory:
+    """List every decision about public packages that follows a number."""
+    return DecisionHistory(tuple(call.index.decisions.history(body.after)))
+
+
+def approve(call: Call, body: Approval) -> Decisions:
+    """Approve a public project, or one version of it; return all decisions about it."""
+    name, version = body.parsed
+    known = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
+    call.index.search.note_decision()
+    return Decisions(tuple(known.all))
+
+
+def block(call: Call, body: Block) -> Decisions:
+    """Block a public project, or one version of it; return all decisions about it."""
+    name, version = body.parsed
+    known = _deciding(call).block(name, version, body.reason)
+    call.index.search.note_decision()
+    return Decisions(tuple(known.all))
+
+
+def _deciding(call: Call) -> "Deciding":
+    from wheelyard.upstream.policy.decisions import Deciding  # noqa: PLC0415 - see above
+
+    index = call.index
+    return Deciding(index.decisions, call.by, index.projects.names, index.upstream)
+
+
+def explain_package(call: Call, body: PackageQuestion) -> Explanation:
+    """Tell what clients get for a public package, and why not the rest."""
+    name, version = body.parsed
+    call.index.read_policy.require_lookup(call.caller, name)
+    explanation = _upstream(call).explain(name, version)
+    if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
+        call.index.read_policy.require_project_read(call.caller, name)
+    return explanation
+
+
+def refresh(call: Call, body: Refresh) -> RefreshedPage:
+    """Ask the upstream indexes for a project now; for whoever may upload something."""
+    caller = call.caller
+    if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
+        if caller.is_anonymous:
+            raise invalid_credential()
+        fact = f"{caller.display_name} may not refresh what upstream indexes have."
+        raise Forbidden(
+            f"{fact} It is for whoever may upload something: use a token of 'wheelyard token "
+            "create NAME --can read,upload', or a grant of upload."
+        )
+    name = parse_name(body.project)
+    call.index.read_policy.require_lookup(caller, name)
+    return _upstream(call).refresh(name)
+
+
+def _upstream(call: Call) -> "UpstreamIndex":
+    if call.index.upstream is None:
+        raise NotFound(
+            "This index has no upstream index. Set upstream.enabled, and restart its server; a "
+            "command needs the --config of the server, or --server."
+        )
+    return call.index.upstream

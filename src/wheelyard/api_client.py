@@ -1,0 +1,466 @@
+"""
+Requests to the index of a server from another machine, with the credential of a person.
+
+No redirect is followed, so the credential reaches the named server alone. Over plain http it is
+only sent to this machine. Proxies of the environment are used, except for this machine.
+"""
+
+import re
+import sys
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from os import pathsep
+from pathlib import Path
+from shutil import which
+from typing import Final, TypeVar
+from urllib.parse import unquote
+
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import Decoder, decode, encode
+
+from wheelyard import errors
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError, quoted
+from wheelyard.http_client.client import (
+    MIN_BYTES_PER_SECOND,
+    REDIRECT_STATUSES,
+    ClientResponse,
+    Content,
+    Network,
+    Requester,
+    with_retries,
+)
+from wheelyard.http_client.hosts import AddressPolicy, FetchError
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, ask_keyring, parse_url, read_netrc
+from wheelyard.model.decoding import escaped
+from wheelyard.settings.sections import is_loopback
+
+TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
+KEYRING_SECONDS: Final = 60.0
+"""How long one question to a keyring may take, which may ask a person to unlock it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCredential:
+    """The value of an Authorization header, and where it was found."""
+
+    header: str = field(repr=False)
+    source: str
+    """For messages: `WHEELYARD_TOKEN`, `the keyring`, or the path of a netrc file."""
+
+
+def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential | None:
+    """Return the credential for a server, or None; raise Invalid for one that cannot be used."""
+    token = environ.get(TOKEN_VARIABLE, "").strip()
+    if token:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            message = f"{TOKEN_VARIABLE} has characters that no token has. Copy the token again."
+            raise Invalid(message, code="bad_setting")
+        return ServerCredential(f"Bearer {token}", TOKEN_VARIABLE)
+    login = _from_keyring(server, environ)
+    if login is not None:
+        return ServerCredential(login.authorization, "the keyring")
+    path = Path(environ.get("NETRC") or Path.home() / ".netrc")
+    login = read_netrc(path).get(server.host.strip("[]"))
+    return None if login is None else ServerCredential(login.authorization, str(path))
+
+
+def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+    beside = Path(sys.executable).parent
+    program = which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
+    if program is None:
+        return None
+    try:
+        return ask_keyring(program, server, environ, KEYRING_SECONDS)
+    except TimeoutError:
+        raise Invalid(
+            f"{program} does not answer within {KEYRING_SECONDS:.0f} seconds. Unlock your keyring, "
+            f"or put a token into {TOKEN_VARIABLE}.",
+            code="bad_setting",
+        ) from None
+
+
+HIDDEN: Final = "(not shown: it has your credential in it)"
+MIN_FOLDED_CHARS: Final = 8
+"""Secrets of so many letters and digits are found in any spelling; shorter ones may be words."""
+PART_CHARS: Final = 16
+"""So many letters and digits in a row of a secret are not shown; the id of a token has fewer."""
+MIN_SHORT_CHARS: Final = 4
+"""Shorter secrets are not looked for: they are in nearly every text."""
+
+_OTHER: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^A-Za-z0-9]+")
+"""What is not compared: control sequences of terminals, and all but letters and digits."""
+
+
+class SecretFilter:
+    """Hides the texts of answers that have the credential of an Authorization header in them."""
+
+    def __init__(self, header: str = "") -> None:
+        secrets = set(_secrets_in(header))
+        self._folded = {
+            folded for folded in map(_folded, secrets) if len(folded) >= MIN_FOLDED_CHARS
+        }
+        self._parts = {part for folded in map(_folded, secrets) for part in _parts_of(folded)}
+        # a user name is no secret, and may be long
+        self._folded |= {_folded(pair) for pair in _pairs_in(header)}
+        self._short = {
+            secret
+            for secret in secrets
+            if len(secret) >= MIN_SHORT_CHARS and len(_folded(secret)) < MIN_FOLDED_CHARS
+        }
+
+    def message(self, text: str) -> str:
+        """Return a text for people, safe for a terminal."""
+        return HIDDEN if any(short in text for short in self._short) else self._text(text)
+
+    def json(self, body: bytes) -> bytes:
+        """Return a JSON document with each of its texts safe to show; any other body as it is."""
+        try:
+            return encode(self._value(decode(body)))
+        except (DecodeError, UnicodeDecodeError, RecursionError):
+            return body
+
+    def _value(self, value: object) -> object:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, list):
+            return [self._value(item) for item in value]
+        if isinstance(value, dict):
+            return {self._text(name): self._value(item) for name, item in value.items()}
+        return value
+
+    def _text(self, text: str) -> str:
+        for spelling in {_folded(text), _folded(unquote(text))}:
+            has_secret = any(secret in spelling for secret in self._folded)
+            if has_secret or not self._parts.isdisjoint(_parts_of(spelling)):
+                return HIDDEN
+        return escaped(text)
+
+
+def _secrets_in(header: str) -> Iterator[str]:
+    """Yield what is secret in an Authorization header: its value, and of Basic the password."""
+    yield header.partition(" ")[2]
+    for pair in _pairs_in(header):
+        yield pair.partition(":")[2]
+
+
+def _pairs_in(header: str) -> Iterator[str]:
+    """Yield the user name and the password of a header for Basic authentication (RFC 7617)."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "basic":
+        yield b64decode(value).decode("utf-8", "replace")
+
+
+def _parts_of(folded: str) -> Iterator[str]:
+    for start in range(len(folded) - PART_CHARS + 1):
+        yield folded[start : start + PART_CHARS]
+
+
+def _folded(text: str) -> str:
+    return _OTHER.sub("", text).lower()
+
+
+CHUNK_BYTES: Final = 1024**2
+_QUOTES: Final = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+"""How browsers write these characters in the name of a file."""
+
+
+@dataclass(slots=True)
+class UploadForm:
+    """The form for one file; each call begins it anew."""
+
+    path: Path
+    file_size: int
+    boundary: str
+    head: bytes
+    """All before the file."""
+    progress: Callable[[int], None]
+    """Called with the size of each chunk; with a negative one if the file is sent again."""
+    _sent: int = field(default=0, init=False)
+
+    @property
+    def tail(self) -> bytes:
+        """All after the file."""
+        return f"\r\n--{self.boundary}--\r\n".encode()
+
+    @property
+    def size(self) -> int:
+        """The bytes of the whole form."""
+        return len(self.head) + self.file_size + len(self.tail)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the request."""
+        return {
+            "Content-Type": f"multipart/form-data; boundary={self.boundary}",
+            "Content-Length": str(self.size),
+        }
+
+    def __call__(self) -> Iterator[bytes]:
+        """Yield the form in chunks; raise Invalid if the file has changed since it was opened."""
+        self.progress(-self._sent)
+        self._sent = 0
+        yield self.head
+        with self.path.open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                self._sent += len(chunk)
+                if self._sent > self.file_size:
+                    break
+                yield chunk
+                self.progress(len(chunk))
+        if self._sent != self.file_size:
+            raise Invalid(
+                f"{quoted(self.path.name)} was changed while it was uploaded. Upload it again.",
+                code="digest_mismatch",
+            )
+        yield self.tail
+
+
+def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> UploadForm:
+    """Return the form for a file, with its digest; raise Invalid if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except OSError as error:
+        raise Invalid(
+            f"{path} cannot be read: {error.strerror}. Name a wheel or an sdist that is there.",
+            code="invalid_filename",
+        ) from error
+    fields = {":action": "file_upload", "protocol_version": "1", "sha256_digest": digest}
+    parts = [f'form-data; name="{name}"\r\n\r\n{text}' for name, text in fields.items()]
+    filename = path.name.translate(_QUOTES)
+    parts.append(f'form-data; name="content"; filename="{filename}"\r\n\r\n')
+    lines = f"\r\n--{boundary}\r\nContent-Disposition: ".join(("", *parts))
+    head = lines.removeprefix("\r\n").encode(errors="surrogateescape")
+    return UploadForm(path, size, boundary, head, progress)
+
+
+MAX_ATTEMPTS: Final = 3
+"""Attempts of a request that may be repeated."""
+ANSWER_START_SECONDS: Final = 30.0
+"""Seconds until the headers of an answer are there; after an upload it may take longer."""
+UPLOAD_START_SECONDS: Final = 60.0
+"""Seconds until the headers of the answer to an upload are there, beside those to send it."""
+RETRIED_STATUSES: Final = frozenset({502, 503, 504})
+ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
+INDEX_PATHS: Final = ("simple/", "legacy/")
+"""The ends of URLs for installers and publishing clients, which people copy."""
+_CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.TooLarge,
+    429: errors.Unavailable,
+}
+"""The class of an error by its status; others are Invalid below 500 and Unavailable above."""
+
+T = TypeVar("T")
+
+
+class _Refusal(Struct, frozen=True):
+    """The body of an error."""
+
+    message: str
+    error: str
+
+
+_REFUSALS: Final = Decoder(_Refusal)
+
+
+def parse_server(text: str) -> Url:
+    """Return the root URL of a server; raise Invalid if it is no URL, or has a credential in it."""
+    try:
+        url = parse_url(text)
+    except BadUrl as error:
+        message = "--server: write the root URL of a server, such as https://packages.acme.dev/."
+        raise Invalid(message, code="bad_setting") from error
+    if url.login is not None or url.query:
+        raise Invalid(
+            "--server: the URL has a credential or a query, which others on this machine can read. "
+            f"Write the root URL alone, and the token into {TOKEN_VARIABLE}.",
+            code="bad_setting",
+        )
+    path = f"{url.path.rstrip('/')}/"
+    for each in INDEX_PATHS:
+        path = path.removesuffix(each)
+    return parse_url(f"{url.scheme}://{url.authority}{path}")
+
+
+def open_connection(server: str, environ: Mapping[str, str], runtime: Runtime) -> "ApiConnection":
+    """Return a connection to a server; raise Invalid for a bad URL, or a bad credential."""
+    url = parse_server(server)
+    return ApiConnection(url, find_credential(url, environ), runtime)
+
+
+class ApiConnection:
+    """Sends requests to one server; safe to share between threads."""
+
+    def __init__(self, server: Url, credential: ServerCredential | None, runtime: Runtime) -> None:
+        is_here = is_loopback(server.host.strip("[]"))
+        if credential is not None and not (server.is_secure or is_here):
+            raise Invalid(
+                f"{server.redacted} would get the credential of {credential.source} unencrypted. "
+                "Write https://, or make a tunnel to a port of this machine ('ssh -L').",
+                code="https_required",
+            )
+        self.server, self.runtime = server, runtime
+        self._credential = credential
+        self._secrets = SecretFilter(credential.header if credential else "")
+        policies = {server.scheme: AddressPolicy(is_allowed=lambda _: True)}
+        network = Network(policies=policies, uses_proxies=not is_here)
+        self._requester = Requester(runtime, network)
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether requests have a credential."""
+        return self._credential is not None
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._requester.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        fields: object = None,
+        *,
+        repeats: bool = True,
+    ) -> T:
+        """
+        Send a request, with `fields` as JSON if there are any; return the answer as a `kind`.
+
+        If it `repeats`, it is sent again after a transient failure.
+        """
+        content = None if fields is None else encode(fields)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        return self._answer(
+            lambda: self._start(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS),
+            kind,
+            MAX_ATTEMPTS if repeats else 1,
+        )
+
+    def upload(self, form: UploadForm, kind: type[T]) -> T:
+        """Upload a file; return the answer as a `kind`."""
+        seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
+        return self._answer(
+            lambda: self._start("POST", "legacy/", form.headers, form(), seconds),
+            kind,
+            MAX_ATTEMPTS,
+        )
+
+    def _start(
+        self, method: str, path: str, headers: Mapping[str, str], content: Content, seconds: float
+    ) -> ClientResponse:
+        """Send a request, and return the response once its headers are there."""
+        url = parse_url(f"{self.server.without_userinfo}{path}")
+        sent = {"User-Agent": "wheelyard", "Accept": "application/json", **headers}
+        if self._credential is not None:
+            sent["Authorization"] = self._credential.header
+        try:
+            return self._requester.send(method, url, sent, content, seconds)
+        except FetchError as fault:
+            if fault.is_late:  # the next attempt might have to be waited for as long
+                raise self._no_answer(fault) from fault
+            raise
+
+    def _answer(self, start: Callable[[], ClientResponse], kind: type[T], attempts: int) -> T:
+        try:
+            return with_retries(lambda: self._decoded(start(), kind), self.runtime, attempts)
+        except FetchError as fault:
+            if isinstance(fault.__cause__, WheelyardError):
+                raise fault.__cause__ from None
+            raise self._no_answer(fault) from fault
+
+    def _no_answer(self, fault: FetchError) -> Unavailable:
+        advice = "Check the URL after --server and whether the server runs, and try again."
+        if "certificate" in fault.why:
+            advice = "SSL_CERT_FILE names the file of an authority that this machine does not know."
+        return Unavailable(
+            f"No answer from {self.server.redacted}: {self._secrets.message(fault.why)}. {advice}",
+            code="server_unavailable",
+        )
+
+    def _decoded(self, response: ClientResponse, kind: type[T]) -> T:
+        """Return the body of a response; raise its error, as a FetchError if it is transient."""
+        with closing(response):
+            body = self._secrets.json(bytes(response.body(ANSWER_LIMIT_BYTES)))
+        if response.status in range(200, 300):
+            try:
+                return Decoder(kind).decode(body or b"null")
+            except (DecodeError, ValidationError, UnicodeDecodeError) as error:
+                raise self._no_index(response) from error
+        refusal = self._refusal(response, body)
+        # an upstream index that is down stays so for longer than a person waits
+        is_upstream = refusal.code in (errors.UPSTREAM_UNAVAILABLE, errors.UPSTREAM_UNPROVEN)
+        if response.status in RETRIED_STATUSES and not is_upstream:
+            raise self._requester.status_error(response) from refusal
+        raise refusal
+
+    def _refusal(self, response: ClientResponse, body: bytes) -> WheelyardError:
+        status = response.status
+        if status in REDIRECT_STATUSES:
+            return self._redirected(response)
+        try:
+            told = _REFUSALS.decode(body)
+        except (DecodeError, ValidationError, UnicodeDecodeError):
+            return self._no_index(response)
+        if status == 401:  # noqa: PLR2004 - its name says no more
+            return self._unauthenticated(told)
+        other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
+        message, code = map(self._secrets.message, (told.message, told.error))
+        if message == HIDDEN:
+            message = (
+                f"{self.server.redacted} answers with status {status}, and repeats the credential "
+                "that it got, so its message is not shown. Ask its operator what it says."
+            )
+        return _CLASSES.get(status, other)(message, code=code)
+
+    def _unauthenticated(self, told: _Refusal) -> Unauthenticated:
+        server = self.server.redacted
+        if self._credential is None:
+            return Unauthenticated(
+                f"{server} asks for a credential. Put a token into {TOKEN_VARIABLE}, or a user "
+                "name and a password into the keyring or ~/.netrc.",
+                code=self._secrets.message(told.error),
+            )
+        why = "It may have expired, be revoked, or be for another server."
+        if told.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
+            why = self._secrets.message(told.message)
+        return Unauthenticated(
+            f"{server} does not accept the credential of {self._credential.source}. {why}",
+            code=self._secrets.message(told.error),
+        )
+
+    def _redirected(self, response: ClientResponse) -> Invalid:
+        try:
+            target = self.server.resolved(response.headers.get("location", "")).redacted
+            target = f"to {self._secrets.message(target)}"
+        except BadUrl:
+            target = "to somewhere else"
+        return Invalid(
+            f"{self.server.redacted} redirects {target}. Give --server the root URL of the index "
+            "itself; a page for logging in keeps programs out.",
+            code="no_index",
+        )
+
+    def _no_index(self, response: ClientResponse) -> WheelyardError:
+        server, status = self.server.redacted, response.status
+        if status >= 500:  # noqa: PLR2004 - a gateway before the server
+            return Unavailable(
+                f"{server} answers with status {status}. Try again; if that does not help, ask its "
+                "operator.",
+                code="server_unavailable",
+            )
+        return Invalid(
+            f"{server} does not answer as a wheelyard server of this version (status {status}). "
+            "Give --server the root URL of one, past any login page. A static site cannot be "
+            "asked: give the --store that it is made from.",
+            code="no_index",
+        )

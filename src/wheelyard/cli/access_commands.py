@@ -1,0 +1,484 @@
+"""`wheelyard grant`, `group` and `token`: who may do what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+import click
+from click import Argument, Option
+from msgspec.structs import asdict, replace
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import (
+    AccessQuestion,
+    ActionWord,
+    GrantRevocation,
+    GroupEdit,
+    NewToken,
+    TokenAnswer,
+    TokenRotation,
+)
+from wheelyard.api.project_operations import After, ClientProjectsQuery, client_projects
+from wheelyard.authentication.api_tokens import require_token_id
+from wheelyard.cli.options import (
+    INDEX,
+    Api,
+    command_settings,
+    ensure_index,
+    existing_index,
+    history_lines,
+    is_store_given,
+    open_api,
+    token_names,
+)
+from wheelyard.cli.output import JSON, CliGroup, parse_duration, print_result, show_token, warn
+from wheelyard.errors import Invalid
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    Scope,
+    describe_actions,
+    parse_actions,
+    parse_pattern,
+)
+from wheelyard.model.decoding import escaped
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import (
+    ACTIONS,
+    GrantFields,
+    describe_event,
+    describe_fields,
+    groups_in,
+    with_name,
+)
+from wheelyard.model.token import has_token_prefix, token_id_in
+from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
+from wheelyard.rendering.client_settings import SERVICES, ci_lines
+from wheelyard.wiring.build import Index, index_without_store, open_index
+from wheelyard.wiring.stores import has_store, system_runtime
+
+NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+NAME: Final = Argument(["name"])
+WHO: Final = Argument(["who"], nargs=-1, required=True)
+
+
+@click.group("access", cls=CliGroup)
+def access_command() -> None:
+    """
+    Grant and revoke rights, and explain who may do what, and why.
+
+    Grants and groups of the store add to those of the settings, and need no restart: every server
+    on the store obeys a change within 15 seconds.
+
+    Documentation: docs/access.md
+    """
+
+
+@access_command.subcommand(
+    "grant",
+    WHO,
+    Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
+    Option(["--can"], required=True),
+    NOTE,
+    *INDEX,
+)
+def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
+    """
+    Let WHO act on projects; standard output has only the grant's id.
+
+    WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
+    group:ml-team. It cannot be anonymous.
+
+    Options:
+        --project: acme-core, or acme-*, or '*' for every project; may be given again.
+        --can: read, upload, manage; or admin, for every project.
+
+    Examples:
+        wheelyard access grant user:ana@acme.dev --project acme-core --can manage
+        wheelyard access grant group:ml-team --project 'ml-*' --can upload
+        wheelyard access grant user:bo@acme.dev --project '*' --can admin
+
+    Documentation: docs/access.md
+    """
+    actions = tuple(word.strip() for word in can.split(","))
+    fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
+    made = open_api().call(access_operations.add_grant, fields)
+    click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
+    for sentence in made.warnings:
+        warn(sentence)
+    click.echo(escaped(made.id))
+
+
+@access_command.subcommand(
+    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX
+)
+def revoke(ids: tuple[str, ...], note: str) -> None:
+    """
+    Revoke grants of the store, each by its id; 'wheelyard access show' lists them.
+
+    Every server on the store obeys within 15 seconds.
+
+    Examples:
+        wheelyard access revoke g1f0c92ab
+        wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'
+
+    Documentation: docs/access.md
+    """
+    api = open_api()
+    for grant_id in ids:
+        api.call(access_operations.revoke_grant, GrantRevocation(grant_id, note))
+        click.echo(f"{grant_id}: revoked")
+
+
+@click.group("group", cls=CliGroup)
+def group() -> None:
+    """
+    Change the groups of the store.
+
+    If the settings have a group of the same name, its members are those of both.
+
+    Documentation: docs/access.md
+    """
+
+
+access_command.add_command(group)
+
+
+@group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, *INDEX)
+def set_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """
+    Make the group NAME, or replace its members, by WHO; without WHO it has no members.
+
+    Examples:
+        wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev
+        wheelyard access group set ml-team
+
+    Documentation: docs/access.md
+    """
+    _edit_group("set", name, who, note)
+
+
+@group.subcommand("add", NAME, WHO, NOTE, *INDEX)
+def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """
+    Add WHO to the group NAME.
+
+    Examples:
+        wheelyard access group add ml-team user:ana@acme.dev
+        wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'
+
+    Documentation: docs/access.md
+    """
+    _edit_group("add", name, who, note)
+
+
+@group.subcommand("remove", NAME, WHO, NOTE, *INDEX)
+def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """
+    Remove WHO from the group NAME.
+
+    Examples:
+        wheelyard access group remove ml-team user:bo@acme.dev
+        wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13
+
+    Documentation: docs/access.md
+    """
+    _edit_group("remove", name, who, note)
+
+
+@group.subcommand("delete", NAME, NOTE, *INDEX)
+def delete_group(name: str, note: str) -> None:
+    """
+    Delete the group NAME from the store; refused while a grant of the store names it.
+
+    Examples:
+        wheelyard access group delete ml-team
+        wheelyard access group delete ml-team --note 'merged into research'
+
+    Documentation: docs/access.md
+    """
+    _edit_group("delete", name, (), note)
+
+
+def _edit_group(change: GroupChange, name: str, who: tuple[str, ...], note: str) -> None:
+    open_api().call(access_operations.edit_group, GroupEdit(change, name, who, note))
+
+
+@access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
+def show(*, history: bool) -> None:
+    """
+    Print all grants and groups, and whether each is in the settings or in the store.
+
+    Options:
+        --history: The changes in the store: who, when, what and why.
+
+    Examples:
+        wheelyard access show
+        wheelyard access show --history
+        wheelyard access show --server https://packages.acme.dev
+
+    Documentation: docs/access.md
+    """
+    api = open_api()
+    if history:
+        commits = api.call(access_operations.access_history, After()).commits
+        changes = [event for commit in commits for event in commit.events]
+        print_result({"changes": changes}, history_lines(api, changes, describe_event))
+    else:
+        found = api.call(access_operations.show_access)
+        print_result(found, _access_lines(found, api))
+
+
+def _access_lines(found: AccessList, api: Api) -> Iterator[str]:
+    names = token_names(api, {each.created_by for each in found.grants})
+    known = {each.name for each in found.groups}
+    for each in found.grants:
+        fields = GrantFields(who=each.who, projects=each.projects, actions=each.can, note=each.note)
+        gone = "".join(f"; no group {name}" for name in sorted(groups_in(each.who) - known))
+        yield f"grant {each.id} ({_origin(each, names)}): {describe_fields(fields)}{gone}"
+    for one in found.groups:
+        yield f"group {one.name} ({one.source}): {', '.join(one.members) or 'nobody'}"
+
+
+def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
+    if grant.created is None:
+        return grant.source
+    by = with_name(grant.created_by, names.get(grant.created_by, ""))
+    return f"{grant.source}, {grant.created:%Y-%m-%d} by {by}"
+
+
+@access_command.subcommand(
+    "explain",
+    Argument(["who"]),
+    Argument(["project"]),
+    Argument(["action"], type=click.Choice(list(ACTIONS))),
+    *INDEX,
+)
+def explain_access(who: str, project: str, action: ActionWord) -> int:
+    """
+    Print whether WHO may do ACTION to PROJECT, and why; exit 0 for yes, 1 for no.
+
+    PROJECT need not exist. WHO is written as in a grant: user:ana@acme.dev, with commas for a
+    caller with several principals (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A
+    service account is serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id
+    counts.
+
+    Examples:
+        wheelyard access explain user:ana@acme.dev acme-core upload
+        wheelyard access explain token:x7Kq2mPz4A acme-core manage
+        wheelyard access explain anonymous acme-core read
+
+    Documentation: docs/access.md
+    """
+    with _usage_errors():
+        name = parse_name(project)
+    api = open_api(lambda: _index(needs_store=who.startswith("token:")))
+    with _usage_errors():
+        found = api.call(access_operations.explain_access, AccessQuestion(who, name, action))
+    may = "may" if found.allowed else "may not"
+    verbs = describe_actions(ACTIONS[action])
+    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {verbs} {name}")
+    for reason in found.reasons:
+        click.echo(escaped(f"  {reason}" if found.allowed else f"  they see {reason}"))
+    for hint in found.hints:
+        click.echo(escaped(f"  {hint}"))
+    return 0 if found.allowed else 1
+
+
+def _index(*, needs_store: bool) -> Index:
+    """Return the index; that of the settings alone if there is no store, unless `needs_store`."""
+    settings = command_settings()
+    # grants do not depend on passwords, and the file may be missing here
+    settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
+    if needs_store or has_store(settings):
+        return open_index(settings, create=False)
+    return index_without_store(settings)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Raise UsageError (exit status 2) for Invalid in this block, as exit status 1 means "no"."""
+    try:
+        yield
+    except Invalid as fault:
+        raise click.UsageError(fault.message) from fault
+
+
+@click.group("token", cls=CliGroup)
+def token_command() -> None:
+    """
+    Create, list, rotate and revoke API tokens.
+
+    Documentation: docs/tokens.md
+    """
+
+
+@token_command.subcommand(
+    "create",
+    Argument(["name"]),
+    Option(["--can"], default="read,upload", show_default=True),
+    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
+    Option(["--expires"], default="90d", show_default=True),
+    Option(["--owner"], metavar="WHO"),
+    Option(["--for-ci", "ci"], type=click.Choice(sorted(SERVICES))),
+    *INDEX,
+)
+def create(
+    name: str,
+    can: str,
+    projects: tuple[str, ...],
+    expires: str,
+    owner: str | None,
+    ci: str | None,
+) -> None:
+    """
+    Create a token called NAME; standard output has only the token.
+
+    Options:
+        --can: read, upload, manage, admin.
+        --project: acme-core, or acme-*; may be given again.  [default: every project]
+        --expires: 12h, 30d, 8w.
+        --owner: user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens
+            nothing that is not open to them.
+        --for-ci: Print the lines for this CI service on standard error.
+
+    Examples:
+        wheelyard token create ci --project 'acme-*' --expires 30d
+        wheelyard token create ci-of-core --project acme-core --for-ci github
+        wheelyard token create ana --can manage --owner user:ana@acme.dev
+
+    Documentation: docs/tokens.md
+    """
+    lifetime = parse_duration(expires)
+    days, rest = divmod(lifetime, timedelta(days=1))
+    wanted = NewToken(
+        name=name,
+        projects=tuple(map(parse_pattern, projects)) or (EVERY_PROJECT,),
+        can=tuple(can.split(",")),
+        days=None if rest else days,
+        expires=system_runtime().now() + lifetime if rest else None,
+        owner=owner,
+    )
+    api = open_api(_index_for_tokens)
+    # asked first, so that no token is made if there is no answer
+    clients = api.call(client_projects, ClientProjectsQuery()) if ci is not None else None
+    made = api.call(access_operations.create_token, wanted)
+    click.echo(_announcement(made), err=True)
+    with show_token(made.id):
+        click.echo(made.token)
+    if ci is not None and clients is not None:
+        scope = Scope(parse_actions(made.can, admin=True), made.projects)
+        lines = ci_lines(SERVICES[ci], scope, api.url, serves_public=clients.serves_public)
+        click.echo(f"\n{lines}", err=True, nl=False)
+
+
+@token_command.subcommand("list", JSON, *INDEX)
+def list_tokens() -> None:
+    """
+    List the tokens, without their secrets; inactive ones of CI jobs are left out.
+
+    Examples:
+        wheelyard token list
+        wheelyard token list --json
+
+    Documentation: docs/tokens.md
+    """
+    # the expired tokens of CI jobs: there may be thousands that have not been swept yet
+    found = open_api().call(access_operations.list_tokens).tokens
+    shown = [token for token in found if not token.publishers or token.state == "active"]
+    names = {f"token:{token.id}": token.name for token in found}
+    described = [_described(token, names) for token in shown]
+    print_result({"tokens": described}, _token_lines(shown, names))
+
+
+def _token_lines(
+    shown: Sequence[TokenAnswer], names: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    for token in shown:
+        used = f"last used {token.last_used}" if token.last_used else "never used"
+        columns = (token.id, token.name, _scope_text(token), _expiry(token), used)
+        by = with_name(token.created_by, names.get(token.created_by, ""))
+        more = ("minted",) if token.publishers else ()
+        if token.replaced_by:
+            more = (f"replaced by {token.replaced_by}",)
+        yield (*columns, token.state, f"by {by}", *more)
+
+
+@token_command.subcommand(
+    "rotate",
+    Argument(["token"], metavar="NAME|ID"),
+    Option(["--overlap"], default="24h", show_default=True),
+    *INDEX,
+)
+def rotate_token(token: str, overlap: str) -> None:
+    """
+    Replace a token by a new one with the same name, rights and lifetime.
+
+    Standard output has only the new token. The old one expires when --overlap has passed, or
+    earlier by itself.
+
+    Options:
+        --overlap: How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.
+
+    Examples:
+        wheelyard token rotate ci
+        wheelyard token rotate x7Kq2mPz4A --overlap 1h
+        wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN
+
+    Documentation: docs/tokens.md
+    """
+    lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
+    # of a token in full, only the id is sent
+    named = token if token_id_in(token) is None and not has_token_prefix(token) else None
+    wanted = TokenRotation(named or require_token_id(token), lasting / timedelta(hours=1))
+    made = open_api().call(access_operations.rotate_token, wanted)
+    old = made.replaces
+    end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
+    click.echo(f"{old.id} {end}; instead of it:", err=True)
+    click.echo(_announcement(made), err=True)
+    with show_token(made.id):
+        click.echo(made.token)
+
+
+@token_command.subcommand(
+    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX
+)
+def revoke_tokens(ids: tuple[str, ...]) -> None:
+    """
+    Revoke tokens, each given by its id or in full.
+
+    By default, every server refuses a revoked token within 15 seconds.
+
+    Examples:
+        wheelyard token revoke x7Kq2mPz4A
+        wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev
+
+    Documentation: docs/tokens.md
+    """
+    api = open_api()
+    for token_id in map(require_token_id, ids):
+        api.call(access_operations.revoke_token, token_id)
+        click.echo(f"{token_id}: revoked")
+
+
+def _index_for_tokens() -> Index:
+    """Return the index of the store, which is only made if the user names it."""
+    return ensure_index(command_settings()) if is_store_given() else existing_index()
+
+
+def _announcement(token: TokenAnswer) -> str:
+    return escaped(f"Token {token.id}, {_scope_text(token)}, until {_expiry(token)}:")
+
+
+def _scope_text(token: TokenAnswer) -> str:
+    owner = f", limited to what {token.owner} may" if token.owner else ""
+    return f"{','.join(token.can)} on {','.join(token.projects)}{owner}"
+
+
+def _expiry(token: TokenAnswer) -> str:
+    return token.expires.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _described(token: TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
+    by_name = names.get(token.created_by, "")
+    return asdict(token) | {"owner": token.owner or "", "created_by_name": by_name}

@@ -1,0 +1,479 @@
+"""`wheelyard list`, `yank`, `delete`, `status`, `names` and `journal`: commands about projects."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import click
+from click import Argument, Option
+from msgspec.json import encode
+from msgspec.structs import asdict, replace
+from packaging.utils import NormalizedName
+
+from wheelyard.api import project_operations
+from wheelyard.api.access_operations import access_history
+from wheelyard.api.operation import Call
+from wheelyard.api.project_operations import (
+    After,
+    ChangedProject,
+    FileAnswer,
+    NameChange,
+    ProjectAnswer,
+    ProjectsQuery,
+    ReleaseChange,
+    StatusChange,
+)
+from wheelyard.api.public_package_operations import decision_history, list_decisions
+from wheelyard.cli.options import INDEX, Api, open_api, token_names
+from wheelyard.cli.output import (
+    JSON,
+    REASON,
+    YES_HELP,
+    CliGroup,
+    cli_command,
+    confirm_name,
+    is_interactive,
+    is_output_lost,
+    parse_since,
+    print_message,
+    print_result,
+    progress_bar,
+    warn,
+)
+from wheelyard.errors import Conflict, Forbidden, Invalid, Unauthenticated, Unavailable
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.grants import with_name
+from wheelyard.model.project import Status
+from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson, other_entry_of
+from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, OtherJournal
+from wheelyard.operations.names import NameState, PrivateName
+from wheelyard.wiring.stores import system_runtime
+
+NAME: Final = Argument(["name"])
+PROJECT: Final = Argument(["project"])
+RELEASE: Final = (
+    PROJECT,
+    Argument(["version"], required=False),
+    Option(
+        ["--versions"],
+        metavar="SET",
+        help="Every release of a set, by PEP 440: '<2', '==1.*', '>=1.0,!=1.5'. Pre-releases "
+        "count, too: '<2' has 1.9rc1, and not 2.0rc1.",
+    ),
+    Option(["--file"], metavar="NAME", help="Only this file of the release."),
+    REASON,
+)
+"""Which releases are changed, and why."""
+
+
+@cli_command("list", Argument(["project"], required=False), JSON, *INDEX)
+def list_command(project: str | None) -> None:
+    """
+    List the projects, or the files of PROJECT.
+
+    Examples:
+        wheelyard list
+        wheelyard list acme-core
+        wheelyard list acme-core --server https://packages.acme.dev
+
+    Documentation: docs/projects.md
+    """
+    api = open_api()
+    if project is None:
+        found = api.call(project_operations.list_projects, ProjectsQuery()).projects
+        print_result({"projects": found}, (each.name for each in found))
+    else:
+        shown = api.call(project_operations.get_project, parse_name(project))
+        print_result(_described(shown), _file_lines(shown, api))
+
+
+def _described(project: ProjectAnswer) -> ProjectJson:
+    files = (FileJson(**{**asdict(file), "yanked": _why_yanked(file)}) for file in project.files)
+    return ProjectJson(
+        name=project.name,
+        revision=project.revision,
+        status=project.status.status,
+        reason=project.status.reason,
+        summary=project.summary,
+        files=tuple(files),
+        deleted_filenames=project.deleted,
+        commit=project.commit,
+    )
+
+
+def _why_yanked(file: FileAnswer) -> str | None:
+    """Return the reason why a file is yanked, which may be empty; None if it is not."""
+    return "" if file.yanked is True else file.yanked or None
+
+
+def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each file; say on standard error if the project is not active."""
+    status, reason = project.status.status, project.status.reason
+    if status is not Status.ACTIVE:
+        what = f"{project.name} is {status.value}{f': {reason}' if reason else ''}"
+        click.echo(f"wheelyard: {escaped(what)}", err=True)
+    # older versions did not store the names
+    unnamed = {file.uploaded_by for file in project.files if not file.uploaded_by_name}
+    names = token_names(api, unnamed)
+    for file in project.files:
+        name = file.uploaded_by_name or names.get(file.uploaded_by, "")
+        when, uploader = f"{file.uploaded_at:%Y-%m-%d %H:%M}", with_name(file.uploaded_by, name)
+        why = _why_yanked(file)
+        yanked = () if why is None else (f"yanked: {why}" if why else "yanked",)
+        yield (file.filename, str(file.size), when, uploader, *yanked)
+
+
+@cli_command("yank", *RELEASE, *INDEX)
+def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
+
+    Examples:
+        wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'
+        wheelyard yank acme-core --versions '<2' --reason 'no longer supported'
+        wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl
+
+    Documentation: docs/projects.md
+    """
+    _change(project_operations.yank, "yanked", "already yanked", **release)
+
+
+@cli_command("unyank", *RELEASE, *INDEX)
+def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Take the mark of `yank` back.
+
+    Examples:
+        wheelyard unyank acme-core 1.0
+        wheelyard unyank acme-core --versions '>=1.5,<2'
+
+    Documentation: docs/projects.md
+    """
+    _change(project_operations.unyank, "no longer yanked", "not yanked", **release)
+
+
+def _change(
+    action: Callable[[Call, NormalizedName, ReleaseChange], ChangedProject],
+    done: str,
+    undone: str,
+    *,
+    project: str,
+    **release: Any,  # noqa: ANN401 - click's
+) -> None:
+    change = _parse_change(**release)
+    changed = open_api().call(action, parse_name(project), change)
+    _print_files(changed, change, done, undone)
+
+
+def _parse_change(
+    version: str | None, versions: str | None, file: str | None, reason: str
+) -> ReleaseChange:
+    if (version is None) == (versions is None):
+        raise click.UsageError("Give either VERSION or --versions.")
+    one = "" if version is None else str(parse_version(version))
+    several = "" if versions is None else str(parse_version_set(versions))
+    return ReleaseChange(one, several, file, reason)
+
+
+def _print_files(
+    project: ChangedProject, change: ReleaseChange, done: str, undone: str, *, err: bool = False
+) -> None:
+    for file in project.changed:
+        what = f"{escaped(file.version)}: {done}  {escaped(file.filename)}"
+        click.echo(f"{project.name} {what}", err=err)
+    if not project.changed:
+        click.echo(f"{project.name} {change.version or change.versions}: {undone}")
+
+
+@cli_command(
+    "delete",
+    *RELEASE,
+    Option(["--dry-run"], is_flag=True),
+    Option(["--yes"], is_flag=True, help=YES_HELP),
+    *INDEX,
+)
+def delete_command(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  # noqa: ANN401 - click's
+    """
+    Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
+
+    On a terminal it shows the files, and asks for the name of the project.
+
+    Options:
+        --dry-run: Print what would be deleted, and delete nothing.
+
+    Examples:
+        wheelyard delete acme-core 1.0 --reason 'contains a secret'
+        wheelyard delete acme-core --versions '<2' --dry-run
+        wheelyard delete acme-core --versions '<2' --yes
+
+    Documentation: docs/projects.md
+    """
+    change = _parse_change(**release)
+    if not (dry_run or yes or is_interactive()):
+        raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
+    api, name = open_api(), parse_name(project)
+    if dry_run or not yes:
+        trial = replace(change, dry_run=True)
+        found = api.call(project_operations.delete, name, trial)
+        is_question = not dry_run and bool(found.changed)
+        _print_files(found, change, "would be deleted", "already deleted", err=is_question)
+        if not is_question:
+            return 0
+        if not confirm_name(name, "These filenames can never be used again."):
+            click.echo("wheelyard: nothing was deleted", err=True)
+            return 1
+        if api.call(project_operations.delete, name, trial).changed != found.changed:
+            message = "Nothing was deleted: meanwhile the files have changed. Try again."
+            raise Conflict(message)
+    _print_files(
+        api.call(project_operations.delete, name, change), change, "deleted", "already deleted"
+    )
+    return 0
+
+
+@cli_command(
+    "status",
+    PROJECT,
+    Argument(["status"], type=click.Choice([status.value for status in Status])),
+    Option(["--reason"], default=""),
+    *INDEX,
+)
+def status_command(project: str, status: str, reason: str) -> None:
+    """
+    Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files.
+
+    Options:
+        --reason: Shown on the project's pages.
+
+    Examples:
+        wheelyard status acme-core archived
+        wheelyard status acme-core deprecated --reason 'use acme-kernel'
+
+    Documentation: docs/projects.md
+    """
+    change = StatusChange(Status(status), reason)
+    changed = open_api().call(project_operations.set_status, parse_name(project), change)
+    click.echo(f"{changed.name}: {status}")
+
+
+@click.group("names", cls=CliGroup)
+def names_command() -> None:
+    """
+    List, reserve and release private names.
+
+    A private name is never looked up at an upstream index. Every name under which something was
+    published is private, also after all of its files are deleted.
+
+    Documentation: docs/upstream.md
+    """
+
+
+@names_command.subcommand("list", JSON, *INDEX)
+def list_names() -> None:
+    """
+    List the private names, and why each of them is private.
+
+    Examples:
+        wheelyard names list
+        wheelyard names list --json
+
+    Documentation: docs/upstream.md
+    """
+    found = open_api().call(project_operations.list_names)
+    print_result(found, ((name.name, *_facts(name)) for name in found.names))
+
+
+def _facts(found: PrivateName) -> Iterator[str]:
+    if found.state is NameState.FILES:
+        yield counted(found.files, "file")
+        return
+    yield {
+        NameState.DELETED: "all files deleted",
+        NameState.RESERVED: "reserved",
+        NameState.CLAIMED: "nothing published",
+        NameState.UNREADABLE: "cannot be read",
+    }[found.state]
+    if found.at is not None:
+        yield f"{found.at:%Y-%m-%d %H:%M} {found.by}"
+    if found.reason:
+        yield found.reason
+
+
+@names_command.subcommand("reserve", NAME, REASON, *INDEX)
+def reserve(name: str, reason: str) -> None:
+    """
+    Make NAME private before anything is published under it.
+
+    Examples:
+        wheelyard names reserve acme-next
+        wheelyard names reserve acme-next --reason 'starts in spring'
+
+    Documentation: docs/upstream.md
+    """
+    reserved = open_api().call(
+        project_operations.reserve_name, parse_name(name), NameChange(reason)
+    )
+    click.echo(f"{reserved.name}: {'reserved' if reserved.is_new else 'private already'}")
+
+
+@names_command.subcommand(
+    "release", NAME, REASON, Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP), *INDEX
+)
+def release(*, name: str, reason: str, yes: bool) -> int:
+    """
+    Give NAME up, which must have no files: from then on an upstream index may have it.
+
+    Clients that ask for NAME then get the public package of that name, if there is one.
+
+    Examples:
+        wheelyard names release acme-next
+        wheelyard names release acme-next --reason 'never started' --yes
+
+    Documentation: docs/upstream.md
+    """
+    if not (yes or is_interactive()):
+        raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
+    api, parsed = open_api(), parse_name(name)
+    consequence = f"Clients may then get a public package named {parsed}."
+    if not yes and not confirm_name(parsed, consequence):
+        click.echo("wheelyard: nothing was released", err=True)
+        return 1
+    api.call(project_operations.release_name, parsed, NameChange(reason))
+    click.echo(f"{parsed}: released")
+    return 0
+
+
+LOCAL_PAUSE_SECONDS: Final = 1.0
+REMOTE_PAUSE_SECONDS: Final = 10.0
+"""The pause of `--follow` between two looks; a look at a bucket costs money."""
+
+
+@cli_command(
+    "journal",
+    Argument(["project"], required=False),
+    Option(["--since"], metavar="TIME"),
+    Option(["--by"], metavar="WHO"),
+    Option(["--json", "as_json"], is_flag=True),
+    Option(["--follow"], is_flag=True),
+    *INDEX,
+)
+def journal_command(
+    project: str | None, since: str | None, by: str | None, *, as_json: bool, follow: bool
+) -> int:
+    """
+    Print who did what to PROJECT, or to all projects, when, and with which credential.
+
+    Decisions about public projects are among the entries, and without PROJECT the changes of the
+    grants and groups in the store.
+
+    Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
+
+    Options:
+        --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
+        --by: A principal, a token's id or name, an e-mail.
+        --json: For programs: one object a line.
+        --follow: Go on with new entries until Ctrl-C.
+
+    Examples:
+        wheelyard journal acme-core
+        wheelyard journal --since 7d --by ci
+        wheelyard journal --follow --json
+
+    Documentation: docs/projects.md
+    """
+    name = None if project is None else parse_name(project)
+    if by == "":
+        raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
+    api, now = open_api(), system_runtime().now()
+    start = BEGINNING if since is None else max(parse_since(since, now), BEGINNING)
+    others = _other_journals(api, name)
+    reader = JournalReader(api.journals(name), start, by or "", others)
+    if follow:
+        return _follow(reader, api, as_json=as_json)
+    part = _read_with_progress(reader)
+    _print(part, as_json=as_json)
+    if not part.entries and not part.problems:
+        print_message(logging.INFO, "there is no such entry")
+    return 1 if part.problems else 0
+
+
+def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
+    """Return the journals of decisions and grants, which are empty for whom a server refuses."""
+
+    def decisions(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
+        with suppress(Forbidden, Unauthenticated):
+            # on a bucket each entry is a request, and most projects have none
+            if only is None or any(
+                each.project == only for each in api.call(list_decisions).decisions
+            ):
+                for commit in api.call(decision_history, After(after)).commits:
+                    for decision in commit.events:
+                        yield other_entry_of(commit.number, decision, name_of(decision.by))
+
+    def grants(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
+        with suppress(Forbidden, Unauthenticated):
+            for commit in api.call(access_history, After(after)).commits:
+                for event in commit.events:
+                    yield other_entry_of(commit.number, event, name_of(event.by))
+
+    about_projects = OtherJournal("the decisions about public projects", decisions, only)
+    of_rights = OtherJournal("the changes of grants", grants)
+    return (about_projects,) if only is not None else (about_projects, of_rights)
+
+
+def _read_with_progress(reader: JournalReader) -> JournalPart:
+    columns = ("SpinnerColumn", "MofNCompleteColumn", "{task.description}")
+    with progress_bar("journal", *columns) as update:
+        return reader.read(lambda total, name: update(total=total, advance=1, description=name))
+
+
+def _print(part: JournalPart, told: Collection[str] = (), *, as_json: bool) -> None:
+    """Print the entries of a part, and those of its problems that were not `told` before."""
+    for entry in part.entries:
+        click.echo(encode(entry) if as_json else _line(entry))
+    for problem in dict.fromkeys(part.problems):
+        if problem not in told:
+            warn(problem)
+
+
+def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
+    """Print entries as they come, until nobody reads the output any more; return the status."""
+    pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
+    read, told = _read_with_progress, list[str]()
+    is_away, status = False, 0
+    while not is_output_lost():
+        try:
+            part = read(reader)
+        except Unavailable as fault:
+            if not is_away:
+                warn(f"{fault.message} The journal is read again as soon as that works.")
+            is_away = True
+        else:
+            if is_away:
+                print_message(logging.INFO, "the journal can be read again")
+            _print(part, told, as_json=as_json)
+            is_away, told = False, part.problems
+            status = 1 if part.problems else status
+            read = _read_quietly
+        system_runtime().pause(pause)
+    return status
+
+
+def _read_quietly(reader: JournalReader) -> JournalPart:
+    return reader.read(lambda *_: None)
+
+
+def _line(entry: JournalEntry) -> str:
+    what = f"{entry.what} {entry.status}".rstrip()
+    columns = (
+        entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        entry.project or "-",
+        what,
+        ", ".join(entry.files),
+        with_name(entry.by, entry.by_name),
+        entry.credential,
+        f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason,
+    )
+    return "\t".join(map(escaped, columns)).rstrip("\t")

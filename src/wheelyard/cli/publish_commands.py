@@ -1,0 +1,421 @@
+"""`wheelyard upload` and `wheelyard import`, and the imports of `serve --watch`."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from glob import glob, has_magic
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click import Argument, Option
+from msgspec import Struct
+
+from wheelyard.api.table import LocalApi
+from wheelyard.catalog import keys
+from wheelyard.cli.options import (
+    INDEX,
+    STORE,
+    Api,
+    command_settings,
+    ensure_index,
+    local_caller,
+    open_api,
+    warn_without_upstream,
+)
+from wheelyard.cli.output import (
+    OUTPUT,
+    cli_command,
+    complete_path,
+    echo,
+    is_terminal,
+    print_line,
+    print_message,
+    print_result,
+    printable,
+    progress_bar,
+    resumable,
+)
+from wheelyard.cli.serve import WatchOptions
+from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
+from wheelyard.http_client.urls import UserPassword, redact_url
+from wheelyard.model.access import Caller
+from wheelyard.model.decoding import escaped
+from wheelyard.operations.importing.parallel_import import FolderWatch, Importer
+from wheelyard.operations.importing.project_import import (
+    FileStatus,
+    ImportProgress,
+    Outcome,
+    Report,
+)
+from wheelyard.operations.uploads import PublishedFile
+from wheelyard.settings.load import process_environment
+from wheelyard.settings.sections import Settings
+from wheelyard.sources.bucket_tree import open_watched_tree
+from wheelyard.sources.file_tree import FileTreeSource, FolderTree
+from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
+from wheelyard.wiring.build import Index, index_without_store, open_index
+from wheelyard.wiring.stores import has_store, system_runtime
+
+if TYPE_CHECKING:
+    from wheelyard.sources.source_factory import OpenedSource
+
+
+NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
+"""Error codes of a server that takes no file, so that further files are not sent to it."""
+
+
+@cli_command(
+    "upload",
+    Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
+    Option(["--export", "dest"], metavar="DEST", shell_complete=complete_path),
+    *OUTPUT,
+    *INDEX,
+)
+def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
+    """
+    Publish FILES (wheels and sdists) directly into a store, or to a server.
+
+    For each file it says 'uploaded', or 'already there' if the index has it with the same content.
+
+    With --export, all changes are then exported to DEST, with the options of its last
+    'wheelyard export'. A new site gets every project, and copies of the files.
+
+    Options:
+        --export: Refresh this static site afterwards.
+
+    Examples:
+        wheelyard upload dist/*
+        wheelyard upload dist/* --export /srv/www/packages
+        wheelyard upload --server https://packages.acme.dev dist/*
+
+    Documentation: docs/publish.md
+    """
+    index = open_api(lambda: ensure_index(command_settings()))
+    if isinstance(index, LocalApi):
+        warn_without_upstream(index.index)
+    exported = None if dest is None else _exported(index, dest)
+    results = _upload(index, [path for each in files for path in _matches(each)])
+    accepted = [each.filename for each in results if each.filename]
+    status = 0 if len(accepted) == len(results) else 1
+    site = dict[str, object]()
+    if dest is not None and exported is not None and accepted:
+        from wheelyard.cli.store_commands import refresh
+
+        export_status, site = refresh(exported, dest)
+        status = max(status, export_status)
+    print_result({"files": results, **({"export": site} if site else {})})
+    return status
+
+
+def _upload(index: Api, paths: list[Path]) -> list["FileResult"]:
+    """Upload the files, print the result of each, and return the results."""
+    columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
+    existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
+    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
+    has_ended = Event()
+    pool = ThreadPoolExecutor(index.concurrent_uploads)
+    with bar as update:
+
+        def advance(size: int) -> None:
+            if has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end
+                raise click.Abort
+            update(advance=size)
+
+        def publish(path: Path) -> PublishedFile:
+            if path not in existing:
+                raise _no_file(path)  # a missing file is reported before an invalid filename
+            return index.upload(path, advance)
+
+        outcomes = [pool.submit(publish, path) for path in paths]
+        try:
+            return [_print_result(*each) for each in zip(paths, outcomes, strict=True)]
+        finally:
+            has_ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
+
+
+def _exported(index: Api, dest: str) -> Index:
+    """Return the index whose site is `dest`; raise an error, before the upload, if it cannot be."""
+    from wheelyard.cli.store_commands import require_site
+
+    if not isinstance(index, LocalApi):
+        message = "--export needs the store itself. Leave --server out, or export where it is."
+        raise click.UsageError(message)
+    require_site(index.index, dest)
+    return index.index
+
+
+def _matches(path: Path) -> list[Path]:
+    """Return the files that a pattern matches which no shell has expanded; else the path itself."""
+    if os.path.lexists(path):
+        return [path]
+    found = glob(str(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return [Path(each) for each in sorted(found)] or [path]
+
+
+def _no_file(path: Path) -> Invalid:
+    name, remedy = escaped(str(path)), "Name the wheels and sdists themselves."
+    if os.path.lexists(path):
+        what = f"{name} is no file."
+    elif has_magic(name):
+        what, remedy = (
+            "Nothing matched this pattern.",
+            "Build the project first, or look elsewhere.",
+        )
+    else:
+        what = f"There is no file {name}."
+    return Invalid(f"{what} {remedy}", code="invalid_filename")
+
+
+class FileResult(Struct, omit_defaults=True):
+    """The result of one file, as `--json` prints it."""
+
+    path: str
+    status: str
+    """`uploaded`, `there` or `refused`."""
+    filename: str = ""
+    """Empty if it was refused; then there are an error code and a message."""
+    sha256: str = ""
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    message: str = ""
+
+
+def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
+    """Wait for a file's upload, print the result, and return it; raise what ends all uploads."""
+    try:
+        file = outcome.result()
+    except WheelyardError as fault:
+        if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
+            raise
+        name = path.name if path.name and not has_magic(path.name) else str(path)
+        echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
+        message = printable(fault.message)
+        return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
+    filename = escaped(file.filename)
+    what = "uploaded" if file.status == "uploaded" else "already there"
+    print_line(f"{filename}  sha256:{escaped(file.sha256)}  {what}")
+    for warning in file.warnings:
+        echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
+    return FileResult(
+        printable(str(path)), file.status, file.filename, file.sha256, warnings=file.warnings
+    )
+
+
+def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
+    """
+    Return an importer into an index.
+
+    `is_local`: the source is on this machine. `lenient`: rules that old files break are waived.
+    """
+    uploads = index.uploads.with_waivers if lenient else index.uploads
+    return Importer(uploads, is_local=index.is_local and is_local)
+
+
+def import_source(
+    importer: Importer,
+    source: "FileTreeSource | OpenedSource",
+    caller: Caller,
+    *,
+    dry_run: bool = False,
+) -> Report:
+    """Import a source, print why files were not taken, and return the report."""
+    amount = "files  {task.fields[amount]}"
+    columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
+    total = source.total() if is_terminal() else None
+    bar = progress_bar("import", *columns, total=total, amount="")
+    with resumable("What was imported stays; import again to go on from there."), bar as update:
+        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
+
+
+class _ProgressPrinter(ImportProgress):
+    """Updates the progress bar of an import, and prints why files were not taken."""
+
+    def __init__(self, update: Callable[..., None]) -> None:
+        self._update = update
+        self._lock = Lock()
+        self._size = 0
+
+    def read(self, size: int) -> None:
+        """Add `size` read bytes to the progress bar; called in several threads."""
+        with self._lock:
+            self._size += size
+        self._update(amount=f"{self._size / 1e6:,.1f} MB")
+
+    def done(self, outcome: Outcome) -> None:
+        """Count an entry, unless passed over, on the progress bar; print why it was not taken."""
+        if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
+            what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
+            echo(f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True)
+        if outcome.status is not FileStatus.PASSED_OVER:
+            self._update(advance=1)
+
+
+USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
+PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
+"""Variables with the credentials of the other index, besides its URL and netrc."""
+
+
+@cli_command(
+    "import",
+    Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
+    Option(["--dry-run"], is_flag=True),
+    Option(["--lenient"], is_flag=True),
+    Option(["--from", "kind"], type=click.Choice(KINDS), default=AUTO, show_default=True),
+    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
+    Option(["--meta"], default="", metavar="PLACE"),
+    Option(["--packages-url"], default="", metavar="PLACE"),
+    Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
+    Option(["--mirrors"], is_flag=True),
+    Option(["--allow-private"], is_flag=True),
+    *OUTPUT,
+    *STORE,
+)
+def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
+    """
+    Import SOURCE: a folder, a bucket, a package list, or another index's URL.
+
+    SOURCE is not changed. Files that the index has already are skipped, so the command can be run
+    again at any time. For each file that cannot be imported, the reason is printed, and the import
+    continues.
+
+    Options:
+        --dry-run: Read and check everything, and write nothing.
+        --lenient: Take old files that fail only today's rules.
+        --from: What SOURCE is.
+        --project: Only these.
+        --meta: backupni: where the .meta files are.
+        --packages-url: dumb-pypi: where the files of a list are.
+        --index: devpi: only these.
+        --mirrors: devpi: the mirrored files, too.
+        --allow-private: Follow links to private addresses of other hosts than SOURCE's, too.
+
+    Examples:
+        wheelyard import ~/packages --dry-run
+        wheelyard import https://packages.example.com/simple/ --project 'acme-*'
+        wheelyard import s3://old-packages/pypi --lenient
+
+    Documentation: docs/importing.md
+    """
+    settings, dry_run = command_settings(), options["dry_run"]
+    opened = open_source(_request(options, settings), system_runtime())
+    try:
+        if options["kind"] == AUTO:
+            print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
+        if not dry_run:
+            index = ensure_index(settings)
+        elif has_store(settings):
+            index = open_index(settings, create=False)
+        else:
+            index = index_without_store(settings)
+        warn_without_upstream(index)
+        is_local = "://" not in options["source"] + options["packages_url"]
+        importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
+        report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
+    finally:
+        opened.close()
+    summary = f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"
+    waived = [f"excused: {rule} ({count})" for rule, count in sorted(report.waived_rules.items())]
+    print_result(_described(report, opened.kind, dry_run=dry_run), [summary, *waived])
+    return 1 if report.counts[FileStatus.REFUSED] else 0
+
+
+def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
+    environ = process_environment()
+    username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
+    netrc = environ.get("NETRC")  # as for curl and pip
+    same = ("kind", "meta", "packages_url", "indexes", "mirrors", "projects", "allow_private")
+    return SourceRequest(
+        text=options["source"],
+        excluded=(Path(settings.store.location),),
+        # either of them alone may be a token
+        login=UserPassword(username, password) if username or password else None,
+        netrc=Path(netrc).expanduser() if netrc else None,
+        **{name: options[name] for name in same},
+    )
+
+
+def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "source": kind,
+        "dry-run": dry_run,
+        **{status.value.replace("_", "-"): report.counts[status] for status in FileStatus},
+        "excused": dict(sorted(report.waived_rules.items())),
+        "refusals": [
+            {
+                "place": printable(each.location),
+                "error": each.code,
+                "message": printable(each.why),
+            }
+            for each in report.refused
+        ],
+        "skips": [printable(each.location) for each in report.skipped],
+    }
+
+
+FOLDER_INTERVAL_SECONDS: Final = 2.0
+BUCKET_INTERVAL_SECONDS: Final = 60.0
+"""Seconds between two scans; scans of a bucket cost money."""
+STOP_TIMEOUT_SECONDS: Final = 2.0
+"""Seconds to finish the current import; after a crash the next one continues there."""
+
+
+class WatcherThreads(Struct, frozen=True):
+    """The watch threads of a server, one for each folder or bucket."""
+
+    watches: tuple[FolderWatch, ...]
+    _threads: list[Thread] = []
+
+    def import_first(self) -> None:
+        """
+        Import the existing files of the watched folders now, with progress, and print a summary.
+
+        The threads will skip all existing files, also those of buckets, which are not imported
+        here.
+        """
+        for watch in self.watches:
+            watch.skip_existing()
+            if isinstance(watch.tree, FolderTree):
+                source = FileTreeSource(watch.tree)
+                report = import_source(watch.importer, source, watch.caller)
+                click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
+
+    def start(self) -> None:
+        """Start the threads."""
+        for watch in self.watches:
+            # daemon: a store that does not answer must not keep the server from ending
+            self._threads.append(Thread(target=watch.run, name="watch", daemon=True))
+            self._threads[-1].start()
+
+    def stop(self) -> None:
+        """Tell the threads to stop and abort their scans; wait for them, for a limited time."""
+        for watch in self.watches:
+            watch.stop()
+        for thread in self._threads:
+            thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
+
+
+def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
+    """Return the threads, not started, for the watched locations; raise WheelyardError."""
+    location, caller = index.settings.store.location, local_caller(index)
+    stores = [each for each in (location, index.traits.files) if each]
+    watches = list[FolderWatch]()
+    for text in dict.fromkeys(options.places):
+        tree = open_watched_tree(text, stores, keys.FILES, index.runtime)
+        is_folder = isinstance(tree, FolderTree)
+        default = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
+        importer = build_importer(index, is_local=is_folder, lenient=options.lenient)
+        watches.append(
+            FolderWatch(
+                tree=tree,
+                importer=importer,
+                caller=caller,
+                runtime=index.runtime,
+                interval=options.every or default,
+                is_atomic=not is_folder,
+            )
+        )
+    return WatcherThreads(tuple(watches))

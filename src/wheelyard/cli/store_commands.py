@@ -1,0 +1,360 @@
+"""`wheelyard check`, `copy` and `export`: commands about all of a store."""
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import click
+from click import Argument, Option
+from msgspec.structs import asdict, replace
+
+from wheelyard.catalog import keys
+from wheelyard.cli.options import (
+    CONFIG,
+    STORE,
+    command_settings,
+    ensure_index,
+    existing_index,
+    warn_without_upstream,
+)
+from wheelyard.cli.output import (
+    OUTPUT,
+    cli_command,
+    complete_path,
+    print_line,
+    print_result,
+    printable,
+    progress_bar,
+    resumable,
+    warn,
+)
+from wheelyard.errors import Invalid, quoted
+from wheelyard.exporting.export import Export, ExportResult, open_export
+from wheelyard.exporting.site_folder import RequestedOptions
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.operations.copying.credential_copy import UpstreamCopy
+from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
+from wheelyard.operations.findings import Findings
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
+from wheelyard.settings.validation import is_public
+from wheelyard.settings.value_checks import is_url
+from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
+from wheelyard.wiring.build import Index
+from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
+
+
+@cli_command(
+    "check", Option(["--rebuild"], is_flag=True), Option(["--sweep"], is_flag=True), *OUTPUT, *STORE
+)
+def check_command(*, rebuild: bool, sweep: bool) -> int:
+    """
+    Verify every byte, digest, link and document; exit 1 if something is damaged.
+
+    What can be repaired without a backup is repaired.
+
+    Options:
+        --rebuild: Fold every journal again into its document.
+        --sweep: Remove what dead uploads and tokens left.
+
+    Examples:
+        wheelyard check
+        wheelyard check --sweep --json
+        wheelyard check --store gs://acme-packages
+
+    Documentation: docs/store.md
+    """
+    index = existing_index()
+    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
+    with progress_bar("check", *columns) as update:
+        findings = index.check.run(
+            lambda what, size: update(advance=size, description=what), rebuild=rebuild, sweep=sweep
+        )
+    # a stray file's name may contain control characters for the terminal
+    findings = replace(
+        findings,
+        problems=[escaped(line) for line in findings.problems],
+        notes=[escaped(line) for line in findings.notes],
+        repaired=[escaped(line) for line in findings.repaired],
+    )
+    names = {"repaired": "mended"}
+    for line in findings.problems:
+        click.echo(f"wheelyard: problem: {line}", err=True)
+    result = {names.get(name, name): value for name, value in asdict(findings).items()}
+    print_result(result, _finding_lines(findings, rebuild=rebuild))
+    return 1 if findings.problems else 0
+
+
+def _finding_lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
+    yield from (f"mended: {line}" for line in findings.repaired)
+    yield from (f"note: {line}" for line in findings.notes)
+    if rebuild:
+        yield f"rebuilt {counted(findings.rebuilt, 'document')} from journals"
+    if findings.swept:
+        yield f"swept {counted(findings.swept, 'leftover')}"
+    verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
+    projects, files = counted(findings.projects, "project"), counted(findings.files, "file")
+    yield f"{verdict}: {projects}, {files}, {counted(findings.size, 'byte')} read"
+
+
+LOCAL_THREADS: Final = 4
+REMOTE_THREADS: Final = 16
+"""Objects that are copied at a time."""
+
+
+@cli_command(
+    "copy",
+    Argument(["source"], metavar="FROM", shell_complete=complete_path),
+    Argument(["target"], metavar="TO", shell_complete=complete_path),
+    Option(["--with-credentials"], is_flag=True),
+    *OUTPUT,
+    CONFIG,
+)
+def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
+    """
+    Copy the store FROM into the store TO; each is a folder or a bucket.
+
+    Only what TO lacks is written, and every digest is verified. FROM may be written meanwhile: what
+    arrives is its state when the copy began. After an interruption, copy again.
+
+    Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
+    project that was changed in TO is left alone, and the command fails. FROM may be a store of the
+    format before, which this version only copies.
+
+    Options:
+        --with-credentials: Also the API tokens, as digests, and the grants of the store.
+
+    Examples:
+        wheelyard copy ./wheelyard-data /mnt/backup/wheelyard
+        wheelyard copy gs://acme-packages gs://acme-backup --with-credentials
+        wheelyard copy --quiet gs://acme-packages/team ./copy
+
+    Documentation: docs/backup.md
+    """
+    settings = command_settings()
+    _require_apart([source], [target])
+    opened = open_copy_source(_settings_of(settings, source))
+    _require_apart(_locations(source, opened.traits), [target])
+    target_index = ensure_index(_settings_of(settings, target))
+    warn_without_upstream(target_index)
+    _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
+    copy = _store_copy(settings, _place(source), opened, target_index)
+    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
+    stays = "What was copied stays; copy again to go on from there."
+    with resumable(stays), progress_bar("copy", *columns) as update:
+        report = copy.run(
+            lambda name, size: update(advance=size, description=name),
+            with_credentials=with_credentials,
+        )
+    report.notes = [escaped(note) for note in opened.notes]
+    report.problems = [escaped(problem) for problem in report.problems]
+    for note in report.notes:
+        warn(note)
+    for problem in report.problems:
+        click.echo(f"wheelyard: not copied: {problem}", err=True)
+    if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
+        warn(
+            "FROM has no token and no grant. If access.credentials_store names another place for "
+            "them, give the --config of the server."
+        )
+    print_result(report, [_summary(target, report, with_credentials=with_credentials)])
+    return 1 if report.problems else 0
+
+
+def _store_copy(
+    settings: Settings, origin: str, opened: CopySource, target_index: Index
+) -> StoreCopy:
+    """Return the copy of an opened store, at this location, into an index."""
+    is_local = opened.traits.is_local and target_index.is_local
+    is_shared = settings.upstream.bucket and opened.old is None
+    counter = target_index.traits.operation_counter
+    upstream = upstream_store(settings, target_index.stores, counter)
+    copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
+    return StoreCopy(
+        source=opened.stores_for(target_index.stores),
+        source_changes=opened.changes,
+        origin=origin,
+        target=target_index.stores,
+        target_changes=target_index.changes,
+        projects=target_index.projects,
+        access=target_index.access.records,
+        decisions=target_index.decisions,
+        upstream=None if is_shared else copied,
+        spool=target_index.spool,
+        threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
+        claims_names=settings.upstream.enabled,
+    )
+
+
+def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
+    moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
+    written = f"{counted(report.objects, 'object')} written, {report.size} bytes"
+    decisions = f", {counted(report.decisions, 'decision')}" if report.decisions else ""
+    if report.upstream:
+        decisions += f", {counted(report.upstream, 'object')} about public names"
+    credentials = (
+        f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
+    )
+    changed = counted(report.changed, "name")  # which may be a released one, so no project
+    return (
+        f"{target}: {counted(report.projects, 'project')}{moment}, changes of {changed}; "
+        f"{written}{decisions}{credentials}"
+    )
+
+
+def _settings_of(settings: Settings, location: str) -> Settings:
+    """Return the settings for a store: what they say of the configured one is for no other one."""
+    if location == MEMORY_LOCATION:
+        raise Invalid(
+            "A store in memory is empty, and ends with the command. Name a folder or a bucket.",
+            code="bad_setting",
+        )
+    if _place(location) == _place(settings.store.location):
+        is_public = settings.store.downloads == "public"  # written into each object
+        store = replace(settings.store, downloads="public" if is_public else "proxy")
+        return replace(settings, store=store)
+    access = replace(settings.access, credentials_store="")
+    store = StoreSettings(location=location, downloads="proxy")
+    return replace(settings, store=store, access=access)
+
+
+def _locations(location: str, traits: StoreTraits) -> list[str]:
+    """Return every location in which a store has objects."""
+    return [location, *filter(None, (traits.files, traits.credentials))]
+
+
+def _require_apart(source: list[str], target: list[str]) -> None:
+    for one in source:
+        for other in target:
+            if _place(one).startswith(_place(other)) or _place(other).startswith(_place(one)):
+                raise Invalid(
+                    f"{escaped(one)} of FROM and {escaped(other)} of TO are the same place, or one "
+                    "is in the other. Name another place for TO.",
+                    code="bad_setting",
+                )
+
+
+def _place(location: str) -> str:
+    """Return a location in the one form that its other spellings have, too; it ends in a slash."""
+    if not location:
+        raise Invalid(f"FROM or TO is empty. Name a folder, {BUCKET_FORMS}.", code="bad_setting")
+    path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
+    return f"{path.rstrip('/')}/"
+
+
+@cli_command(
+    "export",
+    Argument(["dest"], metavar="DEST", shell_complete=complete_path),
+    Option(["--files"], metavar="copy|URL"),
+    Option(["--base-url"], metavar="URL"),
+    Option(["--gzip/--no-gzip", "is_gzipped"], default=None),
+    Option(["--all", "everything"], is_flag=True),
+    *OUTPUT,
+    *STORE,
+)
+def export_command(
+    *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
+) -> int:
+    """
+    Write the index to DEST, a folder or a bucket, for any web server.
+
+    Only what has changed since the last export is written; options that are not given stay as they
+    were then. With --all, every page is made again, which repairs a damaged site. Anyone who can
+    read DEST can read everything in it.
+
+    Options:
+        --files: Copy distributions to the site, or leave them where URL serves them.
+        --base-url: What the site is served as.
+        --gzip: Compress pages, too.
+        --all: Make every page again, over whatever is there.
+
+    Examples:
+        wheelyard export /srv/www/packages --base-url https://packages.example.com
+        wheelyard export s3://acme-site
+        wheelyard export site --all
+
+    Documentation: docs/static-site.md
+    """
+    requested = RequestedOptions(
+        base_url=base_url and _url(base_url, "--base-url"),
+        files_url="" if files == "copy" else files and _url(files, "--files"),
+        is_gzipped=is_gzipped,
+    )
+    index = existing_index()
+    if index.settings.store.location == MEMORY_LOCATION:
+        message = "A store in memory is empty, so there is nothing to export."
+        raise Invalid(f"{message} Name another with --store.", code="bad_setting")
+    export = _open(index, dest, requested)
+    _warn_if_private(index, dest)
+    columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
+    with progress_bar("export", *columns) as update:
+        result = export.run(
+            lambda count, total: update(completed=count, total=total), everything=everything
+        )
+    print_result(_described(dest, result))
+    if index.upstream is not None and not result.options.has_public:
+        warn("public packages are left out, as their files are not where --files says")
+    return _print_summary(dest, result)
+
+
+def require_site(index: Index, dest: str) -> None:
+    """
+    Raise WheelyardError unless a site can be written to `dest`; warn if the index is private.
+
+    A folder that is missing is created.
+    """
+    _open(index, dest, RequestedOptions()).check_destination()
+    _warn_if_private(index, dest)
+
+
+def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
+    """Bring a site up to date, and print a summary; return the exit status, and the JSON."""
+    export = _open(index, dest, RequestedOptions())
+    result = export.run(lambda *_: None)
+    return _print_summary(dest, result), _described(dest, result)
+
+
+def _open(index: Index, dest: str, requested: RequestedOptions) -> Export:
+    waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
+    return open_export(index, dest, requested, lambda: print_line(waiting))
+
+
+def _warn_if_private(index: Index, dest: str) -> None:
+    """Print a warning if the index is private, because a site needs no credential."""
+    if not is_public(index.settings):
+        warn(
+            "reading this index needs a credential, and a site asks for none: whoever can read "
+            f"{dest} reads everything; let the web server there ask for a password"
+        )
+
+
+def _print_summary(dest: str, result: ExportResult) -> int:
+    if not result.options.base_url:
+        warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
+    print_line(
+        f"{escaped(dest)}: {counted(result.total, 'project')}, {result.projects} of them exported "
+        f"anew, {counted(result.written, 'page')} written"
+    )
+    for message in result.failed:
+        click.echo(f"wheelyard: {message}", err=True)
+    return 1 if result.failed else 0
+
+
+def _described(dest: str, result: ExportResult) -> dict[str, object]:
+    return {
+        "site": printable(dest),
+        "projects": result.total,
+        "exported": result.projects,
+        "pages": result.written,
+        "failed": result.failed,
+    }
+
+
+def _url(text: str, option: str) -> str:
+    if is_url(text):
+        return text.rstrip("/")
+    also = "copy, or " if option == "--files" else ""
+    raise Invalid(
+        f"{option} {quoted(text)} is no address. Write {also}a URL such as "
+        "https://packages.example.com/files.",
+        code="bad_setting",
+    )

@@ -1,0 +1,214 @@
+"""`wheelyard upstream prefetch` and `sweep`: which files of upstream indexes the store has."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+from click import Option
+
+from wheelyard.cli.options import STORE, command_settings, ensure_index, require_upstream
+from wheelyard.cli.output import (
+    OUTPUT,
+    cli_command,
+    describe_size,
+    parse_duration,
+    parse_size,
+    print_line,
+    print_result,
+    progress_bar,
+    resumable,
+)
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.upstream.file_cache import SweepReport, SweepRules, SweptFile, UpstreamSweep
+from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
+from wheelyard.upstream.prefetch import FileState, Prefetch, PrefetchReport
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.stores import upstream_store
+
+DEFAULT_JOBS: Final = 8
+MAX_JOBS: Final = 32
+INCOMPLETE_STATUS: Final = 3
+"""The exit status if a listed file is on no page, or the policy does not show it."""
+
+
+@cli_command(
+    "prefetch",
+    Option(
+        ["-r", "--requirement", "paths"],
+        type=click.Path(path_type=Path),
+        multiple=True,
+        required=True,
+        metavar="FILE",
+    ),
+    Option(["--dry-run"], is_flag=True),
+    Option(["--jobs"], type=click.IntRange(1, MAX_JOBS), default=DEFAULT_JOBS, show_default=True),
+    *OUTPUT,
+    *STORE,
+)
+def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
+    """
+    Bring exactly the files whose digests are listed in lock files into the store.
+
+    Markers are not evaluated: the files for every platform are brought. What is in the store
+    already is not fetched again, so the command can be run again at any time. Private names are
+    left out, and never asked for elsewhere.
+
+    The exit status is 3 if an upstream index does not have a listed file, or a rule of [upstream]
+    hides it, and 1 if a file could not be fetched.
+
+    Options:
+        --requirement: pylock.toml, or requirements with hashes; may be given again.
+        --dry-run: Say what would be fetched, and fetch no file.
+        --jobs: How many files are fetched at a time.
+
+    Examples:
+        wheelyard upstream prefetch -r requirements.txt
+        wheelyard upstream prefetch -r pylock.toml -r tools/pylock.toml --dry-run
+
+    Documentation: docs/upstream.md
+    """
+    locked = read_lock_files(paths)
+    upstream = require_upstream(ensure_index(command_settings()))
+    if upstream.config.offline:
+        raise Invalid(
+            "upstream.offline is set, so nothing can be fetched. Prefetch where there is a "
+            "connection, with WHEELYARD_UPSTREAM_OFFLINE=false.",
+            code="bad_setting",
+        )
+    columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")
+    stays = "What was fetched stays; prefetch again to go on from there."
+    with closing(upstream), resumable(stays), progress_bar("prefetch", *columns) as update:
+        work = Prefetch(index=upstream, jobs=jobs, received=lambda size: update(advance=size))
+        report = work.run(locked, dry_run=dry_run)
+    for line in _problems(report):
+        click.echo(f"wheelyard: {escaped(line)}", err=True)
+    result = _described(locked, report, dry_run=dry_run)
+    print_result(result, _lines(locked, report, dry_run=dry_run))
+    if report.of(FileState.FAILED):
+        return 1
+    is_complete = not report.of(FileState.MISSING) and not report.of(FileState.REFUSED)
+    return 0 if is_complete else INCOMPLETE_STATUS
+
+
+def _lines(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> Iterator[str]:
+    for foreign in locked.foreign:
+        yield f"left out: {foreign.place} is {foreign.origin}, which no index has"
+    for name in report.private:
+        yield f"left out: {name} is private, and never asked for elsewhere"
+    verb = "would be fetched" if dry_run else "fetched"
+    fetched, present = report.of(FileState.FETCHED), report.of(FileState.PRESENT)
+    lacking = len(report.results) - len(fetched) - len(present)
+    size = describe_size(report.fetched_bytes)
+    yield (
+        f"{counted(len(fetched), 'file')} {verb}, {size}; {len(present)} in the store already; "
+        f"{lacking} not to be had"
+    )
+
+
+def _problems(report: PrefetchReport) -> Iterator[str]:
+    """Yield a line for each reason why files of a project are not in the store."""
+    groups = dict[tuple[str, str], list[LockedFile]]()
+    for each in report.results:
+        if each.why:
+            groups.setdefault((each.file.project, each.why), []).append(each.file)
+    for (_, why), files in sorted(groups.items()):
+        more = f" and {counted(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+        verb = "were" if more else "was"
+        yield f"{_named(files[0])}{more} {verb} not fetched: {why}"
+
+
+def _named(file: LockedFile) -> str:
+    """Return how a message names a file: by its filename, or by project, version and digest."""
+    what = file.filename or " ".join(filter(None, (file.project, file.version)))
+    return f"{what} (sha256:{file.sha256[:12]}...)"
+
+
+def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "dry-run": dry_run,
+        "bytes": report.fetched_bytes,
+        **{state.value: len(report.of(state)) for state in FileState},
+        "private": report.private,
+        "foreign": [str(each.place) for each in locked.foreign],
+        "refusals": [
+            {
+                "project": each.file.project,
+                "version": each.file.version,
+                "filename": each.file.filename,
+                "sha256": each.file.sha256,
+                "state": each.state.value,
+                "message": each.why,
+            }
+            for each in report.results
+            if each.why
+        ],
+    }
+
+
+@cli_command(
+    "sweep",
+    Option(["--unused-for"], metavar="TIME"),
+    Option(["--max-size"], metavar="SIZE"),
+    Option(["--dry-run"], is_flag=True),
+    *OUTPUT,
+    *STORE,
+)
+def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> None:
+    """
+    Remove files of upstream indexes that nobody uses; private ones are never touched.
+
+    Servers may run meanwhile: a file that is asked for again is fetched again. Pages stay, as they
+    say who owns a name.
+
+    Options:
+        --unused-for: Remove files that were not used for so long: 90d, 8w. A use is noted once a
+            day.
+        --max-size: Then remove files until the rest takes no more than so much: 200GiB. Those go
+            first that were not used for longest.
+        --dry-run: Say what would be removed, and remove nothing.
+
+    Examples:
+        wheelyard upstream sweep --unused-for 90d --dry-run
+        wheelyard upstream sweep --unused-for 90d --max-size 200GiB
+
+    Documentation: docs/upstream-behaviour.md
+    """
+    if unused_for is None and max_size is None:
+        raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
+    rules = SweepRules(
+        unused_for=None if unused_for is None else parse_duration(unused_for),
+        max_bytes=None if max_size is None else parse_size(max_size),
+    )
+    settings = command_settings()
+    index = open_index(settings, create=False)
+    store = upstream_store(settings, index.stores, index.traits.operation_counter)
+
+    def show(file: SweptFile) -> None:
+        used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
+        print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
+
+    work = UpstreamSweep(store, index.runtime)
+    report = work.run(rules, dry_run=dry_run, progress=show if dry_run else lambda _: None)
+    size = sum(each.size for each in report.removed)
+    verb = "would remove" if dry_run else "removed"
+    what = f"{verb} {counted(len(report.removed), 'file')}, {describe_size(size)}"
+    rest = f"{counted(report.kept, 'file')}, {describe_size(report.kept_bytes)}"
+    print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
+
+
+def _described_sweep(report: SweepReport, size: int) -> dict[str, object]:
+    removed = [
+        {
+            "upstream": each.upstream,
+            "file": each.path,
+            "size": each.size,
+            "used": int(each.last_use),
+        }
+        for each in report.removed
+    ]
+    kept = {"kept": report.kept, "kept_bytes": report.kept_bytes}
+    return {"removed": removed, "removed_bytes": size, **kept}

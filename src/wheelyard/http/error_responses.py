@@ -1,0 +1,117 @@
+"""
+Error responses: the HTTP status of each error, `Retry-After`, and the JSON body.
+
+    {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
+
+The media type is exactly `application/json`, because uv shows `code` for no other.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+from msgspec.json import encode
+
+from wheelyard import errors
+from wheelyard.errors import Forbidden, Unavailable, WheelyardError, first_sentence
+from wheelyard.http import messages
+from wheelyard.http.messages import NO_STORE, NOSNIFF, Header, Response, make_response
+
+STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
+    errors.Invalid: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.Unavailable: 503,
+}
+HEADERS_TOO_LARGE: Final = "headers_too_large"
+PRECONDITION_FAILED: Final = "precondition_failed"
+UNKNOWN_HOST: Final = "unknown_host"
+UNSUPPORTED_MEDIA_TYPE: Final = "unsupported_media_type"
+UPSTREAM_LOOP: Final = "upstream_loop"
+"""A request that this index has sent to itself, as its own upstream index."""
+URI_TOO_LONG: Final = "uri_too_long"
+STATUS_BY_CODE: Final = {
+    errors.STORAGE_FULL: 507,
+    errors.RATE_LIMITED: 429,
+    errors.BAD_UPSTREAM: 502,
+    HEADERS_TOO_LARGE: 431,
+    UNKNOWN_HOST: 421,
+    UNSUPPORTED_MEDIA_TYPE: 415,
+    UPSTREAM_LOOP: 508,
+    URI_TOO_LONG: 414,
+}
+"""HTTP status of error codes that do not have the status of their exception type."""
+
+REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""Reason phrases by RFC 9110; Python has these four since 3.13."""
+
+CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
+BEARER_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="wheelyard"')
+"""Asks a program for a token; unlike `CHALLENGE`, it makes no browser show a dialog."""
+
+_OF_BODY: Final = (b"content-", b"x-content-")
+"""The beginnings of the headers that each body has of its own."""
+
+
+def error_response_for(error: WheelyardError) -> Response:
+    """Return the response to a request that has failed with `error`; every error has this one."""
+    headers: tuple[Header, ...] = ()
+    if isinstance(error, Unavailable) and error.retry_after is not None:
+        headers = ((b"retry-after", b"%d" % error.retry_after),)
+    return error_response(status_of(error), error.code, error.message, *headers)
+
+
+def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
+    """Return an error response for a client that expects another body, such as a page."""
+    kept = (each for each in response.header_list if not each[0].startswith(_OF_BODY))
+    return make_response(response.status_code, content_type, body, *kept, *headers)
+
+
+def status_of(error: WheelyardError) -> int:
+    """Return the HTTP status of an error, by its code or else by its class."""
+    if isinstance(error, errors.Invalid) and error.code == PRECONDITION_FAILED:
+        return 412  # a store's error of that code is no fault of the request
+    return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
+
+
+def error_response(status: int, code: str, message: str, *headers: Header) -> Response:
+    """Return an error as JSON: programs read `code`, and uv shows the first sentence."""
+    shown = f"{status} {first_sentence(message)}"
+    body = messages.ErrorBody(message, shown, REASON_PHRASES[status], code)
+    challenge = (CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
+    common = (messages.CSP, *challenge, NO_STORE)
+    response = make_response(status, messages.JSON, encode(body), *common, *headers)
+    response.error = body
+    return response
+
+
+def file_not_found() -> Response:
+    """Return the 404 response to a file that does not exist or is hidden from the caller."""
+    message = "There is no file of this name here. Check the spelling, or upload it first."
+    return error_response(404, "not_found", message)
+
+
+def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
+    """Return the response to OPTIONS (204) or to an unsupported method (405); both have Allow."""
+    methods = ", ".join(allowed)
+    header = (b"allow", methods.encode())
+    if method == "OPTIONS":
+        return Response(204, (header, NOSNIFF, NO_STORE))
+    message = f"This path does not support that method. Use {methods}."
+    return error_response(405, "method_not_allowed", message, header)
+
+
+def read_only() -> Forbidden:
+    """Return the error of a request that would write, on a read-only server."""
+    return Forbidden(
+        "This server takes no uploads and no changes. Use another server of the same index.",
+        code="read_only",
+    )

@@ -1,0 +1,288 @@
+"""
+Instrumentation of requests: metrics and the access log.
+
+The metrics are in the text format of Prometheus, of all workers of a server together. Several
+workers keep them in files of one folder, by prometheus-client's multiprocess mode. So whichever
+worker is asked has the sums, and what a worker has counted stays after its exit.
+
+`http/instrumentation.py` sees the start and the end of each request: its duration
+goes into a histogram and, where a setting asks for it, a line into the access log.
+`storage/forwarding.py` times each verb of the store, `upstream/observation.py` counts what
+upstream indexes are asked. All are prometheus-client's own objects, which `Instrumentation` puts
+into one registry. Several workers keep them in files of one folder (`PROMETHEUS_MULTIPROC_DIR`),
+and `http/instrumentation.py` shows the sums, whichever worker is asked.
+
+A log line belongs to the request for which it is written, in whichever thread: `logs.py` keeps
+the request in a context variable that threads inherit, and `logs.py` adds its trace and its
+client's address. `operations/audit_log.py` logs who changed what: `catalog/commits.py` calls it
+for each event right after the commit point. The journal is the record that counts; the log is a
+copy. A thread writes the access log, so that no request waits for standard error.
+
+OpenTelemetry is an extra, imported only if a collector is configured. Its instrumentation of ASGI
+makes the spans of requests; `opentelemetry.py` gives it a copy of each request without the query,
+the headers and the tokens in a path, which it would send on.
+
+There is one log, on standard error. Cloud Run, App Engine and GKE read JSON there as well as on
+standard output, which belongs to what the program prints: the first token must never be in a log.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from math import fsum
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    Histogram,
+    Info,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from wheelyard.authentication.api_tokens import ApiTokens
+from wheelyard.catalog.stored_credentials import StartThread, in_background
+from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.http import logs
+from wheelyard.http.logs import CURRENT_REQUEST
+from wheelyard.http.messages import Request
+from wheelyard.model.token import EXPIRY_WARNING
+from wheelyard.settings.load import process_environment
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.forwarding import BUCKET_BOUNDS_SECONDS
+from wheelyard.wiring.build import Index
+
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+_PROCESSOR_TIME: Final = "process_cpu_seconds"
+_MERGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
+    "process_start_time_seconds": min,
+    "process_open_fds": max,
+    "process_max_fds": max,
+}
+"""How values of several processes become one; others are added up."""
+
+INTERVAL_SECONDS: Final = 3600.0
+"""Seconds from one count to the next one, at least; also after a failed one."""
+
+
+def share_metrics(folder: Path) -> None:
+    """Keep the metrics that are made from now on, here and in child processes, in a folder."""
+    os.environ[FOLDER_VARIABLE] = str(folder)  # noqa: TID251 - for the library
+    # it looks for the variable when it is imported, which may be long ago
+    values.ValueClass = values.MultiProcessValue()
+
+
+def render_metrics(registry: CollectorRegistry) -> bytes:
+    """Return the metrics in a registry, or of all workers, in the text format of Prometheus."""
+    disable_created_metrics()
+    shown, folder = CollectorRegistry(), process_environment().get(FOLDER_VARIABLE)
+    build = Info("wheelyard_build", "Which wheelyard this is.", registry=shown)
+    build.info({"version": version("wheelyard")})
+    if folder is None:
+        shown.register(registry)
+        ProcessCollector(registry=shown)
+    else:
+        shown.register(_Processes([os.getppid(), *_running_workers(Path(folder))]))
+        MultiProcessCollector(shown, folder)
+    return generate_latest(shown)
+
+
+class _Processes(Collector):
+    """The processor time, memory and descriptors of several processes, the first their parent."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        by_name: dict[str, list[Metric]] = {}
+        for pid in self._pids:
+            for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
+                by_name.setdefault(metric.name, []).append(metric)
+        for name, (metric, *others) in by_name.items():
+            found = [each.samples[0].value for each in (metric, *others)]
+            if name == _PROCESSOR_TIME:  # a counter never goes down, also if a worker exits
+                found.append(_time_of_exited_children(self._pids[0]))
+            total = _MERGES.get(name, fsum)(found)
+            metric.samples = [metric.samples[0]._replace(value=total)]
+            yield metric
+
+
+def _time_of_exited_children(parent: int) -> float:
+    """Return the processor time, in seconds, of the children that a process has waited for."""
+    try:
+        fields = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def _running_workers(folder: Path) -> Iterator[int]:
+    """Yield the PIDs of the workers that run; remove the gauges of the others."""
+    for path in folder.glob("gauge_livesum_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if _is_running(pid):
+            yield pid
+        else:
+            with suppress(FileNotFoundError):  # another worker has removed them
+                mark_process_dead(pid, str(folder))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+class ExpiringTokens:
+    """
+    Counts the tokens that expire soon: in the background, when somebody asks, and once an hour.
+
+    On a bucket a count costs one class A operation for each thousand tokens, and one class B
+    operation for each record that this process has not read yet. So a server whose metrics nobody
+    reads never counts, and a request for the metrics never waits for the store.
+    """
+
+    def __init__(
+        self, tokens: ApiTokens, registry: CollectorRegistry, start: StartThread = in_background
+    ) -> None:
+        self._tokens = tokens
+        self._start = start
+        self._next_at = float("-inf")
+        self._lock = Lock()
+        self._count = Gauge(
+            "wheelyard_expiring_tokens",
+            f"Active API tokens that expire within {EXPIRY_WARNING.days} days, without those of CI "
+            "jobs and those that another replaces; counted once an hour.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+
+    def refresh(self) -> None:
+        """Start a count, unless one was started within the last hour; never waits or raises."""
+        now = self._tokens.runtime.monotonic()
+        with self._lock:
+            if now < self._next_at:
+                return
+            self._next_at = now + INTERVAL_SECONDS
+        try:
+            self._start(self._count_tokens)
+        except RuntimeError:  # no more threads
+            return
+
+    def _count_tokens(self) -> None:
+        try:
+            self._count.set(len(self._tokens.expiring()))
+        except WheelyardError:  # the store logs its errors itself
+            return
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+Labels = tuple[str, str, str]
+"""Route, method and status."""
+
+
+class Instrumentation:
+    """Records the requests of one process: metrics and access log."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self.now = index.runtime.monotonic
+        self._registry = CollectorRegistry()
+        self._durations = Histogram(
+            "wheelyard_http_request_duration_seconds",
+            "Durations of requests, until the response was handed to the server; a file of a local "
+            "store is handed over as its path.",
+            ("route", "method", "status"),
+            registry=self._registry,
+            buckets=BUCKET_BOUNDS_SECONDS,
+        )
+        self._durations_by_labels: dict[Labels, Histogram] = {}
+        """The children of that histogram: looking one up in it takes longer than to use it."""
+        self._in_progress = Gauge(
+            "wheelyard_http_requests_in_progress",
+            "Requests that are being answered, except from memory.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._expiring_tokens = ExpiringTokens(index.tokens, self._registry)
+        self._registry.register(index.store_metrics.durations)
+        self._registry.register(index.traits.operation_counter.metric)
+        if index.upstream is not None:
+            self._registry.register(index.upstream.observation.registry)
+
+    def start(self, request: Request) -> None:
+        """Count a request as in progress until `finish`; it becomes CURRENT_REQUEST."""
+        self._in_progress.inc()
+        request.started_at = self.now()
+        CURRENT_REQUEST.set(request)
+
+    def finish(self, request: Request) -> None:
+        """Record the end of a request from `start`."""
+        self._in_progress.dec()
+        seconds = self.now() - request.started_at
+        method = request.method if request.method in _METHODS else "other"
+        self.observe((request.route, method, str(request.status)), seconds)
+        if self.logs_requests:
+            logs.log_request(request, seconds)
+
+    @property
+    def logs_requests(self) -> bool:
+        """Whether requests are written to the access log."""
+        return logs.access_logger.isEnabledFor(logging.INFO)
+
+    def observe(self, labels: Labels, seconds: float) -> None:
+        """Record how long a request has taken."""
+        durations = self._durations_by_labels.get(labels)
+        if durations is None:
+            durations = self._durations_by_labels[labels] = self._durations.labels(*labels)
+        durations.observe(seconds)
+
+    def render_metrics(self) -> bytes:
+        """
+        Return the metrics of all workers of this server in the text format of Prometheus.
+
+        The tokens that expire soon are counted for a later call, if that is due.
+        """
+        self._expiring_tokens.refresh()
+        upstream = self._index.upstream
+        if upstream is not None and (osv := upstream.policy.osv) and osv.in_force.entries:
+            age = max(self._index.runtime.seconds() - osv.in_force.modified_at, 0.0)
+            upstream.observation.note_osv(
+                age, osv.in_force.entries, osv.in_force.skipped, is_refused=bool(osv.error)
+            )
+        return render_metrics(self._registry)
+
+    def close(self) -> None:
+        """Write the last log lines; give up after a second."""
+        for handler in logs.access_logger.handlers:
+            handler.flush()
+
+
+def require_telemetry(settings: Settings) -> None:
+    """Raise Invalid if the settings ask for OpenTelemetry, and it is not installed."""
+    if not settings.telemetry.otlp_endpoint:
+        return
+    with suppress(ModuleNotFoundError):  # a parent package is missing
+        if find_spec("opentelemetry.exporter.otlp.proto.http") and find_spec(
+            "opentelemetry.instrumentation.asgi"
+        ):
+            return
+    raise Invalid(
+        "telemetry.otlp_endpoint needs OpenTelemetry, which is not installed. Install "
+        "'wheelyard[otel]', or in a clone requirements/otel.txt.",
+        code="bad_setting",
+    )

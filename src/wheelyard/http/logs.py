@@ -1,0 +1,265 @@
+"""
+The log on standard error, as text or as lines of JSON, and the record of a request for it.
+
+The JSON has the fields that Google Cloud Logging knows (on Cloud Run, App Engine and GKE):
+`severity`, `message`, `httpRequest` and the trace. The access log has one line for each request
+except probes without a server error, and no secrets: the path of the URL without its query, and the
+principal instead of the credential.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from io import TextIOWrapper
+from queue import Full, Queue
+from threading import Thread
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
+from wheelyard.http.messages import Headers, Request
+from wheelyard.model.decoding import escaped, redact_tokens
+from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
+from wheelyard.settings.sections import LogSettings
+
+T = TypeVar("T")
+
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_CLOUD_TRACE = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
+
+
+class TraceContext(Struct, frozen=True):
+    """The trace that a request belongs to, as its client or a proxy sent it."""
+
+    id: str
+    """32 lower-case hexadecimal digits."""
+    span: str
+    """The parent span: 16 lower-case hexadecimal digits, or empty if none was sent."""
+    is_sampled: bool
+
+
+CURRENT_REQUEST: Final[ContextVar[Request | None]] = ContextVar("request", default=None)
+"""The request that this thread or task works for."""
+
+
+def parse_trace(headers: Headers) -> TraceContext | None:
+    """
+    Return the trace context in a request's headers; None if it is missing or malformed.
+
+    `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older header.
+    """
+    if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
+        return None  # as for most requests
+    match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
+    if match is not None:
+        trace, span, flags = (each.decode() for each in match.groups())
+        is_valid = not match[0].startswith(b"ff") and int(trace, 16) and int(span, 16)
+        return TraceContext(trace, span, is_sampled=bool(int(flags, 16) & 1)) if is_valid else None
+    match = _CLOUD_TRACE.fullmatch(headers.get(b"x-cloud-trace-context", b""))
+    if match is None or not int(match[1], 16):
+        return None
+    number = int(match[2] or 0)
+    span = f"{number:016x}" if 0 < number < 2**64 else ""
+    return TraceContext(match[1].decode().lower(), span, is_sampled=match[3] == b"1")
+
+
+def in_context(work: Callable[[], T]) -> Callable[[], T]:
+    """Return a function that runs `work` in any thread, with this thread's CURRENT_REQUEST."""
+    return partial(copy_context().run, work)
+
+
+def log_safe(sent: bytes) -> str:
+    """Return log text for bytes that a client sent: the first 512, escaped, tokens redacted."""
+    text = sent[:512].decode("latin-1")
+    decoded = unquote(text)
+    without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too
+    return escaped(text if without_tokens == decoded else without_tokens).replace('"', "%22")
+
+
+ACCESS_LOGGER: Final = "wheelyard.access"
+TRACE: Final = "trace"
+"""The attribute of a log record that has its trace, unless that is of `CURRENT_REQUEST`."""
+MAX_WAITING_LINES: Final = 10_000
+"""How many lines of the access log may wait while standard error takes none."""
+FLUSH_TIMEOUT_SECONDS: Final = 1.0
+"""How long a server that stops waits for standard error to take the last lines."""
+
+logger = logging.getLogger("wheelyard")
+
+PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
+"""Routes that are requested every few seconds. Only their failures are logged."""
+access_logger = logging.getLogger(ACCESS_LOGGER)
+
+NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
+"""Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a log record as a line of text, and any traceback in the lines after it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
+        """Return a record's line, without traceback; a change has the client's address, too."""
+        line, request = super().formatMessage(record), CURRENT_REQUEST.get()
+        is_change = AUDIT_FIELD in getattr(record, EXTRA_FIELDS, ())
+        return f"{line}, from {request.address}" if request and is_change else line
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a log record as one line of JSON, with any traceback in `message`."""
+
+    def __init__(self, project: str = "") -> None:
+        """Create a formatter; `project` is the Google Cloud project of the traces, or empty."""
+        super().__init__()
+        self._project = project
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the JSON line of a log record, without a line end."""
+        message = record.getMessage()
+        if record.exc_info:  # Error Reporting finds a traceback in the message
+            message = f"{message}\n{self.formatException(record.exc_info)}"
+        entry: dict[str, Any] = {
+            "severity": record.levelname,
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "logger": record.name,
+            "message": message,
+        }
+        request = CURRENT_REQUEST.get()
+        trace = getattr(record, TRACE, parse_trace(request.joined_headers) if request else None)
+        if trace is not None:
+            google = "logging.googleapis.com"
+            prefix = f"projects/{self._project}/traces/" if self._project else ""
+            entry[f"{google}/trace"] = f"{prefix}{trace.id}"
+            entry[f"{google}/trace_sampled"] = trace.is_sampled
+            entry |= {f"{google}/spanId": trace.span} if trace.span else {}
+        entry |= getattr(record, EXTRA_FIELDS, {})
+        if request is not None and AUDIT_FIELD in entry:
+            entry[AUDIT_FIELD] = {**entry[AUDIT_FIELD], "address": request.address}
+        return encode(entry).decode()
+
+
+class BackgroundHandler(logging.Handler):
+    """
+    Hands records to a thread, which writes them by another handler.
+
+    So nobody waits for standard error. Records that come while too many wait are dropped, and
+    counted.
+    """
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__()
+        self._handler = handler
+        self._waiting = Queue[logging.LogRecord](MAX_WAITING_LINES)
+        self._writer: Thread | None = None
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Let a record wait for the thread."""
+        if self._writer is None:  # not before: a process that forks has no thread
+            self._writer = Thread(target=self._write, daemon=True)
+            self._writer.start()
+        try:
+            self._waiting.put_nowait(record)
+        except Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until all records are written, for a second at most."""
+        written = self._waiting.all_tasks_done
+        with written:
+            written.wait_for(lambda: not self.is_waiting, FLUSH_TIMEOUT_SECONDS)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a record is not written yet."""
+        return self._waiting.unfinished_tasks > 0
+
+    def _write(self) -> None:
+        while True:
+            self._handler.handle(self._waiting.get())
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                logger.warning("%d lines of the access log were dropped: nobody read it", dropped)
+            self._waiting.task_done()
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send the log to standard error, in the format of the settings."""
+    is_json = settings.format == "json"
+    if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is always UTF-8
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter(settings.project) if is_json else TextFormatter())
+    logging.basicConfig(handlers=[handler])
+    # minted tokens and rejected credentials are logged with INFO
+    logger.setLevel(logging.INFO)
+    access_logger.setLevel(logging.INFO if settings.access else logging.CRITICAL)
+    access_logger.handlers, access_logger.propagate = [BackgroundHandler(handler)], False
+
+
+def log_request(request: Request, seconds: float) -> None:
+    """Log a request that took `seconds`, unless it is a probe with a status below 500."""
+    status, headers = request.status, request.joined_headers
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if request.route in PROBE_ROUTES and not is_failure:
+        return
+    scope, who = request.scope, request.caller.principal if request.is_authenticated else None
+    path, agent = log_safe(scope["raw_path"]), log_safe(headers.get(b"user-agent", b""))
+    sent = dict(request.response.header_list) if request.response else {}
+    size = sent.get(b"content-length", b"-").decode()
+    entry: dict[str, Any] = {
+        "userAgent": agent,
+        "remoteIp": request.address,
+        "requestMethod": request.method,
+        "requestUrl": path,
+        "status": status,
+        "protocol": f"HTTP/{scope['http_version']}",
+        "latency": f"{seconds:.6f}s",
+    }
+    if size != "-":
+        entry["responseSize"] = size
+    access_logger.log(
+        logging.WARNING if is_failure else logging.INFO,
+        '%s %s "%s %s" %d %s %.3fs "%s"',
+        request.address,
+        who or "-",
+        request.method,
+        path,
+        status,
+        size,
+        seconds,
+        agent,
+        extra={
+            TRACE: parse_trace(headers),  # not the headers, of which one is a credential
+            EXTRA_FIELDS: {"route": request.route, "who": who, "httpRequest": entry},
+        },
+    )
+
+
+class StoreErrorLog:
+    """Logs store errors that made requests fail, at most six a minute."""
+
+    def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
+        self._rate_limit = LogRateLimit(6, monotonic)
+        # the store of a bucket logs its outages itself
+        self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
+
+    def log(self, error: WheelyardError) -> None:
+        """Log a store error, at most six a minute; ignore errors that are logged elsewhere."""
+        if not isinstance(error, Unavailable) or error.code in self._ignored:
+            return
+        left_out = self._rate_limit.acquire()
+        if left_out is not None:
+            more = f" ({left_out} more were refused since the last such line)" if left_out else ""
+            logger.warning("a request was refused, %s: %s%s", error.code, error.message, more)

@@ -1,0 +1,372 @@
+"""Requests and responses, with what every handler here needs."""
+
+import logging
+from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, timeout, wrap_future
+from asyncio import wait as asyncio_wait
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, MutableMapping
+from concurrent.futures import Executor, Future, wait
+from contextlib import contextmanager, suppress
+from copy import copy
+from math import inf
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import parse_qs
+
+from msgspec import Struct
+from starlette.requests import Request as StarletteRequest
+
+from wheelyard.authentication.verifiers.verifier import address_key
+from wheelyard.errors import WheelyardError
+from wheelyard.model.access import Caller
+from wheelyard.model.token import Session
+
+T = TypeVar("T")
+
+AsgiScope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+HeaderList = tuple[Header, ...]
+Headers = Mapping[bytes, bytes]
+"""Headers by lower-case name; repeated headers are one comma-separated value."""
+MadeFrom = tuple[tuple[tuple[str, str], str], ...]
+"""What an answer was made from: keys, each with its version (see `http/page_cache.py`)."""
+
+NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
+NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+CSP: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+JSON: Final = b"application/json"
+PATHSEND: Final = "http.response.pathsend"
+"""The ASGI extension that sends a file by its path, which the web server has."""
+REQUEST: Final = "wheelyard.request"
+"""The key of an ASGI scope that has the request."""
+UNMATCHED_ROUTE: Final = "nothing"
+"""The route, in metrics and logs, of a path that no route matches."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""The status of a request that its client broke off; nginx logs it so, too."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class Waiting(Exception):
+    """A handler needs the result of a coroutine, and is called again once it is there."""
+
+    def __init__(self, key: Hashable, begin: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(key)
+        self.key = key
+        self.begin = begin
+
+
+class Request(StarletteRequest):
+    """
+    A request with its caller, who may be anonymous.
+
+    Args:
+        scope: The ASGI scope, whose path is decoded and without the prefix.
+        receive: The body, which may be received once.
+        headers: All headers, joined.
+        caller: The anonymous one, until the request is authenticated.
+        address: The IP address of the client; from a header only if a trusted proxy has sent it.
+    """
+
+    def __init__(
+        self,
+        scope: AsgiScope,
+        receive: Receive,
+        headers: Headers,
+        caller: Caller,
+        address: str,
+    ) -> None:
+        super().__init__(scope, receive)
+        self.joined_headers = headers
+        self.caller = caller
+        self.address = address
+        self.started_at = 0.0
+        """When it has come, on the monotonic clock."""
+        self.route = UNMATCHED_ROUTE
+        """The name of its route."""
+        self.response: Response | None = None
+        """None until there is one, and if the client has disconnected before."""
+        self.is_authenticated = False
+        """Whether `caller` was authenticated; it may be anonymous."""
+        self.browser_session: Session | None = None
+        """The session by whose cookie the caller is signed in; None for any other credential."""
+        self._results = dict[Hashable, tuple[object, Exception | None]]()
+
+    @property
+    def status(self) -> int:
+        """The status of the response; 499 if there is none."""
+        return CLIENT_CLOSED_REQUEST if self.response is None else self.response.status_code
+
+    @property
+    def query_string(self) -> bytes:
+        """The query, without its question mark."""
+        query: bytes = self.scope["query_string"]
+        return query
+
+    def query_field(self, name: str) -> str | None:
+        """Return the values of a field of the query, joined; None if it is missing."""
+        query = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+        return ", ".join(query[name]) if name in query else None
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The decoded segments of the URL path, without empty ones and without the prefix."""
+        return tuple(filter(None, self.scope["path"].split("/")))
+
+    @property
+    def client_key(self) -> str:
+        """The client for a `ConcurrencyLimit`: the principal, or an anonymous caller's network."""
+        return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
+
+    @property
+    def body_type(self) -> bytes:
+        """The media type of the request body, in lower case and without parameters."""
+        content_type = self.joined_headers.get(b"content-type", b"")
+        return content_type.partition(b";")[0].strip().lower()
+
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Iterator[None]:
+        """Raise TimeoutError instead of waiting longer, in a `with` block."""
+        try:
+            yield
+        except Waiting as waiting:
+            begin = waiting.begin
+
+            async def begin_in_time() -> object:
+                async with timeout(seconds):
+                    return await begin()
+
+            raise Waiting(waiting.key, begin_in_time) from None
+
+    def wait(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return the result of a coroutine, for which no thread waits.
+
+        The first call raises Waiting. The coroutine then runs, and the handler is called again from
+        its beginning, in which this returns what the coroutine has returned, or raises its error.
+        So a handler changes nothing before it waits, and what it has checked is checked again.
+        """
+        if key not in self._results:
+            raise Waiting(key, begin)
+        result, error = self._results[key]
+        if error is not None:
+            raise error
+        return cast("T", result)  # of the coroutine with this key
+
+    def once(self, key: Hashable, look: Callable[[], T]) -> T:
+        """
+        Return what `look` has returned when the handler first came here.
+
+        For what counts each call, or may find something else after the handler has waited.
+        """
+        if key not in self._results:
+            self._results[key] = look(), None
+        return cast("T", self._results[key][0])  # of the function with this key
+
+    def has_result(self, key: Hashable) -> bool:
+        """Return whether `wait` would return at once, or raise an error of the coroutine."""
+        return key in self._results
+
+    def close_results(self) -> None:
+        """End the reading of bodies that were waited for, and that no response has taken."""
+        for result, _ in self._results.values():
+            getattr(result, "close", lambda: None)()
+
+    async def finish_waiting(self, waiting: Waiting) -> None:
+        """Run the coroutine that a handler waits for, and keep its result for `wait`."""
+        try:
+            self._results[waiting.key] = await waiting.begin(), None
+        except Exception as error:  # noqa: BLE001 - the handler gets it
+            self._results[waiting.key] = None, error
+
+
+class ErrorBody(Struct, frozen=True):
+    """The JSON of an error response."""
+
+    message: str
+    """For people."""
+    code: str
+    """The status and a few words, which uv shows."""
+    title: str
+    """The reason phrase of the status."""
+    error: str
+    """The error code, for programs."""
+
+
+class Response:
+    """
+    A response whose body is bytes, or a file for the web server to send.
+
+    It may be sent any number of times. `header_list` includes Content-Length, except with status
+    204 or 304.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        header_list: HeaderList,
+        content: bytes | Path = b"",
+        *,
+        error: ErrorBody | None = None,
+    ) -> None:
+        self.status_code = status
+        self.header_list = header_list
+        self.content = content
+        self.error = error
+        """What the body says, if it is the JSON of an error."""
+        self.made_from: MadeFrom | None = None
+        """
+        An identical request of the same caller gets this response while these are the versions.
+
+        None if each request needs an answer of its own.
+        """
+        self.deadline = inf
+        """When that ends in any case, on the monotonic clock."""
+        self.cached: Response | None = None
+        """The response of a cache that this one is, which lives as long as it is cached."""
+
+    def until(self, made_from: MadeFrom | None, deadline: float = inf) -> "Response":
+        """Return this response of a cache, which may be repeated while those are the versions."""
+        response = copy(self)
+        response.made_from, response.deadline, response.cached = made_from, deadline, self
+        return response
+
+    def with_headers(self, header_list: HeaderList) -> "Response":
+        """Return the same response with other headers."""
+        response = copy(self)
+        response.header_list = header_list
+        return response
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send the response, to HEAD without its body."""
+        del receive
+        headers = self.header_list
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+        elif isinstance(self.content, Path):
+            await send({"type": PATHSEND, "path": str(self.content)})
+        else:
+            await send({"type": "http.response.body", "body": self.content})
+
+
+class StreamedResponse(Response):
+    """
+    A response whose body is read in chunks, in a thread of `pool`, and closed at the end.
+
+    Once the client has disconnected, no more chunks are read. A body with `when_ready`, which tells
+    when its next chunk can be read, occupies no thread until then.
+    """
+
+    def __init__(
+        self, status: int, header_list: HeaderList, chunks: Iterator[bytes], pool: Executor
+    ) -> None:
+        super().__init__(status, header_list)
+        self._chunks = chunks
+        self._pool = pool
+        if isinstance(chunks, BegunBody):
+            chunks.is_sent = True
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send the response, to HEAD without its body."""
+        if scope["method"] == "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+        hung_up = getattr(receive, "wait_for_disconnect", None)
+        watch = None if hung_up is None else create_task(hung_up())
+        reading: Future[bytes] | None = None
+        try:
+            headers = self.header_list
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": headers}
+            )
+            chunk = b"-"
+            while chunk:
+                await until_readable(self._chunks, watch)
+                if watch is not None and watch.done():
+                    return
+                reading = self._pool.submit(next, self._chunks, b"")
+                chunk = await wrap_future(reading)
+                if watch is not None and watch.done():
+                    return
+                await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
+        except WheelyardError as error:
+            # without a last chunk the connection is closed, and the body looks incomplete
+            logger.warning("a download broke off: %s", error.message)
+        finally:
+            if watch is not None:
+                watch.cancel()
+            with suppress(RuntimeError):  # the pool is shut down
+                await wrap_future(self._pool.submit(_close, self._chunks, reading))
+
+
+def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:
+    """Return a response with `body`, Content-Type, Content-Length, `nosniff` and `headers`."""
+    length = (b"content-length", b"%d" % len(body))
+    return Response(status, ((b"content-type", content_type), length, NOSNIFF, *headers), body)
+
+
+def redirect(status: int, location: str, *headers: Header) -> Response:
+    """Return a redirect to an (ASCII) path or URL; without `headers`, caches may not store it."""
+    target = location.encode("ascii")
+    length = (b"content-length", b"0")
+    return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
+
+
+class BegunBody:
+    """Iterator of the chunks of a body whose first chunk was read already; empty if it has none."""
+
+    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+        self.is_sent = False
+        """Whether a response closes it."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return next(self._rest)
+
+    def when_ready(self, call: Callable[[], None]) -> bool:
+        """Return whether the next chunk is there; if not, call `call` once it is."""
+        when_ready = getattr(self._rest, "when_ready", None)
+        return bool(self._first or when_ready is None or when_ready(call))
+
+    def close(self) -> None:
+        """End the reading."""
+        getattr(self._rest, "close", lambda: None)()
+
+
+async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = None) -> None:
+    """Wait until the next chunk of a body with `when_ready` is there, or `watch` has ended."""
+    when_ready = getattr(chunks, "when_ready", None)
+    if when_ready is None:
+        return
+    loop = get_running_loop()
+    ready = loop.create_future()
+
+    def note() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(note)
+
+    if when_ready(wake):
+        return
+    waiting = (ready,) if watch is None else (ready, watch)
+    await asyncio_wait(waiting, return_when=FIRST_COMPLETED)
+
+
+def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
+    if reading is not None:
+        wait([reading])  # the waiting task may have been cancelled
+    with suppress(WheelyardError):
+        getattr(chunks, "close", lambda: None)()

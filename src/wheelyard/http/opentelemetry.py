@@ -1,0 +1,127 @@
+"""
+Traces and durations for an OpenTelemetry collector (OTLP over HTTP).
+
+OpenTelemetry's instrumentation of ASGI makes a span of each request, in the trace that its client
+or a proxy sent, or in a new one. The library's own environment variables (`OTEL_SERVICE_NAME`,
+`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...) are in force.
+"""
+
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from threading import Thread
+from typing import Final
+from urllib.parse import urlsplit
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from requests import Session
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wheelyard.http.logs import log_safe, parse_trace
+from wheelyard.settings.sections import is_loopback
+
+SERVICE: Final = "wheelyard"
+EXPORT_SECONDS: Final = 5
+"""Timeout of one export to the collector, and of the last ones at the end."""
+_ORIGINAL: Final = "wheelyard.scope"
+"""The part of what OpenTelemetry gets of an ASGI scope that has the whole scope."""
+
+
+class Telemetry:
+    """
+    An application whose requests have spans; exports these and durations to a collector.
+
+    Args:
+        endpoint: The collector's URL, without `/v1/traces`.
+        application: Answers the requests.
+        route_of: Returns the name of the route that a request is for.
+    """
+
+    def __init__(
+        self, endpoint: str, application: ASGIApp, route_of: Callable[[Scope], str]
+    ) -> None:
+        self._application = application
+        self._route_of = route_of
+        # the names of the stable semantic conventions for HTTP
+        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
+        base = endpoint.rstrip("/")
+        resource = Resource.create({"service.name": SERVICE, "service.version": version(SERVICE)})
+        spans = OTLPSpanExporter(
+            f"{base}/v1/traces", timeout=EXPORT_SECONDS, session=_session(base)
+        )
+        durations = OTLPMetricExporter(
+            f"{base}/v1/metrics", timeout=EXPORT_SECONDS, session=_session(base)
+        )
+        reader = PeriodicExportingMetricReader(durations)
+        self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self.tracers.add_span_processor(BatchSpanProcessor(spans))
+        self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self._middleware: ASGIApp = OpenTelemetryMiddleware(
+            self._answer,
+            default_span_details=self._describe,
+            tracer_provider=self.tracers,
+            meter_provider=self._meters,
+            exclude_spans=["receive", "send"],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as the application does."""
+        await self._middleware(_without_secrets(scope), receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope[_ORIGINAL], receive, send)
+
+    def _describe(self, scope: Scope) -> tuple[str, dict[str, str]]:
+        """Return the name and some attributes of a request's span."""
+        route = self._route_of(scope[_ORIGINAL])
+        return f"{scope['method']} {route}", {"http.route": route}
+
+    def close(self) -> None:
+        """Export the spans and durations that are left; give up after five seconds."""
+        last = Thread(target=self._shut_down, daemon=True)
+        last.start()
+        last.join(EXPORT_SECONDS)
+
+    def _shut_down(self) -> None:
+        self.tracers.shutdown()
+        self._meters.shutdown(EXPORT_SECONDS * 1000)
+
+
+def _without_secrets(scope: Scope) -> Scope:
+    """
+    Return the part of an ASGI scope that a collector may be told.
+
+    The instrumentation quotes the URL and the client, and fails if it cannot decode them.
+    """
+    sent = dict(scope["headers"])
+    headers = [(b"user-agent", log_safe(sent.get(b"user-agent", b"")).encode())]
+    trace = parse_trace(sent)
+    if trace is not None and trace.span:
+        flags = "01" if trace.is_sampled else "00"
+        headers.append((b"traceparent", f"00-{trace.id}-{trace.span}-{flags}".encode()))
+    return {
+        "type": "http",
+        "method": scope["method"],
+        "scheme": scope["scheme"],
+        "http_version": scope["http_version"],
+        "path": log_safe(scope["raw_path"]),
+        "query_string": b"",
+        "headers": headers,
+        "client": scope["client"],
+        "server": scope.get("server"),
+        _ORIGINAL: scope,
+    }
+
+
+def _session(endpoint: str) -> Session:
+    """Return the HTTP session of an exporter; it uses no proxy for a collector on this machine."""
+    session = Session()
+    session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")
+    return session

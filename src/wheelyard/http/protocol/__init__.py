@@ -1,1 +1,0 @@
-"""HTTP without any package index: requests, responses, routing, negotiation, compression."""

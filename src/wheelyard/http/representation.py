@@ -1,0 +1,185 @@
+"""
+Which representation of a page or file a client gets: type, encoding, part, or 304 (RFC 9110).
+
+The media type of a page is chosen by Accept (PEP 691). An `Accept` of `*/*` alone gets HTML, as
+clients that send it read links. The only encoding is gzip. Conditions are ETags, never dates.
+"""
+
+import gzip
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.errors import Invalid
+from wheelyard.http.error_responses import PRECONDITION_FAILED, error_response
+from wheelyard.http.messages import Header, Headers, Request, Response
+
+ACCEPT_LIMIT_BYTES: Final = 4096
+"""The parsed length: a longer Accept counts as `*/*`, the rest of Accept-Encoding is ignored."""
+
+_QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
+
+MIN_COMPRESSED_BYTES: Final = 256
+GZIP: Final[Header] = (b"content-encoding", b"gzip")
+
+_ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_BYTE_RANGE: Final = re.compile(
+    r"(?i:bytes)=(?:([0-9]{1,999})-([0-9]{0,999})|-([0-9]{1,999}))", re.ASCII
+)
+
+
+class _MediaTypeTraits(Struct, frozen=True):
+    content_type: bytes
+    etag_letter: str
+    """The letter in the ETag that tells the media types of one page apart."""
+    is_json: bool
+
+
+class MediaType(Enum):
+    """The media types of a page of the Simple API; of equal preferences, the first is sent."""
+
+    JSON = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+json", "j", is_json=True)
+    PLAIN_JSON = _MediaTypeTraits(b"application/json", "p", is_json=True)
+    V1_HTML = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+html", "v", is_json=False)
+    HTML = _MediaTypeTraits(b"text/html; charset=utf-8", "h", is_json=False)
+    ATOM = _MediaTypeTraits(b"application/atom+xml; charset=utf-8", "a", is_json=False)
+    """Of feeds, which are not negotiated."""
+    CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
+    """Of a file's core metadata, which is not negotiated."""
+
+    __hash__ = object.__hash__  # the one of Enum is slower, and is asked for each request
+
+
+_BY_NAME: Final = {
+    "application/vnd.pypi.simple.v1+json": MediaType.JSON,
+    "application/vnd.pypi.simple.latest+json": MediaType.JSON,
+    "application/json": MediaType.PLAIN_JSON,
+    "application/vnd.pypi.simple.v1+html": MediaType.V1_HTML,
+    "application/vnd.pypi.simple.latest+html": MediaType.V1_HTML,
+    "text/html": MediaType.HTML,
+}
+_BY_WILDCARD: Final = {
+    "application/*": (MediaType.JSON, MediaType.V1_HTML),
+    "text/*": (MediaType.HTML,),
+    "*/*": (MediaType.HTML,),
+}
+
+
+def media_type_by_format(name: str) -> MediaType | None:
+    """Return the media type that `?format=` names, where a blank counts as `+`; None if unknown."""
+    return _BY_NAME.get(name.replace(" ", "+"))
+
+
+def best_media_type(accept: bytes) -> MediaType | None:
+    """
+    Return the media type that an Accept header prefers; None if it accepts none of them.
+
+    An empty header, or one above `ACCEPT_LIMIT_BYTES`, prefers HTML.
+    """
+    if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
+        return MediaType.HTML
+    qualities = _media_type_qualities(accept.decode("latin-1"))
+    best = max(MediaType, key=lambda each: qualities.get(each, 0.0))  # the first of equal ones
+    return best if qualities.get(best, 0.0) > 0 else None
+
+
+def prefers_html(accept: bytes) -> bool:
+    """Return whether an Accept header names `text/html`, and prefers it to JSON and V1_HTML."""
+    return b"text/html" in accept.lower() and best_media_type(accept) is MediaType.HTML
+
+
+def _elements(header: str) -> Iterator[tuple[str, float]]:
+    """Yield the names in a header, each with its quality; leave out those that are malformed."""
+    for element in header.lower().split(","):
+        name, *parameters = map(str.strip, element.split(";"))
+        quality = next((each for each in parameters if each.startswith("q")), "q=1")
+        if match := _QUALITY.fullmatch(quality):
+            yield name, float(match[1])
+
+
+def _media_type_qualities(accept: str) -> dict[MediaType, float]:
+    """Return qualities by media type, as the most specific matching ranges of Accept give them."""
+    found = dict[MediaType, tuple[int, float]]()
+    for name, quality in _elements(accept):
+        exact = _BY_NAME.get(name)
+        specificity = 2 if exact else int(name != "*/*")
+        for each in (exact,) if exact else _BY_WILDCARD.get(name, ()):
+            found[each] = max((specificity, quality), found.get(each, (0, 0.0)))
+    return {each: quality for each, (_, quality) in found.items()}
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Return whether Accept-Encoding accepts gzip, also by `*`."""
+    accepted = headers.get(b"accept-encoding", b"")
+    if len(accepted) > ACCEPT_LIMIT_BYTES:
+        return False
+    qualities = dict(_elements(accepted.decode("latin-1")))
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
+
+
+def compressed(body: bytes) -> bytes | None:
+    """Return `body` in gzip; None if it is under `MIN_COMPRESSED_BYTES`, and sent as it is."""
+    return None if len(body) < MIN_COMPRESSED_BYTES else gzip.compress(body, 6, mtime=0)
+
+
+class ByteRange(Struct, frozen=True):
+    """The bytes from `start` up to `stop`, which is not included."""
+
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """The number of bytes; 0 for a range outside the body."""
+        return self.stop - self.start
+
+
+def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
+    """Return whether If-None-Match is `*` or names an ETag, even weak, that begins with `etag`."""
+    return if_none_match is not None and (etag in if_none_match or if_none_match.strip() == b"*")
+
+
+def require_match(headers: Headers, etag: bytes | None) -> None:
+    """Raise Invalid (412) unless If-Match is missing, `*` or has the strong ETag `etag`."""
+    if_match = headers.get(b"if-match")
+    if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
+        return
+    message = "If-Match names an ETag that this path does not have now. Ask for it again without."
+    raise Invalid(message, code=PRECONDITION_FAILED)
+
+
+def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | None:
+    """
+    Return the range that is asked for, of a body of `size` bytes; None for the whole body.
+
+    A range outside the body has size 0. Return None, too, if Range is malformed or has several
+    ranges, if If-Range is another ETag than `etag`, and for HEAD.
+    """
+    if request.method == "HEAD" or request.joined_headers.get(b"if-range", etag) != etag:
+        return None  # RFC 9110: only GET has ranges
+    header = request.joined_headers.get(b"range", b"").decode("latin-1")
+    match = _BYTE_RANGE.fullmatch(header.strip())
+    if match is None:  # several ranges in one header get the whole body
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        return ByteRange(max(size - int(suffix), 0), size)
+    start = int(first)
+    if last and int(last) < start:
+        return None  # invalid by RFC 9110
+    return ByteRange(min(start, size), min(int(last) + 1, size) if last else size)
+
+
+def content_range(part: ByteRange, size: int) -> Header:
+    """Return the Content-Range header for `part` of a body of `size` bytes."""
+    return (b"content-range", b"bytes %d-%d/%d" % (part.start, part.stop - 1, size))
+
+
+def range_not_satisfiable(size: int) -> Response:
+    """Return the 416 response for a range outside a body of `size` bytes."""
+    message = f"The file has {size} bytes, and the range begins behind them."
+    total = (b"content-range", b"bytes */%d" % size)
+    return error_response(416, "range_not_satisfiable", message, total)

@@ -1,0 +1,246 @@
+"""
+Authentication of requests: by Authorization header, session cookie or Identity-Aware Proxy.
+
+An invalid credential is answered 401 even if anonymous callers may read: otherwise a mistyped token
+would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (RFC 6750).
+
+The name of the cookie ends in a digest of the port and the path of the index: a browser sends the
+cookies of a host to all its ports, and those that begin with `__Host-` to all paths, so that two
+indexes of one host would overwrite each other's. On https its name begins with `__Host-`: a browser
+then takes it from this host over https alone, so that no other host of the domain can plant one.
+`SameSite=Strict` keeps it from requests that pages of other sites make; also from a link there, so
+that one arrives as if signed out.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.authenticator import Wait
+from wheelyard.authentication.verifiers.verifier import client_network, decode_segment, network_of
+from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.http.context import ServerContext, SingleFlight
+from wheelyard.http.error_responses import HEADERS_TOO_LARGE
+from wheelyard.http.messages import Header, Headers, Request
+from wheelyard.model.access import Caller, Credential
+from wheelyard.model.claim_matchers import numeric_date
+from wheelyard.model.token import MAX_COOKIE_CHARS, decoded_session
+from wheelyard.settings.sections import Settings
+
+IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
+"""The header with the signed assertion of Google's Identity-Aware Proxy."""
+AUTHORIZATION_LIMIT_BYTES: Final = 16_384
+CALLER: Final = "caller"
+"""The kind of what a request waits for while a credential is verified."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+NAME: Final = "wheelyard-session"
+
+_VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
+
+
+class RequestAuthenticator:
+    """Authenticates the callers of requests; remembers each for a second."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self.session_cookie = SessionCookie.of(context.index.settings)
+        self.trusted_proxies = context.index.settings.server.trusted_proxies
+        self.recent = context.index.authenticator.callers
+        self.anonymous = context.read_policy.anonymous
+        self._context = context
+        self._index = context.index
+        self._pools = context.pools
+        self._verifying = SingleFlight()
+
+    def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
+        """
+        Give a request its caller, and the session if a cookie says who it is; may block.
+
+        Where Identity-Aware Proxy is configured, nothing else counts for a request that
+        `accepts_iap`. Raises Waiting while a credential is verified elsewhere, Unauthenticated if
+        it is not valid, and Unavailable if that cannot be said now.
+        """
+        headers = request.joined_headers
+        if self._index.authenticator.iap is not None and accepts_iap:
+            request.caller = self._iap_caller(request)
+            # nobody has verified it, so that it must not count later either
+            request.joined_headers = {
+                name: value for name, value in headers.items() if name != b"authorization"
+            }
+        elif accepts_session and (cookie := session_of(headers, self.session_cookie)):
+            self._use_session(request, cookie)
+        elif (header := headers.get(b"authorization")) is not None:
+            cache_key = self.recent.header_key(header, request.address)
+            request.caller = self.recent.remembered(cache_key) or self._verify(
+                request, parse_authorization(header, client_network(request.address)), cache_key
+            )
+        request.is_authenticated = True
+
+    def use_session(self, request: Request) -> None:
+        """Give a request the caller of its cookie, whatever other credential it has; may block."""
+        request.caller, request.browser_session = self.anonymous, None
+        cookies, name = request.joined_headers.get(b"cookie", b""), self.session_cookie
+        if name is not None and (cookie := name.value_in(cookies)):
+            self._use_session(request, cookie)
+
+    def verify(self, request: Request, credential: Credential) -> Caller:
+        """Return the caller by a credential of a form, within the limits of one in a header."""
+        typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
+        return self._verify(request, credential, self.recent.header_key(typed, request.address))
+
+    def _use_session(self, request: Request, cookie: bytes) -> None:
+        cache_key, text = self.recent.cookie_key(cookie), cookie.decode("ascii")
+        caller = self.recent.remembered(cache_key) or self.recent.verified(
+            cache_key, partial(self._index.sessions.caller, text)
+        )
+        if caller is not None:
+            request.caller, request.browser_session = caller, decoded_session(text)
+
+    def _iap_caller(self, request: Request) -> Caller:
+        """Return the caller whom an assertion of Identity-Aware Proxy names; raise without one."""
+        assertion = request.joined_headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
+        if not assertion:
+            raise Unauthenticated(
+                "This page is for people who come through Google's Identity-Aware Proxy, and this "
+                "request has not. Open the address of the proxy."
+            )
+        verify = partial(self._index.authenticator.authenticate_assertion, assertion)
+        return request.wait("iap", partial(self._pools.run_in, self._pools.tokens, verify))
+
+    def _verify(self, request: Request, credential: Credential, cache_key: bytes) -> Caller:
+        """Return the caller by a credential; what takes long is done in other threads."""
+        authenticate = partial(self._index.authenticator.authenticate, credential, request.address)
+        verify: Callable[[], Caller] = partial(self.recent.verified, cache_key, authenticate)
+        key = CALLER, cache_key  # a form may have another credential than the header
+        wait = self._index.authenticator.waits_for(credential)
+        if wait == "local" and not request.has_result(key):
+            return verify()
+        apart = partial(self._verify_apart, credential, wait, verify)
+        return request.wait(key, partial(self._verifying.run, cache_key, apart))
+
+    async def _verify_apart(
+        self, credential: Credential, wait: Wait, verify: Callable[[], Caller]
+    ) -> Caller:
+        """Run `verify` in the pool for passwords or tokens; a password waits for a slot first."""
+        pools, limit = self._pools, self._context.password_limit
+        if wait != "password":
+            return await pools.run_in(pools.tokens, verify)
+        client = network_of(credential.client_network)
+        if self._index.authenticator.verified_recently(credential):
+            # by user: an office of many may be one network
+            limit, client = self._context.known_password_limit, credential.user
+        async with limit.acquire(client):
+            return await pools.run_in(pools.passwords, verify)
+
+
+def signed_in_at(request: Request) -> datetime | None:
+    """
+    Return when the caller of a request, a person or a service account, has signed in.
+
+    That is when its ID token was issued. None is now: Identity-Aware Proxy vouches for each request
+    anew.
+    """
+    if request.browser_session is not None:
+        return datetime.fromtimestamp(request.browser_session.issued_at, UTC)
+    header = request.joined_headers.get(b"authorization")
+    if header is None:  # an assertion of the proxy, which expires after ten minutes
+        return None
+    id_token = parse_authorization(header).secret  # has been verified
+    claims = decode_segment(id_token.split(".")[1])
+    return datetime.fromtimestamp(numeric_date(claims.get("iat")) or 0.0, UTC)
+
+
+def parse_authorization(header: bytes, network: str = "") -> Credential:
+    """Return the credential in a header, unverified; raise Unauthenticated or Invalid."""
+    if len(header) > AUTHORIZATION_LIMIT_BYTES:
+        raise Invalid(
+            f"The Authorization header is longer than {AUTHORIZATION_LIMIT_BYTES} bytes, as no "
+            "credential is.",
+            code=HEADERS_TOO_LARGE,
+        )
+    if not (header.isascii() and header.decode().isprintable()):
+        raise Invalid(
+            "The Authorization header is not printable ASCII. Send one with a credential."
+        )
+    scheme, _, value = header.decode("ascii").partition(" ")
+    if scheme.lower() == "bearer":
+        return Credential("", value.strip(), is_bearer=True, client_network=network)
+    if scheme.lower() != "basic":
+        raise invalid_credential()
+    pair, is_unicode = _basic_pair(value.strip())
+    user, _, password = pair.partition(":")
+    return Credential(user, password, is_unicode=is_unicode, client_network=network)
+
+
+def _basic_pair(value: str) -> tuple[str, bool]:
+    try:
+        decoded = b64decode(value, validate=True)
+    except ValueError as error:
+        raise invalid_credential() from error
+    try:
+        pair, is_unicode = decoded.decode(), True
+    except UnicodeDecodeError:  # clients built on requests send Latin-1
+        pair, is_unicode = decoded.decode("latin-1"), False
+    if ":" not in pair or _CONTROL.search(pair):
+        raise invalid_credential()
+    return pair, is_unicode
+
+
+class SessionCookie(Struct, frozen=True):
+    """The name and the attributes of the cookie on one index."""
+
+    name: str
+    attributes: str
+    pattern: re.Pattern[bytes]
+    """Finds each value of the cookie in a Cookie header."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "SessionCookie | None":
+        """Return the cookie by the settings; None if `cookie_login` is off."""
+        if not settings.access.cookie_login:
+            return None
+        attributes = "HttpOnly; SameSite=Strict"
+        url = urlsplit(settings.base_url)
+        is_secure = url.scheme == "https"
+        index = f"{url.port or (443 if is_secure else 80)}{url.path}".encode()
+        name = f"{NAME}-{blake2b(index, digest_size=4).hexdigest()}"
+        if is_secure:
+            name, place = f"__Host-{name}", "Path=/; Secure"
+        else:
+            place = f"Path={settings.server.path_prefix}/"
+        pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())
+        return cls(name, f"{place}; {attributes}", pattern)
+
+    def value_in(self, header: bytes) -> bytes:
+        """
+        Return the value of the cookie in a Cookie header; empty if it has none of the right form.
+
+        Also empty if there are several, of which one may be planted.
+        """
+        found = self.pattern.findall(header)
+        return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else b""
+
+    def header(self, value: str, seconds: int) -> Header:
+        """Return the header that gives a browser the cookie for so many seconds."""
+        text = f"{self.name}={value}; Max-Age={seconds}; {self.attributes}"
+        return (b"set-cookie", text.encode("ascii"))
+
+    def removal(self) -> Header:
+        """Return the header that takes the cookie from a browser."""
+        return self.header("", 0)
+
+
+def session_of(headers: Headers, cookie: SessionCookie | None) -> bytes:
+    """Return the value of the session's cookie; empty with an Authorization header, which wins."""
+    if cookie is None or b"authorization" in headers:
+        return b""
+    return cookie.value_in(headers.get(b"cookie", b""))

@@ -1,0 +1,304 @@
+"""
+What a request may be: its URL and headers (RFC 9110, RFC 9112), the client's address, and its body.
+
+A body is read chunk by chunk, with timeouts for slow clients, or whole, of limited size. A client
+may send its whole body before it reads the response. So an error response is sent first, and then
+the rest of the body is read and discarded (`drain`).
+
+In a path, repeated `/` count as one (pipenv sends them), each segment is decoded once, and paths
+that proxies and servers interpret differently are refused.
+"""
+
+import re
+from asyncio import get_running_loop, timeout
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from wheelyard.errors import Invalid, NotFound, TooLarge
+from wheelyard.http.error_responses import HEADERS_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, URI_TOO_LONG
+from wheelyard.http.messages import (
+    CSP,
+    JSON,
+    NO_STORE,
+    AsgiScope,
+    Header,
+    Headers,
+    Message,
+    Receive,
+    Request,
+    Response,
+    make_response,
+)
+
+URL_LIMIT_BYTES: Final = 4096
+"""The longest URL: raw path and query together."""
+HEADERS_LIMIT_BYTES: Final = 32 * 1024
+"""The size of all request headers together: names and values."""
+MAX_HEADERS: Final = 100
+
+HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z._~!$&'()*+,;=%:-]+\])(?::[0-9]*)?"
+)
+"""Matches a valid Host header (RFC 9110, 7.2), which may be empty."""
+_CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_NOT_REPEATABLE: Final = frozenset({b"authorization", b"host", b"content-length", b"content-type"})
+
+UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - stands for a connection without an address
+_FORWARDING_HEADERS: Final = frozenset(
+    b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
+    b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
+)
+"""Request headers that reverse proxies add, besides `X-Forwarded-*`."""
+_WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
+"""Matches `1.2.3.4:port`, `[v6]:port` and `[v6]`."""
+
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SECRET_IN_QUERY = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    """
+    Return headers by name; the values of a repeated one are joined by commas (RFC 9110, 5.3).
+
+    HTTP/2 repeats Cookie, whose values are joined by semicolons (RFC 9113, 8.2.3).
+    """
+    if len(found := dict(headers)) == len(headers):
+        return found
+    values: dict[bytes, list[bytes]] = {name: [] for name in found}
+    for name, value in headers:
+        values[name].append(value)
+    joined = {name: b", ".join(each) for name, each in values.items()}
+    if b"cookie" in values:
+        joined[b"cookie"] = b"; ".join(values[b"cookie"])
+    return joined
+
+
+def size_of(headers: Iterable[Header]) -> int:
+    """Return how many bytes the names and values of headers have."""
+    return sum(len(name) + len(value) for name, value in headers)
+
+
+def check_limits(scope: AsgiScope, joined: Headers) -> None:
+    """Raise Invalid if the URL or headers are too long, repeated, malformed or missing."""
+    if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
+        raise Invalid("The URL is too long.", code=URI_TOO_LONG)
+    headers = scope["headers"]
+    if size_of(headers) > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
+        message = "The headers are too long. Send fewer or shorter ones."
+        raise Invalid(message, code=HEADERS_TOO_LARGE)
+    names = [name for name, _ in headers if name in _NOT_REPEATABLE]
+    if len(set(names)) != len(names):
+        message = "A header is repeated that may be sent only once. Send it once."
+        raise Invalid(message)
+    if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
+        message = "The Content-Length is not a number of bytes. Send it in at most 19 digits."
+        raise Invalid(message)
+    if scope["http_version"] == "1.1" and not joined.get(b"host"):
+        raise Invalid("The request names no host.")
+
+
+def check_host_and_coding(headers: Headers) -> None:
+    """Raise Invalid if Host is malformed, or the transfer coding is unknown."""
+    if not HOST.fullmatch(headers.get(b"host", b"")):
+        message = "The Host header is not valid. Send a name or an IP address, and maybe a port."
+        raise Invalid(message)
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        message = "The Transfer-Encoding is not supported. Send the body as it is, or chunked."
+        raise Invalid(message)
+
+
+def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
+    """
+    Return the IP address of the client, which is behind `trusted_proxies` proxies (0: none).
+
+    Each trusted proxy appends the address that it sees to X-Forwarded-For. Earlier entries may be
+    invented by the client, and are not used. An address that is not valid becomes 0.0.0.0.
+    """
+    peer = str((scope.get("client") or (UNKNOWN_ADDRESS,))[0])
+    if trusted_proxies:
+        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        seen = b",".join(values).decode("latin-1").split(",")
+        peer = seen[-trusted_proxies if len(seen) >= trusted_proxies else 0].strip() or peer
+    return _normalized(peer)
+
+
+@lru_cache(1024)  # the same few clients and proxies send all requests of a moment
+def _normalized(peer: str) -> str:
+    peer = peer.partition("%")[0]  # an IPv6 zone may be any text
+    found = _WITH_PORT.fullmatch(peer)  # as some proxies write an address
+    for text in (peer, found and (found[1] or found[2])):
+        with suppress(ValueError):
+            return str(ip_address(text or ""))
+    return UNKNOWN_ADDRESS
+
+
+def has_forwarding_header(headers: Iterable[bytes]) -> bool:
+    """Return whether reverse proxies add a header with one of these (lower-case) names."""
+    return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
+
+
+BODY_TIMEOUT_SECONDS: Final = 3600.0
+
+BODY_LIMIT_BYTES = 64 * 1024
+BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter reason."
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection, or sent a malformed chunk, before the body was complete."""
+
+
+class SlowClient(Exception):
+    """The client sends its body below the minimum rate."""
+
+
+class BodyTimeouts(Struct, frozen=True):
+    """The minimum rate of a request body, and how far the body may be behind it."""
+
+    idle_seconds: float = 30.0
+    """How many seconds a body may be behind the minimum rate."""
+    min_bytes_per_second: int = 10 * 1024
+
+
+def announces_body(scope: AsgiScope, headers: Headers) -> bool:
+    """Return whether the headers of a request announce a body."""
+    length = headers.get(b"content-length")
+    # HTTP/2 sends a body without either header
+    is_http2 = not scope["http_version"].startswith("1")
+    is_unframed = is_http2 and scope["method"] not in ("GET", "HEAD")
+    is_framed = b"transfer-encoding" in headers or (length is None and is_unframed)
+    return is_framed or length not in (None, b"0")
+
+
+class RequestBody:
+    """
+    A request body, read as ASGI events, whose client has to keep a minimum rate.
+
+    The client has a budget of seconds. Waiting for the client uses it up, and received bytes earn
+    it back, up to the initial budget. So only the client's own slowness counts, and a fast
+    beginning does not allow a slow rest.
+    """
+
+    def __init__(
+        self, receive: Receive, scope: AsgiScope, headers: Headers, timeouts: BodyTimeouts
+    ) -> None:
+        self._receive = receive
+        self._timeouts = timeouts
+        self._budget_seconds = timeouts.idle_seconds
+        self.has_ended = not announces_body(scope, headers)
+        """Whether all of the body was received, or the client has disconnected."""
+
+    async def __call__(self) -> Message:
+        """Return the next ASGI event, a body chunk or the disconnect; or raise SlowClient."""
+        now = get_running_loop().time
+        asked_at = now()
+        try:
+            async with timeout(self._budget_seconds):
+                message = await self._receive()
+        except TimeoutError as error:
+            self._budget_seconds = 0.0
+            raise SlowClient from error
+        earned = len(message.get("body", b"")) / self._timeouts.min_bytes_per_second
+        left = self._budget_seconds - (now() - asked_at) + earned
+        self._budget_seconds = min(max(left, 0.0), self._timeouts.idle_seconds)
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self.has_ended = True
+        return message
+
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the client disconnects; for ever if the rest of the body is still to come."""
+        if not self.has_ended:
+            await get_running_loop().create_future()
+        while (await self._receive())["type"] == "http.request":
+            pass
+
+
+async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
+    """Return the next chunk of a body, and whether more will come; or raise ClientDisconnected."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientDisconnected
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def drain(body: RequestBody, limit: int) -> None:
+    """Read and discard the rest of a request body; stop after `limit` bytes or if it is slow."""
+    with suppress(TimeoutError, SlowClient):
+        async with timeout(BODY_TIMEOUT_SECONDS):
+            while limit > 0 and not body.has_ended:
+                async with timeout(5):
+                    message = await body()
+                limit -= len(message.get("body", b""))
+
+
+def read_body(
+    request: Request, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
+) -> bytes:
+    """Return a whole request body as `receive_body` does; a handler waits for it."""
+    return request.wait("body", partial(receive_body, request, limit, too_long))
+
+
+async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
+    """Return a whole request body; raise TooLarge (message: `too_long`) above `limit` bytes."""
+    body, more = b"", True
+    while more:
+        chunk, more = await next_chunk(request.receive)
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(too_long)
+    return body
+
+
+def read_json(request: Request) -> bytes:
+    """Return a JSON body; raise Invalid for another type."""
+    if request.body_type != JSON:
+        raise Invalid(
+            'Send the change as JSON, with "Content-Type: application/json".',
+            code=UNSUPPORTED_MEDIA_TYPE,
+        )
+    return read_body(request)
+
+
+def json_response(status: int, body: object, *headers: Header) -> Response:
+    """Return a response with `body` encoded as JSON; caches may not store it."""
+    return make_response(status, JSON, encode(body), CSP, NO_STORE, *headers)
+
+
+def decode_path(raw: bytes) -> str:
+    """Return a raw path decoded; raise Invalid if it is malformed, NotFound if it is ambiguous."""
+    if _BAD_ESCAPE.search(raw):
+        raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
+    segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)
+    return f"{segments}/" if raw.endswith(b"/") else segments
+
+
+def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
+    """Return a URL path that ends with a slash, and its query unless that may have a secret."""
+    query = b"" if _SECRET_IN_QUERY.search(query) else query
+    path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""
+    return f"{prefix}{path}/{tail}"
+
+
+def _decoded(part: bytes) -> str:
+    try:
+        text = unquote_to_bytes(part).decode()
+    except UnicodeDecodeError as error:
+        raise _bad_path("is not UTF-8") from error
+    if _CONTROL_CHARACTER.search(text) or "\\" in text:
+        raise _bad_path("holds a control character or a backslash")
+    if text in (".", "..") or "/" in text:
+        raise NotFound("There is nothing at a path with dots or an encoded slash.")
+    return text
+
+
+def _bad_path(why: str) -> Invalid:
+    return Invalid(f"The path {why}. Ask for a path as the index links to it.")

@@ -1,0 +1,329 @@
+"""
+Responses with pages and files, from a cache or the store, and their headers for caches.
+
+A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata is compressed and
+cached as pages are, and has no ranges.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.catalog.projects import NameList
+from wheelyard.http.context import ServerContext
+from wheelyard.http.error_responses import error_response
+from wheelyard.http.messages import (
+    CSP,
+    NOSNIFF,
+    BegunBody,
+    Header,
+    HeaderList,
+    MadeFrom,
+    Request,
+    Response,
+    StreamedResponse,
+    redirect,
+)
+from wheelyard.http.page_cache import Render
+from wheelyard.http.representation import (
+    ByteRange,
+    MediaType,
+    accepts_gzip,
+    best_media_type,
+    content_range,
+    is_not_modified,
+    media_type_by_format,
+    range_not_satisfiable,
+    requested_range,
+    require_match,
+)
+from wheelyard.model.access import Action, Caller, Scope
+from wheelyard.operations.search.project_table import ProjectTable
+from wheelyard.rendering.listing import Listing, Origin, ShownFile
+from wheelyard.storage.base import ObjectVersion
+
+if TYPE_CHECKING:
+    from wheelyard.http.resolver import OpenListing
+
+
+VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
+VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")
+VARY_BY_COOKIE: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Cookie")
+"""Of public pages for people, if they can sign in: the page then has their name."""
+VARY_FILE: Final[Header] = (b"vary", b"Authorization, Cookie")
+VARY_METADATA: Final[Header] = (b"vary", b"Accept-Encoding")
+VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorization, Cookie")
+PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
+PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
+PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+
+
+def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header, ...]:
+    """Return Cache-Control and Vary of a page; `public_max_age` is for public ones, in seconds."""
+    if not is_public:
+        return (VARY_BY_CALLER, PRIVATE_PAGE)
+    lifetime = f"max-age={public_max_age}" if public_max_age else "no-cache"
+    return (VARY, (b"cache-control", f"public, {lifetime}".encode()))
+
+
+def file_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
+    """Return the Cache-Control of a file (fresh for a year), and Vary unless it is public."""
+    return (PUBLIC_FILE,) if is_public else (PRIVATE_FILE, VARY_FILE)
+
+
+def metadata_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
+    """Return Cache-Control and Vary of a file's core metadata, which is compressed as pages are."""
+    if is_public:
+        return (PUBLIC_FILE, VARY_METADATA)
+    return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
+
+
+Repeats = tuple[MadeFrom | None, float]
+"""
+What an answer was made from, and until when an identical request gets it again.
+
+None if each request has to be answered anew.
+"""
+SOURCE: Final = b"x-wheelyard-source"
+"""The header that says where a page comes from."""
+FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
+FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
+
+
+def requested_media_type(request: Request) -> MediaType | None:
+    """Return the media type that `?format=`, or else Accept, asks for; None if it is not served."""
+    if b"format=" in request.query_string:
+        query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
+        if "format" in query:
+            return media_type_by_format(query["format"][0])
+    return best_media_type(request.joined_headers.get(b"accept", b""))
+
+
+def wants_html(request: Request) -> bool:
+    """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
+    return requested_media_type(request) in (None, MediaType.HTML)
+
+
+def page_headers(
+    context: ServerContext, media_type: MediaType, listing: Listing | None = None
+) -> HeaderList:
+    """Return the headers of a page (None: of all projects): for caches, its source, CSP of HTML."""
+    is_public = context.read_policy.is_public(listing.name if listing else None)
+    max_age, source = context.index.settings.http.public_max_age, HeaderList()
+    if listing is not None and context.upstream is not None:
+        source = (FROM_UPSTREAM if listing.origin.is_upstream else FROM_PRIVATE,)
+    if listing is not None and listing.origin.is_upstream:
+        max_age = 0  # not by a CDN: the name may become private any time
+    headers = (*page_cache_headers(max_age, is_public=is_public), *source)
+    # with `nosniff`, no browser takes JSON for HTML
+    return headers if media_type.value.is_json else (CSP, *headers)
+
+
+def page_response(  # noqa: PLR0913 - all that it depends on
+    context: ServerContext,
+    request: Request,
+    media_type: MediaType,
+    what: Hashable,
+    version: str,
+    render: Render,
+    *,
+    repeats: Repeats = ((), inf),
+    listing: "OpenListing | None" = None,
+    headers: HeaderList | None = None,
+) -> Response:
+    """
+    Return a 200 response with the page of `what` and `version`, or 304; raise Invalid for 412.
+
+    The page is rendered unless it is cached as the client accepts it. Identical requests get the
+    same response as `repeats` says, and the `listing` that is shown, while the page is in its
+    cache. Without `headers`, it has those of `page_headers`.
+    """
+    if listing is not None:
+        made_from, deadline = listing.open.repeats()
+        repeats = None if made_from is None else (*made_from, *(repeats[0] or ())), deadline
+    if headers is None:
+        headers = page_headers(context, media_type, listing)
+    key = (what, accepts_gzip(request.joined_headers))
+    page = context.pages.get_or_render(key, version, render, headers)
+    is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
+    response = page.response(media_type, is_known=is_known)
+    require_match(request.joined_headers, dict(response.header_list)[b"etag"])
+    response = response.until(*repeats)
+    return response if listing is None else with_age(response, listing.origin)
+
+
+def with_age(response: Response, origin: Origin) -> Response:
+    """Return the response with a page of a listing; one that is stale says so, with its age."""
+    if not origin.is_stale:
+        return response
+    others = (each for each in response.header_list if each[0] != SOURCE)
+    stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age))
+    return response.with_headers((*others, *stale))
+
+
+def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
+    """Return a cache key for the set of projects that `caller` may read; None for all projects."""
+    if caller.may_everywhere(Action.READ):
+        return None
+    return caller.may_read_public_packages, caller.scopes
+
+
+def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:
+    """Return those of `names` that `caller` may read."""
+    every = names.value.names if names.value else ()
+    if visibility_key(caller) is None:
+        return every
+    return tuple(name for name in every if caller.may(Action.READ, name))
+
+
+def load_projects(context: ServerContext) -> ProjectTable:
+    """Return the table of all projects; each caller is shown only what `readable_by` returns."""
+    return context.index.search.peek() or context.index.search.table()
+
+
+def not_acceptable() -> Response:
+    """Return the 406 response to a client that accepts none of the media types."""
+    message = (
+        "This page comes as application/vnd.pypi.simple.v1+json, "
+        "application/vnd.pypi.simple.v1+html or text/html. Ask for one of them."
+    )
+    return error_response(406, "not_acceptable", message, VARY)
+
+
+OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")
+ACCEPT_RANGES: Final[Header] = (b"accept-ranges", b"bytes")
+SANDBOX: Final[Header] = (b"content-security-policy", b"sandbox; default-src 'none'")
+SIGNED_URL_HEADERS: Final[HeaderList] = (
+    (b"cache-control", b"private, no-store"),
+    (b"referrer-policy", b"no-referrer"),  # a signed URL gives access to the file
+)
+
+Body = bytes | Path | Iterator[bytes] | str
+"""The body of a response, or the URL that the client is redirected to."""
+
+
+class FileToSend(Struct, frozen=True, kw_only=True):
+    """A distribution that the caller may have."""
+
+    sha256: str
+    """Empty if it is not known; then there is no ETag."""
+    size: int | None
+    """Bytes; None if they are not known."""
+    takes_ranges: bool = True
+    headers: HeaderList
+    body: Body | Callable[[ByteRange | None], Body] = b""
+    """
+    The bytes that were asked for, or what returns a part of it, or all.
+
+    A path or a URL is for all of it. May raise NotFound.
+    """
+
+    def close(self) -> None:
+        """End the reading of a body that was opened, of which nothing is sent."""
+        if isinstance(self.body, BegunBody) and not self.body.is_sent:
+            self.body.close()
+
+    @property
+    def etag(self) -> bytes:
+        """The ETag; empty if there is none."""
+        return f'"{self.sha256}"'.encode() if self.sha256 else b""
+
+    @property
+    def common_headers(self) -> HeaderList:
+        """The headers of each response about the file, whatever its status."""
+        etag = ((b"etag", self.etag),) if self.sha256 else ()
+        ranges = (ACCEPT_RANGES,) if self.takes_ranges else ()
+        return (*etag, *ranges, NOSNIFF, SANDBOX, *self.headers)
+
+
+class WantedFile(Struct, frozen=True):
+    """The file that the path of a request names, or its core metadata."""
+
+    filename: str
+    sha256: str | None
+    """The digest that the path has; None if it has none."""
+    is_metadata: bool
+
+    def is_served(self, file: ShownFile) -> bool:
+        """Return whether a listed file of this name is what the path means."""
+        if self.sha256 not in (None, file.sha256):
+            return False
+        return file.serves_metadata or not self.is_metadata
+
+
+def response_without_bytes(request: Request, file: FileToSend) -> Response | None:
+    """Return the response 304 or 416, or that to HEAD; None if the client needs the bytes."""
+    require_match(request.joined_headers, file.etag or None)
+    if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
+        return Response(304, file.common_headers)
+    part = requested_part(request, file)
+    if part is not None and not part.size:
+        return range_not_satisfiable(file.size or 0)
+    if request.method != "HEAD":
+        return None
+    return Response(200, (*_content_headers(file, None), *file.common_headers))
+
+
+def redirect_to_file(url: str) -> Response:
+    """Return the redirect to a URL that has the file."""
+    return redirect(302, url, *SIGNED_URL_HEADERS)
+
+
+def file_response(request: Request, context: ServerContext, file: FileToSend) -> Response:
+    """Return the response to GET or HEAD of a distribution; may raise NotFound."""
+    response = response_without_bytes(request, file)
+    if response is not None:
+        return response
+    part = requested_part(request, file)
+    body = file.body(part) if callable(file.body) else file.body
+    if isinstance(body, str):
+        return redirect_to_file(body)
+    status = 206 if part else 200
+    headers = (*_content_headers(file, part), *file.common_headers)
+    if isinstance(body, bytes | Path):
+        return Response(status, headers, body)
+    return StreamedResponse(status, headers, body, context.pools.streams)
+
+
+def core_metadata_response(
+    request: Request,
+    context: ServerContext,
+    version: ObjectVersion,
+    load: Callable[[], bytes],
+    repeats: Repeats,
+    *,
+    is_public: bool,
+) -> Response:
+    """Return the response to GET or HEAD of core metadata, whose digest is `version`."""
+    return page_response(
+        context,
+        request,
+        MediaType.CORE_METADATA,
+        ("core_metadata", version, is_public),
+        version,
+        load,
+        repeats=repeats,
+        # of a resolver's answers these are the most and the smallest: no header that none reads
+        headers=metadata_cache_headers(is_public=is_public),
+    )
+
+
+def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
+    """Return the part of a file that a request asks for; None for all of it."""
+    if file.size is None or not file.takes_ranges:
+        return None
+    return requested_range(request, file.etag, file.size)
+
+
+def _content_headers(file: FileToSend, part: ByteRange | None) -> HeaderList:
+    if file.size is None:
+        return (OCTET_STREAM,)
+    length = (b"content-length", b"%d" % (part.size if part else file.size))
+    ranges = (content_range(part, file.size),) if part else ()
+    return (OCTET_STREAM, length, *ranges)

@@ -1,1 +1,0 @@
-"""Checks of requests: authentication, read authorization, CSRF and host policy."""

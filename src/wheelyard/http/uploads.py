@@ -1,0 +1,213 @@
+"""
+Handler of upload requests: streams the form to disk in a thread, and runs the upload operation.
+
+Errors come in a fixed order: first those that need no body; then, as soon as the filename is known,
+missing rights on the project.
+
+1. `http/routing.py` finds the route (`http/routes.py` has them all) and the caller. The handler
+   of uploads is a coroutine, as it streams a body.
+2. `http/uploads.py` refuses what can be refused without the body, waits for a slot
+   (`http/context.py` gives one caller at most half of the slots), and passes the body to the form
+   parser in a thread, chunk by chunk. As soon as the filename is known, `operations/uploads.py`
+   checks that the caller may upload it. The bytes go to the spool; they are counted and hashed
+   while they are written (`operations/spooled_upload.py`, which imports and the command line use,
+   too).
+3. The last bytes of the body are parsed in the thread that does all that follows. The form parser
+   compares the digests that the client sent. `Uploads.accept` then compares name and version,
+   checks that the filename is free, and lets `archive/distribution_reader.py` validate the
+   archive, by `archive/archive_rules.py`; a wheel's small files are inflated once.
+4. `catalog/files.py` stores the bytes and the core metadata under their digest, create-only.
+5. `catalog/commits.py` adds an `uploaded` event to the project's document, puts a mark that a
+   commit is coming (the feed), and writes the document with compare-and-swap: the commit point.
+   Then it writes the journal entry and, for a new project, the list of names. A cached project
+   keeps the stored form of each of its files, so a document is encoded by joining them
+   (`ProjectCodec`).
+6. The client gets 200. Every page that is asked for after that shows the file.
+
+The upload page of the web UI sends the same form, which the same reader reads
+(`http/upload_form.py`). The anti-forgery token comes first, and is checked before a byte
+is spooled.
+
+Errors are raised as one of seven classes where they are found. `http/app.py` makes the
+answer to each of them, by the statuses of `http/error_responses.py`, and a page of it if
+a browser has asked.
+
+A digest field that arrives after the file is checked by reading the file again. Only distutils
+sends its fields in that order. To compute MD5 and both BLAKE2b lengths for each file just in case
+would cost 3 seconds of processor time a GiB; SHA-256 alone takes 0.6.
+
+`multipart` finds the parts of a form, and we check what it lets pass: bytes before the first
+boundary and after the closing one, an encoded part, a header of a part twice, other parameters
+than one name and one filename. Each upload then has one meaning for the rules of `archive/`,
+which decide what is stored; what a part's content begins with needs no rule here.
+"""
+
+import logging
+import re
+from asyncio import timeout
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from msgspec import to_builtins
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.errors import Invalid
+from wheelyard.http.context import ConcurrencyLimit, ServerContext
+from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
+from wheelyard.http.messages import JSON, NO_STORE, Receive, Request, Response, make_response
+from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, announces_body, next_chunk
+from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.decoding import escaped
+from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
+from wheelyard.operations.uploads import PublishedFile, Uploads
+
+BATCH_BYTES: Final = 256 * 1024
+"""Bytes of the body that are collected before a thread parses them."""
+ATTESTATIONS_NOT_STORED: Final = (
+    "The attestations were not kept, as this index does not store any yet. The file was accepted."
+)
+TEXT: Final = b"text/plain; charset=utf-8"
+
+_BOUNDARY = re.compile(
+    r'"([0-9A-Za-z\'()+_,./:=? -]{0,69}[0-9A-Za-z\'()+_,./:=?-])"'
+    r"|([0-9A-Za-z'()+_,./:=?-]{1,70})"
+)
+
+T = TypeVar("T")
+
+logger = logging.getLogger("wheelyard")
+
+
+class UploadHandler:
+    """Handles upload requests, and limits how many run at a time."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._index = context.index
+        self._pools = context.pools
+        self._slots = ConcurrencyLimit(context.index.settings.http.concurrent_uploads, "uploads")
+
+    @property
+    def body_limit(self) -> int:
+        """The most bytes that the body of an upload may have."""
+        return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
+
+    async def handle(self, request: Request) -> Response:
+        """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
+        uploads, caller = self._index.uploads, request.caller
+        reader = FormReader(self.boundary_of(request), uploads, caller)
+        published = await self.receive(reader, request, partial(accept, uploads, caller))
+        if published is None:
+            message = "Registration is not needed, upload the files."
+            return error_response(410, "invalid_action", message)
+        return _success(request, published, self._index.settings.server.roots)
+
+    async def receive(
+        self, reader: FormReader, request: Request, accept: Callable[[SpooledUpload | None], T]
+    ) -> T:
+        """Read the body of an upload as soon as there is a slot; return what `accept` returns."""
+        async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
+            try:
+                last = await self._feed(reader, request.receive)
+                # one thread for all of it: each change of threads takes time
+                return await self._pools.run_upload(partial(_finish, reader, last, accept))
+            finally:
+                reader.close()
+
+    def boundary_of(self, request: Request) -> bytes:
+        """Return the boundary of a form; raise an error if caller or headers rule out an upload."""
+        caller, headers = request.caller, request.joined_headers
+        if caller.is_anonymous:
+            require_upload(caller)
+        # `check_limits` has checked the header: it has digits only, and few of them
+        if int(headers.get(b"content-length", b"0")) > self.body_limit:
+            raise file_too_large(self._index.uploads.rules.max_size)
+        require_upload(caller)
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Invalid(
+                "The body is compressed. Send the form as it is.", code=UNSUPPORTED_MEDIA_TYPE
+            )
+        if not announces_body(request.scope, headers):
+            raise Invalid(
+                "The request has no body. Send a form with a file in it.", code="incomplete_body"
+            )
+        boundary = parse_boundary(headers.get(b"content-type"))
+        if boundary is None:
+            raise Invalid(
+                "An upload is a form with a file in it. Send multipart/form-data.",
+                code=UNSUPPORTED_MEDIA_TYPE,
+            )
+        return boundary
+
+    async def _feed(self, reader: FormReader, receive: Receive) -> bytes:
+        """Feed a body to the reader in batches, and return the last batch, which was not fed."""
+        batch, more = bytearray(), True
+        while more:
+            chunk, more = await next_chunk(receive)
+            if len(batch) >= BATCH_BYTES:
+                await self._pools.run_in(self._pools.writes, partial(reader.feed, bytes(batch)))
+                batch.clear()
+            batch += chunk
+        return bytes(batch)
+
+
+def parse_boundary(content_type: bytes | None) -> bytes | None:
+    """
+    Return the boundary of a form, or None if `content_type` is not multipart/form-data.
+
+    Raise Invalid if the boundary is missing or malformed. A charset is ignored: a form is UTF-8.
+    """
+    media_type, *parameters = (content_type or b"").decode("latin-1").split(";")
+    if media_type.strip().lower() != "multipart/form-data":
+        return None
+    named = [each.partition("=") for each in parameters]
+    boundaries = [
+        value.strip(" \t") for name, _, value in named if name.strip().lower() == "boundary"
+    ]
+    match = _BOUNDARY.fullmatch(boundaries[0]) if len(boundaries) == 1 else None
+    if match is None:
+        raise bad_multipart("its Content-Type does not name one boundary of 1 to 70 letters")
+    return (match[1] or match[2]).encode("ascii")
+
+
+def require_upload(caller: Caller) -> None:
+    """Raise Unauthenticated or Forbidden unless a caller may upload to some project."""
+    if caller.may_anywhere(Action.UPLOAD):
+        return
+    if caller.is_anonymous:
+        raise invalid_credential()
+    raise caller.forbidden("upload")
+
+
+def _finish(reader: FormReader, last: bytes, accept: Callable[[SpooledUpload | None], T]) -> T:
+    try:
+        return accept(reader.finish(last))
+    finally:
+        reader.close()  # here, because the event loop must not wait for the disk
+
+
+def accept(uploads: Uploads, caller: Caller, upload: SpooledUpload | None) -> PublishedFile | None:
+    """Upload the file of a form; return None if the form asks for something else."""
+    if upload is None:
+        return None
+    published = uploads.accept(upload, caller)
+    if not upload.has_attestations:
+        return published
+    logger.warning(
+        "the attestations that %s sent with %s were not kept",
+        escaped(caller.principal),
+        published.filename,
+    )
+    return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
+
+
+def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:
+    agent = request.joined_headers.get(b"user-agent", b"")
+    if request.path_params.get("root") in roots and agent.startswith(b"curl/"):
+        lines = ("~~> Processing package upload", f"{file.filename} ... ok", *file.warnings, "")
+        return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
+    body = {"message": "OK", "code": "200 OK", "title": "OK", **to_builtins(file)}
+    return make_response(200, JSON, encode(body), NO_STORE)

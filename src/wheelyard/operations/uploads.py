@@ -1,0 +1,411 @@
+"""
+Upload of one distribution file: authorization, validation, storing and listing.
+
+`Uploads.accept` does the cheap checks first, then validates the archive, stores the bytes, and
+commits. Whether the project accepts the file is checked twice: first before anything is stored, so
+that a rejected upload leaves nothing behind, and again in the commit, against concurrent writers.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+from packaging.utils import NormalizedName, canonicalize_version
+
+from wheelyard.archive.archive_rules import GIB, MIB, ArchiveLimits, Deadline, Rule
+from wheelyard.catalog.files import FileContent, Files
+from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import (
+    OVERLOADED,
+    RETRY_AFTER_SECONDS,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Unavailable,
+    WheelyardError,
+    quoted,
+)
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.distribution_filename import (
+    RESERVED_NAMES,
+    SDIST_SUFFIX,
+    ZIP_SUFFIX,
+    Distribution,
+    KnownDistribution,
+    Sdist,
+    parse_filename,
+    parse_known_filename,
+    parse_name,
+    parse_version,
+)
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
+from wheelyard.operations.names import NameClaims
+from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
+from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.spool import Spool
+
+if TYPE_CHECKING:
+    from wheelyard.archive.distribution_reader import DistributionContents
+
+
+READ_SECONDS_PER_GIB: Final = 60.0
+READ_SECONDS_BASE: Final = 10.0
+"""The time limit for validating an archive: the base, and more for each GiB."""
+
+
+class UploadRules(Struct, frozen=True, kw_only=True):
+    """The settings for uploads."""
+
+    max_size: int = GIB
+    """The largest file, in bytes."""
+    zip_sdists: bool = False
+    """Whether to accept `.zip` sdists, which PEP 625 has retired."""
+    lenient: bool = False
+    """Whether to waive the rules of `archive/archive_rules.py`."""
+    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
+
+
+class PublishedFile(Struct, frozen=True, omit_defaults=True):
+    """What a publisher is told of an accepted file, by a command or a server."""
+
+    filename: str
+    sha256: str
+    status: Literal["uploaded", "there"]
+    """`there` if it was listed with the same content already."""
+    warnings: tuple[str, ...] = ()
+
+
+class ValidatedFile(Struct, frozen=True):
+    """A file that passed validation, or is listed already."""
+
+    upload: SpooledUpload
+    file: File
+    """The entry in the project, existing or new."""
+    contents: "DistributionContents | None"
+    """What was read from it; None if it is listed and stored, so that it was not read."""
+    is_listed: bool = False
+    """Whether it is listed already."""
+
+    @property
+    def summary(self) -> str:
+        """The summary in its metadata, cut at `SUMMARY_LIMIT`; empty if missing or not read."""
+        return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
+
+
+class AddFiles(Struct, frozen=True):
+    """The intent to add files to one project; files that the project rejects are left out."""
+
+    validated_against: Project
+    """The project as it was when the files were validated."""
+    files: Sequence[ValidatedFile]
+    """Files whose names differ in more than spelling."""
+    at: datetime
+    """The time of the events, in UTC."""
+    caller: Caller
+    """Who adds them."""
+    is_lenient: bool = False
+    """Whether one version may have several sdists in different formats."""
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return one event for each file that is new to `project` and not rejected by it."""
+        return tuple(
+            Event.uploaded(
+                each.file,
+                each.summary,
+                at=self.at,
+                by=self.caller.principal,
+                by_name=self.caller.name,
+            )
+            for each in self.files
+            if self._outcome(project, each) is None
+        )
+
+    def outcomes(self, project: Project) -> list[File | WheelyardError]:
+        """Return for each file its entry, listed in `project` or new, or the rejecting error."""
+        return [self._outcome(project, each) or each.file for each in self.files]
+
+    def _outcome(self, project: Project, each: ValidatedFile) -> File | WheelyardError | None:
+        """Return the entry of a listed file, the error that rejects it, or None if it is new."""
+        if project is self.validated_against:  # validation has just checked it
+            return each.file if each.is_listed else None
+        if project.is_released and project.revision > self.validated_against.revision:
+            fact = f"The name {quoted(project.name)} was released during this upload."
+            return Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
+        try:
+            return find_identical(project, each.upload, is_lenient=self.is_lenient)
+        except WheelyardError as error:
+            return error
+
+
+class Uploads(Struct, frozen=True):
+    """The upload operation: authorizes, validates, stores and lists files."""
+
+    projects: Projects
+    files: Files
+    spool: Spool
+    runtime: Runtime
+    rules: UploadRules
+    claims: NameClaims | None = None
+    """What decides about new names; None if there is no upstream index."""
+    on_added: Callable[[CoreMetadata], object] = lambda _core: None
+    """Called with the core metadata of each new file, after its commit."""
+
+    @property
+    def with_waivers(self) -> "Uploads":
+        """A copy of this operation that waives the rules of `archive/archive_rules.py`."""
+        return replace(self, rules=replace(self.rules, lenient=True))
+
+    def authorize(self, filename: str, caller: Caller) -> Distribution:
+        """
+        Return the parsed filename of a file that the caller wants to upload.
+
+        Raises as `permit`, and for a new project as `NameClaims.require_free`.
+        """
+        distribution = self.permit(filename, caller)
+        if self.claims is not None:
+            self.claims.require_free(distribution.project, caller)
+        return distribution
+
+    def permit(self, filename: str, caller: Caller) -> Distribution:
+        """
+        Return the parsed filename of a file, without a look at who else has its project's name.
+
+        Raise Invalid if it is malformed or its project name is reserved. Raise Forbidden if the
+        caller may not upload to the project, or the cached project accepts no uploads.
+        """
+        rules = self.rules
+        distribution = parse_filename(
+            filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
+        )
+        if distribution.project in RESERVED_NAMES:
+            raise Invalid(
+                f"No project can be named {quoted(distribution.project)}: it is a path of the "
+                "index. Choose another name.",
+                code="invalid_name",
+            )
+        caller.require(Action.UPLOAD, distribution.project)
+        cached = self.projects.peek(distribution.project)
+        if cached and cached.value:
+            _check_accepts_uploads(cached.value)
+        return distribution
+
+    def accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
+        """
+        Validate, store and list a file; return what its publisher is told.
+
+        A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
+
+        Raises:
+            Invalid: The file or the form is not valid, or the filename cannot be used again.
+            Forbidden: The caller may not upload to the project, the project accepts no uploads, or
+                an upstream index has its name.
+            Conflict: The filename is listed with other bytes (code `file_exists`).
+            Unavailable: The store, or an upstream index, does not answer.
+        """
+        name = upload.distribution.project
+        caller.require(Action.UPLOAD, name)
+        before = self.projects.get_for_update(name)
+        validated = self.validate(upload, caller, before)
+        warnings = validated.contents.warnings if validated.contents is not None else ()
+        warnings += self.claim(before, caller)
+        self.store(name, [validated])
+        intent = self.add_files(before, [validated], caller)
+        committed = self.projects.change(name, intent)
+        (outcome,) = intent.outcomes(committed.before)
+        if isinstance(outcome, WheelyardError):
+            raise outcome
+        is_new = outcome is validated.file and not validated.is_listed
+        if is_new and validated.contents is not None:
+            self.on_added(validated.contents.core)
+        status: Literal["uploaded", "there"] = "uploaded" if is_new else "there"
+        return PublishedFile(outcome.filename, outcome.sha256, status, warnings)
+
+    def claim(self, before: Project, caller: Caller) -> tuple[str, ...]:
+        """Make the name of a new project private; return warnings, raise as `NameClaims.claim`."""
+        if self.claims is None or before.exists:
+            return ()
+        return self.claims.claim(before.name, caller)
+
+    def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
+        """Validate a file for the project `before`, without storing it; raises as `accept`."""
+        _check_form(upload)
+        listed = find_identical(before, upload, is_lenient=self.rules.lenient)
+        if listed is not None and self.files.is_intact(before.name, listed):
+            return ValidatedFile(upload, listed, None, is_listed=True)
+        contents = self._read(upload)
+        file = listed or self._new_entry(upload, contents, caller)
+        return ValidatedFile(upload, file, contents, is_listed=listed is not None)
+
+    def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
+        """Store bytes and metadata of a project's new files, and those that listed files lost."""
+        self.files.put(
+            name,
+            [
+                FileContent(each.file, each.upload.path, each.contents.metadata)
+                for each in files
+                if each.contents is not None
+            ],
+        )
+
+    def add_files(
+        self, before: Project, files: Sequence[ValidatedFile], caller: Caller
+    ) -> AddFiles:
+        """Return the intent to add files that were validated against the project `before`."""
+        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient)
+
+    def accept_path(
+        self, path: Path, caller: Caller, progress: Callable[[int], None]
+    ) -> PublishedFile:
+        """
+        Upload a local file, by way of the spool; call `progress` with the size of each chunk.
+
+        Raises as `authorize` and `accept`; also Invalid if it cannot be opened, and TooLarge.
+        """
+        distribution = self.authorize(path.name, caller)
+        writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
+        try:
+            _copy(path, writer, progress)
+            return self.accept(writer.to_upload(), caller)
+        finally:
+            writer.remove()
+
+    def _read(self, upload: SpooledUpload) -> "DistributionContents":
+        # a server that only reads does not import it
+        from wheelyard.archive.distribution_reader import read_distribution  # noqa: PLC0415
+
+        seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * upload.size / GIB
+        return read_distribution(
+            upload.path,
+            upload.distribution,
+            limits=self.rules.archive,
+            deadline=Deadline(self.runtime.monotonic, seconds),
+            is_lenient=self.rules.lenient,
+        )
+
+    def _new_entry(
+        self, upload: SpooledUpload, contents: "DistributionContents", caller: Caller
+    ) -> File:
+        now, distribution = self.runtime.now(), upload.distribution
+        source, metadata = upload.source_metadata or SourceMetadata(), contents.metadata
+        accepted = (".whl", SDIST_SUFFIX, *((ZIP_SUFFIX,) if self.rules.zip_sdists else ()))
+        waived_rules = contents.waived_rules
+        if not distribution.filename.endswith(accepted):
+            waived_rules = tuple(sorted({Rule.OBSOLETE_FORMAT.value, *waived_rules}))
+        return File(
+            filename=distribution.filename,
+            version=_version(contents, distribution),
+            sha256=upload.sha256,
+            size=upload.size,
+            uploaded_at=source.upload_time(now) or now,
+            uploaded_by=source.uploaded_by or caller.principal,
+            sidecars={} if metadata is None else {METADATA_SUFFIX: sha256(metadata).hexdigest()},
+            requires_python=contents.core.requires_python,
+            yanked=source.yanked,
+            imported_at=None if upload.source_metadata is None else now,
+            waived_rules=waived_rules,
+            uploaded_by_name="" if source.uploaded_by else caller.name,
+        )
+
+
+def _version(contents: "DistributionContents", distribution: Distribution) -> str:
+    """Return the version of the metadata, or of the filename if they are not equal (PEP 440)."""
+    version = distribution.version
+    with suppress(Invalid):
+        in_metadata = parse_version(contents.core.version)
+        version = in_metadata if in_metadata == version else version
+    return str(version)
+
+
+def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> None:
+    try:
+        source = path.open("rb", buffering=0)
+    except OSError as error:
+        raise Invalid(
+            f"{path} cannot be read: {error.strerror}. Name a wheel or an sdist that is there.",
+            code="invalid_filename",
+        ) from error
+    with source, storage_faults("the upload"):
+        while chunk := source.read(MIB):
+            writer.write(chunk)
+            progress(len(chunk))
+
+
+def _check_form(upload: SpooledUpload) -> None:
+    """Raise Invalid if the form has a name or version that is not the filename's."""
+    distribution = upload.distribution
+    if upload.form_name and parse_name(upload.form_name) != distribution.project:
+        raise _form_mismatch("name", distribution.project, upload.form_name)
+    if upload.form_version and parse_version(upload.form_version) != distribution.version:
+        raise _form_mismatch("version", str(distribution.version), upload.form_version)
+
+
+def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
+    fact = f"Filename says {quoted(in_filename)}, the form says {quoted(in_form)}."
+    remedy = "Build the distribution again and upload it with the client's defaults."
+    return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch")
+
+
+def _check_accepts_uploads(project: Project) -> None:
+    if not project.status.takes_uploads:
+        fact = f"Project {quoted(project.name)} is {project.status}."
+        raise Forbidden(
+            f"{fact} Whoever manages it can make it active again, on the page of the project. In a "
+            f"terminal 'wheelyard status {project.name} active' does."
+        )
+
+
+def find_identical(
+    project: Project, upload: SpooledUpload, *, is_lenient: bool = False
+) -> File | None:
+    """
+    Return the entry of a file that is listed with equal bytes, None if the file may be added.
+
+    If `is_lenient`, one version may have several sdists in different formats.
+
+    Raises:
+        Invalid: The filename was deleted, or another spelling of it is listed or was deleted.
+        Forbidden: The project accepts no uploads.
+        Conflict: The filename is listed with other bytes.
+    """
+    _check_accepts_uploads(project)
+    distribution, filename = upload.distribution, upload.distribution.filename
+    listed = project.by_filename.get(filename)
+    if listed is not None:
+        if listed.sha256 == upload.sha256:
+            return listed
+        raise filename_taken(filename)
+    if distribution.uniqueness_key in project.deleted_keys:
+        message = "This filename was used by a file that has been deleted. Use a new version."
+        raise Invalid(message, code="file_exists")
+    _check_spelling(project, distribution, is_lenient=is_lenient)
+    return None
+
+
+def filename_taken(filename: str) -> Conflict:
+    """Return the Conflict for a filename that is listed with other bytes."""
+    fact = f"File already exists ({quoted(filename)}, with different content)."
+    message = f"{fact} Use a new version."
+    return Conflict(message, code="file_exists")
+
+
+def _check_spelling(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
+    release = canonicalize_version(distribution.version)
+    for file in project.by_release.get(release, ()):
+        other = parse_known_filename(file.filename)
+        if other.uniqueness_key != distribution.uniqueness_key:
+            continue
+        if is_lenient and _format(other) != _format(distribution):
+            continue
+        fact = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
+        raise Invalid(f"{fact} Use a new version.", code="file_exists")
+
+
+def _format(distribution: KnownDistribution) -> str:
+    return distribution.suffix if isinstance(distribution, Sdist) else ""

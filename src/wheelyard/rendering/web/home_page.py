@@ -1,0 +1,195 @@
+"""The pages about the index: home, settings of clients, search results, lists of names, errors."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import ceil
+from types import MappingProxyType
+from typing import Final
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from wheelyard import errors
+from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
+from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+
+LATEST_UPLOADS: Final = 10
+PROJECTS_ON_HOME: Final = 200
+"""The projects of the largest index whose home page lists them all."""
+RESULTS_ON_A_PAGE: Final = 50
+NAMES_ON_A_PAGE: Final = 500
+
+_CLIENTS: Final = {"uv": "uv", "pip": "pip", "poetry": "Poetry", "pdm": "PDM"}
+
+
+class Excerpt(Struct, frozen=True):
+    """One page of a list of projects."""
+
+    projects: Sequence[ProjectFacts]
+    """Those on this page."""
+    total: int
+    """How many there are on all pages."""
+    number: int
+    pages: int
+    """How many pages there are, at least one."""
+    public: int = 0
+    """How many of all are public packages, as far as the page tells them apart."""
+
+    @property
+    def counted(self) -> str:
+        """How many there are, in words."""
+        return _counted(self.total - self.public, self.public)
+
+    @property
+    def offered(self) -> list[int]:
+        """The numbers of pages to link to: a few around this one, and some of all."""
+        step = max(10, ceil(self.pages / 20))
+        near = range(self.number - 2, self.number + 3)
+        numbers = {1, self.pages, *near, *range(step, self.pages, step)}
+        return sorted(number for number in numbers if 1 <= number <= self.pages)
+
+
+def page_count(total: int, size: int) -> int:
+    """Return how many pages a list has with `size` on each: at least one."""
+    return max(1, ceil(total / size))
+
+
+def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
+    """Return the page `number` of a list of projects, `size` on each; None if there is no such."""
+    pages = page_count(len(projects), size)
+    if not 1 <= number <= pages:
+        return None
+    shown = projects[(number - 1) * size : number * size]
+    return Excerpt(shown, len(projects), number, pages, len(projects) - len(_private(projects)))
+
+
+def home_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    projects: Sequence[ProjectFacts],
+    latest: Sequence[ProjectFacts],
+) -> bytes:
+    """Return the bytes of the home page; `projects` and `latest` are those the viewer may read."""
+    root, private = "./", _private(projects)
+    listed = next((some for some in (projects, private) if len(some) <= PROJECTS_ON_HOME), ())
+    clients = {label: INSTALLERS[client] for client, label in _CLIENTS.items()}
+    return environment.render(
+        "home.html",
+        viewer,
+        root,
+        counted=_counted(len(private), len(projects) - len(private)),
+        count=len(projects),
+        private=len(private),
+        projects=listed,
+        latest=latest,
+        upload_url=environment.with_links(environment.client_settings.upload_url, root),
+        settings=_client_texts(environment, clients, root),
+    )
+
+
+def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
+    return [project for project in projects if not project.origin]
+
+
+def _counted(private: int, public: int) -> str:
+    """Return both numbers in words; a number of none is only said without any other."""
+    texts = [f"{private:,} project{'' if private == 1 else 's'}"] if private or not public else []
+    texts += [f"{public:,} public package{'' if public == 1 else 's'}"] if public else []
+    return " and ".join(texts)
+
+
+def setup_page(environment: PageEnvironment, viewer: Viewer, *, can_publish: bool) -> bytes:
+    """Return the bytes of the page with the settings of each client for this index."""
+    root = "../"
+    texts = _client_texts(environment, CLIENTS if can_publish else INSTALLERS, root)
+    return environment.render("setup.html", viewer, root, texts=texts)
+
+
+def _client_texts(
+    environment: PageEnvironment, clients: Mapping[str, Text], root: str
+) -> dict[str, Markup]:
+    texts = {client: make(environment.client_settings) for client, make in clients.items()}
+    return {client: environment.with_links(text, root) for client, text in texts.items()}
+
+
+TITLES: Final = MappingProxyType(
+    {
+        401: "Sign in first",
+        403: "Not allowed",
+        404: "Not found",
+        421: "Another address",
+        429: "Too many attempts",
+        500: "The server has failed",
+        503: "The index does not answer just now",
+    }
+)
+"""What pages of errors are called, instead of the reason phrase."""
+LASTING: Final = MappingProxyType(
+    {
+        errors.DAMAGED: "Part of the index is damaged or lost. The command 'wheelyard check' says "
+        "what, and what can be done about it.",
+        errors.NEWER_DOCUMENT: "The message says which version of wheelyard can read it.",
+        errors.NEWER_STORE: "The message says which version of wheelyard can write to it.",
+        errors.STORAGE_FULL: "The index has no space left.",
+        errors.UPSTREAM_UNPROVEN: "The command 'wheelyard config check' says what is wrong.",
+        errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",
+        "upstream_loop": "The index is set up as its own upstream index.",
+        "storage_denied": "The log of the server says which permission it lacks.",
+    }
+)
+"""Failures of a server that end only when its operator does something: what to tell them."""
+OFFLINE: Final = (
+    "The setting 'upstream.offline' is on. The command 'wheelyard upstream prefetch' brings "
+    "packages into the index where there is a connection."
+)
+"""The same of an index that asks no other."""
+
+
+class ErrorFacts(Struct, frozen=True, kw_only=True):
+    """What the page of an error says."""
+
+    status: int
+    code: str
+    phrase: str
+    message: str
+    sign_in: str = ""
+    """The URL of the sign-in page; empty if nobody can sign in there."""
+    is_behind_proxy: bool = False
+    """Whether Identity-Aware Proxy signs people in."""
+    leads_to_sign_in: bool = False
+    """Whether the page leads there by itself."""
+    may_pass: bool = True
+    """Whether the response says when to try again."""
+    contact: str = ""
+    """Whom to ask: a text, an e-mail address or a URL; empty if the operator has named nobody."""
+
+    @property
+    def title(self) -> str:
+        """What has happened, in a few words."""
+        if self.code == errors.DAMAGED:
+            return "The index is damaged"
+        if self._is_offline:
+            return "This index works offline"
+        return TITLES.get(self.status, self.phrase)
+
+    @property
+    def for_operator(self) -> str:
+        """What to tell the operator of a failure that lasts; empty if it may be over soon."""
+        return OFFLINE if self._is_offline else LASTING.get(self.code, "")
+
+    @property
+    def _is_offline(self) -> bool:
+        return self.code == errors.UPSTREAM_UNAVAILABLE and not self.may_pass
+
+
+def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
+    """Return the bytes of the same page without a template, which may be what cannot be read."""
+    title, message, home = escape(facts.title), escape(facts.message), escape(root)
+    name = f"Error {facts.status}, {escape(facts.code)}"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="robots" content="noindex"></head>\n<body><main><h1>{title}</h1>\n'
+        f'<p>{message}</p>\n<p>{name}</p>\n<p><a href="{home}">To the home page</a></p>\n'
+        "</main></body>\n</html>\n"
+    ).encode("utf-8", "replace")

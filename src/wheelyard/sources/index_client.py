@@ -1,0 +1,215 @@
+"""
+Requests to another index, with retries, and with its credentials.
+
+Transient failures are retried after a pause.
+
+The credential in the URL of the index, or given beside it, is only sent to that scheme, host and
+port. Credentials in links and redirects are ignored, because a stranger has written them. A netrc
+entry has a host and no port, so it is sent to https on the default port, and to the index itself.
+The `default` entry of netrc is ignored, because it would be sent to any host that a page names.
+"""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from http import HTTPStatus
+from itertools import count
+from typing import Final
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.http_client.client import (
+    MIN_BYTES_PER_SECOND,
+    ClientResponse,
+    Network,
+    Requester,
+    at_minimum_rate,
+    with_retries,
+)
+from wheelyard.http_client.hosts import AddressPolicy, FetchError
+from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
+from wheelyard.sources.candidate import Candidate, parse_http_date, unavailable, unreadable
+from wheelyard.sources.simple_page import ACCEPT, FetchedPage
+
+PAGE_LIMIT_BYTES: Final = 64 * 1024**2
+"""Bytes of a decompressed page."""
+PAGE_TIMEOUT_SECONDS: Final = 600.0
+"""Seconds to read a whole page, with all attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCredentials:
+    """The credentials of an import, and the servers that they may be sent to."""
+
+    index: Url
+    """The URL of the index, as the operator gave it."""
+    login: UserPassword | None = None
+    """Credentials from the environment; the user name may be empty."""
+    known: Mapping[str, UserPassword] = field(default_factory=dict, repr=False)
+    """Netrc entries by host."""
+
+    def header_for(self, url: Url) -> str | None:
+        """
+        Return the Authorization header for a request to `url`.
+
+        None if no credential is known for its host, or it is neither the index nor https on 443.
+        """
+        is_index = url.origin == self.index.origin
+        is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
+        known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
+        login = self._completed(known) if is_index else known
+        return None if login is None else login.authorization
+
+    def _completed(self, known: UserPassword | None) -> UserPassword | None:
+        """
+        Return the credential for the index: from its URL, else the environment, else netrc.
+
+        A user name without password in the URL is completed from the other two. `known` is the
+        netrc entry of the host.
+        """
+        written = self.index.login
+        if written is not None and written.password:
+            return written
+        if self.login is not None:
+            return self.login if written is None else replace(self.login, username=written.username)
+        if written is None or (known is not None and known.username == written.username):
+            return known
+        return written
+
+
+class IndexClient:
+    """HTTP client with credentials and retries; safe to share between threads."""
+
+    def __init__(
+        self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
+    ) -> None:
+        self.runtime = runtime
+        network = Network(policies=dict.fromkeys(DEFAULT_PORTS, policy))
+        self._requester = Requester(runtime, network, credentials.header_for)
+
+    def close(self) -> None:
+        """Close every connection of the client."""
+        self._requester.close()
+
+    def page(self, url: Url) -> FetchedPage:
+        """Fetch a page with retries, and return it; raise FetchError if that fails."""
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
+
+        def fetch() -> FetchedPage:
+            with closing(self._open(url, headers)) as response:
+                kind = response.headers.get("content-type", "")
+                return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
+
+        with self._requester.deadline(PAGE_TIMEOUT_SECONDS):
+            return with_retries(fetch, self.runtime)
+
+    def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+        """
+        Send a request with retries, and return the open response once its headers are there.
+
+        Raise FetchError unless its status is 200, or 206 for a Range request.
+        """
+        return with_retries(lambda: self._open(url, headers, method), self.runtime)
+
+    def _open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+        accepted = {HTTPStatus.OK}
+        if "Range" in headers:
+            accepted.add(HTTPStatus.PARTIAL_CONTENT)
+        sent = {"User-Agent": "wheelyard", **headers}
+        return self._requester.open(url, sent, accepted, method)
+
+
+MAX_SLOW_RESUMES: Final = 4
+"""Resumes in a row that may end with less than the minimum rate, as without a new byte."""
+MAX_RESUMES: Final = 50
+IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
+
+
+@dataclass(slots=True)
+class ResumableDownload:
+    """The download of one file at a URL; `open` may be called again."""
+
+    web: IndexClient
+    url: Url
+    _modified: str | None = field(default=None, init=False)
+
+    def candidate(self, filename: str) -> Candidate:
+        """Return an import candidate named `filename` for the file, without a request."""
+        name, date = self.url.redacted, self.last_modified
+        return Candidate(filename=filename, location=name, read=self.open, last_modified=date)
+
+    @contextmanager
+    def open(self) -> Iterator[Iterator[bytes]]:
+        """
+        Request the file, and yield, for a `with` block, an iterator over its chunks.
+
+        Raise OSError if that or the reading fails, Unavailable if the server is unreachable.
+        """
+        with _translated_errors(self.url):
+            response = self.web.open(self.url, IDENTITY_ENCODING)
+        self._modified = response.headers.get("last-modified", "")
+        chunks = self._chunks(response)
+        try:
+            yield chunks
+        finally:
+            response.close()
+            chunks.close()
+
+    def last_modified(self) -> datetime | None:
+        """Return the Last-Modified date, asked for by HEAD if need be; None if it is unknown."""
+        if self._modified is None:
+            try:
+                response = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
+            except FetchError:
+                return None
+            response.close()
+            self._modified = response.headers.get("last-modified", "")
+        return parse_http_date(self._modified)
+
+    def _chunks(self, response: ClientResponse) -> Generator[bytes]:
+        """Yield the bytes of the file, received over one connection or several in turn."""
+        position, slow, monotonic = 0, 0, self.web.runtime.monotonic
+        with _translated_errors(self.url):
+            for resumes in count():
+                before, began = position, monotonic()
+                with closing(response):
+                    try:
+                        for chunk in at_minimum_rate(response.chunks(), monotonic):
+                            position += len(chunk)
+                            yield chunk
+                    except FetchError as fault:
+                        least = MIN_BYTES_PER_SECOND * (monotonic() - began)
+                        slow = slow + 1 if position - before <= least else 0
+                        is_over = slow > MAX_SLOW_RESUMES or resumes == MAX_RESUMES
+                        if is_over or not fault.is_transient or not _validator(response):
+                            raise
+                    else:
+                        return
+                response = self._resumed(position, _validator(response))
+
+    def _resumed(self, position: int, validator: str) -> ClientResponse:
+        range_headers = {"Range": f"bytes={position}-", "If-Range": validator}
+        response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
+        content_range = response.headers.get("content-range", "")
+        is_continued = content_range.startswith(f"bytes {position}-")
+        if response.status == HTTPStatus.OK or not is_continued:
+            response.close()
+            raise FetchError("the connection broke off, and the server does not go on from there")
+        return response
+
+
+def _validator(response: ClientResponse) -> str:
+    """Return what If-Range may have: a strong ETag, or the date; empty if there is neither."""
+    etag = response.headers.get("etag", "")
+    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
+
+
+@contextmanager
+def _translated_errors(url: Url) -> Iterator[None]:
+    try:
+        yield
+    except FetchError as fault:
+        if fault.is_unreachable:
+            why = f"{url.host} does not answer: {fault.why}. Try again later."
+            raise unavailable(why) from fault
+        raise unreadable(fault.why) from fault

@@ -1,0 +1,336 @@
+"""
+Reader of pages of the Simple API, in JSON or HTML, and of directory listings.
+
+Follows the simple repository API (PEPs 503, 592, 691, 700, 708, 714, 792). A page is written by a
+stranger: one that is unusable as a whole raises FetchError, and nothing else is ever raised. Each
+value may be of any type, and one that is malformed or too large is as if it was missing.
+
+A page may have 64 MiB: its JSON is read where it is, file by file.
+
+Follows the simple repository API: `<a href>`, `<base href>`, `<meta name>` and the attributes
+`data-yanked`, `data-requires-python`, `data-core-metadata`. Everything else on a page is ignored.
+
+Comments, quoted values, and elements that contain only text are parsed as in the HTML standard. The
+time is linear in the length of any page: patterns are possessive, and an unclosed element extends
+to the end (`html.parser` takes quadratic time there). Malformed markup raises nothing. The page is
+searched as Latin-1, one byte for each character, and only the values that count are decoded: one
+character outside of Unicode's first plane would else make the text four times as large.
+"""
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
+
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.urls import BadUrl, Url
+from wheelyard.sources.candidate import stated_hashes
+
+YANKED_ATTRIBUTE: Final = "data-yanked"
+BASE_LIMIT: Final = 2048
+"""Characters of the base URL, which every link contains."""
+UNESCAPE_LIMIT: Final = 4096
+"""Characters of a value; references such as `&amp;` in a longer value are not decoded."""
+_CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
+LATIN_CHARSETS: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
+"""Charsets that are decoded as windows-1252, as browsers do; all others are UTF-8."""
+_MARKUP: Final = re.compile(r"<(?:!(?P<comment>--)|[!?/]|(?P<name>[A-Za-z][^ \t\n\r\f/>]*+))")
+_ATTRIBUTE: Final = re.compile(
+    r"""
+    [ \t\n\r\f/]*+
+    (?: (?P<end> > | \Z )
+    |   (?P<key> [^>] [^ \t\n\r\f/>=]*+ )
+        (?: [ \t\n\r\f]*+ = [ \t\n\r\f]*+
+            (?: "(?P<double>[^"]*+)(?:"|\Z) | '(?P<single>[^']*+)(?:'|\Z)
+            |   (?P<bare>[^ \t\n\r\f>]*+) ) )?+
+    )
+    """,
+    re.VERBOSE,
+)
+_KEPT: Final = MappingProxyType(
+    {
+        "a": frozenset(
+            {
+                "href",
+                YANKED_ATTRIBUTE,
+                "data-requires-python",
+                "data-core-metadata",
+                "data-dist-info-metadata",
+            }
+        ),
+        "base": frozenset({"href"}),
+        "meta": frozenset({"name", "content"}),
+    }
+)
+"""The elements that count, and those of their attributes that do."""
+_TEXT: Final = MappingProxyType(
+    {
+        name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
+        for name in ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"]
+    }
+)
+"""Elements that contain only text, and their closing tags."""
+
+
+class Link(Struct, frozen=True):
+    """An anchor (`<a href>`) of an HTML page, and what it says of the file that it links."""
+
+    href: str
+    yanked: str | None
+    """The reason, which may be empty; None if it is not yanked."""
+    requires_python: str | None = None
+    core_metadata: str | None = None
+    """`true` or `sha256=...`; None if the link says nothing of core metadata."""
+
+
+class HtmlPage(Struct, frozen=True):
+    """What an HTML page says in its links and `<meta name>` elements."""
+
+    base: str
+    """The base URL of the links; empty if the page names none."""
+    links: list[Link]
+    meta: list[tuple[str, str]]
+    """Name and content, in the order of the page."""
+
+
+def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[str, list[Link]]:
+    """Return the base URL of a page and its anchors; raise FetchError as `read_page` does."""
+    page = read_page(body.decode("latin-1"), content_type, limit)
+    return page.base, page.links
+
+
+def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
+    """
+    Return the links of a page, whose bytes were decoded as Latin-1.
+
+    Raise FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
+    too long.
+    """
+    named = _CHARSET.search(content_type)
+    codec = "cp1252" if named and named[1].lower() in LATIN_CHARSETS else "utf-8"
+    page = HtmlPage("", [], [])
+    for name, attributes in _tags(latin, codec):
+        href = attributes.get("href")
+        if href and name == "base":
+            page = page if page.base else replace(page, base=href)
+        elif href and name == "a":
+            page.links.append(_link(href, attributes))
+        elif name == "meta":
+            page.meta.append((attributes.get("name", ""), attributes.get("content", "")))
+        if len(page.links) > limit or len(page.meta) > limit:
+            raise FetchError(f"it has more than {limit} links")
+    if len(page.base) > BASE_LIMIT:
+        raise FetchError("the base of its links is too long")
+    return page
+
+
+def _link(href: str, attributes: Mapping[str, str]) -> Link:
+    old = attributes.get("data-dist-info-metadata")
+    return Link(
+        href,
+        attributes.get(YANKED_ATTRIBUTE),
+        attributes.get("data-requires-python"),
+        attributes.get("data-core-metadata", old),
+    )
+
+
+def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """
+    Yield the name of each complete start tag of `_KEPT`, in lower case, with its attributes there.
+
+    Their values are decoded by `codec`.
+    """
+    at = 0
+    while found := _MARKUP.search(text, at):
+        if found["name"] is None:
+            # the dashes of `<!-->` begin the comment and end it
+            ending, begins = ("-->", found.end() - 2) if found["comment"] else (">", found.end())
+            end = text.find(ending, begins)
+            at = len(text) if end < 0 else end + len(ending)
+            continue
+        name, at = found["name"].lower(), found.end()
+        attributes: dict[str, str] = {}
+        kept = _KEPT.get(name, frozenset())
+        while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
+            at = found.end()
+            # the first of two attributes with one name counts; there may be many other attributes
+            key = found["key"].lower()
+            if key in kept:
+                value = found["double"] or found["single"] or found["bare"] or ""
+                value = value.encode("latin-1").decode(codec, errors="replace")
+                # unescape raises an error for a number with thousands of digits
+                value = html.unescape(value) if len(value) <= UNESCAPE_LIMIT else value
+                attributes.setdefault(key, value)
+        if not found or not found["end"]:
+            return
+        at = found.end()
+        if kept:
+            yield name, attributes
+        if name in _TEXT:
+            closing = _TEXT[name].search(text, at)
+            at = closing.start() if closing else len(text)
+
+
+ACCEPT: Final = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
+    "text/html;q=0.01"
+)
+VERSION_TAG: Final = "pypi:repository-version"
+ENTRY_LIMIT_BYTES: Final = 64 * 1024
+"""Bytes of one file or project in a JSON page, and of each other value that is read."""
+VERSIONS_LIMIT_BYTES: Final = 1024 * 1024
+"""Bytes of the list of versions in a JSON page."""
+COMMAS_PER_FILE: Final = 20
+"""Commas in a JSON page, for each file that it may have; each could be a value in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """A page with its whole body, decompressed."""
+
+    url: Url
+    """The URL after all redirects."""
+    content_type: str
+    body: bytearray = field(repr=False)
+    etag: str = ""
+
+
+class PageEntry(Struct, rename="kebab"):
+    """A file of a page; a digest of HTML is in mappings as it is in JSON."""
+
+    filename: object = None
+    url: object = None
+    """Relative to the base of the page, or absolute."""
+    hashes: object = None
+    size: object = None
+    upload_time: object = None
+    requires_python: object = None
+    core_metadata: object = None
+    dist_info_metadata: object = None
+    yanked: object = None
+
+
+class SimplePage(Struct, frozen=True, kw_only=True):
+    """What a page says; a value is UNSET or None if the page does not say it."""
+
+    is_html: bool
+    base: Url
+    """The base of the URLs of its files."""
+    files: Iterator[PageEntry] | None
+    """In HTML all links. None if a page in JSON has no list of files."""
+    projects: Iterator[object] | None = None
+    """Of a page in JSON."""
+    version: object = UNSET
+    name: object = UNSET
+    status: object = None
+    reason: object = None
+    locations: object = None
+    versions: object = None
+
+
+_NOTHING: Final = Raw()
+
+
+class _Document(Struct, rename="kebab"):
+    meta: Raw = _NOTHING
+    name: Raw = _NOTHING
+    files: list[Raw] | None = None
+    projects: list[Raw] | None = None
+    versions: Raw = _NOTHING
+    project_status: Raw = _NOTHING
+    alternate_locations: Raw = _NOTHING
+
+
+_DOCUMENTS: Final = msgspec.json.Decoder(_Document)
+_ENTRIES: Final = msgspec.json.Decoder(PageEntry)
+
+
+def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
+    """
+    Return what a page of at most `limit` files or links says; raise FetchError if it is unusable.
+
+    It is JSON if its content type says so, or its body begins with `{"`.
+    """
+    is_json = "json" in page.content_type.lower() or page.body[:64].lstrip().startswith(b'{"')
+    return _in_json(page, limit) if is_json else _in_html(page, limit)
+
+
+def _in_json(page: FetchedPage, limit: int) -> SimplePage:
+    if page.body.count(b",") > COMMAS_PER_FILE * limit:
+        raise FetchError("its page lists too much")
+    try:
+        document = _DOCUMENTS.decode(page.body)
+    except (ValueError, RecursionError) as error:
+        raise FetchError("its page is not the JSON that it should be") from error
+    files, projects = document.files, document.projects
+    if files is not None and len(files) > limit:
+        raise FetchError(f"its page lists more than {limit} files")
+    meta, status = _value(document.meta), _value(document.project_status)
+    status = status if isinstance(status, dict) else {}
+    return SimplePage(
+        is_html=False,
+        base=page.url,
+        files=None if files is None else map(_entry, files),
+        projects=None if projects is None else map(_value, projects),
+        version=meta.get("api-version", UNSET) if isinstance(meta, dict) else UNSET,
+        name=UNSET if document.name == _NOTHING else _value(document.name),
+        status=status.get("status"),
+        reason=status.get("reason"),
+        locations=_value(document.alternate_locations),
+        versions=_value(document.versions, VERSIONS_LIMIT_BYTES),
+    )
+
+
+def _in_html(page: FetchedPage, limit: int) -> SimplePage:
+    html = read_page(page.body.decode("latin-1"), page.content_type, limit)
+    meta = dict(reversed(html.meta))  # the first of two counts
+    locations = [content for name, content in html.meta if name == "pypi:alternate-locations"]
+    try:
+        base = page.url.resolved(html.base) if html.base else page.url
+    except BadUrl as error:
+        raise FetchError("the base of its links is no URL") from error
+    return SimplePage(
+        is_html=True,
+        base=base,
+        files=map(_linked, html.links),
+        version=meta.get(VERSION_TAG, UNSET),
+        status=meta.get("pypi:project-status"),
+        reason=meta.get("pypi:project-status-reason"),
+        locations=" ".join(locations[:100]).replace(",", " ").split(),
+    )
+
+
+def _linked(link: Link) -> PageEntry:
+    reference, _, fragment = link.href.partition("#")
+    metadata = link.core_metadata
+    return PageEntry(
+        filename=unquote(reference.partition("?")[0].rpartition("/")[2]),
+        url=reference,
+        hashes=stated_hashes(fragment),
+        requires_python=link.requires_python,
+        core_metadata=stated_hashes(metadata or "") or metadata not in (None, "false"),
+        yanked=link.yanked or link.yanked is not None,
+    )
+
+
+def _entry(raw: Raw) -> PageEntry:
+    with suppress(ValueError, RecursionError):
+        if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
+            return _ENTRIES.decode(raw)
+    return PageEntry()
+
+
+def _value(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
+    """Return the decoded JSON of a small value; None if it is missing, too large or malformed."""
+    with suppress(ValueError, RecursionError):
+        if memoryview(raw).nbytes <= limit:
+            return msgspec.json.decode(raw)
+    return None

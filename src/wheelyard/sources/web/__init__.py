@@ -1,1 +1,0 @@
-"""Sources that are reached by HTTP: another index, and files below a URL."""

@@ -1,0 +1,353 @@
+"""The upstream indexes as one: which names they have, what is shown, and why not the rest."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import UPSTREAM_CODES, Forbidden, NotFound, Unavailable
+from wheelyard.model.distribution_filename import ACCEPTED_FORMATS, strip_trailing_zeros
+from wheelyard.model.public_packages import (
+    ABSENT_CODES,
+    Decision,
+    ExplainedFile,
+    Explanation,
+    FileReason,
+    NameAnswer,
+    RefreshedPage,
+)
+from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
+from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.upstream.client import UpstreamClients
+from wheelyard.upstream.file_cache import as_stored
+from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
+from wheelyard.upstream.pages import FoundPage, UpstreamPages
+from wheelyard.upstream.policy.evaluation import PageView
+from wheelyard.upstream.policy.policy import Policy, PolicyState
+from wheelyard.upstream.policy.rules import Reason
+from wheelyard.upstream.settings import UpstreamConfig
+from wheelyard.upstream.upstream_files import UpstreamFiles
+
+FORMAT: Final = "format"
+"""The code for a file in a format that is not shown."""
+
+
+_Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]
+
+
+class Explainer(Struct, frozen=True):
+    """Explains what an index with upstream indexes answers; it may ask them, as a client would."""
+
+    upstream: "UpstreamIndex"
+
+    def explain(self, name: NormalizedName, version: Version | None = None) -> Explanation:
+        """
+        Return what clients get for a name, or for one version of it.
+
+        Raise Unavailable if the store does not say whether the name is private.
+        """
+        policy = self.upstream.policy
+        if self.upstream.names.is_private(name):
+            return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
+        found, answer, why = self._look(name)
+        listing = self.upstream.serve(found) if found else None
+        page = listing.origin.page if listing else None
+        return Explanation(
+            name=name,
+            answer=answer,
+            reasons=why,
+            upstream=page.upstream if page else "",
+            fetched_at=page.fetched_at if page else None,
+            age=found.age if found else 0.0,
+            is_stale=found.is_stale if found and answer is not NameAnswer.REFUSED else False,
+            status=page.status if page else "",
+            alternate_locations=page.alternate_locations if page else (),
+            refused_hosts=page.refused_hosts if page else (),
+            decisions=policy.decisions_of(name).all,
+            files=tuple(self._files(listing, version, why)) if listing else (),
+            warnings=policy.osv.warnings if policy.osv else (),
+        )
+
+    def _look(self, name: NormalizedName) -> _Looked:
+        """Return the page of a name that is not private, what clients get, and why not the page."""
+        pages = self.upstream.pages
+        refusal = self.upstream.policy.refuses_name(name)
+        if refusal is not None:
+            return pages.cached(name), NameAnswer.REFUSED, (refusal,)
+        try:
+            found = pages.get(name)
+        except Unavailable as fault:
+            why = FileReason(fault.code, fault.message)
+            return pages.cached(name), NameAnswer.UNAVAILABLE, (why,)
+        if found is None and (text := pages.contested(name)):
+            return None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),)
+        if found is None:
+            text = "No upstream index has it. Check the spelling, or publish it here."
+            return None, NameAnswer.UNKNOWN, (FileReason("unknown", text),)
+        return found, NameAnswer.UPSTREAM, ()
+
+    def _refusal(self, page: UpstreamPage, file: UpstreamFile) -> tuple[FileReason, ...]:
+        """Return why a file that is not hidden is not sent; while offline, perhaps not known."""
+        try:
+            refused = self.upstream.policy.refuses_file(page, file)
+        except Unavailable as fault:
+            if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
+                raise
+            return (FileReason("offline", fault.message),)
+        return () if refused is None else (refused,)
+
+    def _private(self, name: NormalizedName) -> FileReason:
+        what = "has been published or reserved here; 'wheelyard names list' says more"
+        if self.upstream.names.patterns.match(name):
+            what = "matches a pattern of the settings: upstream.private, access.private_names"
+        text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
+        return FileReason("private", text)
+
+    def _files(
+        self, listing: "UpstreamListing", version: Version | None, of_name: tuple[FileReason, ...]
+    ) -> Iterator[ExplainedFile]:
+        upstream, page = self.upstream, listing.origin.page
+        known = upstream.policy.reasons(page, upstream.runtime.now())
+        shown = {each.filename for each in listing.files}
+        for file in (each for each in page.files if _is_of(each, version)):
+            own: tuple[FileReason, ...] = known.get(file.filename, ())
+            if not own and not of_name and (version is not None or file.filename not in shown):
+                own = self._refusal(page, file)  # it looks at the licence, too
+            codes = {each.code for each in own}
+            why = (*(e for e in of_name if e.code not in codes), *own)
+            if not why and file.filename not in shown:
+                text = f"upstream.offline is set, and the store lacks {file.filename}."
+                why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
+            yield _explained(file, why)
+        for file in (each for each in page.changed if _is_of(each, version)):
+            text = (
+                f"The upstream's digest of {file.filename} has changed, which no honest index "
+                "does. Find out why before you use either."
+            )
+            yield _explained(file, (FileReason("digest_changed", text),))
+        for file in (each for each in page.removed if _is_of(each, version)):
+            text = f"The upstream no longer lists {file.filename}. Use another version."
+            yield _explained(file, (FileReason("removed", text),))
+        for other in (each for each in page.other_formats if _is_of(each, version)):
+            text = f"{other.filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
+            reason = FileReason(FORMAT, text)
+            yield ExplainedFile(other.filename, other.version, shown=False, reasons=(reason,))
+
+
+def _is_of(file: UpstreamFile | OtherFormat, version: Version | None) -> bool:
+    wanted = None if version is None else strip_trailing_zeros(str(version))
+    return wanted is None or strip_trailing_zeros(file.version) == wanted
+
+
+def _explained(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
+    at, digest = file.uploaded_at, file.sha256
+    return ExplainedFile(file.filename, file.version, not why, why, at, digest)
+
+
+class UpstreamOrigin(Origin, frozen=True, kw_only=True):
+    """The origin of a project of an upstream index."""
+
+    page: UpstreamPage
+    """With all files."""
+    view: PageView
+    """Which of them the policy shows, and why not the others."""
+    policy: Policy
+    refused_for: Reason | None = None
+    """Why nothing of the project is shown, for programs."""
+
+    def hidden(self) -> Sequence[HiddenFiles]:
+        """Return what is not shown, the newest version first, files with one reason together."""
+        page = self.page.by_filename
+        hidden = [(page[name].version, why.for_people) for name, why in self.view.hidden.items()]
+        hidden.sort(key=lambda file: (listed_version(file[0]), file[1]), reverse=True)
+        return [
+            HiddenFiles(version, len(list(files)), reason)
+            for (version, reason), files in groupby(hidden)
+        ]
+
+    def decisions(self) -> Sequence[Decision]:
+        """Return the decisions in force about the project; may read the store."""
+        return self.policy.decisions_of(self.page.name).all
+
+
+VIEW_BYTES: Final = 16 * 1024**2
+"""Estimated bytes of memory for what is shown of pages."""
+FILE_BYTES, PAGE_BYTES = 64, 1000
+"""Estimated bytes of a file, and of a page without them, that its view adds to the page itself."""
+
+
+class UpstreamListing(Listing, frozen=True, kw_only=True):
+    """What clients may see of a page of an upstream index."""
+
+    files: tuple[UpstreamFile, ...]
+    empty_versions: tuple[str, ...]
+    origin: UpstreamOrigin
+
+    @property
+    def looks(self) -> tuple[object, ...]:
+        """What clients can see of it."""
+        shown = self.origin.label, self.status, self.reason, self.files, self.empty_versions
+        return *shown, self.origin.view.hidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamIndex:
+    """All upstream indexes together; safe to share between threads."""
+
+    config: UpstreamConfig
+    names: PrivateNames
+    clients: UpstreamClients
+    pages: UpstreamPages
+    files: UpstreamFiles
+    policy: Policy
+    observation: Observation
+    runtime: Runtime
+    is_local: bool = True
+    """Whether its files are in a folder of this machine."""
+    waits_for_licences: bool = False
+    """Whether the policy may have to fetch the core metadata of a file before it can decide."""
+    _shown: LruCache[NormalizedName, UpstreamListing] = field(
+        default_factory=lambda: LruCache(VIEW_BYTES), repr=False
+    )
+    _versions: "count[int]" = field(default_factory=count, repr=False)
+
+    def refused(self, name: NormalizedName, state: PolicyState) -> UpstreamListing | None:
+        """
+        Return the empty listing of a name that no upstream index may be asked for, else None.
+
+        Raise NotFound for one that is answered as a name that nobody has. `state` is what
+        `policy.state` has just returned.
+        """
+        refusal = self.policy.refuses_name(name, state)
+        if refusal is None:
+            return None
+        self.observation.blocked(refusal.code)
+        if refusal.code in ABSENT_CODES:
+            raise NotFound(refusal.text)
+        # a page without files: after a 404, uv would go on to its next index
+        page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
+        view = PageView((), {}, None, self.policy.generation or "")
+        return self._listing(page, view, "upstream-refused", refusal)
+
+    def serve(self, found: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
+        """Return what clients may see of a page now; without `state`, what decides is read."""
+        page = self.files.with_digests(found.page)
+        view = self.policy.view(page, self.runtime.now(), state)
+        shown = self._shown.get(page.name)
+        is_same = shown and shown.origin.page is page and shown.origin.view is view
+        if shown is None or not is_same or self.config.offline:  # the store may have more by now
+            shown = self._new(page, view, shown)
+            self._shown.put(page.name, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
+        origin = replace(shown.origin, is_stale=found.is_stale, age=found.age)
+        return replace(shown, origin=origin)
+
+    def stored(self, name: NormalizedName) -> UpstreamListing | None:
+        """
+        Return what clients may see now of a page of the store; None if it is gone, or not there.
+
+        It asks nobody, counts nothing, and does not look whether the name is private.
+        """
+        stored = self.pages.stored(name)
+        if stored is None:
+            return None
+        page = self.files.with_digests(stored)
+        return self._listing(page, self.policy.view(page, self.runtime.now()), "")
+
+    def refresh(self, name: NormalizedName) -> RefreshedPage:
+        """
+        Ask the upstream indexes for a page now, and return what has come.
+
+        Raises:
+            Forbidden: The name is private, or the policy does not let anybody ask for it.
+            Unavailable: The upstream index does not answer, or with what cannot be used.
+        """
+        if self.names.is_private(name):
+            raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
+        refusal = self.policy.refuses_name(name)
+        if refusal is not None:
+            raise Forbidden(refusal.text, code=refusal.code)
+        before = self.pages.stored(name)
+        earlier = frozenset(before.by_filename if before else ())
+        found = self.pages.refresh(name)
+        files = found.page.by_filename if found else {}
+        return RefreshedPage(
+            name=name,
+            upstream=self.config.label_of(found.page.upstream) if found else "",
+            files=len(files),
+            new=tuple(each for each in files if each not in earlier),
+            removed=tuple(sorted(earlier.difference(files))),
+        )
+
+    def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
+        """Return what clients get for a name or one version of it, and why; may ask upstreams."""
+        return Explainer(self).explain(name, version)
+
+    def close(self) -> None:
+        """End what is being fetched, store what was fetched, and close all connections."""
+        self.files.close()
+        self.pages.flush()
+        self.clients.close()
+
+    def _new(
+        self, page: UpstreamPage, view: PageView, before: UpstreamListing | None
+    ) -> UpstreamListing:
+        made = self._listing(page, view, before.version if before else "")
+        if before is not None and made.looks == before.looks:
+            return made
+        return replace(made, version=f"upstream-{next(self._versions)}")
+
+    def _listing(
+        self, page: UpstreamPage, view: PageView, version: str, reason: Reason | None = None
+    ) -> UpstreamListing:
+        return UpstreamListing(
+            name=page.name,
+            status=page.status,
+            reason=page.reason,
+            files=self._available(page, view.shown),
+            empty_versions=view.empty_versions,
+            version=version,
+            origin=UpstreamOrigin(
+                label=self.config.label_of(page.upstream),
+                is_upstream=True,
+                confirmed_at=page.fetched_at,
+                refusal=reason.for_people if reason else "",
+                generation=view.generation,
+                page=page,
+                view=view,
+                policy=self.policy,
+                refused_for=reason,
+            ),
+        )
+
+    def _available(
+        self, page: UpstreamPage, shown: tuple[UpstreamFile, ...]
+    ) -> tuple[UpstreamFile, ...]:
+        """
+        Return files of a page; while nothing is fetched, those that clients can download.
+
+        A resolver that chose another one could not have it.
+        """
+        if not self.config.offline:
+            return shown
+        stored = self.files.cache(page.upstream).sizes(page.name)
+        kept = (as_stored(page.name, file, stored) for file in shown)
+        return tuple(file for file in kept if file and self._may_download(page, file))
+
+    def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:
+        if not self.waits_for_licences:
+            return True
+        try:
+            return self.policy.refuses_file(page, page.by_filename[file.filename]) is None
+        except Unavailable as fault:
+            if fault.code not in UPSTREAM_CODES:
+                raise
+            return False  # its licence is not known

@@ -1,0 +1,169 @@
+"""What the operator says about other indexes, and what clients are told when one fails."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network
+from math import ceil
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN, Unavailable
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
+from wheelyard.model.access import NameFilter
+
+READING: Final = "2"
+"""Another text whenever `parsing` takes something else from a page."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamServer:
+    """One upstream index: where it is, and what it is asked with."""
+
+    url: Url
+    """The URL of its Simple API, with a slash at the end and without a credential."""
+    label: str
+    """The name that messages call it by; lower-case letters, digits and `-`."""
+    file_hosts: tuple[str, ...] = ()
+    """More hosts that its files may be on, each as `host` or `host:port`."""
+    login: UserPassword | None = field(default=None, repr=False)
+    """User name and password, sent to this index alone."""
+    google: bool = False
+    """Whether it is asked with an access token of Google's Application Default Credentials."""
+    names: NameFilter = field(default_factory=NameFilter)
+    """Which names it is asked for; no other one is ever its own."""
+    page_ttl: float = 600.0
+    """Seconds for which a page is used without asking again."""
+
+    @property
+    def id(self) -> str:
+        """The label, and eight digits of the digest of the URL: another URL has another cache."""
+        return f"{self.label}-{sha256(self.url.without_userinfo.encode()).hexdigest()[:8]}"
+
+    @property
+    def reading(self) -> str:
+        """
+        Eight digits that change when the same page would be read otherwise.
+
+        A page that was read under others is asked for again, whole, such as after a new host.
+        """
+        rules = " ".join((READING, *sorted(self.file_hosts)))
+        return sha256(rules.encode()).hexdigest()[:8]
+
+    def refuses(self, url: Url) -> str:
+        """Return why nothing may be fetched from a URL of a page or a redirect; empty if it may."""
+        if self.url.is_secure and not url.is_secure:
+            return "its URL is http, and that of the index is https"
+        if url.origin == self.url.origin:
+            return ""
+        names = {url.authority, f"{url.host}:{url.port}"}
+        if url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]:
+            return ""
+        if names.isdisjoint(each.lower() for each in self.file_hosts):
+            return f"the host {url.authority} is not in upstream.file_hosts"
+        return ""
+
+
+class UpstreamConfig(Struct, frozen=True, kw_only=True):
+    """All upstream indexes, in the order in which they are asked, and the rules for all."""
+
+    servers: tuple[UpstreamServer, ...]
+    max_stale: float = 86_400.0
+    """Seconds for which a page is used while its index does not answer."""
+    allow_private_networks: tuple[Network, ...] = ()
+    """Networks that are not public, and may be connected to all the same."""
+    allow_insecure: bool = False
+    """Whether plain http may leave this machine."""
+    ca_file: str = ""
+    """A file of certificate authorities to trust beside those of the machine."""
+    trust_env: bool = False
+    """Whether the proxies of the environment are used."""
+    offline: bool = False
+    """Whether no connection is ever opened."""
+    keep_removed: bool = False
+    """Whether a file that its index does not list any more is still served from the store."""
+    read_only: bool = False
+    """Whether nothing is written to the store."""
+    contact: str = ""
+    """The URL of this index, for the User-Agent; empty if it is not known."""
+
+    def label_of(self, upstream_id: str) -> str:
+        """Return the label of the upstream with this id; empty if there is none."""
+        return next((each.label for each in self.servers if each.id == upstream_id), "")
+
+    @property
+    def via(self) -> str:
+        """
+        The name of this index in the header Via.
+
+        It is made of what the index asks: two indexes of one chain that ask the same ones are one,
+        or ask each other for ever.
+        """
+        asked = " ".join(each.url.without_userinfo for each in self.servers)
+        return f"wheelyard-{sha256(asked.encode()).hexdigest()[:16]}"
+
+    def is_loop(self, via: str) -> bool:
+        """Return whether a request with this Via header was sent by this index itself."""
+        return bool(via) and self.via in via
+
+
+OUTAGE_SECONDS: Final = 2
+"""Seconds after which a client may try again; pip does so five times before it says anything."""
+MAX_TOLD_PAUSE_SECONDS: Final = 30
+"""Longest pause, in seconds, that an upstream index wants and that a client is told of."""
+
+
+def is_outage(fault: FetchError) -> bool:
+    """Return whether an upstream has not answered, so that it may answer later."""
+    busy = fault.status == HTTPStatus.TOO_MANY_REQUESTS
+    is_broken = fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return fault.is_transient or fault.is_unreachable or busy or is_broken
+
+
+def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
+    """Return the error for a request about a project that an upstream index has not answered."""
+    if is_outage(fault):
+        wait = min(ceil(fault.wait), MAX_TOLD_PAUSE_SECONDS) or OUTAGE_SECONDS
+        return Unavailable(
+            f"The upstream index {label} does not say what it has of {name}: {fault.why}.",
+            code=UPSTREAM_UNAVAILABLE,
+            retry_after=wait,
+        )
+    return Unavailable(
+        f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "
+        "the operator of this index.",
+        code=BAD_UPSTREAM,
+    )
+
+
+def unproven(server: UpstreamServer, why: str) -> Unavailable:
+    """Return the error for a new name that only an index without a proof says is free."""
+    return Unavailable(
+        f"{not_proven(server, why)}. Until then no new name can be uploaded, as it may be public; "
+        "one that matches upstream.private can.",
+        code=UPSTREAM_UNPROVEN,
+    )
+
+
+def not_proven(server: UpstreamServer, why: str) -> str:
+    """Return why an index is not proven to be one, and what to do, without a full stop."""
+    return (
+        f"{server.url.redacted} of the upstream index {server.label} has not shown that it is an "
+        f"index: {why}. Correct the url; if it is right, open one page of it first, as 'wheelyard "
+        "upstream why PROJECT' does"
+    )
+
+
+def is_offline(what: str) -> Unavailable:
+    """Return the error for a project or a file that would need a connection, which is forbidden."""
+    return Unavailable(
+        f"This index opens no connection to others (upstream.offline), and {what} is not in it. "
+        "Ask the operator to bring it, with 'wheelyard upstream prefetch' where there is a "
+        "connection.",
+        code=UPSTREAM_UNAVAILABLE,
+    )

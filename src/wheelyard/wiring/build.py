@@ -1,0 +1,472 @@
+"""
+Composition of a process: builds the index and its authentication from the settings.
+
+A verifier that is not configured is not made: no file is read, no certificate authority is loaded,
+and it cannot reach the network. Its module is not imported either, because the cryptography library
+takes longer to load than everything else together.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.authentication.api_tokens import ApiTokens
+from wheelyard.authentication.authenticator import Authenticator, RecentCallers, RejectionLog
+from wheelyard.authentication.authorization import (
+    DEFAULT_HTPASSWD_SCOPE,
+    AuthorizationPolicy,
+    ReadPolicy,
+)
+from wheelyard.authentication.caller_tokens import CallerTokens
+from wheelyard.authentication.sessions import Sessions
+from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens
+from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
+from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.document_cache import CachePolicy
+from wheelyard.catalog.files import FileRemoval, Files
+from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.catalog.journals import DecisionRecords
+from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.concurrency.threads import PREFETCH_THREADS
+from wheelyard.errors import Invalid
+from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
+from wheelyard.model.decoding import escaped
+from wheelyard.model.grants import GrantFields, describe_grant
+from wheelyard.model.project import Event, Project
+from wheelyard.operations.access_control import AccessControl, AddedGrant
+from wheelyard.operations.audit_log import log_event
+from wheelyard.operations.lifecycle import Lifecycle
+from wheelyard.operations.names import Names
+from wheelyard.operations.search.project_table import FactsReader
+from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
+from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.uploads import UploadRules, Uploads
+from wheelyard.settings.load import google_endpoints, process_environment
+from wheelyard.settings.sections import MIB, Settings, WebSettings
+from wheelyard.settings.validation import stored_grant_warnings
+from wheelyard.settings.value_checks import bad_setting
+from wheelyard.storage.base import Stores
+from wheelyard.storage.forwarding import StoreMetrics, instrumented
+from wheelyard.storage.location import is_bucket, parse_location
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.stores import (
+    StoreTraits,
+    cache_policy_in,
+    empty_store,
+    open_store,
+    system_runtime,
+)
+
+if TYPE_CHECKING:
+    from wheelyard.authentication.trusted_publishing import TrustedPublishing
+    from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+    from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
+    from wheelyard.operations.check_store import Check
+    from wheelyard.operations.names import ClientProjectsReader, NameClaims
+    from wheelyard.operations.sweep import Sweep
+    from wheelyard.upstream.indexes import UpstreamIndex
+
+
+PROCESS_KEY_BYTES: Final = 32
+"""Random bytes of the HMAC key for cached credentials, one for each process."""
+
+
+def build_policy(settings: Settings, access: AccessControl) -> AuthorizationPolicy:
+    """
+    Return the authorization rules of the settings, with the grants in force.
+
+    Every caller may read if the settings have no grants and `private` is not set. Else a caller may
+    read only if a grant or the caller's own credential allows it. Grants in the store change no
+    default: if they did, a lost document would open what they had closed.
+    """
+    grants = access.configured
+    is_public = not settings.access.private and not grants.all
+    public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
+    if settings.access.anonymous_uploads:
+        public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
+    public = (*public, *grants.scopes_of((ANONYMOUS,)))
+    of_passwords = None if grants.all else DEFAULT_HTPASSWD_SCOPE
+    if of_passwords and settings.access.htpasswd_may_manage:
+        of_passwords = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
+    return AuthorizationPolicy(access, public, of_passwords)
+
+
+def build_authenticator(
+    settings: Settings,
+    access_control: AccessControl,
+    tokens: ApiTokens,
+    cleanup: PublishingCleanup,
+    runtime: Runtime,
+    google: GoogleEndpoints = GOOGLE,
+) -> Authenticator:
+    """Return the authenticator of the settings; raise Invalid for a file that cannot be read."""
+    process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
+    factory = _VerifierFactory(settings, runtime, google, process_key)
+    access = settings.access
+    has_publishers = settings.publisher and settings.trusted_publishing.audience
+    return Authenticator(
+        tokens=tokens,
+        trusted_publishing=factory.publishing(tokens, cleanup) if has_publishers else None,
+        static_tokens=StaticTokens(
+            Path(access.static_tokens_file) if access.static_tokens_file else None,
+            access.static_token,
+            runtime.now,
+            runtime.monotonic,
+        ),
+        htpasswd=factory.htpasswd() if access.htpasswd_file else None,
+        id_tokens=factory.id_tokens() if settings.google.id_token.audience else None,
+        access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
+        iap=factory.iap() if settings.iap.audience else None,
+        rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
+        policy=build_policy(settings, access_control),
+        rejection_log=RejectionLog(runtime.monotonic),
+        callers=RecentCallers(process_key, runtime.monotonic),
+    )
+
+
+class _VerifierFactory(Struct, frozen=True):
+    """Makes the verifiers of the settings; they share HTTP clients and an HMAC key."""
+
+    settings: Settings
+    runtime: Runtime
+    google: GoogleEndpoints
+    process_key: bytes
+    clients: "dict[bool, JsonClient]" = field(default_factory=dict)
+    """The HTTP clients for public (False) and for private (True) issuers."""
+
+    def client(self, *, allow_private: bool) -> "JsonClient":
+        """Return the HTTP client for public or for private issuers, made once for each."""
+        from wheelyard.authentication.verifiers.signed_jwt import JsonClient
+
+        if allow_private not in self.clients:
+            client = JsonClient(self.runtime, allow_private=allow_private)
+            self.clients[allow_private] = client
+        return self.clients[allow_private]
+
+    def keys(
+        self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
+    ) -> "IssuerKeys":
+        """Return the public keys of an issuer, which are fetched when they are first needed."""
+        from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
+
+        client = self.client(allow_private=allow_private)
+        return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
+
+    def cache(self) -> VerificationCache[Any]:
+        """Return a new cache of results."""
+        return VerificationCache(self.process_key, self.runtime.monotonic)
+
+    def htpasswd(self) -> "HtpasswdVerifier":
+        """Return the verifier of passwords."""
+        from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+
+        path = Path(self.settings.access.htpasswd_file)
+        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic)
+
+    def id_tokens(self) -> Verifier:
+        """Return the verifier of Google's ID tokens."""
+        from wheelyard.authentication.verifiers import google
+
+        options, allow_private = self.settings.google.id_token, self.settings.google.allow_private
+        return google.google_verifier(
+            self.keys(
+                google.GOOGLE_ISSUERS[0],
+                google.ALGORITHMS,
+                self.google.keys,
+                allow_private=allow_private,
+            ),
+            frozenset(options.audience),
+            frozenset(domain.lower() for domain in options.allowed_domains),
+            self.runtime.seconds,
+            self.cache(),
+        )
+
+    def access_tokens(self) -> Verifier:
+        """Return the verifier of Google's access tokens."""
+        from wheelyard.authentication.verifiers import google as access_tokens
+
+        settings, options = self.settings, self.settings.google.access_token
+        resource = parse_location(options.resource)
+        stores = (settings.store.location, settings.store.files, settings.access.credentials_store)
+        # who may write to a bucket with a part of the store bypasses the index
+        is_store = any(
+            is_bucket(each) and parse_location(each).root == resource.root for each in stores
+        )
+        return access_tokens.AccessTokenVerifier(
+            access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
+            self.client(allow_private=settings.google.allow_private),
+            self.runtime.monotonic,
+            self.cache(),
+            options.cache_seconds,
+        )
+
+    def iap(self) -> Verifier:
+        """Return the verifier of the assertions of Identity-Aware Proxy."""
+        from wheelyard.authentication.verifiers import google
+
+        allow_private = self.settings.google.allow_private
+        keys = self.keys(
+            google.IAP_ISSUER,
+            google.IAP_ALGORITHMS,
+            self.google.iap_keys,
+            allow_private=allow_private,
+        )
+        audiences = frozenset(self.settings.iap.audience)
+        return google.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
+
+    def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
+        """Return the exchange of CI jobs' ID tokens for API tokens."""
+        from wheelyard.authentication import trusted_publishing
+        from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims
+        from wheelyard.model.publisher import max_lifetime_by_issuer
+
+        audiences = self.settings.trusted_publishing.audience
+        issuers = dict[str, IssuerConfig]()
+        for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
+            algorithms, is_private = frozenset(issuer.algorithms), issuer.may_be_private
+            for name in issuer.names:
+                keys = self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
+                issuers[name] = IssuerConfig(name, keys, algorithms, frozenset(audiences), lifetime)
+        return trusted_publishing.TrustedPublishing(
+            publishers=self.settings.publishers,
+            audiences=audiences,
+            tokens=tokens,
+            cleanup=cleanup,
+            verify=lambda id_token: verified_claims(id_token, issuers, self.runtime.seconds()),
+            replay_protection=trusted_publishing.ReplayProtection(
+                cleanup.used_id_tokens, self.runtime.monotonic
+            ),
+        )
+
+
+def brand_of(web: WebSettings) -> Brand:
+    """Return the brand of the settings; raise Invalid if the logo is missing or unfit."""
+    return Brand(web.name, web.accent.lower(), _read_logo(web.logo) if web.logo else None)
+
+
+def _read_logo(path: str) -> Logo:
+    try:
+        with Path(path).open("rb") as file:
+            return parse_logo(file.read(MAX_LOGO_BYTES + 1))
+    except OSError as error:
+        raise bad_setting(f"web.logo: {escaped(path)}: {error.strerror}") from error
+    except Invalid as error:
+        why = error.message.removesuffix(".")
+        raise bad_setting(f"web.logo: {escaped(path)}: {why}") from error
+
+
+REMOTE_CHECK_THREADS: Final = 16
+"""The number of projects that `check` verifies concurrently in a bucket."""
+
+
+class Index(Struct, frozen=True, kw_only=True):
+    """A private package index: its settings and all its parts, for routes and commands."""
+
+    settings: Settings
+    runtime: Runtime
+    spool: Spool
+    is_new: bool
+    """Whether its store was created just now."""
+    traits: StoreTraits
+    stores: Stores
+    retries: ConflictRetries
+    """For writes that lose a race."""
+    files: Files
+    projects: Projects
+    changes: Changes
+    store_metrics: StoreMetrics
+    """The durations and results of the operations on the store."""
+    uploads: Uploads
+    search: SearchIndex
+    lifecycle: Lifecycle
+    tokens: ApiTokens
+    access: AccessControl
+    decisions: DecisionRecords
+    """What was approved and blocked of upstream indexes; there also if none is configured."""
+    authenticator: Authenticator
+    sessions: Sessions
+    brand: Brand
+    publishing_cleanup: PublishingCleanup
+    upstream: "UpstreamIndex | None" = None
+    """None unless `[upstream]` is enabled."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads need no worker thread."""
+        return self.traits.is_local
+
+    @property
+    def caller_tokens(self) -> CallerTokens:
+        """The API tokens on behalf of callers."""
+        return CallerTokens(self.tokens, self.access)
+
+    @property
+    def check(self) -> "Check":
+        """The check of the whole store."""
+        # only commands need it
+        from wheelyard.operations.check_store import Check, CredentialsCheck
+
+        return Check(
+            self.stores,
+            self.spool,
+            self.projects,
+            self.sweep,
+            self.runtime,
+            CredentialsCheck(
+                self.stores.credentials, self.publishing_cleanup, self.sessions.records
+            ),
+            self.changes,
+            threads=1 if self.is_local else REMOTE_CHECK_THREADS,
+        )
+
+    @property
+    def sweep(self) -> "Sweep":
+        """What finds and deletes the leftovers of uploads and deletions."""
+        from wheelyard.operations.sweep import Sweep
+
+        return Sweep(self.stores, self.lifecycle.removal, 1 if self.is_local else PREFETCH_THREADS)
+
+    @property
+    def client_projects(self) -> "ClientProjectsReader":
+        """What finds the projects that the settings of a client have to name."""
+        from wheelyard.operations.names import ClientProjectsReader
+
+        return ClientProjectsReader(
+            self.projects,
+            self.files,
+            self.settings.private_patterns,
+            is_local=self.is_local,
+            has_upstream=self.upstream is not None,
+        )
+
+    @property
+    def names(self) -> Names:
+        """The registry of private names."""
+        return Names(self.projects, self.runtime)
+
+    @property
+    def read_policy(self) -> ReadPolicy:
+        """What decides which projects a caller may read."""
+        anonymous = Caller(ANONYMOUS, self.authenticator.policy.public)
+        patterns, has_upstream = self.settings.private_patterns, self.upstream is not None
+        return ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
+
+    def may_be_public(self, name: NormalizedName) -> bool:
+        """
+        Return whether a name is not private, and there is an upstream index that may have it.
+
+        Raise Unavailable if the store does not say whether it is private.
+        """
+        return self.upstream is not None and not self.upstream.names.is_private(name)
+
+    def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
+        """Add a grant to the store; return it, with warnings that the settings give reason for."""
+        grant_id = self.access.grant(fields, by)
+        made = next(each for each in self.access.load().all if each.id == grant_id)
+        warnings = tuple(stored_grant_warnings(self.settings, made))
+        return AddedGrant(grant_id, describe_grant(made), warnings)
+
+
+def open_index(settings: Settings, *, create: bool = True) -> Index:
+    """Return the index of the settings; if its store is missing, `create` it or raise Invalid."""
+    runtime, google = system_runtime(), google_endpoints(process_environment())
+    opened = open_store(settings, runtime, create=create)
+    return build_index(opened.stores, opened.spool, settings, runtime, opened.traits, google)
+
+
+def index_without_store(settings: Settings) -> Index:
+    """Return the index of the settings over an empty store in memory; may raise Invalid."""
+    opened, google = empty_store(), google_endpoints(process_environment())
+    settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
+    return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
+
+
+def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
+    stores: Stores,
+    spool: Spool,
+    settings: Settings,
+    runtime: Runtime,
+    traits: StoreTraits | None = None,
+    google: GoogleEndpoints = GOOGLE,
+    documents: CachePolicy | None = None,
+) -> Index:
+    """Return an index over its stores, local without `traits`; write the format of a new one."""
+    traits = traits or StoreTraits()
+    store_metrics = StoreMetrics(runtime.monotonic)
+    stores = instrumented(stores, store_metrics)
+    policy = documents or cache_policy_in(traits, settings.store)
+
+    def on_event(project: Project, event: Event) -> None:
+        log_event(project.name, event)
+        search.note_commit(project.name)
+
+    catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
+    projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
+    is_read_only, limit = settings.server.read_only, settings.token_lifetime_limit
+    tokens = ApiTokens(credentials, runtime, limit, records_usage=not is_read_only)
+    access = AccessControl(settings.grants, catalog.access_records, runtime)
+    lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
+    publishing_cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
+    authenticator = build_authenticator(
+        settings, access, tokens, publishing_cleanup, runtime, google
+    )
+    domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
+    sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
+    upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
+    limits = settings.uploads
+    upload_rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
+    reader = FactsReader(projects, files, traits.is_local)
+    search = SearchIndex(reader, catalog.changes, public, is_read_only=is_read_only)
+    return Index(
+        settings=settings,
+        runtime=runtime,
+        spool=spool,
+        is_new=catalog.is_new,
+        traits=traits,
+        stores=catalog.stores,
+        retries=catalog.retries,
+        store_metrics=store_metrics,
+        files=files,
+        projects=projects,
+        changes=catalog.changes,
+        uploads=Uploads(projects, files, spool, runtime, upload_rules, claims),
+        search=search,
+        lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
+        tokens=tokens,
+        access=access,
+        decisions=catalog.decision_records,
+        authenticator=authenticator,
+        sessions=sessions,
+        brand=brand_of(settings.web),
+        publishing_cleanup=publishing_cleanup,
+        upstream=upstream,
+    )
+
+
+def _upstream(
+    settings: Settings,
+    catalog: Catalog,
+    spool: Spool,
+    runtime: Runtime,
+    traits: StoreTraits,
+) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
+    """
+    Return the upstream indexes, what decides who may take a new name, and the public projects.
+
+    They are None without any upstream index.
+    """
+    if not settings.upstream.enabled:
+        return None, None, None
+    # nothing of it is loaded without an upstream index
+    from wheelyard.upstream.search_facts import PublicProjectList
+    from wheelyard.wiring.upstream import build_upstream, name_claims
+
+    upstream = build_upstream(settings, catalog, spool, runtime, traits)
+    return upstream, name_claims(upstream, settings.upstream), PublicProjectList(upstream)
