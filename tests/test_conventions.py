@@ -111,7 +111,7 @@ def _imported(path: Path, modules: set[str]) -> set[str]:
     found = set[str]()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("wheelyard"):
-            inner = {f"{node.module}.{each.name}" for each in node.names} & modules
+            inner = {f"{node.module}.{name.name}" for name in node.names} & modules
             found |= inner or {str(node.module)}
     return found
 

@@ -112,7 +112,7 @@ def test_a_revocation_that_loses_a_race(
         write_id=revoked.write_id,
     )
     assert harness.opened(4).tokens.all() == [revoked]
-    (line,) = [each for each in caplog.messages if each.startswith("token revoked")]
+    (line,) = [message for message in caplog.messages if message.startswith("token revoked")]
     assert f"by {who}" in line
 
 
@@ -503,7 +503,7 @@ def test_a_long_list(harness: IndexHarness) -> None:
     days = lister.last_uses(records)
 
     assert store.calls == [("list", keys.LAST_USES), ("get", keys.last_use(records[1].id))]
-    assert days == {each.id: FIRST for each in records[2:]} | {records[1].id: date(2026, 1, 2)}
+    assert days == {record.id: FIRST for record in records[2:]} | {records[1].id: date(2026, 1, 2)}
 
 
 def test_the_check_knows_the_notes(harness: IndexHarness) -> None:

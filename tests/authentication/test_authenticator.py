@@ -167,11 +167,11 @@ def test_what_a_credential_waits_for(access: AccessHarness) -> None:
         "remote": (google, Credential("oidc", id_token("reader@acme.dev"))),
     }
     for wait, credentials in apart.items():
-        for each in credentials:
-            assert authenticator.waits_for(each) == wait
+        for credential in credentials:
+            assert authenticator.waits_for(credential) == wait
             with suppress(Unauthenticated):
-                authenticator.authenticate(each, HERE)
-            assert authenticator.waits_for(each) == "local"
+                authenticator.authenticate(credential, HERE)
+            assert authenticator.waits_for(credential) == "local"
 
     for each in (
         Credential("", access.token("*", can="read")),
@@ -207,7 +207,7 @@ def test_what_the_log_says(
         with pytest.raises(Unauthenticated):
             access.index.authenticator.authenticate(credential, HERE)
 
-    lines = [each.getMessage() for each in caplog.records]
+    lines = [record.getMessage() for record in caplog.records]
     assert lines[-1] == f"a credential was refused: {said}, from 192.0.2.0/24"
     assert "hunter2" not in caplog.text
 
@@ -236,10 +236,10 @@ def test_tokens_that_nobody_made(harness: IndexHarness) -> None:
     authenticator = harness.opened(3).authenticator
     authenticator.authenticate(Credential("", known.text), HERE)
 
-    invented = [Credential("", new_token(Random(1000 + each)).text) for each in range(62)]
-    for each in invented[:60]:
+    invented = [Credential("", new_token(Random(1000 + number)).text) for number in range(62)]
+    for credential in invented[:60]:
         with pytest.raises(Unauthenticated):
-            authenticator.authenticate(each, HERE)
+            authenticator.authenticate(credential, HERE)
     with refused(Unavailable, RATE_LIMITED):
         authenticator.authenticate(invented[60], HERE)
     authenticator.authenticate(Credential("", known.text), HERE)

@@ -32,7 +32,7 @@ def index_of(folder: Path, settings: Settings) -> Index:
 def told(index: Index) -> list[tuple[str, Action, str]]:
     """Return what is said of the project."""
     entries = effective_access(CORE, index.authenticator, index.tokens.all())
-    return [(each.who, each.actions, each.reason) for each in entries]
+    return [(entry.who, entry.actions, entry.reason) for entry in entries]
 
 
 def caller_of(index: Index, who: str) -> Caller:

@@ -188,8 +188,8 @@ def test_records_of_ended_sessions_are_removed(servers: Servers) -> None:
 
     assert len(kept) == 2
     servers.clock.advance(hours=24)
-    found = servers.other.check.run(sweep=True)
-    assert (found.problems, found.notes) == ([], [])
+    findings = servers.other.check.run(sweep=True)
+    assert (findings.problems, findings.notes) == ([], [])
     assert [entry.key for entry in servers.store.list(keys.SESSIONS)] == [keys.SESSION_KEY]
 
 
@@ -210,7 +210,7 @@ def test_a_google_account_stays_until_its_id_token_expires(servers: Servers) -> 
     issued = int(servers.clock.seconds()) - 100
     claims = encode({"iat": issued, "exp": issued + 3600})
     parts = (b'{"alg":"none"}', claims, b"signature")
-    secret = ".".join(urlsafe_b64encode(each).decode().rstrip("=") for each in parts)
+    secret = ".".join(urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
     sessions = replace_sessions(servers.one, frozenset({"acme.dev"}))
     credential = Credential("__token__", secret, client_network="192.0.2.1")
 

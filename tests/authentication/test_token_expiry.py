@@ -55,7 +55,7 @@ def test_the_log(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> Non
     unused, _ = made(harness, 10)
 
     def lines() -> list[str]:
-        return [each for each in caplog.messages if "is in use and expires" in each]
+        return [message for message in caplog.messages if "is in use and expires" in message]
 
     harness.index.tokens.get(token)
     assert lines() == []

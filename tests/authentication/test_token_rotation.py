@@ -139,7 +139,7 @@ def test_a_shared_name(harness: IndexHarness) -> None:
     with pytest.raises(Conflict) as caught:
         rotated(harness.index)
 
-    assert all(each.id in caught.value.message for each in tokens)
+    assert all(token.id in caught.value.message for token in tokens)
     assert rotated(harness.index, tokens[0].id).old.id == tokens[0].id
 
 

@@ -54,7 +54,7 @@ from wheelyard.model.publisher import parse_publishers
 from wheelyard.model.token import ApiToken, parse_token
 
 
-@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
+@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda value: str(value.get("provider", "")))
 def test_a_job_gets_a_token(noon: IndexHarness, table: Table, says: Table) -> None:
     """The statement of a publisher's job becomes a token that may upload to its projects."""
     service = publishing(noon.index)

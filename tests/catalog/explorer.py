@@ -200,11 +200,11 @@ def follow(index: Index) -> str:
     """Ask for all changes, and then for those after them; return what was seen."""
     made = index.projects.get_for_update(DEMO).revision
     entries, newest = index.changes.since(0)
-    assert made <= max((each.revision for each in entries), default=0), "a commit is missing"
+    assert made <= max((entry.revision for entry in entries), default=0), "a commit is missing"
     later, last = index.changes.since(newest)
     numbered = [each for each in later if each.serial != NO_SERIAL]
     assert all(each.serial > newest for each in numbered), "a change came at a serial that was seen"
-    return Seen(last, tuple(each for each in (*entries, *numbered) if each.serial)).text
+    return Seen(last, tuple(entry for entry in (*entries, *numbered) if entry.serial)).text
 
 
 def verify(index: Index) -> None:
@@ -344,7 +344,7 @@ def _unsound(index: Index, revision: int) -> Iterator[str]:
     """Yield what a check finds, and whether the last commit is not the newest change."""
     findings = index.check.run()
     entries, _ = index.changes.since(0)
-    if revision != max((each.revision for each in entries), default=0):
+    if revision != max((entry.revision for entry in entries), default=0):
         yield "the newest change is not that of the last commit"
     yield from findings.problems
     yield from findings.repaired

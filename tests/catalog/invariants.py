@@ -141,10 +141,10 @@ def commit_key(name: NormalizedName, number: int) -> Key:
 def document(store: Store) -> Project:
     """Return the project's document, or an empty project."""
     key = keys.project(DEMO)
-    found = store.get(key)
-    if not isinstance(found, Stored):
+    stored_object = store.get(key)
+    if not isinstance(stored_object, Stored):
         return Project(name=DEMO)
-    return ProjectCodec().decode(key, found.body)
+    return ProjectCodec().decode(key, stored_object.body)
 
 
 def _entries(store: Store, kind: JournalKind[D, C]) -> list[bytes | None]:
@@ -207,15 +207,17 @@ def _broken_feed(store: Store, project: Project, answers: Mapping[str, str]) -> 
     entries = changes_in(store)
     marks = [keys.parse_pending_mark(entry.key) for entry in store.list(keys.PENDING)]
     numbers = [mark.number for mark in marks if mark is not None and mark.project == DEMO]
-    newest = max((each.revision for each in entries), default=0)
+    newest = max((entry.revision for entry in entries), default=0)
     if newest < project.revision < min(numbers, default=project.revision + 1):
         yield f"commit {project.revision} has neither a serial nor a mark"
-    serials = [each.serial for each in entries]
+    serials = [entry.serial for entry in entries]
     if serials != sorted(set(serials)):
         yield "serials do not rise"
     for name, answer in answers.items():
         seen = Seen.of(answer)
-        if seen and seen.entries != tuple(each for each in entries if each.serial <= seen.newest):
+        if seen and seen.entries != tuple(
+            entry for entry in entries if entry.serial <= seen.newest
+        ):
             yield f"{name} has seen other changes up to {seen.newest} than there are"
 
 
@@ -259,5 +261,5 @@ def is_named(store: Store) -> bool:
 
 
 def _body(store: Store, key: Key) -> bytes | None:
-    found = store.get(key)
-    return found.body if isinstance(found, Stored) else None
+    stored_object = store.get(key)
+    return stored_object.body if isinstance(stored_object, Stored) else None

@@ -130,7 +130,7 @@ def test_changes_of_a_time(process: Process) -> None:
 
     changes, newest = process.changes.made_since(moment)
 
-    assert [each.project for each in changes] == [OTHER]
+    assert [change.project for change in changes] == [OTHER]
     assert process.changes.since(newest) == ([], newest)
     beginning = datetime(1970, 1, 1, tzinfo=UTC)
     assert len(process.changes.made_since(beginning)[0]) == 2
@@ -148,7 +148,7 @@ def test_a_commit_while_another_one_gets_its_serial(process: Process, store: Mem
 
     follower = Process(ObservedStore(store, on_call), 3)
 
-    assert [each.revision for each in follower.changes.since(0)[0]] == [2]
+    assert [change.revision for change in follower.changes.since(0)[0]] == [2]
 
 
 def test_an_empty_store(process: Process) -> None:
@@ -188,9 +188,9 @@ def test_followers_miss_nothing(
                 continue
             seen[number] += entries
             assert newest == (seen[number][-1].serial if seen[number] else 0)
-            assert {each.project: each.revision for each in seen[number]} == revisions
-        for each in seen:
-            assert each == list(changes_in(store))[: len(each)]
+            assert {change.project: change.revision for change in seen[number]} == revisions
+        for followed in seen:
+            assert followed == list(changes_in(store))[: len(followed)]
 
 
 def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> None:
@@ -203,11 +203,11 @@ def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> Non
     store.put(key, b"{", None)
 
     entries, newest = process.changes.since(0)
-    assert [(each.project, each.revision) for each in entries] == [(OTHER, 1), (DEMO, 0)]
+    assert [(entry.project, entry.revision) for entry in entries] == [(OTHER, 1), (DEMO, 0)]
     assert process.changes.since(newest)[0] == [ProjectChange(NO_SERIAL, DEMO, 0)]
 
     store.put(key, sound, None)
-    assert [each.project for each in process.changes.since(newest)[0]] == [DEMO]
+    assert [change.project for change in process.changes.since(newest)[0]] == [DEMO]
 
 
 def test_a_store_that_is_only_read(process: Process, store: MemoryStore) -> None:
@@ -239,7 +239,7 @@ def test_others_write_again_and_again(process: Process, store: MemoryStore) -> N
     follower = Process(ObservedStore(store, on_call), 3)
 
     assert follower.changes.since(0)[0] == [ProjectChange(NO_SERIAL, DEMO, 1)]
-    assert [each.project for each in process.changes.since(0)[0]] == [DEMO, OTHER]
+    assert [change.project for change in process.changes.since(0)[0]] == [DEMO, OTHER]
 
 
 def test_changes_from_far_behind(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def test_changes_from_far_behind(process: Process, monkeypatch: pytest.MonkeyPat
         assert len(reads) <= 1 + 3
 
     assert seen == everything
-    assert [each.revision for each in seen] == [*range(1, 21)]
+    assert [change.revision for change in seen] == [*range(1, 21)]
 
 
 def test_a_serial_that_was_never_given(process: Process) -> None:
@@ -330,7 +330,7 @@ def test_a_feed_that_is_made_again(
 
     assert findings.problems == []
     entries, _ = harness.opened(4).changes.since(0)
-    assert [each.project for each in entries] == ["demo", "other", "third"]
+    assert [entry.project for entry in entries] == ["demo", "other", "third"]
     assert entries[0].serial > seen
     with pytest.raises(NotFound):
         harness.opened(5).changes.since(seen)
@@ -348,7 +348,7 @@ def test_a_check_finds_a_commit_without_mark(tmp_path: Path) -> None:
 
     assert harness.check().repaired == ["demo: its last change will be in the list of changes"]
     assert harness.check().repaired == []
-    assert [each.revision for each in harness.index.changes.since(0)[0]] == [1, 2]
+    assert [change.revision for change in harness.index.changes.since(0)[0]] == [1, 2]
 
 
 def test_a_check_finds_foreign_objects(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_stale_marks(process: Process) -> None:
     process.clock.advance(seconds=1)
     assert sweeping.changes.remove_stale(process.clock.seconds()) == 1
     assert marks_in(store) == []
-    assert [each.project for each in sweeping.changes.since(0)[0]] == [OTHER]
+    assert [change.project for change in sweeping.changes.since(0)[0]] == [OTHER]
 
 
 def test_a_writer_that_stands_still(process: Process, store: MemoryStore) -> None:

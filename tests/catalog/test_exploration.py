@@ -140,7 +140,7 @@ def test_a_grant_and_its_end_in_one_commit(tmp_path: Path) -> None:
     with Scenario(tmp_path, intents, before, together=True).stage() as stage:
         commit_behind_l(stage, "LLARR")  # A and R wait together while L commits
         rules, _ = ACCESS.read(stage.store)
-        assert [each.by for each in rules.grants] == ["local:b"]
+        assert [grant.by for grant in rules.grants] == ["local:b"]
 
 
 @pytest.mark.parametrize("faults", [0, 1])

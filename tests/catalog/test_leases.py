@@ -70,8 +70,8 @@ def test_a_long_job_keeps_its_lease(instances: Instances) -> None:
         instances.clock.advance(seconds=20)
         instances.first.renew()
         assert instances.second.take(DAY) != NOW
-    found = instances.store.get(keys.lease("job"))
-    assert b'"revision":31,' in getattr(found, "body", b"")
+    stored_object = instances.store.get(keys.lease("job"))
+    assert b'"revision":31,' in getattr(stored_object, "body", b"")
 
 
 def test_a_process_that_was_stopped(instances: Instances) -> None:

@@ -44,20 +44,20 @@ def newer_document(
     fields: dict[str, object], listed: list[File], commit: bytes, **known: object
 ) -> bytes:
     """Return a document with such fields in it and in its files, and that commit."""
-    files = [{**fields, **decode(encode(each))} for each in listed]
+    files = [{**fields, **decode(encode(listed_file))} for listed_file in listed]
     trash = [decode(encode(file("9.0"))) | fields]
     document = {"name": DEMO, "revision": 1, **fields, "files": files, "trash": trash, **known}
     return encode({**document, "commit": Raw(commit)})
 
 
-@given(FIELDS, st.lists(FILES, max_size=3, unique_by=lambda each: each.filename), FILES)
+@given(FIELDS, st.lists(FILES, max_size=3, unique_by=lambda value: value.filename), FILES)
 def test_a_commit_over_a_newer_document(
     fields: dict[str, object], listed: list[File], added: File
 ) -> None:
     """An older version that adds a file drops nothing of what a newer one has written."""
     listed = sorted(
-        (each for each in listed if each.filename != added.filename),
-        key=lambda each: each.filename,
+        (listed_file for listed_file in listed if listed_file.filename != added.filename),
+        key=lambda value: value.filename,
     )
     first = newer_commit(fields, file("8.0"))
     before = CODEC.decode(KEY, newer_document(fields, listed, first))

@@ -84,7 +84,7 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
     To start a process takes half a second of processor time, and more where the command imports
     Google's library. Arguments, environment, folder, output and status are the command's own.
     """
-    typed = [str(each) for each in arguments]
+    typed = [str(argument) for argument in arguments]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out,
         tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as errors,
@@ -148,16 +148,16 @@ class Serving:
     @property
     def port(self) -> int:
         """The port in its start message."""
-        found = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
-        assert found is not None
-        return int(found[1])
+        match = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
+        assert match is not None
+        return int(match[1])
 
     @property
     def token(self) -> str:
         """The first token."""
-        found = TOKEN.search(self.printed.read_text())
-        assert found is not None
-        return found[0]
+        match = TOKEN.search(self.printed.read_text())
+        assert match is not None
+        return match[0]
 
     def connect(self, request: bytes) -> socket.socket:
         """Open a connection and send something."""

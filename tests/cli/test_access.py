@@ -49,7 +49,7 @@ def test_a_team(access: Typed, wheelyard: Typed) -> None:
     ]
     assert all(line[1].startswith("local:") for line in history)
     changes = json.loads(access("show", "--history", "--json").stdout)["changes"]
-    assert [each["what"] for each in changes[-2:]] == ["revoked", "group-deleted"]
+    assert [change["what"] for change in changes[-2:]] == ["revoked", "group-deleted"]
     journal = wheelyard("journal", "--store", "there").stdout.splitlines()
     assert [line.split("\t")[1:3] for line in journal[-2:]] == [
         ["-", "revoked"],

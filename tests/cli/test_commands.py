@@ -102,7 +102,7 @@ def test_quiet(published: Path, wheelyard: Typed, line: str) -> None:
     program = wheelyard(*typed, "-q", "--json")
 
     assert (quiet.returncode, quiet.stdout) == (0, "")
-    assert [each for each in quiet.stderr.splitlines() if "warning" not in each] == []
+    assert [line for line in quiet.stderr.splitlines() if "warning" not in line] == []
     assert json.loads(program.stdout)
 
 
@@ -265,7 +265,7 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert re.fullmatch(words, listed[token[4:14]])
     assert "\tlast used 2026-11-20\tactive\tby local:" in listed[other]
     tokens = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
-    assert {each["id"]: each["last_used"] for each in tokens}[other] == "2026-11-20"
+    assert {token["id"]: token["last_used"] for token in tokens}[other] == "2026-11-20"
     rotated = wheelyard("token", "rotate", "b", "--overlap", "0")
     assert re.fullmatch(r"wyd_[0-9A-Za-z]{48}\n", rotated.stdout)
     assert rotated.stderr.startswith(f"{other} is revoked; instead of it:\nToken ")

@@ -129,7 +129,7 @@ def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: st
     assert done.returncode == 0
     names = sorted(line.split(": ")[2] for line in _writable(done.stderr))
     told = ["tokens.toml", "users", "wheelyard.toml"] if name == "." else [name]
-    assert names == [str(settings.with_name(each)) for each in told]
+    assert names == [str(settings.with_name(message)) for message in told]
 
 
 def test_tokens_that_expire(wheelyard: Typed, sandbox: Sandbox) -> None:
@@ -156,9 +156,9 @@ def test_tokens_that_expire(wheelyard: Typed, sandbox: Sandbox) -> None:
 
 def _successor(wheelyard: Typed, token_id: str) -> str:
     listed = wheelyard("token", "list", "--store", "packages").stdout
-    found = re.search(rf"^{token_id}\t.*\treplaced by (\w+)$", listed, re.MULTILINE)
-    assert found is not None
-    return found[1]
+    match = re.search(rf"^{token_id}\t.*\treplaced by (\w+)$", listed, re.MULTILINE)
+    assert match is not None
+    return match[1]
 
 
 @pytest.mark.parametrize("apart", ["", "keys"])

@@ -228,7 +228,7 @@ def test_buckets(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGc
     again = wheelyard("copy", "gs://packages", "gs://backup/a", **where)
     assert " changes of 0 names; 0 objects written" in again.stdout
     assert google.log.records(kind="insert") == []
-    documents = [each for each in google.log.records(price="B") if "projects/" in each.name]
+    documents = [record for record in google.log.records(price="B") if "projects/" in record.name]
     assert documents == []
     assert len(google.log.records(price="A")) <= 6
     assert len(google.log.records(price="B")) <= 20

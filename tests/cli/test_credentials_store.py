@@ -68,9 +68,9 @@ def test_two_places(
 def places_of_tokens(sandbox: Sandbox, google: FakeGcs) -> list[str]:
     """Return the folders and buckets that have a token in them."""
     folders = [
-        each.name
-        for each in sandbox.folder.iterdir()
-        if any(each.glob("credentials/tokens/*.json"))
+        path.name
+        for path in sandbox.folder.iterdir()
+        if any(path.glob("credentials/tokens/*.json"))
     ]
     buckets = [
         name

@@ -45,7 +45,11 @@ def test_help(path: str) -> None:
 @pytest.mark.parametrize("path", CONTEXTS)
 def test_each_option_is_explained(path: str) -> None:
     """The help of each command says what each of its options is for."""
-    options = (each for each in CONTEXTS[path].command.params if isinstance(each, click.Option))
+    options = (
+        parameter
+        for parameter in CONTEXTS[path].command.params
+        if isinstance(parameter, click.Option)
+    )
 
     assert [option.name for option in options if not (option.help or option.hidden)] == []
 

@@ -197,8 +197,8 @@ def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
         results.append(wheelyard("import", option, "--meta", place, "gs://x-packages"))
 
     assert "2 refused" in results[0].stdout or '"refused":2' in results[0].stdout
-    assert [each.returncode for each in results] == [1] * len(results)
-    assert [each for each in results if "s3cret" in each.stdout + each.stderr] == []
+    assert [result.returncode for result in results] == [1] * len(results)
+    assert [result for result in results if "s3cret" in result.stdout + result.stderr] == []
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -238,5 +238,5 @@ def test_private_addresses(wheelyard: Typed, options: tuple[str, ...]) -> None:
     count = "imported 3 files\n" if options else "imported 1 file, 2 refused\n"
     assert done.stdout == f"{server.url}/simple/: {count}"
     assert done.stderr.count("a private address; give --allow-private") == (0 if options else 2)
-    assert any(each.path.startswith("/hidden/") for each in server.seen) == bool(options)
+    assert any(request.path.startswith("/hidden/") for request in server.seen) == bool(options)
     assert proxy.seen == []

@@ -71,9 +71,9 @@ def test_a_token_that_nobody_saw(sandbox: Sandbox, lost: str) -> None:
     done = typed(sandbox, f"wheelyard token {lost}")
 
     assert done.returncode == 1
-    found = re.search(r"Revoke it with '(wheelyard token revoke \w{10})'", done.stderr)
-    assert found is not None
-    assert typed(sandbox, found[1]).returncode == 0
+    match = re.search(r"Revoke it with '(wheelyard token revoke \w{10})'", done.stderr)
+    assert match is not None
+    assert typed(sandbox, match[1]).returncode == 0
 
 
 def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:

@@ -113,7 +113,7 @@ def test_memory(sandbox: Sandbox, serve: Serve) -> None:
     assert serving.log.read_text() == ""
     serving.stop(signal.SIGTERM)
     serving.process.wait(TIMEOUT_SECONDS)
-    assert [each.name for each in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
+    assert [path.name for path in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
 def test_nobody_needs_a_token(serve: Serve) -> None:
@@ -201,9 +201,9 @@ def test_what_is_said_in_json(serve: Serve, command: str) -> None:
     serving = serve(*folders, "-a", "list", command=command, **variables)
 
     entries = [json.loads(line) for line in serving.log.read_text().splitlines()]
-    output = [(each["severity"], each["message"]) for each in entries]
-    assert [each for each in output if each[0] == "WARNING" and "both of them need" in each[1]]
-    assert [each for each in output if each[0] == "INFO" and "made a new store at" in each[1]]
+    output = [(entry["severity"], entry["message"]) for entry in entries]
+    assert [line for line in output if line[0] == "WARNING" and "both of them need" in line[1]]
+    assert [line for line in output if line[0] == "INFO" and "made a new store at" in line[1]]
     assert not [message for _, message in output if message.startswith("wheelyard")]
     assert len(output) == len(set(output))
 

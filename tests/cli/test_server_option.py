@@ -73,9 +73,9 @@ def local(wheelyard: Typed, server: RunningServer) -> Typed:
 
 def put(folder: Path, *packages: Package) -> list[Path]:
     """Write distributions into a folder."""
-    for each in packages:
-        (folder / each.filename).write_bytes(each.data)
-    return [folder / each.filename for each in packages]
+    for package in packages:
+        (folder / package.filename).write_bytes(package.data)
+    return [folder / package.filename for package in packages]
 
 
 def printed(done: Done) -> tuple[str, str, str]:
@@ -90,7 +90,11 @@ def printed(done: Done) -> tuple[str, str, str]:
 def test_a_release(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """A release is uploaded, yanked and deleted; its project gets a status."""
     for name in ("demo", "twin"):
-        put(sandbox.folder, *(wheel(name, each) for each in ("1.0", "1.1", "1.2")), sdist(name))
+        put(
+            sandbox.folder,
+            *(wheel(name, version) for version in ("1.0", "1.1", "1.2")),
+            sdist(name),
+        )
         (sandbox.folder / f"{name}-1.3.tar.gz").write_bytes(b"no archive")
     for line in (
         *("upload {}-*", "upload {}-* --json", "upload missing.whl", "list {}"),
@@ -212,7 +216,7 @@ def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
 
     for arguments in (["token", "list"], ["token", "list", "--json"]):
         assert remote(*arguments).stdout == local(*arguments).stdout
-    ids = [each.stdout[4:14] for each in made]
+    ids = [distribution.stdout[4:14] for distribution in made]
     revoked = remote("token", "revoke", ids[0], made[1].stdout.strip())
     assert revoked.stdout == f"{ids[0]}: revoked\n{ids[1]}: revoked\n"
     assert local("token", "list").stdout.count("\trevoked\t") == 3
@@ -280,9 +284,9 @@ def test_access(remote: Typed, local: Typed) -> None:
         shown = remote("access", "show", *arguments).stdout
         assert shown == local("access", "show", *arguments).stdout
     shown = remote("access", "show").stdout
-    found = re.search(r"grant (g\w+) \(store, .* by static:root\)", shown)
-    assert found is not None
-    assert remote("access", "revoke", found[1]).stdout == f"{found[1]}: revoked\n"
+    match = re.search(r"grant (g\w+) \(store, .* by static:root\)", shown)
+    assert match is not None
+    assert remote("access", "revoke", match[1]).stdout == f"{match[1]}: revoked\n"
     assert remote("access", "group", "delete", "here").returncode == 0
     assert "here" not in remote("access", "show").stdout
 
@@ -361,7 +365,7 @@ def test_following_a_server_that_is_restored(
     local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:
     """What is published after a restore to a point in time is followed, and the restore is told."""
-    packages = [wheel("restored", each) for each in ("1.0", "1.1", "1.2", "2.0")]
+    packages = [wheel("restored", version) for version in ("1.0", "1.1", "1.2", "2.0")]
     *first, later = put(sandbox.folder, *packages)
     for path in first:
         local("upload", path)
@@ -379,5 +383,5 @@ def test_following_a_server_that_is_restored(
 
         part = journal.read(lambda *_: None)
 
-    assert [(each.project, each.files) for each in part.entries] == [("restored", (later.name,))]
+    assert [(entry.project, entry.files) for entry in part.entries] == [("restored", (later.name,))]
     assert part.problems == [RESTORED]

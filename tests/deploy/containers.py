@@ -164,7 +164,7 @@ def _files_of_packages() -> list[str]:
     output = _output(system_program("apt-cache"), "depends", *options, *PACKAGES)
     packages = {line for line in output.splitlines() if line[:1] not in {"", " ", "<"}}
     files = set(_output("dpkg-query", "--listfiles", *sorted(packages)).splitlines())
-    return sorted(each for each in files if each[:1] == "/" and not LEFT_OUT.match(each))
+    return sorted(file for file in files if file[:1] == "/" and not LEFT_OUT.match(file))
 
 
 def _output(*command: str) -> str:

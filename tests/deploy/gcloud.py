@@ -66,7 +66,7 @@ def wrong(line: str) -> list[str]:
     if command is None:
         return [f"{words}: an unknown command, or {LIST.name} lacks it"]
     flags = KNOWN[""] | KNOWN[command]
-    return [f"{words}: {each}" for each in _wrong_flags(words, flags)]
+    return [f"{words}: {wrong_flag}" for wrong_flag in _wrong_flags(words, flags)]
 
 
 def _is_prose(text: str, place: int) -> bool:
@@ -78,9 +78,9 @@ def _is_prose(text: str, place: int) -> bool:
 
 
 def _until_end(text: str) -> str:
-    found = END.match(text)
-    assert found is not None
-    return found[0].strip()
+    match = END.match(text)
+    assert match is not None
+    return match[0].strip()
 
 
 def _wrong_flags(words: Sequence[str], flags: dict[str, Any]) -> Iterator[str]:

@@ -75,7 +75,11 @@ class Configuration:
     def wrong_references(self) -> list[str]:
         """Return every reference to what is not there, and to an attribute that it has not."""
         references = sorted(self.references())
-        return [".".join(filter(None, each)) for each in references if not self._leads(*each)]
+        return [
+            ".".join(filter(None, reference))
+            for reference in references
+            if not self._leads(*reference)
+        ]
 
     def wrong_arguments(self) -> list[str]:
         """Return every argument that its resource has not, and every one that is missing."""

@@ -90,7 +90,7 @@ def test_what_is_sent(bundle: Path) -> None:
     requirements = (bundle / "requirements.txt").read_text()
     named = [line for line in requirements.splitlines() if line and line[0] not in " #"]
 
-    sent = [each for each in bundle.iterdir() if each.name != MARK]
+    sent = [path for path in bundle.iterdir() if path.name != MARK]
     assert sorted(each.suffix for each in sent) == [".toml", ".txt", ".whl", ".yaml"]
     assert "left-over.txt" not in {each.name for each in sent}
     assert requirements.count("--hash=sha256:") >= len(named)

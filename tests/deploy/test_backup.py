@@ -273,7 +273,7 @@ def is_quoted(text: str) -> bool:
     """Return whether the page quotes a message; three dots in a quotation stand for anything."""
     text = text.replace("commit 2", "commit 12")
     spans = [span for span in re.findall(r"`([^`\n]{20,})`", MESSAGES.read_text()) if " " in span]
-    return any(re.match(re.escape(each).replace(r"\.\.\.", ".*"), text) for each in spans)
+    return any(re.match(re.escape(span).replace(r"\.\.\.", ".*"), text) for span in spans)
 
 
 def assert_told(answer: Answer, status: int) -> None:

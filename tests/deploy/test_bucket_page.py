@@ -80,5 +80,5 @@ def test_costs() -> None:
 
 
 def _free(text: str, unit: str) -> int:
-    found = re.search(rf"(\d+) {unit}", text)
-    return int(found[1]) if found else 0
+    match = re.search(rf"(\d+) {unit}", text)
+    return int(match[1]) if match else 0

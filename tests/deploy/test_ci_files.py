@@ -202,7 +202,7 @@ class Runner:
     def publishers(self) -> dict[str, str]:
         """Return what the index has of the project: names, and who has published each."""
         answer = self.server.get("/api/v1/projects/acme-core", self.server.token)
-        return {each["filename"]: each["uploaded-by"] for each in answer.json()["files"]}
+        return {file["filename"]: file["uploaded-by"] for file in answer.json()["files"]}
 
     def lay(self, version: str) -> None:
         """Lay a wheel of some version into `dist`, and nothing else."""

@@ -51,12 +51,15 @@ class Service:
     @property
     def mounts(self) -> dict[str, str]:
         """The mount path of each volume."""
-        return {each["name"]: each["mountPath"] for each in self.container["volumeMounts"]}
+        return {
+            volumemount["name"]: volumemount["mountPath"]
+            for volumemount in self.container["volumeMounts"]
+        }
 
     @property
     def spool(self) -> str:
         """The size of the in-memory volume."""
-        (found,) = (each for each in self.revision["volumes"] if each["name"] == "spool")
+        (found,) = (volume for volume in self.revision["volumes"] if volume["name"] == "spool")
         assert found["emptyDir"]["medium"] == "Memory"
         return str(found["emptyDir"]["sizeLimit"])
 
@@ -119,7 +122,7 @@ def test_annotations_are_cloud_runs(service: Service) -> None:
 
 def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
     """The probes can be kept, the largest file fits into memory, and the settings are private."""
-    startup, liveness = (service.container[f"{each}Probe"] for each in ("startup", "liveness"))
+    startup, liveness = (service.container[f"{text}Probe"] for text in ("startup", "liveness"))
     limit = int(service.spool.removesuffix("Mi"))
     settings = load_settings(environ=service.environment(sandbox)).settings
 
@@ -162,13 +165,13 @@ def test_large_upload(deployed: Deployed, cloud: FakeGcs, sandbox: Sandbox) -> N
 
 def test_one_command_is_the_same(service: Service) -> None:
     """The page's one command sets the variables, limits and volumes that service.yaml sets."""
-    found = re.findall(r"^VARIABLES=(?:\$VARIABLES,)?(.*)$", PAGE.read_text(), re.MULTILINE)
-    variables = ",".join(found)
+    matches = re.findall(r"^VARIABLES=(?:\$VARIABLES,)?(.*)$", PAGE.read_text(), re.MULTILINE)
+    variables = ",".join(matches)
     for name, value in VALUES.items():
         variables = variables.replace(f"${name}", value)
-    (line,) = (each for each in lines(PAGE) if each.startswith("gcloud run deploy"))
+    (line,) = (line for line in lines(PAGE) if line.startswith("gcloud run deploy"))
     words = [each for each in line.split() if each.startswith("--")]
-    flags = dict(each.split("=", 1) for each in words if "=" in each)
+    flags = dict(word.split("=", 1) for word in words if "=" in word)
     limits = service.container["resources"]["limits"]
 
     assert dict(each.split("=", 1) for each in variables.split(",")) == {

@@ -96,8 +96,8 @@ def test_installed(shell: CloudShell) -> None:
     made = "\n".join(shell.changed())
     for each in (*(f"create gs://{bucket} " for bucket in BUCKETS), *NAMES):
         assert each in made
-    for each in ("builds submit", "secrets create wheelyard-toml", "run services replace"):
-        assert each in made
+    for text in ("builds submit", "secrets create wheelyard-toml", "run services replace"):
+        assert text in made
     sent = (shell.sandbox.folder / "sent").read_text()
     assert f'"gs://{PACKAGES}-credentials"' in sent
     assert "kind: Service" in sent
@@ -157,15 +157,15 @@ def test_service_that_does_not_answer(shell: CloudShell) -> None:
 @pytest.mark.parametrize("made_by", ["wheelyard", ""])
 def test_removed(shell: CloudShell, option: str, made_by: str) -> None:
     """All is removed but packages and tokens, if it is not asked for, and others' buckets."""
-    bound = "\n".join(f"serviceAccount:{each}" for each in ACCOUNTS)
+    bound = "\n".join(f"serviceAccount:{account}" for account in ACCOUNTS)
     given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
     done = shell.run("remove.sh", *option.split(), **given)
 
     assert done.returncode == 0, done.stderr
     assert [each for line in shell.asked for each in wrong(f"gcloud {line}")] == []
     changed = "\n".join(shell.changed())
-    for each in ("run services delete", "secrets delete", "repositories delete", *ACCOUNTS):
-        assert each in changed
+    for account in ("run services delete", "secrets delete", "repositories delete", *ACCOUNTS):
+        assert account in changed
     removed = re.findall(r"storage rm .* gs://(\S+)", changed)
     ours = [BUCKETS[2], *(BUCKETS[:2] if option else ())]
     assert removed == (ours if made_by else [])

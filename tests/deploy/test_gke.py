@@ -66,11 +66,11 @@ def test_parts_fit_together(pods: dict[str, Any], sandbox: Sandbox) -> None:
     service, budget, policy = (manifest(name, sandbox)["spec"] for name in names)
 
     selectors = (deployment["selector"], budget["selector"], policy["podSelector"])
-    assert [each["matchLabels"] for each in selectors] == [labels] * 3
+    assert [selector["matchLabels"] for selector in selectors] == [labels] * 3
     assert service["selector"] == labels
-    ports = {each["name"] for each in pods["containers"][0]["ports"]}
-    assert {each["targetPort"] for each in service["ports"]} <= ports
-    assert [each["port"] for each in service["ports"]] == [80]
+    ports = {port["name"] for port in pods["containers"][0]["ports"]}
+    assert {port["targetPort"] for port in service["ports"]} <= ports
+    assert [port["port"] for port in service["ports"]] == [80]
     assert budget["minAvailable"] < deployment["replicas"]
 
 
@@ -80,7 +80,7 @@ def test_time_and_room(pods: dict[str, Any]) -> None:
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}
     uploads = int(environment["WHEELYARD_HTTP_CONCURRENT_UPLOADS"])
-    (spool,) = (each["emptyDir"] for each in pods["volumes"] if each["name"] == "spool")
+    (spool,) = (volume["emptyDir"] for volume in pods["volumes"] if volume["name"] == "spool")
     room = int(spool["sizeLimit"].removesuffix("Mi"))
     node = int(container["resources"]["requests"]["ephemeral-storage"].removesuffix("Gi"))
 

@@ -138,7 +138,7 @@ def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -
 
     assert container.call(*health, PORT=port).returncode == 1
     assert "demo" in container.output("wheelyard", "list")
-    assert [each.name for each in container.mounts["/data"].iterdir()] == ["wheelyard-data"]
+    assert [path.name for path in container.mounts["/data"].iterdir()] == ["wheelyard-data"]
     assert [path for path in container.root.rglob("*") if path.lstat().st_uid == 1234567] == []
 
 
@@ -165,7 +165,7 @@ def test_what_is_in_it(container: Container) -> None:
     assert modules
     # the third kind of PEP 552: by hash and never compared, so that no date gets in
     heads = {
-        Path(importlib.util.cache_from_source(str(each))).read_bytes()[4:8] for each in modules
+        Path(importlib.util.cache_from_source(str(module))).read_bytes()[4:8] for module in modules
     }
     assert heads == {(1).to_bytes(4, "little")}
 

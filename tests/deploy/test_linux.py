@@ -245,7 +245,7 @@ def test_nginx(tmp_path: Path) -> None:
 def test_caddy_beside_others(tmp_path: Path) -> None:
     """The lines for Caddy leave the sites that are there, however often they are typed."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (block,) = [each for each in blocks if "tee -a" in each]
+    (block,) = [block for block in blocks if "tee -a" in block]
     lines = block.replace("/etc/caddy", str(tmp_path)).splitlines()[:2]
     before = ":81 {\n\trespond hello\n}\n"
     (tmp_path / "Caddyfile").write_text(before)

@@ -86,7 +86,7 @@ class DebianMachine:
         """Return which environment is in use, and all that there are."""
         places = (self.root / "opt/wheelyard.d").iterdir()
         link = (self.root / "opt/wheelyard").readlink().name
-        return link, sorted(each.name for each in places)
+        return link, sorted(place.name for place in places)
 
     @contextmanager
     def settings(self, text: str) -> Iterator[None]:
@@ -119,9 +119,9 @@ def install(folder: Path) -> None:
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/run/wheels", "PYTHONPATH": "/trap"}
     container = Container(buildah, name, mounts=mounts, variables=pip)
     root = container.root
-    files = {f"trap/{each}.py": f"open('/trap/sprung-{each}', 'w')\n" for each in TRAPS}
+    files = {f"trap/{trap}.py": f"open('/trap/sprung-{trap}', 'w')\n" for trap in TRAPS}
     files |= {f"srv/bin/{each}": f"#!/bin/sh\n{text}" for each, text in STAND_INS.items()}
-    files |= {f"etc/{each}": "" for each in ("shadow", "gshadow", "login.defs")}
+    files |= {f"etc/{text}": "" for text in ("shadow", "gshadow", "login.defs")}
     files |= {"etc/sudoers": RHEL, "etc/systemd/system/other.service": ""}
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)

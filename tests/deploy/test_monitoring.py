@@ -39,7 +39,7 @@ VALUES = {"$__rate_interval": "5m", "$__range": "6h", "$price_a": "0.005", "$pri
 def expressions() -> Iterator[str]:
     """Yield what is asked of Prometheus, with values in the place of Grafana's variables."""
     found = [target["expr"] for panel in PANELS for target in panel["targets"]]
-    found += [each["expr"] for each in DASHBOARD["annotations"]["list"]]
+    found += [entry["expr"] for entry in DASHBOARD["annotations"]["list"]]
     for each in found:
         known = re.sub(r"\$(job|instance)\b", ".+", each)
         yield re.sub("|".join(map(re.escape, VALUES)), lambda name: VALUES[name[0]], known)
@@ -150,7 +150,7 @@ def test_lines_of_the_log(server: RunningServer, tmp_path: Path) -> None:
     assert server.get("/simple/", "wyd_" + "0" * 48).status_code == 401
     entries = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
     asked_for = [
-        each.removesuffix(".list") for each in re.findall(r"jsonPayload\.([\w.]+\w)", page)
+        text.removesuffix(".list") for text in re.findall(r"jsonPayload\.([\w.]+\w)", page)
     ]
     asked_for += re.findall(r"\b(httpRequest\.\w+)", page)
     for field in set(asked_for):

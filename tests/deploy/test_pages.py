@@ -49,7 +49,7 @@ def _is_named(path: Path, docs: str) -> bool:
     folders = ["/".join(("deploy", *parts[:length])) for length in range(2, len(parts))]
     if path.name == "kustomization.yaml":  # which is called by its folder
         folders = [f"kustomize {path.parent.relative_to(REPOSITORY)}"]
-    beside = [each.read_text() for each in FILES if each.parent == path.parent != FOLDER]
+    beside = [file.read_text() for file in FILES if file.parent == path.parent != FOLDER]
     name = path.name.removesuffix(".dockerignore")
     return name in docs or any(folder in docs for folder in folders) or name in "\n".join(beside)
 

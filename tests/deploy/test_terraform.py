@@ -125,8 +125,8 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
         (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
         assert bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
         assert probe["period_seconds"] == other["periodSeconds"]
-    places = {each["mountPath"] for each in theirs["volumeMounts"]}
-    assert {bare(each["mount_path"]) for each in ours["volume_mounts"]} == places
+    places = {volumemount["mountPath"] for volumemount in theirs["volumeMounts"]}
+    assert {bare(volume_mount["mount_path"]) for volume_mount in ours["volume_mounts"]} == places
     assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
 
@@ -141,7 +141,7 @@ def test_values(sandbox: Sandbox) -> None:
     tables = re.findall(r"^\[([^][]+)\]$", template, re.MULTILINE)
     assert len(tables) > 4
     senseless = [{name: value} for name, values in SENSELESS.items() for value in values]
-    senseless += SENSELESS_TOGETHER + [{"settings": f"[{each}]\n"} for each in tables]
+    senseless += SENSELESS_TOGETHER + [{"settings": f"[{table}]\n"} for table in tables]
     wrong = [_run(f"wrong_{n}", each, next(iter(each))) for n, each in enumerate(senseless)]
     right = [_run(f"right_{n}", each) for n, each in enumerate(SENSIBLE)]
     _write_variables(sandbox.folder)

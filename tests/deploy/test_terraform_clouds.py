@@ -111,8 +111,8 @@ def test_provider_is_the_one_we_know(configuration: Configuration) -> None:
     (block,) = configuration.kinds["terraform"]
     ((name, wanted),) = (
         (bare(name), wanted)
-        for each in block["required_providers"]
-        for name, wanted in each.items()
+        for required_provider in block["required_providers"]
+        for name, wanted in required_provider.items()
         if not name.startswith("__")
     )
 

@@ -80,9 +80,9 @@ def server(store: Path, log: Path, *options: str) -> Iterator[Running]:
 
 def first_token(log: Path) -> str:
     """Return the token that a server printed when it first started."""
-    found = TOKEN.search(log.read_text())
-    assert found is not None
-    return found[0]
+    match = TOKEN.search(log.read_text())
+    assert match is not None
+    return match[0]
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
@@ -156,8 +156,8 @@ class Crowd:
                 yield
             finally:
                 self._is_over.set()
-        for each in working:
-            each.result()
+        for future in working:
+            future.result()
 
     def _publish(self) -> None:
         while not self._is_over.is_set():

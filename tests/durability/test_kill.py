@@ -92,7 +92,7 @@ def _verify_some(port: int, answered: dict[str, str], random: Random, how_many: 
         project = filename.partition("-")[0]
         status, page = get(port, f"/simple/{project}/")
         assert status == 200
-        listed = {each["filename"]: each for each in json.loads(page)["files"]}
+        listed = {file["filename"]: file for file in json.loads(page)["files"]}
         assert listed[filename]["hashes"]["sha256"] == answered[filename]
         path = f"/files/{project}/{answered[filename]}/{filename}"
         status, body = get(port, path)

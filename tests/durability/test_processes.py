@@ -87,7 +87,7 @@ def test_through_four_workers(tmp_path: Path) -> None:
             for _ in range(8):
                 status, body = get(running.port, f"/simple/demo{number}/")
                 assert status == 200
-                assert {each["filename"] for each in json.loads(body)["files"]} == expected(number)
+                assert {file["filename"] for file in json.loads(body)["files"]} == expected(number)
 
     done = wheelyard("check", "--store", str(store))
     assert (done.returncode, done.stderr) == (0, "")

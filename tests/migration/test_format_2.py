@@ -98,10 +98,10 @@ def history_of(index: Index, name: NormalizedName) -> list[Commit]:
 
 def assert_same(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Expect that two commits differ in words of their format alone."""
-    assert [old[each] for each in ("number", "id")] == [new[each] for each in ("number", "id")]
+    assert [old[text] for text in ("number", "id")] == [new[text] for text in ("number", "id")]
     for before, after in zip(old["events"], new["events"], strict=True):
-        for each in ("at", "by", "by_name"):
-            assert before.get(each) == after.get(each)
+        for text in ("at", "by", "by_name"):
+            assert before.get(text) == after.get(text)
         if "filenames" in before:
             assert before["filenames"] == after["files"]
         if "file" in before:
@@ -117,7 +117,8 @@ def test_names_that_were_reserved(target: IndexHarness) -> None:
     index = target.opened(seed=4)
     events = {
         name: [
-            (each.what, each.reason) for each in history_of(index, NormalizedName(name))[0].events
+            (event.what, event.reason)
+            for event in history_of(index, NormalizedName(name))[0].events
         ]
         for name in ("acme-next", "acme-plain")
     }
@@ -135,7 +136,11 @@ def test_approvals_without_digests(target: IndexHarness) -> None:
     copy(store_of(objects_of("folder")), target)
 
     known = decisions(target)
-    digests = {each.project: each.sha256 for each in known.decisions if each.version == "1.0"}
+    digests = {
+        decision.project: decision.sha256
+        for decision in known.decisions
+        if decision.version == "1.0"
+    }
     assert [len(digests[NormalizedName(name)] or ()) for name in ("bound", "approved")] == [1, 1]
     assert digests[NormalizedName("unseen")] == ()
     assert known.revision == json.loads(objects_of("folder")["decisions.json"])["revision"]
@@ -228,7 +233,7 @@ def test_damaged_decisions(target: IndexHarness, key: str) -> None:
     """They are left out as a whole, and that is said."""
     report = copy(store_of(objects_of("folder") | {key: b"?"}), target)
 
-    assert [each.partition(" is damaged")[0] for each in report.problems] == [
+    assert [problem.partition(" is damaged")[0] for problem in report.problems] == [
         f"decisions.json: in FROM: {key}"
     ]
     assert decisions(target).revision == 0

@@ -319,5 +319,5 @@ def test_files_and_pages_in_other_places(sandbox: Sandbox) -> None:
             assert (", 12 objects about public names" in done.stdout) == (number == 0)
         assert len(google.bucket("new").names("files/")) == 26
         assert google.bucket("new").names("upstream/") == []
-        pages = [each for each in google.bucket("pages").names() if each.endswith(".json.gz")]
+        pages = [name for name in google.bucket("pages").names() if name.endswith(".json.gz")]
         assert len(pages) == 12

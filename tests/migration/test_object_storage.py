@@ -46,7 +46,7 @@ def test_s3pypi(
         guide.type("Client configuration", TOKEN=server.token)
         assert b"acme_tools-1.0" in fetch(f"{server.url}/acme-tools/").lower()
 
-    assert not [each.name for each in s3.log.records("media") if each.name.endswith(".whl")]
+    assert not [record.name for record in s3.log.records("media") if record.name.endswith(".whl")]
     old.assert_installed(sandbox.folder / "venv" / "bin" / "python")
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)

@@ -32,7 +32,9 @@ def caller(*scopes: Scope) -> Caller:
 
 def scope(words: str, *patterns: str) -> Scope:
     """Make a scope as a command names it."""
-    return Scope(parse_actions(words.split(",")), tuple(parse_pattern(each) for each in patterns))
+    return Scope(
+        parse_actions(words.split(",")), tuple(parse_pattern(pattern) for pattern in patterns)
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_narrowed_is_the_intersection(
     mine: Scope, others: list[Scope], name: NormalizedName, action: Action
 ) -> None:
     """Whatever the patterns, what is left is exactly what both sides permit."""
-    both = mine.permits(action, name) and any(each.permits(action, name) for each in others)
+    both = mine.permits(action, name) and any(other.permits(action, name) for other in others)
     assert any(each.permits(action, name) for each in intersection(mine, others)) == both
 
 
@@ -193,5 +195,5 @@ def test_narrowed_is_the_intersection(
 def test_is_within(mine: Scope, others: list[Scope], name: NormalizedName, action: Action) -> None:
     """A scope that is said to be inside others permits nothing that none of them does (86)."""
     if is_subset(mine, others) and mine.permits(action, name):
-        assert any(each.permits(action, name) for each in others)
+        assert any(other.permits(action, name) for other in others)
     assert is_subset(mine, [*others, mine])

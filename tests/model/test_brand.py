@@ -61,4 +61,4 @@ def test_the_fingerprint() -> None:
     brands = [Brand("Acme"), Brand("Acme", "#c2185b"), Brand("Acme", "#c2185b", logo), Brand()]
 
     assert Brand().fingerprint == ""
-    assert len({each.fingerprint for each in brands}) == len(brands)
+    assert len({brand.fingerprint for brand in brands}) == len(brands)

@@ -23,7 +23,7 @@ def test_matching(pattern: str, matching: list[str], others: list[str]) -> None:
     patterns = parse_name_patterns([pattern])
 
     assert all(patterns.match(canonicalize_name(each)) for each in matching)
-    assert not any(patterns.match(canonicalize_name(each)) for each in others)
+    assert not any(patterns.match(canonicalize_name(other)) for other in others)
 
 
 def test_no_pattern() -> None:

@@ -58,7 +58,7 @@ def test_uploads() -> None:
     """Files are listed by filename; the summary is that of the last file that has one."""
     project = uploaded(("2.0", "First"), ("10.0", "Second"), ("1.0", ""), ("3.0", ""))
 
-    assert [each.version for each in project.files] == ["1.0", "10.0", "2.0", "3.0"]
+    assert [file.version for file in project.files] == ["1.0", "10.0", "2.0", "3.0"]
     assert project.summary == "Second"
     assert b'"summary":"Second"' in ProjectCodec().encode(project)
 

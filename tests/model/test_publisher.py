@@ -28,13 +28,13 @@ MAY_BE_MISSING = {"job_namespace_id", "job_project_id", "job_project_path"}
 """Claims that older servers do not make."""
 
 
-@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
+@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda value: str(value.get("provider", "")))
 def test_its_own_job(table: Table, says: Table) -> None:
     """The job that a publisher was written for may publish."""
     assert matches(publisher(table), says) is None
 
 
-@pytest.mark.parametrize("table", [table for table, _ in JOBS], ids=lambda each: each["provider"])
+@pytest.mark.parametrize("table", [table for table, _ in JOBS], ids=lambda value: value["provider"])
 def test_nobody_elses_job(table: Table) -> None:
     """A statement of any other provider is not from this publisher."""
     for other, says in JOBS:
@@ -42,7 +42,7 @@ def test_nobody_elses_job(table: Table) -> None:
             assert wrong(table, says) == "iss"
 
 
-@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
+@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda value: str(value.get("provider", "")))
 def test_every_claim_is_needed(table: Table, says: Table) -> None:
     """A statement that lacks any claim which is looked at is refused, and the claim is named."""
     for check in publisher(table).checks(says):

@@ -96,7 +96,7 @@ def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
         f"revoked {first}",
         "group ops: deleted",
     ]
-    assert {(each.event.at, each.event.by) for each in other.records.history()} == {
+    assert {(commit.event.at, commit.event.by) for commit in other.records.history()} == {
         (START, "local:ana"),
         (START, "local:bo"),
     }
@@ -113,7 +113,7 @@ def test_the_list(access: AccessControl) -> None:
         ("1", "settings", ""),
         (made, "store", "local:ana"),
     ]
-    assert [(each.name, each.source, each.members) for each in found.groups] == [
+    assert [(group.name, group.source, group.members) for group in found.groups] == [
         ("ops", "settings", (ANA,)),
         ("ops", "store", (BO,)),
     ]
@@ -219,7 +219,7 @@ def test_crashes(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
     assert may(other, BO) is expected
     assert len(history(other)) == expected
     other.grant(grant(ANA), by="local:bo")
-    assert [each.number for each in other.records.history()] == list(range(1, expected + 2))
+    assert [commit.number for commit in other.records.history()] == list(range(1, expected + 2))
     assert harness.check().problems == []
 
 
@@ -316,7 +316,8 @@ def test_any_changes(
         ids = [each.id for each in access.show().grants]
         # a grant to revoke is drawn as its place in the list; the first is in the settings
         known = [
-            ids[min(each, len(ids) - 1)] if isinstance(each, int) else each for each in arguments
+            ids[min(argument, len(ids) - 1)] if isinstance(argument, int) else argument
+            for argument in arguments
         ]
         with suppress(NotFound, Conflict, Invalid):
             getattr(access, name)(*known, by="local:ana")

@@ -33,8 +33,8 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def said(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
     """Return what the audit lines say."""
-    records = [each for each in log.records if each.name == "wheelyard.audit"]
-    return [vars(each)["facts"]["audit"] for each in records]
+    records = [record for record in log.records if record.name == "wheelyard.audit"]
+    return [vars(record)["facts"]["audit"] for record in records]
 
 
 def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
@@ -50,13 +50,13 @@ def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFix
     lifecycle.change("delete", ALICE, DEMO, RELEASE, "")
 
     names = [make_wheel().filename, make_sdist().filename]
-    assert [(each["action"], each["files"]) for each in said(log)] == [
+    assert [(line["action"], line["files"]) for line in said(log)] == [
         ("uploaded", names[:1]),
         ("uploaded", names[1:]),
         ("yanked", names),
         ("deleted", names),
     ]
-    assert {each["who"] for each in said(log)} == {"local:alice"}
+    assert {line["who"] for line in said(log)} == {"local:alice"}
     assert said(log)[2]["reason"] == "see wyd_***"
     assert token not in log.text
 
@@ -89,9 +89,9 @@ def test_a_commit_that_is_not_journaled_at_once(
     index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
     assert harness.snapshot("journal/") == {}
 
-    assert [each["action"] for each in said(log)] == ["uploaded"]
+    assert [line["action"] for line in said(log)] == ["uploaded"]
     harness.upload(make_wheel())
-    assert [each["action"] for each in said(log)] == ["uploaded"]
+    assert [line["action"] for line in said(log)] == ["uploaded"]
     assert len(harness.snapshot("journal/")) == 1
 
 
@@ -115,7 +115,7 @@ def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
     clock.advance(seconds=60)
     log.log("token_expired", HERE, "token:0123456789")
     log.log("htpasswd_user", HERE, "htpasswd:a\u202eb")
-    assert [each.getMessage() for each in caplog.records[REJECTIONS_LOGGED_PER_MINUTE:]] == [
+    assert [record.getMessage() for record in caplog.records[REJECTIONS_LOGGED_PER_MINUTE:]] == [
         "940 more credentials were refused, without a line each",
         "a credential was refused: token_expired for token:0123456789, from 192.0.2.0/24",
         "a credential was refused: htpasswd_user for htpasswd:a\\u202eb, from 192.0.2.0/24",

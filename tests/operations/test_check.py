@@ -122,7 +122,7 @@ def test_damage_is_found(full: IndexHarness, damage: str) -> None:
     assert full.snapshot() == before
 
 
-@pytest.mark.parametrize("damage", [each for each in DAMAGES if each.startswith("document")])
+@pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage.startswith("document")])
 def test_rebuild(full: IndexHarness, damage: str) -> None:
     """A document that is lost or damaged is folded again from its journal, byte for byte."""
     healthy = full.snapshot()

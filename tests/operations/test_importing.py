@@ -107,10 +107,10 @@ def test_again(harness: IndexHarness, files: FakeFiles) -> None:
     harness.clock.advance(days=1)
     other = files.offer(make_wheel(content=b"other"), algorithms=("sha256",))
 
-    report = taken(harness, *(replace(each, yanked="now") for each in candidates), other)
+    report = taken(harness, *(replace(candidate, yanked="now") for candidate in candidates), other)
 
     assert report.counts == counted(there=2, refused=1)
-    assert [each.code for each in report.refused] == ["file_exists"]
+    assert [refusal.code for refusal in report.refused] == ["file_exists"]
     assert files.read == ["demo-1.0.tar.gz"]
     assert harness.snapshot() == before
 
@@ -124,7 +124,7 @@ def test_digests(harness: IndexHarness, files: FakeFiles, algorithm: str) -> Non
 
     report = taken(harness, replace(good, hashes={algorithm: other}), replace(good, size=5))
 
-    assert [each.code for each in report.refused] == ["digest_mismatch"] * 2
+    assert [refusal.code for refusal in report.refused] == ["digest_mismatch"] * 2
     assert harness.snapshot() == before
     upper = {algorithm: good.hashes[algorithm].upper(), "crc32": "12345678"}
     assert taken(harness, replace(good, hashes=upper)).counts == counted(new=1)
@@ -140,9 +140,9 @@ def test_too_large(harness: IndexHarness, files: FakeFiles) -> None:
     )
     offer = files.offer(make_wheel())
 
-    assert [each.code for each in taken(harness, offer).refused] == ["too_large"]
+    assert [refusal.code for refusal in taken(harness, offer).refused] == ["too_large"]
     assert files.read == []
-    assert [each.code for each in taken(harness, replace(offer, size=None)).refused] == [
+    assert [refusal.code for refusal in taken(harness, replace(offer, size=None)).refused] == [
         "too_large"
     ]
 
@@ -151,12 +151,14 @@ def test_the_first_one_wins(harness: IndexHarness, files: FakeFiles) -> None:
     """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
     bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
-    candidates = [files.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
+    candidates = [
+        files.offer(distribution) for distribution in (bad, *made[:1], other, *made[1:], other)
+    ]
 
     report = taken(harness, *candidates)
 
     assert report.counts == counted(new=150, refused=3)
-    assert [each.code for each in report.refused].count("file_exists") == 2
+    assert [refusal.code for refusal in report.refused].count("file_exists") == 2
     listed = harness.index.projects.get(DEMO).by_filename[other.filename]
     assert listed.sha256 == made[0].sha256
     assert harness.check().notes == []
@@ -166,7 +168,7 @@ def test_the_first_one_is_slow(harness: IndexHarness, files: FakeFiles) -> None:
     """The first of two files of one name wins, however long it takes to be read."""
     is_overtaken = Event()
     made = [make_wheel(version=f"{number}.0") for number in range(LOCAL_BATCH_FILES)]
-    first, *others = (files.offer(each) for each in made)
+    first, *others = (files.offer(distribution) for distribution in made)
     second = files.offer(make_wheel(version="0.0", content=b"second"), location="second")
 
     @contextmanager
@@ -183,7 +185,7 @@ def test_the_first_one_is_slow(harness: IndexHarness, files: FakeFiles) -> None:
 
     report = taken(harness, replace(first, read=slow), *others, replace(second, read=quick))
 
-    assert [each.location for each in report.refused] == ["second"]
+    assert [refusal.location for refusal in report.refused] == ["second"]
 
 
 def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
@@ -201,7 +203,7 @@ def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
 def test_one_commit_for_many(harness: IndexHarness, files: FakeFiles, *, is_local: bool) -> None:
     """Files of one project share commits, also with others in between, or in a remote store."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
-    candidates = [files.offer(each) for each in made]
+    candidates = [files.offer(distribution) for distribution in made]
 
     assert Importer(harness.index.uploads, is_local).run(
         FakeSource(candidates), ALICE
@@ -271,7 +273,7 @@ def test_what_is_no_distribution(harness: IndexHarness, files: FakeFiles) -> Non
     )
 
     assert report.counts == counted(passed_over=1, refused=3)
-    assert {each.location: each.code for each in report.refused} == {
+    assert {refusal.location: refusal.code for refusal in report.refused} == {
         "there/list:7": "bad_source",
         "there/demo-1.0.rpm": "invalid_filename",
         "there/simple-1.0.tar.gz": "invalid_name",
@@ -300,7 +302,7 @@ def test_a_file_that_cannot_be_read(harness: IndexHarness, files: FakeFiles) -> 
     )
 
     assert report.counts == counted(new=1, refused=2)
-    assert {each.code for each in report.refused} == {"unreadable_file", "source_unavailable"}
+    assert {refusal.code for refusal in report.refused} == {"unreadable_file", "source_unavailable"}
     assert list(harness.folder.iterdir()) == []
 
 
@@ -315,17 +317,17 @@ def test_a_project_that_takes_no_files(harness: IndexHarness, files: FakeFiles, 
     harness.index = harness.opened(3)
     candidates = [make_wheel(version="2.0"), make_wheel(version="3.0"), make_wheel("other")]
 
-    report = taken(harness, *(files.offer(each) for each in candidates))
+    report = taken(harness, *(files.offer(candidate) for candidate in candidates))
 
     assert report.counts == counted(new=1, refused=2)
-    assert {each.code for each in report.refused} == {code}
+    assert {refusal.code for refusal in report.refused} == {code}
 
 
 @pytest.mark.parametrize("after", range(1, 34, 4))
 def test_the_store_goes_away(harness: IndexHarness, files: FakeFiles, after: int) -> None:
     """Where the store takes nothing any more the import ends; run again, it goes on from there."""
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
-    candidates = [files.offer(each, algorithms=("sha256",)) for each in made]
+    candidates = [files.offer(distribution, algorithms=("sha256",)) for distribution in made]
     fault = Fault(FaultKind.NOT_DONE, verb="put*", nth=after, times=1000)
     broken = harness.opened(5, FaultyStore(harness.store, (fault,)))
 

@@ -45,8 +45,10 @@ def test_a_public_name_stops_no_other(guarded: GuardedHarness, files: FakeFiles)
     report = taken(guarded, *map(files.offer, (*made, BROKEN)))
 
     assert report.counts == counted(new=2, refused=3)
-    assert {each.code for each in report.refused} == {"public_name", "invalid_archive"}
-    assert {each.is_retryable for each in report.refused if each.code == "public_name"} == {True}
+    assert {refusal.code for refusal in report.refused} == {"public_name", "invalid_archive"}
+    assert {
+        refusal.is_retryable for refusal in report.refused if refusal.code == "public_name"
+    } == {True}
     assert listed(guarded) == ("acme-core", "demo")
     assert "requests-1.0-py3-none-any.whl" not in files.read
     assert [*guarded.folder.glob("*")] == []
@@ -62,7 +64,7 @@ def test_a_silent_upstream_refuses_new_names(guarded: GuardedHarness, files: Fak
     report = taken(guarded, *map(files.offer, made))
 
     assert report.counts == counted(new=2, refused=1)
-    assert [(each.code, each.is_retryable) for each in report.refused] == [
+    assert [(refusal.code, refusal.is_retryable) for refusal in report.refused] == [
         ("upstream_unavailable", True)
     ]
     assert listed(guarded) == ("acme-core", "demo")
@@ -71,7 +73,9 @@ def test_a_silent_upstream_refuses_new_names(guarded: GuardedHarness, files: Fak
 def test_a_name_is_asked_about_twice(guarded: GuardedHarness, files: FakeFiles) -> None:
     """The upstream is asked about a new name before its files are read, and before its claim."""
     count = 30
-    made = [make_wheel(f"new{number:02}", each) for number in range(count) for each in ("1", "2")]
+    made = [
+        make_wheel(f"new{number:02}", version) for number in range(count) for version in ("1", "2")
+    ]
 
     report = taken(guarded, *map(files.offer, made))
 
@@ -147,7 +151,7 @@ def test_a_watched_folder(guarded: GuardedHarness, folder: Path) -> None:
         interval=1.0,
     )
     made = (make_wheel(), make_wheel("acme_core"), make_wheel("requests"))
-    touched = max(each.write(folder).stat().st_ctime for each in made)
+    touched = max(distribution.write(folder).stat().st_ctime for distribution in made)
     guarded.clock.now = max(guarded.clock.now, datetime.fromtimestamp(touched, UTC))
     guarded.clock.advance(seconds=SETTLE_SECONDS + 1)
 

@@ -60,7 +60,7 @@ def read(journal: JournalReader) -> JournalPart:
 
 def told(part: JournalPart) -> list[tuple[str, str, str]]:
     """Return project, action and name of each entry."""
-    return [(str(each.project), each.what, each.by_name or each.by) for each in part.entries]
+    return [(str(entry.project), entry.what, entry.by_name or entry.by) for entry in part.entries]
 
 
 def caller_of(harness: IndexHarness, name: str) -> Caller:
@@ -89,7 +89,7 @@ def test_all_projects_in_order_of_time(harness: IndexHarness) -> None:
         ("demo", "yanked", "ci"),
         ("other", "status", "ci"),
     ]
-    assert [each.credential for each in part.entries[:2]] == ["API token", "command line"]
+    assert [entry.credential for entry in part.entries[:2]] == ["API token", "command line"]
     assert (part.entries[2].reason, part.entries[3].status) == ("see wyd_***", "archived")
     assert harness.index.projects.get(DEMO).files[0].uploaded_by_name == "ci"
     assert harness.check().problems == []
@@ -113,7 +113,7 @@ def test_an_event_of_an_older_version(harness: IndexHarness) -> None:
     """An event without a name shows its token's name as long as the token's record exists."""
     ci = caller_of(harness, "ci")
     harness.upload(make_wheel(), replace(ci, name=""))
-    assert [each.by_name for each in read(reader(harness)).entries] == ["ci"]
+    assert [entry.by_name for entry in read(reader(harness)).entries] == ["ci"]
     away = Fault(FaultKind.NOT_DONE, "get", f"{keys.TOKENS}*")
     part = read(reader(harness, FaultyStore(harness.store, (away,))))
     assert told(part) == [("demo", "uploaded", ci.principal)]
@@ -138,7 +138,7 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
 
     part = read(journal)
 
-    assert [each.at.day for each in part.entries] == [5, 6]
+    assert [entry.at.day for entry in part.entries] == [5, 6]
     touched = {key for verb, key in store.calls if verb == "get"}
     entries = {str(commit_key(DEMO, number)) for number in (3, 4)}
     assert touched == {keys.CHANGES, keys.project(DEMO), *entries}
@@ -190,7 +190,7 @@ def test_what_is_lost_is_told(harness: IndexHarness) -> None:
 
     part = read(reader(harness))
 
-    assert [(each.project, each.commit) for each in part.entries] == [("demo", 3), ("third", 1)]
+    assert [(entry.project, entry.commit) for entry in part.entries] == [("demo", 3), ("third", 1)]
     assert [problem.partition(".")[0] for problem in part.problems] == [
         "the journal of demo has lost its entries 1, 2",
         "other cannot be read: The document of other is lost",
@@ -231,7 +231,7 @@ def test_following_through_an_outage(harness: IndexHarness, verb: str, key: str)
         first = JournalPart([], [])
     second = read(journal)
 
-    found = [(each.project, each.commit) for each in (*first.entries, *second.entries)]
+    found = [(entry.project, entry.commit) for entry in (*first.entries, *second.entries)]
     assert sorted(found) == [("demo", 1), ("demo", 2), ("demo", 3), ("other", 1)]
     assert (verb == "list") == (first.problems == [])
     assert second.problems == []
@@ -245,7 +245,7 @@ def test_the_journal_of_one_project(harness: IndexHarness) -> None:
 
     part = read(reader(harness, only=DEMO, since=BEGINNING))
 
-    assert [(each.what, each.reason) for each in part.entries] == [
+    assert [(entry.what, entry.reason) for entry in part.entries] == [
         ("uploaded", ""),
         ("deleted", "old"),
     ]
@@ -298,11 +298,11 @@ def test_following_through_a_restore(
 
     part = read(journal)
 
-    assert [each.commit for each in part.entries] == [*range(2, 2 + later)]
+    assert [entry.commit for entry in part.entries] == [*range(2, 2 + later)]
     assert set(part.problems) == {RESTORED}
     assert read(journal) == JournalPart([], [])
     harness.upload(make_wheel("demo", "3.0"))
-    assert [each.commit for each in read(journal).entries] == [2 + later]
+    assert [entry.commit for entry in read(journal).entries] == [2 + later]
 
 
 @pytest.mark.parametrize("later", [0, 1, 2, 3])

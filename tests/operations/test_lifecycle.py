@@ -72,8 +72,8 @@ def test_some_files_of_a_release(harness: IndexHarness, life: Lifecycle) -> None
     gone = life.change("delete", ALICE, DEMO, chosen, "")
 
     assert marked.project.revision == before + 1
-    assert frozenset(each.filename for each in marked.files) == chosen.filenames
-    assert [each.filename for each in gone.files] == [WHEEL.filename]
+    assert frozenset(file.filename for file in marked.files) == chosen.filenames
+    assert [file.filename for file in gone.files] == [WHEEL.filename]
 
 
 def test_delete(harness: IndexHarness, life: Lifecycle) -> None:

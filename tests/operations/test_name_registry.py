@@ -247,7 +247,7 @@ def test_the_journal_is_kept(guarded: GuardedHarness) -> None:
     journals = StoreJournals(index.projects, index.changes, index.tokens.records)
     entries = JournalReader(journals).read(lambda _count, _name: None).entries
 
-    assert [(each.what, each.by, each.reason) for each in entries] == [
+    assert [(entry.what, entry.by, entry.reason) for entry in entries] == [
         ("reserved", "local:alice", "starts in spring"),
         ("released", "local:alice", "never started"),
     ]

@@ -110,8 +110,8 @@ def test_a_first_upload(tmp_path: Path) -> None:
     for end in chain.from_iterable(orders):
         index = play.opened(OrdinalStore(dict(objects(end.store))))
         play.upload(index)
-        found = index.check.run()
-        assert (found.problems, found.repaired) == ([], [])
+        findings = index.check.run()
+        assert (findings.problems, findings.repaired) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_an_upload_beside_a_release(
             assert said["release"] != "ok" or project.revision
         assert names_of(index).is_private(DEMO) or not project.files
         play.upload(index)  # whatever was left, the same upload again puts it right
-        found = index.check.run()
-        assert found.problems == []
+        findings = index.check.run()
+        assert findings.problems == []
         assert index.projects.get(DEMO).files
 
     assert ("ok", "Conflict conflict") in answers

@@ -119,10 +119,10 @@ def test_a_public_name_is_refused(
     expected = ("Unavailable", "upstream_unavailable") if is_down else ("Forbidden", "public_name")
     assert code_of(early.value) == code_of(late.value) == expected
     assert guarded.snapshot() == before
-    said = [each.getMessage() for each in caplog.records if each.name == "wheelyard.audit"]
+    said = [record.getMessage() for record in caplog.records if record.name == "wheelyard.audit"]
     assert said == ([] if is_down else ["name refused by local:alice: requests"] * 2)
     words = late.value.message.lower()
-    assert not any(each in words for each in ("already", "exist", "overwrite", "taken"))
+    assert not any(text in words for text in ("already", "exist", "overwrite", "taken"))
 
 
 def test_the_name_becomes_public_during_the_upload(guarded: GuardedHarness) -> None:
@@ -146,7 +146,7 @@ def test_a_shadowed_name_may_be_taken(tmp_path: Path, caplog: pytest.LogCaptureF
     assert guarded.is_private("requests")
     assert guarded.public.asked == []
     assert guarded.public.forgotten == ["requests"]
-    (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.getMessage() == (
         "name claimed by local:alice: requests, note in place of a public package"
     )

@@ -45,9 +45,9 @@ def test_pages(harness: IndexHarness, *, is_local: bool) -> None:
     asked = len(faulty.calls)
     older = [history.read(project, number) for number in range(1, count + 1)]
 
-    numbers = [[each.commit for each in part.entries] for part in (*older, newest)]
+    numbers = [[entry.commit for entry in part.entries] for part in (*older, newest)]
     assert list(chain(*numbers)) == list(range(1, project.revision + 1))
-    assert [len(each) for each in numbers] == [PAGE_COMMITS, PAGE_COMMITS, PAGE_COMMITS + 7]
+    assert [len(number) for number in numbers] == [PAGE_COMMITS, PAGE_COMMITS, PAGE_COMMITS + 7]
     assert asked == PAGE_COMMITS + 6  # the newest commit is in the document
     assert len(faulty.calls) == project.revision - 1
     for absent in (0, count + 1):
@@ -76,7 +76,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
     part = reader(harness).read(harness.index.projects.get(DEMO))
 
     assert part.lost == (2,)
-    assert [each.commit for each in part.entries] == [1, 3, 4]
+    assert [entry.commit for entry in part.entries] == [1, 3, 4]
     assert part.entries[-1].reason == "see wyd_***"
 
 
@@ -97,5 +97,5 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
 
     entries = history.with_access(history.read(project), project, access.records)
 
-    assert [each.what for each in entries] == ["granted", "uploaded", "group", "revoked"]
-    assert "other" not in " ".join(each.reason for each in entries)
+    assert [entry.what for entry in entries] == ["granted", "uploaded", "group", "revoked"]
+    assert "other" not in " ".join(entry.reason for entry in entries)

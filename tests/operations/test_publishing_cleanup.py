@@ -46,7 +46,7 @@ from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore
 
 
-@pytest.mark.parametrize("says", SINGLE_USE, ids=lambda each: str(each["iss"]))
+@pytest.mark.parametrize("says", SINGLE_USE, ids=lambda value: str(value["iss"]))
 def test_replay(noon: IndexHarness, says: Table) -> None:
     """A statement is good for one token, in whatever process it is shown again."""
     assert refusal(publishing(noon.index), says) == ""

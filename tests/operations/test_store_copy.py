@@ -121,7 +121,7 @@ def copy(
 
 def left_out(report: CopyReport) -> list[str]:
     """Return what was not copied."""
-    return [each.partition(":")[0] for each in report.problems]
+    return [problem.partition(":")[0] for problem in report.problems]
 
 
 def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
@@ -182,7 +182,7 @@ def test_only_what_has_changed_is_compared(source: IndexHarness, target: IndexHa
         assert ("get", keys.project(DEMO)) in store.calls
         assert ("get", keys.project(OTHER)) not in store.calls
     entries, _ = target.index.changes.since(0)
-    assert {each.project: each.revision for each in entries} == {DEMO: 6, OTHER: 1}
+    assert {entry.project: entry.revision for entry in entries} == {DEMO: 6, OTHER: 1}
 
     target.opened(seed=7).lifecycle.change("yank", ALICE, OTHER, FIRST, "")
     assert left_out(copy(source, target)) == [OTHER]
@@ -243,7 +243,9 @@ class Changing:
     def __init__(self, source: IndexHarness, changes: list[Change]) -> None:
         self.source = source
         self.states = [source.snapshot(keys.PROJECTS)]
-        self._steps = iter([step for each in changes for step in (*([None] * each.pause), each)])
+        self._steps = iter(
+            [step for change in changes for step in (*([None] * change.pause), change)]
+        )
         self._numbers = count(2)
 
     def on_call(self, _verb: str, _key: str) -> None:
@@ -592,7 +594,7 @@ def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> Non
 
     copied = copy(source, target)
 
-    assert [each[:14] for each in copied.problems] == ["demo: in TO: T"]
+    assert [problem[:14] for problem in copied.problems] == ["demo: in TO: T"]
     assert target.bytes_at(keys.project(DEMO)) == b"?"
 
 
@@ -826,7 +828,7 @@ def test_lists_that_the_source_lost(
     damage(source, key, body)
 
     problems = [*copy(source, target).problems, *copy(source, target).problems]
-    assert [each.partition(":")[0] for each in problems] == [key, key]
+    assert [problem.partition(":")[0] for problem in problems] == [key, key]
     assert "wheelyard check" in problems[0]
     assert stored(target) == before
     if key == keys.CHANGES:

@@ -188,12 +188,12 @@ def test_killed_at_each_call(stocked: IndexHarness) -> None:
 def test_several_servers_sweep_once(stocked: IndexHarness) -> None:
     """Of several servers, one sweeps a day, and after a day whichever looks first."""
     servers = [daily(stocked, seed) for seed in (5, 6, 7)]
-    assert [each.sweep_if_due() for each in servers] == [EVERY] * 3
+    assert [server.sweep_if_due() for server in servers] == [EVERY] * 3
     assert file_key(LOST) not in stocked.snapshot()
     leave(stocked, LOST)
     stocked.clock.advance(hours=23)
 
-    assert [each.sweep_if_due() for each in servers] == [timedelta(hours=1)] * 3
+    assert [server.sweep_if_due() for server in servers] == [timedelta(hours=1)] * 3
     stocked.clock.advance(hours=2)
     assert servers[1].sweep_if_due() == EVERY
     assert file_key(LOST) not in stocked.snapshot()
@@ -249,7 +249,7 @@ def test_the_log_is_quiet(stocked: IndexHarness, caplog: pytest.LogCaptureFixtur
         server.sweep_if_due()
         stocked.clock.advance(hours=25)
 
-    assert [each.getMessage() for each in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         "swept 2 leftovers of uploads and deletions"
     ]
 
@@ -307,7 +307,7 @@ def test_servers_do_not_sweep_at_one_time(stocked: IndexHarness) -> None:
 
     day = EVERY.total_seconds()
     assert 10 <= pauses[0] <= 60
-    assert all(day <= each <= day + SPREAD_SECONDS for each in pauses[1:])
+    assert all(day <= pause <= day + SPREAD_SECONDS for pause in pauses[1:])
     assert len(set(pauses)) == len(pauses)
 
 
@@ -328,5 +328,5 @@ def test_the_lease_is_renewed(stocked: IndexHarness) -> None:
     DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
 
     assert len(with_lease) > 30
-    assert all(timedelta() < each < EVERY for each in with_lease)
+    assert all(timedelta() < pause < EVERY for pause in with_lease)
     assert file_key(LOST) not in stocked.snapshot()

@@ -27,7 +27,7 @@ DEMO = NormalizedName("demo")
 
 def caller(action: Action, *patterns: str) -> Caller:
     """Return a caller with these rights."""
-    scope = Scope(action.with_implied, tuple(parse_pattern(each) for each in patterns))
+    scope = Scope(action.with_implied, tuple(parse_pattern(pattern) for pattern in patterns))
     return Caller("token:bob", (scope,))
 
 
@@ -75,8 +75,10 @@ def test_the_work_of_an_upload(harness: IndexHarness) -> None:
     first = harness.upload(make_wheel())
     few = [calls(harness, version) for version in ("1.1", "1.2")]
     versions = [f"0.{number}" for number in range(1000)]
-    files = [replace(first, filename=f"demo-{each}.tar.gz", version=each) for each in versions]
-    events = tuple(Event.uploaded(each, at=first.uploaded_at, by="local:alice") for each in files)
+    files = [
+        replace(first, filename=f"demo-{version}.tar.gz", version=version) for version in versions
+    ]
+    events = tuple(Event.uploaded(file, at=first.uploaded_at, by="local:alice") for file in files)
     harness.index.projects.change(DEMO, lambda _: events)
 
     many = [calls(harness, version) for version in ("1.3", "1.4")]
@@ -271,7 +273,9 @@ def test_uploads_at_once_share_commits(harness: IndexHarness) -> None:
         list(pool.map(upload, made))
 
     project = harness.index.projects.get(DEMO)
-    assert {file.filename for file in project.files} == {each.filename for each in made}
+    assert {file.filename for file in project.files} == {
+        distribution.filename for distribution in made
+    }
     events = [event for commit in history(harness.index, DEMO) for event in commit.events]
     assert len(events) == 16
     assert project.revision <= 16
@@ -290,6 +294,6 @@ def test_other_bytes_twenty_times_at_once(harness: IndexHarness) -> None:
             return None
 
     with ThreadPoolExecutor(20) as pool:
-        accepted = [each for each in pool.map(upload, range(20)) if each is not None]
+        accepted = [number for number in pool.map(upload, range(20)) if number is not None]
 
     assert accepted == [file.sha256 for file in harness.index.projects.get(DEMO).files]

@@ -195,8 +195,11 @@ def test_a_bucket(
         scan(watch, 2)
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
-    assert len([each for each in log.messages if "was not imported: File already" in each]) == 1
-    assert len([each for each in log.messages if "does not answer" in each]) == 1
+    assert (
+        len([message for message in log.messages if "was not imported: File already" in message])
+        == 1
+    )
+    assert len([message for message in log.messages if "does not answer" in message]) == 1
 
 
 def test_refusals(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:

@@ -45,9 +45,11 @@ def test_tokens_are_not_shown() -> None:
 
 def test_loopback() -> None:
     """Only loopback addresses count as local."""
-    assert all(ServerSettings(host=each).is_loopback for each in ("127.1.2.3", "::1", "localhost"))
+    assert all(
+        ServerSettings(host=version).is_loopback for version in ("127.1.2.3", "::1", "localhost")
+    )
     others = (*ANYWHERE, "192.0.2.1", "example.com")
-    assert not any(ServerSettings(host=each).is_loopback for each in others)
+    assert not any(ServerSettings(host=other).is_loopback for other in others)
 
 
 def test_empty_variables() -> None:

@@ -220,7 +220,7 @@ class FakeIssuer:
 
     def asked(self, path: str) -> int:
         """Return how many requests there were for a path."""
-        return sum(urlsplit(each.path).path == path for each in self.seen)
+        return sum(urlsplit(request.path).path == path for request in self.seen)
 
     def answer(self, request: ReceivedRequest) -> CannedResponse:
         """Return the response to a request."""
@@ -350,7 +350,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not answer.is_endless:
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        pieces = [bytes([each]) for each in answer.body] if answer.drip else [answer.body]
+        pieces = [bytes([byte]) for byte in answer.body] if answer.drip else [answer.body]
         for piece in cycle(pieces) if answer.is_endless else pieces:
             self.wfile.write(piece)
             if answer.drip and self.issuer.released.wait(answer.drip):

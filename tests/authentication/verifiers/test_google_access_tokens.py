@@ -299,7 +299,7 @@ def test_where_the_token_goes(harness: BucketRightsHarness) -> None:
     assert (asked.method, asked.authorization) == ("GET", f"Bearer {TOKEN}")
     assert (told.method, told.authorization) == ("POST", None)
     assert TOKEN in told.body.decode()
-    assert not any(TOKEN in each.path for each in harness.issuer.seen)
+    assert not any(TOKEN in request.path for request in harness.issuer.seen)
     assert all(f"permissions={name}" in asked.path for name in (GET, CREATE, DELETE))
 
 

@@ -102,11 +102,11 @@ def test_capital_letters(harness: VerifierHarness) -> None:
 NOBODY = [
     *({"email_verified": each} for each in ("true", "True", 1, False, None, [True], "yes")),
     *({"email": each} for each in (None, "", "ana", "@acme.dev", "ana@", ["ana@acme.dev"], 7)),
-    *({"email": each} for each in ("ana@acme.dev@evil.example", "ana@acme.dev\n", "a @acme.dev")),
+    *({"email": text} for text in ("ana@acme.dev@evil.example", "ana@acme.dev\n", "a @acme.dev")),
     *({"email": f"{each}@acme.dev"} for each in ("\u00e4na", "a" * 65)),
-    *({"email": f"ana@{each}"} for each in ("acme.d\u212av", "\u0430cme.dev", "acme.dev#1")),
+    *({"email": f"ana@{text}"} for text in ("acme.d\u212av", "\u0430cme.dev", "acme.dev#1")),
     *({"hd": each} for each in ("", 7, ["acme.dev"], True, "acme.dev\n", "\u0430cme.dev")),
-    *({"iss": each} for each in ("https://cloud.google.com/iap", "https://gitlab.com")),
+    *({"iss": text} for text in ("https://cloud.google.com/iap", "https://gitlab.com")),
     *({"aud": each} for each in (SERVICE, "wheelyard-publishing")),
 ]
 """Changes of claims that make an ID token invalid or meant for another service."""

@@ -88,7 +88,7 @@ def test_a_storm_of_unknown_keys(harness: VerifierHarness) -> None:
 
     for minute in range(1, 4):
         harness.clock.time += 61
-        assert {keys.key(f"made-up-{each}") for each in range(3334)} == {None}
+        assert {keys.key(f"made-up-{number}") for number in range(3334)} == {None}
         assert asked(harness) == 1 + minute
     assert keys.key("old")
 
@@ -246,7 +246,9 @@ def test_discovery_that_leads_astray(harness: VerifierHarness, change: dict[str,
 
     with pytest.raises(Unavailable):
         discovered(harness).key("old")
-    assert [each.path for each in harness.issuer.seen] == ["/.well-known/openid-configuration"]
+    assert [request.path for request in harness.issuer.seen] == [
+        "/.well-known/openid-configuration"
+    ]
 
 
 def test_discovery_that_points_to_a_neighbour(harness: VerifierHarness) -> None:

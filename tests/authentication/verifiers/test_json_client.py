@@ -50,7 +50,7 @@ def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> 
     issuer.answers["/a"] = CannedResponse(status=302, headers={"Location": f"{issuer.url}/b"})
 
     assert fetcher.fetch(f"{issuer.url}/a", timeout=LONG, bearer="secret").status == 302
-    assert [each.path for each in issuer.seen] == ["/a"]
+    assert [request.path for request in issuer.seen] == ["/a"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_server_has_to_prove_itself(
         friend = JsonClient(system_runtime(), allow_private=True)
         with pytest.raises(FetchError, match="certificate"):
             friend.fetch(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
-        assert [each.path for each in issuer.seen] == []
+        assert [request.path for request in issuer.seen] == []
         assert friend.fetch(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}
         stranger.close()
         friend.close()

@@ -110,7 +110,7 @@ def test_a_broken_file_changes_nothing(
     _write(path, f"bo:{BCRYPT}\n")
     _look(watched, clock)
     assert list(watched.value.hashes) == ["bo"]
-    assert [each.levelno for each in caplog.records[1:]] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records[1:]] == [logging.WARNING]
     assert caplog.messages[1] == f"{path} reads again. What it says now is in force."
 
 
@@ -178,7 +178,7 @@ def test_a_file_that_comes_back(
     _look(watched, clock)
     assert list(watched.value.hashes) == ["ana"]
 
-    wrong, mended = (each.getMessage() for each in caplog.records)
+    wrong, mended = (record.getMessage() for record in caplog.records)
     assert "cannot be read" in wrong
     assert "reads again" in mended
 

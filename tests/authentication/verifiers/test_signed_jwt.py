@@ -277,7 +277,7 @@ def test_hostile_key_ids(harness: JwtHarness, kid: object) -> None:
     harness.claims(RSA.token(HONEST))
 
     assert harness.reason(RSA.token(HONEST, kid=kid)) == "jwt_kid"
-    assert [each.path for each in harness.issuer.seen] == ["/keys"]
+    assert [request.path for request in harness.issuer.seen] == ["/keys"]
 
 
 def test_a_key_with_a_long_id(harness: JwtHarness) -> None:
@@ -307,7 +307,7 @@ def test_keys_that_a_token_brings(harness: JwtHarness) -> None:
     assert harness.claims(RSA.token(HONEST, **brought)) == HONEST
     assert harness.reason(stranger.token(HONEST, **{**brought, "kid": "r1"})) == "jwt_sig"
     assert harness.reason(stranger.token(HONEST, **brought)) == "jwt_kid"
-    assert {each.path for each in harness.issuer.seen} == {"/keys"}
+    assert {request.path for request in harness.issuer.seen} == {"/keys"}
 
 
 @pytest.mark.parametrize(

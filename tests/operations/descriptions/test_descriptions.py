@@ -97,7 +97,7 @@ def test_linked_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Descriptions are rendered where packages are links to the files of an installer's cache."""
     linked, packages = tmp_path / "linked", Path(nh3.__file__).parents[1]
     subprocess.run(["cp", "-rs", packages, linked], check=True)
-    others = [each for each in sys.path if not packages.is_relative_to(each or "/")]
+    others = [folder for folder in sys.path if not packages.is_relative_to(folder or "/")]
     monkeypatch.setattr(sys, "path", [str(linked), *others])
     made = Descriptions(new_store(), monotonic, waits=True)
 
@@ -130,7 +130,7 @@ def test_hostile_html(descriptions: Descriptions, content_type: str) -> None:
         content_type,
     )
     tags = re.findall(r"<[^>]*>", html)
-    assert not [each for each in tags if re.search(r"script|style|svg|frame|form|\son|data:", each)]
+    assert not [tag for tag in tags if re.search(r"script|style|svg|frame|form|\son|data:", tag)]
     assert "notice" not in "".join(tags)
 
 
@@ -213,7 +213,7 @@ def test_headings_and_ids(descriptions: Descriptions) -> None:
     html = shown(descriptions, text)
     assert re.findall(r"<(h\d)", html) == ["h3", "h4", "h4"]
     ids = re.findall(r' id="([^"]*)"', html)
-    assert all(each.startswith("user-content-") for each in ids)
+    assert all(identifier.startswith("user-content-") for identifier in ids)
     assert set(re.findall(r'href="#([^"]*)"', html)) == {"user-content-c", "user-content-files"}
 
 
@@ -299,9 +299,9 @@ def test_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         made = Descriptions(store, monotonic, waits=True)
         assert shown(made, "a *b*") == html
         made.close()
-        found = store.get(entry.key)
-        assert isinstance(found, Stored)
-        assert decode(found.body)["html"] == html
+        stored_object = store.get(entry.key)
+        assert isinstance(stored_object, Stored)
+        assert decode(stored_object.body)["html"] == html
 
 
 def test_a_store_that_may_only_be_read() -> None:
@@ -342,18 +342,18 @@ def test_old_results_are_removed() -> None:
 def test_killed_process(descriptions: Descriptions) -> None:
     """If the process is killed, the next description is rendered by another one."""
     shown(descriptions, "first")
-    for each in processes():
-        os.kill(each, signal.SIGKILL)
+    for process in processes():
+        os.kill(process, signal.SIGKILL)
     assert "<em>second</em>" in shown(descriptions, "*second*")
 
 
 def test_process_has_no_secret(descriptions: Descriptions) -> None:
     """The process has neither the environment of the server nor a file that the server has open."""
     shown(descriptions, "a *b* c")
-    for each in processes():
-        environment = Path(f"/proc/{each}/environ").read_bytes()
+    for process in processes():
+        environment = Path(f"/proc/{process}/environ").read_bytes()
         assert b"HOME=" not in environment
-        opened = {str(file.readlink()) for file in Path(f"/proc/{each}/fd").iterdir()}
+        opened = {str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()}
         assert not [file for file in opened if not re.match(r"pipe:|/dev/null", file)]
 
 

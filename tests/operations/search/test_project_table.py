@@ -30,7 +30,7 @@ def search(table: ProjectTable, text: str) -> list[str]:
     """Return the names that a search by somebody who may read everything finds."""
     found = table.readable_by(ALICE).search(text, 0, len(table.projects))
     assert found.total == len(found.projects)
-    return [each.name for each in found.projects]
+    return [project.name for project in found.projects]
 
 
 def test_order_of_results() -> None:
@@ -48,7 +48,7 @@ def test_order_of_results() -> None:
 
     assert search(table, "acme-core") == names
     part = table.readable_by(ALICE).search("acme-core", 1, 3)
-    assert (part.total, [each.name for each in part.projects]) == (4, names[1:3])
+    assert (part.total, [project.name for project in part.projects]) == (4, names[1:3])
     assert search(table, "Acme_Core") == names
     assert search(table, "acme.core") == names
     assert search(table, "  core ACME ") == ["acme-core", "acme-core-extra", "core", *names[2:]]
@@ -71,7 +71,7 @@ def test_private_projects_come_first() -> None:
     expected = ["core", "core-b", "core-a", "b-core", "a-core", "y", "x"]
     assert search(table, "core") == expected
     part = table.readable_by(ALICE).search("core", 1, 3)
-    assert (part.total, [each.name for each in part.projects]) == (7, expected[1:3])
+    assert (part.total, [project.name for project in part.projects]) == (7, expected[1:3])
 
 
 def test_public_projects_are_apart() -> None:
@@ -84,10 +84,10 @@ def test_public_projects_are_apart() -> None:
     )
     visible = table.readable_by(ALICE)
 
-    assert [each.name for each in visible.latest_uploads(5)] == ["a"]
-    assert [each.name for each in visible.latest_changes(5)] == ["a"]
-    assert [each.name for each in visible.private] == ["a"]
-    assert [each.name for each in visible.public] == ["b"]
+    assert [project.name for project in visible.latest_uploads(5)] == ["a"]
+    assert [project.name for project in visible.latest_changes(5)] == ["a"]
+    assert [project.name for project in visible.private] == ["a"]
+    assert [project.name for project in visible.public] == ["b"]
     assert visible.used_by(NormalizedName("a")) == [table.find(NormalizedName("b"))]
     assert visible.used_by(NormalizedName("b")) == [table.find(NormalizedName("a"))]
 
@@ -107,8 +107,8 @@ def test_latest_uploads() -> None:
     table = table_of([facts("a", uploaded=1), facts("b", uploaded=3), facts("c"), facts("d")])
     visible = table.readable_by(ALICE)
 
-    assert [each.name for each in visible.latest_uploads(5)] == ["b", "a"]
-    assert [each.name for each in visible.latest_uploads(1)] == ["b"]
+    assert [project.name for project in visible.latest_uploads(5)] == ["b", "a"]
+    assert [project.name for project in visible.latest_uploads(1)] == ["b"]
 
 
 def test_nobody_is_told_of_others() -> None:
@@ -125,12 +125,12 @@ def test_nobody_is_told_of_others() -> None:
 
     assert len(visible.projects) == 2
     assert visible.search("acme", 0, 9) == Found(2, [*visible.projects])
-    assert [each.name for each in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
-    assert [each.name for each in visible.latest_changes(1)] == ["acme-web"]
-    assert [each.name for each in visible.used_by(core)] == ["acme-web"]
+    assert [project.name for project in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
+    assert [project.name for project in visible.latest_changes(1)] == ["acme-web"]
+    assert [project.name for project in visible.used_by(core)] == ["acme-web"]
     assert visible.known([NormalizedName("secret-plan"), core]) == [core]
     everybody = table.readable_by(ALICE).used_by(core)
-    assert [each.name for each in everybody] == ["acme-web", "secret-plan"]
+    assert [project.name for project in everybody] == ["acme-web", "secret-plan"]
     assert table.readable_by(Caller("user:eve@acme.dev", ())).projects == ()
 
 
@@ -139,7 +139,7 @@ def test_any_grants(origins: dict[NormalizedName, str], caller: Caller) -> None:
     """A caller sees exactly the projects that they may read, in order, whatever the patterns."""
     table = table_of(facts(name, origin=origin) for name, origin in origins.items())
 
-    seen = [each.name for each in table.readable_by(caller).projects]
+    seen = [project.name for project in table.readable_by(caller).projects]
     may_any = caller.may_read_public_packages
     assert seen == [
         name

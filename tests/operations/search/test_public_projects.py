@@ -80,7 +80,7 @@ def later(process: Process, machine: Machine) -> dict[str, str]:
 
 def origins(process: Process) -> dict[str, str]:
     """Return where each project is from."""
-    return {each.name: each.origin for each in process.index.search.table().projects}
+    return {project.name: project.origin for project in process.index.search.table().projects}
 
 
 def test_both_are_found(machine: Machine) -> None:

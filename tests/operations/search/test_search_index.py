@@ -90,7 +90,7 @@ class Process:
 
     def known(self) -> dict[str, str]:
         """Return the latest versions of all projects, by name, as they are known at once."""
-        return {each.name: each.version for each in self.index.search.table().projects}
+        return {project.name: project.version for project in self.index.search.table().projects}
 
     def refreshed(self) -> dict[str, str]:
         """Return the same after the work in the background."""
@@ -133,8 +133,8 @@ class Machine:
 
     def stored(self) -> bytes | None:
         """Return the stored table."""
-        found = self.store.get(keys.SEARCH)
-        return found.body if isinstance(found, Stored) else None
+        stored_object = self.store.get(keys.SEARCH)
+        return stored_object.body if isinstance(stored_object, Stored) else None
 
 
 @pytest.fixture
@@ -418,7 +418,7 @@ def test_how_often_it_is_stored(machine: Machine) -> None:
     process.refreshed()
 
     assert process.store.count("put derived/") == 3
-    assert machine.process().known() == dict.fromkeys((f"p{each}" for each in range(10)), "1.0")
+    assert machine.process().known() == dict.fromkeys((f"p{number}" for number in range(10)), "1.0")
 
 
 def test_nothing_is_stored_for_nothing(machine: Machine) -> None:
@@ -600,6 +600,6 @@ def test_check_leaves_it_alone(machine: Machine) -> None:
     process = machine.knowing("a")
     assert machine.stored() is not None
 
-    found = process.index.check.run(rebuild=False, sweep=True)
-    assert (found.problems, found.notes, found.swept) == ([], [], 0)
+    findings = process.index.check.run(rebuild=False, sweep=True)
+    assert (findings.problems, findings.notes, findings.swept) == ([], [], 0)
     assert machine.stored() is not None
