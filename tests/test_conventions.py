@@ -24,8 +24,25 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
-MODULE_PATH = re.compile(r"`((?:[\w-]+/)*[\w-]+\.py)`")
-"""A path of a module in a document or a docstring."""
+DOCUMENTS = [
+    *(page for page in PAGES if page.name != "CHANGELOG.md"),  # which names what was there once
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "keyring", "tests/access")),
+    *(ROOT / "src" / "wheelyard").rglob("__init__.py"),
+]
+"""Documents of the repository: its pages, and the docstrings of packages."""
+FOLDERS = ("benchmarks", "deploy", "docs", "keyring", "requirements", "src", "tests", "tools")
+LINK_TARGET = re.compile(r"\]\([^)]*\)")
+REPOSITORY_PATH = re.compile(rf"(?<![\w/.$}}-])(?:\./)?((?:{'|'.join(FOLDERS)})/[\w./<>*-]*[\w>*])")
+"""A path from the root of the repository, in text or in lines to type."""
+FILE_NAME = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|sh|css|yaml))`")
+"""A file that is named without its whole path; what readers write themselves has other endings."""
+OF_READERS = (
+    "deploy/app-engine/bundle",
+    "deploy/image/.env",
+    "deploy/image/auth",
+    "tools/pylock.toml",
+)
+"""What a reader makes there, or has in an example."""
 GIVEN_UP = re.compile(
     r"(?i)(?<![a-z])(afar|belief|believed|desk|doors|excused?|flights|flown|"
     r"ground|kitchen|lookouts?|sights?|shelf|shelves|town|yards?)(?![a-z])"
@@ -187,13 +204,20 @@ def _texts(node: ast.AST) -> set[str]:
     return set()
 
 
-def test_modules_that_documents_name_exist() -> None:
-    """ARCHITECTURE.md, and the docstring of each package, name only modules that there are."""
-    package = ROOT / "src" / "wheelyard"
-    documents = [ROOT / "ARCHITECTURE.md", *package.rglob("__init__.py")]
-    named = {name for path in documents for name in MODULE_PATH.findall(path.read_text("utf-8"))}
-    there = "\n".join(
-        f"/{path}" for folder in (package, ROOT / "tests") for path in folder.rglob("*.py")
-    )
+@cache
+def repository_files() -> str:
+    """Return the path of every file of the repository, each on a line and after a slash."""
+    below = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*"))
+    return "\n".join(f"/{path.relative_to(ROOT)}" for path in (*ROOT.glob("*.*"), *below)) + "\n"
 
-    assert {name for name in named if f"/{name}\n" not in f"{there}\n"} == set()
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_that_documents_name_exist(document: Path) -> None:
+    """A document names only files and folders of the repository that are there."""
+    text = LINK_TARGET.sub("]", document.read_text("utf-8"))
+
+    paths = {re.sub("<.*?>", "*", path) for path in REPOSITORY_PATH.findall(text)}
+    ours = {path for path in paths if not path.startswith(OF_READERS)}
+    assert [path for path in ours if not any((*ROOT.glob(path), *DOCS.glob(path)))] == []
+    names = FILE_NAME.findall(text)
+    assert [name for name in names if f"/{name}\n" not in repository_files()] == []
