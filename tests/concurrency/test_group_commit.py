@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.concurrency.threads import GroupCommit, TakeItems
+from wheelyard.concurrency.threads import GroupCommit, TakeRequests
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 
 
@@ -20,7 +20,7 @@ class NumberBatcher:
         self.tries_again = Event()
         self.handled: list[list[int]] = []
 
-    def _handle(self, _: str, take: TakeItems[int]) -> Sequence[int | WheelyardError]:
+    def _handle(self, _: str, take: TakeRequests[int]) -> Sequence[int | WheelyardError]:
         take()
         self.begun.set()
         assert self.tries_again.wait(TIMEOUT_SECONDS)

@@ -50,7 +50,11 @@ record_mismatch = partial(invalid_file, "record_mismatch")
 
 
 class Rule(StrEnum):
-    """A rule that a lenient import waives; the value is the error code for breaking it."""
+    """
+    A rule that a lenient import waives.
+
+    The value is the error code for breaking it.
+    """
 
     OBSOLETE_FORMAT = "invalid_filename"
     """The file has an obsolete format, which clients skip."""
@@ -104,10 +108,10 @@ class RuleWaiver(Struct, frozen=True):
 
 class ArchiveLimits(Struct, frozen=True, kw_only=True):
     """
-    Limits for reading one archive; sizes are in bytes.
+    Limits for reading one archive.
 
-    An archive may inflate to `free_inflated` or to `inflated_ratio` times its own size, whichever
-    is larger, but never to more than the absolute limit of its format.
+    Sizes are in bytes. An archive may inflate to `free_inflated` or to `inflated_ratio` times its
+    own size, whichever is larger, but never to more than the absolute limit of its format.
     """
 
     entries: int = 100_000
@@ -151,7 +155,11 @@ class Deadline:
         self._end = clock() + seconds
 
     def check(self) -> None:
-        """Raise Invalid (code `archive_bomb`) if the time is up; readers call it for each chunk."""
+        """
+        Raise Invalid (code `archive_bomb`) if the time is up.
+
+        Readers call it for each chunk.
+        """
         if self._clock() > self._end:
             raise archive_bomb("reading it takes too long")
 
@@ -251,9 +259,10 @@ class MemberPaths(Struct):
 
     def add(self, path: str, kind: MemberKind) -> None:
         """
-        Add a member of the archive; raise Invalid if it repeats a path.
+        Add a member of the archive.
 
-        Two folders may share a path; two files may, too, and their path is in `duplicates`.
+        Two folders may share a path; two files may, too, and their path is in `duplicates`. Raises
+        Invalid if it repeats a path.
         """
         before = self._kinds.get(path)
         if before is None:
@@ -283,7 +292,7 @@ def _check_normal_forms(keys: list[str]) -> None:
     # Sorted by normal form, names with a common form, or a common folder, are neighbours.
     spelled = sorted((normalize("NFC", key), key) for key in keys)
     for (normal, key), (next_normal, next_key) in pairwise(spelled):
-        columns = (each.split("\0") for each in (normal, next_normal, key, next_key))
+        columns = (text.split("\0") for text in (normal, next_normal, key, next_key))
         for form, next_form, part, next_part in zip(*columns, strict=False):
             if form != next_form:
                 break

@@ -56,10 +56,11 @@ def read_distribution(
     is_lenient: bool = False,
 ) -> DistributionContents:
     """
-    Validate the distribution file at `path`; return its metadata, warnings and waived rules.
+    Validate the distribution file at `path`.
 
-    Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
-    file must not change any more. If `is_lenient`, the file may break each `Rule`.
+    Returns its metadata, warnings and waived rules. Nothing is extracted, executed or followed, and
+    memory is bounded whatever the headers say. The file must not change any more. If `is_lenient`,
+    the file may break each `Rule`.
 
     Raises:
         Invalid: The file is not the distribution that its name promises, or clients would read it
@@ -79,7 +80,7 @@ def read_distribution(
 def _read(
     context: ReadContext, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
-    """Validate a file; return its raw metadata or None, its parsed metadata, and warnings."""
+    """Validate a file, and return its raw metadata or None, its parsed metadata, and warnings."""
     if isinstance(distribution, Wheel):
         wheel = open_wheel(context, distribution)
         core = _parse_core(wheel.metadata, distribution, context.leniency)
@@ -93,9 +94,10 @@ def _read(
 
 def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
     """
-    Return the parsed metadata; of malformed metadata, if that is waived, its valid fields.
+    Return the parsed metadata.
 
-    Raise Invalid unless the filename has its name and version, or the difference is waived.
+    Of malformed metadata, it returns the valid fields if that is waived. Raise Invalid unless the
+    filename has its name and version, or the difference is waived.
     """
     with leniency.waiving(Rule.METADATA):
         core = parse_metadata(raw)

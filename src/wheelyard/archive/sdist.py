@@ -34,7 +34,7 @@ _FOLDER_ENDS = ("/", "/.")
 
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
-    """Validate an sdist; return the bytes of its PKG-INFO, None if its absence was waived."""
+    """Validate an sdist, and return the bytes of its PKG-INFO, None if its absence was waived."""
     top, pkg_info = (_read_zip if sdist.suffix == ZIP_SUFFIX else _read_tar)(context)
     stem = sdist.filename.removesuffix(sdist.suffix)
     with context.leniency.waiving(Rule.NAME):
@@ -47,7 +47,11 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
 
 
 def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
-    """Validate the members of a ZIP sdist; return its top-level folder, and PKG-INFO or None."""
+    """
+    Validate the members of a ZIP sdist.
+
+    Returns its top-level folder, and PKG-INFO or None.
+    """
     archive = open_zip(context, check_relative_name)
     tree = _SdistTree()
     pkg_info = None
@@ -60,7 +64,11 @@ def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
 
 
 def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
-    """Validate the members of a tar sdist; return its top-level folder, and PKG-INFO or None."""
+    """
+    Validate the members of a tar sdist.
+
+    Returns its top-level folder, and PKG-INFO or None.
+    """
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
@@ -101,7 +109,11 @@ class _SdistTree(Struct):
     paths: MemberPaths = field(default_factory=MemberPaths)
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
-        """Add a member with a relative name; return whether it is PKG-INFO, or raise Invalid."""
+        """
+        Add a member with a relative name.
+
+        Returns whether it is PKG-INFO, or raise Invalid.
+        """
         path = normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
@@ -118,7 +130,11 @@ class _SdistTree(Struct):
         return is_pkg_info
 
     def finish(self) -> str:
-        """Return the top-level folder; raise Invalid if there is none, or if paths conflict."""
+        """
+        Return the top-level folder.
+
+        Raises Invalid if there is none, or if paths conflict.
+        """
         if not self.top:
             raise invalid_archive("it is empty", "")
         self.paths.check()

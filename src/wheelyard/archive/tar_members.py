@@ -60,7 +60,11 @@ class GzipReader:
                     raise invalid_archive("it has a second gzip member with other files")
 
     def _skip_padding(self) -> bool:
-        """Skip zeros; return whether a gzip member follows, or raise Invalid for other bytes."""
+        """
+        Skip zeros.
+
+        Returns whether a gzip member follows, or raise Invalid for other bytes.
+        """
         for chunk in self._compressed():
             self._context.deadline.check()
             rest = chunk.lstrip(b"\0")
@@ -166,7 +170,7 @@ class TarStream(Struct):
         return data
 
     def skip(self, size: int) -> bool:
-        """Skip `size` bytes of the archive; return False if it ends before them."""
+        """Skip `size` bytes of the archive, and return False if it ends before them."""
         self.position += size
         self._next += size
         while (beyond := self._next - len(self._buffer)) > 0:
@@ -176,7 +180,11 @@ class TarStream(Struct):
         return True
 
     def ends_in_zeros(self) -> bool:
-        """Return whether all remaining bytes are zero; read up to the first that is not."""
+        """
+        Return whether all remaining bytes are zero.
+
+        Reads up to the first that is not.
+        """
         while not self._buffer[self._next :].strip(b"\0"):
             self._next = len(self._buffer)
             if not self._refill():
@@ -184,7 +192,7 @@ class TarStream(Struct):
         return False
 
     def _refill(self) -> bool:
-        """Put the next chunk behind what is left of the buffer; return False at the end."""
+        """Put the next chunk behind what is left of the buffer, and return False at the end."""
         chunk = next(self.source, b"")
         self._buffer = self._buffer[self._next :] + chunk
         self._next = 0
@@ -407,6 +415,6 @@ def _is_folder_name(header: _Header, name: str) -> bool:
     # Writers truncate a long name to the size of the field, perhaps behind a slash.
     spellings = (name.encode(), name.encode("ascii", "replace"))
     is_cut = len(header.short_name) >= _TRUNCATED_NAME_BYTES and any(
-        each.startswith(header.short_name) for each in spellings
+        spelling.startswith(header.short_name) for spelling in spellings
     )
     return header.type == b"\0" or not is_cut

@@ -52,7 +52,11 @@ _COMMAS_PER_LINE = 4
 
 
 class OpenWheel(Struct, frozen=True):
-    """A wheel whose structure and WHEEL file are valid; its METADATA is read, but not parsed."""
+    """
+    A wheel whose structure and WHEEL file are valid.
+
+    Its METADATA is read, but not parsed.
+    """
 
     archive: ZipArchive
     folder: str
@@ -89,7 +93,11 @@ class OpenWheel(Struct, frozen=True):
 
 
 def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
-    """Return a wheel with its METADATA; raise Invalid if its structure or WHEEL is wrong."""
+    """
+    Return a wheel with its METADATA.
+
+    Raises Invalid if its structure or WHEEL is wrong.
+    """
     archive = open_zip(context, partial(check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
@@ -103,11 +111,11 @@ def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
 
 def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> str:
     top_level = {name.partition("/")[0] for name in archive.members if "/" in name}
-    found = sorted(top for top in top_level if top.lower().endswith(_DIST_INFO))
-    if len(found) > 1:
-        raise invalid_archive("it has two .dist-info folders", found[1])
+    folders = sorted(top for top in top_level if top.lower().endswith(_DIST_INFO))
+    if len(folders) > 1:
+        raise invalid_archive("it has two .dist-info folders", folders[1])
     missing = "it has no .dist-info folder of the name and version of the file"
-    stem = found[0][: -len(_DIST_INFO)] if found else ""
+    stem = folders[0][: -len(_DIST_INFO)] if folders else ""
     # installers only compare the name at the beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
         raise missing_metadata(missing)
@@ -115,7 +123,7 @@ def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> 
         if not is_stem_of(stem, wheel):
             code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
             raise invalid_file(code, missing)
-    return found[0]
+    return folders[0]
 
 
 def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
@@ -132,15 +140,15 @@ def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
 
 
 def _expand_tags(values: tuple[str, ...]) -> set[str]:
-    """Return the tags of `Tag` fields, compressed tag sets expanded; at most `TAG_LIMIT`."""
-    found: set[str] = set()
+    """Return at most `TAG_LIMIT` tags of `Tag` fields, compressed tag sets expanded."""
+    tags: set[str] = set()
     for value in values:
         parts = [part.split(".") for part in value.lower().split("-")]
         pythons, abis, platforms = parts if len(parts) == len(("py", "abi", "os")) else ([], [], [])
-        if len(found) + len(pythons) * len(abis) * len(platforms) > TAG_LIMIT:
+        if len(tags) + len(pythons) * len(abis) * len(platforms) > TAG_LIMIT:
             break
-        found.update(f"{p}-{a}-{o}" for p in pythons for a in abis for o in platforms)
-    return found
+        tags.update(f"{p}-{a}-{o}" for p in pythons for a in abis for o in platforms)
+    return tags
 
 
 def _check_entry_points(raw: bytes, path: str) -> None:
@@ -161,7 +169,11 @@ def _check_entry_points(raw: bytes, path: str) -> None:
 
 
 def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
-    """Return the lines of each value, by group and name; indented lines continue a value."""
+    """
+    Return the lines of each value, by group and name.
+
+    Indented lines continue a value.
+    """
     groups: dict[str, dict[str, list[str]]] = {}
     entries: dict[str, list[str]] = {}
     indent = 0

@@ -83,7 +83,11 @@ NameCheck = Callable[[str, ArchiveLimits], None]
 
 
 class Inflater:
-    """A decompressor for one deflate stream; `window_bits` is the format, as in zlib."""
+    """
+    A decompressor for one deflate stream.
+
+    `window_bits` is the format, as in zlib.
+    """
 
     __slots__ = ("stream",)
 
@@ -109,7 +113,11 @@ class Inflater:
 
 
 class ZipMember(Struct, frozen=True):
-    """One member of a ZIP file; sizes and offsets in bytes."""
+    """
+    One member of a ZIP file.
+
+    Sizes and offsets in bytes.
+    """
 
     name: str
     flags: int
@@ -149,7 +157,11 @@ class ZipArchive(Struct, frozen=True):
         return self.read(member, limit)
 
     def read(self, member: ZipMember, limit: int) -> bytes:
-        """Return the inflated data of a member; raise Invalid, before reading, if over `limit`."""
+        """
+        Return the inflated data of a member.
+
+        Raises Invalid, before reading, if over `limit`.
+        """
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
         data = b"".join(self.chunks(member))
@@ -179,7 +191,11 @@ class ZipArchive(Struct, frozen=True):
             raise invalid_archive("a member is not what its header says", member.name)
 
     def verify(self, member: ZipMember) -> None:
-        """Read a member to its end; raise Invalid if its data is not as its header says."""
+        """
+        Read a member to its end.
+
+        Raises Invalid if its data is not as its header says.
+        """
         for _ in self.chunks(member):
             pass
 
@@ -207,16 +223,17 @@ def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
 
 def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     """
-    Return an open ZIP file, or raise Invalid if its structure is invalid; inflate nothing.
+    Return an open ZIP file, or raise Invalid if its structure is invalid.
 
-    `check_name` is called with each member's name, and raises Invalid to reject it.
+    Inflates nothing. `check_name` is called with each member's name, and raises Invalid to reject
+    it.
     """
     descriptor, limits = context.descriptor, context.limits
     file_size = os.fstat(descriptor).st_size
     directory = _find_directory(descriptor, file_size)
     _reject_tar_polyglot(descriptor)
     entries = _read_central_directory(descriptor, directory, limits)
-    listed = sorted(entries, key=lambda each: each.header_offset)
+    listed = sorted(entries, key=lambda member: member.header_offset)
     members: dict[str, ZipMember] = {}
     data_offsets: dict[str, int] = {}
     paths = MemberPaths()
@@ -237,7 +254,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     # the sizes of the headers; reading a member checks that its size is true
     allowed = limits.inflatable(file_size, limits.zip_inflated)
     if sum(member.size for member in listed) > allowed:
-        largest = max(listed, key=lambda each: each.size)
+        largest = max(listed, key=lambda member: member.size)
         raise archive_bomb(f"it inflates to more than {allowed} bytes", largest.name)
     paths.check()
     return ZipArchive(context, members, data_offsets)
@@ -260,7 +277,11 @@ class _CentralDirectory(NamedTuple):
 
 
 def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
-    """Return the position of the central directory; raise Invalid unless all records agree."""
+    """
+    Return the position of the central directory.
+
+    Raises Invalid unless all records agree.
+    """
     tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
     at = tail.rfind(_EOCD_SIGNATURE)
@@ -310,7 +331,11 @@ def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
 def _read_central_directory(
     descriptor: int, directory: _CentralDirectory, limits: ArchiveLimits
 ) -> Iterator[ZipMember]:
-    """Yield the members of the central directory; raise Invalid if it is over a limit."""
+    """
+    Yield the members of the central directory.
+
+    Raises Invalid if it is over a limit.
+    """
     limits.check_count(directory.entries)
     if directory.size > limits.central_directory:
         raise archive_bomb(f"its directory is larger than {limits.central_directory} bytes")
@@ -388,7 +413,11 @@ def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
 
 
 def _check_local_header(descriptor: int, member: ZipMember) -> int:
-    """Return the offset of a member's data; raise Invalid if its two headers differ."""
+    """
+    Return the offset of a member's data.
+
+    Raises Invalid if its two headers differ.
+    """
     at = member.header_offset
     raw_name = member.name.encode()
     header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
@@ -403,17 +432,24 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
     if len(extra) != extra_size:
         raise invalid_archive("a member is cut off", member.name)
     sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, at), 0)
-    found = (flags, method, crc, sizes.compressed, sizes.inflated)
-    if found != (member.flags, member.method, member.crc, member.compressed_size, member.size):
+    local_header = (flags, method, crc, sizes.compressed, sizes.inflated)
+    if local_header != (
+        member.flags,
+        member.method,
+        member.crc,
+        member.compressed_size,
+        member.size,
+    ):
         raise invalid_archive("a member's header differs from the directory", member.name)
     return data_at
 
 
 def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Sizes:
     """
-    Return the sizes of a header, completed by its ZIP64 field; raise Invalid for bad extra fields.
+    Return the sizes of a header, completed by its ZIP64 field.
 
-    In `sizes`, as in the header, 0xFFFFFFFF means that the number is in the ZIP64 field.
+    In `sizes`, as in the header, 0xFFFFFFFF means that the number is in the ZIP64 field. Raises
+    Invalid for bad extra fields.
     """
     if not extra and disk == 0 and _MAX_32 not in sizes:
         return sizes  # as in nearly all members
@@ -432,7 +468,11 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
 
 
 def _extra_fields(extra: bytes, raw_name: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the kind and the value of each extra field; raise Invalid if they are cut off."""
+    """
+    Yield the kind and the value of each extra field.
+
+    Raises Invalid if they are cut off.
+    """
     at = 0
     while at < len(extra):
         header = extra[at : at + _EXTRA_HEADER.size]

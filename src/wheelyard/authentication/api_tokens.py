@@ -128,7 +128,11 @@ class ApiTokens(Struct, frozen=True):
         return token, record
 
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
-        """Store the record of a new token; return both, with another token if its id was taken."""
+        """
+        Store the record of a new token.
+
+        Returns both, with another token if its id was taken.
+        """
         for _ in self.records.retries.attempts():
             try:
                 return token, self.records.create(record)
@@ -143,14 +147,14 @@ class ApiTokens(Struct, frozen=True):
 
     def expiring(self) -> list[TokenRecord]:
         """
-        Return the records of the tokens that expire soon, the first one first; reads all.
+        Return the records of the tokens that expire soon, the first one first.
 
-        A token that was rotated is left out while a token that replaces it is active.
+        Reads all. A token that was rotated is left out while a token that replaces it is active.
         """
         now = self.runtime.now()
-        records = {each.id: each for each in self.records.all()}
-        soon = [each for each in records.values() if each.expires_soon(now)]
-        alone = (each for each in soon if active_replacement(each, records.get, now) is None)
+        records = {record.id: record for record in self.records.all()}
+        soon = [record for record in records.values() if record.expires_soon(now)]
+        alone = (record for record in soon if active_replacement(record, records.get, now) is None)
         return sorted(alone, key=lambda record: record.expires_at)
 
     def check_quota(self, owner: str, names: frozenset[str]) -> None:
@@ -160,8 +164,8 @@ class ApiTokens(Struct, frozen=True):
         `names` are all principals of the owner.
         """
         now = self.runtime.now()
-        owned = (each for each in self.records.all() if each.is_owned_by(owner, names))
-        if sum(each.state(now) == "active" for each in owned) >= MAX_TOKENS_PER_OWNER:
+        owned = (record for record in self.records.all() if record.is_owned_by(owner, names))
+        if sum(record.state(now) == "active" for record in owned) >= MAX_TOKENS_PER_OWNER:
             raise Conflict(
                 f"You have {MAX_TOKENS_PER_OWNER} tokens that open something, and nobody has more. "
                 "Revoke those that are not used any more; /api/v1/tokens lists them.",
@@ -169,8 +173,12 @@ class ApiTokens(Struct, frozen=True):
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
-        """Return the day (UTC) of the last use of these tokens, by id; unused ones are left out."""
-        return self.records.last_uses.days(frozenset(each.id for each in records))
+        """
+        Return the day (UTC) of the last use of these tokens, by id.
+
+        Unused ones are left out.
+        """
+        return self.records.last_uses.days(frozenset(record.id for record in records))
 
     def any_active(self) -> bool:
         """Return whether the store has a token that is neither revoked nor expired."""
@@ -179,10 +187,11 @@ class ApiTokens(Struct, frozen=True):
 
     def revoke(self, text: str, by: str) -> TokenRecord:
         """
-        Revoke the API token with this id, or with the id in this whole token; return its record.
+        Revoke the API token with this id, or with the id in this whole token.
 
-        The secret in the token is not checked. The record of a revoked token stays unchanged. Raise
-        NotFound for an unknown token; its message never has a whole token, which is a secret.
+        Returns its record. The secret in the token is not checked. The record of a revoked token
+        stays unchanged. Raise NotFound for an unknown token; its message never has a whole token,
+        which is a secret.
         """
         token_id = require_token_id(text)
         now = self.runtime.now()
@@ -200,10 +209,10 @@ class ApiTokens(Struct, frozen=True):
         self, token_id: str, change: Callable[[TokenRecord], TokenRecord]
     ) -> tuple[TokenRecord, TokenRecord]:
         """
-        Store `change(record)` as the record of a token, with compare-and-swap; return both.
+        Store `change(record)` as the record of a token, with compare-and-swap.
 
-        After a conflict, `change` is called again, with the record of that time. It may return the
-        record itself, or raise. Raise NotFound for an unknown token.
+        Returns both. After a conflict, `change` is called again, with the record of that time. It
+        may return the record itself, or raise. Raise NotFound for an unknown token.
         """
         for _ in self.records.retries.attempts():
             snapshot = self.records.get_for_update(token_id)
@@ -231,7 +240,11 @@ class ApiTokens(Struct, frozen=True):
         if has_token_prefix(text):  # it may be a secret, with a typing error
             raise no_token_id()
         now = self.runtime.now()
-        named = {each.id: each for each in self.all() if each.name == text and not each.publishers}
+        named = {
+            record.id: record
+            for record in self.all()
+            if record.name == text and not record.publishers
+        }
         active = [record for record in named.values() if record.state(now) == "active"]
         last = [record for record in active if not active_replacement(record, named.get, now)]
         if not last:
@@ -241,7 +254,7 @@ class ApiTokens(Struct, frozen=True):
                 "makes one."
             )
         if len(last) > 1:
-            made = (f"{each.id} (made {each.created_at:%Y-%m-%d %H:%M} UTC)" for each in last)
+            made = (f"{record.id} (made {record.created_at:%Y-%m-%d %H:%M} UTC)" for record in last)
             raise Conflict(
                 f"{len(last)} active tokens are called {quoted(text)}: {', '.join(made)}. Rotate "
                 "the right one by its id; 'wheelyard token list' shows when each was last used."
@@ -250,10 +263,10 @@ class ApiTokens(Struct, frozen=True):
 
     def rotate(self, old: TokenRecord, overlap: timedelta, by: str) -> RotatedToken:
         """
-        Store and return a new token with the name, rights, owner and lifetime of `old`; shorten it.
+        Store and return a new token with the name, rights, owner and lifetime of `old`.
 
-        The old token expires after `overlap`, or earlier by itself; without an overlap it is
-        revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
+        Shorten it. The old token expires after `overlap`, or earlier by itself; without an overlap
+        it is revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
 
         Raises:
             Invalid: The old token is not active, or is of a CI job.
@@ -302,7 +315,11 @@ class ApiTokens(Struct, frozen=True):
         return self._use(record)
 
     def active(self, token_id: str) -> TokenRecord:
-        """Return the record of an active token by its id, and record its use; raises as `get`."""
+        """
+        Return the record of an active token by its id, and record its use.
+
+        Raises as `get`.
+        """
         return self._use(self.records.get(token_id).value)
 
     def _require_rotatable(self, record: TokenRecord) -> None:
@@ -318,7 +335,9 @@ class ApiTokens(Struct, frozen=True):
                 f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
                 "'wheelyard token create'."
             )
-        replacement = active_replacement(record, lambda each: self.records.get(each).value, now)
+        replacement = active_replacement(
+            record, lambda token_id: self.records.get(token_id).value, now
+        )
         if replacement is not None:
             raise Conflict(
                 f"Token {record.id} was rotated already. Rotate the one that replaces it: "
@@ -328,7 +347,11 @@ class ApiTokens(Struct, frozen=True):
     def _shorten(
         self, old: TokenRecord, successor: str, overlap: timedelta, by: str
     ) -> TokenRecord:
-        """Store and return the record of a token that ends after `overlap`; raise as `update`."""
+        """
+        Store and return the record of a token that ends after `overlap`.
+
+        Raises as `update`.
+        """
 
         def shortened(record: TokenRecord) -> TokenRecord:
             now = self.runtime.now()
@@ -399,7 +422,11 @@ def require_token_name(text: str) -> None:
 
 
 def no_token_id() -> NotFound:
-    """Return the error for a text that is neither a token nor an id; its message has no secret."""
+    """
+    Return the error for a text that is neither a token nor an id.
+
+    Its message has no secret.
+    """
     return NotFound(
         "This is neither a token nor the id of one. Give the ten characters after 'wyd_', which "
         "'wheelyard token list' shows, too."
@@ -407,7 +434,11 @@ def no_token_id() -> NotFound:
 
 
 def require_token_id(text: str) -> str:
-    """Return the id that is `text`, or is in this whole token; raise NotFound for other text."""
+    """
+    Return the id that is `text`, or is in this whole token.
+
+    Raises NotFound for other text.
+    """
     token_id = token_id_in(text)
     if token_id is None:
         raise no_token_id()
@@ -415,7 +446,11 @@ def require_token_id(text: str) -> str:
 
 
 def invalid_credential() -> Unauthenticated:
-    """Return the error for a missing, unknown or misspelt credential; it does not say which."""
+    """
+    Return the error for a missing, unknown or misspelt credential.
+
+    It does not say which.
+    """
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name, or whatever else its operator takes: a name and its password, or a token of "

@@ -69,7 +69,11 @@ class CredentialType(Enum):
 
 
 def api_token_in(credential: Credential) -> ApiToken | None:
-    """Return the API token in a credential, or None; raise Unauthenticated for a malformed one."""
+    """
+    Return the API token in a credential, or None.
+
+    Raises Unauthenticated for a malformed one.
+    """
     for half in credential.halves:
         if has_token_prefix(half):
             token = parse_token(half)
@@ -80,7 +84,11 @@ def api_token_in(credential: Credential) -> ApiToken | None:
 
 
 def classify(credential: Credential) -> CredentialType:
-    """Return the type that a credential's user name and shape show; PASSWORD if they show none."""
+    """
+    Return the type that a credential's user name and shape show.
+
+    The type is PASSWORD if they show none.
+    """
     is_token = credential.is_bearer or credential.user in TOKEN_USERS
     if is_token and _is_jwt(credential.secret):
         return CredentialType.ID_TOKEN
@@ -120,7 +128,11 @@ MAX_REMEMBERED: Final = 512
 
 
 class RecentCallers:
-    """Callers by a keyed hash of what they sent; thread-safe."""
+    """
+    Callers by a keyed hash of what they sent.
+
+    Threads may share it.
+    """
 
     def __init__(self, process_key: bytes, monotonic: Callable[[], float]) -> None:
         self._process_key = process_key
@@ -132,7 +144,11 @@ class RecentCallers:
         """Returns the caller that was verified under a key in the last second; never blocks."""
 
     def header_key(self, header: bytes, address: str) -> bytes:
-        """Return the key of an Authorization header from an address; never empty."""
+        """
+        Return the key of an Authorization header from an address.
+
+        Never empty.
+        """
         hashed = self._keyed_hash.copy()
         hashed.update(header + b"\0" + client_network(address).encode())
         return hashed.digest()
@@ -142,7 +158,11 @@ class RecentCallers:
         return blake2b(cookie, digest_size=16, key=self._process_key, person=b"cookie").digest()
 
     def verified(self, key: bytes, verify: Callable[[], C]) -> C:
-        """Return the caller that `verify` returns, and remember it; errors are not remembered."""
+        """
+        Return the caller that `verify` returns, and remember it.
+
+        Errors are not remembered.
+        """
         started_at = self._monotonic()
         caller = verify()
         if caller is not None:
@@ -165,10 +185,10 @@ logger = logging.getLogger("wheelyard")
 
 class RejectionLog:
     """
-    Writes log lines about rejected credentials, with a rate limit; thread-safe.
+    Writes log lines about rejected credentials, with a rate limit.
 
-    A line has no secret, and a principal only if it exists: people type passwords into the field
-    for the user name, so the caller of `log` checks that first.
+    Threads may share it. A line has no secret, and a principal only if it exists: people type
+    passwords into the field for the user name, so the caller of `log` checks that first.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -190,7 +210,11 @@ class RejectionLog:
 
 
 class Authenticator(Struct, frozen=True, kw_only=True):
-    """Authenticates credentials; None in place of a verifier means: this type is not enabled."""
+    """
+    Authenticates credentials.
+
+    A verifier is None if its type is not enabled.
+    """
 
     tokens: ApiTokens
     trusted_publishing: "TrustedPublishing | None"
@@ -228,10 +252,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def authenticate(self, credential: Credential, address: str) -> Caller:
         """
-        Return the caller; may wait for the store, for Google, or for a password hash.
+        Return the caller.
 
-        Rejections are logged. Wrong passwords, rejected access tokens and unknown API tokens count
-        for the rate limit of the network of `address`.
+        May wait for the store, for Google, or for a password hash. Rejections are logged. Wrong
+        passwords, rejected access tokens and unknown API tokens count for the rate limit of the
+        network of `address`.
 
         Raises:
             Unauthenticated: The credential is invalid.
@@ -250,7 +275,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             raise
 
     def authenticate_assertion(self, assertion: str) -> Caller:
-        """Return the caller whom an assertion of Identity-Aware Proxy names; raises the same."""
+        """
+        Return the caller whom an assertion of Identity-Aware Proxy names.
+
+        Raises the same.
+        """
         if self.iap is None:
             raise invalid_credential()
         try:
@@ -286,7 +315,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         return self.htpasswd is not None and self.htpasswd.verified_recently(credential)
 
     def count_sign_in(self, principal: str, address: str) -> None:
-        """Count a sign-in in a browser; raise Unavailable (`rate_limited`) if they are too many."""
+        """
+        Count a sign-in in a browser.
+
+        Raises Unavailable (`rate_limited`) if they are too many.
+        """
         keys = (f"{SIGN_IN}:{principal}", address_key(address, NETWORK_SIGN_IN))
         wait = ceil(self.rate_limit.seconds_until(keys))
         if wait:
@@ -307,7 +340,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         return snapshot is not None and snapshot.value is not None
 
     def _log_rejection(self, fault: WheelyardError, credential: Credential, network: str) -> None:
-        """Log why a credential is rejected; not for a user name without a password."""
+        """
+        Log why a credential is rejected.
+
+        A user name without a password is not logged.
+        """
         # uv asks with a name alone before it asks with the password
         is_probe = not credential.secret and not has_token_prefix(credential.user)
         is_rejection = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
@@ -323,7 +360,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         self.rejection_log.log(reason, network, name)
 
     def _verifier_of(self, credential: Credential) -> Verifier | None:
-        """Return the one verifier that may see a credential; None if there is none for its type."""
+        """
+        Return the one verifier that may see a credential.
+
+        The result is None if there is none for its type.
+        """
         match classify(credential):
             case CredentialType.ID_TOKEN:
                 return self.id_tokens
@@ -333,7 +374,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
                 return None if credential.is_bearer else self.htpasswd
 
     def _cached_identity(self, credential: Credential) -> Identity | None:
-        """Return the identity if that needs no waiting; raise Unauthenticated if it is invalid."""
+        """
+        Return the identity if that needs no waiting.
+
+        Raises Unauthenticated if it is invalid.
+        """
         token = self.static_tokens.find(credential.halves)
         if token is not None:
             return token.identity

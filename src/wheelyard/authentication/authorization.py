@@ -63,7 +63,11 @@ class ReadPolicy(Struct, frozen=True):
     """Whether a name that is not private may be that of a public package."""
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
-        """Return whether anonymous callers may read a project; for None: every project."""
+        """
+        Return whether anonymous callers may read a project.
+
+        For None: every project.
+        """
         if name is None:
             return self.anonymous.may_everywhere(Action.READ)
         return self.anonymous.may(Action.READ, name)
@@ -102,7 +106,11 @@ class ReadPolicy(Struct, frozen=True):
 
 
 def require_admin(caller: Caller, what: str) -> None:
-    """Raise an error unless the caller is an administrator; `what` says what it wanted."""
+    """
+    Raise an error unless the caller is an administrator.
+
+    `what` says what it wanted.
+    """
     if caller.is_anonymous:
         raise invalid_credential()
     if not caller.may_everywhere(Action.ADMIN):
@@ -124,7 +132,11 @@ def require_all_read(caller: Caller) -> None:
 
 
 def parse_project_name(segment: str) -> NormalizedName:
-    """Return a segment of a path as a normalized project name; raise NotFound if invalid."""
+    """
+    Return a segment of a path as a normalized project name.
+
+    Raises NotFound if invalid.
+    """
     try:
         return parse_name(segment)
     except WheelyardError as error:

@@ -59,10 +59,11 @@ def wanted_token(
     owner: str | UnsetType | None = UNSET,
 ) -> TokenRequest:
     """
-    Return the request of a caller for a new token; raise Invalid if a value is malformed.
+    Return the request of a caller for a new token.
 
     The `owner` is written as for `parse_owner`, and None is nobody. If it is not given, it is the
     caller, if that can own tokens, or else nobody. Without actions the token may read and upload.
+    Raises Invalid if a value is malformed.
     """
     principal, names = caller.principal, tuple(sorted(caller.principals))
     if owner is None or (owner is UNSET and not can_own_tokens(caller)):
@@ -74,7 +75,7 @@ def wanted_token(
     return TokenRequest(
         name=name,
         actions=access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS,
-        projects=tuple(sorted({access.parse_pattern(each) for each in projects})),
+        projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
         lifetime=lifetime,
         owner=principal,
         owner_names=names,
@@ -88,15 +89,19 @@ class CallerTokens(Struct, frozen=True):
     access: AccessControl
 
     def visible(self, caller: Caller) -> list[ListedToken]:
-        """Return the tokens that a caller owns or has sent; for an administrator all."""
+        """
+        Return the tokens that a caller owns or has sent.
+
+        For an administrator all.
+        """
         is_admin = is_token_admin(caller)
         if is_admin or can_own_tokens(caller):
-            records = [each for each in self.tokens.all() if is_admin or owns(caller, each)]
+            records = [record for record in self.tokens.all() if is_admin or owns(caller, record)]
         else:  # a caller with an API token sees that token, and any other caller sees none
             sent = self._find(caller.principal.removeprefix("token:"))
             records = [sent] if sent is not None and owns(caller, sent) else []
         now, days = self.tokens.runtime.now(), self.tokens.last_uses(records) if records else {}
-        return [ListedToken(each, each.state(now), days.get(each.id)) for each in records]
+        return [ListedToken(record, record.state(now), days.get(record.id)) for record in records]
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """Return whether a person or service account has signed in lately enough to make tokens."""
@@ -116,10 +121,10 @@ class CallerTokens(Struct, frozen=True):
         self, caller: Caller, signed_in_at: datetime | None, wanted: TokenRequest
     ) -> tuple[ApiToken, TokenRecord]:
         """
-        Make a token, and return it with its record; see `require_maker` for `signed_in_at`.
+        Make a token, and return it with its record.
 
-        Raise Forbidden if the caller may not make this one, Conflict if it has too many, and as
-        `ApiTokens.create`.
+        See `require_maker` for `signed_in_at`. Raise Forbidden if the caller may not make this one,
+        Conflict if it has too many, and as `ApiTokens.create`.
         """
         if wanted.owner == caller.principal:
             self._require_signed_in(caller, signed_in_at)
@@ -142,10 +147,10 @@ class CallerTokens(Struct, frozen=True):
         self, caller: Caller, signed_in_at: datetime | None, text: str, overlap: timedelta
     ) -> RotatedToken:
         """
-        Replace a token by a new one; raises as `create`, and as `ApiTokens.rotate`.
+        Replace a token by a new one.
 
         An administrator may rotate each token, given by name or id; its owner, who has signed in,
-        may do so by id.
+        may do so by id. Raises as `create`, and as `ApiTokens.rotate`.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):
@@ -157,7 +162,7 @@ class CallerTokens(Struct, frozen=True):
 
     def revoke(self, caller: Caller, token_id: str) -> TokenRecord:
         """
-        Revoke a token of a caller, or for an administrator any token; return its record.
+        Revoke a token of a caller, or for an administrator any token, and return its record.
 
         Raise Unauthenticated for an anonymous caller, and NotFound for a token of somebody else.
         """

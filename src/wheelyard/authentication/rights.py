@@ -64,9 +64,10 @@ class Right(Struct, frozen=True):
 
 def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) -> list[Right]:
     """
-    Return all rights; of API tokens those of `records` that are active.
+    Return all rights.
 
-    Raise Unavailable if the grants of the store cannot be read.
+    Of API tokens it has those of `records` that are active. Raise Unavailable if the grants of the
+    store cannot be read.
     """
     grants = authenticator.policy.access.load()
     return [
@@ -81,13 +82,13 @@ def effective_access(
     project: NormalizedName, authenticator: Authenticator, records: Iterable[TokenRecord]
 ) -> list[AccessEntry]:
     """
-    Return who may do what to a project, which need not exist; most rights first.
+    Return who may do what to a project, which need not exist.
 
-    `records` are those of all API tokens. Tokens of CI jobs live for minutes, so only their
-    publishers are in it. Raises as `rights`.
+    Who has most rights comes first. `records` are those of all API tokens. Tokens of CI jobs live
+    for minutes, so only their publishers are in it. Raises as `rights`.
     """
     entries = dict[tuple[str, str], AccessEntry]()
-    for right in rights(authenticator, (each for each in records if not each.publishers)):
+    for right in rights(authenticator, (record for record in records if not record.publishers)):
         is_used = right.who != PASSWORD_USERS or authenticator.htpasswd is not None
         if not is_used or not matches_any(right.scope.projects, project):
             continue
@@ -187,7 +188,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
 
     Raise Invalid for text that is not a principal, NotFound for an unknown token.
     """
-    principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
+    principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
     kind, _, name = principals[0].partition(":")
     if kind == "token":
         record = authenticator.tokens.records.get_for_update(name).value
@@ -199,7 +200,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
             state = "of a publisher that is gone"
         return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
     names = frozenset(_with_implied(principals))
-    if any(each.startswith("htpasswd:") for each in principals):
+    if any(principal.startswith("htpasswd:") for principal in principals):
         names |= {PASSWORD_USERS}
     is_expired = not authenticator.static_tokens.expired().isdisjoint(principals)
     return AccessSubject(names, "expired" if is_expired else "active")
@@ -212,12 +213,16 @@ def parse_owner(text: str) -> tuple[str, tuple[str, ...]]:
     Raise Invalid unless `text` is `user:EMAIL` or `serviceAccount:EMAIL`, perhaps with its domain.
     """
     try:
-        principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
+        principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
     except Invalid as fault:
         raise Invalid(fault.message, code="invalid_field") from fault
-    owners = {_UNIQUE_ID.sub("", each) for each in principals if each.startswith(OWNER_PREFIXES)}
+    owners = {
+        _UNIQUE_ID.sub("", principal)
+        for principal in principals
+        if principal.startswith(OWNER_PREFIXES)
+    }
     if len(owners) != 1 or not all(
-        each.startswith((*OWNER_PREFIXES, "domain:")) for each in principals
+        principal.startswith((*OWNER_PREFIXES, "domain:")) for principal in principals
     ):
         raise Invalid(
             f"{quoted(text)} owns no tokens. Write user:EMAIL or serviceAccount:EMAIL, and perhaps "
@@ -242,15 +247,15 @@ def explain(
     `may_be_public`: whether there is an upstream index, and the name is not private.
     """
     every = rights(authenticator, subject.records)
-    own = [each for each in every if not each.principals.isdisjoint(subject.principals)]
-    fit = [each for each in every if each.scope.permits(action, project)]
+    own = [right for right in every if not right.principals.isdisjoint(subject.principals)]
+    fit = [right for right in every if right.scope.permits(action, project)]
     is_private_name = matches_any(private_patterns, project)
     is_anonymous = subject.principals == {ANONYMOUS}
-    reads_anything = not is_anonymous and any(each.scope.actions & Action.READ for each in own)
+    reads_anything = not is_anonymous and any(right.scope.actions & Action.READ for right in own)
     hints = _hints(subject.principals, fit)
     if subject.state != "active":
         response, hints = f"401, because the token is {subject.state}", iter(())
-    elif reasons := tuple(_reasons(subject.principals, [each for each in fit if each in own])):
+    elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
         return AccessExplanation(allowed=True, reasons=reasons)
     elif action is Action.READ and reads_anything and may_be_public and not is_private_name:
         reason = "the name is not private, and whoever may read anything may read public packages"
@@ -270,7 +275,7 @@ def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[str]:
     for right in own:
         members = sorted(right.principals & principals) if right.who.startswith("group:") else ()
         yield "; ".join(
-            (f"{right.source}: {right}", *(f"{each} is in {right.who}" for each in members))
+            (f"{right.source}: {right}", *(f"{member} is in {right.who}" for member in members))
         )
 
 
@@ -284,7 +289,11 @@ def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[str]:
 
 
 def _hint(own: str, wanted: str) -> str:
-    """Return advice why a grant to `wanted` is not one to `own`; empty if they are not related."""
+    """
+    Return advice why a grant to `wanted` is not one to `own`.
+
+    The result is an empty one if they are not related.
+    """
     kind, _, address = own.partition(":")
     if wanted.startswith(f"{own}#") and kind == "serviceAccount":
         return "ask for it so, if that is the account's unique id"
@@ -296,7 +305,11 @@ def _hint(own: str, wanted: str) -> str:
 
 
 def _with_implied(principals: list[str]) -> Iterator[str]:
-    """Yield the principals, and those that they imply, such as `anonymous`; some more than once."""
+    """
+    Yield the principals, and those that they imply, such as `anonymous`.
+
+    A principal may come more than once.
+    """
     yield ANONYMOUS
     for principal in principals:
         yield principal

@@ -62,7 +62,11 @@ class _Evidence:
 
 @dataclass(slots=True)
 class Sessions:
-    """Begins, verifies and ends the sessions of an index; thread-safe."""
+    """
+    Begins, verifies and ends the sessions of an index.
+
+    Threads may share it.
+    """
 
     records: SessionRecords
     authenticator: Authenticator
@@ -98,9 +102,10 @@ class Sessions:
 
     def caller(self, cookie: str) -> Caller | None:
         """
-        Return the caller whose session the text of a cookie is; None if it is not valid now.
+        Return the caller whose session the text of a cookie is.
 
-        May read the store and files. Raise Unavailable if the store does not answer.
+        The result is None if it is not valid now. May read the store and files. Raise Unavailable
+        if the store does not answer.
         """
         key = self.records.key()
         session = self._verified(cookie, key)
@@ -132,7 +137,11 @@ class Sessions:
         return verified_session(cookie, key, self.runtime.seconds()) if key else None
 
     def _evidence(self, credential: Credential, caller: Caller) -> _Evidence | None:
-        """Return what a session of a verified credential has to show; None for an access token."""
+        """
+        Return what a session of a verified credential has to show.
+
+        The result is None for an access token.
+        """
         authenticator = self.authenticator
         token = api_token_in(credential)
         if token is not None:
@@ -144,7 +153,7 @@ class Sessions:
         match classify(credential):
             case CredentialType.ID_TOKEN:
                 claims = decode_segment(credential.secret.split(".")[1])  # have been verified
-                expiry, issue = (numeric_date(claims.get(each)) or 0.0 for each in ("exp", "iat"))
+                expiry, issue = (numeric_date(claims.get(claim)) or 0.0 for claim in ("exp", "iat"))
                 principals = tuple(sorted(caller.principals - COMMON_PRINCIPALS))
                 return _Evidence("id_token", caller.principal, "", expiry, issue, principals)
             case CredentialType.PASSWORD if authenticator.htpasswd:
@@ -154,7 +163,7 @@ class Sessions:
                 return None
 
     def _present(self, session: Session) -> tuple[str, Identity | TokenRecord]:
-        """Return a session's evidence as of now, and its holder; else raise Unauthenticated."""
+        """Return a session's evidence as of now, and its holder, else raise Unauthenticated."""
         authenticator, subject = self.authenticator, session.subject
         match session.kind:
             case "api_token":
@@ -174,7 +183,7 @@ class Sessions:
 
     def _is_allowed(self, session: Session) -> bool:
         """Return whether a Google account is of an allowed domain, or a service account."""
-        domains = {f"domain:{each}" for each in self.allowed_domains}
+        domains = {f"domain:{domain}" for domain in self.allowed_domains}
         is_user = session.subject.startswith("user:")
         return not (is_user and domains) or not domains.isdisjoint(session.principals)
 

@@ -64,9 +64,9 @@ VerifyIdToken = Callable[[str], Claims]
 
 class ReplayProtection:
     """
-    Limits how often an ID token can be exchanged for an API token; thread-safe.
+    Limits how often an ID token can be exchanged for an API token.
 
-    Only for verified ID tokens, so that strangers cannot fill the memory.
+    Threads may share it. Only for verified ID tokens, so that strangers cannot fill the memory.
     """
 
     def __init__(self, used_id_tokens: UsedIdTokens, monotonic: Callable[[], float]) -> None:
@@ -148,7 +148,9 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         Unavailable, without returning a token, if the store or the issuer does not answer.
         """
         issuer = _issuer_of(id_token)
-        candidates = [each for each in self.publishers if issuer in each.issuer.names]
+        candidates = [
+            publisher for publisher in self.publishers if issuer in publisher.issuer.names
+        ]
         if not candidates:
             raise Invalid(
                 f"No job gets a token here for ID tokens of the issuer {quoted(issuer)}. The "
@@ -156,7 +158,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
                 code=INVALID_PAYLOAD,
             )
         claims = self._verified_claims(id_token)
-        publishers = [each for each in candidates if each.mismatch(claims) is None]
+        publishers = [publisher for publisher in candidates if publisher.mismatch(claims) is None]
         if not publishers:
             raise Invalid(
                 f"The ID token is genuine, and no [[publisher]] of this index fits it: "
@@ -164,7 +166,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
                 code=INVALID_PUBLISHER,
             )
         token = new_token(self.tokens.runtime.random)
-        is_single_use = any(each.is_single_use for each in publishers)
+        is_single_use = any(publisher.is_single_use for publisher in publishers)
         digest = self.replay_protection.consume(
             id_token, claims, token.id, is_single_use=is_single_use
         )
@@ -176,7 +178,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         return MintedToken(token, record)
 
     def revoke(self, text: str) -> bool:
-        """Revoke the minted API token with this text; return False if it is no minted token."""
+        """Revoke the minted API token with this text, and return False if it is no minted token."""
         token = parse_token(text)
         if token is None:
             return False
@@ -188,17 +190,20 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
     def identity(self, record: TokenRecord) -> Identity | None:
         """
-        Return the identity of a minted API token; None if none of its publishers is configured.
+        Return the identity of a minted API token.
 
-        Its scopes are those of its publishers, as far as they were in it when it was minted.
+        The result is None if none of its publishers is configured. Its scopes are those of its
+        publishers, as far as they were in it when it was minted.
         """
-        publishers = [each for each in self.publishers if each.id in record.publishers]
+        publishers = [
+            publisher for publisher in self.publishers if publisher.id in record.publishers
+        ]
         if not publishers:
             return None
         return Identity(
             _principal(publishers),
-            frozenset({ANONYMOUS, *(each.principal for each in publishers)}),
-            intersection(record.scope, (each.scope for each in publishers)),
+            frozenset({ANONYMOUS, *(publisher.principal for publisher in publishers)}),
+            intersection(record.scope, (publisher.scope for publisher in publishers)),
         )
 
     def _verified_claims(self, id_token: str) -> Claims:
@@ -225,23 +230,29 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
     ) -> tuple[ApiToken, TokenRecord]:
         now, principal = self.tokens.runtime.now(), _principal(publishers)
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-        projects = dict.fromkeys(each for publisher in publishers for each in publisher.projects)
+        projects = dict.fromkeys(
+            pattern for publisher in publishers for pattern in publisher.projects
+        )
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
             name=name,
-            actions=max(int(each.actions) for each in publishers),
+            actions=max(int(publisher.actions) for publisher in publishers),
             projects=tuple(projects),
             created_at=now,
             created_by=principal,
             expires_at=whole + self.cleanup.token_lifetime,
-            publishers=tuple(each.id for each in publishers),
+            publishers=tuple(publisher.id for publisher in publishers),
         )
         return self.tokens.store(token, record)
 
 
 def _issuer_of(id_token: str) -> str:
-    """Return the unverified `iss` claim of an ID token; raise Invalid if it cannot be read."""
+    """
+    Return the unverified `iss` claim of an ID token.
+
+    Raises Invalid if it cannot be read.
+    """
     parts = id_token.split(".") if len(id_token) <= ID_TOKEN_LIMIT_CHARS else []
     if len(parts) == JWT_PARTS and all(parts) and id_token.isascii():
         with suppress(CredentialRejected):
@@ -256,4 +267,4 @@ def _issuer_of(id_token: str) -> str:
 
 
 def _principal(publishers: list[Publisher]) -> str:
-    return f"publisher:{','.join(each.id for each in publishers)}"
+    return f"publisher:{','.join(publisher.id for publisher in publishers)}"

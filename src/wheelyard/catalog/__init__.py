@@ -1,11 +1,11 @@
 """
-The catalog: projects, distributions and credentials in a store; may raise Unavailable.
+The catalog: projects, distributions and credentials in a store.
 
 The list of projects is the registry of private names. `catalog/private_names.py` says whether a
-name is private: a pattern of the settings matches it, it is in the list, or it has a document.
-Only a yes may come from a cache. For a no, list and document are read anew, so a claim of another
+name is private: a pattern of the settings matches it, it is in the list, or it has a document. Only
+a yes may come from a cache. For a no, list and document are read anew, so a claim of another
 process counts at once, and so does a file of a process that knows no upstream index. An error is
-never a no.
+never a no. May raise Unavailable.
 
 1. `operations/names.py` asks the upstream about the name of an upload as soon as its filename is
    known, and again right before step 2. An import asks in 16 threads, before it reads a file, and

@@ -58,10 +58,10 @@ def mark_commit(
     earlier: Sequence[bytes] = (),
 ) -> None:
     """
-    Mark that a project may get the commit `number`; it has to be made right after.
+    Mark that a project may get the commit `number`.
 
-    `earlier` are stored commits that come with it, so that the journal has none of them yet. If the
-    writer dies, whoever gives the serial writes them.
+    It has to be made right after. `earlier` are stored commits that come with it, so that the
+    journal has none of them yet. If the writer dies, whoever gives the serial writes them.
 
     Raises Unavailable if that took so long that the mark may be deleted before the commit is made.
     """
@@ -75,7 +75,11 @@ def mark_commit(
 
 
 class ProjectChange(Struct, frozen=True, array_like=True):
-    """An entry: at this serial, a project had this revision; it may have a newer one by now."""
+    """
+    An entry: at this serial, a project had this revision.
+
+    It may have a newer one by now.
+    """
 
     serial: int
     project: NormalizedName
@@ -110,7 +114,7 @@ class ChangeLog(Struct, frozen=True, dict=True):
     @cached_property
     def revisions(self) -> Mapping[NormalizedName, int]:
         """The revision in the newest entry of each project that has one here."""
-        return {each.project: each.revision for each in self.entries}
+        return {entry.project: entry.revision for entry in self.entries}
 
 
 class _Link(Struct, frozen=True):
@@ -137,12 +141,13 @@ _SEALED: Final = Codec(SealedChanges)
 
 class Changes(Struct, frozen=True):
     """
-    The changes of all projects, each with its serial; safe to share by threads and processes.
+    The changes of all projects, each with its serial.
 
-    Serials rise, with gaps. Who has seen a serial never finds a new change at it or below. They
-    follow the clock if that is ahead of them, so that a feed that was made again, or is another
-    store's copy, does not repeat serials which somebody has seen. A project's serial is that of its
-    newest entry. After a crash a project may have two entries with one revision.
+    Threads and processes may share it. Serials rise, with gaps. Who has seen a serial never finds a
+    new change at it or below. They follow the clock if that is ahead of them, so that a feed that
+    was made again, or is another store's copy, does not repeat serials which somebody has seen. A
+    project's serial is that of its newest entry. After a crash a project may have two entries with
+    one revision.
     """
 
     store: Store
@@ -184,18 +189,22 @@ class Changes(Struct, frozen=True):
         # a serial is not below the seconds at which it was given, which is after the commit
         serial = _seconds_of_serials(moment) - 1
         entries, _ = self._entries(log, serial)
-        return [each for each in entries if each.serial > serial] + unnumbered, log.newest
+        return [change for change in entries if change.serial > serial] + unnumbered, log.newest
 
     def newest(self) -> int:
-        """Return the serial of the last commit that has one; may raise Unavailable."""
+        """
+        Return the serial of the last commit that has one.
+
+        May raise Unavailable.
+        """
         return self._sequenced()[0].newest
 
     def remove_stale(self, now: float) -> int:
         """
-        Delete the marks that are older than a day and have no commit; return their number.
+        Delete the marks that are older than a day and have no commit.
 
-        Before that, it gives serials to all commits. `now` is in seconds since the epoch, best by
-        the store's clock.
+        Returns their number. Before that, it gives serials to all commits. `now` is in seconds
+        since the epoch, best by the store's clock.
         """
         self._sequenced()
         limit, removed = now - MARK_AGE.total_seconds(), 0
@@ -224,7 +233,7 @@ class Changes(Struct, frozen=True):
         marks = self._marks()
         log = self.documents.get(keys.CHANGES, "current").value
         entries = self._entries(log, 0)[0] if log else []
-        newest = {each.project: each.revision for each in entries}
+        newest = {entry.project: entry.revision for entry in entries}
         missing = {
             name: revision
             for name, revision in revisions.items()
@@ -242,12 +251,13 @@ class Changes(Struct, frozen=True):
 
     def rebuild(self, revisions: Mapping[NormalizedName, int]) -> None:
         """
-        Begin the feed again, with entries of these projects to come; no old serial is known then.
+        Begin the feed again, with entries of these projects to come.
 
-        Raises Conflict if the feed was changed meanwhile. Call `unmarked` afterwards: marks may
-        have been deleted by a process that knew the feed as it was.
+        No old serial is known then. Raises Conflict if the feed was changed meanwhile. Call
+        `unmarked` afterwards: marks may have been deleted by a process that knew the feed as it
+        was.
         """
-        found = self.store.get(keys.CHANGES)
+        stored = self.store.get(keys.CHANGES)
         self.mark(revisions)
         last = _seconds_of_serials(self.runtime.now())
         for entry in self.store.list(keys.SEALED_CHANGES):
@@ -255,18 +265,18 @@ class Changes(Struct, frozen=True):
         # entries that are lost had serials by the clock, or after those of the sealed ones
         start = last + MOST_ENTRIES + BATCH
         log = ChangeLog(1, self.runtime.new_id(), start, start)
-        version = found.version if isinstance(found, Stored) else ABSENT
+        version = stored.version if isinstance(stored, Stored) else ABSENT
         self.store.put(keys.CHANGES, self.documents.codec.encode(log), version)
 
     def _sequenced(self) -> tuple[ChangeLog, list[ProjectChange]]:
-        """Give a serial to each commit made before; return the log, and what got none."""
+        """Give a serial to each commit made before, and return the log, and what got none."""
         # listed before the log is read: who deleted a mark had written its commit's serial before
         marks, unnumbered = self._marks(), list[ProjectChange]()
         names, log = sorted(marks), ChangeLog()
         for start in range(0, max(len(names), 1), BATCH):
             batch = {name: marks[name] for name in names[start : start + BATCH]}
             log, changed = self._sequence(batch)
-            unnumbered += (ProjectChange(NO_SERIAL, *each) for each in changed)
+            unnumbered += (ProjectChange(NO_SERIAL, *change) for change in changed)
         return log, unnumbered
 
     def _sequence(self, marks: Marks) -> tuple[ChangeLog, list[tuple[NormalizedName, int]]]:
@@ -282,19 +292,23 @@ class Changes(Struct, frozen=True):
                 self._require_new()
             log = before.value or ChangeLog()
             # read after the log, so that none is older than what the log says of its project
-            found = dict(zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True))
+            revisions = dict(
+                zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True)
+            )
             # a document that had a commit before the marked one is never missing
             damaged_names = [
                 (name, 0)
-                for name, revision in found.items()
+                for name, revision in revisions.items()
                 if revision is None or (revision == 0 and marks[name][-1].number > 1)
             ]
             made = {
                 name: revision
-                for name, revision in found.items()
+                for name, revision in revisions.items()
                 if revision is not None and revision >= marks[name][0].number
             }
-            changed = [each for each in made.items() if log.revisions.get(each[0]) != each[1]]
+            changed = [
+                change for change in made.items() if log.revisions.get(change[0]) != change[1]
+            ]
             unnumbered = changed + damaged_names
             try:
                 if changed:
@@ -321,10 +335,10 @@ class Changes(Struct, frozen=True):
 
     def _write_earlier(self, mark: keys.PendingMark) -> None:
         """Write the commits that came with the one of a mark, if that was made."""
-        found = self.store.get(mark.key) if mark.size else None
-        if not isinstance(found, Stored):
+        stored = self.store.get(mark.key) if mark.size else None
+        if not isinstance(stored, Stored):
             return
-        earlier = [bytes(commit) + b"\n" for commit in _EARLIER.decode(mark.key, found.body)]
+        earlier = [bytes(commit) + b"\n" for commit in _EARLIER.decode(mark.key, stored.body)]
         # of two writers of commits with one number, the mark may be the loser's
         if earlier and self._previous(mark) == digest(earlier[-1]):
             for number, commit in enumerate(earlier, mark.number - len(earlier)):
@@ -332,18 +346,22 @@ class Changes(Struct, frozen=True):
                     self.store.put(keys.commit(mark.project, number), commit, ABSENT)
 
     def _previous(self, mark: keys.PendingMark) -> str:
-        """Return the digest before the commit of a mark; an empty text if that was not made."""
+        """Return the digest before the commit of a mark, or an empty text if that was not made."""
         key = keys.project(mark.project)
-        found = self.store.get(key)
-        document = _DOCUMENTS.decode(key, found.body) if isinstance(found, Stored) else None
+        stored = self.store.get(key)
+        document = _DOCUMENTS.decode(key, stored.body) if isinstance(stored, Stored) else None
         if document and document.revision == mark.number:
             return document.commit.previous
         key = keys.commit(mark.project, mark.number)
-        found = self.store.get(key)
-        return _LINKS.decode(key, found.body).previous if isinstance(found, Stored) else ""
+        stored = self.store.get(key)
+        return _LINKS.decode(key, stored.body).previous if isinstance(stored, Stored) else ""
 
     def _added(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
-        """Return the log after these revisions of projects; write what it no longer has."""
+        """
+        Return the log after these revisions of projects.
+
+        Writes what it no longer has.
+        """
         previous, entries = log.previous, log.entries
         if len(entries) >= MOST_ENTRIES:
             sealed, entries = entries[:SEALED_ENTRIES], entries[SEALED_ENTRIES:]
@@ -352,16 +370,16 @@ class Changes(Struct, frozen=True):
             previous = sealed[-1].serial
             self.store.put(keys.sealed_changes(previous), body, None)
         first = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
-        new = [ProjectChange(first + at, *each) for at, each in enumerate(changed)]
+        new = [ProjectChange(first + at, *change) for at, change in enumerate(changed)]
         write_id = self.runtime.new_id()
         return ChangeLog(log.revision + 1, write_id, log.start, previous, (*entries, *new))
 
     def _revision(self, name: NormalizedName) -> int | None:
-        """Return a project's revision; 0 without a document, None if it is damaged."""
+        """Return a project's revision, or 0 without a document, None if it is damaged."""
         key = keys.project(name)
-        found = self.store.get(key)
+        stored = self.store.get(key)
         with UnreadableIgnored():
-            return _DOCUMENTS.decode(key, found.body).revision if isinstance(found, Stored) else 0
+            return _DOCUMENTS.decode(key, stored.body).revision if isinstance(stored, Stored) else 0
         return None
 
     def _marks(self) -> Marks:
@@ -393,10 +411,10 @@ class Changes(Struct, frozen=True):
             number = keys.entry_number(keys.SEALED_CHANGES, entry.key)
             if number is None or number > log.previous:  # perhaps those who seal it now are slow
                 continue
-            found = self.store.get(entry.key)
-            if not isinstance(found, Stored):
+            stored = self.store.get(entry.key)
+            if not isinstance(stored, Stored):
                 raise _lost(entry.key)
-            sealed = _SEALED.decode(entry.key, found.body)
+            sealed = _SEALED.decode(entry.key, stored.body)
             if sealed.previous > end:
                 raise _lost(keys.sealed_changes(sealed.previous))
             entries += sealed.entries

@@ -33,7 +33,7 @@ from wheelyard.catalog.document_cache import (
 )
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.concurrency.threads import GroupCommit, TakeItems, prefetch_map
+from wheelyard.concurrency.threads import GroupCommit, TakeRequests, prefetch_map
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
 from wheelyard.model.project import Commit, Event, EventCommit, Project
@@ -80,7 +80,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return keys.numbered_entry(self.entries, number)
 
     def last_commit(self, document: D) -> C | None:
-        """Return the last commit of a document; None if it does not exist yet."""
+        """Return the last commit of a document, or None if it does not exist yet."""
         return cast("C | None", document.commit)
 
     def digest(self, document: D) -> str:
@@ -89,14 +89,22 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return digest(self.commits.encode(last)) if last is not None else ""
 
     def read(self, store: Store) -> tuple[D, ObjectVersion]:
-        """Return the document of a store and its version; an empty one and ABSENT without one."""
-        found = store.get(self.key)
-        if not isinstance(found, Stored):
+        """
+        Return the document of a store and its version.
+
+        If there is none, it is the empty document and ABSENT.
+        """
+        stored = store.get(self.key)
+        if not isinstance(stored, Stored):
             return self.empty, ABSENT
-        return self.documents.decode_whole(self.key, found.body), found.version
+        return self.documents.decode_whole(self.key, stored.body), stored.version
 
     def decode_entry(self, number: int, body: bytes) -> C:
-        """Return the commit of a journal entry; raise Unavailable unless it is the one `number`."""
+        """
+        Return the commit of a journal entry.
+
+        Raises Unavailable unless it is the one `number`.
+        """
         key = self.entry_key(number)
         commit = self.commits.decode(key, body)
         if commit.number != number:
@@ -117,7 +125,11 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return self.with_commit(document, commit)
 
     def fold_all(self, document: D, commits: Iterable[C]) -> D:
-        """Return a document after commits; raise Unavailable if they do not continue it."""
+        """
+        Return a document after commits.
+
+        Raises Unavailable if they do not continue it.
+        """
         for commit in commits:
             if (commit.number, commit.previous) != (document.revision + 1, self.digest(document)):
                 raise damaged(
@@ -127,17 +139,21 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             document = self.fold(document, commit)
         return document
 
-    def was_written(self, store: Store, written: D, found: D | None) -> bool:
+    def was_written(self, store: Store, written: D, current: D | None) -> bool:
         """Return whether `found`, read after an unclear write of `written`, includes its commit."""
-        if found is None or found.revision < written.revision:
+        if current is None or current.revision < written.revision:
             return False
-        if found.revision == written.revision:
-            return self.last_commit(found) == self.last_commit(written)
+        if current.revision == written.revision:
+            return self.last_commit(current) == self.last_commit(written)
         # the writer of the next commit has put this one into the journal
         return self._is_journaled(store, written)
 
     def ensure_journaled(self, store: Store, document: D, *, is_own: bool = False) -> None:
-        """Write a document's last commit to its journal, if it is not there; a new one `is_own`."""
+        """
+        Write a document's last commit to its journal, if it is not there.
+
+        A commit that this process has just made `is_own`.
+        """
         commit = self.last_commit(document)
         # another writer's commit is there unless that writer died; a read costs less than a write
         if commit is None or (not is_own and self._is_journaled(store, document)):
@@ -175,9 +191,10 @@ class Journal(Struct, Generic[D, C], frozen=True):
 
     def read(self, number: int, *, is_whole: bool = False) -> C:
         """
-        Return a commit; raise Unavailable (code `damaged_document`) if the journal has lost it.
+        Return a commit.
 
-        If it has to be `is_whole`, also if this version does not know a part of it.
+        If it has to be `is_whole`, also if this version does not know a part of it. Raises
+        Unavailable (code `damaged_document`) if the journal has lost it.
         """
         last, key = self.kind.last_commit(self.document), self.kind.entry_key(number)
         if last is not None and last.number == number:
@@ -191,17 +208,25 @@ class Journal(Struct, Generic[D, C], frozen=True):
         return commit
 
     def find(self, number: int) -> C | None:
-        """Return a commit; None if the journal has lost it: its entry is missing or damaged."""
+        """Return a commit, or None if the journal has lost it: its entry is missing or damaged."""
         with UnreadableIgnored():
             return self.read(number)
         return None
 
     def find_all(self, numbers: Sequence[int]) -> Iterator[tuple[int, C | None]]:
-        """Yield commits with their numbers, in the order of these; None for one that is lost."""
+        """
+        Yield commits with their numbers, in the order of these.
+
+        For a commit that is lost it yields None.
+        """
         return zip(numbers, prefetch_map(self.find, numbers, self.threads), strict=True)
 
     def read_all(self, numbers: Sequence[int]) -> Iterator[C]:
-        """Yield commits, in the order of their numbers; raise Unavailable for one that is lost."""
+        """
+        Yield commits, in the order of their numbers.
+
+        Raises Unavailable for one that is lost.
+        """
         return prefetch_map(self.read, numbers, self.threads)
 
 
@@ -338,7 +363,7 @@ class Commits(Generic[D, C, E]):
         raise self.retries.exhausted(kind.what)
 
     def _handle(
-        self, key: Key, take: TakeItems[_PendingIntent[D, C, E]]
+        self, key: Key, take: TakeRequests[_PendingIntent[D, C, E]]
     ) -> list[Committed[D, E] | WheelyardError]:
         intents = take()
         kind = intents[0].kind
@@ -379,9 +404,10 @@ class Commits(Generic[D, C, E]):
         earlier: Sequence[C] = (),
     ) -> bool:
         """
-        Write a document over the version `before`; return False if another writer was faster.
+        Write a document over the version `before`.
 
-        `earlier` are commits that the journal lacks beside the last one.
+        Returns False if another writer was faster. `earlier` are commits that the journal lacks
+        beside the last one.
 
         Raise Unavailable if the journal has the next commit although the document has not changed:
         then the document is outdated or lost, and a commit would contradict the journal.
@@ -449,17 +475,29 @@ def _decide(
 
 
 class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
-    """Reads and changes the only document of its kind; safe to share between threads."""
+    """
+    Reads and changes the only document of its kind.
+
+    Threads may share it.
+    """
 
     kind: JournalKind[D, C]
     commits: Commits[D, C, E]
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
-        """Return the document if it is cached and recent enough, else None; see DocumentCache."""
+        """
+        Return the document if it is cached and recent enough, else None.
+
+        See DocumentCache.
+        """
         return self.commits.documents.peek(self.kind.key, max_age)
 
     def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
-        """Return the document, from the cache or the store; without one its value is None."""
+        """
+        Return the document, from the cache or the store.
+
+        The value is None if there is no document.
+        """
         return self.commits.documents.get(self.kind.key, max_age)
 
     def exist(self) -> bool:
@@ -467,7 +505,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return next(self.commits.store.list(self.kind.entries), None) is not None
 
     def change(self, intent: Intent[D, E]) -> Committed[D, E]:
-        """Commit the events of `intent`; see `Commits.submit`."""
+        """Commit the events of `intent` (see `Commits.submit`)."""
         return self.commits.submit(self.kind, intent)
 
     def history(self, after: int = 0) -> Iterator[C]:

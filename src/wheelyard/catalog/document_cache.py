@@ -62,7 +62,11 @@ class Codec(Generic[T]):
         return self._encoder.encode(value) + b"\n"
 
     def decode(self, key: Key, body: bytes) -> T:
-        """Return the value of the stored bytes `body`; raise Unavailable if they are invalid."""
+        """
+        Return the value of the stored bytes `body`.
+
+        Raises Unavailable if they are invalid.
+        """
         try:
             return self._read(key, body)
         except DecodeError as error:
@@ -72,12 +76,20 @@ class Codec(Generic[T]):
             ) from error
 
     def _read(self, key: Key, body: bytes) -> T:
-        """Return the value of `body`; raise DecodeError if it is invalid."""
+        """
+        Return the value of `body`.
+
+        Raises DecodeError if it is invalid.
+        """
         del key
         return self._decoder.decode(body)
 
     def decode_whole(self, key: Key, body: bytes) -> T:
-        """Return the value of `body`; raise Unavailable if invalid, or if a part is unknown."""
+        """
+        Return the value of `body`.
+
+        Raises Unavailable if invalid, or if a part is unknown.
+        """
         value = self.decode(key, body)
         self.require_whole(key, value, len(body))
         return value
@@ -117,7 +129,11 @@ class UnreadableIgnored:
 
 
 class Snapshot(Struct, Generic[T], frozen=True):
-    """A document as it was read or written; `value` is None if it did not exist."""
+    """
+    A document as it was read or written.
+
+    `value` is None if it did not exist.
+    """
 
     value: T | None
     version: ObjectVersion
@@ -146,10 +162,10 @@ class CachePolicy(Struct, frozen=True, kw_only=True):
 
 class DocumentCache(Generic[T]):
     """
-    Reads, writes and caches the documents of one kind; safe to share between threads.
+    Reads, writes and caches the documents of one kind.
 
-    A document that `is_permanent` is never deleted: if it is cached and missing from the store, it
-    is lost, and reading it raises Unavailable.
+    Threads may share it. A document that `is_permanent` is never deleted: if it is cached and
+    missing from the store, it is lost, and reading it raises Unavailable.
     """
 
     def __init__(
@@ -172,7 +188,7 @@ class DocumentCache(Generic[T]):
 
     def peek(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T] | None:
         """
-        Return the cached document; None if it is not cached, or older than `max_age`.
+        Return the cached document, or None if it is not cached, or older than `max_age`.
 
         Does not read a remote store. On a local store, asks whether the cached version is current
         unless `max_age` is `any`.
@@ -181,8 +197,10 @@ class DocumentCache(Generic[T]):
         if cached is None or max_age == "any":
             return cached
         if self._policy.is_local:
-            found = self._store.get(key, cached.version or None)
-            is_current = found is None if cached.version == ABSENT else type(found) is NotModified
+            current = self._store.get(key, cached.version or None)
+            is_current = (
+                current is None if cached.version == ABSENT else type(current) is NotModified
+            )
             return cached if is_current else None
         now = self._runtime.monotonic()
         if max_age == "stale":
@@ -232,7 +250,7 @@ class DocumentCache(Generic[T]):
         return snapshot
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
-        """Write `value` over the version `expect`, and cache it; see `Store.put`."""
+        """Write `value` over the version `expect`, and cache it (see `Store.put`)."""
         body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
         self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
@@ -255,11 +273,11 @@ class DocumentCache(Generic[T]):
         except Conflict:
             return False
         except Unavailable as fault:
-            found = self.get(key, "current")
-            if was_written(found.value):
+            snapshot = self.get(key, "current")
+            if was_written(snapshot.value):
                 return True
             # the write may still happen; a retry is safe, because only one of both can succeed
-            if found.version == expect and fault.code != OVERLOADED:
+            if snapshot.version == expect and fault.code != OVERLOADED:
                 raise
             return False
         return True
@@ -286,19 +304,24 @@ class DocumentCache(Generic[T]):
     def _revalidate(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
         cached = self._cache.get(key)
         now = self._runtime.monotonic()
-        found = self._store.get(key, (cached.version or None) if cached else None)
+        stored = self._store.get(key, (cached.version or None) if cached else None)
         snapshot: Snapshot[T]
-        if found is None and cached is not None and cached.value is not None and self._is_permanent:
+        if (
+            stored is None
+            and cached is not None
+            and cached.value is not None
+            and self._is_permanent
+        ):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
                 f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the "
                 "store from a backup."
             )
-        if found is None:
+        if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)
-        elif isinstance(found, Stored):
-            value = self.codec.decode(key, found.body)
-            snapshot = Snapshot(value, found.version, now, now, len(found.body))
+        elif isinstance(stored, Stored):
+            value = self.codec.decode(key, stored.body)
+            snapshot = Snapshot(value, stored.version, now, now, len(stored.body))
         elif cached is not None:
             snapshot = replace(cached, validated_at=now, attempted_at=now)
         else:  # pragma: no cover - a store says "not modified" only about a version it was given
@@ -323,7 +346,11 @@ _GZIP_WINDOW_BITS: Final = 31
 
 
 def gzipped(body: bytes) -> bytes:
-    """Return `body` compressed; equal bytes give equal bytes."""
+    """
+    Return `body` compressed.
+
+    Equal bytes give equal bytes.
+    """
     return gzip.compress(body, _LEVEL, mtime=0)
 
 

@@ -50,12 +50,16 @@ class Files(Struct, frozen=True):
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
-        """Return the bytes of a distribution's core metadata; raise NotFound if missing."""
+        """
+        Return the bytes of a distribution's core metadata.
+
+        Raises NotFound if missing.
+        """
         key = keys.core_metadata(name, file.sha256, file.filename)
-        found = self.store.get(key)
-        if not isinstance(found, Stored):
+        stored = self.store.get(key)
+        if not isinstance(stored, Stored):
             raise NotFound(f"The store holds nothing at {key}.")
-        return found.body
+        return stored.body
 
     def _digest(self, key: Key) -> str | None:
         digest = sha256()
@@ -94,7 +98,7 @@ class FileRemoval(Struct, frozen=True):
         self, name: NormalizedName, objects: Iterable[Key], written_before: float = inf
     ) -> int:
         """
-        Delete those of the `objects` of a project that no index lists; return how many.
+        Delete those of the `objects` of a project that no index lists, and return how many.
 
         An object that was written at `written_before` or later stays, in seconds since the epoch.
         Each is looked at right before it is deleted: an upload writes its bytes anew, and commits
@@ -125,13 +129,17 @@ class FileRemoval(Struct, frozen=True):
             after = keys.after_index(prefix) if prefix else entry.key
 
     def documents(self, name: NormalizedName, indexes: Iterable[str]) -> list[Project]:
-        """Return a project's documents, one of each index that has it; may raise Unavailable."""
+        """
+        Return a project's documents, one of each index that has it.
+
+        May raise Unavailable.
+        """
         projects = list[Project]()
         for prefix in indexes:
             key = Key(f"{prefix}{keys.project(name)}")
-            found = self.stores.documents.get(key)
-            if isinstance(found, Stored):
-                project = _CODEC.decode(key, found.body)
+            stored = self.stores.documents.get(key)
+            if isinstance(stored, Stored):
+                project = _CODEC.decode(key, stored.body)
                 if project.name != name:
                     raise damaged(
                         f"The document {key} is that of another project. Run 'wheelyard check', "
@@ -146,7 +154,7 @@ class FileRemoval(Struct, frozen=True):
         return frozenset(
             key
             for project in projects
-            for file in (*project.files, *(each for each in project.trash if _is_kept(each, now)))
+            for file in (*project.files, *(file for file in project.trash if _is_kept(file, now)))
             for key, _ in listed_objects(project.name, file)
         )
 

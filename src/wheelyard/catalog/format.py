@@ -77,11 +77,11 @@ def open_catalog(
     stores: Stores, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
-    Return the catalog of an index; write `wheelyard.json` if its store is new.
+    Return the catalog of an index.
 
-    `on_event` is called with each event of a project after its commit. `files` is the location of a
-    new store's distributions, if they have a bucket of their own. Raises Invalid as `ensure_format`
-    does.
+    Writes `wheelyard.json` if its store is new. `on_event` is called with each event of a project
+    after its commit. `files` is the location of a new store's distributions, if they have a bucket
+    of their own. Raises Invalid as `ensure_format` does.
     """
     written = ensure_format(stores.documents, files)
     stores = _writable(stores, written)
@@ -133,18 +133,18 @@ _FORMATS: Final = ExtensibleCodec(StoreFormat)
 
 def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
     """
-    Return the content of `wheelyard.json`; None if the store has none.
+    Return the content of `wheelyard.json`, or None if the store has none.
 
     Raises:
         Invalid: The format is below `oldest` or above `FORMAT`, or only a newer version of
             wheelyard may read the store (code `newer_store` or `older_store`), or `wheelyard.json`
             is damaged (code `damaged_document`).
     """
-    found = store.get(keys.FORMAT)
-    if not isinstance(found, Stored):
+    stored = store.get(keys.FORMAT)
+    if not isinstance(stored, Stored):
         return None
     try:
-        written = _FORMATS.decode(found.body)
+        written = _FORMATS.decode(stored.body)
     except DecodeError as error:
         raise Invalid(
             f"{keys.FORMAT} of this store is damaged. Restore it from a backup: "
@@ -185,17 +185,18 @@ def _older(number: int) -> Invalid:
 
 def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     """
-    Write `wheelyard.json` if the store has none, and return None; else return what it says.
+    Write `wheelyard.json` if the store has none, and return None.
 
-    `files` is the location of a new store's distributions, if they have a bucket of their own.
+    If it has one, return what it says. `files` is the location of a new store's distributions, if
+    they have a bucket of their own.
 
     Raises:
         Invalid: As `read_format` does, and if a store has projects but no format (code
             `damaged_document`).
     """
-    found = read_format(store)
-    if found is not None:
-        return found
+    existing = read_format(store)
+    if existing is not None:
+        return existing
     if any(True for _ in store.list(keys.PROJECTS)):
         raise Invalid(
             f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
@@ -239,11 +240,11 @@ def rewrite_format(store: Store, retries: ConflictRetries) -> None:
     Raises NotFound if it is missing.
     """
     for _ in retries.attempts():
-        found = store.get(keys.FORMAT)
-        if not isinstance(found, Stored):
+        stored = store.get(keys.FORMAT)
+        if not isinstance(stored, Stored):
             raise NotFound(f"There is no {keys.FORMAT} in this store.")
         try:
-            store.put(keys.FORMAT, found.body, found.version)
+            store.put(keys.FORMAT, stored.body, stored.version)
         except Conflict:  # another server does this at the moment
             continue
         return

@@ -63,7 +63,11 @@ C = TypeVar("C", bound="_Commit | DecisionCommit")
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object of format 2; nothing that it has is lost, as nothing else was ever written."""
+    """
+    An object of format 2.
+
+    Nothing that it has is lost, as nothing else was ever written.
+    """
 
 
 class _File(_Strict, frozen=True, kw_only=True):
@@ -119,7 +123,7 @@ class _Event(_Strict, frozen=True, kw_only=True):
                 reason=self.reason,
             )
         reason = self.reason
-        word = next((each for each in _WORDS if reason.startswith(each)), "")
+        word = next((word for word in _WORDS if reason.startswith(word)), "")
         if not word or project.files or self.status is not Status.ACTIVE:
             return Event.status_set(self.status, reason, at=at, by=by, by_name=by_name)
         reason = reason.removeprefix(word).removeprefix(": ")
@@ -205,11 +209,11 @@ class _Converted(Struct, frozen=True):
 
 class Format2Documents(ForwardingStore):
     """
-    The documents of a store of format 2, as those of one of format 3; none can be written.
+    The documents of a store of format 2, as those of one of format 3.
 
-    It converts what a copy reads: projects and decisions with their journals. `upstream` has the
-    pages of upstream indexes, `target` what an earlier copy has converted. What format 2 cannot
-    have written is damaged (Unavailable).
+    No document can be written. It converts what a copy reads: projects and decisions with their
+    journals. `upstream` has the pages of upstream indexes, `target` what an earlier copy has
+    converted. What format 2 cannot have written is damaged (Unavailable).
     """
 
     def __init__(self, inner: Store, upstream: "Format2Upstream", target: Store) -> None:
@@ -219,7 +223,11 @@ class Format2Documents(ForwardingStore):
         self._converted: LruCache[Key, _Converted] = LruCache(CACHED_BYTES)
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`; what is converted is returned whatever `unless` is."""
+        """
+        See `Store`.
+
+        What is converted is returned whatever `unless` is.
+        """
         entry = _ENTRY.fullmatch(key)
         name = NormalizedName(entry[1]) if entry else keys.project_of(key)
         if name is not None:
@@ -235,12 +243,12 @@ class Format2Documents(ForwardingStore):
         number = keys.entry_number(entries, key)
         converted = self._converted.get(document)
         if converted is None or number is None:
-            found = self.inner.get(document, converted.version if converted else None)
-            if isinstance(found, Stored):
-                converted = convert(document, found)
+            stored = self.inner.get(document, converted.version if converted else None)
+            if isinstance(stored, Stored):
+                converted = convert(document, stored)
                 size = len(converted.document) + sum(map(len, converted.commits))
                 self._converted.put(document, converted, size)
-            if found is None or converted is None:
+            if stored is None or converted is None:
                 return None
         if number is None:
             return Stored(converted.document, converted.version)
@@ -248,8 +256,8 @@ class Format2Documents(ForwardingStore):
             return None
         return Stored(converted.commits[number - 1], ObjectVersion(str(key)))
 
-    def _project(self, key: Key, found: Stored) -> _Converted:
-        old = _decoded(_PROJECTS, key, found.body)
+    def _project(self, key: Key, stored: Stored) -> _Converted:
+        old = _decoded(_PROJECTS, key, stored.body)
         journal, bodies = project_journal(old.name), list[bytes]()
         if journal.key != key:
             raise _damaged(key, "it is that of another project")
@@ -265,12 +273,12 @@ class Format2Documents(ForwardingStore):
             bodies.append(journal.commits.encode(new))
         if not old.is_like(project):
             raise _damaged(key, "it is not what its journal says")
-        return _Converted(found.version, journal.documents.encode(project), tuple(bodies))
+        return _Converted(stored.version, journal.documents.encode(project), tuple(bodies))
 
-    def _decisions(self, key: Key, found: Stored) -> _Converted:
-        old = _decoded(_DECISION_LISTS, key, found.body)
+    def _decisions(self, key: Key, stored: Stored) -> _Converted:
+        old = _decoded(_DECISION_LISTS, key, stored.body)
         commits = [*self._commits(keys.DECISIONS_JOURNAL, old, _DECISION_COMMITS)]
-        events = [each.event for each in commits]
+        events = [commit.event for commit in commits]
         before, after, bodies = DECISIONS.empty, DECISIONS.empty, list[bytes]()
         for number, commit in enumerate(commits, 1):
             before = DECISIONS.fold(before, commit)
@@ -281,9 +289,11 @@ class Format2Documents(ForwardingStore):
         if before.decisions != old.decisions:
             raise _damaged(key, "it is not what its journal says")
         self._upstream.without_files = {
-            each.target for each in after.decisions if each.version and each.sha256 == ()
+            decision.target
+            for decision in after.decisions
+            if decision.version and decision.sha256 == ()
         }
-        return _Converted(found.version, DECISIONS.documents.encode(after), tuple(bodies))
+        return _Converted(stored.version, DECISIONS.documents.encode(after), tuple(bodies))
 
     def _commits(
         self, entries: str, document: "_Project | _DecisionList", commits: Decoder[C]
@@ -302,15 +312,19 @@ class Format2Documents(ForwardingStore):
             yield commit
 
     def _entry(self, key: Key) -> bytes:
-        """Return an entry of a journal; a copy that died may have left it below `incoming/`."""
-        found = self.inner.get(key)
-        if isinstance(found, Stored):
-            return found.body
+        """
+        Return an entry of a journal.
+
+        A copy that died may have left it below `incoming/`.
+        """
+        stored = self.inner.get(key)
+        if isinstance(stored, Stored):
+            return stored.body
         of_project = _ENTRY.fullmatch(key)
         if of_project is not None:
             incoming = keys.format_2_incoming(NormalizedName(of_project[1]))
-            found = self.inner.get(incoming)
-            body = found.body if isinstance(found, Stored) else b'{"commits":[]}'
+            stored = self.inner.get(incoming)
+            body = stored.body if isinstance(stored, Stored) else b'{"commits":[]}'
             for commit in _decoded(_INCOMING, incoming, body).commits:
                 if _decoded(_COMMITS, incoming, commit).number == int(of_project[2]):
                     return bytes(commit) + b"\n"
@@ -340,9 +354,9 @@ class Format2Documents(ForwardingStore):
 
 class Format2Upstream(ForwardingStore):
     """
-    What a store of format 2 has of upstream indexes, as format 3 has it; none can be written.
+    What a store of format 2 has of upstream indexes, as format 3 has it.
 
-    It converts pages, and notes what it cannot convert completely.
+    No document can be written. It converts pages, and notes what it cannot convert completely.
     """
 
     def __init__(self, inner: Store) -> None:
@@ -370,28 +384,36 @@ class Format2Upstream(ForwardingStore):
         return notes
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`; a page is returned whatever `unless` is."""
+        """
+        See `Store`.
+
+        A page is returned whatever `unless` is.
+        """
         page = _PAGE.fullmatch(key)
         if page is None:
             return self.inner.get(key, unless)
         return self._page(key, page[2], NormalizedName(page[3]))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`; the sizes are those of format 2."""
+        """
+        See `Store`.
+
+        The sizes are those of format 2.
+        """
         for entry in self.inner.list(prefix, after):
             page = _PAGE.fullmatch(entry.key)
             yield entry._replace(key=Key(f"{page[1]}.gz")) if page else entry
 
     def digests_of(self, decision: Decision) -> tuple[str, ...]:
         """
-        Return the digests of the files of an approved version; none if no page is stored.
+        Return the digests of the files of an approved version.
 
-        Raise Conflict if nothing can decompress the page.
+        The result is empty if no page is stored. Raise Conflict if nothing can decompress the page.
         """
         name = decision.project
         for upstream_id in upstream_ids(self.inner):
-            found = self.inner.get(_old_page(upstream_id, name))
-            if not isinstance(found, Stored):
+            stored = self.inner.get(_old_page(upstream_id, name))
+            if not isinstance(stored, Stored):
                 continue
             if self._zstd is None:
                 raise Conflict(
@@ -399,12 +421,12 @@ class Format2Upstream(ForwardingStore):
                     "has them is compressed with Zstandard. Install the package zstandard beside "
                     "wheelyard, or approve it again by the version that wrote it; then copy again."
                 )
-            page = self._read_page(found.body, upstream_id, name)
+            page = self._read_page(stored.body, upstream_id, name)
             if page is None:
                 continue
             key = Key(f"{keys.upstream(upstream_id)}{keys.upstream_digests(name)}")
-            found = self.inner.get(key)
-            pins = _decoded(_PINS, key, found.body).files if isinstance(found, Stored) else {}
+            stored = self.inner.get(key)
+            pins = _decoded(_PINS, key, stored.body).files if isinstance(stored, Stored) else {}
             digests = {
                 file.sha256 or (pins[file.filename].sha256 if file.filename in pins else "")
                 for file in (*page.decoded.files, *page.decoded.changed, *page.decoded.removed)
@@ -414,19 +436,23 @@ class Format2Upstream(ForwardingStore):
         return ()
 
     def _page(self, key: Key, upstream_id: str, name: NormalizedName) -> Found:
-        """Return a page, compressed with gzip; one without files if it cannot be read."""
-        found = self.inner.get(_old_page(upstream_id, name))
-        if not isinstance(found, Stored):
+        """
+        Return a page, compressed with gzip.
+
+        A page that cannot be read is returned without files.
+        """
+        stored = self.inner.get(_old_page(upstream_id, name))
+        if not isinstance(stored, Stored):
             return None
-        page = self._read_page(found.body, upstream_id, name)
+        page = self._read_page(stored.body, upstream_id, name)
         if page is None:
             self._owners_only.add(key)
             owner = _Page(name=name, upstream=upstream_id, fetched_at=NEVER_FETCHED)
             page = _ReadPage(owner, encode(owner))
-        return Stored(gzipped(page.json), found.version)
+        return Stored(gzipped(page.json), stored.version)
 
     def _read_page(self, body: bytes, upstream_id: str, name: NormalizedName) -> "_ReadPage | None":
-        """Return a page; None if it is damaged, or nothing can decompress it."""
+        """Return a page, or None if it is damaged, or nothing can decompress it."""
         if self._zstd is None:
             return None
         try:
@@ -452,7 +478,7 @@ class _Zstd(Protocol):
 
 
 def _zstd_module() -> _Zstd | None:
-    """Return Python's module for Zstandard, since 3.14, or the package; None without either."""
+    """Return Python's module for Zstandard, since 3.14, or the package, None without either."""
     for name in ("compression.zstd", "zstandard"):
         with suppress(ImportError):
             return cast(_Zstd, import_module(name))

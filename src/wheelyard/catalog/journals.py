@@ -68,7 +68,11 @@ class ProjectCodec(Codec[Project]):
         """Do nothing: what this version does not know is kept."""
 
     def _read(self, key: Key, body: bytes) -> Project:
-        """Return the project; raise Unavailable (`newer_document`) if it must not be read."""
+        """
+        Return the project.
+
+        Raises Unavailable (`newer_document`) if it must not be read.
+        """
         try:
             project = self._decoder.decode(body)
         except ValidationError:

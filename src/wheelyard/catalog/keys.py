@@ -1,5 +1,7 @@
 """
-The object layout of a store; the only module that builds and parses keys.
+The object layout of a store.
+
+The only module that builds and parses keys.
 
     wheelyard.json                                         format of the store
     files/<project>/<sha256>/<filename>                    a distribution
@@ -128,7 +130,11 @@ def format_2_incoming(name: NormalizedName) -> Key:
 
 
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
-    """Return the key of a mark that a commit may be made; `unique` is 16 hexadecimal digits."""
+    """
+    Return the key of a mark that a commit may be made.
+
+    `unique` is 16 hexadecimal digits.
+    """
     # one folder for all: listing it is one call, and a new mark makes no folder
     return Key(f"{PENDING}{name}.{number:010}.{unique}")
 
@@ -165,7 +171,11 @@ def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
 
 
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """Return the key of a distribution's core metadata; `sha256` is the distribution's digest."""
+    """
+    Return the key of a distribution's core metadata.
+
+    `sha256` is the distribution's digest.
+    """
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
@@ -177,7 +187,11 @@ def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:
 
 
 def probe(prefix: str, unique: str) -> Key:
-    """Return a key for a trial write below a prefix; `unique` is a random text."""
+    """
+    Return a key for a trial write below a prefix.
+
+    `unique` is a random text.
+    """
     return Key(f"{prefix}probe-{unique}")
 
 
@@ -222,7 +236,7 @@ def upstream_page(upstream_id: str, name: NormalizedName) -> Key:
 
 
 def project_of_upstream_page(key: Key) -> NormalizedName | None:
-    """Return the project whose page has this key below `upstream`; None for any other key."""
+    """Return the project whose page has this key below `upstream`, or None for any other key."""
     match = _UPSTREAM_PAGE.fullmatch(key)
     return NormalizedName(match[1]) if match else None
 
@@ -238,7 +252,11 @@ def last_use(token_id: str) -> Key:
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:
-    """Return the key of the record of a used ID token; `digest` is that of `digest_of`."""
+    """
+    Return the key of the record of a used ID token.
+
+    `digest` is that of `digest_of`.
+    """
     return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 
@@ -253,7 +271,11 @@ def is_project_name(text: str) -> bool:
 
 
 def project_of(key: Key) -> NormalizedName | None:
-    """Return the project whose document has this key; None if it is not the key of a document."""
+    """
+    Return the project whose document has this key.
+
+    The result is None if it is not the key of a document.
+    """
     match = _PROJECT.fullmatch(key)
     return NormalizedName(match[1]) if match else None
 
@@ -269,13 +291,17 @@ class PendingMark(Struct, frozen=True):
 
 
 def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:
-    """Return the commit that the mark at this key is about; None for any other key."""
+    """Return the commit that the mark at this key is about, or None for any other key."""
     match = _PENDING_MARK.fullmatch(key)
     return PendingMark(key, NormalizedName(match[1]), int(match[2]), size) if match else None
 
 
 class FileKey(Struct, frozen=True):
-    """The parts of a distribution's key; the keys of its sidecars have equal parts."""
+    """
+    The parts of a distribution's key.
+
+    The keys of its sidecars have equal parts.
+    """
 
     project: str
     sha256: str
@@ -283,19 +309,19 @@ class FileKey(Struct, frozen=True):
 
 
 def parse_file_key(key: Key) -> FileKey | None:
-    """Return the parts of a distribution's or a sidecar's key; None for any other key."""
+    """Return the parts of a distribution's or a sidecar's key, None for any other key."""
     match = _FILE.fullmatch(key)
     return FileKey(*match.groups()) if match else None
 
 
 def entry_number(prefix: str, key: Key) -> int | None:
-    """Return the number in the key of `numbered_entry`; None for any other key."""
+    """Return the number in the key of `numbered_entry`, or None for any other key."""
     match = _NUMBERED.fullmatch(key.removeprefix(prefix))
     return int(match[1]) if match and key.startswith(prefix) else None
 
 
 def token_id_of_use(key: Key) -> str | None:
-    """Return the token id in the key of a token's last use; None for any other key."""
+    """Return the token id in the key of a token's last use, or None for any other key."""
     match = _USE.fullmatch(key)
     return match[1] if match else None
 

@@ -24,7 +24,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.concurrency.threads import GroupCommit, TakeItems
+from wheelyard.concurrency.threads import GroupCommit, TakeRequests
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import NamePatterns
 from wheelyard.model.project import Project
@@ -57,10 +57,11 @@ class PrivateNames:
 
     def is_private(self, name: NormalizedName) -> bool:
         """
-        Return whether a name is private; the store is read unless that is known already.
+        Return whether a name is private.
 
-        Raises Unavailable if the store does not say. It may have said True for a name that was
-        released a moment ago, and never False for a name that was private when this was called.
+        The store is read unless that is known already. Raises Unavailable if the store does not
+        say. It may have said True for a name that was released a moment ago, and never False for a
+        name that was private when this was called.
         """
         if self.is_known(name):
             return True
@@ -90,7 +91,11 @@ class PrivateNames:
         self._projects.names.claim(*names)
 
     def is_known(self, name: NormalizedName) -> bool:
-        """Return whether a pattern or a cached document says that a name is private; no I/O."""
+        """
+        Return whether a pattern or a cached document says that a name is private.
+
+        It does no I/O.
+        """
         if self.patterns.match(name):
             return True
         cached = self._projects.documents.peek(keys.project(name), "any")
@@ -99,11 +104,11 @@ class PrivateNames:
     def complete_list(self) -> None:
         """List the projects that are not listed: the list may come from an older backup."""
         listed = self._projects.names.get_current().as_set
-        stored = (keys.project_of(each.key) for each in self._projects.store.list(keys.PROJECTS))
+        stored = (keys.project_of(entry.key) for entry in self._projects.store.list(keys.PROJECTS))
         missing = [name for name in stored if name is not None and name not in listed]
-        found = [name for name in missing if self._has_project(name)]
-        if found:
-            self.claim(*found)
+        unlisted = [name for name in missing if self._has_project(name)]
+        if unlisted:
+            self.claim(*unlisted)
 
     def _has_project(self, name: NormalizedName) -> bool:
         project = self._projects.documents.get(keys.project(name), "current").value
@@ -126,21 +131,21 @@ class PrivateNames:
         document = self._documents.submit(name, None)
         return names.result(), document
 
-    def _read_list(self, _: str, take: TakeItems[None]) -> list[Snapshot[NameList]]:
+    def _read_list(self, _: str, take: TakeRequests[None]) -> list[Snapshot[NameList]]:
         waiting = take()
-        found = self._list_now()
-        return [found for _ in waiting]
+        snapshot = self._list_now()
+        return [snapshot for _ in waiting]
 
     def _read_document(
-        self, name: NormalizedName, take: TakeItems[None]
+        self, name: NormalizedName, take: TakeRequests[None]
     ) -> list[Snapshot[Project]]:
         waiting = take()
-        found = self._document_now(name)
-        return [found for _ in waiting]
+        snapshot = self._document_now(name)
+        return [snapshot for _ in waiting]
 
     def _list_now(self) -> Snapshot[NameList]:
-        found = self._projects.names.read()
-        if found.value is None:
+        snapshot = self._projects.names.read()
+        if snapshot.value is None:
             marker = self._projects.store.get(keys.FORMAT, self._marker)
             if marker is None:
                 raise damaged(
@@ -149,7 +154,7 @@ class PrivateNames:
                 )
             if isinstance(marker, Stored):
                 self._marker = marker.version
-        return found
+        return snapshot
 
     def _document_now(self, name: NormalizedName) -> Snapshot[Project]:
         return self._projects.documents.get(keys.project(name), "current")

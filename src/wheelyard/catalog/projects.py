@@ -23,7 +23,7 @@ from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits,
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
 from wheelyard.catalog.journals import project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.concurrency.threads import GroupCommit, TakeItems
+from wheelyard.concurrency.threads import GroupCommit, TakeRequests
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store
@@ -58,7 +58,11 @@ class ProjectNames:
         self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
-        """Return the list if it is cached and recent enough, else None; reads no remote store."""
+        """
+        Return the list if it is cached and recent enough, else None.
+
+        Reads no remote store.
+        """
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
 
     def get(self) -> Snapshot[NameList]:
@@ -66,7 +70,7 @@ class ProjectNames:
         return self._documents.get(keys.PROJECT_NAMES)
 
     def get_current(self) -> NameList:
-        """Return the list as it is in the store now; an empty one if the store has none."""
+        """Return the list as it is in the store now, or an empty one if the store has none."""
         return self.read().value or NameList()
 
     def read(self) -> Snapshot[NameList]:
@@ -93,12 +97,12 @@ class ProjectNames:
             before = snapshot.value or NameList()
             if before.as_set.isdisjoint(names):
                 return
-            if self._swap(snapshot, [each for each in before.names if each not in names]):
+            if self._swap(snapshot, [name for name in before.names if name not in names]):
                 return
         if names:
             raise self._retries.exhausted("the list of projects")
 
-    def _add(self, _: str, take: TakeItems[frozenset[NormalizedName]]) -> list[bool]:
+    def _add(self, _: str, take: TakeRequests[frozenset[NormalizedName]]) -> list[bool]:
         for _attempt in self._retries.attempts():
             wanted = take()
             snapshot = self.read()
@@ -111,12 +115,16 @@ class ProjectNames:
         raise self._retries.exhausted("the list of projects")
 
     def _swap(self, snapshot: Snapshot[NameList], names: Iterable[NormalizedName]) -> bool:
-        """Write a list of these names over the one of `snapshot`; return whether it was written."""
+        """
+        Write a list of these names over the one of `snapshot`.
+
+        Returns whether it was written.
+        """
         write_id = self._retries.runtime.new_id()
         after = (snapshot.value or NameList()).with_names(names, write_id)
 
-        def was_written(found: NameList | None) -> bool:
-            return found is not None and found.write_id == write_id
+        def was_written(current: NameList | None) -> bool:
+            return current is not None and current.write_id == write_id
 
         return self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version, was_written)
 
@@ -131,10 +139,10 @@ class Projects(Struct, frozen=True):
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """
-        Return a project's cached document; None if the cache has no answer within `max_age`.
+        Return a project's cached document.
 
-        If the cached list of names lacks the project, the snapshot has no value. Does not read a
-        remote store.
+        The result is None if the cache has no answer within `max_age`. If the cached list of names
+        lacks the project, the snapshot has no value. Does not read a remote store.
         """
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None and not snapshot.value.is_released:
@@ -179,7 +187,11 @@ class Projects(Struct, frozen=True):
         return replace(snapshot, value=Project(name=name))
 
     def has_journal(self, name: NormalizedName) -> bool:
-        """Return whether the store has any commit of a project; asked if there is no document."""
+        """
+        Return whether the store has any commit of a project.
+
+        It is asked if there is no document.
+        """
         return any(True for _ in self.store.list(keys.journal(name)))
 
     def was_seen(self, name: NormalizedName) -> bool:
@@ -191,26 +203,34 @@ class Projects(Struct, frozen=True):
         return names is not None and _is_listed(names, name)
 
     def get(self, name: NormalizedName) -> Project:
-        """Return a project; raise NotFound if no file was ever uploaded under `name`."""
+        """
+        Return a project.
+
+        Raises NotFound if no file was ever uploaded under `name`.
+        """
         snapshot = self.peek(name) or self.load(name)
         if snapshot.value is None:
             raise unknown_project(name)
         return snapshot.value
 
     def get_current(self, name: NormalizedName) -> Project:
-        """Return a project as it is in the store now; raise NotFound as `get` does."""
-        found = self.documents.get(keys.project(name), "current").value
-        return found if found is not None and found.exists else self.get(name)
+        """
+        Return a project as it is in the store now.
+
+        Raises NotFound as `get` does.
+        """
+        project = self.documents.get(keys.project(name), "current").value
+        return project if project is not None and project.exists else self.get(name)
 
     def get_for_update(self, name: NormalizedName) -> Project:
-        """Return a project for a writer, listed or not; an empty one if it does not exist."""
+        """Return a project for a writer, listed or not, an empty one if it does not exist."""
         return self.documents.get(keys.project(name)).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """
-        Commit the events of `intent`, and list the project's name; return the result of the commit.
+        Commit the events of `intent`, and list the project's name.
 
-        A project that does not exist after that is not listed.
+        Returns the result of the commit. A project that does not exist after that is not listed.
         """
         committed = self.commits.submit(project_journal(name), intent)
         if committed.after.exists:

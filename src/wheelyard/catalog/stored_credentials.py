@@ -53,14 +53,22 @@ class LastUse(Struct, frozen=True):
 
 
 class UsedIdToken(Struct, frozen=True):
-    """The stored document of a used ID token; the ID token itself is not in it."""
+    """
+    The stored document of a used ID token.
+
+    The ID token itself is not in it.
+    """
 
     token: str
     """The id of the API token that it was exchanged for."""
 
 
 def in_background(work: Callable[[], None]) -> None:
-    """Start a daemon thread that runs `work`; it does not keep the process from exiting."""
+    """
+    Start a daemon thread that runs `work`.
+
+    It does not keep the process from exiting.
+    """
     Thread(target=work, daemon=True).start()
 
 
@@ -73,7 +81,11 @@ class TokenRecords(Struct, frozen=True):
     last_uses: "LastUses"
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
-        """Return the record if it is cached and recent enough, else None; reads no remote store."""
+        """
+        Return the record if it is cached and recent enough, else None.
+
+        Reads no remote store.
+        """
         return self.documents.peek(keys.token(token_id), max_age)
 
     def get(self, token_id: str) -> Snapshot[TokenRecord]:
@@ -81,17 +93,21 @@ class TokenRecords(Struct, frozen=True):
         return self.documents.get(keys.token(token_id))
 
     def create(self, record: TokenRecord) -> TokenRecord:
-        """Store a new record, and return it as stored; raise Conflict if there is one of its id."""
+        """
+        Store a new record, and return it as stored.
+
+        Raises Conflict if there is one of its id.
+        """
         written = self._next(record)
         self.store.put(keys.token(record.id), self.documents.codec.encode(written), ABSENT)
         return written
 
     def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> TokenRecord | None:
-        """Store a changed record, and return it as stored; None if `snapshot` is outdated."""
+        """Store a changed record, and return it as stored, or None if `snapshot` is outdated."""
         written = self._next(record)
 
-        def was_written(found: TokenRecord | None) -> bool:
-            return found is not None and found.write_id == written.write_id
+        def was_written(current: TokenRecord | None) -> bool:
+            return current is not None and current.write_id == written.write_id
 
         key = keys.token(record.id)
         return written if self.documents.swap(key, written, snapshot.version, was_written) else None
@@ -102,7 +118,11 @@ class TokenRecords(Struct, frozen=True):
         return replace(record, revision=record.revision + 1, write_id=write_id)
 
     def get_for_update(self, token_id: str) -> Snapshot[TokenRecord]:
-        """Return the record as it is in the store now; raise NotFound if there is none."""
+        """
+        Return the record as it is in the store now.
+
+        Raises NotFound if there is none.
+        """
         is_valid = is_token_id(token_id)
         snapshot = self.documents.get(keys.token(token_id), "current") if is_valid else None
         if snapshot is None or snapshot.value is None:
@@ -114,10 +134,10 @@ class TokenRecords(Struct, frozen=True):
 
     def all(self) -> Iterator[TokenRecord]:
         """
-        Yield the records, sorted by id; a record cached in its current version is not read.
+        Yield the records, sorted by id.
 
-        A damaged record is left out: `check` reports it. Raise Unavailable if the store does not
-        answer.
+        A record cached in its current version is not read. A damaged record is left out: `check`
+        reports it. Raise Unavailable if the store does not answer.
         """
         for entry in self.store.list(keys.TOKENS):
             with UnreadableIgnored():
@@ -143,11 +163,11 @@ class TokenRecords(Struct, frozen=True):
 
 class LastUses:
     """
-    The day on which each token was last used; safe to share between threads.
+    The day on which each token was last used.
 
-    A request waits for no write: a background thread writes each new day, at most once for each
-    token, day and process. If the store refuses a write, the pending days are lost, and no day is
-    recorded for `COOL_DOWN`.
+    Threads may share it. A request waits for no write: a background thread writes each new day, at
+    most once for each token, day and process. If the store refuses a write, the pending days are
+    lost, and no day is recorded for `COOL_DOWN`.
     """
 
     def __init__(self, store: Store, runtime: Runtime, start: StartThread = in_background) -> None:
@@ -188,16 +208,17 @@ class LastUses:
 
     def days(self, token_ids: frozenset[str]) -> dict[str, date]:
         """
-        Return the day of the last recorded use by token id; a token without one is left out.
+        Return the day of the last recorded use by token id.
 
-        A few tokens are read one by one. For more, all last uses are listed, and only those read
-        that have changed since this process last read them.
+        A token that was never used is left out. A few tokens are read one by one. For more, all
+        last uses are listed, and only those read that have changed since this process last read
+        them.
         """
         if len(token_ids) <= SINGLE_READ_LIMIT:
-            found = {each: self._load(keys.last_use(each)) for each in token_ids}
+            uses = {token_id: self._load(keys.last_use(token_id)) for token_id in token_ids}
         else:
-            found = dict(self._listed(token_ids))
-        return {each: last.value.day for each, last in found.items() if last and last.value}
+            uses = dict(self._listed(token_ids))
+        return {token_id: last.value.day for token_id, last in uses.items() if last and last.value}
 
     def _listed(self, token_ids: frozenset[str]) -> Iterator[tuple[str, Snapshot[LastUse] | None]]:
         for entry in self._store.list(keys.LAST_USES):
@@ -231,7 +252,7 @@ class LastUses:
 
     def _load(self, key: Key, entry: Entry | None = None) -> Snapshot[LastUse] | None:
         """
-        Return the last use at `key` as it is in the store now; None if it is damaged.
+        Return the last use at `key` as it is in the store now, or None if it is damaged.
 
         With its listed `entry`, it is read only if that version is not cached.
         """
@@ -256,10 +277,10 @@ class UsedIdTokens(Struct, frozen=True):
 
     def consume(self, issuer: str, jti: str, expires_at: datetime, token_id: str) -> None:
         """
-        Record that an ID token is used; raise Conflict if it was used before.
+        Record that an ID token is used.
 
         `issuer` and `jti` are its claims; the record is not needed after `expires_at`. `token_id`
-        is the API token that the ID token is exchanged for.
+        is the API token that the ID token is exchanged for. Raises Conflict if it was used before.
         """
         key = keys.used_id_token(expires_at, digest_of(issuer, jti))
         self.store.put(key, self.codec.encode(UsedIdToken(token_id)), ABSENT)
@@ -269,10 +290,10 @@ class UsedIdTokens(Struct, frozen=True):
         return expired_keys(self.store, keys.USED_ID_TOKENS, limit)
 
     def token_of(self, key: Key) -> str | None:
-        """Return the API token's id in the record at `key`; None if missing or damaged."""
-        found = self.store.get(key)
+        """Return the API token's id in the record at `key`, or None if missing or damaged."""
+        stored = self.store.get(key)
         with UnreadableIgnored():
-            return self.codec.decode(key, found.body).token if isinstance(found, Stored) else None
+            return self.codec.decode(key, stored.body).token if isinstance(stored, Stored) else None
         return None
 
 
@@ -288,7 +309,11 @@ def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
 
 
 def digest_of(issuer: str, jti: str) -> str:
-    """Return the hex SHA-256 that identifies an ID token; unique, as no issuer contains a NUL."""
+    """
+    Return the hex SHA-256 that identifies an ID token.
+
+    It is unique, as no issuer contains a NUL.
+    """
     # a JSON string can hold a lone surrogate
     return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -315,7 +340,11 @@ class EndedSession(Struct, frozen=True):
 
 
 class SessionRecords(Struct, frozen=True):
-    """Reads and writes the key of sessions, and the records of ended ones; thread-safe."""
+    """
+    Reads and writes the key of sessions, and the records of ended ones.
+
+    Threads may share it.
+    """
 
     store: Store
     key_documents: DocumentCache[SessionKey]
@@ -323,17 +352,25 @@ class SessionRecords(Struct, frozen=True):
     runtime: Runtime
 
     def peek_key(self) -> bytes | None:
-        """Return the key if it is cached and recent enough; reads no remote store."""
+        """
+        Return the key if it is cached and recent enough.
+
+        Reads no remote store.
+        """
         return _key_in(self.key_documents.peek(keys.SESSION_KEY))
 
     def key(self, max_age: MaxAge = "fresh") -> bytes | None:
-        """Return the key, read unless it is cached; None if there is none, or it is damaged."""
+        """Return the key, read unless it is cached, or None if there is none, or it is damaged."""
         with UnreadableIgnored():
             return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
         return None
 
     def require_key(self) -> bytes:
-        """Return the key; if there is none, create it. Raise Unavailable if it is damaged."""
+        """
+        Return the key.
+
+        If there is none, create it. Raise Unavailable if it is damaged.
+        """
         key = _key_in(self.key_documents.get(keys.SESSION_KEY))
         while key is None:
             made = SessionKey(self.runtime.random.randbytes(KEY_BYTES).hex(), self.runtime.now())
@@ -347,21 +384,33 @@ class SessionRecords(Struct, frozen=True):
         return key
 
     def end(self, session_id: str, expires_at: datetime) -> None:
-        """Record that a session, which expires at a moment, has ended; it may have been before."""
+        """
+        Record that a session, which expires at a moment, has ended.
+
+        It may have been before.
+        """
         key, ended = keys.ended_session(expires_at, session_id), EndedSession(self.runtime.now())
         with suppress(Conflict):  # it was ended in another tab
             self.store.put(key, self.ended_documents.codec.encode(ended), ABSENT)
         self.ended_documents.get(key, "current")
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
-        """Return whether a session was signed out; a damaged record says so, too."""
+        """
+        Return whether a session was signed out.
+
+        A damaged record says so, too.
+        """
         with UnreadableIgnored():
             key = keys.ended_session(expires_at, session_id)
             return self.ended_documents.get(key).value is not None
         return True
 
     def remove_expired(self, at_most: int | None = None) -> int:
-        """Delete records of ended sessions that have expired, at most so many; return how many."""
+        """
+        Delete records of ended sessions that have expired, at most so many.
+
+        Returns how many.
+        """
         limit = self.runtime.now() - CLOCK_SKEW
         expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
         for key in expired:

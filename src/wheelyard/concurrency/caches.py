@@ -10,7 +10,11 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """A cache of weighted values; `capacity` is the largest sum of their weights."""
+    """
+    A cache of weighted values.
+
+    `capacity` is the largest sum of their weights.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -19,7 +23,11 @@ class LruCache(Generic[K, V]):
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`, or None; the value counts as the last used one."""
+        """
+        Return the cached value of `key`, or None.
+
+        The value counts as the last used one.
+        """
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -30,7 +38,11 @@ class LruCache(Generic[K, V]):
         return entry[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Cache `value` unless `weight` exceeds the capacity; evict the least recently used."""
+        """
+        Cache `value` unless `weight` exceeds the capacity.
+
+        Evicts the least recently used.
+        """
         with self._lock:
             self._remove(key)
             if weight > self._capacity:
@@ -50,14 +62,18 @@ class LruCache(Generic[K, V]):
 
 
 class ExpiringCache(Generic[K, V]):
-    """A cache of at most `capacity` values, each of which expires; `monotonic` is its clock."""
+    """
+    A cache of at most `capacity` values, each of which expires.
+
+    `monotonic` is its clock.
+    """
 
     def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
         self._monotonic = monotonic
         self._entries: LruCache[K, tuple[V, float]] = LruCache(capacity)
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`; None if it is not cached or has expired."""
+        """Return the cached value of `key`, or None if it is not cached or has expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -67,6 +83,10 @@ class ExpiringCache(Generic[K, V]):
         return None
 
     def put(self, key: K, value: V, seconds: float) -> None:
-        """Cache `value` for `seconds`; do nothing if `seconds` is not positive."""
+        """
+        Cache `value` for `seconds`.
+
+        Do nothing if `seconds` is not positive.
+        """
         if seconds > 0:
             self._entries.put(key, (value, self._monotonic() + seconds), 1)

@@ -11,7 +11,11 @@ from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
-    """The clocks, pause function and random number generator of an index; tests replace them."""
+    """
+    The clocks, pause function and random number generator of an index.
+
+    Tests replace them.
+    """
 
     now: Callable[[], datetime]
     """Returns the time of day, UTC, to the microsecond."""
@@ -59,7 +63,11 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     """Seconds."""
 
     def attempts(self) -> Iterator[int]:
-        """Yield 0, 1, 2 and so on up to a limit; pause before each number but the first."""
+        """
+        Yield 0, 1, 2 and so on up to a limit.
+
+        Pauses before each number but the first.
+        """
         waits = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
         end = self.runtime.monotonic() + self.timeout
         for attempt in range(self.max_attempts):
@@ -84,7 +92,11 @@ def remote_conflict_retries(runtime: Runtime) -> ConflictRetries:
 
 
 class LogRateLimit:
-    """Allows `count` log messages a minute, and counts the suppressed ones; thread-safe."""
+    """
+    Allows `count` log messages a minute, and counts the suppressed ones.
+
+    Threads may share it.
+    """
 
     def __init__(self, count: int, monotonic: Callable[[], float]) -> None:
         self._count = count
@@ -95,7 +107,11 @@ class LogRateLimit:
         self._lock = Lock()
 
     def acquire(self) -> int | None:
-        """Return the number of suppressed messages before this one; None to suppress this one."""
+        """
+        Return the number of suppressed messages before this one.
+
+        None means that this one is to be suppressed.
+        """
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:

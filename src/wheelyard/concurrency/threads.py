@@ -1,9 +1,9 @@
 """
 Threads: some may be cut off, some compute in turns, some map in parallel.
 
-The first caller for a key becomes the leader: it handles all waiting items of that key in one
-batch. When it has to retry, it adds the items that have arrived meanwhile. Afterwards the first
-caller that still waits becomes the leader, so that no caller works after its own item is done.
+The first caller for a key becomes the leader: it handles all waiting requests of that key in one
+batch. When it has to retry, it adds the requests that have arrived meanwhile. Afterwards the first
+caller that still waits becomes the leader, so that no caller works after its own request is done.
 """
 
 from collections import Counter, defaultdict, deque
@@ -58,7 +58,7 @@ class DaemonThreads:
                 self._enqueue(client, work)
 
     def start(self, work: Callable[[], T], client: str = "") -> Future[T]:
-        """Run `work` as `submit` does; return its result, which cannot be cancelled."""
+        """Run `work` as `submit` does, and return its result, which cannot be cancelled."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # one who leaves must not cancel it for all others
 
@@ -112,7 +112,11 @@ TURN_SECONDS: Final = 0.05
 
 
 class Turns:
-    """Runs work of several threads in turn; `monotonic` is a clock in seconds."""
+    """
+    Runs work of several threads in turn.
+
+    `monotonic` is a clock in seconds.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -131,7 +135,7 @@ class Turns:
             _CURRENT_TURN.reset(before)
 
     def take(self) -> bool:
-        """Take the turn; return False if another thread has had it for long."""
+        """Take the turn, and return False if another thread has had it for long."""
         has_turn = self._lock.acquire(blocking=False)
         if not has_turn:
             seconds = self._taken_at + TURN_SECONDS - self._monotonic()
@@ -185,33 +189,33 @@ PREFETCH_THREADS: Final = 8
 
 
 def prefetch_map(
-    work: Callable[[T], R], items: Iterable[T], threads: int = PREFETCH_THREADS
+    work: Callable[[T], R], arguments: Iterable[T], threads: int = PREFETCH_THREADS
 ) -> Iterator[R]:
     """
-    Yield `work(item)` for each item, in order, computed ahead in so many threads.
+    Yield `work(argument)` for each argument, in order, computed ahead in so many threads.
 
     With one thread it is that of the caller, and nothing is computed ahead.
 
-    An exception of `work`, and one of `items`, is raised in its turn. Closing the iterator cancels
-    the calls that have not begun; running ones go on, and nobody waits for them.
+    An exception of `work`, and one of `arguments`, is raised in its turn. Closing the iterator
+    cancels the calls that have not begun; running ones go on, and nobody waits for them.
     """
     if threads == 1:
-        yield from map(work, items)
+        yield from map(work, arguments)
         return
     pool = ThreadPoolExecutor(threads, "prefetch")
     pending = deque[Future[R]]()
     fault: Exception | None = None
-    remaining = iter(items)
+    remaining = iter(arguments)
     try:
         while True:
             try:
-                item = next(remaining)
+                argument = next(remaining)
             except StopIteration:
                 break
             except Exception as error:  # noqa: BLE001 - raised below, behind what came before it
                 fault = error
                 break
-            pending.append(pool.submit(work, item))
+            pending.append(pool.submit(work, argument))
             if len(pending) >= 2 * threads:
                 yield pending.popleft().result()
         while pending:
@@ -223,38 +227,48 @@ def prefetch_map(
 
 
 K = TypeVar("K", bound=Hashable)
-I = TypeVar("I")  # noqa: E741 - an item
+I = TypeVar("I")  # noqa: E741 - the input of a request
 
-TakeItems = Callable[[], Sequence[I]]
-"""Adds the waiting items to a batch, and returns all items of the batch in order of arrival."""
+TakeRequests = Callable[[], Sequence[I]]
+"""Adds the waiting requests to a batch, and returns all of the batch in order of arrival."""
 
 
 class _Submission(Struct, Generic[I, R], eq=False):
-    """An item, and the future of its result; a result of None makes its caller the leader."""
+    """
+    A request, and the future of its result.
 
-    item: I
+    A result of None makes its caller the leader.
+    """
+
+    request: I
     future: Future[R | None] = field(default_factory=Future)
 
 
 class GroupCommit(Generic[K, I, R]):
     """
-    Handles submitted items in batches, one batch at a time for each key.
+    Handles submitted requests in batches, one batch at a time for each key.
 
     Args:
-        handle: Gets a key and a `TakeItems`, and handles the batch. Returns a result or an error
-            for each item that its last call of `TakeItems` returned, in that order. An exception
-            that it raises is raised in every caller of the batch.
+        handle: Gets a key and a `TakeRequests`, and handles the batch. Returns a result or an error
+            for each request that its last `TakeRequests` returned, in that order. An exception that
+            it raises is raised in every caller of the batch.
     """
 
-    def __init__(self, handle: Callable[[K, TakeItems[I]], Sequence[R | WheelyardError]]) -> None:
+    def __init__(
+        self, handle: Callable[[K, TakeRequests[I]], Sequence[R | WheelyardError]]
+    ) -> None:
         self._handle = handle
         self._waiting: dict[K, list[_Submission[I, R]]] = {}
         """The submissions that wait for a batch, by key; a key without an entry has no leader."""
         self._lock = Lock()
 
-    def submit(self, key: K, item: I) -> R:
-        """Handle `item` in a batch, and return its result or raise its error; blocks."""
-        own = _Submission[I, R](item)
+    def submit(self, key: K, request: I) -> R:
+        """
+        Handle `request` in a batch, and return its result or raise its error.
+
+        Blocks.
+        """
+        own = _Submission[I, R](request)
         with self._lock:
             is_leader = key not in self._waiting
             self._waiting.setdefault(key, []).append(own)
@@ -265,7 +279,7 @@ class GroupCommit(Generic[K, I, R]):
         if result is None:
             self._lead(key, own)
             result = own.future.result()
-        assert result is not None  # noqa: S101 - the leader's own item has a result
+        assert result is not None  # noqa: S101 - the leader's own request has a result
         return result
 
     def _lead(self, key: K, own: _Submission[I, R]) -> None:
@@ -276,21 +290,21 @@ class GroupCommit(Generic[K, I, R]):
             with self._lock:
                 batch.extend(self._waiting[key])
                 self._waiting[key] = []
-            return [each.item for each in batch]
+            return [submission.request for submission in batch]
 
-        take()  # so that the leader's own item is in the batch even if `handle` fails
+        take()  # so that the leader's own request is in the batch even if `handle` fails
         try:
             outcomes = self._handle(key, take)
         except BaseException as error:
-            for each in batch:
-                each.future.set_exception(error)
+            for submission in batch:
+                submission.future.set_exception(error)
             raise
         else:
-            for each, outcome in zip(batch, outcomes, strict=True):
+            for submission, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, WheelyardError):
-                    each.future.set_exception(outcome)
+                    submission.future.set_exception(outcome)
                 else:
-                    each.future.set_result(outcome)
+                    submission.future.set_result(outcome)
         finally:
             with self._lock:
                 waiting = self._waiting[key]

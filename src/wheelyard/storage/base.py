@@ -83,7 +83,11 @@ class Entry(NamedTuple):  # a listing has thousands
         return f"{self.modified!r}.{self.size}{'' if self.is_settled(now) else '?'}"
 
     def is_settled(self, now: float) -> bool:
-        """Return whether another write gives another time or size; `now` is as `modified`."""
+        """
+        Return whether another write gives another time or size.
+
+        `now` is as `modified`.
+        """
         return bool(self.modified % 1) or now - self.modified > SETTLED_SECONDS
 
 
@@ -96,13 +100,18 @@ class WebType(Struct, frozen=True):
 
 class Store(Protocol):
     """
-    The operations on objects under keys; safe to share between threads.
+    The operations on objects under keys.
 
-    Every method may raise Unavailable, and otherwise only the errors in its docstring.
+    Threads may share it. Every method may raise Unavailable, and otherwise only the errors in its
+    docstring.
     """
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """Return a document; NOT_MODIFIED if it has the version `unless`; None if it is absent."""
+        """
+        Return a document, or None if it is absent.
+
+        The result is NOT_MODIFIED if the document has the version `unless`.
+        """
         ...
 
     def put(
@@ -122,9 +131,10 @@ class Store(Protocol):
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """
-        Write a file, whose key contains its digest; over one that is there, which has its bytes.
+        Write a file, whose key contains its digest.
 
-        The object's `modified` is now. A body on disk is sent in pieces.
+        Over one that is there, which has its bytes. The object's `modified` is now. A body on disk
+        is sent in pieces.
         """
         ...
 
@@ -138,7 +148,11 @@ class Store(Protocol):
         ...
 
     def delete(self, key: Key) -> None:
-        """Delete an object, whatever its version; a missing one is no error."""
+        """
+        Delete an object, whatever its version.
+
+        A missing one is no error.
+        """
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
@@ -146,23 +160,31 @@ class Store(Protocol):
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a download URL, valid for half of `lifetime` at least; None if there are none."""
+        """
+        Return a download URL, valid for half of `lifetime` at least.
+
+        The result is None if there are none.
+        """
         del key, lifetime
         return None
 
     def path_of(self, key: Key) -> Path | None:
-        """Return the path of the object's file, existing or not; None if it is not a local file."""
+        """Return the path of the object's file, existing or not, None if it is not a local file."""
         del key
         return None
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
-        """Return the bucket of the object and its name there; None if it is in no bucket."""
+        """Return the bucket of the object and its name there, or None if it is in no bucket."""
         del key
         return None
 
 
 class Stores(Struct, frozen=True):
-    """Where the objects of an index are; each store may be a location of its own."""
+    """
+    Where the objects of an index are.
+
+    Each store may be a location of its own.
+    """
 
     documents: Store
     """What is changed by compare-and-swap, journals, and what can be made again."""

@@ -95,7 +95,11 @@ class SignedUrls:
         self._lock = Lock()
 
     def url(self, name: str, lifetime: timedelta) -> str | None:
-        """Return a URL, valid for half of `lifetime` at least; an error is not cached."""
+        """
+        Return a URL, valid for half of `lifetime` at least.
+
+        An error is not cached.
+        """
         window = min(max(1, int(lifetime.total_seconds()) // 2), self._longest)
         place = name, lifetime, int(self._now() // window)
         with self._lock:
@@ -124,7 +128,7 @@ def download_urls(
     longest: float = inf,
 ) -> DownloadUrls | None:
     """
-    Return the URLs of a bucket; None if the server streams its files.
+    Return the URLs of a bucket, or None if the server streams its files.
 
     Args:
         downloads: How clients get files.
@@ -150,7 +154,11 @@ def download_urls(
 
 
 def signing_error(why: str, *, is_denied: bool) -> Unavailable:
-    """Return the Unavailable for a URL that cannot be signed; `why` is a sentence."""
+    """
+    Return the Unavailable for a URL that cannot be signed.
+
+    `why` is a sentence.
+    """
     return Unavailable(
         f"Download URLs cannot be signed. {why}",
         code="signing_denied" if is_denied else "signing_unavailable",
@@ -184,14 +192,22 @@ logger = logging.getLogger("wheelyard")
 
 
 class Outage(Struct):
-    """Whether a bucket does not answer, as all threads that call it know; thread-safe."""
+    """
+    Whether a bucket does not answer, as all threads that call it know.
+
+    Threads may share it.
+    """
 
     monotonic: Callable[[], float]
     _asked_again_at: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
     def take_turn(self) -> bool:
-        """Return whether this call asks a bucket again; raise Failure if another one does."""
+        """
+        Return whether this call asks a bucket again.
+
+        Raises Failure if another one does.
+        """
         if not self._asked_again_at:
             return False
         with self._lock:
@@ -211,7 +227,11 @@ class Outage(Struct):
 
 
 class BucketStore(Store, ABC):
-    """A store in a bucket; a service adds its single requests, each of which raises Failure."""
+    """
+    A store in a bucket.
+
+    A service adds its single requests, each of which raises Failure.
+    """
 
     large_file_bytes: ClassVar[int]
     """Bytes from which a file is sent in parts, which take memory."""
@@ -236,17 +256,25 @@ class BucketStore(Store, ABC):
 
     @abstractmethod
     def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
-        """Return an object, whole; the failure is UNCHANGED if it has the version `unless`."""
+        """
+        Return an object, whole.
+
+        The failure is UNCHANGED if it has the version `unless`.
+        """
 
     @abstractmethod
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Return the chunks of an object; `stop`, if any, is behind `start`."""
+        """
+        Return the chunks of an object.
+
+        `stop`, if any, is behind `start`.
+        """
 
     @abstractmethod
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
     ) -> ObjectVersion:
-        """Write an object if it has the version `expect`; return its new version."""
+        """Write an object if it has the version `expect`, and return its new version."""
 
     @abstractmethod
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
@@ -254,7 +282,11 @@ class BucketStore(Store, ABC):
 
     @abstractmethod
     def delete_once(self, name: str) -> None:
-        """Delete an object; the failure may be ABSENT."""
+        """
+        Delete an object.
+
+        The failure may be ABSENT.
+        """
 
     @abstractmethod
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
@@ -265,7 +297,11 @@ class BucketStore(Store, ABC):
         return self.location.name_of(key)
 
     def account_email(self) -> str | None:
-        """Return the e-mail of the account, if known; a service account's after the first use."""
+        """
+        Return the e-mail of the account, if known.
+
+        A service account's after the first use.
+        """
         return None
 
     def before_write(self) -> None:
@@ -283,7 +319,11 @@ class BucketStore(Store, ABC):
             raise self.fault(failure, READ) from failure
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`; the stream goes on after a broken connection."""
+        """
+        See `Store`.
+
+        The stream goes on after a broken connection.
+        """
         is_empty = stop is not None and stop <= start
         # no service has empty ranges; that the object exists, its first byte shows as well
         span = (0, 1) if is_empty else (start, stop)
@@ -346,7 +386,11 @@ class BucketStore(Store, ABC):
             raise self.fault(failure, LIST) from failure
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """See `Store`; None if the server streams downloads itself."""
+        """
+        See `Store`.
+
+        There are none if the server streams downloads itself.
+        """
         return self._urls.url(self.name_of(key), lifetime) if self._urls else None
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str]:
@@ -355,9 +399,10 @@ class BucketStore(Store, ABC):
 
     def repeat(self, request: Callable[[], T], seconds: float = READ_RETRY_SECONDS) -> T:
         """
-        Return what a request returns, sent again after failures that pass; raise its last Failure.
+        Return what a request returns, sent again after failures that pass.
 
-        No try begins after `seconds`. During an outage there is one, or none.
+        No try begins after `seconds`. During an outage there is one, or none. Raises its last
+        Failure.
         """
         end = self.runtime.monotonic() + (0.0 if self._outage.take_turn() else seconds)
         is_unclear, pauses = False, self._pauses()
@@ -402,13 +447,13 @@ class BucketStore(Store, ABC):
         has_lost = failure.kind is FailureKind.CONFLICT or (
             failure.kind is FailureKind.ABSENT and bool(expect)
         )
-        found: Stored | Failure = failure
+        current: Stored | Failure = failure
         if failure.is_unclear:
-            found = self._look(key, READ_RETRY_SECONDS if has_lost else 0.0)
+            current = self._look(key, READ_RETRY_SECONDS if has_lost else 0.0)
         elif has_lost:
             raise Conflict(conflict_message(key)) from failure
-        if isinstance(found, Stored) and found.body == body:
-            return found.version
+        if isinstance(current, Stored) and current.body == body:
+            return current.version
         if failure.status == TOO_MANY_REQUESTS:  # nobody need have changed it
             failure = Failure(FailureKind.THROTTLED, failure.status)
         elif has_lost:
@@ -418,7 +463,7 @@ class BucketStore(Store, ABC):
                 retry_after=RETRY_AFTER_SECONDS,
             ) from failure
         fault = self.fault(failure, WRITE)
-        if isinstance(found, Stored) or found.kind is FailureKind.ABSENT:  # it answers reads
+        if isinstance(current, Stored) or current.kind is FailureKind.ABSENT:  # it answers reads
             self._outage.end()
         raise fault from failure
 
@@ -430,7 +475,11 @@ class BucketStore(Store, ABC):
             return failure
 
     def _is_sent(self, send: Callable[[], None], key: Key, size: int, *, is_last: bool) -> bool:
-        """Return whether a file was sent; raise Unavailable if it need not be tried again."""
+        """
+        Return whether a file was sent.
+
+        Raises Unavailable if it need not be tried again.
+        """
         try:
             send()
         except Failure as failure:
@@ -447,9 +496,9 @@ class BucketStore(Store, ABC):
         """Return whether a file of this size was written within the last hour."""
         # an older one may be what another upload has left, which a cleanup is about to delete
         with suppress(Unavailable):
-            found = next(self.list(key), None)
-            if found is not None and (found.key, found.size) == (key, size):
-                return self.runtime.seconds() - found.modified < FILE_SETTLED_SECONDS
+            entry = next(self.list(key), None)
+            if entry is not None and (entry.key, entry.size) == (key, size):
+                return self.runtime.seconds() - entry.modified < FILE_SETTLED_SECONDS
         return False
 
     def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -41,10 +41,10 @@ class BucketObject(Struct, frozen=True, kw_only=True):
 
 class BucketReader(ABC):
     """
-    Lists and reads the objects below a location; safe to share between threads.
+    Lists and reads the objects below a location.
 
-    `str` of it is that location. Every method may raise Unavailable. A service adds what asks it,
-    each of which raises Failure.
+    Threads may share it. `str` of it is that location. Every method may raise Unavailable. A
+    service adds what asks it, each of which raises Failure.
     """
 
     def __init__(self, location: BucketLocation) -> None:
@@ -63,26 +63,36 @@ class BucketReader(ABC):
 
     @abstractmethod
     def _find(self, name: str) -> BucketObject:
-        """Return as `find`; the failure may be ABSENT."""
+        """
+        Return as `find`.
+
+        The failure may be ABSENT.
+        """
 
     @abstractmethod
     def _read(self, name: str, version: str) -> Iterator[bytes]:
-        """Return as `read`; the failure is ABSENT if it was replaced."""
+        """
+        Return as `read`.
+
+        The failure is ABSENT if it was replaced.
+        """
 
     def objects(self) -> Iterator[BucketObject]:
         """
-        Yield every object below the prefix, sorted by name; a folder's own object may be left out.
+        Yield every object below the prefix, sorted by name.
 
-        Raise Unavailable (`storage_refused`) if the service has names that cannot be listed.
+        A folder's own object may be left out. Raise Unavailable (`storage_refused`) if the service
+        has names that cannot be listed.
         """
         with self._faults(LIST):
             yield from self._objects()
 
     def find(self, name: str) -> BucketObject | None:
         """
-        Return the object `name` below the prefix, with its metadata; None if it does not exist.
+        Return the object `name` below the prefix, with its metadata.
 
-        A name that ends with a slash is that of a folder's own object.
+        The result is None if it does not exist. A name that ends with a slash is that of a folder's
+        own object.
         """
         with self._faults(READ):
             try:
@@ -93,7 +103,11 @@ class BucketReader(ABC):
         return None
 
     def read(self, name: str, version: str) -> Iterator[bytes]:
-        """Return an iterator of the bytes of one version; raise NotFound if it was replaced."""
+        """
+        Return an iterator of the bytes of one version.
+
+        Raises NotFound if it was replaced.
+        """
         with self._faults(READ):
             return self._chunks(self._read(name, version))
 
@@ -117,12 +131,20 @@ OpenStore = Callable[[BucketLocation, Downloads, str], BucketStore]
 
 
 class BucketService(Protocol):
-    """What the module of a service does; both without a request to the bucket."""
+    """
+    What the module of a service does.
+
+    Both without a request to the bucket.
+    """
 
     def store_opener(
         self, location: BucketLocation, runtime: Runtime, counter: OperationCounter
     ) -> OpenStore:
-        """Return what opens stores, all by one connection; `location` is for messages."""
+        """
+        Return what opens stores, all by one connection.
+
+        `location` is for messages.
+        """
 
     def open_bucket_reader(self, location: BucketLocation, runtime: Runtime) -> BucketReader:
         """Return a reader of a bucket that is no store."""
@@ -166,7 +188,11 @@ def open_bucket(
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
-    """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
+    """
+    Return a reader of a bucket that is no store, without a request.
+
+    Raises as `open_bucket`.
+    """
     return _service(location.scheme).open_bucket_reader(location, runtime)
 
 

@@ -75,7 +75,11 @@ _BY_STATUS: Final = {
 
 
 class Failure(Exception):
-    """A failed request, without the text of a library; it leaves a store as an Unavailable."""
+    """
+    A failed request, without the text of a library.
+
+    It leaves a store as an Unavailable.
+    """
 
     def __init__(
         self,

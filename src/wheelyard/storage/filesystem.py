@@ -53,7 +53,11 @@ class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, l
 
 
 def write_all(descriptor: int, body: FileBody) -> None:
-    """Write all bytes to a file descriptor; one `os.write` may write only some of them."""
+    """
+    Write all bytes to a file descriptor.
+
+    One `os.write` may write only some of them.
+    """
     if isinstance(body, Path):
         with body.open("rb", buffering=0) as source:
             while chunk := source.read(CHUNK_BYTES):
@@ -71,7 +75,11 @@ def sync_file(descriptor: int) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Make the names in a folder durable; do nothing if it is missing: it was deleted meanwhile."""
+    """
+    Make the names in a folder durable.
+
+    Do nothing if it is missing: it was deleted meanwhile.
+    """
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -82,11 +90,12 @@ def sync_folder(path: str) -> None:
 
 def open_no_follow(path: str, flags: int) -> int:
     """
-    Open an absolute path and return the descriptor; raise OSError (ELOOP) if it has a link in it.
+    Open an absolute path and return the descriptor.
 
     On Linux the path of the open file is compared, so a symbolic link is noticed whenever it was
     made. Elsewhere the path is resolved after opening, so a folder that was a link only in between
-    is not noticed. With O_DIRECTORY it opens a folder.
+    is not noticed. With O_DIRECTORY it opens a folder. Raises OSError (ELOOP) if it has a link in
+    it.
     """
     # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
     # O_NONBLOCK: opening a named pipe must not wait for its writer
@@ -126,9 +135,9 @@ def _names(folder: str) -> list[tuple[str, bool]]:
         return []
     try:
         with os.scandir(descriptor) as entries:
-            visible = [each for each in entries if not each.name.startswith(".")]
-            found = [(each.name, each.is_dir(follow_symlinks=False)) for each in visible]
-            return sorted((f"{name}/" if is_dir else name, is_dir) for name, is_dir in found)
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in visible]
+            return sorted((f"{name}/" if is_dir else name, is_dir) for name, is_dir in names)
     finally:
         os.close(descriptor)
 
@@ -148,7 +157,7 @@ def link_error(what: str) -> Unavailable:
 
 
 def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
-    """Return the type of `folder`'s network file system; None if it is local or unknown."""
+    """Return the type of `folder`'s network file system, or None if it is local or unknown."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

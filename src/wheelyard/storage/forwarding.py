@@ -92,9 +92,10 @@ class ForwardingStore:
 @dataclass(frozen=True, slots=True)
 class PrefixedStore(ForwardingStore):
     """
-    The objects of `inner` whose keys begin with `prefix`; its keys are what follows the prefix.
+    The objects of `inner` whose keys begin with `prefix`.
 
-    Nothing else of `inner` can be read, written or deleted through it.
+    Its keys are what follows the prefix. Nothing else of `inner` can be read, written or deleted
+    through it.
     """
 
     inner: Store
@@ -112,7 +113,11 @@ class PrefixedStore(ForwardingStore):
 
 @dataclass(frozen=True, slots=True)
 class ReadOnlyStore(ForwardingStore):
-    """The objects of `inner`; each attempt to write one raises Unavailable, and says why."""
+    """
+    The objects of `inner`.
+
+    Each attempt to write one raises Unavailable, and says why.
+    """
 
     inner: Store
     why: str = "server.read_only forbids it."
@@ -143,7 +148,11 @@ class Operation(Struct, frozen=True, order=True):
 
 
 class OperationCounter:
-    """Counts bucket operations, free ones, too; safe to share between threads."""
+    """
+    Counts bucket operations, free ones, too.
+
+    Threads may share it.
+    """
 
     def __init__(self) -> None:
         self.metric = Counter(
@@ -194,10 +203,10 @@ class InstrumentedStore(ForwardingStore):
         started_at = self.metrics.monotonic()
         outcome = "error"
         try:
-            found = self.inner.get(key, unless)
-            outcome = "ok" if isinstance(found, Stored) else "unchanged"
-            outcome = "absent" if found is None else outcome
-            return found
+            stored = self.inner.get(key, unless)
+            outcome = "ok" if isinstance(stored, Stored) else "unchanged"
+            outcome = "absent" if stored is None else outcome
+            return stored
         finally:
             self.metrics.record("get", outcome, started_at)
 

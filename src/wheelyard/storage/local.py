@@ -1,9 +1,9 @@
 """
-The store in a folder of one machine; safe between threads and processes.
+The store in a folder of one machine.
 
-An object is a file at its key below the root. A write goes to `.spool/`, is fsynced, and gets its
-name in one step: by `link` if the key must be new, else by `rename` under a lock. The folder is
-fsynced before the call returns. No file is changed in place.
+Safe between threads and processes. An object is a file at its key below the root. A write goes to
+`.spool/`, is fsynced, and gets its name in one step: by `link` if the key must be new, else by
+`rename` under a lock. The folder is fsynced before the call returns. No file is changed in place.
 
 An object's version is its modification time in nanoseconds, inode and size. A replacement is dated
 a microsecond after the replaced file at least, under the lock. So versions never repeat, and one
@@ -148,7 +148,11 @@ class LocalStore(Store):
             return self._move_into_place(key, spooled, expect, is_synced=is_synced)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `Store`; a body in the spool is linked, not copied."""
+        """
+        See `Store`.
+
+        A body in the spool is linked, not copied.
+        """
         del kind
         is_synced = not self._refetchable.match(key)
         with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
@@ -172,8 +176,8 @@ class LocalStore(Store):
         self._check_root()
         if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # no key contains these
             try:
-                for path, found in walk_no_follow(self._root, prefix, after):
-                    yield Entry(Key(path), found.st_size, found.st_mtime)
+                for path, status in walk_no_follow(self._root, prefix, after):
+                    yield Entry(Key(path), status.st_size, status.st_mtime)
             except OSError as error:
                 where = str(error.filename).removeprefix(f"{self._root}/")
                 raise _unreadable(Key(where), error) from error
@@ -202,10 +206,11 @@ class LocalStore(Store):
     @contextmanager
     def _spooled(self, body: FileBody, *, is_synced: bool) -> Iterator[str]:
         """
-        Yield the path of a spool file with the bytes of `body`; then remove it.
+        Yield the path of a spool file with the bytes of `body`.
 
-        A body that is in the spool gets a second name there, which the object takes over. Whoever
-        wrote it may have synced its bytes, even if this is not to be done here (`is_synced`).
+        Then remove it. A body that is in the spool gets a second name there, which the object takes
+        over. Whoever wrote it may have synced its bytes, even if this is not to be done here
+        (`is_synced`).
         """
         is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
         path, descriptor = self._linked(str(body)) if is_spooled else self.spool.open_new()
@@ -236,14 +241,14 @@ class LocalStore(Store):
         Otherwise an object that is deleted and created again within one tick of the kernel's clock
         could have its old version, because inodes are reused.
         """
-        found = os.fstat(descriptor)
-        later = found.st_mtime_ns + self._random.getrandbits(MTIME_JITTER_BITS)
-        os.utime(descriptor, ns=(found.st_atime_ns, later))
+        status = os.fstat(descriptor)
+        later = status.st_mtime_ns + self._random.getrandbits(MTIME_JITTER_BITS)
+        os.utime(descriptor, ns=(status.st_atime_ns, later))
 
     def _move_into_place(
         self, key: Key, spooled: str, expect: ObjectVersion | None, *, is_synced: bool
     ) -> ObjectVersion:
-        """Give a spool file its name; return its version as an object, or raise Conflict."""
+        """Give a spool file its name, and return its version as an object, or raise Conflict."""
         target = self._path(key)
         if target.startswith(self._private):
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
@@ -281,7 +286,11 @@ class LocalStore(Store):
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """Open a folder, made if it is missing; raise Unavailable if its path has a link."""
+        """
+        Open a folder, made if it is missing.
+
+        Raises Unavailable if its path has a link.
+        """
         try:
             try:
                 folder = open_no_follow(path, os.O_DIRECTORY)
@@ -339,7 +348,11 @@ class LocalStore(Store):
 
 
 def require_place(root: Path) -> None:
-    """Raise Unavailable unless a store may be made, or written, at a folder; make none."""
+    """
+    Raise Unavailable unless a store may be made, or written, at a folder.
+
+    Make none.
+    """
     try:
         folder = root.resolve()
         while not folder.exists():
@@ -358,7 +371,7 @@ def _unusable(root: Path, error: OSError) -> Unavailable:
 
 
 def is_open_to_others(folder: Path) -> bool:
-    """Return whether others than its owner have a right to a folder; False if there is none."""
+    """Return whether others than its owner have a right to a folder, or False if there is none."""
     try:
         mode = folder.lstat().st_mode
     except OSError:
@@ -389,13 +402,13 @@ def _create(key: Key, spooled: str, name: str, folder: int) -> ObjectVersion:
     return _version(os.stat(spooled))  # noqa: PTH116 - hot
 
 
-def _version(found: os.stat_result) -> ObjectVersion:
-    return ObjectVersion(f"{found.st_mtime_ns}.{found.st_ino}.{found.st_size}")
+def _version(status: os.stat_result) -> ObjectVersion:
+    return ObjectVersion(f"{status.st_mtime_ns}.{status.st_ino}.{status.st_size}")
 
 
-def _is_at(found: os.stat_result, version: ObjectVersion) -> bool:
+def _is_at(status: os.stat_result, version: ObjectVersion) -> bool:
     # a link is not an object
-    return not S_ISLNK(found.st_mode) and _version(found) == version
+    return not S_ISLNK(status.st_mode) and _version(status) == version
 
 
 def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[bytes]:

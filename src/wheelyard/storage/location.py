@@ -57,7 +57,11 @@ def is_bucket(location: str) -> bool:
 
 
 def parse_location(text: str) -> BucketLocation:
-    """Return the location that a bucket's URL names; raise Invalid (`bad_setting`) if malformed."""
+    """
+    Return the location that a bucket's URL names.
+
+    Raises Invalid (`bad_setting`) if malformed.
+    """
     scheme, _, rest = text.partition("://")
     bucket, _, path = rest.partition("/")
     parts = path.strip("/").split("/") if path.strip("/") else []

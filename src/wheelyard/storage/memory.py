@@ -1,4 +1,8 @@
-"""The store in memory, for trials and tests; its objects are lost when the process ends."""
+"""
+The store in memory, for trials and tests.
+
+Its objects are lost when the process ends.
+"""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
@@ -28,7 +32,11 @@ LEAST_SECONDS: Final = 1e-6
 
 
 class MemoryStore(Store):
-    """Objects in a dictionary; `clock` returns the time of a write in seconds since the epoch."""
+    """
+    Objects in a dictionary.
+
+    `clock` returns the time of a write in seconds since the epoch.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -83,10 +91,10 @@ class MemoryStore(Store):
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
         with self._lock:
-            found = [
+            entries = [
                 Entry(key, len(stored.body), modified)
                 for key in self._keys[bisect_left(self._keys, prefix) :]
                 if key.startswith(prefix) and key > after
                 for stored, modified in [self._objects[key]]
             ]
-        return iter(found)
+        return iter(entries)

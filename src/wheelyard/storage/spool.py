@@ -39,7 +39,11 @@ class Spool:
         self.folder = folder
 
     def create(self) -> tuple[Path, BinaryIO]:
-        """Create an empty temporary file; return its path and a writer. The caller removes it."""
+        """
+        Create an empty temporary file, and return its path and a writer.
+
+        The caller removes it.
+        """
         with storage_faults("a file in the spool folder"):
             path, descriptor = self.open_new()
         return Path(path), os.fdopen(descriptor, "wb", buffering=0)
@@ -56,9 +60,9 @@ class Spool:
 
     def open_new(self) -> tuple[str, int]:
         """
-        Create an empty temporary file, or raise OSError; return its path and a descriptor.
+        Create an empty temporary file, or raise OSError.
 
-        The file is locked until the descriptor is closed.
+        Returns its path and a descriptor. The file is locked until the descriptor is closed.
         """
         while True:
             path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
@@ -111,7 +115,7 @@ class Spool:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed; return whether nobody else had locked it."""
+    """Lock an open file until it is closed, and return whether nobody else had locked it."""
     try:
         flock(descriptor, LOCK_EX | LOCK_NB)
     except BlockingIOError:

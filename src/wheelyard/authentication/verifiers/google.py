@@ -104,7 +104,11 @@ class AuthorizationBucket(Struct, frozen=True):
 
 
 class AccessTokenVerifier(Struct, frozen=True):
-    """Verifies Google access tokens; thread-safe."""
+    """
+    Verifies Google access tokens.
+
+    Threads may share it.
+    """
 
     resource: AuthorizationBucket
     json_client: JsonClient
@@ -114,7 +118,11 @@ class AccessTokenVerifier(Struct, frozen=True):
     """How long rights are cached; at most `MAX_CACHE_SECONDS`."""
 
     def cached_identity(self, credential: Credential) -> Identity | None:
-        """Return the identity of an access token if it is cached, else None; raises as `verify`."""
+        """
+        Return the identity of an access token if it is cached, else None.
+
+        Raises as `verify`.
+        """
         result = self.cache.get(self._key(credential.secret))
         if isinstance(result, CredentialRejected):
             raise invalid_access_token() from result
@@ -142,7 +150,11 @@ class AccessTokenVerifier(Struct, frozen=True):
         return self.cache.key("gat", self.resource.bucket, "", token)
 
     def _ask_google(self, key: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
-        """Return identity or rejection, and how long to cache it; raise Unavailable for silence."""
+        """
+        Return identity or rejection, and how long to cache it.
+
+        Raises Unavailable for silence.
+        """
         deadline = self.monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted_actions(token)
@@ -161,7 +173,11 @@ class AccessTokenVerifier(Struct, frozen=True):
         ), seconds if actions else REJECTION_CACHE_SECONDS
 
     def _permitted_actions(self, token: str) -> Action | None:
-        """Return the actions, perhaps none, that Google permits; None if it rejects the token."""
+        """
+        Return the actions, perhaps none, that Google permits.
+
+        The result is None if it rejects the token.
+        """
         response = self.json_client.fetch(
             self.resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )
@@ -274,9 +290,10 @@ def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
 
 def _identify_assertion(claims: Claims) -> Identity:
     """
-    Return the identity in an assertion; raise CredentialRejected unless it is a Google account.
+    Return the identity in an assertion.
 
     A service account gets no `serviceAccount:` principal for grants: it has ID tokens for that.
+    Raises CredentialRejected unless it is a Google account.
     """
     if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
         raise CredentialRejected("jwt_email")

@@ -137,7 +137,7 @@ def verify_password(password: bytes, hashed: str) -> bool:
 
 
 def _scheme_of(hashed: str) -> Scheme | None:
-    return next((each for each in SCHEMES if each.handler.identify(hashed)), None)
+    return next((scheme for scheme in SCHEMES if scheme.handler.identify(hashed)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,11 @@ class HtpasswdFile:
 
 class HtpasswdVerifier:
     """
-    Verifies passwords against an htpasswd file, with a cache; thread-safe.
+    Verifies passwords against an htpasswd file, with a cache.
 
-    The caller limits how many threads are in `verify` at once. The constructor raises Invalid (code
-    `bad_setting`) if the file cannot be read, or has an invalid line.
+    Threads may share it. The caller limits how many threads are in `verify` at once. The
+    constructor raises Invalid (code `bad_setting`) if the file cannot be read, or has an invalid
+    line.
     """
 
     def __init__(
@@ -174,10 +175,10 @@ class HtpasswdVerifier:
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """
-        Return the identity of a user whose password is cached as right, or None; never hashes.
+        Return the identity of a user whose password is cached as right, or None.
 
-        May reload the file. Raise Unauthenticated if name and password are cached as wrong, or
-        malformed.
+        Never hashes. May reload the file. Raise Unauthenticated if name and password are cached as
+        wrong, or malformed.
         """
         hashed = self.file.current().hashes.get(credential.user)
         key = self._key(credential)
@@ -194,18 +195,26 @@ class HtpasswdVerifier:
         return hashed is not None and hashed == self.file.value.hashes.get(credential.user)
 
     def verified_hash(self, credential: Credential) -> str | None:
-        """Return the hash by which this password was right in the last day; None if by none."""
+        """Return the hash by which this password was right in the last day, or None if by none."""
         with suppress(Unauthenticated):
             success = self._successes.get(self._key(credential))
             return success[0] if success else None
         return None
 
     def has_user(self, name: str) -> bool:
-        """Return whether the file has a user of this name; the result must never reach a client."""
+        """
+        Return whether the file has a user of this name.
+
+        The result must never reach a client.
+        """
         return name in self.file.value.hashes
 
     def verify(self, credential: Credential) -> Identity:
-        """Return the identity of a user, cached or by hashing; raise Unauthenticated if wrong."""
+        """
+        Return the identity of a user, cached or by hashing.
+
+        Raises Unauthenticated if wrong.
+        """
         cached = self.cached_identity(credential)
         if cached is not None:
             return cached
@@ -221,7 +230,11 @@ class HtpasswdVerifier:
         return known_identity(f"htpasswd:{credential.user}")
 
     def _key(self, credential: Credential) -> bytes:
-        """Return the cache key of a password; raise Unauthenticated if it cannot be right."""
+        """
+        Return the cache key of a password.
+
+        Raises Unauthenticated if it cannot be right.
+        """
         name, password = credential.user, credential.secret
         try:
             size = len(password.encode())
@@ -239,7 +252,11 @@ class HtpasswdVerifier:
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
-    """Return a parsed htpasswd file, with warnings about hashes; raise Invalid for a wrong line."""
+    """
+    Return a parsed htpasswd file, with warnings about hashes.
+
+    Raises Invalid for a wrong line.
+    """
     hashes, warnings, kinds = dict[str, str](), list[str](), dict[str, HashKind]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         entry = line.strip()

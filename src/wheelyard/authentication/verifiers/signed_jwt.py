@@ -55,7 +55,11 @@ class JsonResponse:
     body: bytes = dataclasses.field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """Return the JSON object in the body; raise FetchError unless it is one, of status 200."""
+        """
+        Return the JSON object in the body.
+
+        Raises FetchError unless it is one, of status 200.
+        """
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:
@@ -68,7 +72,11 @@ class JsonResponse:
 
 
 class JsonClient:
-    """Fetches JSON by HTTPS; with `allow_private` also from private hosts, and loopback by HTTP."""
+    """
+    Fetches JSON by HTTPS.
+
+    With `allow_private` also from private hosts, and loopback by HTTP.
+    """
 
     def __init__(self, runtime: Runtime, *, allow_private: bool = False) -> None:
         policies = {"https": AddressPolicy()}
@@ -129,7 +137,11 @@ logger = logging.getLogger("wheelyard")
 
 
 class IssuerKeys(Struct):
-    """The public keys of one issuer; thread-safe. Without `url`, their place is discovered."""
+    """
+    The public keys of one issuer.
+
+    Threads may share it. Without `url`, their place is discovered.
+    """
 
     issuer: str
     algorithms: frozenset[str]
@@ -197,7 +209,11 @@ class IssuerKeys(Struct):
         return {str(key.key_id): key for key in keys}
 
     def _discover_url(self) -> str:
-        """Return the `jwks_uri` of the discovery document; raise FetchError for another origin."""
+        """
+        Return the `jwks_uri` of the discovery document.
+
+        Raises FetchError for another origin.
+        """
         url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
         document = self.client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         keys_url = document.get("jwks_uri")
@@ -254,7 +270,11 @@ class IssuerConfig(Struct, frozen=True):
 
 
 class IdTokenVerifier(Struct, frozen=True):
-    """Verifies signed tokens (JWTs) of the given issuers, with a cache; thread-safe."""
+    """
+    Verifies signed tokens (JWTs) of the given issuers, with a cache.
+
+    Threads may share it.
+    """
 
     issuers: Mapping[str, IssuerConfig]
     identify: Callable[[Claims], Identity]
@@ -267,7 +287,7 @@ class IdTokenVerifier(Struct, frozen=True):
         return self.cache.get(self.cache.key("signed", credential.secret))
 
     def verify(self, credential: Credential) -> Identity:
-        """Return the identity of a signed token, cached or verified now; see `Verifier.verify`."""
+        """Return the identity of a signed token, cached or verified now (see `Verifier.verify`)."""
         identity = self.cached_identity(credential)
         if identity is not None:
             return identity
@@ -328,7 +348,11 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
 
 
 def _decode_unverified(token: str) -> tuple[Claims, Claims]:
-    """Return unverified header and claims; raise CredentialRejected if nothing can be verified."""
+    """
+    Return unverified header and claims.
+
+    Raises CredentialRejected if nothing can be verified.
+    """
     is_jwt = token.isascii() and token.count(".") == 2  # noqa: PLR2004 - between the three parts
     if len(token) > JWT_LIMIT_BYTES or not is_jwt:
         raise CredentialRejected("auth_malformed")

@@ -87,10 +87,10 @@ TokensByDigest = Mapping[str, StaticToken]
 
 class StaticTokens:
     """
-    The static tokens of an index, from a file and from the environment; thread-safe.
+    The static tokens of an index, from a file and from the environment.
 
-    The constructor raises Invalid (code `bad_setting`) if the file cannot be read, or a token is
-    invalid.
+    Threads may share it. The constructor raises Invalid (code `bad_setting`) if the file cannot be
+    read, or a token is invalid.
     """
 
     def __init__(
@@ -106,7 +106,11 @@ class StaticTokens:
         self.file = ReloadingFile(path, parse_static_tokens, monotonic) if path else None
 
     def all(self) -> TokensByDigest:
-        """Return all static tokens by their digest, expired ones included; may reload the file."""
+        """
+        Return all static tokens by their digest, expired ones included.
+
+        May reload the file.
+        """
         in_file = self.file.current() if self.file else {}
         return {**in_file, **self._from_environment, **in_file}  # the file decides
 
@@ -153,7 +157,11 @@ class StaticTokens:
 
 
 def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
-    """Return the static tokens in a text by their SHA-256; raise Invalid, with a table's number."""
+    """
+    Return the static tokens in a text by their SHA-256.
+
+    Raises Invalid, with a table's number.
+    """
     tokens: dict[str, StaticToken] = {}
     principals = {f"static:{ENVIRONMENT_TOKEN}"}
     for number, table in enumerate(_tables(text), start=1):
@@ -183,7 +191,7 @@ def _tables(text: str) -> list[dict[str, object]]:
         reason = f"It is no TOML {line[0] if line else 'at its end'}. Mend the file."
     else:
         tables = content.get("token", [])
-        is_list = isinstance(tables, list) and all(isinstance(each, dict) for each in tables)
+        is_list = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
         if set(content) <= {"token"} and is_list:
             return list(tables)
         reason = "It has something else in it than [[token]] tables. Write only those."

@@ -49,28 +49,37 @@ V = TypeVar("V")
 
 
 class Verifier(Protocol):
-    """Verifies credentials of one type; thread-safe."""
+    """
+    Verifies credentials of one type.
+
+    Threads may share it.
+    """
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """
-        Return the identity of a credential if it is cached, else None; asks and hashes nothing.
+        Return the identity of a credential if it is cached, else None.
 
-        Raise Unauthenticated, as `verify`, if the credential is known to be invalid.
+        Asks and hashes nothing. Raise Unauthenticated, as `verify`, if the credential is known to
+        be invalid.
         """
         ...
 
     def verify(self, credential: Credential) -> Identity:
         """
-        Return the identity of a credential, cached or verified now; may wait.
+        Return the identity of a credential, cached or verified now.
 
-        Raise Unauthenticated, with a fixed message, if the credential is invalid, and Unavailable
-        if it cannot be verified now.
+        May wait. Raise Unauthenticated, with a fixed message, if the credential is invalid, and
+        Unavailable if it cannot be verified now.
         """
         ...
 
 
 class CredentialRejected(Exception):
-    """Raised for an invalid credential; `reason` is a code for the log, without any secret."""
+    """
+    Raised for an invalid credential.
+
+    `reason` is a code for the log, without any secret.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -129,7 +138,11 @@ def invalid_access_token() -> Unauthenticated:
 
 
 def invalid_password(reason: str) -> Unauthenticated:
-    """Return the error for a rejected password; its cause has `reason`, a code for the log."""
+    """
+    Return the error for a rejected password.
+
+    Its cause has `reason`, a code for the log.
+    """
     fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you."
     )
@@ -164,7 +177,11 @@ _ROUNDING_ERROR: Final = 1e-9
 
 
 class LoginRateLimit(Struct, frozen=True):
-    """A token bucket for each key, of `per_minute` tries but for some kinds; thread-safe."""
+    """
+    A token bucket for each key, of `per_minute` tries but for some kinds.
+
+    Threads may share it.
+    """
 
     per_minute: int
     monotonic: Callable[[], float]
@@ -181,7 +198,7 @@ class LoginRateLimit(Struct, frozen=True):
         return max(waits, default=0.0)
 
     def count_attempt(self, key: str) -> float:
-        """Take a try out of a bucket and return 0; if it has none, return the seconds to wait."""
+        """Take a try out of a bucket and return 0, or return the seconds to wait if it has none."""
         with self._lock:
             wait = self.seconds_until((key,))
             if not wait:
@@ -214,13 +231,21 @@ class LoginRateLimit(Struct, frozen=True):
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """Return the bucket key of a kind of attempt and a network; one for all that is no address."""
+    """
+    Return the bucket key of a kind of attempt and a network.
+
+    All texts that are no address have one key.
+    """
     return f"{kind}:{network_of(address)}"
 
 
 @lru_cache(1024)  # parsing takes longer than the rest of a request that a cache answers
 def client_network(address: str) -> str:
-    """Return the address of a client, or the first of its IPv6 /64; `-` for no IP address."""
+    """
+    Return the address of a client, or the first of its IPv6 /64.
+
+    The result is `-` if the text is no IP address.
+    """
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((int(parsed), CUSTOMER_PREFIX_V6), strict=False).network_address)
@@ -228,7 +253,11 @@ def client_network(address: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return the IPv4 /24 or IPv6 /48 of an address, as text; `-` if it is no IP address."""
+    """
+    Return the IPv4 /24 or IPv6 /48 of an address, as text.
+
+    The result is `-` if the text is no IP address.
+    """
     parsed = _parsed(address)
     if parsed is None:
         return "-"
@@ -237,7 +266,11 @@ def network_of(address: str) -> str:
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """Return a parsed IP address, an IPv4-mapped one as IPv4; None if the text is no IP address."""
+    """
+    Return a parsed IP address, an IPv4-mapped one as IPv4.
+
+    The result is None if the text is no IP address.
+    """
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -262,17 +295,21 @@ class ParsedFile(Struct, Generic[T], frozen=True):
 
 
 class FaultBeside(Exception):
-    """A file beside the credential file is wrong; the message names it."""
+    """
+    A file beside the credential file is wrong.
+
+    The message names it.
+    """
 
 
 class ReloadingFile(Generic[T]):
     """
-    A credential file with its last valid content; thread-safe.
+    A credential file with its last valid content.
 
-    `parse` returns value and warnings for the text, or raises Invalid with a sentence about it. The
-    constructor reads the file, and raises Invalid (code `bad_setting`) if that or `parse` fails.
-    The files in `beside` are no secrets. They are read with it, and `parse` gets their texts, too;
-    of what is wrong in one of them it raises FaultBeside.
+    Threads may share it. `parse` returns value and warnings for the text, or raises Invalid with a
+    sentence about it. The constructor reads the file, and raises Invalid (code `bad_setting`) if
+    that or `parse` fails. The files in `beside` are no secrets. They are read with it, and `parse`
+    gets their texts, too; of what is wrong in one of them it raises FaultBeside.
     """
 
     def __init__(
@@ -293,12 +330,20 @@ class ReloadingFile(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The value of the last valid content; the file is not checked for changes."""
+        """
+        The value of the last valid content.
+
+        The file is not checked for changes.
+        """
         return self._content.value
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about the last valid content and its permissions; each names the file."""
+        """
+        Warnings about the last valid content and its permissions.
+
+        Each names the file.
+        """
         return self._content.warnings
 
     def current(self) -> T:
@@ -350,11 +395,11 @@ class ReloadingFile(Generic[T]):
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
         warnings = [
-            f"{escaped(str(path))}: {each}."
+            f"{escaped(str(path))}: {warning}."
             for path in self._paths
-            for each in write_access_warnings(path)
+            for warning in write_access_warnings(path)
         ]
-        warnings += [f"{self._shown}: {each}." for each in content.warnings]
+        warnings += [f"{self._shown}: {warning}." for warning in content.warnings]
         if files[0][0].st_mode & S_IROTH:
             readable = "every user of this machine may read it; take that away with 'chmod o-r'"
             warnings.insert(0, f"{self._shown}: {readable}.")
@@ -390,7 +435,7 @@ def _mode(path: Path) -> int:
 
 
 def _read_file(path: Path) -> tuple[os.stat_result, str]:
-    """Return the status of a file before it was read, so that a later change shows; its text."""
+    """Return a file's text, and its status before it was read, so that a later change shows."""
     shown = escaped(str(path))
     try:
         with path.open("rb") as file:

@@ -1,7 +1,8 @@
 """
-The store in a Cloud Storage bucket; the only package that imports google-cloud-storage.
+The store in a Cloud Storage bucket.
 
-An object is an object, and its generation is the version.
+The only package that imports google-cloud-storage. An object is an object, and its generation is
+the version.
 
 - `connect.py`: finds credentials, endpoint and signer (a private key, or IAM); builds the store;
   counts operations by price class

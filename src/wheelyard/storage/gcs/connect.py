@@ -135,7 +135,11 @@ class UrlSigner:
         self._credentials = credentials.with_scopes([SCOPE]) if is_scoped else credentials
 
     def sign(self, name: str, lifetime: timedelta) -> str:
-        """Return the URL of an object; raise Unavailable if it is denied or fails."""
+        """
+        Return the URL of an object.
+
+        Raises Unavailable if it is denied or fails.
+        """
         blob = self._bucket.blob(name)
         try:
             return str(
@@ -202,7 +206,11 @@ def _open(
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
-    """Return the operation that an HTTP request to a bucket is; None if it is not about objects."""
+    """
+    Return the operation that an HTTP request to a bucket is.
+
+    The result is None if it is not about objects.
+    """
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
         # of a large upload, only the first request is billed

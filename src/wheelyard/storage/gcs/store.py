@@ -61,16 +61,17 @@ def can_sign(credentials: Credentials) -> bool:
 
 def email_of(credentials: Credentials) -> str | None:
     """
-    Return the e-mail of the account of some credentials, for the journal; None if it is unknown.
+    Return the e-mail of the account of some credentials, for the journal.
 
-    A service account's e-mail is known after the first use of the credentials (before, those of the
-    metadata server have `default`). A user's is known if Google has sent an ID token as well.
+    The result is None if it is unknown. A service account's e-mail is known after the first use of
+    the credentials (before, those of the metadata server have `default`). A user's is known if
+    Google has sent an ID token as well.
     """
     emails = [getattr(credentials, name, None) for name in ("service_account_email", "account")]
     with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
         # not verified, as it has come from Google directly
         emails.append(_claims_of(credentials.id_token, verify=False).get("email"))
-    return next((each for each in emails if isinstance(each, str) and "@" in each), None)
+    return next((email for email in emails if isinstance(email, str) and "@" in email), None)
 
 
 GOOGLE_ERRORS: Final = (
@@ -153,7 +154,11 @@ _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 
 
 class GcsStore(BucketStore):
-    """A store in a bucket; safe to share between threads, not across a fork."""
+    """
+    A store in a bucket.
+
+    Safe to share between threads, not across a fork.
+    """
 
     large_file_bytes = UPLOAD_CHUNK_BYTES
     large_files_at_a_time = 16  # each takes up to three chunks of memory
@@ -195,7 +200,11 @@ class GcsStore(BucketStore):
     def stream_once(
         self, name: str, start: int, stop: int | None, generation: str = ""
     ) -> Iterator[bytes]:
-        """See `BucketStore`; `generation` is that of the object, if it may be no other one."""
+        """
+        See `BucketStore`.
+
+        `generation` is that of the object, if it may be no other one.
+        """
         response = self._open(name, start, stop, generation)
         return self._resumed(name, response, start, stop)
 
@@ -221,7 +230,11 @@ class GcsStore(BucketStore):
             raise
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
-        """See `BucketStore`; each chunk is repeated."""
+        """
+        See `BucketStore`.
+
+        Each chunk is repeated.
+        """
         blob, is_large = self._new_blob(name, kind), size > UPLOAD_CHUNK_BYTES
         if is_large:  # without a size the library sends chunks
             blob.chunk_size = UPLOAD_CHUNK_BYTES
@@ -287,13 +300,21 @@ class GcsStore(BucketStore):
             raise self.fault(failure, WRITE) from failure
 
     def repeated(self, call: Callable[[], T]) -> Callable[[], T]:
-        """Return a function that repeats a call; what Google's library takes as `retry=`."""
+        """
+        Return a function that repeats a call.
+
+        What Google's library takes as `retry=`.
+        """
         return partial(self.repeat, partial(_answer_of, call), WRITE_RETRY_SECONDS)
 
     def _resumed(
         self, name: str, response: requests.Response, position: int, stop: int | None
     ) -> Iterator[bytes]:
-        """Yield the bytes from `position` on; after a break, the rest of the same generation."""
+        """
+        Yield the bytes from `position` on.
+
+        After a break, the rest of the same generation.
+        """
         generation, fruitless = response.headers.get("X-Goog-Generation", ""), 0
         while True:
             fruitless += 1
@@ -376,5 +397,9 @@ def set_up_session(session: Session, url: str, max_connections: int) -> None:
     """
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=max_connections))
-    found = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
+    settings = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify, session.trust_env = (
+        settings["proxies"],
+        settings["verify"],
+        False,
+    )

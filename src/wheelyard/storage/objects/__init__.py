@@ -1,7 +1,7 @@
 """
-Stores in S3 buckets and Azure containers, on obstore; imported when one is opened.
+Stores in S3 buckets and Azure containers, on obstore.
 
-The ETag is the version.
+Imported when one is opened. The ETag is the version.
 
 - `connect.py`: finds endpoint and credentials of each platform; builds the stores
 - `conditions.py`: the check whether the service keeps conditions, before a process's first write

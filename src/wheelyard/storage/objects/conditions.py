@@ -39,7 +39,11 @@ NOT_KEPT: Final = "conditions_ignored"
 
 
 class ConditionCheck:
-    """The check of one bucket, made before the first write of a process; safe between threads."""
+    """
+    The check of one bucket, made before the first write of a process.
+
+    Safe between threads.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -154,7 +158,11 @@ _BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return what an exception of obstore says; its class counts if its text has no answer."""
+    """
+    Return what an exception of obstore says.
+
+    Its class counts if its text has no answer.
+    """
     text = str(error).partition("\n\nDebug source:")[0]
     answer, named = _ANSWER.search(text), _CODE.search(text)
     status = int(answer[1] or answer[2]) if answer else 0

@@ -82,7 +82,11 @@ class ObjectReader(BucketReader):
         self._clients = make_clients(location, config)
 
     def close(self) -> None:
-        """See `BucketReader`; obstore closes the connections of a client that nobody has."""
+        """
+        See `BucketReader`.
+
+        Obstore closes the connections of a client that nobody has.
+        """
 
     def _objects(self) -> Iterator[BucketObject]:
         # objects of folders are left out, unless nothing is in the folder
@@ -102,19 +106,19 @@ class ObjectReader(BucketReader):
 
     def _find(self, name: str) -> BucketObject:
         clients, whole_name = self._place(name)
-        found = _get(clients.reads, whole_name, {"head": True})
-        return _described(name, found.meta, found.attributes)
+        response = _get(clients.reads, whole_name, {"head": True})
+        return _described(name, response.meta, response.attributes)
 
     def _read(self, name: str, version: str) -> Iterator[bytes]:
         clients, whole_name = self._place(name)
-        found = _get(clients.downloads, whole_name, {})
+        response = _get(clients.downloads, whole_name, {})
         # not by If-Match, as some services refuse it; what obstore resumes is this version
-        if version_of(found.meta["e_tag"]) != version:
+        if version_of(response.meta["e_tag"]) != version:
             raise Failure(FailureKind.ABSENT)
-        return chunks_of(found)
+        return chunks_of(response)
 
     def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
-        """Return the next page of a listing; empty at its end."""
+        """Return the next page of a listing, or an empty one at its end."""
         try:
             return answer_of(partial(next, pages, ()))
         except Failure as failure:
@@ -127,7 +131,11 @@ class ObjectReader(BucketReader):
         )
 
     def _place(self, name: str) -> tuple[Clients, str]:
-        """Return the clients for an object and its name for them; raise Failure if it has none."""
+        """
+        Return the clients for an object and its name for them.
+
+        Raises Failure if it has none.
+        """
         whole = self._location.name_of(name)
         if not whole.endswith("/"):
             return self._clients, whole
@@ -282,7 +290,11 @@ def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
 
 
 def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3's
-    """Return what gives the credentials of a profile; None if there is no profile, or no boto3."""
+    """
+    Return what gives the credentials of a profile.
+
+    The result is None if there is no profile, or no boto3.
+    """
     named = environ.get("AWS_PROFILE")
     files = [environ.get(name) or path for name, path in PROFILE_FILES.items()]
     if not named and not any(Path(file).expanduser().is_file() for file in files):
@@ -345,7 +357,11 @@ def _connection(text: str) -> Mapping[str, str]:
 
 
 def _identity_endpoint(environ: Mapping[str, str]) -> str:
-    """Return the URL that gives tokens of the managed identity; empty for an instance's address."""
+    """
+    Return the URL that gives tokens of the managed identity.
+
+    The result is an empty one for an instance's address.
+    """
     if endpoint := environ.get("IDENTITY_ENDPOINT"):  # Container Apps, App Service
         return endpoint
     host = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")

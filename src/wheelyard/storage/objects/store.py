@@ -45,10 +45,10 @@ _threads: Final = DaemonThreads(8, "bucket")
 
 def answer_of(call: Callable[[], T]) -> T:
     """
-    Return what a call of obstore returns; raise Failure.
+    Return what a call of obstore returns.
 
     obstore waits for the network without looking at signals. So the main thread, which handles
-    them, lets another one wait: Ctrl-C then ends a command at once.
+    them, lets another one wait: Ctrl-C then ends a command at once. Raises Failure.
     """
     try:
         return _threads.start(call).result() if current_thread() is main_thread() else call()
@@ -59,7 +59,11 @@ def answer_of(call: Callable[[], T]) -> T:
 
 
 def chunks_of(answer: "GetResult") -> Iterator[bytes]:
-    """Yield the bytes of an answer; raise Failure."""
+    """
+    Yield the bytes of an answer.
+
+    Raises Failure.
+    """
     stream = answer.stream(CHUNK_BYTES)
     while (chunk := answer_of(partial(next, stream, None))) is not None:
         whole = memoryview(chunk)  # obstore's may be larger
@@ -93,9 +97,9 @@ class Clients(Struct, frozen=True):
 
 def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients:
     """
-    Return the clients of a bucket, without a request; `config` is what obstore takes.
+    Return the clients of a bucket, without a request.
 
-    Raises Invalid (`bad_setting`) if something in it is malformed.
+    `config` is what obstore takes. Raises Invalid (`bad_setting`) if something in it is malformed.
     """
     endpoint = str(config.get("endpoint", "https://of-the-region"))
     # obstore panics at the first request to anything else
@@ -173,10 +177,10 @@ class _Listing(Struct):
 
 class ObjectStore(BucketStore):
     """
-    A store in a bucket; safe to share between threads.
+    A store in a bucket.
 
-    No process may fork after the first call: in the child every call waits forever, also that of a
-    new store. Processes are spawned.
+    Threads may share it. No process may fork after the first call: in the child every call waits
+    forever, also that of a new store. Processes are spawned.
     """
 
     large_file_bytes = PART_BYTES
@@ -232,7 +236,7 @@ class ObjectStore(BucketStore):
         expect: ObjectVersion | None,
         kind: WebType = PROBE_TYPE,
     ) -> ObjectVersion:
-        """Send one request that writes an object; return its version, or raise Failure."""
+        """Send one request that writes an object, and return its version, or raise Failure."""
         mode: PutMode = "overwrite" if expect is None else "create"
         if expect:
             mode = {"e_tag": f'"{expect}"'}
@@ -272,7 +276,11 @@ class ObjectStore(BucketStore):
             raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """See `BucketStore`; obstore resumes the stream after a broken connection."""
+        """
+        See `BucketStore`.
+
+        Obstore resumes the stream after a broken connection.
+        """
         options: GetOptions = {"range": {"offset": start}} if start else {}
         if stop is not None:
             options = {"range": (start, stop)}
@@ -284,13 +292,17 @@ class ObjectStore(BucketStore):
         self._ask(DELETED, partial(obstore.delete, self._clients.reads, name))
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """See `BucketStore`; a listing that breaks off goes on after its last key."""
+        """
+        See `BucketStore`.
+
+        A listing that breaks off goes on after its last key.
+        """
         listing, is_more = _Listing(prefix, after), True
         while is_more:
             page = self.repeat(partial(self._page, listing))
             is_more = len(page) == PAGE_ENTRIES[self.location.scheme]
-            for found in page:
-                key = found["path"].removeprefix(self.location.prefix)
+            for metadata in page:
+                key = metadata["path"].removeprefix(self.location.prefix)
                 # obstore lists a whole folder, and Azure from its beginning
                 if key <= after or not key.startswith(prefix):
                     if key > prefix and key > after:
@@ -299,10 +311,14 @@ class ObjectStore(BucketStore):
                 if key <= listing.last:
                     raise repeated_listing()
                 listing.last = key
-                yield Entry(Key(key), found["size"], found["last_modified"].timestamp())
+                yield Entry(Key(key), metadata["size"], metadata["last_modified"].timestamp())
 
     def name_of(self, key: Key) -> str:
-        """See `BucketStore`; obstore would strip some slashes, and refuse the rest."""
+        """
+        See `BucketStore`.
+
+        Obstore would strip some slashes, and refuse the rest.
+        """
         if not _NAME.fullmatch(key):
             raise Invalid(
                 "A key of an object in this bucket may not have an empty part, '.', '..', or a "
@@ -325,7 +341,7 @@ class ObjectStore(BucketStore):
         return True
 
     def _page(self, listing: _Listing) -> "Sequence[ObjectMeta]":
-        """Return the next page of a listing; empty at its end."""
+        """Return the next page of a listing, or an empty one at its end."""
         pages = listing.pages or obstore.list(
             self._clients.reads,
             self.location.name_of(listing.prefix).rpartition("/")[0] or None,
@@ -342,7 +358,7 @@ class ObjectStore(BucketStore):
         return page
 
     def _offset(self, prefix: str, after: str) -> str | None:
-        """Return the name after which a listing begins; None for the beginning of the folder."""
+        """Return the name after which a listing begins, or None for the beginning of the folder."""
         if self.location.scheme == AZURE:  # which takes only what begins with the folder
             return self.location.name_of(after) if after.startswith(prefix) and after else None
         if prefix[-1:] not in ("", "/") and prefix > after:
@@ -350,7 +366,11 @@ class ObjectStore(BucketStore):
         return self.location.name_of(after) if after else None
 
     def _ask(self, operation: Operation, request: Callable[[], T]) -> T:
-        """Count a request, and return its answer; raise Failure."""
+        """
+        Count a request, and return its answer.
+
+        Raises Failure.
+        """
         self._counter.add(operation)
         return answer_of(request)
 
