@@ -48,7 +48,7 @@ def test_a_token_opens_what_it_was_made_for(harness: IndexHarness) -> None:
     assert parse_token(token.text) == token
 
 
-def test_expiry(harness: IndexHarness) -> None:
+def test_a_token_opens_until_the_moment_it_expires(harness: IndexHarness) -> None:
     """A token opens until the moment it expires, and not from then on."""
     request = TokenRequest(name="ci", lifetime=timedelta(days=1))
     token, record = harness.index.tokens.create(request, by="local:alice")
@@ -63,7 +63,7 @@ def test_expiry(harness: IndexHarness) -> None:
         harness.index.tokens.get(token)
 
 
-def test_revocation(harness: IndexHarness) -> None:
+def test_a_revoked_token_opens_nothing_in_any_process(harness: IndexHarness) -> None:
     """A token that is revoked, by its id or itself, opens nothing in any process, and stays so."""
     token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     other = harness.opened(3)
@@ -143,7 +143,7 @@ def rejection(harness: IndexHarness, token: ApiToken) -> tuple[str, str]:
     return caught.value.fact + caught.value.message, cause.reason
 
 
-def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
+def test_only_the_owner_of_a_secret_is_told_why_it_is_refused(harness: IndexHarness) -> None:
     """Only who has the secret is told why a token is rejected; the log has the reason."""
     revoked, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     expired, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
@@ -163,7 +163,7 @@ def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
     assert [reason for _, reason in told] == reasons
 
 
-def test_a_token_that_was_replaced(harness: IndexHarness) -> None:
+def test_who_uses_a_rotated_token_is_told_its_successor(harness: IndexHarness) -> None:
     """Whoever goes on with the old one of two tokens is told which one has replaced it."""
     old, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     rotated = harness.index.tokens.rotate(record, timedelta(hours=1), "local:alice")
@@ -206,7 +206,7 @@ def test_unknown_tokens_are_compared_too(harness: IndexHarness) -> None:
     assert [(each["compare_digest"], each["openssl_sha256"]) for each in both] == [(1, 1)] * 2
 
 
-def test_a_list_reads_what_is_new(harness: IndexHarness) -> None:
+def test_a_list_reads_only_tokens_that_have_changed(harness: IndexHarness) -> None:
     """The list has every token, oldest first, and reads only what has changed since it did."""
     for name in ("first", "second", "third"):
         harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
@@ -230,7 +230,7 @@ def test_a_list_reads_what_is_new(harness: IndexHarness) -> None:
     assert store.calls == [("list", keys.TOKENS), ("get", keys.token(found[1].id))]
 
 
-def test_whose_a_token_is(harness: IndexHarness) -> None:
+def test_an_account_made_anew_does_not_own_the_tokens_of_the_old_one(harness: IndexHarness) -> None:
     """An account that was made anew under an old e-mail does not own what the old one has made."""
     robot = "serviceAccount:ci@p.iam.gserviceaccount.com"
     old, new = frozenset({robot, f"{robot}#1"}), frozenset({robot, f"{robot}#2"})
@@ -251,7 +251,7 @@ def test_whose_a_token_is(harness: IndexHarness) -> None:
     assert not nobodys.is_owned_by("", frozenset())
 
 
-def test_how_many_somebody_may_have(harness: IndexHarness) -> None:
+def test_an_owner_has_at_most_a_hundred_active_tokens(harness: IndexHarness) -> None:
     """An owner with a hundred active tokens gets no more until one expires or is revoked."""
     ana, tokens = "user:ana@acme.dev", harness.index.tokens
     names = frozenset({ana})
@@ -283,7 +283,7 @@ def test_how_many_somebody_may_have(harness: IndexHarness) -> None:
         TokenRequest(name="ci", lifetime=timedelta(days=366)),
     ],
 )
-def test_limits(harness: IndexHarness, request_: TokenRequest) -> None:
+def test_tokens_have_limits_of_name_and_life(harness: IndexHarness, request_: TokenRequest) -> None:
     """A token has a name of one short line, and a life of more than nothing and at most a year."""
     with pytest.raises(Invalid):
         harness.index.tokens.create(request_, by="local:alice")
@@ -291,7 +291,7 @@ def test_limits(harness: IndexHarness, request_: TokenRequest) -> None:
     assert harness.index.tokens.all() == []
 
 
-def test_no_id_is_taken(tmp_path: Path) -> None:
+def test_creating_gives_up_if_the_store_takes_no_token(tmp_path: Path) -> None:
     """If the store rejects every new token, creating one fails within a minute."""
     pauses = list[float]()
     seconds = 0.0
@@ -349,7 +349,7 @@ def writes(store: FaultyStore) -> list[str]:
     return [key for verb, key in store.calls if verb == "put"]
 
 
-def test_the_day_of_use(harness: IndexHarness) -> None:
+def test_the_list_has_the_day_of_the_last_use(harness: IndexHarness) -> None:
     """The list tells on which day a token was last used, and its record stays as it is."""
     (token, record), (_, other) = made(harness), made(harness)
     before = harness.bytes_at(keys.token(record.id))
@@ -362,7 +362,7 @@ def test_the_day_of_use(harness: IndexHarness) -> None:
     assert harness.bytes_at(keys.last_use(record.id)) == b'{"day":"2026-01-01"}\n'
 
 
-def test_another_day(harness: IndexHarness) -> None:
+def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
     """A token that stays in use is noted anew once its day in UTC is over, and not before."""
     token, record = made(harness)
     store = FaultyStore(harness.store)
@@ -379,7 +379,7 @@ def test_another_day(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("note", [b'{"day":"2099-01-01"}', b"?"])
-def test_a_clock_that_was_wrong(harness: IndexHarness, note: bytes) -> None:
+def test_a_day_in_the_future_is_written_over(harness: IndexHarness, note: bytes) -> None:
     """A day that a wrong clock has noted far in the future, or none, does not stay there."""
     token, record = made(harness)
     harness.store.put(keys.last_use(record.id), note, None)
@@ -389,7 +389,7 @@ def test_a_clock_that_was_wrong(harness: IndexHarness, note: bytes) -> None:
     assert used_on(harness, record) == [FIRST]
 
 
-def test_what_is_no_use(harness: IndexHarness) -> None:
+def test_a_refused_token_is_not_used(harness: IndexHarness) -> None:
     """Requests with a token's id alone, or with an expired token, do not count as its use."""
     (token, record), (other, _) = made(harness), made(harness)
     tokens = tokens_over(harness)
@@ -403,7 +403,7 @@ def test_what_is_no_use(harness: IndexHarness) -> None:
     assert used_on(harness, record) == [None]
 
 
-def test_tokens_of_jobs(harness: IndexHarness) -> None:
+def test_a_token_of_a_job_costs_no_note(harness: IndexHarness) -> None:
     """A token that was made for a job, and lives for minutes, costs no such note."""
     token, record = made(harness)
     credentials = harness.index.tokens.records
@@ -416,7 +416,7 @@ def test_tokens_of_jobs(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])
-def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
+def test_tokens_work_while_their_use_cannot_be_stored(harness: IndexHarness, verb: str) -> None:
     """If the last use cannot be stored, tokens still work; it is tried again after an hour."""
     (token, record), (later, second) = made(harness), made(harness)
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
@@ -435,7 +435,7 @@ def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
     assert used_on(harness, record, second) == [FIRST, FIRST]
 
 
-def test_one_writer_at_a_time(harness: IndexHarness) -> None:
+def test_one_thread_writes_all_uses_and_nobody_waits(harness: IndexHarness) -> None:
     """One background thread writes the last uses of all tokens; no request waits for it."""
     both = [made(harness), made(harness)]
     begun = list[Callable[[], None]]()
@@ -454,7 +454,7 @@ def test_one_writer_at_a_time(harness: IndexHarness) -> None:
     assert used_on(harness, record) == [FIRST]
 
 
-def test_no_thread_for_a_note(harness: IndexHarness) -> None:
+def test_a_token_works_where_no_thread_can_be_started(harness: IndexHarness) -> None:
     """Where no thread can be started, a token works, and its next use is noted."""
     token, record = made(harness)
     starts = iter([False, True])
@@ -472,7 +472,9 @@ def test_no_thread_for_a_note(harness: IndexHarness) -> None:
     assert used_on(harness, record) == [FIRST]
 
 
-def test_a_list_during_an_outage(harness: IndexHarness) -> None:
+def test_list_leaves_out_damaged_token_and_fails_if_one_is_unreadable(
+    harness: IndexHarness,
+) -> None:
     """A list of tokens leaves out a damaged one, and is an error if one cannot be read."""
     (_, intact), (_, damaged) = made(harness), made(harness)
     harness.store.put(keys.token(damaged.id), b"?", None)
@@ -485,7 +487,7 @@ def test_a_list_during_an_outage(harness: IndexHarness) -> None:
             list_them()
 
 
-def test_a_long_list(harness: IndexHarness) -> None:
+def test_uses_of_many_tokens_are_listed_and_read_once(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
     every = [made(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]
     users, store = tokens_over(harness), FaultyStore(harness.store)
@@ -506,7 +508,7 @@ def test_a_long_list(harness: IndexHarness) -> None:
     assert days == {record.id: FIRST for record in records[2:]} | {records[1].id: date(2026, 1, 2)}
 
 
-def test_the_check_knows_the_notes(harness: IndexHarness) -> None:
+def test_the_sweep_removes_uses_of_tokens_that_are_gone(harness: IndexHarness) -> None:
     """`check` finds nothing wrong with notes of uses, and sweeps those of tokens that are gone."""
     (token, record), (gone, other) = made(harness), made(harness)
     tokens = tokens_over(harness)

@@ -90,7 +90,7 @@ def test_guesses_are_put_off(access: AccessHarness, caplog: pytest.LogCaptureFix
     assert is_let_in(access, Credential("manager", PASSWORD), ELSEWHERE)
 
 
-def test_who_was_right_before_is_let_in(access: AccessHarness, tmp_path: Path) -> None:
+def test_who_logged_in_before_is_not_locked_out(access: AccessHarness, tmp_path: Path) -> None:
     """A user who logged in today is not locked out by other clients' guesses."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
@@ -146,7 +146,7 @@ KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\
 
 @pytest.mark.parametrize("user", ["_json_key", "_json_key_base64", "oauth2accesstoken", "reader"])
 @pytest.mark.parametrize("secret", [KEY, b64encode(KEY.encode()).decode()], ids=["plain", "base64"])
-def test_service_account_keys(
+def test_a_service_accounts_key_is_refused_and_never_logged(
     access: AccessHarness, caplog: pytest.LogCaptureFixture, user: str, secret: str
 ) -> None:
     """A service account's key is refused with advice, shown to nobody, and never logged."""
@@ -158,7 +158,7 @@ def test_service_account_keys(
     assert "PRIVATE" not in caplog.text
 
 
-def test_what_a_credential_waits_for(access: AccessHarness) -> None:
+def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) -> None:
     """Only what has to be hashed, or asked of others, does so in a pool of its own; once."""
     authenticator = access.index.authenticator
     google, password = Credential("oauth2accesstoken", GOOGLE), Credential("reader", PASSWORD)
@@ -198,7 +198,7 @@ def test_what_a_credential_waits_for(access: AccessHarness) -> None:
     ],
     ids=range(9),
 )
-def test_what_the_log_says(
+def test_the_log_says_why_a_credential_was_refused(
     access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
@@ -212,7 +212,7 @@ def test_what_the_log_says(
     assert "hunter2" not in caplog.text
 
 
-def test_what_the_log_says_of_tokens(
+def test_the_log_names_a_refused_token_by_its_id(
     harness: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A token that is refused though it exists is named by its id, and why is said."""
@@ -230,7 +230,7 @@ def test_what_the_log_says_of_tokens(
         assert sent.text[14:] not in caplog.text
 
 
-def test_tokens_that_nobody_made(harness: IndexHarness) -> None:
+def test_who_invents_tokens_is_put_off(harness: IndexHarness) -> None:
     """Who invents API tokens is put off after sixty a minute; those that are known still open."""
     known = harness.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
     authenticator = harness.opened(3).authenticator

@@ -44,7 +44,7 @@ def caller_of(index: Index, who: str) -> Caller:
     return index.authenticator.policy.authorize(identity)
 
 
-def test_an_open_index(tmp_path: Path) -> None:
+def test_everybody_reads_without_a_grant(tmp_path: Path) -> None:
     """Without a grant everybody may read, and a static token of the environment may upload."""
     access = AccessSettings(anonymous_uploads=True, static_token="a-static-token-of-many-letters")
 
@@ -55,7 +55,7 @@ def test_an_open_index(tmp_path: Path) -> None:
     ]
 
 
-def test_grants_and_tokens(tmp_path: Path) -> None:
+def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
     """Grants of settings and store count, and active tokens inside the rights of their owners."""
     grants: tuple[dict[str, object], ...] = (
         {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]},

@@ -240,7 +240,7 @@ def replace_sessions(index: Index, domains: frozenset[str]) -> Sessions:
         (Credential("ana", "wrong"), Caller("htpasswd:ana", ())),
     ],
 )
-def test_no_session_without_an_identity(
+def test_who_has_no_identity_gets_no_session(
     servers: Servers, credential: Credential, caller: Caller
 ) -> None:
     """An access token, which says nothing of who sends it, begins no session, nor does nobody."""

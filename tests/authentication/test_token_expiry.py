@@ -22,7 +22,7 @@ def made(harness: IndexHarness, days: int, name: str = "ci") -> tuple[ApiToken, 
     return harness.index.tokens.create(request, by="local:alice")
 
 
-def test_which_tokens(harness: IndexHarness) -> None:
+def test_active_tokens_are_reported_two_weeks_before_they_expire(harness: IndexHarness) -> None:
     """Active tokens are reported two weeks before they expire; rotated and jobs' ones never."""
     later, soon = made(harness, 15)[1], made(harness, 14)[1]
     revoked, rotated = made(harness, 3)[1], made(harness, 2)[1]
@@ -37,7 +37,7 @@ def test_which_tokens(harness: IndexHarness) -> None:
     assert harness.index.tokens.expiring() == [new, soon, later]
 
 
-def test_a_lost_replacement(harness: IndexHarness) -> None:
+def test_a_rotated_token_is_reported_if_its_successor_is_revoked(harness: IndexHarness) -> None:
     """A rotated token whose new token was revoked is reported: it ends, and nothing follows it."""
     record = made(harness, 90)[1]
     tokens = harness.index.tokens
@@ -49,7 +49,9 @@ def test_a_lost_replacement(harness: IndexHarness) -> None:
     assert tokens.expiring() == [result.old]
 
 
-def test_the_log(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_used_token_that_soon_expires_is_logged_once_a_day(
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """A token that is used shortly before it expires is logged once a day, and unused ones not."""
     token, record = made(harness, 16, "laptop")
     unused, _ = made(harness, 10)
@@ -73,7 +75,7 @@ def test_the_log(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> Non
     assert unused.id not in caplog.text
 
 
-def test_the_count(harness: IndexHarness) -> None:
+def test_expiring_tokens_are_counted_once_an_hour(harness: IndexHarness) -> None:
     """The tokens are counted when somebody asks, once an hour, and an outage keeps the count."""
     made(harness, 5)
     faults = (Fault(Kind.NOT_DONE, "list", "*", nth=2),)

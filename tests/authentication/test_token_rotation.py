@@ -48,7 +48,9 @@ def works(harness: IndexHarness, token: ApiToken) -> bool:
     return False
 
 
-def test_the_new_token(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_new_token_is_as_the_old_one_and_both_work(
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """The new token has the name, rights, owner and lifetime of the old one, and both work."""
     caplog.set_level(logging.INFO, "wheelyard.audit")
     old, record = made(harness.index)
@@ -69,7 +71,7 @@ def test_the_new_token(harness: IndexHarness, caplog: pytest.LogCaptureFixture) 
 
 
 @given(st.timedeltas(timedelta(0), 400 * DAY), st.timedeltas(timedelta(0), 29 * DAY))
-def test_the_old_token_ends(overlap: timedelta, age: timedelta) -> None:
+def test_old_token_ends_with_the_overlap_or_by_itself(overlap: timedelta, age: timedelta) -> None:
     """The old token ends when the overlap has passed, and never later than by itself."""
     harness = IndexHarness(Path())
     _, record = made(harness.index)
@@ -81,7 +83,7 @@ def test_the_old_token_ends(overlap: timedelta, age: timedelta) -> None:
     assert old.state(harness.clock.now) == ("active" if overlap else "revoked")
 
 
-def test_again_within_the_overlap(harness: IndexHarness) -> None:
+def test_a_rotated_token_is_not_rotated_again(harness: IndexHarness) -> None:
     """Within the overlap the name means the new token, and the old one is not rotated again."""
     _, record = made(harness.index)
     first = rotated(harness.index)
@@ -94,7 +96,7 @@ def test_again_within_the_overlap(harness: IndexHarness) -> None:
     assert harness.index.tokens.find("ci") == second.new
 
 
-def test_a_new_token_that_was_lost(harness: IndexHarness) -> None:
+def test_old_token_can_be_rotated_again_if_the_new_one_is_revoked(harness: IndexHarness) -> None:
     """Where the new token is revoked, as nobody saw it, the old one can be rotated again."""
     _, record = made(harness.index)
     lost = rotated(harness.index)
@@ -132,7 +134,7 @@ def test_one_name_means_one_token(steps: list[tuple[str, int]]) -> None:
             harness.index.tokens.revoke(done.new.id, by="local:bob")
 
 
-def test_a_shared_name(harness: IndexHarness) -> None:
+def test_a_name_of_two_tokens_is_refused_with_both_ids(harness: IndexHarness) -> None:
     """A name of two active tokens is refused with both ids, and each id means one of them."""
     tokens = [made(harness.index)[1] for _ in range(2)]
 
@@ -143,7 +145,7 @@ def test_a_shared_name(harness: IndexHarness) -> None:
     assert rotated(harness.index, tokens[0].id).old.id == tokens[0].id
 
 
-def test_what_is_not_rotated(harness: IndexHarness) -> None:
+def test_ended_and_unknown_tokens_are_not_rotated(harness: IndexHarness) -> None:
     """Tokens that ended, of CI jobs, and unknown ones are refused, and no secret is repeated."""
     token, record = made(harness.index)
     _, other = made(harness.index)
@@ -164,7 +166,7 @@ def test_what_is_not_rotated(harness: IndexHarness) -> None:
         rotated(harness.index)
 
 
-def test_a_shorter_limit(harness: IndexHarness) -> None:
+def test_the_new_token_obeys_the_limit_of_today(harness: IndexHarness) -> None:
     """A token lives no longer than the settings allow today."""
     _, record = made(harness.index, TokenRequest(name="ci", lifetime=365 * DAY))
     assert record.lifetime == 365 * DAY
@@ -174,7 +176,7 @@ def test_a_shorter_limit(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("overlap", [DAY, timedelta(0)])
-def test_two_at_once(harness: IndexHarness, overlap: timedelta) -> None:
+def test_of_two_rotations_at_once_one_succeeds(harness: IndexHarness, overlap: timedelta) -> None:
     """Of two rotations at once one succeeds; the token of the other is revoked, and not shown."""
     _, record = made(harness.index)
     winners = list[RotatedToken]()
@@ -193,7 +195,7 @@ def test_two_at_once(harness: IndexHarness, overlap: timedelta) -> None:
     assert active == ({winner.new.id, record.id} if overlap else {winner.new.id})
 
 
-def test_a_lost_answer(harness: IndexHarness) -> None:
+def test_a_rotation_whose_answer_was_lost_has_succeeded(harness: IndexHarness) -> None:
     """A rotation that was written, though the answer of the store was lost, has succeeded."""
     _, record = made(harness.index)
     store = FaultyStore(harness.store, (Fault(FaultKind.DONE, "put", keys.token(record.id)),))
@@ -201,7 +203,7 @@ def test_a_lost_answer(harness: IndexHarness) -> None:
     assert rotated(harness.opened(7, store)).old.id == record.id
 
 
-def test_an_outage(harness: IndexHarness) -> None:
+def test_a_failed_rotation_names_both_ids_and_can_be_repeated(harness: IndexHarness) -> None:
     """A rotation that fails says so with both ids, and can be done again by the name."""
     old, record = made(harness.index)
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, "put", keys.token(record.id)),))
@@ -216,7 +218,7 @@ def test_an_outage(harness: IndexHarness) -> None:
     assert (again.old.id, again.new.lifetime) == (record.id, record.lifetime)
 
 
-def test_an_outage_that_lasts(harness: IndexHarness) -> None:
+def test_a_token_that_cannot_be_revoked_is_named(harness: IndexHarness) -> None:
     """Where the new token could not be revoked either, it is named, and ids still work."""
     _, record = made(harness.index)
     faults = (Fault(FaultKind.NOT_DONE, "put", "*", nth=2, times=9),)
@@ -232,7 +234,7 @@ def test_an_outage_that_lasts(harness: IndexHarness) -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
+def test_old_token_survives_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
     """Wherever a rotation dies, the old token still works, and can be rotated or has been."""
     old, record = made(harness.index)
     store = FaultyStore(harness.store, (Fault(kind, "put", f"{keys.TOKENS}*", nth=nth),))
@@ -246,7 +248,7 @@ def test_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
     assert works(harness, rotated(harness.opened(6), text).token)
 
 
-def test_a_store_of_yesterday(harness: IndexHarness) -> None:
+def test_a_token_that_was_never_rotated_is_stored_as_before(harness: IndexHarness) -> None:
     """A token that was never rotated is stored as before."""
     _, record = made(harness.index)
 

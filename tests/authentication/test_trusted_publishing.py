@@ -76,7 +76,7 @@ def test_a_job_gets_a_token(noon: IndexHarness, table: Table, says: Table) -> No
     assert parse_token(minted.token.text) == minted.token
 
 
-def test_a_quarter_of_an_hour(noon: IndexHarness) -> None:
+def test_a_minted_token_lives_for_fifteen_minutes(noon: IndexHarness) -> None:
     """A minted token lives for fifteen minutes, or longer if so set, up to a whole second."""
     rules = PublishingRules(
         publishers=RULES.publishers, audiences=RULES.audiences, lifetime=timedelta(hours=6)
@@ -95,7 +95,7 @@ def test_a_quarter_of_an_hour(noon: IndexHarness) -> None:
         noon.index.tokens.get(minted.token)
 
 
-def test_a_project_that_does_not_exist_yet(noon: IndexHarness) -> None:
+def test_the_first_upload_of_a_publisher_makes_the_project(noon: IndexHarness) -> None:
     """A publisher's first upload makes the project, and the journal says who made it."""
     service = publishing(noon.index)
     token = service.mint(signed(GITHUB_SAYS)).token
@@ -109,7 +109,7 @@ def test_a_project_that_does_not_exist_yet(noon: IndexHarness) -> None:
     } == {"publisher:gh-mylib"}
 
 
-def test_a_minted_token_as_a_password(noon: IndexHarness) -> None:
+def test_a_minted_token_opens_the_index_until_its_publisher_is_gone(noon: IndexHarness) -> None:
     """A minted token opens the index for its publisher, and nothing once that is gone."""
     service = publishing(noon.index)
     token = Credential("__token__", service.mint(signed(GITHUB_SAYS)).token.text)
@@ -145,7 +145,7 @@ def test_the_store_never_has_a_secret(noon: IndexHarness, caplog: pytest.LogCapt
     assert "/octo-org/octo-repo/actions/runs/1234567890" in caplog.text
 
 
-def test_an_id_that_is_taken(noon: IndexHarness) -> None:
+def test_a_taken_token_id_is_replaced_by_another(noon: IndexHarness) -> None:
     """A token whose id is taken is created with another id; the existing token is unchanged."""
     twin = publishing(noon.opened(99))
     theirs, _ = noon.opened(99).tokens.create(TokenRequest(name="ci"), by="bob")
@@ -164,7 +164,7 @@ def test_an_id_that_is_taken(noon: IndexHarness) -> None:
     }
 
 
-def test_burning(noon: IndexHarness) -> None:
+def test_a_job_can_revoke_its_token(noon: IndexHarness) -> None:
     """A job can have its token revoked when it is done, and again, in any process."""
     token = publishing(noon.index).mint(signed(GITHUB_SAYS)).token
     other = publishing(noon.opened(2))
@@ -178,7 +178,7 @@ def test_burning(noon: IndexHarness) -> None:
     assert refusal(other, GITHUB_SAYS) == INVALID_REUSE
 
 
-def test_burning_what_is_not_ones_own(noon: IndexHarness) -> None:
+def test_only_the_bearer_of_a_minted_token_can_revoke_it(noon: IndexHarness) -> None:
     """Only who has the whole of a minted token can have it revoked, and no token of a person."""
     service = publishing(noon.index)
     token, other = (service.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
@@ -197,7 +197,7 @@ def test_burning_what_is_not_ones_own(noon: IndexHarness) -> None:
     assert {each.revoked_at for each in noon.index.tokens.all()} == {None}
 
 
-def test_a_publisher_that_is_taken_away(noon: IndexHarness) -> None:
+def test_a_token_loses_the_rights_of_a_removed_publisher(noon: IndexHarness) -> None:
     """A token dies with its publishers; while one of several is left, it opens that one's."""
     also = {**GITHUB, "id": "also", "projects": ["other"]}
     both = parse_publishers([GITHUB, also])
@@ -216,7 +216,7 @@ def test_a_publisher_that_is_taken_away(noon: IndexHarness) -> None:
     assert publishing(noon.index, none).identity(record) is None
 
 
-def test_a_publisher_that_changes(noon: IndexHarness) -> None:
+def test_a_token_has_the_rights_of_its_publisher_now_and_never_more(noon: IndexHarness) -> None:
     """A token opens what its publisher may do now, and never more than when it was minted."""
     record = publishing(noon.index).mint(signed(GITHUB_SAYS)).record
 
@@ -236,7 +236,7 @@ def test_a_publisher_that_changes(noon: IndexHarness) -> None:
 READER: Table = {**GITHUB, "id": "reader", "actions": ["read"], "projects": ["acme-*"]}
 
 
-def test_a_job_that_reads(noon: IndexHarness) -> None:
+def test_a_publisher_that_reads_gives_tokens_that_only_read(noon: IndexHarness) -> None:
     """A publisher with the action read gives its jobs a token that reads, and does no more."""
     rules = PublishingRules(publishers=parse_publishers([READER]), audiences=(AUDIENCE,))
     service = publishing(noon.index, rules)
@@ -255,7 +255,7 @@ def test_a_job_that_reads(noon: IndexHarness) -> None:
     assert not bearer(publishing(noon.index, wider), token).may_anywhere(Action.UPLOAD)
 
 
-def test_a_job_that_reads_and_uploads(noon: IndexHarness) -> None:
+def test_a_job_of_two_publishers_has_the_rights_of_both(noon: IndexHarness) -> None:
     """A job of two publishers uploads to the projects of the one, and reads those of the other."""
     both = PublishingRules(publishers=parse_publishers([GITHUB, READER]), audiences=(AUDIENCE,))
     service = publishing(noon.index, both)
@@ -269,7 +269,7 @@ def test_a_job_that_reads_and_uploads(noon: IndexHarness) -> None:
     assert not who.may(Action.READ, parse_name("other"))
 
 
-def test_gitlab_of_ones_own(noon: IndexHarness) -> None:
+def test_two_issuers_may_use_one_token_id(noon: IndexHarness) -> None:
     """A mark that one instance has used is free for another."""
     ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
     rules = PublishingRules(publishers=parse_publishers([GITLAB, ours]), audiences=(AUDIENCE,))
@@ -281,7 +281,7 @@ def test_gitlab_of_ones_own(noon: IndexHarness) -> None:
     assert refusal(service, says) == ""
 
 
-def test_a_mistake_does_not_cost_the_statement(noon: IndexHarness) -> None:
+def test_a_refused_id_token_can_be_used_once_the_publisher_is_right(noon: IndexHarness) -> None:
     """A statement that was refused for its claims can be used once the publisher is right."""
     wrong = PublishingRules(
         publishers=(publisher(GITHUB, environment="other"),), audiences=(AUDIENCE,)
@@ -312,14 +312,14 @@ def test_a_mistake_does_not_cost_the_statement(noon: IndexHarness) -> None:
         (GITHUB_SAYS, {"aud": None}, INVALID_TOKEN),
     ],
 )
-def test_nobodys_statement(noon: IndexHarness, says: Table, claims: Table, code: str) -> None:
+def test_other_jobs_get_no_token(noon: IndexHarness, says: Table, claims: Table, code: str) -> None:
     """An ID token of another job or audience gets no token, and nothing is stored for it."""
     assert refusal(publishing(noon.index), {**says, **claims}) == (code or INVALID_PUBLISHER)
 
     assert noon.snapshot("credentials/") == {}
 
 
-def test_what_a_refusal_tells(noon: IndexHarness) -> None:
+def test_a_refusal_names_the_claim_and_no_setting(noon: IndexHarness) -> None:
     """A refusal names the claim and its value, and nothing of what the operator has written."""
     service = publishing(noon.index)
 
@@ -332,7 +332,7 @@ def test_what_a_refusal_tells(noon: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("issuer", ["http://169.254.169.254/", "file:///etc/passwd", "", "é"])
-def test_an_issuer_that_nobody_configured(noon: IndexHarness, issuer: str) -> None:
+def test_nothing_is_verified_for_an_unknown_issuer(noon: IndexHarness, issuer: str) -> None:
     """Nothing is verified, and so nothing fetched, for an issuer that a statement makes up."""
     asked = list[str]()
 
@@ -361,14 +361,14 @@ def test_an_issuer_that_nobody_configured(noon: IndexHarness, issuer: str) -> No
         "a." + urlsafe_b64encode(b'{"iss":"\xff"}').decode() + ".c",
     ],
 )
-def test_no_statement_at_all(noon: IndexHarness, statement: str) -> None:
+def test_what_is_no_signed_id_token_is_refused(noon: IndexHarness, statement: str) -> None:
     """What is no signed statement is refused as that, before anything else."""
     with refused(Invalid, INVALID_PAYLOAD):
         publishing(noon.index).mint(statement)
 
 
 @given(st.text() | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True))
-def test_any_text(statement: str) -> None:
+def test_any_text_is_refused_as_no_id_token(statement: str) -> None:
     """Whatever text is sent, it is refused as no statement."""
     service = publishing(IndexHarness(Path()).index)
 
@@ -376,7 +376,7 @@ def test_any_text(statement: str) -> None:
         service.mint(statement)
 
 
-def test_a_statement_that_does_not_hold(noon: IndexHarness) -> None:
+def test_an_id_token_that_is_not_verified_is_refused(noon: IndexHarness) -> None:
     """A signature, a time or an audience that does not hold is an invalid token."""
 
     def verify(statement: str) -> Mapping[str, object]:
@@ -388,7 +388,7 @@ def test_a_statement_that_does_not_hold(noon: IndexHarness) -> None:
     assert signed(GITHUB_SAYS) not in caught.value.message
 
 
-def test_a_statement_that_changes(noon: IndexHarness) -> None:
+def test_claims_read_before_the_signature_are_not_trusted(noon: IndexHarness) -> None:
     """Claims that are read before the signature is verified are not trusted."""
 
     def verify(_: str) -> Mapping[str, object]:
@@ -398,7 +398,7 @@ def test_a_statement_that_changes(noon: IndexHarness) -> None:
         publishing(noon.index, verify=verify).mint(signed(GITHUB_SAYS))
 
 
-def test_an_issuer_that_does_not_answer(noon: IndexHarness) -> None:
+def test_an_id_token_can_be_sent_again_after_an_outage_of_its_issuer(noon: IndexHarness) -> None:
     """Where the issuer's keys cannot be had, the job may try again with the same statement."""
 
     def verify(_: str) -> Mapping[str, object]:
@@ -412,7 +412,7 @@ def test_an_issuer_that_does_not_answer(noon: IndexHarness) -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
 @pytest.mark.parametrize("key", [f"{keys.USED_ID_TOKENS}*", f"{keys.TOKENS}*"])
-def test_a_store_that_does_not_answer(noon: IndexHarness, kind: FaultKind, key: str) -> None:
+def test_outage_never_gives_two_tokens(noon: IndexHarness, kind: FaultKind, key: str) -> None:
     """Where the store fails there is no token, and never two for one statement."""
     faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))
     with pytest.raises(Unavailable):

@@ -77,7 +77,7 @@ def marks_in(store: Store) -> list[str]:
     return [entry.key for entry in store.list(keys.PENDING)]
 
 
-def test_what_a_commit_costs(process: Process) -> None:
+def test_a_commit_costs_one_more_write(process: Process) -> None:
     """A commit costs one write more, of an object that nobody else writes, before its document."""
     process.commit(DEMO)
     process.commit(DEMO)
@@ -90,7 +90,7 @@ def test_what_a_commit_costs(process: Process) -> None:
     assert keys.CHANGES not in writes
 
 
-def test_what_following_costs(process: Process) -> None:
+def test_following_nothing_new_costs_a_listing_and_a_read(process: Process) -> None:
     """Nothing new costs one listing and one read; one batch of changes costs one write of all."""
     process.commit(DEMO)
     process.commit(OTHER)
@@ -119,7 +119,7 @@ def test_serials_are_one_order_of_all_projects(process: Process) -> None:
     assert process.changes.since(newest) == ([ProjectChange(CLOCK + 2, DEMO, 3)], CLOCK + 2)
 
 
-def test_changes_of_a_time(process: Process) -> None:
+def test_all_changes_since_a_time_are_found(process: Process) -> None:
     """All changes since a time are found, also if their serials were given later."""
     process.commit(DEMO)
     process.changes.since(0)
@@ -136,7 +136,7 @@ def test_changes_of_a_time(process: Process) -> None:
     assert len(process.changes.made_since(beginning)[0]) == 2
 
 
-def test_a_commit_while_another_one_gets_its_serial(process: Process, store: MemoryStore) -> None:
+def test_an_older_revision_never_follows_a_newer_one(process: Process, store: MemoryStore) -> None:
     """A newer revision that got its serial meanwhile is never followed by an older one."""
     process.commit(DEMO)
     other = Process(store, 2)
@@ -151,7 +151,7 @@ def test_a_commit_while_another_one_gets_its_serial(process: Process, store: Mem
     assert [change.revision for change in follower.changes.since(0)[0]] == [2]
 
 
-def test_an_empty_store(process: Process) -> None:
+def test_asking_an_empty_store_writes_nothing(process: Process) -> None:
     """A store without any commit has no changes, and asking writes nothing."""
     assert process.changes.since(0) == ([], 0)
     assert {verb for verb, _ in process.store.calls} == {"list", "get"}
@@ -193,7 +193,7 @@ def test_followers_miss_nothing(
             assert followed == list(changes_in(store))[: len(followed)]
 
 
-def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> None:
+def test_a_damaged_document_holds_up_no_other(process: Process, store: MemoryStore) -> None:
     """A damaged document holds up no other project; its change comes until it is sound again."""
     process.commit(DEMO)
     process.commit(OTHER)
@@ -210,7 +210,7 @@ def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> Non
     assert [change.project for change in process.changes.since(newest)[0]] == [DEMO]
 
 
-def test_a_store_that_is_only_read(process: Process, store: MemoryStore) -> None:
+def test_reader_gives_no_serials_and_sees_all_changes(process: Process, store: MemoryStore) -> None:
     """Who may only read gives no serials, and sees changes without one each time."""
     process.commit(DEMO)
     entries, newest = process.changes.since(0)
@@ -308,7 +308,7 @@ def lose_sealed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("harm", [lose_log, damage_log, lose_sealed])
-def test_a_feed_that_is_made_again(
+def test_a_lost_feed_is_made_again_with_higher_serials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Store], None]
 ) -> None:
     """A lost or damaged list is reported, and made again with higher serials on request."""
@@ -361,7 +361,7 @@ def test_a_check_finds_foreign_objects(tmp_path: Path) -> None:
     assert harness.index.changes.since(0) == ([], 0)
 
 
-def test_stale_marks(process: Process) -> None:
+def test_a_mark_without_a_commit_is_deleted_after_a_day(process: Process) -> None:
     """A mark without a commit is deleted after a day; that of a commit gives it a serial."""
     store = MemoryStore(process.clock.seconds)
     writer = Process(store, 2, process.clock)
@@ -380,7 +380,7 @@ def test_stale_marks(process: Process) -> None:
     assert [change.project for change in sweeping.changes.since(0)[0]] == [OTHER]
 
 
-def test_a_writer_that_stands_still(process: Process, store: MemoryStore) -> None:
+def test_writer_that_stood_still_gives_up_its_commit(process: Process, store: MemoryStore) -> None:
     """A writer that stands still for half a day after its mark gives its commit up."""
     hours = iter([12])
 

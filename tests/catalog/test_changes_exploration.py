@@ -31,7 +31,7 @@ def _seals_each_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.parametrize(("faults", "late", "fewest"), [(1, True, 500), (2, False, 900)])
-def test_a_writer_and_a_follower(
+def test_a_commit_gets_its_serial_wherever_somebody_fails(
     tmp_path: Path, faults: int, fewest: int, *, is_first: bool, late: bool
 ) -> None:
     """A commit gets its serial, wherever writer and follower fail, also if a write comes late."""
@@ -42,7 +42,7 @@ def test_a_writer_and_a_follower(
 
 
 @pytest.mark.usefixtures("_seals_each_entry")
-def test_two_followers(tmp_path: Path) -> None:
+def test_two_followers_agree_about_each_serial(tmp_path: Path) -> None:
     """Two followers who give serials at once agree about each, also while entries are sealed."""
     scenario = Scenario(tmp_path, UPLOAD, (ONE,), others={"F": follow, "G": follow})
 
@@ -50,7 +50,7 @@ def test_two_followers(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_seals_each_entry")
-def test_a_check_beside_a_writer_and_a_follower(tmp_path: Path) -> None:
+def test_a_check_never_misses_a_serial_or_mark(tmp_path: Path) -> None:
     """A check never takes a commit for one without serial or mark."""
     scenario = Scenario(tmp_path, UPLOAD, (ONE,), others={"F": follow, "C": verify})
 
@@ -69,7 +69,7 @@ def copying(folder: Path, number: int) -> CopyIntent:
 
 
 @pytest.mark.parametrize(("faults", "late", "fewest"), [(1, True, 400), (2, False, 400)])
-def test_a_copy_and_a_follower(tmp_path: Path, faults: int, fewest: int, *, late: bool) -> None:
+def test_no_commit_of_copy_is_lost(tmp_path: Path, faults: int, fewest: int, *, late: bool) -> None:
     """Of several commits that a copy adds at once none is lost, wherever it or a follower fails."""
     intents: dict[str, AnyIntent] = {"K": copying(tmp_path, 3)}
     scenario = Scenario(tmp_path, intents, (ONE,), others={"F": follow}, late=late)
@@ -77,7 +77,7 @@ def test_a_copy_and_a_follower(tmp_path: Path, faults: int, fewest: int, *, late
     assert Explorer(scenario, faults).explore().states >= fewest
 
 
-def test_a_copy_beside_a_writer(tmp_path: Path) -> None:
+def test_a_copy_and_an_upload_are_never_mixed(tmp_path: Path) -> None:
     """Either the commits of a copy arrive, or the upload that was faster, and never a mixture."""
     intents = UPLOAD | {"K": copying(tmp_path, 3)}
 
@@ -86,7 +86,7 @@ def test_a_copy_beside_a_writer(tmp_path: Path) -> None:
     assert {("ok", "ok"), ("ok", "Conflict conflict")} < result.answers
 
 
-def test_copies_and_a_writer_that_fail(tmp_path: Path) -> None:
+def test_copies_and_an_upload_leave_one_history(tmp_path: Path) -> None:
     """Two copies of different commits and an upload leave one history, at random."""
     intents = UPLOAD | {"K": copying(tmp_path, 3), "L": copying(tmp_path, 2)}
     scenario = Scenario(tmp_path, intents, (ONE,), others={"F": follow}, late=True)
@@ -97,14 +97,14 @@ def test_copies_and_a_writer_that_fail(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_seals_each_entry")
-def test_two_followers_that_fail(tmp_path: Path) -> None:
+def test_two_followers_agree_though_they_fail(tmp_path: Path) -> None:
     """Two followers agree about each serial, wherever they fail, in schedules drawn at random."""
     scenario = Scenario(tmp_path, UPLOAD, (ONE,), others={"F": follow, "G": follow}, late=True)
 
     assert len(Explorer(scenario, faults=3).sample(seed=1, schedules=300).answers) > 10
 
 
-def test_three_writers_and_two_followers(tmp_path: Path) -> None:
+def test_three_writers_and_two_followers_keep_every_promise(tmp_path: Path) -> None:
     """Three writers and two followers with three faults keep every promise, at random."""
     intents = {
         "A": WriteIntent(ONE),

@@ -77,7 +77,7 @@ def store() -> MemoryStore:
 
 @pytest.mark.parametrize("near", [True, False])
 @pytest.mark.parametrize("wish", ["upload", "delete"])
-def test_a_commit_whose_reply_is_lost(store: MemoryStore, wish: str, *, near: bool) -> None:
+def test_lost_reply_counts_once(store: MemoryStore, wish: str, *, near: bool) -> None:
     """A change that was made, though the store's reply was lost, succeeds and is told once."""
     CommittingProcess(store, 1).submit(uploads("1.0"))
     writer = CommittingProcess(store, 2, near=near)

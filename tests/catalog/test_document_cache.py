@@ -108,7 +108,7 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness, max_age
     assert harness.names() == (FIRST, SECOND)
 
 
-def test_without_an_answer(harness: DocumentHarness) -> None:
+def test_an_outage_is_an_error_once_the_cache_is_old(harness: DocumentHarness) -> None:
     """A store that does not answer is said to be so once what is remembered has grown old."""
     harness.names()
     harness.store.is_down = True
@@ -121,7 +121,7 @@ def test_without_an_answer(harness: DocumentHarness) -> None:
     assert harness.names() == (FIRST,)
 
 
-def test_stale_if_error() -> None:
+def test_stale_documents_are_served_during_an_outage() -> None:
     """If that is wanted, what is remembered is shown while the store does not answer."""
     harness = DocumentHarness(stale_if_error=60)
     harness.names()

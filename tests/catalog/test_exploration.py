@@ -36,7 +36,7 @@ SCENARIOS: dict[str, tuple[dict[str, WriteIntent], tuple[Made, ...]]] = {
 """Two writers: who wants what, and what is there before."""
 
 
-def test_one_writer_and_three_faults(tmp_path: Path) -> None:
+def test_an_upload_that_fails_three_times_can_be_repeated(tmp_path: Path) -> None:
     """An upload that fails up to three times, anywhere, breaks nothing and can be repeated."""
     result = Explorer(Scenario(tmp_path, {"A": WriteIntent(ONE)}), faults=3).explore()
 
@@ -65,7 +65,9 @@ def test_one_writer_and_three_faults(tmp_path: Path) -> None:
         ("upload again and delete", "together", 1, 800),
     ],
 )
-def test_two_writers(tmp_path: Path, name: str, place: str, faults: int, fewest: int) -> None:
+def test_two_writers_keep_every_promise_in_every_order(
+    tmp_path: Path, name: str, place: str, faults: int, fewest: int
+) -> None:
     """Two writers, in one process or in two, near or far, keep every promise in every order."""
     intents, before = SCENARIOS[name]
     scenario = Scenario(tmp_path, intents, before, together=place == "together", far=place == "far")
@@ -96,7 +98,7 @@ PUT_ACCESS = Call("put", keys.ACCESS)
 @pytest.mark.parametrize("faults", [1, 2])
 @pytest.mark.parametrize("place", ["processes", "far", "together"])
 @pytest.mark.parametrize("name", list(RECORDS))
-def test_two_changes_of_records(tmp_path: Path, name: str, place: str, faults: int) -> None:
+def test_changes_keep_promises(tmp_path: Path, name: str, place: str, faults: int) -> None:
     """Two changes of grants or decisions keep every promise in every order, also if one dies."""
     intents, before = RECORDS[name]
     scenario = Scenario(tmp_path, intents, before, together=place == "together", far=place == "far")
@@ -133,7 +135,7 @@ def test_changes_of_grants_share_a_write(tmp_path: Path) -> None:
         assert len(puts) == 2
 
 
-def test_a_grant_and_its_end_in_one_commit(tmp_path: Path) -> None:
+def test_a_grant_revoked_by_its_own_commit_succeeds(tmp_path: Path) -> None:
     """Who grants what is there already succeeds, also if the same commit revokes that."""
     intents = {"L": EVE_BY_B, "A": BO_BY_A, "R": RecordIntent("revoke", "local:r")}
     before = (RecordIntent("grant", "local:c"),)
@@ -144,7 +146,7 @@ def test_a_grant_and_its_end_in_one_commit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("faults", [0, 1])
-def test_an_upload_beside_a_sweep(tmp_path: Path, faults: int) -> None:
+def test_an_upload_beside_a_sweep_loses_nothing(tmp_path: Path, faults: int) -> None:
     """An upload of bytes that a dead one has left loses none, however a sweep runs beside it."""
     intents = {"A": WriteIntent(ONE), "S": WriteIntent(ONE, sweep=True)}
     scenario = Scenario(tmp_path, intents, (TWO,), leftovers=(ONE,))
@@ -156,7 +158,9 @@ def test_an_upload_beside_a_sweep(tmp_path: Path, faults: int) -> None:
 
 
 @pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
-def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noqa: FBT001
+def test_four_writers_keep_every_promise_at_random(
+    tmp_path: Path, *, together: bool, far: bool
+) -> None:
     """Four writers with three faults keep every promise, in schedules drawn at random."""
     intents = {
         "A": WriteIntent(ONE),
@@ -172,7 +176,7 @@ def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noq
     assert len(result.answers) > 10
 
 
-def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
+def test_an_upload_deleted_by_its_own_commit_succeeds(tmp_path: Path) -> None:
     """An upload whose file is deleted by the very same commit succeeds, and is not listed."""
     intents = {"L": WriteIntent(TWO), "A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)}
     with Scenario(tmp_path, intents, (ONE,), together=True).stage() as stage:

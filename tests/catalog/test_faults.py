@@ -119,7 +119,7 @@ def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: FaultKind) -
     assert harness.check().problems == []
 
 
-def test_races_that_never_end(tmp_path: Path) -> None:
+def test_a_race_that_never_ends_is_given_up(tmp_path: Path) -> None:
     """An object that can never be written is given up; nothing is published, and it is said."""
     harness = IndexHarness(tmp_path)
     faults = (Fault(FaultKind.LOST_RACE, "put", "projects/*", times=ALWAYS),)

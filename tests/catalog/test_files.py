@@ -14,7 +14,7 @@ MADE = make_wheel()
 
 
 @pytest.mark.parametrize("what", ["distribution", "core metadata"])
-def test_a_young_object_that_is_cut_off(tmp_path: Path, what: str) -> None:
+def test_an_upload_completes_an_object_that_was_cut_off(tmp_path: Path, what: str) -> None:
     """An upload that finds only the beginning of its bytes in the store writes all of them."""
     whole, harness = IndexHarness(tmp_path), IndexHarness(tmp_path)
     file = whole.upload(MADE)
@@ -27,7 +27,7 @@ def test_a_young_object_that_is_cut_off(tmp_path: Path, what: str) -> None:
     assert harness.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
 
 
-def test_core_metadata_that_is_lost(tmp_path: Path) -> None:
+def test_lost_core_metadata_is_reported_with_its_key(tmp_path: Path) -> None:
     """Core metadata that the store has lost is reported as missing, with its place."""
     harness = IndexHarness(tmp_path)
     file = harness.upload(MADE)

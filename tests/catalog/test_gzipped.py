@@ -14,7 +14,7 @@ BODY = b"pages, advisories, searches" * 40
 
 
 @given(st.binary(max_size=2000))
-def test_stored_and_read(body: bytes) -> None:
+def test_what_was_compressed_is_read_again(body: bytes) -> None:
     """What was compressed is read again, and equal bytes are stored as equal bytes."""
     assert gunzipped(gzipped(body), len(body)) == body
     assert gzipped(body) == gzipped(body)
@@ -32,12 +32,12 @@ def test_stored_and_read(body: bytes) -> None:
         gzipped(BODY) * 2,
     ],
 )
-def test_damaged(stored: bytes) -> None:
+def test_damaged_bytes_count_as_missing(stored: bytes) -> None:
     """What is damaged, cut off, or followed by anything counts as missing."""
     assert gunzipped(stored, MIB) is None
 
 
-def test_too_large() -> None:
+def test_more_than_the_limit_is_never_inflated() -> None:
     """More than the limit counts as missing, and is never inflated as a whole."""
     assert gunzipped(gzipped(BODY), len(BODY) - 1) is None
     bomb = gzip.compress(bytes(200 * MIB))

@@ -33,7 +33,7 @@ def instances() -> Instances:
     return Instances()
 
 
-def test_one_at_a_time(instances: Instances) -> None:
+def test_one_process_at_a_time_has_the_lease(instances: Instances) -> None:
     """While a process has the lease, no other one gets it, and waits no longer than to its end."""
     assert instances.first.take(DAY) == NOW
     instances.clock.advance(minutes=1)
@@ -41,7 +41,7 @@ def test_one_at_a_time(instances: Instances) -> None:
     assert instances.second.take(DAY) == LEASE_TIME - timedelta(minutes=1)
 
 
-def test_done_once_a_day(instances: Instances) -> None:
+def test_a_job_is_done_once_a_day(instances: Instances) -> None:
     """A job that was completed is nobody's before a day has passed, and then anybody's."""
     assert instances.first.take(DAY) == NOW
     instances.first.complete()
@@ -53,7 +53,7 @@ def test_done_once_a_day(instances: Instances) -> None:
     assert instances.second.take(DAY) == NOW
 
 
-def test_a_process_that_died(instances: Instances) -> None:
+def test_the_lease_of_a_dead_process_can_be_taken_at_its_end(instances: Instances) -> None:
     """The lease of a process that died can be taken at its end, and not before."""
     assert instances.first.take(DAY) == NOW
     instances.clock.advance(seconds=LEASE_TIME.total_seconds() - 1)
@@ -74,7 +74,7 @@ def test_a_long_job_keeps_its_lease(instances: Instances) -> None:
     assert b'"revision":31,' in getattr(stored_object, "body", b"")
 
 
-def test_a_process_that_was_stopped(instances: Instances) -> None:
+def test_a_process_that_lost_its_lease_neither_renews_nor_completes(instances: Instances) -> None:
     """A process that wakes up after its lease was taken neither renews it nor completes the job."""
     assert instances.first.take(DAY) == NOW
     instances.clock.advance(hours=1)
@@ -87,7 +87,7 @@ def test_a_process_that_was_stopped(instances: Instances) -> None:
     instances.second.complete()
 
 
-def test_two_at_once(instances: Instances) -> None:
+def test_of_two_processes_at_once_one_gets_the_lease(instances: Instances) -> None:
     """Of two processes that look at the same moment, one gets the lease."""
     before = instances.store
     late = instances.second
@@ -108,7 +108,7 @@ def test_two_at_once(instances: Instances) -> None:
         b'{"completed":"2036-01-01T00:00:00Z"}',
     ],
 )
-def test_what_cannot_be(instances: Instances, body: bytes) -> None:
+def test_a_damaged_lease_stops_no_job(instances: Instances, body: bytes) -> None:
     """A damaged lease, or one by a clock that is years ahead, keeps no job from being done."""
     instances.store.put(keys.lease("job"), body, None)
 

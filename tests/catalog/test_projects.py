@@ -31,7 +31,7 @@ def far_reader(harness: IndexHarness) -> Projects:
     return harness.opened(2, settings=settings, is_local=False).projects
 
 
-def test_a_project_that_was_missing_a_moment_ago(tmp_path: Path) -> None:
+def test_a_listed_project_is_found_at_once(tmp_path: Path) -> None:
     """A project is there as soon as its name is listed, though it was missing a moment ago."""
     harness = IndexHarness(tmp_path)
     reader = far_reader(harness)
@@ -97,7 +97,7 @@ def test_a_document_is_encoded_in_parts(steps: list[Step], text: str) -> None:
         assert read.deleted_keys == project.deleted_keys
 
 
-def test_the_list_of_names_after_a_lost_answer(tmp_path: Path) -> None:
+def test_a_list_whose_answer_was_lost_is_written_once(tmp_path: Path) -> None:
     """A list that was written, though the answer was lost, is written once; each write is new."""
     harness = IndexHarness(tmp_path)
     fault = Fault(FaultKind.DONE, "put", keys.PROJECT_NAMES)

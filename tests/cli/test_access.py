@@ -21,7 +21,7 @@ def access(wheelyard: Typed, settings: Path) -> Typed:
     return run
 
 
-def test_a_team(access: Typed, wheelyard: Typed) -> None:
+def test_a_team_gets_and_loses_rights(access: Typed, wheelyard: Typed) -> None:
     """A team gets rights to projects, and loses them, without a change of the settings."""
     assert access("group", "set", "team", "htpasswd:ml-ci", "user:Bo@acme.dev").returncode == 0
     granted = access("grant", "group:team", "--project", "ml-*", "--can", "upload", "--note", "why")
@@ -71,7 +71,7 @@ def test_a_team(access: Typed, wheelyard: Typed) -> None:
     ],
     ids=str,
 )
-def test_refusals(access: Typed, arguments: list[str], words: str) -> None:
+def test_bad_change_is_refused(access: Typed, arguments: list[str], words: str) -> None:
     """A change that makes no sense is refused in a line that says what to do."""
     done = access(*arguments)
 
@@ -79,7 +79,7 @@ def test_refusals(access: Typed, arguments: list[str], words: str) -> None:
     assert words in done.stderr
 
 
-def test_open_by_default(wheelyard: Typed, tmp_path: Path) -> None:
+def test_who_grants_rights_is_told_what_everybody_has(wheelyard: Typed, tmp_path: Path) -> None:
     """Who grants rights is told while everybody has more by the defaults."""
     users, store = tmp_path / "users", ("--store", str(tmp_path / "store"))
     users.write_text("")
@@ -98,7 +98,7 @@ def test_open_by_default(wheelyard: Typed, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_without_the_store(access: Typed, wheelyard: Typed) -> None:
+def test_without_a_store_the_settings_are_explained(access: Typed, wheelyard: Typed) -> None:
     """Without a store the grants of the settings are explained; an error is no answer."""
     access("grant", "user:bo@else.dev", "--project", "*", "--can", "read")
     asked = ("access", "explain", "user:bo@else.dev", "acme-core", "read")

@@ -43,7 +43,9 @@ def test_upload_leaves_the_file_alone(published: Path, wheelyard: Typed) -> None
     assert wheelyard("check").returncode == 0
 
 
-def test_upload_goes_on(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_one_bad_file_keeps_no_other_out(
+    published: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """One bad file does not keep the others out, and the command says so and fails."""
     bad = sandbox.folder / "acme_core-2.0-py3-none-any.whl"
     bad.write_bytes(b"no archive")
@@ -71,7 +73,7 @@ def test_upload_says_what_is_new(published: Path, sandbox: Sandbox, wheelyard: T
     assert done.returncode == 1
 
 
-def test_upload_for_programs(published: Path, wheelyard: Typed) -> None:
+def test_upload_prints_json(published: Path, wheelyard: Typed) -> None:
     """`--json` has the same facts of each file, and of the refreshed site."""
     done = wheelyard("upload", published, "x/*.whl", "--json", "--export", "site")
 
@@ -94,7 +96,9 @@ def test_upload_for_programs(published: Path, wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     "line", ["upload WHEEL", "import .", "export site", "check"], ids=lambda line: line.split()[0]
 )
-def test_quiet(published: Path, wheelyard: Typed, line: str) -> None:
+def test_quiet_commands_say_only_what_went_wrong(
+    published: Path, wheelyard: Typed, line: str
+) -> None:
     """With `--quiet` a command says only what went wrong; with `--json` too, its JSON alone."""
     typed = line.replace("WHEEL", published.name).split()
 
@@ -120,7 +124,7 @@ def test_quiet(published: Path, wheelyard: Typed, line: str) -> None:
     ],
     ids=" ".join,
 )
-def test_an_older_format(
+def test_a_store_of_an_older_format_is_refused_by_each_command(
     published: Path, sandbox: Sandbox, wheelyard: Typed, arguments: list[str]
 ) -> None:
     """A store of an older format is refused by the server and each command, and left as it was."""
@@ -146,7 +150,7 @@ def contents(store: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files}
 
 
-def test_lists(published: Path, wheelyard: Typed) -> None:
+def test_projects_and_files_are_listed_as_lines_and_json(published: Path, wheelyard: Typed) -> None:
     """Projects and files are listed one a line, and as JSON for programs."""
     del published
     assert wheelyard("list").stdout == "acme-core\n"
@@ -155,7 +159,7 @@ def test_lists(published: Path, wheelyard: Typed) -> None:
     assert [file["filename"] for file in listed["files"]] == [WHEEL]
 
 
-def test_life(published: Path, wheelyard: Typed) -> None:
+def test_a_release_is_yanked_deleted_and_archived(published: Path, wheelyard: Typed) -> None:
     """A release is yanked, taken back and deleted; a project is archived; all of it in a row."""
     assert wheelyard("yank", "acme_core", "1.0.0", "--reason", "bad").returncode == 0
     assert "yanked: bad" in wheelyard("list", "acme-core").stdout
@@ -169,7 +173,7 @@ def test_life(published: Path, wheelyard: Typed) -> None:
     assert wheelyard("list", "acme-core").stdout == ""
 
 
-def test_a_set_of_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_changes_take_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """`yank` and `delete` take a set of versions; `--dry-run` deletes nothing, with `--yes` too."""
     del published
     newer = make_wheel("acme_core", "2.0").write(sandbox.folder)
@@ -196,7 +200,7 @@ def shown_until(terminal: int, words: str) -> str:
     return shown
 
 
-def test_a_question(published: Path, sandbox: Sandbox) -> None:
+def test_delete_asks_on_a_terminal(published: Path, sandbox: Sandbox) -> None:
     """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
     del published
     terminal, end = os.openpty()
@@ -220,7 +224,7 @@ def test_a_question(published: Path, sandbox: Sandbox) -> None:
     os.close(end)
 
 
-def test_a_file_that_nobody_was_shown(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_unseen_files_are_not_deleted(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A file that is published while `delete` asks is not deleted, and neither are the others."""
     del published
     newer = make_wheel("acme_core", "1.1").write(sandbox.folder)
@@ -243,7 +247,7 @@ def test_a_file_that_nobody_was_shown(published: Path, sandbox: Sandbox, wheelya
     os.close(end)
 
 
-def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_token_commands_print_no_other_secret(wheelyard: Typed, sandbox: Sandbox) -> None:
     """`create` prints the token and nothing else, `list` no secret; `revoke` takes either form."""
     first = wheelyard(
         *("token", "create", "ci", "--can", "upload", "--project", "Acme_*"),
@@ -294,7 +298,7 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_a_token_for_somebody(
+def test_an_operator_makes_a_token_for_a_user(
     wheelyard: Typed, sandbox: Sandbox, typed: str, owner: str, names: set[str]
 ) -> None:
     """An operator creates a token for a user, by the principals that grants name."""
@@ -316,7 +320,7 @@ def test_a_token_for_somebody(
         *("user:ana@acme.dev,user:eve@acme.dev", "user:ana@acme.dev,htpasswd:ana"),
     ],
 )
-def test_who_owns_no_token(wheelyard: Typed, sandbox: Sandbox, owner: str) -> None:
+def test_some_principals_own_none(wheelyard: Typed, sandbox: Sandbox, owner: str) -> None:
     """A token for a principal that cannot own one is refused, and no store is created."""
     done = wheelyard("token", "create", "laptop", "--owner", owner)
 
@@ -325,7 +329,9 @@ def test_who_owns_no_token(wheelyard: Typed, sandbox: Sandbox, owner: str) -> No
     assert not (sandbox.folder / "wheelyard-data").exists()
 
 
-def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_stored_control_characters_never_reach_the_terminal(
+    published: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """Control characters that an older version stored never reach the terminal."""
     del published
     settings = Settings(store=StoreSettings(location=str(sandbox.folder / "wheelyard-data")))
@@ -365,7 +371,9 @@ def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Ty
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_refusals(wheelyard: Typed, arguments: list[str], status: int, words: str) -> None:
+def test_what_cannot_be_done_is_said_in_a_line(
+    wheelyard: Typed, arguments: list[str], status: int, words: str
+) -> None:
     """What cannot be done is said in a line, with status 1, and wrong usage with status 2."""
     done = wheelyard(*arguments)
 
@@ -376,7 +384,7 @@ def test_refusals(wheelyard: Typed, arguments: list[str], status: int, words: st
     assert status == 2 or len(output) == 1
 
 
-def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_a_second_server_on_a_port_makes_nothing(wheelyard: Typed, sandbox: Sandbox) -> None:
     """A second server on a port is refused before it makes a store and a token."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -406,7 +414,7 @@ def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
         ("config check --store new", "store: new; there is none yet"),
     ],
 )
-def test_no_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str, words: str) -> None:
+def test_reading_makes_no_store(wheelyard: Typed, sandbox: Sandbox, line: str, words: str) -> None:
     """A command that only reads, or whose settings are wrong, leaves the folder as it was."""
     bad = sandbox.folder / "bad-1.0.tar.gz"
     bad.write_text("no archive")
@@ -419,7 +427,7 @@ def test_no_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str, words: 
 
 
 @pytest.mark.parametrize("line", ["upload", "import", "token create ci --store"])
-def test_a_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str) -> None:
+def test_publishing_makes_a_store(wheelyard: Typed, sandbox: Sandbox, line: str) -> None:
     """Publishing makes the store, as does a token for a given place."""
     wheel = make_wheel("acme_core", "1.0").write(sandbox.folder)
     place = {"upload": wheel, "import": sandbox.folder}.get(line, "./wheelyard-data")
@@ -431,7 +439,7 @@ def test_a_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str) -> None:
     assert MADE not in wheelyard(*line.split(), place).stderr
 
 
-def test_missing_folder_of_tokens(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_publishing_makes_the_folder(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the folder for tokens is missing, reading commands say so, and publishing makes it."""
     del published
     apart = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": "tokens"}

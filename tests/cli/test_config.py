@@ -26,7 +26,7 @@ def check(wheelyard: Typed, settings: Path) -> Configured:
     return run
 
 
-def test_what_is_in_force(check: Configured) -> None:
+def test_each_grant_and_publisher_is_listed(check: Configured) -> None:
     """Every grant is there in words, with its number and its note, and every publisher."""
     output = check().stdout.splitlines()
 
@@ -40,7 +40,7 @@ def test_what_is_in_force(check: Configured) -> None:
     assert "publisher core: https://gitlab.com may read and upload to acme-core" in output
 
 
-def test_a_publisher_that_reads(check: Configured) -> None:
+def test_a_publisher_that_reads_is_told_apart(check: Configured) -> None:
     """A publisher that only reads is told apart, and one that would manage stops the start."""
     reader = PUBLISHER.replace('"core"', '"tests"').replace('["acme-core"]', '["*"]')
 
@@ -52,7 +52,7 @@ def test_a_publisher_that_reads(check: Configured) -> None:
     assert "[[publisher]] 'tests': actions: expected" in refused.stderr
 
 
-def test_warnings(check: Configured, settings: Path) -> None:
+def test_warnings_are_no_failure(check: Configured, settings: Path) -> None:
     """Warnings go to standard error, and are no failure."""
     (settings.parent / "tokens.toml").chmod(0o644)
 
@@ -70,7 +70,7 @@ def test_warnings(check: Configured, settings: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["users", "tokens.toml"])
-def test_a_file_elsewhere(check: Configured, settings: Path, name: str) -> None:
+def test_missing_file_fails_the_check(check: Configured, settings: Path, name: str) -> None:
     """Where a file of passwords or tokens is not there, the check fails, as a start would."""
     (settings.parent / name).unlink()
 
@@ -80,7 +80,7 @@ def test_a_file_elsewhere(check: Configured, settings: Path, name: str) -> None:
     assert f"{name} cannot be read" in done.stderr
 
 
-def test_no_secret(check: Configured) -> None:
+def test_no_secret_is_shown(check: Configured) -> None:
     """Neither a password's hash nor a token is ever shown."""
     done = check()
 
@@ -97,7 +97,9 @@ def test_no_secret(check: Configured) -> None:
         ("wheelyard.toml", '[[grant]]\nwho = ["ana"]', "[[grant]] number 1"),
     ],
 )
-def test_errors(wheelyard: Typed, settings: Path, name: str, content: str, words: str) -> None:
+def test_a_senseless_file_is_a_failure_in_one_line(
+    wheelyard: Typed, settings: Path, name: str, content: str, words: str
+) -> None:
     """A file that makes no sense is a failure, told in one line with its place."""
     (settings.parent / name).write_text(content)
 
@@ -109,7 +111,7 @@ def test_errors(wheelyard: Typed, settings: Path, name: str, content: str, words
     assert WEAK not in done.stderr
 
 
-def test_a_store_that_cannot_be_made(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_a_store_that_cannot_be_opened_fails_the_check(wheelyard: Typed, sandbox: Sandbox) -> None:
     """A store that no server could open is a failure before one starts."""
     (sandbox.folder / "a-file").touch()
 
@@ -120,7 +122,9 @@ def test_a_store_that_cannot_be_made(wheelyard: Typed, sandbox: Sandbox) -> None
 
 
 @pytest.mark.parametrize("name", ["wheelyard.toml", "users", "."])
-def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: str) -> None:
+def test_files_that_others_may_change_are_reported(
+    wheelyard: Typed, settings: Path, name: str
+) -> None:
     """Settings and credentials that every user may change, or their folder, are told of."""
     (settings.parent / name).chmod(0o777 if name == "." else 0o602)
 
@@ -132,7 +136,7 @@ def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: st
     assert names == [str(settings.with_name(message)) for message in told]
 
 
-def test_tokens_that_expire(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_tokens_that_soon_expire_are_reported(wheelyard: Typed, sandbox: Sandbox) -> None:
     """A token that expires within two weeks is a warning with the command; no store is made."""
     place = ("--store", "packages")
     assert wheelyard("config", "check", *place).stderr == ""
@@ -163,7 +167,7 @@ def _successor(wheelyard: Typed, token_id: str) -> str:
 
 @pytest.mark.parametrize("apart", ["", "keys"])
 @pytest.mark.parametrize("below", ["", "credentials/tokens"])
-def test_tokens_that_others_may_change(
+def test_a_folder_of_tokens_that_others_may_change_is_reported(
     wheelyard: Typed, sandbox: Sandbox, apart: str, below: str
 ) -> None:
     """Where others may write to the folder of the tokens, wherever that is, it is told of."""
@@ -184,7 +188,7 @@ def _writable(output: str) -> list[str]:
 
 
 @pytest.mark.integration
-def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_a_wrong_key_of_tls_stops_check_and_start(wheelyard: Typed, sandbox: Sandbox) -> None:
     """The end of a certificate is told; a wrong key stops the check and a start."""
     authority, chain, key = Authority(), sandbox.folder / "chain.pem", sandbox.folder / "key.pem"
     files = {"WHEELYARD_SERVER_CERTIFICATE": str(chain), "WHEELYARD_SERVER_KEY": str(key)}
@@ -201,7 +205,7 @@ def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.integration
-def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
+def test_upstreams_are_checked(check: Configured, settings: Path, wheelyard: Typed) -> None:
     """The upstream indexes and what is asked of them are there; a missing file stops."""
     section = """
         [upstream]

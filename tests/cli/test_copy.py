@@ -58,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: body for name, body in found.items() if not name.startswith(left_out)}
 
 
-def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_copy_says_what_it_wrote(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """It says where it made a store, of which moment the copy is, and what it wrote."""
     there = sandbox.folder / "backup"
     first = wheelyard("copy", store, there)
@@ -79,7 +79,9 @@ def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     assert contents(there) == contents(store)
 
 
-def test_problems(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_damaged_file_fails_only_its_project(
+    store: Path, wheelyard: Typed, sandbox: Sandbox
+) -> None:
     """A damaged file fails the copy, names its project, and keeps no other one from arriving."""
     there = sandbox.folder / "backup"
     (damaged,) = store.glob("files/demo/*/demo-2.0-*.whl")
@@ -95,7 +97,7 @@ def test_problems(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("name", ["changes.json", "projects.json"])
-def test_a_lost_list(store: Path, wheelyard: Typed, name: str) -> None:
+def test_a_lost_list_is_reported(store: Path, wheelyard: Typed, name: str) -> None:
     """A copy of a store that has lost a list says so, with what to type, and fails."""
     (store / name).unlink(missing_ok=True)
     for mark in (store / "pending").glob("*"):
@@ -109,7 +111,7 @@ def test_a_lost_list(store: Path, wheelyard: Typed, name: str) -> None:
     assert wheelyard("list", "--store", "there").stdout == "demo\nother\n"
 
 
-def test_released_names(store: Path, wheelyard: Typed) -> None:
+def test_a_released_name_is_counted_as_a_name(store: Path, wheelyard: Typed) -> None:
     """A name that was given up is no project, and its changes are counted as those of a name."""
     for words in ("names reserve given-up", "names release given-up --yes"):
         wheelyard(*words.split(), "--store", store)
@@ -121,7 +123,7 @@ def test_released_names(store: Path, wheelyard: Typed) -> None:
     assert " UTC, changes of 3 names; " in copied
 
 
-def test_hostile_names(store: Path, wheelyard: Typed) -> None:
+def test_a_document_of_outside_names_fails_its_project(store: Path, wheelyard: Typed) -> None:
     """A document that names what is outside of the store fails its project, and no other one."""
     document = store / "projects" / "demo.json"
     name = b"demo-2.0-py3-none-any.whl"
@@ -137,7 +139,7 @@ def test_hostile_names(store: Path, wheelyard: Typed) -> None:
     assert "/../../../evil.whl" in wheelyard("check", "--store", store).stderr
 
 
-def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_the_target_is_never_overwritten(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """What was published in TO is never overwritten, and the copy says which project it left."""
     there = sandbox.folder / "backup"
     wheelyard("copy", store, there)
@@ -153,7 +155,7 @@ def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     assert contents(there) == before
 
 
-def test_nothing_to_copy(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_the_copy_of_an_empty_store_is_empty(wheelyard: Typed, sandbox: Sandbox) -> None:
     """The copy of an empty store is an empty store, and that it had no tokens is said."""
     (sandbox.folder / "empty").mkdir()
     (sandbox.folder / "empty" / "wheelyard.json").write_text('{"format":3}\n')
@@ -166,7 +168,7 @@ def test_nothing_to_copy(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert wheelyard("check", "--store", "there").returncode == 0
 
 
-def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_a_store_is_not_copied_into_itself(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """A store is copied neither to itself nor into itself, and nowhere from a missing one."""
     before = contents(sandbox.folder)
     (sandbox.folder / "link").symlink_to(store)
@@ -191,7 +193,9 @@ def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None
 
 
 @pytest.mark.parametrize("number", [1, 4])
-def test_another_format(store: Path, wheelyard: Typed, sandbox: Sandbox, number: int) -> None:
+def test_a_store_of_another_format_is_not_touched(
+    store: Path, wheelyard: Typed, sandbox: Sandbox, number: int
+) -> None:
     """A store of another format is neither read nor written."""
     other = sandbox.folder / "other"
     other.mkdir()
@@ -205,7 +209,9 @@ def test_another_format(store: Path, wheelyard: Typed, sandbox: Sandbox, number:
     assert contents(sandbox.folder) == before
 
 
-def test_buckets(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs) -> None:
+def test_files_of_a_bucket_of_their_own_are_copied(
+    store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs
+) -> None:
     """Files that have a bucket of their own are copied from there and to there."""
     where = {EMULATOR: google.url}
     google.bucket("packages").put("wheelyard.json", FILES.encode())
@@ -234,7 +240,9 @@ def test_buckets(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGc
     assert len(google.log.records(price="B")) <= 20
 
 
-def test_tokens_apart(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs) -> None:
+def test_tokens_are_copied_to_their_own_place(
+    store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs
+) -> None:
     """The location of the tokens in the settings is that of the configured store, both ways."""
     where = {EMULATOR: google.url}
     config = sandbox.folder / "wheelyard.toml"
@@ -251,7 +259,7 @@ def test_tokens_apart(store: Path, wheelyard: Typed, sandbox: Sandbox, google: F
     assert contents(there) == contents(store)
 
 
-def test_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """On a full disk it ends with one sentence, TO is sound, and with more room it goes on."""
     with small_disk(sandbox.folder, "size=200k") as there:
         done = wheelyard("copy", store, there, "--quiet")
@@ -265,7 +273,7 @@ def test_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("steps", [30, 60, 80])
-def test_killed(store: Path, wheelyard: Typed, sandbox: Sandbox, steps: int) -> None:
+def test_killed_copy_goes_on(store: Path, wheelyard: Typed, sandbox: Sandbox, steps: int) -> None:
     """Killed at any step, it leaves a sound store, which the next copy completes."""
     there, log = sandbox.folder / "there", sandbox.folder / "log.txt"
     dependencies = ProcessEnvironment(

@@ -46,7 +46,7 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
 @pytest.mark.parametrize(
     ("store", "apart"), [("wheels", "keys"), ("gs://packages", "gs://secrets/of/ours")]
 )
-def test_two_places(
+def test_tokens_are_kept_in_a_place_of_their_own(
     sandbox: Sandbox, google: FakeGcs, serve: Serve, wheelyard: Typed, store: str, apart: str
 ) -> None:
     """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""

@@ -42,7 +42,9 @@ def explain(wheelyard: Typed, settings: Path) -> Typed:
         ("publisher:core", "acme-core", "upload", "trusted publisher: publisher:core may"),
     ],
 )
-def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -> None:
+def test_allowed_access_names_its_grant(
+    explain: Typed, who: str, project: str, action: str, reason: str
+) -> None:
     """For allowed access, the output names the grant or the own right."""
     done = explain(who, project, action)
 
@@ -89,7 +91,9 @@ def test_through_a_group(wheelyard: Typed) -> None:
         ("htpasswd:ml-ci#123", "robot-tools", "read", "404"),
     ],
 )
-def test_no(explain: Typed, who: str, project: str, action: str, status: str) -> None:
+def test_denied_access_names_the_response(
+    explain: Typed, who: str, project: str, action: str, status: str
+) -> None:
     """For denied access, the output has the response that the caller would get."""
     done = explain(who, project, action)
 
@@ -117,7 +121,7 @@ def test_no(explain: Typed, who: str, project: str, action: str, status: str) ->
         ("user:bo@else.dev", "acme-core", ""),
     ],
 )
-def test_other_names(explain: Typed, who: str, project: str, hint: str) -> None:
+def test_other_principals_are_named(explain: Typed, who: str, project: str, hint: str) -> None:
     """If another principal of the user has access, the output names it."""
     hints = explain(who, project, "read").stdout.splitlines()[2:]
 
@@ -134,7 +138,7 @@ def test_without_the_passwords(explain: Typed, settings: Path) -> None:
     assert (done.returncode, done.stdout[:4]) == (0, "yes:")
 
 
-def test_without_grants(wheelyard: Typed) -> None:
+def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
     """Where there is no grant at all it is said what holds instead."""
     assert "no [[grant]]" in wheelyard("access", "explain", "anonymous", "x", "read").stdout
     done = wheelyard("access", "explain", "htpasswd:ana", "x", "upload")
@@ -151,7 +155,7 @@ def test_without_grants(wheelyard: Typed) -> None:
         (["token:0123456789", "x", "read"], 1, "There is no store"),
     ],
 )
-def test_refusals(explain: Typed, arguments: list[str], status: int, words: str) -> None:
+def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, words: str) -> None:
     """A question that makes no sense is refused in a line."""
     done = explain(*arguments)
 
@@ -166,7 +170,7 @@ def index(sandbox: Sandbox, settings: Path) -> Index:
     return open_index(load_settings(file=settings, overrides={"store": store}, environ={}).settings)
 
 
-def test_tokens(explain: Typed, index: Index) -> None:
+def test_a_token_is_explained_by_scope_or_state(explain: Typed, index: Index) -> None:
     """A token is looked up, and explained by its own scope or by its state."""
     request = TokenRequest(name="ci", projects=(parse_pattern("acme-*"),))
     token = index.tokens.create(request, by="local:ana")[0]
@@ -178,7 +182,7 @@ def test_tokens(explain: Typed, index: Index) -> None:
     assert "401, because the token is revoked" in explain(who, "acme-x", "upload").stdout
 
 
-def test_a_token_of_somebody(explain: Typed, index: Index) -> None:
+def test_a_personal_token_stays_within_its_owners_rights(explain: Typed, index: Index) -> None:
     """A personal token has the rights it was created with, within those of its owner now."""
     request = TokenRequest(
         name="ana's",
@@ -194,7 +198,7 @@ def test_a_token_of_somebody(explain: Typed, index: Index) -> None:
     assert "they see 403" in explain(f"token:{token.id}", "acme-core", "upload").stdout
 
 
-def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
+def test_minted_tokens_are_marked_until_they_expire(wheelyard: Typed, index: Index) -> None:
     """The tokens of jobs are marked in the list, and left out once they have expired."""
     made = {}
     for name, hours in (("job", 1), ("old job", -1)):
@@ -213,7 +217,7 @@ def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_public_packages(wheelyard: Typed, *, is_open: bool) -> None:
+def test_whoever_reads_anything_reads_public_packages(wheelyard: Typed, *, is_open: bool) -> None:
     """Whoever may read anything may read public packages, of which no grant has a word."""
     given = {
         "WHEELYARD_TOML": """

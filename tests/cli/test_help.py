@@ -30,7 +30,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("path", CONTEXTS)
-def test_help(path: str) -> None:
+def test_help_has_examples_and_names_its_page(path: str) -> None:
     """The help of each command has examples, that of a group none; both name their page."""
     text = help_text(CONTEXTS[path])
 
@@ -55,7 +55,7 @@ def test_each_option_is_explained(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", CONTEXTS)
-def test_examples(path: str) -> None:
+def test_each_example_is_understood(path: str) -> None:
     """Each example of a help text is a line that this command understands."""
     for line in examples(help_text(CONTEXTS[path])):
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -76,7 +76,7 @@ def parsed(group: click.Group, context: click.Context, words: list[str]) -> clic
     return command.make_context(name, rest, context, resilient_parsing="--help" in rest)
 
 
-def test_groups() -> None:
+def test_each_command_is_listed_once_in_its_group() -> None:
     """`wheelyard --help` shows each command once, below the title of its group."""
     text = help_text(CONTEXTS["wheelyard"])
     groups = dict(re.findall(r"^([A-Z][\w ]+):\n((?:  [a-z].*\n)+)", text, re.MULTILINE))
@@ -87,7 +87,7 @@ def test_groups() -> None:
 
 
 @pytest.mark.integration
-def test_completion(sandbox: Sandbox) -> None:
+def test_shells_complete_commands(sandbox: Sandbox) -> None:
     """The documented line makes bash complete commands and options; zsh and fish have theirs."""
     program = sandbox.folder / "wheelyard"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')

@@ -28,7 +28,7 @@ def packages(sandbox: Sandbox) -> Path:
     return folder
 
 
-def test_import(packages: Path, wheelyard: Typed) -> None:
+def test_a_folder_is_imported_once(packages: Path, wheelyard: Typed) -> None:
     """What lies in a folder is imported, and found to be there the next time."""
     done = wheelyard("import", packages)
 
@@ -40,7 +40,7 @@ def test_import(packages: Path, wheelyard: Typed) -> None:
     assert wheelyard("check").returncode == 0
 
 
-def test_refusals(packages: Path, wheelyard: Typed) -> None:
+def test_each_refusal_is_a_line(packages: Path, wheelyard: Typed) -> None:
     """Each refusal is a line of its own, and the exit status; what is skipped is named, too."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     (packages / "odd\n-1.0.tar.gz").write_bytes(b"")
@@ -69,7 +69,7 @@ def test_refusals(packages: Path, wheelyard: Typed) -> None:
     ]
 
 
-def test_json(packages: Path, wheelyard: Typed) -> None:
+def test_import_prints_json(packages: Path, wheelyard: Typed) -> None:
     """A program gets every number, and each refusal with its code."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     (packages / "demo-1.0.egg").write_bytes(b"PK")
@@ -83,7 +83,7 @@ def test_json(packages: Path, wheelyard: Typed) -> None:
     assert report["skips"] == [str(packages / "demo-1.0.egg")]
 
 
-def test_dry_run(packages: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_a_dry_run_makes_nothing(packages: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A dry run says what would become of everything, and makes not even a store."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
 
@@ -108,7 +108,7 @@ def test_dry_run(packages: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
         ([], 2, "SOURCE"),
     ],
 )
-def test_no_source(
+def test_a_wrong_source_makes_no_store(
     packages: Path,
     sandbox: Sandbox,
     wheelyard: Typed,
@@ -125,7 +125,7 @@ def test_no_source(
     assert not (sandbox.folder / "wheelyard-data").exists()
 
 
-def test_a_person_watches(packages: Path, sandbox: Sandbox) -> None:
+def test_a_terminal_shows_a_progress_bar(packages: Path, sandbox: Sandbox) -> None:
     """On a terminal a bar says how many files of how many there are; a refusal stays to be read."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     ours, theirs = pty.openpty()
@@ -154,7 +154,7 @@ def test_a_person_watches(packages: Path, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.slow
-def test_credentials(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
+def test_credentials_have_two_sources(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
     """The credentials of another index come from the netrc file of $NETRC, or from variables."""
     serving = serve("--private", "--store", "there")
     wheelyard("upload", "--store", "there", make_wheel().write(sandbox.folder))
@@ -202,7 +202,7 @@ def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_odd_files(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -> None:
+def test_odd_files_stop_nothing(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -> None:
     """A name that is no text, and a date that no calendar has, stop nothing."""
     Path(os.fsdecode(bytes(packages) + b"/\xff-1.0.tar.gz")).touch()
     os.utime(packages / make_wheel().filename, (0, 2**39))
@@ -216,7 +216,7 @@ def test_odd_files(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -
 
 
 @pytest.mark.parametrize("options", [(), ("--allow-private",)])
-def test_private_addresses(wheelyard: Typed, options: tuple[str, ...]) -> None:
+def test_private_addresses_need_an_option(wheelyard: Typed, options: tuple[str, ...]) -> None:
     """Links and redirects to private addresses of other hosts are followed only if allowed."""
     own, linked, moved = (make_wheel("demo", version) for version in ("1.0", "2.0", "3.0"))
     with running_fake_server() as server, running_fake_server() as proxy:

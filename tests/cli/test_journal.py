@@ -32,7 +32,7 @@ def publish(name: str, sandbox: Sandbox, wheelyard: Typed) -> None:
     assert wheelyard("upload", sandbox.folder / made.filename).returncode == 0
 
 
-def test_lines(store: Path, wheelyard: Typed) -> None:
+def test_each_entry_is_a_line(store: Path, wheelyard: Typed) -> None:
     """Each entry is a line with its time, project, what, files, who, credential and reason."""
     token = wheelyard("token", "create", "laptop\u00a0of Ana", "--can", "read").stdout
     rewrite(store, "acme-tools", b'"by":"local:', f'"by":"token:{token[4:14]}","x":"'.encode())
@@ -60,7 +60,7 @@ def rewrite(store: Path, project: str, old: bytes, new: bytes) -> None:
     document.write_bytes(body.replace(old, new))
 
 
-def test_what_is_not_there(store: Path, wheelyard: Typed) -> None:
+def test_what_cannot_be_read_fails_the_command(store: Path, wheelyard: Typed) -> None:
     """What cannot be read fails the command, an unknown project too, but no filter does."""
     (store / "journal" / "acme-core" / "0000000001.json").unlink()
 
@@ -80,7 +80,9 @@ def test_what_is_not_there(store: Path, wheelyard: Typed) -> None:
 
 
 @pytest.mark.parametrize(("ending", "status"), [("Ctrl-C", 130), ("closed pipe", 0)])
-def test_follow(store: Path, sandbox: Sandbox, wheelyard: Typed, ending: str, status: int) -> None:
+def test_new_entries_are_printed_as_they_come(
+    store: Path, sandbox: Sandbox, wheelyard: Typed, ending: str, status: int
+) -> None:
     """New entries are printed as they come, until Ctrl-C or until nobody reads them."""
     assert store.is_dir()
     with subprocess.Popen(

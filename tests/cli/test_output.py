@@ -42,7 +42,7 @@ def tokens(sandbox: Sandbox) -> Sandbox:
 
 @needs_full
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
-def test_no_room(tokens: Sandbox, line: str) -> None:
+def test_unwritable_output_is_a_failure(tokens: Sandbox, line: str) -> None:
     """Output that cannot be written is a failure, said in one line."""
     done = typed(tokens, f"{line} >{FULL}")
 
@@ -51,7 +51,7 @@ def test_no_room(tokens: Sandbox, line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
-def test_nobody_reads(tokens: Sandbox, line: str) -> None:
+def test_a_closed_pipe_is_no_failure(tokens: Sandbox, line: str) -> None:
     """A reader that closes the pipe early does not make the command fail."""
     done = typed(tokens, f"{line} | true")
 
@@ -66,7 +66,7 @@ def test_nobody_reads(tokens: Sandbox, line: str) -> None:
         "create ci >first && wheelyard token rotate ci | true",
     ],
 )
-def test_a_token_that_nobody_saw(sandbox: Sandbox, lost: str) -> None:
+def test_a_token_that_was_not_shown_is_named(sandbox: Sandbox, lost: str) -> None:
     """A token that was made and could not be shown is named, so that it can be revoked."""
     done = typed(sandbox, f"wheelyard token {lost}")
 
@@ -76,7 +76,7 @@ def test_a_token_that_nobody_saw(sandbox: Sandbox, lost: str) -> None:
     assert typed(sandbox, match[1]).returncode == 0
 
 
-def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:
+def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox) -> None:
     """A name in another script is escaped where the encoding of the output lacks it."""
     name = "\N{GREEK SMALL LETTER ALPHA}"
     line = f"wheelyard token create {name}; PYTHONIOENCODING=latin-1 wheelyard token list"
@@ -86,7 +86,7 @@ def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("is_quiet", [False, True])
-def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bool) -> None:
+def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bool) -> None:
     """On a terminal long work draws a progress bar on standard error, without `--quiet`."""
     terminal, end = os.openpty()
     os.write(end, b"|")
@@ -116,7 +116,7 @@ def all_drawn(terminal: int) -> bytes:
     return drawn
 
 
-def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_do_not_mix_with_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal the bar is erased before each line that is printed, and drawn again below."""
     terminal, end = os.openpty()
     monkeypatch.setenv("TERM", "xterm")
@@ -138,7 +138,7 @@ def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert f"\r\x1b[2K{line}\r\n" in drawn
 
 
-def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Long work, in threads too, says every ten seconds how far it is if there is no terminal."""
     times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
     with (
@@ -157,7 +157,7 @@ def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_plain_progress_of_short_work(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_says_nothing_of_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     """Short work says nothing of its progress."""
     with click.Context(click.Command("check")), progress_bar("check") as update:
         update(completed=1, total=2)

@@ -19,7 +19,7 @@ SECRET = "wyd_3fA9xK27QmQm3fA9xK27Qm"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_text(wheelyard: Typed, sandbox: Sandbox, client: str) -> None:
+def test_text_is_alone_and_without_secret(wheelyard: Typed, sandbox: Sandbox, client: str) -> None:
     """The text is alone on standard output, without a secret, and no store is looked for."""
     done = wheelyard("print-settings", client, "--url", URL, WHEELYARD_TOKEN=SECRET)
 
@@ -47,7 +47,7 @@ CLOSURE = ("other", "acme-app", "acme-core", "acme-lib", "pay-lib")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_projects(wheelyard: Typed, server: RunningServer, client: str) -> None:
+def test_text_names_needed_projects(wheelyard: Typed, server: RunningServer, client: str) -> None:
     """The text names all private projects that the named ones need, as store and server say."""
     named = (*("--project", "Other", "--project", "Acme_App"), *("--project", "acme-app"))
     place = ("--store", server.store, "--url", server.url)
@@ -63,7 +63,7 @@ def test_projects(wheelyard: Typed, server: RunningServer, client: str) -> None:
     assert (from_server.returncode, from_server.stdout) == (0, f"\n{text}")
 
 
-def test_projects_that_may_be_read(wheelyard: Typed, server: RunningServer) -> None:
+def test_a_server_names_only_readable_projects(wheelyard: Typed, server: RunningServer) -> None:
     """A server names only what the credential may read, and nothing without a credential."""
     asked = ("print-settings", "pdm", "--server", server.url, "--project")
     token = server.make_token("acme-*", can="read")
@@ -80,14 +80,14 @@ def test_projects_that_may_be_read(wheelyard: Typed, server: RunningServer) -> N
 
 
 @pytest.mark.parametrize("client", ["uv", "poetry", "pdm", "pipenv"])
-def test_projects_of_no_index(wheelyard: Typed, client: str) -> None:
+def test_without_an_index_no_project_is_named(wheelyard: Typed, client: str) -> None:
     """Without an index to ask, no list is printed that lacks what a project needs."""
     said = refused(wheelyard, client, "--url", URL, "--project", "acme-app")
 
     assert "--server URL" in said
 
 
-def test_server_with_an_upstream_index(wheelyard: Typed, tmp_path: Path) -> None:
+def test_a_server_with_an_upstream_is_the_only_index(wheelyard: Typed, tmp_path: Path) -> None:
     """A server that serves public packages, too, is the only index in the text."""
     config = (
         '[upstream]\nenabled = true\nurl = "https://index.example.com/simple/"\n'
@@ -112,7 +112,7 @@ def test_url_of_the_settings(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert index["url"] == "https://pypi.acme.dev/x/simple/"
 
 
-def test_one_url(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_with_an_upstream_index_the_text_has_one_index(wheelyard: Typed, sandbox: Sandbox) -> None:
     """With an upstream index in the settings, or the option, the text is for one index alone."""
     by_option = wheelyard("print-settings", "uv", "--url", URL, "--one-url")
     (sandbox.folder / "wheelyard.toml").write_text(
@@ -133,7 +133,7 @@ def test_url_of_another_page(wheelyard: Typed, end: str) -> None:
     assert f"index-url = {URL}/simple/\n" in done.stdout
 
 
-def test_token(wheelyard: Typed) -> None:
+def test_with_token_prints_the_token_and_a_warning(wheelyard: Typed) -> None:
     """With --with-token the text has the token of the variable, and a warning says so."""
     done = wheelyard("print-settings", "twine", "--with-token", WHEELYARD_TOKEN=SECRET)
 
@@ -145,7 +145,7 @@ def test_token(wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     "token", ["", " ", "two words", "x\ny", 'x"', "pa%ss", "x@y", "\u00e9"], ids=ascii
 )
-def test_no_token(wheelyard: Typed, token: str) -> None:
+def test_what_cannot_be_a_token_is_not_repeated(wheelyard: Typed, token: str) -> None:
     """What cannot be a token is refused and not repeated."""
     said = refused(wheelyard, "uv", "--with-token", WHEELYARD_TOKEN=token)
 
@@ -164,7 +164,7 @@ def test_no_token(wheelyard: Typed, token: str) -> None:
     ],
     ids=ascii,
 )
-def test_bad_url(wheelyard: Typed, url: str) -> None:
+def test_a_bad_url_is_refused_in_one_line(wheelyard: Typed, url: str) -> None:
     """What is no URL, or could become another line of a file, is refused with one line."""
     said = refused(wheelyard, "pip", "--url", url)
 
@@ -174,7 +174,7 @@ def test_bad_url(wheelyard: Typed, url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'x"]', "-x", "../x", "x\n", "acme-*"], ids=ascii)
-def test_bad_project(wheelyard: Typed, name: str) -> None:
+def test_a_bad_project_is_refused_in_one_line(wheelyard: Typed, name: str) -> None:
     """What is no project's name is refused with one line."""
     refused(wheelyard, "uv", f"--project={name}")
 

@@ -54,7 +54,7 @@ def remove(serving: Serving, auth: tuple[str, str]) -> int:
     ).status_code
 
 
-def test_the_usual(packages: Path, serve: Serve) -> None:
+def test_reading_is_public_and_users_upload(packages: Path, serve: Serve) -> None:
     """By default reading is public, and users of the password file upload and remove."""
     serving = serve("-P", ".htpasswd", str(packages), command="run")
 
@@ -69,7 +69,7 @@ def test_the_usual(packages: Path, serve: Serve) -> None:
     assert "imported 1 file\n" in serving.printed.read_text()
 
 
-def test_nothing_protected(packages: Path, serve: Serve) -> None:
+def test_explicit_options_let_anybody_upload(packages: Path, serve: Serve) -> None:
     """With explicit options, anonymous clients may upload, with any credentials."""
     options = ("-P", ".", "-a", ".", "--i-know", str(packages))
     serving = serve(*options, host="0.0.0.0", command="run")  # noqa: S104 - what is being tested
@@ -96,7 +96,9 @@ def test_nothing_protected(packages: Path, serve: Serve) -> None:
         (None, "list,download", {"anonymous_uploads": True, "private": True}),
     ],
 )
-def test_actions(passwords: str | None, actions: str | None, access: dict[str, object]) -> None:
+def test_options_become_settings(
+    passwords: str | None, actions: str | None, access: dict[str, object]
+) -> None:
     """What -P and -a say is said by settings here; reading is never opened by them."""
     others = dict.fromkeys(("host", "port", "workers", "i_know"))
 
@@ -105,7 +107,9 @@ def test_actions(passwords: str | None, actions: str | None, access: dict[str, o
     assert found == {"anonymous_uploads_anywhere": None, **access}
 
 
-def test_options_that_do_nothing(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
+def test_options_without_effect_are_reported(
+    packages: Path, sandbox: Sandbox, serve: Serve
+) -> None:
     """What pypiserver knows besides does nothing, with a warning; folders go into one store."""
     other = sandbox.folder / "other"
     other.mkdir()
@@ -143,7 +147,7 @@ def test_options_that_do_nothing(packages: Path, sandbox: Sandbox, serve: Serve)
         (["serve", "--watch-every", "5"], 2, "--watch"),
     ],
 )
-def test_refusals(
+def test_what_opens_everything_must_be_explicit(
     packages: Path, wheelyard: Typed, arguments: list[str], status: int, words: str
 ) -> None:
     """Options that open everything must be explicit, and invalid options are reported."""
@@ -155,7 +159,7 @@ def test_refusals(
 
 
 @pytest.mark.parametrize("config", [GRANT, GRANT + MANAGING, MANAGING.replace("true", "false")])
-def test_names_that_may_not_manage(
+def test_grants_keep_users_from_deleting(
     packages: Path, sandbox: Sandbox, serve: Serve, config: str
 ) -> None:
     """Grants, or `htpasswd_may_manage = false`, keep users from removing files."""
@@ -167,7 +171,7 @@ def test_names_that_may_not_manage(
     assert remove(serving, ANA) == 403
 
 
-def test_no_first_token(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
+def test_with_grants_no_first_token_is_made(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
     """If grants are configured, no initial token is created."""
     del packages
     (sandbox.folder / "wheelyard.toml").write_text(

@@ -32,7 +32,9 @@ NOTICE = "wheelyard: stopping after the running requests; press Ctrl-C again to 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("options", WORKERS)
-def test_end(serve: Serve, options: list[str], number: signal.Signals) -> None:
+def test_server_ends_in_good_order(
+    serve: Serve, options: list[str], number: signal.Signals
+) -> None:
     """A server ends in good order by either signal, in silence, whatever is connected to it."""
     serving = serve(*options)
     idle = serving.connect(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -46,7 +48,7 @@ def test_end(serve: Serve, options: list[str], number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("options", WORKERS)
-def test_end_at_once(serve: Serve, options: list[str]) -> None:
+def test_a_second_ctrl_c_ends_a_busy_server(serve: Serve, options: list[str]) -> None:
     """A server that waits for an upload says so, and a second Ctrl-C ends it."""
     serving = serve(*options)
     head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {serving.token}\r\n"
@@ -65,7 +67,7 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
-def test_without_standard_error(sandbox: Sandbox) -> None:
+def test_a_server_runs_without_standard_error(sandbox: Sandbox) -> None:
     """A server without standard error uses its number for nothing else, and ends in good order."""
     address = ("127.0.0.1", free_port())
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *WHEELYARD, "serve", "--port", str(address[1])]
@@ -82,7 +84,7 @@ def test_without_standard_error(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed, workers: str) -> None:
+def test_waiting_server_ends_in_order(sandbox: Sandbox, wheelyard: Typed, workers: str) -> None:
     """A server that waits for its first write ends in good order, and leaves nothing behind."""
     wheelyard("token", "create", "ci", "--store", "wheelyard-data")
     shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
@@ -104,7 +106,7 @@ def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed, workers: s
     assert list(temporary.iterdir()) == []
 
 
-def test_memory(sandbox: Sandbox, serve: Serve) -> None:
+def test_a_store_in_memory_gets_a_token(sandbox: Sandbox, serve: Serve) -> None:
     """A store in memory gets its token, no line that would make one elsewhere, and one folder."""
     serving = serve("--store", "memory:")
 
@@ -116,7 +118,7 @@ def test_memory(sandbox: Sandbox, serve: Serve) -> None:
     assert [path.name for path in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
-def test_nobody_needs_a_token(serve: Serve) -> None:
+def test_an_open_server_asks_for_no_token(serve: Serve) -> None:
     """A server to which anybody may publish asks for no token."""
     options = ("--store", "memory:", "-P", ".", "-a", ".")
 
@@ -126,7 +128,7 @@ def test_nobody_needs_a_token(serve: Serve) -> None:
     assert "-u anybody -p anything dist/*" in printed
 
 
-def test_every_address(serve: Serve) -> None:
+def test_a_server_on_every_address_prints_usable_urls(serve: Serve) -> None:
     """A server on every address prints URLs that can be asked."""
     printed = serve(host="0.0.0.0").printed.read_text()  # noqa: S104 - what is being tested
 
@@ -135,7 +137,7 @@ def test_every_address(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2", "--store", "my store"]])
-def test_a_name(serve: Serve, options: list[str]) -> None:
+def test_a_server_listens_at_a_name(serve: Serve, options: list[str]) -> None:
     """A server listens where a name leads; what it prints can be asked, and typed."""
     serving = serve(*options, host="localhost")
 
@@ -153,7 +155,7 @@ def test_a_name(serve: Serve, options: list[str]) -> None:
     assert serving.log.read_text() == f"wheelyard: made a new store at {store}\n"
 
 
-def test_json_on_any_terminal(serve: Serve) -> None:
+def test_the_json_log_is_utf8_on_any_terminal(serve: Serve) -> None:
     """The log is JSON in UTF-8, whatever the terminal speaks."""
     variables = {"WHEELYARD_LOG_FORMAT": "json", "WHEELYARD_LOG_ACCESS": "true"}
     serving = serve(PYTHONIOENCODING="ascii", **variables)
@@ -168,7 +170,7 @@ def test_json_on_any_terminal(serve: Serve) -> None:
     assert all(json.loads(line.decode("utf-8")) for line in lines)
 
 
-def test_a_store_that_takes_no_token(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
+def test_server_starts_without_a_token(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
     """Where no token can be written the server says so, and serves what is there."""
     wheelyard("token", "create", "ci", "--store", "wheelyard-data")
     tokens = sandbox.folder / "wheelyard-data" / "credentials"
@@ -184,7 +186,7 @@ def test_a_store_that_takes_no_token(sandbox: Sandbox, serve: Serve, wheelyard: 
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc tells the limits")
-def test_descriptors(serve: Serve) -> None:
+def test_a_server_raises_its_limit_of_descriptors(serve: Serve) -> None:
     """A server asks for as many file descriptors as it may have."""
     limits = Path(f"/proc/{serve().process.pid}/limits").read_text()
     soft, hard = re.findall(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE)[0]
@@ -193,7 +195,7 @@ def test_descriptors(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "run"])
-def test_what_is_said_in_json(serve: Serve, command: str) -> None:
+def test_start_messages_are_in_the_json_log(serve: Serve, command: str) -> None:
     """With a log in JSON, what a server says as it starts is in it, each with its severity."""
     folders = (".", "--lenient") if command == "run" else ()
     variables = {"WHEELYARD_LOG_FORMAT": "json", **TALKATIVE}
@@ -208,7 +210,7 @@ def test_what_is_said_in_json(serve: Serve, command: str) -> None:
     assert len(output) == len(set(output))
 
 
-def test_what_is_said_in_text(serve: Serve) -> None:
+def test_start_messages_are_plain_lines(serve: Serve) -> None:
     """With a log for people, the same is in plain lines, each once."""
     output = serve(".", command="run", **TALKATIVE).log.read_text().splitlines()
 
@@ -218,7 +220,7 @@ def test_what_is_said_in_text(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"PORT": "x"}, {"WHEELYARD_SERVER_HOST": "192.0.2.1"}])
-def test_a_start_that_fails(wheelyard: Typed, wrong: dict[str, str]) -> None:
+def test_a_failed_start_is_one_line(wheelyard: Typed, wrong: dict[str, str]) -> None:
     """Why a server does not start is one plain line, whatever the log is like."""
     done = wheelyard("serve", WHEELYARD_LOG_FORMAT="json", **TALKATIVE | wrong)
 
@@ -228,7 +230,7 @@ def test_a_start_that_fails(wheelyard: Typed, wrong: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["serve"], ["run", "."], ["token", "list"]])
-def test_a_variable_that_is_no_setting(wheelyard: Typed, command: list[str]) -> None:
+def test_a_misspelt_variable_stops_every_command(wheelyard: Typed, command: list[str]) -> None:
     """A misspelt variable stops every command that reads settings, in one line with its name."""
     done = wheelyard(*command, WHEELYARD_PRIVAT="true")
 
@@ -240,7 +242,7 @@ def test_a_variable_that_is_no_setting(wheelyard: Typed, command: list[str]) -> 
 
 
 @pytest.mark.parametrize("command", [["serve", "--watch"], ["run"]])
-def test_a_folder_that_is_not_there(wheelyard: Typed, sandbox: Sandbox, command: list[str]) -> None:
+def test_missing_folder_stops_it(wheelyard: Typed, sandbox: Sandbox, command: list[str]) -> None:
     """A misspelt folder stops the start before a store is made."""
     done = wheelyard(*command, "pakages")
 
@@ -249,7 +251,7 @@ def test_a_folder_that_is_not_there(wheelyard: Typed, sandbox: Sandbox, command:
     assert not list(sandbox.folder.glob("*/wheelyard.json"))
 
 
-def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_an_unusable_store_is_the_last_json_entry(wheelyard: Typed, sandbox: Sandbox) -> None:
     """Where the log is JSON, what keeps a server from starting is its last entry."""
     (sandbox.folder / "a-file").touch()
 
@@ -261,7 +263,7 @@ def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> No
     assert "cannot be a store" in last["message"]
 
 
-def test_a_start_with_a_database_that_has_shrunk(serve: Serve, sandbox: Sandbox) -> None:
+def test_a_shrunk_osv_database_is_a_warning(serve: Serve, sandbox: Sandbox) -> None:
     """A server starts though its OSV database has lost entries, and warns of it."""
     osv = sandbox.folder / "osv.json"
     given = {
@@ -281,7 +283,7 @@ def test_a_start_with_a_database_that_has_shrunk(serve: Serve, sandbox: Sandbox)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
-def test_members_of_the_group_read_no_credentials(serve: Serve, wheelyard: Typed) -> None:
+def test_the_group_of_a_store_reads_no_credentials(serve: Serve, wheelyard: Typed) -> None:
     """A server closes the credentials of an older store to its group, which may read packages."""
     nobody = 65534
     with TemporaryDirectory(dir="/tmp") as folder:  # the sandbox is for root alone
@@ -312,7 +314,7 @@ def test_members_of_the_group_read_no_credentials(serve: Serve, wheelyard: Typed
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
 @pytest.mark.parametrize("place", ["wheelyard-data/credentials", "apart"])
-def test_credentials_of_another_owner(serve: Serve, sandbox: Sandbox, place: str) -> None:
+def test_a_folder_of_another_owner_is_reported(serve: Serve, sandbox: Sandbox, place: str) -> None:
     """A server that may not close the folder of credentials says so, with the command."""
     folder = sandbox.folder / place
     folder.mkdir(parents=True)

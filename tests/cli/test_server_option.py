@@ -87,7 +87,7 @@ def printed(done: Done) -> tuple[str, str, str]:
     return str(done.returncode), out, errors
 
 
-def test_a_release(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
+def test_release_is_changed_as_on_the_server(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """A release is uploaded, yanked and deleted; its project gets a status."""
     for name in ("demo", "twin"):
         put(
@@ -109,7 +109,9 @@ def test_a_release(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
         assert done == tuple(each.replace("twin", "demo") for each in expected), line
 
 
-def test_names(remote: Typed, local: Typed, server: RunningServer) -> None:
+def test_names_are_reserved_and_released(
+    remote: Typed, local: Typed, server: RunningServer
+) -> None:
     """Names are reserved, listed and released from anywhere; only administrators release."""
     for line in (
         *("names reserve {}-next --reason soon", "names reserve {}-next"),
@@ -129,7 +131,7 @@ def test_names(remote: Typed, local: Typed, server: RunningServer) -> None:
     assert (refused.returncode, "may not" in refused.stderr) == (1, True)
 
 
-def test_decisions(remote: Typed, local: Typed, server: RunningServer) -> None:
+def test_administrators_decide(remote: Typed, local: Typed, server: RunningServer) -> None:
     """Public packages are approved, blocked and listed from anywhere, by administrators."""
     for line in (
         *("upstream block {} 2.0 --reason broken", "upstream approve {} --despite licence"),
@@ -155,7 +157,7 @@ def test_decisions(remote: Typed, local: Typed, server: RunningServer) -> None:
         assert (unknown.returncode, "no upstream index" in unknown.stderr) == (1, True)
 
 
-def test_lists(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
+def test_projects_and_files_are_listed(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """Projects and files are listed with all that is known of them, imported ones too."""
     (path,) = put(sandbox.folder, wheel("old", "1.0", "Summary: An old one"))
     os.utime(path, (1_500_000_000, 1_500_000_000))
@@ -170,7 +172,9 @@ def test_lists(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
         assert arguments != ["old", "--json"] or '"imported_at"' in done.stdout
 
 
-def test_journal(remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer) -> None:
+def test_the_journal_is_the_same(
+    remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
+) -> None:
     """The journal of a project, and of all, is the same from anywhere; so are its limits."""
     paths = put(sandbox.folder, *(wheel("diary", f"1.{number}") for number in range(3)))
     assert remote("upload", *paths, WHEELYARD_TOKEN=server.token).returncode == 0
@@ -190,7 +194,9 @@ def test_journal(remote: Typed, local: Typed, sandbox: Sandbox, server: RunningS
     assert (own.returncode, "diarists" in own.stdout, "diary" in own.stdout) == (0, False, True)
 
 
-def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
+def test_administrators_manage_all_tokens(
+    remote: Typed, local: Typed, server: RunningServer
+) -> None:
     """An administrator makes tokens for others, lists all of them, and revokes any."""
     create = ["token", "create", "ci", "--can", "manage", "--project", "demo", "--expires", "8w"]
     made = [
@@ -229,7 +235,7 @@ def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
     assert ADMIN not in server.log
 
 
-def test_an_administrators_token(remote: Typed, local: Typed) -> None:
+def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed) -> None:
     """An API token that was made with `admin` does the same, and is for every project."""
     admin = local("token", "create", "admin", "--can", "admin").stdout.strip()
     listed = remote("token", "list", WHEELYARD_TOKEN=admin)
@@ -253,7 +259,7 @@ def test_an_administrators_token(remote: Typed, local: Typed) -> None:
         assert (done.returncode, "is for every project" in done.stderr) == (1, True)
 
 
-def test_a_token_of_nobody(server: RunningServer) -> None:
+def test_what_owns_no_token_makes_one_of_nobody(server: RunningServer) -> None:
     """What cannot own a token, such as a static token, makes one of nobody by default."""
     made = server.client.post(
         "/api/v1/tokens", json={"name": "x", "projects": ["*"]}, auth=("root", ADMIN)
@@ -262,7 +268,7 @@ def test_a_token_of_nobody(server: RunningServer) -> None:
     assert (made.status_code, made.json()["owner"]) == (201, None)
 
 
-def test_access(remote: Typed, local: Typed) -> None:
+def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
     """An administrator grants, revokes and explains rights from anywhere."""
     for line in (
         *("group set NAME user:bo@acme.dev htpasswd:ci", "group add NAME user:eve@acme.dev"),
@@ -302,7 +308,7 @@ def test_access(remote: Typed, local: Typed) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_who_may_not(
+def test_a_token_without_rights_is_told_what_it_lacks(
     remote: Typed, server: RunningServer, sandbox: Sandbox, arguments: list[str], words: str
 ) -> None:
     """A token without the rights is told what it lacks."""
@@ -345,7 +351,7 @@ def test_a_server_that_is_gone(wheelyard: Typed, sandbox: Sandbox) -> None:
     ],
     ids=" ".join,
 )
-def test_not_together(remote: Typed, sandbox: Sandbox, arguments: list[str]) -> None:
+def test_both_places_are_wrong_usage(remote: Typed, sandbox: Sandbox, arguments: list[str]) -> None:
     """`--server` together with an option for a store is a wrong usage, and makes nothing."""
     done = remote(*arguments)
 

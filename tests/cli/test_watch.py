@@ -77,7 +77,9 @@ def test_dropping_a_file(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", WORKERS)
-def test_the_end(sandbox: Sandbox, serve: Serve, wheelyard: Typed, options: list[str]) -> None:
+def test_a_signal_ends_an_import_at_once(
+    sandbox: Sandbox, serve: Serve, wheelyard: Typed, options: list[str]
+) -> None:
     """A signal ends an import at once; what was accepted is whole, and the next start goes on."""
     packages, waiting = sandbox.folder / "packages", sandbox.folder / "waiting"
     for folder in (packages, waiting):

@@ -137,7 +137,7 @@ def test_bundle_that_fails(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.slow
-def test_it_runs(deployed: Deployed, sandbox: Sandbox) -> None:
+def test_the_deployed_app_serves_and_takes_uploads(deployed: Deployed, sandbox: Sandbox) -> None:
     """What was sent comes up, private, takes uploads, and says what to do with one of 33 MB."""
     small = wheel("acme-core")
 

@@ -172,7 +172,7 @@ def test_a_folder_for_each_day(store: Path, tmp_path: Path) -> None:
     assert old.samefile(second / old.relative_to(first))
 
 
-def test_one_project(store: Path, tmp_path: Path) -> None:
+def test_one_project_is_brought_back(store: Path, tmp_path: Path) -> None:
     """The lines for one project bring back its bytes, and keep what came after the backup."""
     index, backup = opened(store), tmp_path / "backup"
     take(index, tmp_path / "dist", "acme_core")
@@ -221,7 +221,7 @@ def every_object(index: Index) -> dict[Key, bytes]:
     return found
 
 
-def test_moving(store: Path, tmp_path: Path) -> None:
+def test_a_store_moves_through_buckets_unchanged(store: Path, tmp_path: Path) -> None:
     """From a folder through two buckets into another folder, everything stays what it is."""
     index = opened(store)
     index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("1.0")), "broken")
@@ -242,7 +242,7 @@ def test_moving(store: Path, tmp_path: Path) -> None:
     take(opened(tmp_path / "last"), tmp_path / "dist", "demo", version="6.0")
 
 
-def test_tokens_apart(store: Path, tmp_path: Path) -> None:
+def test_tokens_move_to_a_place_of_their_own(store: Path, tmp_path: Path) -> None:
     """Tokens can be moved into a place of their own, and hold there."""
     request = TokenRequest(name="ci")
     token, record = opened(store).tokens.create(request, by="local:ana")

@@ -23,7 +23,7 @@ def _rows(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if row}
 
 
-def test_rights() -> None:
+def test_the_table_of_rights_is_the_policy() -> None:
     """The table of rights on S3 has the actions of the policy, each on what the policy says."""
     statements = json.loads((DEPLOY / "aws" / "policy.json").read_text())["Statement"]
     allowed = {
@@ -41,7 +41,7 @@ def test_rights() -> None:
     assert named == allowed
 
 
-def test_costs() -> None:
+def test_the_costs_follow_from_the_prices() -> None:
     """The costs of a month follow from the prices and the numbers of operations beside them."""
     rows = _rows(_section("## Costs"))
 

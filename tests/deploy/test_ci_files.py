@@ -96,7 +96,7 @@ def scripts() -> Iterator[tuple[str, str]]:
         yield f"gitlab-{name}", "\n".join(read(GITLAB)[name]["script"])
 
 
-def test_published_schemas(sandbox: Sandbox) -> None:
+def test_every_file_matches_its_published_schema(sandbox: Sandbox) -> None:
     """Every file is what Cloud Build, GitHub, GitLab and Compose have published that they take."""
     image = REPOSITORY / "deploy" / "image"
     assert_valid(sandbox, "vendor.cloudbuild", *BUILDS, image / "cloudbuild.yaml")
@@ -107,7 +107,7 @@ def test_published_schemas(sandbox: Sandbox) -> None:
     sandbox.run(*check, "--data-transform", "gitlab-ci", GITLAB)
 
 
-def test_the_api(sandbox: Sandbox) -> None:
+def test_every_field_of_a_build_is_of_the_api(sandbox: Sandbox) -> None:
     """Every field of a build is one of Cloud Build's API, and every value is of its type."""
     page = (REPOSITORY / "docs" / "deploy" / "cloud-build.md").read_text()
     (block,) = re.findall(r"```yaml\n(availableSecrets:.*?)```", page, re.DOTALL)
@@ -234,7 +234,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 
 @pytest.mark.slow
-def test_a_build(runner: Runner) -> None:
+def test_a_tagged_commit_is_built_tested_and_published(runner: Runner) -> None:
     """A tagged commit is built, tested and published; nothing is under another tag."""
     build = steps(FILES / "cloudbuild.yaml")
     write_project(runner.sandbox.folder, "hatchling", "acme-core", "1.0")
@@ -265,7 +265,7 @@ def test_a_build(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("name", "trusted"), [("folder", ""), ("secret-manager", ""), ("cloudbuild", "yes")]
 )
-def test_publishing(runner: Runner, name: str, trusted: str) -> None:
+def test_each_way_publishes_without_a_secret(runner: Runner, name: str, trusted: str) -> None:
     """Each way of publishing publishes, and prints no secret."""
     version = f"2.{len(name)}"
     runner.lay(version)
@@ -304,7 +304,9 @@ def test_publishing(runner: Runner, name: str, trusted: str) -> None:
         ("cloudbuild", TRUSTED | {"_INDEX_URL": "packages.example.com"}, "Is _INDEX_URL right?"),
     ],
 )
-def test_refused(runner: Runner, name: str, given: dict[str, str], words: str) -> None:
+def test_a_build_without_its_values_publishes_nowhere(
+    runner: Runner, name: str, given: dict[str, str], words: str
+) -> None:
     """A build that is told too little publishes nowhere, and says what to give it."""
     runner.lay("3.0")
     script = steps(FILES / f"{name}.yaml")["publish"]["script"]
@@ -316,7 +318,7 @@ def test_refused(runner: Runner, name: str, given: dict[str, str], words: str) -
     assert "Traceback" not in done.stderr
 
 
-def test_no_identity(runner: Runner) -> None:
+def test_a_build_without_id_tokens_names_the_missing_role(runner: Runner) -> None:
     """A build whose account may not have ID tokens names the role that is missing."""
     runner.lay("3.0")
     runner.google.answers[IDENTITY] = CannedResponse(status=403)

@@ -136,7 +136,7 @@ def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
     assert settings.access.credentials_store == f"gs://{BUCKET}-credentials"
 
 
-def test_it_runs(deployed: Deployed, service: Service, sandbox: Sandbox) -> None:
+def test_container_serves_both(deployed: Deployed, service: Service, sandbox: Sandbox) -> None:
     """The container comes up on `$PORT`, private; its probes answer over HTTP/1.1 and HTTP/2."""
     assert _status(sandbox, f"{deployed.url}/simple/") == "401"
     assert _status(sandbox, f"{deployed.url}/ready") == "200"
@@ -147,7 +147,7 @@ def test_it_runs(deployed: Deployed, service: Service, sandbox: Sandbox) -> None
 
 
 @pytest.mark.slow
-def test_large_upload(deployed: Deployed, cloud: FakeGcs, sandbox: Sandbox) -> None:
+def test_large_wheel_arrives_by_http2(deployed: Deployed, cloud: FakeGcs, sandbox: Sandbox) -> None:
     """A wheel too large for HTTP/1.1 comes in over HTTP/2, and goes out by a redirect."""
     large = wheel("acme-large", filler=bytes(40_000_000))  # Cloud Run takes 32 MiB over HTTP/1
     (sandbox.folder / large.filename).write_bytes(large.data)
@@ -185,7 +185,7 @@ def test_one_command_is_the_same(service: Service) -> None:
     assert {"--use-http2", "--no-invoker-iam-check", "--cpu-boost"} <= set(words)
 
 
-def test_rendered(sandbox: Sandbox) -> None:
+def test_a_hole_prints_nothing_but_its_name(sandbox: Sandbox) -> None:
     """What is filled in is UTF-8 in any terminal; with a hole nothing is printed but its name."""
     script = (sys.executable, DEPLOY / "render.py")
     (sandbox.folder / "note.toml").write_text(

@@ -87,7 +87,7 @@ def shell(sandbox: Sandbox) -> CloudShell:
     return CloudShell(sandbox)
 
 
-def test_installed(shell: CloudShell) -> None:
+def test_one_line_installs_everything(shell: CloudShell) -> None:
     """One line makes buckets, accounts, image, settings and service, and prints a first token."""
     done = shell.run("install.sh")
 
@@ -105,7 +105,7 @@ def test_installed(shell: CloudShell) -> None:
     assert "export WHEELYARD_STORE=gs://acme-wheelyard" in done.stdout
 
 
-def test_again(shell: CloudShell) -> None:
+def test_a_second_run_changes_nothing(shell: CloudShell) -> None:
     """A second run makes nothing that is there, and prints no token."""
     done = shell.run("install.sh", THERE=EVERYTHING)
 
@@ -117,7 +117,7 @@ def test_again(shell: CloudShell) -> None:
 
 
 @pytest.mark.parametrize("closed", [r"False\tenforced", r"True\tinherited"])
-def test_open_bucket(shell: CloudShell, closed: str) -> None:
+def test_an_open_bucket_is_refused(shell: CloudShell, closed: str) -> None:
     """A bucket that was there and can be opened to the public is refused, with the line to type."""
     done = shell.run("install.sh", THERE=BUCKETS[1], CLOSED=closed)
 
@@ -155,7 +155,9 @@ def test_service_that_does_not_answer(shell: CloudShell) -> None:
 
 @pytest.mark.parametrize("option", ["", "--with-packages"])
 @pytest.mark.parametrize("made_by", ["wheelyard", ""])
-def test_removed(shell: CloudShell, option: str, made_by: str) -> None:
+def test_uninstalling_keeps_packages_and_tokens(
+    shell: CloudShell, option: str, made_by: str
+) -> None:
     """All is removed but packages and tokens, if it is not asked for, and others' buckets."""
     bound = "\n".join(f"serviceAccount:{account}" for account in ACCOUNTS)
     given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}

@@ -96,7 +96,7 @@ def push(url: str, made: Made, token: str = "") -> int:
         return client.post(f"{url}/legacy/", files=form, data=fields).status_code
 
 
-def test_linted() -> None:
+def test_the_dockerfile_passes_its_linter() -> None:
     """The Dockerfile has nothing that a linter of Dockerfiles minds."""
     lint = (program("deploy", "hadolint"), DOCKERFILE)
     done = subprocess.run(lint, check=False, capture_output=True, text=True)
@@ -116,7 +116,9 @@ def test_what_it_says(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -> None:
+def test_the_container_serves_as_any_user_id(
+    container: Container, config: dict[str, Any], tmp_path: Path
+) -> None:
     """As an arbitrary user id, the container serves, and writes to its volume only."""
     command = (*config["Entrypoint"], *config["Cmd"])
     kind, *health = config["Healthcheck"]["Test"]
@@ -144,7 +146,7 @@ def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "1000:1000"])
-def test_other_users(container: Container, user: str) -> None:
+def test_the_container_runs_as_any_user_and_group(container: Container, user: str) -> None:
     """It runs as its own user, and as any other with any other group."""
     own = replace(container, user=user, variables={})
 
@@ -182,7 +184,7 @@ def _composed(**more: str) -> Settings:
     return load_settings(environ=_environment(service) | more).settings
 
 
-def test_composed(tmp_path: Path) -> None:
+def test_a_settings_file_replaces_the_passwords_of_compose(tmp_path: Path) -> None:
     """compose.yaml wants names and passwords; the page's override lets a settings file decide."""
     (block,) = re.findall(r"```yaml\n(services:\n.*?)```", PAGE.read_text(), re.DOTALL)
     override = yaml.safe_load(block)["services"]["wheelyard"]["environment"]
@@ -216,7 +218,7 @@ def test_composed_with_s3() -> None:
     assert ours["depends_on"] == {"bucket": {"condition": "service_completed_successfully"}}
 
 
-def test_extras() -> None:
+def test_the_image_has_the_libraries_of_all_buckets() -> None:
     """The lock of the image has what each extra names: the libraries of all buckets."""
     (lock,) = set(re.findall(r"-r (requirements/(?!build)\S+)", DOCKERFILE.read_text()))
     locked = re.findall(r"^([\w-]+)==", (REPOSITORY / lock).read_text(), re.MULTILINE)
@@ -251,7 +253,7 @@ def _checked(**ports: str) -> "subprocess.CompletedProcess[str]":
         ("PORT", b"", 1),
     ],
 )
-def test_health(variable: str, answer: bytes, status: int) -> None:
+def test_health_check_asks_port_of_the_server(variable: str, answer: bytes, status: int) -> None:
     """The health check asks at the port that the server was told of, and goes by the answer."""
 
     def serve() -> None:

@@ -66,7 +66,7 @@ def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize("name", ["install.sh", "wheelyard"])
-def test_without_rights(name: str) -> None:
+def test_without_root_nothing_is_changed(name: str) -> None:
     """Without root, the script asks for sudo and changes nothing."""
     nobody = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
 
@@ -77,7 +77,7 @@ def test_without_rights(name: str) -> None:
     assert "type sudo before it" in done.stderr
 
 
-def test_unit(tmp_path: Path) -> None:
+def test_the_unit_limits_what_the_service_can_do(tmp_path: Path) -> None:
     """Systemd knows every setting of the unit, which lets the service do little to the machine."""
     analyze, unit = system_program("systemd-analyze"), tmp_path / UNIT.name
     # what is not installed here is no mistake of the unit's
@@ -108,7 +108,7 @@ def _system_calls(listing: str, name: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_system_calls(tmp_path: Path) -> None:
+def test_a_server_makes_no_call_that_the_unit_refuses(tmp_path: Path) -> None:
     """A server that is asked and written to does nothing that the unit would refuse."""
     strace, analyze = system_program("strace"), system_program("systemd-analyze")
     trace, log, port = tmp_path / "trace.txt", tmp_path / "log.txt", free_port()
@@ -156,7 +156,7 @@ def _variables(folder: Path, text: str) -> tuple[dict[str, str], str, int]:
     return {name: value for name, _, value in pairs}, done.stderr, done.returncode
 
 
-def test_variables(tmp_path: Path) -> None:
+def test_the_file_of_variables_is_the_same_for_command_and_service(tmp_path: Path) -> None:
     """The file of variables says to the command what it says to the service, or is told of."""
     found, output, code = _variables(tmp_path, ENVIRONMENT)
 
@@ -182,7 +182,7 @@ def test_variable_that_systemd_reads_otherwise(tmp_path: Path, value: str) -> No
     assert output.startswith(f"wheelyard: {tmp_path}/environment, line 2: ")
 
 
-def test_cloud_init(tmp_path: Path) -> None:
+def test_the_machine_runs_the_image_as_strictly_as_compose(tmp_path: Path) -> None:
     """The machine of Compute Engine runs the image as strictly as compose.yaml, without a hole."""
     render = (sys.executable, REPOSITORY / "deploy/render.py", FOLDER / "cloud-init.yaml")
     rendered = run(*render, **VALUES).stdout
@@ -208,7 +208,7 @@ def test_cloud_init(tmp_path: Path) -> None:
     assert 60 < int(waits[1]) < int(unit.one("TimeoutStopSec"))
 
 
-def test_settings(tmp_path: Path) -> None:
+def test_the_installed_settings_are_taken_by_the_server(tmp_path: Path) -> None:
     """The settings that are installed, and those that the page has, are ones the server takes."""
     installed = load_settings(file=FOLDER / "wheelyard.toml", environ={}).settings
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -220,7 +220,7 @@ def test_settings(tmp_path: Path) -> None:
     assert block.splitlines()[0] in (FOLDER / "cloud-init.yaml").read_text().splitlines()
 
 
-def test_nginx(tmp_path: Path) -> None:
+def test_the_nginx_file_is_valid(tmp_path: Path) -> None:
     """The file for nginx is one that it takes with a certificate, and listens by IPv6, too."""
     nginx, openssl = system_program("nginx"), system_program("openssl")
     key, certificate = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"

@@ -156,7 +156,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebianMachine]
         )
 
 
-def test_installed(machine: DebianMachine, tmp_path: Path) -> None:
+def test_the_script_installs_a_running_service(machine: DebianMachine, tmp_path: Path) -> None:
     """The script makes a user, settings for it alone, and a server that goes by its unit."""
     unit = Unit((machine.root / "etc/systemd/system/wheelyard.service").read_text())
     service = replace(machine.container, user=unit.one("User"), variables=unit.environment())
@@ -180,7 +180,7 @@ def test_installed(machine: DebianMachine, tmp_path: Path) -> None:
     assert list((machine.root / "trap").glob("sprung*")) == []
 
 
-def test_installed_again(machine: DebianMachine) -> None:
+def test_a_second_run_keeps_the_settings(machine: DebianMachine) -> None:
     """Another run brings a new environment, keeps the one before, and touches no settings."""
     first, _ = machine.environments()
     settings = machine.root / "etc/wheelyard/wheelyard.toml"
@@ -203,7 +203,7 @@ def test_installed_again(machine: DebianMachine) -> None:
         ('[store]\nlocation = "/srv"\n[access]\ncredentials_store = "tokens"', "tokens"),
     ],
 )
-def test_relative_place(machine: DebianMachine, setting: str, place: str) -> None:
+def test_a_relative_place_is_refused(machine: DebianMachine, setting: str, place: str) -> None:
     """A place that depends on where one types is refused, with the one that the service takes."""
     with machine.settings(setting):
         done = machine.call("cd /tmp && wheelyard token create ci")

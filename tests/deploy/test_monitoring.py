@@ -80,7 +80,7 @@ def figures(
     return found
 
 
-def test_figures(figures: dict[str, dict[str, set[str]]]) -> None:
+def test_dashboard_and_alerts_ask_for_metrics(figures: dict[str, dict[str, set[str]]]) -> None:
     """Dashboard and alerts ask for figures that there are, by labels and words that they have."""
     for expression in expressions():
         names = NAME.findall(expression)
@@ -95,7 +95,7 @@ def test_figures(figures: dict[str, dict[str, set[str]]]) -> None:
             assert set(labels.split(", ")) <= of_any, expression
 
 
-def test_alerts() -> None:
+def test_every_alert_waits_and_leads_to_a_heading() -> None:
     """Every alert waits a while, says how bad it is, and leads to a heading that there is."""
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
@@ -106,7 +106,7 @@ def test_alerts() -> None:
         assert anchor in headings(REPOSITORY / page), rule["alert"]
 
 
-def test_syntax(sandbox: Sandbox) -> None:
+def test_prometheus_takes_every_expression(sandbox: Sandbox) -> None:
     """Prometheus takes every expression, the alerts, and the configuration that is rendered."""
     promtool = system_program("promtool")
     asked = [{"record": f"a:{n}", "expr": each} for n, each in enumerate(expressions())]
@@ -124,7 +124,7 @@ def test_syntax(sandbox: Sandbox) -> None:
     assert "1 rule files found" in sandbox.run(promtool, "check", "config", "prometheus.yml")
 
 
-def test_pods(sandbox: Sandbox) -> None:
+def test_managed_prometheus_finds_the_pods(sandbox: Sandbox) -> None:
     """Managed Prometheus finds the pods of deploy/gke, their port, and the token in a secret."""
     monitoring, *known = documents((FOLDER / "podmonitoring.yaml").read_text())
     deployment: Any = yaml.safe_load((DEPLOY / "gke" / "deployment.yaml").read_text())

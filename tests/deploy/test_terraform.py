@@ -130,12 +130,12 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
     assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
 
-def test_form() -> None:
+def test_the_files_are_formatted() -> None:
     """The files are formatted as Terraform formats them."""
     assert wrong_form(FOLDER) == ""
 
 
-def test_values(sandbox: Sandbox) -> None:
+def test_a_bad_value_is_refused_before_anything_is_made(sandbox: Sandbox) -> None:
     """A value that Google or the server would refuse later is refused before anything is made."""
     template = (FOLDER / "settings" / "wheelyard.toml.tftpl").read_text()
     tables = re.findall(r"^\[([^][]+)\]$", template, re.MULTILINE)
@@ -165,7 +165,7 @@ def _run(name: str, values: dict[str, object], refused: str = "") -> str:
     return run(name, NEEDED | usual | values, refused)
 
 
-def test_settings(sandbox: Sandbox) -> None:
+def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
     """The settings that Terraform writes are ones that the server takes, whatever is in a note."""
     shutil.copytree(FOLDER / "settings", sandbox.folder / "settings")
     values = {

@@ -131,12 +131,12 @@ def test_example_of_variables(cloud: str, folder: Path, configuration: Configura
     assert named <= configuration.named("variable").keys()
 
 
-def test_form(folder: Path) -> None:
+def test_the_files_are_formatted(folder: Path) -> None:
     """The files are formatted as Terraform formats them."""
     assert wrong_form(folder) == ""
 
 
-def test_values(cloud: str, folder: Path, sandbox: Sandbox) -> None:
+def test_bad_values_are_refused(cloud: str, folder: Path, sandbox: Sandbox) -> None:
     """A value that the cloud would refuse later is refused before anything is made."""
     (sandbox.folder / "variables.tf").write_text((folder / "variables.tf").read_text())
     senseless = [{name: value} for name, values in SENSELESS[cloud].items() for value in values]
@@ -168,7 +168,7 @@ def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]
     return result
 
 
-def test_settings(cloud: str, sandbox: Sandbox) -> None:
+def test_the_server_gets_settings_that_exist(cloud: str, sandbox: Sandbox) -> None:
     """The server is given settings that there are, and those of the variables."""
     toml = "[uploads]\nzip_sdists = true\n"
     environment = _evaluated(
@@ -208,7 +208,9 @@ def test_container_of_aws(sandbox: Sandbox) -> None:
     assert environment == evaluated["environment"]
 
 
-def test_probes(cloud: str, configuration: Configuration) -> None:
+def test_probes_ask_for_health_and_never_for_ready(
+    cloud: str, configuration: Configuration
+) -> None:
     """An outage of the bucket restarts no server: the clouds ask for /health, never for /ready."""
     resources = configuration.typed("resource")
     if cloud == "aws":

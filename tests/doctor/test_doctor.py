@@ -103,7 +103,7 @@ def failures(findings: list[Finding]) -> list[str]:
     return [finding.check for finding in findings if finding.outcome is CheckOutcome.FAILED]
 
 
-def test_healthy(laptop: Laptop, server: RunningServer) -> None:
+def test_each_check_is_ok_where_all_is_well(laptop: Laptop, server: RunningServer) -> None:
     """Where all is well each check is ok, and names the file that has the index."""
     path = laptop.write(
         ".config/pip/pip.conf", f"[global]\nindex-url={with_token(server, server.token)}"
@@ -121,7 +121,7 @@ def test_healthy(laptop: Laptop, server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/", "/simple", "/legacy/", "/simple/demo/", "/pypi/simple/"])
-def test_any_url(laptop: Laptop, server: RunningServer, path: str) -> None:
+def test_every_url_leads_there(laptop: Laptop, server: RunningServer, path: str) -> None:
     """The server's root, its index and the URL for uploads lead to the same index."""
     findings = laptop.examine(with_token(server, server.token, path))
 
@@ -130,7 +130,7 @@ def test_any_url(laptop: Laptop, server: RunningServer, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wrong", "expired", "alone"])
-def test_refused_token(laptop: Laptop, server: RunningServer, kind: str) -> None:
+def test_refused_token_has_a_place(laptop: Laptop, server: RunningServer, kind: str) -> None:
     """A token that is wrong or expired is a failure, with its place and what to do."""
     token = "wyd_" + "a" * 48
     if kind == "expired":
@@ -160,7 +160,7 @@ def test_order_of_credentials(laptop: Laptop, server: RunningServer) -> None:
     assert one(of_url, "credential").text == text
 
 
-def test_no_credential(laptop: Laptop, server: RunningServer) -> None:
+def test_a_missing_credential_is_reported(laptop: Laptop, server: RunningServer) -> None:
     """Without a credential for this server, that is said, and then what the server says."""
     laptop.write(".netrc", f"machine elsewhere.example login a password {PASSWORD}\n")
 
@@ -171,7 +171,7 @@ def test_no_credential(laptop: Laptop, server: RunningServer) -> None:
     assert "status 401" in findings[-1].text
 
 
-def test_project(laptop: Laptop, server: RunningServer) -> None:
+def test_a_missing_project_is_reported(laptop: Laptop, server: RunningServer) -> None:
     """A name that is not there is told."""
     findings = laptop.examine(with_token(server, server.token), "demmo")
 
@@ -179,7 +179,9 @@ def test_project(laptop: Laptop, server: RunningServer) -> None:
     assert "/simple/demmo/: status 404" in findings[-1].text
 
 
-def test_authority(laptop: Laptop, proxy: Proxy, server: RunningServer) -> None:
+def test_untrusted_authority_is_reported(
+    laptop: Laptop, proxy: Proxy, server: RunningServer
+) -> None:
     """An authority that is not trusted is told; a list of authorities with it is enough."""
     url = proxy.url.replace("https://", f"https://__token__:{server.token}@")
 
@@ -193,7 +195,9 @@ def test_authority(laptop: Laptop, proxy: Proxy, server: RunningServer) -> None:
     assert failures(laptop.examine(url, SSL_CERT_FILE=str(proxy.authority))) == []
 
 
-def test_proxy(laptop: Laptop, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_proxy_is_named_without_its_password(
+    laptop: Laptop, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy that does not answer is named, without its password; no_proxy is obeyed."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -209,7 +213,7 @@ def test_proxy(laptop: Laptop, server: RunningServer, monkeypatch: pytest.Monkey
         assert failures(laptop.examine(url)) == []
 
 
-def test_name(laptop: Laptop) -> None:
+def test_an_unknown_host_ends_the_examination(laptop: Laptop) -> None:
     """A name that cannot be resolved ends the examination."""
     findings = laptop.examine(f"https://user:{PASSWORD}@packages.invalid/")
 
@@ -217,7 +221,7 @@ def test_name(laptop: Laptop) -> None:
     assert findings[-1].text == "packages.invalid: its name is not known"
 
 
-def test_other_server(laptop: Laptop) -> None:
+def test_another_kind_of_server_is_examined_by_the_simple_api(laptop: Laptop) -> None:
     """A server that is no wheelyard is examined as far as the Simple API goes."""
     folder = laptop.folder / "site" / "simple"
     (folder / "demo").mkdir(parents=True)
@@ -275,7 +279,7 @@ def test_redirect_to_unknown_name(laptop: Laptop) -> None:
     assert findings[-1].text.endswith("/welcome: its name is not known")
 
 
-def test_other_protocol(laptop: Laptop) -> None:
+def test_another_protocol_is_told_from_silence(laptop: Laptop) -> None:
     """A port where something else than HTTP is spoken is told from one that does not answer."""
     with serving(Ssh) as url:
         finding = one(laptop.examine(url), "network")
@@ -284,7 +288,7 @@ def test_other_protocol(laptop: Laptop) -> None:
     assert "https://" in finding.advice
 
 
-def test_pip_files(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
+def test_taken_pip_conf_is_named(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
     """Of two pip.conf that conflict the one that pip itself takes is named."""
     used = laptop.write(".config/pip/pip.conf", f"[global]\nindex-url={server.url}/simple/\n")
     laptop.write(".pip/pip.conf", "[global]\nindex_url=http://old.example/simple/\n")
@@ -320,7 +324,9 @@ def test_clients_of_other_indexes(laptop: Laptop, server: RunningServer) -> None
         ("no section", {}, ""),
     ],
 )
-def test_pip_order(laptop: Laptop, text: str, environ: dict[str, str], index: str) -> None:
+def test_pip_sections_and_variables_have_an_order(
+    laptop: Laptop, text: str, environ: dict[str, str], index: str
+) -> None:
     """The section of install beats the global one, and a variable beats the files."""
     laptop.write(".config/pip/pip.conf", text)
 
@@ -330,7 +336,7 @@ def test_pip_order(laptop: Laptop, text: str, environ: dict[str, str], index: st
     assert bool(settings.problems) is (text == "no section")
 
 
-def test_uv_order(laptop: Laptop) -> None:
+def test_uv_variables_and_files_have_an_order(laptop: Laptop) -> None:
     """Variables of uv come before files of the project and the user; one default comes last."""
 
     def asked(**environ: str) -> list[str]:
@@ -351,7 +357,7 @@ def test_uv_order(laptop: Laptop) -> None:
     assert ConfiguredClients(laptop.machine()).problems == [f"{project} is malformed"]
 
 
-def test_uv_password(laptop: Laptop, server: RunningServer) -> None:
+def test_a_password_of_uv_may_be_in_a_variable(laptop: Laptop, server: RunningServer) -> None:
     """The password of an index of uv may be in a variable with the name of the index."""
     path = laptop.write(
         ".config/uv/uv.toml", f'[[index]]\nname = "ac-me"\nurl = "{server.url}/simple/"'
@@ -378,7 +384,7 @@ def test_folder_beside_index(laptop: Laptop, server: RunningServer) -> None:
         laptop.examine(**folder)
 
 
-def test_no_index(laptop: Laptop) -> None:
+def test_without_a_url_the_command_asks_for_one(laptop: Laptop) -> None:
     """Without a URL, and without an index in the settings, the command says to give one."""
     path = laptop.write(".config/pip/pip.conf", "index-url=https://packages.example/")
 
@@ -386,7 +392,7 @@ def test_no_index(laptop: Laptop) -> None:
         laptop.examine()
 
 
-def test_command(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
+def test_command_prints_json(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
     """The command prints a line for each check, escaped, or JSON, and exits 1 if one failed."""
     command = (sys.executable, "-m", "wheelyard", "doctor")
     sandbox = replace(sandbox, home=laptop.home)

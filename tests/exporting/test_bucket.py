@@ -46,7 +46,7 @@ def objects(cloud: FakeGcs) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("location", [BUCKET, "{}/store"], ids=["a bucket", "a folder"])
-def test_the_same_as_in_a_folder(cloud: FakeGcs, tmp_path: Path, location: str) -> None:
+def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location: str) -> None:
     """A bucket has what a folder has, each page of a folder a second time; changes cost little."""
     index = index_at(StoreSettings(location=location.format(tmp_path)))
     stock(index, tmp_path)
@@ -83,7 +83,7 @@ def test_the_same_as_in_a_folder(cloud: FakeGcs, tmp_path: Path, location: str) 
         ("gs://site/files", "gs://site/elsewhere", "in the bucket of gs://site/files"),
     ],
 )
-def test_not_into_the_stores_bucket(cloud: FakeGcs, files: str, place: str, words: str) -> None:
+def test_no_site_in_the_stores_bucket(cloud: FakeGcs, files: str, place: str, words: str) -> None:
     """A bucket is open as a whole, so the store's is refused wherever in it the site would be."""
     index = index_at(StoreSettings(location=BUCKET, files=files))
     before = cloud.bucket("wheels").names()
@@ -94,7 +94,7 @@ def test_not_into_the_stores_bucket(cloud: FakeGcs, files: str, place: str, word
     assert (cloud.bucket("wheels").names(), cloud.bucket("site").names()) == (before, [])
 
 
-def test_files_in_a_public_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
+def test_a_site_links_to_public_files_beside_it(cloud: FakeGcs, tmp_path: Path) -> None:
     """Where the store's files are public themselves, a site may be beside them, and links there."""
     store = StoreSettings(location=BUCKET, files="gs://site/open", downloads="public")
     index = index_at(store)

@@ -102,7 +102,7 @@ def web(exported: Path, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_from_a_folder(
+def test_clients_install_from_nginx(
     web: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Every client installs from nginx, reading metadata first."""
@@ -112,7 +112,7 @@ def test_from_a_folder(
     assert re.search(r"GET /files/acme-tool/\S*whl\.metadata\S* HTTP\S+ 200", web.log)
 
 
-def test_what_nginx_says(web: Server) -> None:
+def test_nginx_sends_types_and_lifetimes(web: Server) -> None:
     """With the guide's recipe nginx says of each thing what it is, how long it may be kept."""
 
     def ask(path: str, **headers: str) -> tuple[str, str, int]:
@@ -147,7 +147,7 @@ def bucket(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_from_a_bucket(
+def test_clients_install_from_a_public_bucket(
     bucket: FakeGcs, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Clients install from a public bucket by the plain URLs of its objects."""
@@ -162,7 +162,7 @@ def test_from_a_bucket(
     assert {record.kind for record in bucket.log.records()} == {"public"}
 
 
-def test_what_a_bucket_says(bucket: FakeGcs) -> None:
+def test_a_bucket_sends_types_and_lifetimes(bucket: FakeGcs) -> None:
     """The bucket says of each object what it is, and how long it may be kept."""
     site, lasting = bucket.bucket("site"), "public, max-age=31536000, immutable"
     kinds = {
@@ -209,7 +209,7 @@ def site_in_s3(
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_from_s3(
+def test_clients_install_from_s3(
     site_in_s3: Server,
     public: PublicIndex,
     sandbox: Sandbox,

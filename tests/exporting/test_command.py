@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 AT = ("--base-url", BASE)
 
 
-def test_what_it_says(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_export_says_what_it_wrote(stocked: StoreFolder, wheelyard: Typed) -> None:
     """It says in one line what there is now and what it did, and warns where it knows no URL."""
     store, site = ("--store", stocked.store), stocked.site
 
@@ -46,7 +46,7 @@ SOME = '[[grant]]\nwho = ["anonymous"]\nprojects = ["{}"]\nactions = ["read"]\n'
         (SOME.format("*"), False),
     ],
 )
-def test_who_reads_the_site(
+def test_a_private_index_warns_of_a_public_site(
     stocked: StoreFolder, wheelyard: Typed, text: str, *, is_told: bool
 ) -> None:
     """For a private index, one warning says that every reader of the site can read everything."""
@@ -61,7 +61,7 @@ def test_who_reads_the_site(
 
 
 @pytest.mark.parametrize("option", ["--files", "--base-url"])
-def test_no_address(stocked: StoreFolder, wheelyard: Typed, option: str) -> None:
+def test_a_bad_url_writes_nothing(stocked: StoreFolder, wheelyard: Typed, option: str) -> None:
     """What is no address for the web is refused before anything is written, secrets included."""
     names = ("packages.example.com", "ftp://x.example", "https://", "//x.example/y", "link")
     odd = ("https://x.example/?a=b", "https://x.example/#f", "https://[x.example", "http://a:b@x/")
@@ -74,7 +74,7 @@ def test_no_address(stocked: StoreFolder, wheelyard: Typed, option: str) -> None
     assert not stocked.site.exists()
 
 
-def test_lost_files(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_what_is_lost_is_line_and_rest_is_exported(stocked: StoreFolder, wheelyard: Typed) -> None:
     """What cannot be exported is told of, a line each, and all else is exported."""
     for name in ("only_source", "half_gone"):
         next((stocked.store / "files").rglob(f"{name}*")).unlink()
@@ -86,7 +86,7 @@ def test_lost_files(stocked: StoreFolder, wheelyard: Typed) -> None:
     assert '"zope-2-x"' in (stocked.site / "search.json").read_text()
 
 
-def test_full_disk(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_an_export_goes_on_after_a_full_disk(stocked: StoreFolder, wheelyard: Typed) -> None:
     """On a full disk it ends with one sentence, what is there works, and the next one mends it."""
     with small_disk(stocked.folder, "size=160k") as site:
         done = wheelyard("export", site, "--store", stocked.store, *AT)
@@ -99,7 +99,7 @@ def test_full_disk(stocked: StoreFolder, wheelyard: Typed) -> None:
         assert tree(site) == stocked.fresh()
 
 
-def test_upload_and_export(sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> None:
     """An upload brings a site up to date with all that has changed, also if a file was refused."""
     dist, site = [], sandbox.folder / "site"
     for name in ("one", "two", "three", "four"):
@@ -127,7 +127,7 @@ def test_upload_and_export(sandbox: Sandbox, wheelyard: Typed) -> None:
     assert tree(sandbox.folder / "other") == {}
 
 
-def test_upload_with_a_wrong_place(sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the site cannot be written, nothing is published."""
     made = wheel("one")
     (sandbox.folder / made.filename).write_bytes(made.data)

@@ -48,7 +48,7 @@ class Killer:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
-def test_killed_at_every_call(harness: ExportHarness, is_first: bool) -> None:  # noqa: FBT001
+def test_a_killed_export_is_finished_by_the_next(harness: ExportHarness, *, is_first: bool) -> None:
     """Wherever it ends, installers get what pages promise, and the next export finishes it."""
     index, others = harness.index, (wheel("gone"), wheel("hidden"))
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *others)
@@ -92,7 +92,7 @@ def large(tmp_path: Path) -> StoreFolder:
         (signal.SIGKILL, -signal.SIGKILL, "", 1),
     ],
 )
-def test_the_command_is_ended(
+def test_ctrl_c_and_kill_leave_a_site_that_works(
     large: StoreFolder, number: signal.Signals, status: int, said: str, waits: int
 ) -> None:
     """Ctrl-C ends it with one line; after a kill, the next export waits for the lease to end."""

@@ -67,7 +67,7 @@ def filled(harness: ExportHarness) -> ExportHarness:
     return harness
 
 
-def test_everything(harness: ExportHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_thing_has_a_page(harness: ExportHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A site has a page for each thing of the index, and every link leads somewhere."""
     stock(harness.index, harness.folder)
     harness.index.changes.since(0)
@@ -82,7 +82,7 @@ def test_everything(harness: ExportHarness, caplog: pytest.LogCaptureFixture) ->
     assert tops == {"-", "files", "pypi", "project", "simple"} | TOLD | FIXED
 
 
-def test_nothing_new(filled: ExportHarness) -> None:
+def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
     """Without a change nothing is written, not even the manifest."""
     calls = Calls()
 
@@ -140,7 +140,7 @@ def test_nothing_new(filled: ExportHarness) -> None:
     ],
     ids=["a file", "a newer file", "a project", "a user's status", "a user", "a yank", "a delete"],
 )
-def test_one_change(
+def test_a_change_writes_only_the_pages_that_show_it(
     filled: ExportHarness,
     change: Callable[[ExportHarness], None],
     pages: set[str],
@@ -165,7 +165,7 @@ def test_one_change(
     filled.assert_fresh()
 
 
-def test_the_last_file_goes(filled: ExportHarness) -> None:
+def test_a_project_without_files_loses_its_json(filled: ExportHarness) -> None:
     """Of a project without files PyPI's JSON is gone, as on a server, and its pages say so."""
     for version in ("1.0", "1.1", "1!2.0+cu121.x"):
         delete(filled.index, "demo", version)
@@ -179,7 +179,7 @@ def test_the_last_file_goes(filled: ExportHarness) -> None:
     filled.assert_fresh()
 
 
-def test_quarantine_and_back(filled: ExportHarness) -> None:
+def test_files_of_a_quarantined_project_leave_and_return(filled: ExportHarness) -> None:
     """A quarantined project's files leave the site, and come back with it."""
     files = filled.site.list("files/demo/")
     before = [entry.key for entry in files]
@@ -193,7 +193,7 @@ def test_quarantine_and_back(filled: ExportHarness) -> None:
 
 
 @pytest.mark.parametrize("is_gzipped", [True, False])
-def test_other_options(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa: FBT001
+def test_pages_follow_the_options(filled: ExportHarness, *, is_gzipped: bool) -> None:
     """Compressed copies come and go with the option, and another URL is on every page."""
     filled.options = replace(filled.options, is_gzipped=is_gzipped)
     filled.export()
@@ -217,7 +217,7 @@ def test_other_options(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa
 @pytest.mark.parametrize(
     "content", [None, b"", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 4}'], ids=repr
 )
-def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
+def test_lost_manifest_costs_no_written_page(filled: ExportHarness, content: bytes | None) -> None:
     """A lost or damaged manifest costs a whole export, which writes no page again."""
     if content is None:
         filled.site.delete(Key(MANIFEST))
@@ -241,7 +241,9 @@ def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
     ],
     ids=["another version", "another format", "a damaged lease", "a lease of nobody"],
 )
-def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: bytes) -> None:
+def test_pages_of_another_version_are_made_again(
+    filled: ExportHarness, old: bytes, new: bytes
+) -> None:
     """What another version has made, or has left with a damaged lease, is made again at once."""
     stored = filled.site.get(Key(MANIFEST))
     assert isinstance(stored, Stored)
@@ -256,7 +258,7 @@ def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: b
     filled.assert_fresh()
 
 
-def test_many_projects(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many projects, the names are on pages of their own, which go when they are fewer."""
 
     def show(on_a_page: int) -> None:
@@ -282,7 +284,7 @@ def test_many_projects(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -
     filled.assert_fresh()
 
 
-def test_everything_is_repaired(filled: ExportHarness) -> None:
+def test_all_mends_every_page_of_the_site(filled: ExportHarness) -> None:
     """With `--all`, what was removed, changed or added among the pages of the site is mended."""
     before = tree(filled.site)
     for path in (*LISTS, "project/demo/1.0/index.html"):
@@ -306,11 +308,12 @@ def test_everything_is_repaired(filled: ExportHarness) -> None:
     [("projects/demo.json", "check --rebuild"), ("files/demo/", "holds nothing at")],
 )
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
-def test_what_the_store_has_lost(
+def test_a_damaged_project_keeps_its_pages(
     filled: ExportHarness,
     lost: str,
     advice: str,
-    is_first: bool,  # noqa: FBT001
+    *,
+    is_first: bool,
 ) -> None:
     """A project whose document or file is lost keeps its pages, and without any is not listed."""
     if is_first:
@@ -339,7 +342,7 @@ def test_what_the_store_has_lost(
     filled.assert_fresh()
 
 
-def test_a_project_that_needs_a_newer_version(filled: ExportHarness) -> None:
+def test_a_project_of_a_newer_version_keeps_its_pages(filled: ExportHarness) -> None:
     """A project that only a newer version can read keeps its pages; all others are exported."""
     before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
     key, codec = keys.project(CLAIMED), ProjectCodec()
@@ -363,7 +366,7 @@ def text_of(harness: ExportHarness, path: str) -> str:
     return tree(harness.site)[f"{path}index.html"].decode()
 
 
-def test_history_in_pages(harness: ExportHarness) -> None:
+def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> None:
     """With a longer history only those of its pages are written that change."""
 
     def commit(times: int) -> set[str]:
@@ -381,7 +384,7 @@ def test_history_in_pages(harness: ExportHarness) -> None:
     harness.assert_fresh()
 
 
-def test_names_without_files(harness: ExportHarness) -> None:
+def test_a_reserved_name_has_a_page_until_it_is_released(harness: ExportHarness) -> None:
     """A reserved or claimed name has a page without files; it goes when the name is released."""
     harness.publish(wheel("other"))
     harness.export()
@@ -400,7 +403,7 @@ def test_names_without_files(harness: ExportHarness) -> None:
 
 
 @pytest.mark.parametrize("is_interrupted", [True, False])
-def test_a_released_project(harness: ExportHarness, is_interrupted: bool) -> None:  # noqa: FBT001
+def test_released_name_leaves_nothing(harness: ExportHarness, *, is_interrupted: bool) -> None:
     """A claimed name's page follows its first upload, and nothing stays once it is released."""
     harness.index.projects.names.claim(CLAIMED)
     harness.export()

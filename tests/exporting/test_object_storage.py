@@ -61,7 +61,7 @@ def headers(service: ProxiedService, path: str) -> tuple[str, str]:
     return answer.headers["Content-Type"], answer.headers["Cache-Control"]
 
 
-def test_the_same_as_in_a_folder(service: ProxiedService, tmp_path: Path) -> None:
+def test_a_bucket_has_what_a_folder_has(service: ProxiedService, tmp_path: Path) -> None:
     """A bucket has what a folder has; without news nothing is written, else what has changed."""
     index = index_at(service.location("wheels/store"))
     site = service.location(f"site/{PREFIX}")
@@ -84,7 +84,7 @@ def test_the_same_as_in_a_folder(service: ProxiedService, tmp_path: Path) -> Non
     assert broken(objects(service)) == []
 
 
-def test_headers(service: ProxiedService, tmp_path: Path) -> None:
+def test_each_object_has_a_type_and_a_lifetime(service: ProxiedService, tmp_path: Path) -> None:
     """Each object says what it is; pages are asked for each time, files are kept for a year."""
     index = index_at(str(tmp_path / "store"))
     publish(index, tmp_path, wheel("demo"))

@@ -42,7 +42,7 @@ def put(site: Path, *paths: str) -> None:
 
 
 @pytest.mark.parametrize("manifest", [EARLIER, OTHER], ids=["no lease", "another format"])
-def test_a_site_of_an_earlier_version(stocked: StoreFolder, manifest: str) -> None:
+def test_a_site_of_an_earlier_version_is_taken_over(stocked: StoreFolder, manifest: str) -> None:
     """Its options are kept, and so are its owner's pages; what it needed besides pages goes."""
     put(
         stocked.site,
@@ -77,7 +77,9 @@ def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
-def test_somebody_elses_site(stocked: StoreFolder, wheelyard: Typed, path: str) -> None:
+def test_pages_of_others_are_not_overwritten(
+    stocked: StoreFolder, wheelyard: Typed, path: str
+) -> None:
     """Pages that no export has made are not written over, however often one asks."""
     put(stocked.site, path)
 
@@ -93,7 +95,7 @@ def test_somebody_elses_site(stocked: StoreFolder, wheelyard: Typed, path: str) 
     assert tree(stocked.site)[path] != b"theirs"
 
 
-def test_another_store(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_a_site_of_another_store_is_refused(stocked: StoreFolder, wheelyard: Typed) -> None:
     """A site of another store is refused, and taken over where its manifest is removed."""
     other = StoreFolder(stocked.folder / "other")
     other.folder.mkdir()
@@ -117,7 +119,7 @@ def test_another_store(stocked: StoreFolder, wheelyard: Typed) -> None:
     assert "theirs/" in (stocked.site / "simple/index.html").read_text()
 
 
-def test_a_restored_store(stocked: StoreFolder) -> None:
+def test_a_site_follows_a_restored_store(stocked: StoreFolder) -> None:
     """After a backup was restored, the site shows what the store has, and then is at rest."""
     stocked.index.changes.since(0)
     copytree(stocked.store, stocked.folder / "backup")
@@ -188,7 +190,9 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
         *((place, "Give a folder, gs:") for place in ("ftp://bucket", "https://x.example/")),
     ],
 )
-def test_not_there(stocked: StoreFolder, wheelyard: Typed, place: str, words: str) -> None:
+def test_what_is_no_place_is_refused(
+    stocked: StoreFolder, wheelyard: Typed, place: str, words: str
+) -> None:
     """What is no place is refused, or has the store or its tokens in it, or is in them."""
     (stocked.folder / "link").symlink_to(stocked.store)
     (stocked.folder / "file").write_text("")
@@ -204,7 +208,7 @@ def test_not_there(stocked: StoreFolder, wheelyard: Typed, place: str, words: st
     assert tree(stocked.folder) == before
 
 
-def test_a_link_in_the_store(stocked: StoreFolder) -> None:
+def test_files_behind_a_link_are_not_exported(stocked: StoreFolder) -> None:
     """What lies behind a link in the store is not brought to a site, and it is said where."""
     kept, outside = stocked.store / "files" / "oldest", stocked.folder / "outside"
     kept.rename(outside)

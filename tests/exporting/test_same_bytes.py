@@ -46,7 +46,7 @@ NAMES = {
 }
 
 
-def test_a_private_index_with_an_upstream(tmp_path: Path, upstream: FakeUpstream) -> None:
+def test_a_site_has_the_bytes_of_an_open_server(tmp_path: Path, upstream: FakeUpstream) -> None:
     """A site is what an open server answers with over the same store, and nothing is missing."""
     (tmp_path / "logo.svg").write_bytes(LOGO)
     private = Settings(

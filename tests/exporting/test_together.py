@@ -88,9 +88,10 @@ class SteppedExport(Thread):
 @pytest.mark.slow
 @pytest.mark.parametrize("naps", [0, 6], ids=["awake", "asleep"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
-def test_two_exports_and_a_publisher(
+def test_two_exports_and_a_publisher_break_no_link(
     tmp_path: Path,
-    is_first: bool,  # noqa: FBT001
+    *,
+    is_first: bool,
     naps: int,
 ) -> None:
     """In any order no page names a file that is not there, and the next export is right."""
@@ -126,7 +127,7 @@ def test_two_exports_and_a_publisher(
         *(("put", "simple/demo/index.html"), ("put", "search.json"), ("store get", "projects/")),
     ],
 )
-def test_deleted_meanwhile(harness: ExportHarness, verb: str, part: str) -> None:
+def test_deleted_files_are_no_fault(harness: ExportHarness, verb: str, part: str) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
     deletes = [lambda: delete(harness.index, "demo", "1.0")]
@@ -167,7 +168,7 @@ def before(number: int, verb: str, path: str, happens: Callable[[], object]) -> 
     return on_call
 
 
-def test_one_after_the_other(harness: ExportHarness) -> None:
+def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
     """A second export waits for the first one, says so once, and then has nothing to do."""
     harness.publish(wheel("demo", "1.0"))
     is_writing, may_end = Event(), Event()
@@ -196,7 +197,7 @@ def test_one_after_the_other(harness: ExportHarness) -> None:
 @pytest.mark.parametrize(
     ("number", "path"), [(1, "simple/demo/index.html"), (1, "search.json"), (2, MANIFEST)]
 )
-def test_a_lost_lease(harness: ExportHarness, number: int, path: str) -> None:
+def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str) -> None:
     """An export that slept until another one took its place begins again, with everything."""
     harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
     harness.export()
@@ -215,7 +216,7 @@ def test_a_lost_lease(harness: ExportHarness, number: int, path: str) -> None:
     harness.assert_fresh()
 
 
-def test_a_lease_that_is_renewed(harness: ExportHarness) -> None:
+def test_a_slow_export_keeps_its_lease(harness: ExportHarness) -> None:
     """A slow export keeps its lease: another one waits, however long it takes."""
     harness.publish(wheel("demo", "1.0"))
     left = list[float]()
@@ -233,7 +234,7 @@ def test_a_lease_that_is_renewed(harness: ExportHarness) -> None:
     harness.assert_fresh()
 
 
-def test_interrupted_again_and_again(harness: ExportHarness) -> None:
+def test_an_export_without_a_chance_gives_up(harness: ExportHarness) -> None:
     """An export whose lease others always take ends with an error, and leaves it to them."""
 
     def take(verb: str, key: str) -> None:
@@ -252,7 +253,7 @@ def test_interrupted_again_and_again(harness: ExportHarness) -> None:
     [(-1e9, 0.0), (5.0, 5.0), (1e9, LEASE_SECONDS)],
     ids=["past", "now", "far"],
 )
-def test_a_lease_that_nobody_gives_back(
+def test_a_killed_export_is_waited_for_until_its_lease_ends(
     harness: ExportHarness, ahead: float, expected: float
 ) -> None:
     """A killed export is waited for until its lease ends, and no longer than 30 s of one's own."""
@@ -267,7 +268,7 @@ def test_a_lease_that_nobody_gives_back(
     harness.assert_fresh()
 
 
-def test_interrupted(harness: ExportHarness) -> None:
+def test_after_a_fault_the_next_export_need_not_wait(harness: ExportHarness) -> None:
     """After a fault the next export need not wait, and makes every page again."""
     harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
     harness.export()

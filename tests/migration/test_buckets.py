@@ -29,7 +29,7 @@ TOKEN = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3"
 THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 
-def test_gaepypi(
+def test_a_store_of_gaepypi_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Accounts, index, uploads and paths of files go on, with names that were never normalised."""
@@ -58,7 +58,7 @@ def test_gaepypi(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
-def test_backupni(
+def test_a_store_of_backupni_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
@@ -90,7 +90,7 @@ def test_backupni(
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
 
 
-def test_pypicloud(
+def test_a_store_of_pypicloud_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Passwords that pypicloud has hashed go on to open both index URLs; uploaders come along."""
@@ -118,7 +118,9 @@ def test_pypicloud(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
-def test_nginx(new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path) -> None:
+def test_a_bucket_behind_nginx_is_taken_over(
+    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path
+) -> None:
     """The index stays at the root, and a file that is copied into the bucket is published."""
     bucket = cloud.bucket("acme-pypi")
     for file in (old.wheel, old.sdist):

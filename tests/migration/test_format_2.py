@@ -68,7 +68,7 @@ def test_everything_arrives(kind: str, target: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_histories(kind: str, target: IndexHarness) -> None:
+def test_commits_keep_numbers_ids_and_times(kind: str, target: IndexHarness) -> None:
     """Commits keep their numbers, ids, times and principals; each names the one before."""
     objects = objects_of(kind)
     copy(store_of(objects), target)
@@ -229,7 +229,7 @@ def test_a_document_that_differs_from_its_journal(target: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("key", ["decisions.json", "decisions/0000000002.json"])
-def test_damaged_decisions(target: IndexHarness, key: str) -> None:
+def test_damaged_decisions_are_left_out_and_reported(target: IndexHarness, key: str) -> None:
     """They are left out as a whole, and that is said."""
     report = copy(store_of(objects_of("folder") | {key: b"?"}), target)
 

@@ -139,7 +139,7 @@ def test_pages_and_files(copied: Copied, server: RunningServer) -> None:
                 assert {"sha256": digest} == file["core-metadata"]
 
 
-def test_tokens(copied: Copied, server: RunningServer) -> None:
+def test_tokens_work_as_before(copied: Copied, server: RunningServer) -> None:
     """They work as before; one that was revoked does not."""
     tokens = copied.answers["tokens"]
     status = {
@@ -243,7 +243,7 @@ def test_who_owns_a_public_name(tmp_path: Path) -> None:
             assert (refused.status, b"another digest" in refused.body) == (502, True)
 
 
-def test_offline(tmp_path: Path) -> None:
+def test_kept_public_files_are_served_offline(tmp_path: Path) -> None:
     """With the kept files beside it, an index that is offline serves what it served before."""
     target, objects = IndexHarness(tmp_path), objects_of("folder")
     answers = answers_of("folder")["upstreams"]

@@ -21,7 +21,7 @@ ACCESS_TOKEN = "ya29.a0_" + "x" * 60
 BEARER = Bearer(frozenset({"storage.objects.get", "storage.objects.create"}))
 
 
-def test_gemfury(
+def test_an_account_of_gemfury_is_taken_over(
     new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:
     """The account's root, both tokens and the one-file push go on; only the host changes."""
@@ -54,7 +54,7 @@ def test_gemfury(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
-def test_artifact_registry(
+def test_an_artifact_registry_is_taken_over(
     new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:
     """Paths and Google's access tokens go on; the digests of the registry are compared."""

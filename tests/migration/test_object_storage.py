@@ -24,7 +24,7 @@ def s3(emulators: Emulators) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("options", [(), ("--index.html", "--put-root-index")])
-def test_s3pypi(
+def test_a_bucket_of_s3pypi_is_taken_over(
     new_guide: NewGuide,
     s3: Service,
     old: Built,

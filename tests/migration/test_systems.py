@@ -26,7 +26,7 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 REASON = 'it was "broken" & bad'
 
 
-def test_pypiserver(
+def test_a_folder_of_pypiserver_is_taken_over(
     new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """What twine has sent to pypiserver comes along as it was, and so do passwords and paths."""
@@ -115,7 +115,7 @@ def test_dumb_pypi_as_a_server(
     assert tools[other.sdist.name].yanked is None
 
 
-def test_devpi(
+def test_an_index_of_devpi_is_taken_over(
     new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """An index and its base become one, at the same URLs, with the dates and the uploader."""

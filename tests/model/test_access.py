@@ -41,7 +41,7 @@ def scope(words: str, *patterns: str) -> Scope:
     ("text", "pattern"),
     [("Acme_Core", "acme-core"), ("Acme._*", "acme-*"), ("acme*", "acme*"), ("*", "*")],
 )
-def test_pattern(text: str, pattern: str) -> None:
+def test_a_pattern_is_a_name_or_a_beginning(text: str, pattern: str) -> None:
     """A pattern is a name or a beginning of names, normalised."""
     assert parse_pattern(text) == pattern
 
@@ -49,14 +49,14 @@ def test_pattern(text: str, pattern: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "**", "a*b", "*a", "a-", "a?", "[a]", "é*", "a *", "a\n", "-"]
 )
-def test_no_pattern(text: str) -> None:
+def test_what_is_no_pattern_is_refused(text: str) -> None:
     """Anything else is refused: two patterns can always be compared by a person."""
     with pytest.raises(Invalid):
         parse_pattern(text)
 
 
 @given(NAMES, st.integers(0, 20))
-def test_prefix_matches(name: NormalizedName, length: int) -> None:
+def test_every_beginning_with_a_star_matches_its_name(name: NormalizedName, length: int) -> None:
     """Every beginning of a name with a star behind it matches that name."""
     assert matches_any([Pattern(f"{name[:length]}*")], name)
     assert matches_any([EVERY_PROJECT], name)
@@ -75,7 +75,7 @@ def test_prefix_matches(name: NormalizedName, length: int) -> None:
         ("acme", "Acme", False),
     ],
 )
-def test_what_matches(pattern: str, name: str, *, matches: bool) -> None:
+def test_a_pattern_without_a_star_is_one_name(pattern: str, name: str, *, matches: bool) -> None:
     """A pattern without a star is that name alone, and names come normalised."""
     assert matches_any([Pattern(pattern)], NormalizedName(name)) is matches
 
@@ -101,7 +101,7 @@ def test_actions_imply_lesser_ones(words: str, implied: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "write", "READ UPLOAD", "*", "with_implied"])
-def test_no_action(word: str) -> None:
+def test_a_word_that_is_no_action_is_refused(word: str) -> None:
     """A word that is no action is refused, not ignored."""
     with pytest.raises(Invalid):
         parse_actions([word])
@@ -165,7 +165,7 @@ def test_refusal_names_the_credential(principal: str, words: str) -> None:
     assert remedy in caught.value.message
 
 
-def test_anonymous() -> None:
+def test_anybody_reads_where_reading_is_open() -> None:
     """Anybody reads everything where reading is open, and does nothing else."""
     anybody = Caller(ANONYMOUS, (ANYONE_READS,))
     assert anybody.is_anonymous
@@ -192,7 +192,9 @@ def test_narrowed_is_the_intersection(
 
 
 @given(SCOPES, st.lists(SCOPES, max_size=3), NAMES, st.sampled_from(Action))
-def test_is_within(mine: Scope, others: list[Scope], name: NormalizedName, action: Action) -> None:
+def test_a_scope_within_others_permits_nothing_more(
+    mine: Scope, others: list[Scope], name: NormalizedName, action: Action
+) -> None:
     """A scope that is said to be inside others permits nothing that none of them does (86)."""
     if is_subset(mine, others) and mine.permits(action, name):
         assert any(other.permits(action, name) for other in others)

@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
         (b"\0\0\x01\0\x01\0", "ico"),
     ],
 )
-def test_types(body: bytes, suffix: str) -> None:
+def test_a_logo_may_be_of_any_type_that_browsers_show(body: bytes, suffix: str) -> None:
     """A logo may be of any type that browsers show; its bytes say which."""
     assert parse_logo(body) == Logo(suffix, body)
 
@@ -49,13 +49,13 @@ def test_types(body: bytes, suffix: str) -> None:
         b'<!DOCTYPE svg [<!ENTITY a "b">]>' + LOGO,
     ],
 )
-def test_refused_logos(body: bytes) -> None:
+def test_large_and_odd_logos_are_refused(body: bytes) -> None:
     """A large file, one that is no picture, and an SVG that is more than one are refused."""
     with refused(Invalid, "bad_setting"):
         parse_logo(body)
 
 
-def test_the_fingerprint() -> None:
+def test_each_part_of_the_brand_is_in_its_fingerprint() -> None:
     """Each part of the brand is in its fingerprint; the default brand has none."""
     logo = Logo("png", PNG)
     brands = [Brand("Acme"), Brand("Acme", "#c2185b"), Brand("Acme", "#c2185b", logo), Brand()]

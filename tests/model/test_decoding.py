@@ -22,7 +22,7 @@ class Document(Struct, forbid_unknown_fields=True):
     name: str = ""
 
 
-def test_a_value() -> None:
+def test_a_table_becomes_a_struct() -> None:
     """A table becomes a struct, and a text is no number."""
     assert decode_table({"section": {"floor": 2}}, Document) == Document(Section(2))
     with pytest.raises(InvalidField):

@@ -28,7 +28,7 @@ SUFFIXES = [
 
 
 @given(st.tuples(*SUFFIXES).map("".join))
-def test_without_zeros(text: str) -> None:
+def test_equal_versions_look_equal_without_zeros(text: str) -> None:
     """Versions that are equal look equal once the zeros at the end of the release are gone."""
     normalised = str(Version(text))
 
@@ -53,7 +53,7 @@ def test_without_zeros(text: str) -> None:
         ("x-1-py3-none-any.WHL.whl", ("x", "1", "bdist_wheel", "py3")),  # refused since
     ],
 )
-def test_old_formats(filename: str, facts: tuple[str, ...]) -> None:
+def test_every_format_of_an_old_index_is_known(filename: str, facts: tuple[str, ...]) -> None:
     """Every format that an old index has is known, with the name that PyPI gives it."""
     found = parse_known_filename(filename)
 
@@ -128,7 +128,7 @@ def test_a_long_version() -> None:
 
 
 @pytest.mark.parametrize("row", REFUSED)
-def test_refused_filenames(row: str) -> None:
+def test_ambiguous_filenames_are_refused(row: str) -> None:
     """A filename that packaging alone would take, or that readers take differently, is refused."""
     for filename in REFUSED[row]:
         with pytest.raises(Invalid) as caught:
@@ -144,6 +144,6 @@ def test_refused_filenames(row: str) -> None:
         *("x-1+gz-py3-none-any.whl", "x-01.tar.gz", "x-v1.tar.gz", "x-1RC0.tar.gz", "x-1!1.tar.gz"),
     ],
 )
-def test_odd_filenames(filename: str) -> None:
+def test_odd_filenames_are_taken(filename: str) -> None:
     """A filename that is merely odd is taken."""
     assert parse_filename(filename).filename == filename

@@ -35,7 +35,7 @@ def gives(
     return any(scope.permits(action, project) for scope in grants.scopes_of(principals))
 
 
-def test_a_grant() -> None:
+def test_a_grant_permits_what_it_says_and_implies() -> None:
     """A grant lets those whom it names do what it says, and what that implies, and no more."""
     every = Grants((grant(note="the team"),))
     names = ("anonymous", "user:ana@acme.dev")
@@ -65,7 +65,7 @@ def test_a_grant() -> None:
         ("token:A1b2C3d4E5", None),
     ],
 )
-def test_who(written: str, meant: str | None) -> None:
+def test_addresses_and_domains_are_compared_in_lower_case(written: str, meant: str | None) -> None:
     """E-mail addresses and domains are compared in lower case, all other names to the letter."""
     assert parse_principal(written) == (meant or written)
 
@@ -79,7 +79,7 @@ def test_who(written: str, meant: str | None) -> None:
         *("token:*", "group:team@acme.dev", "allUsers", "Anonymous", "*"),
     ],
 )
-def test_nobody(text: str) -> None:
+def test_an_invalid_principal_is_refused(text: str) -> None:
     """An invalid principal is refused, so that a typing error cannot grant rights."""
     with refused(Invalid, "bad_setting"):
         parse_principal(text)
@@ -101,7 +101,7 @@ def test_groups_are_explained() -> None:
         parse_principal("group:team@acme.dev")
 
 
-def test_a_group() -> None:
+def test_a_grant_to_a_group_is_one_to_each_member() -> None:
     """A grant to a group is one to each of its members."""
     groups = parse_groups({"team": ["htpasswd:ml-ci", "user:Ana@acme.dev"], "empty": []})
     table = {**TABLE, "who": ["group:team", "group:empty", "htpasswd:bo"]}
@@ -119,7 +119,7 @@ def test_a_group() -> None:
         ("group:team@acme.dev", "no credential tells of Google groups"),
     ],
 )
-def test_no_group(who: str, words: str) -> None:
+def test_a_grant_to_an_unknown_group_is_refused(who: str, words: str) -> None:
     """A grant to an unknown group is refused with the groups that there are."""
     with pytest.raises(Invalid) as caught:
         parse_grant(1, {**TABLE, "who": [who]}, parse_groups({"team": [], "ops": []}))
@@ -153,14 +153,14 @@ def test_no_group(who: str, words: str) -> None:
     ],
     ids=str,
 )
-def test_no_grant(changes: dict[str, object], words: str) -> None:
+def test_a_wrong_table_is_named_by_its_number(changes: dict[str, object], words: str) -> None:
     """A table that is wrong stops the start, and is named by its number, with what is right."""
     with refused(Invalid, "bad_setting", "number 1") as caught:
         grant(**changes)
     assert words in caught.value.message
 
 
-def test_admin() -> None:
+def test_an_admin_may_do_everything() -> None:
     """An admin may do everything to every project."""
     (scope,) = Grants((grant(actions=["admin"], projects=["*"]),)).scopes_of(["user:ana@acme.dev"])
     assert all(scope.permits(action, CORE) for action in Action)

@@ -39,12 +39,12 @@ EXPRESSIONS = st.recursive(
         (UNKNOWN, False),
     ],
 )
-def test_blocked(licence: str, *, is_blocked: bool) -> None:
+def test_a_licence_is_blocked_without_another_choice(licence: str, *, is_blocked: bool) -> None:
     """A licence is blocked if no choice remains but a blocked one; an unknown one is not."""
     assert parse_licence_patterns(["AGPL-3.0-only", "gpl-*"]).blocks(licence) is is_blocked
 
 
-def test_unknown() -> None:
+def test_blocking_unknown_leaves_known_licences() -> None:
     """Whoever blocks `unknown` gets only releases whose licence is known."""
     patterns = parse_licence_patterns(["unknown"])
     assert patterns.blocks(UNKNOWN)
@@ -52,7 +52,7 @@ def test_unknown() -> None:
 
 
 @pytest.mark.parametrize("text", ["GPL", "AGLP-*", "MIT OR Apache-2.0", "", "(MIT)"])
-def test_misspelt(text: str) -> None:
+def test_a_pattern_that_matches_no_licence_is_refused(text: str) -> None:
     """A pattern that matches no licence of SPDX is refused, so that it does not go unnoticed."""
     with pytest.raises(Invalid, match="is no licence of SPDX"):
         parse_licence_patterns([text])
@@ -76,7 +76,7 @@ def test_misspelt(text: str) -> None:
         ([], UNKNOWN),
     ],
 )
-def test_metadata(fields: list[str], licence: str) -> None:
+def test_the_expression_counts_before_classifiers(fields: list[str], licence: str) -> None:
     """The expression counts; else classifiers and `License`, if each means one licence."""
     raw = "\n".join(["Metadata-Version: 2.4", "Name: x", "Version: 1", *fields, "", ""])
     assert licence_of(raw.encode(), NormalizedName("x"), "1") == licence
@@ -95,7 +95,7 @@ def test_metadata(fields: list[str], licence: str) -> None:
         ["Requires-Python: no", MIT, f"{AGPL}\x85{AGPL}"],
     ],
 )
-def test_unreadable(fields: list[str]) -> None:
+def test_an_unreadable_licence_is_blocked_by_any_rule(fields: list[str]) -> None:
     """What metadata says of a licence in a way that cannot be read is blocked by any rule."""
     raw = "\n".join(["Metadata-Version: 2.4", "Name: x", "Version: 1", *fields, "", ""])
     licence = licence_of(raw.encode(), NormalizedName("x"), "1")
@@ -115,7 +115,7 @@ def test_unreadable(fields: list[str]) -> None:
         ([], UNKNOWN),
     ],
 )
-def test_broken_metadata(fields: list[str], licence: str) -> None:
+def test_the_licence_of_broken_metadata_counts(fields: list[str], licence: str) -> None:
     """The licence of an old release counts, whatever else is wrong with its metadata."""
     lines = ["Metadata-Version: 1.1", "Name: x", "Version: 1", "Requires-Python: no", "x", *fields]
     raw = "\n".join([*lines, "", "License-Expression: AGPL-3.0-only"])
@@ -139,7 +139,7 @@ def leaves_no_choice(tree: Tree) -> bool:
 
 
 @given(EXPRESSIONS)
-def test_any_expression(tree: Tree) -> None:
+def test_any_expression_is_blocked_if_every_choice_is(tree: Tree) -> None:
     """An expression is blocked exactly if every way to comply with it needs a blocked licence."""
     licence = canonicalize_license_expression(written(tree))
     assert parse_licence_patterns(["GPL-*"]).blocks(licence) is leaves_no_choice(tree)

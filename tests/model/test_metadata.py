@@ -77,7 +77,7 @@ REFUSED: dict[str, str | bytes] = {
 
 
 @pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED)
-def test_refuses(raw: str | bytes) -> None:
+def test_misleading_metadata_is_refused(raw: str | bytes) -> None:
     """Metadata that clients would be misled by is refused with a sentence in ASCII."""
     with refused(Invalid, "invalid_metadata") as caught:
         parse_metadata(raw if isinstance(raw, bytes) else raw.encode())
@@ -155,7 +155,7 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
 
 
 @pytest.mark.parametrize(("rest", "field", "value"), ACCEPTED.values(), ids=ACCEPTED)
-def test_accepts(rest: str, field: str, value: object) -> None:
+def test_harmless_metadata_is_accepted(rest: str, field: str, value: object) -> None:
     """Whatever is harmless is accepted, and shown as it was meant."""
     core = parsed(rest)
     assert getattr(core, field) == value
@@ -177,7 +177,7 @@ def test_accepts(rest: str, field: str, value: object) -> None:
         ),
     ],
 )
-def test_warns(version: str, rest: str, warning: str) -> None:
+def test_unwise_metadata_is_a_warning(version: str, rest: str, warning: str) -> None:
     """What is allowed but not good comes back as a warning."""
     warnings = metadata_warnings(parsed(rest, version))
     assert len(warnings) == 1
@@ -197,7 +197,7 @@ def test_project_urls_are_bounded() -> None:
     assert core.project_urls[-1] == ("63", "https://x")
 
 
-def test_header_limit() -> None:
+def test_ten_thousand_headers_are_accepted() -> None:
     """M23: ten thousand headers are accepted, one more is refused."""
     for count in (9_996, 9_997):
         assert len(parsed("Classifier: a\n" * count).classifiers) == count

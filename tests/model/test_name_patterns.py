@@ -18,7 +18,7 @@ from wheelyard.model.access import parse_name_patterns
         ("*", ["anything"], []),
     ],
 )
-def test_matching(pattern: str, matching: list[str], others: list[str]) -> None:
+def test_star_matches_any_text(pattern: str, matching: list[str], others: list[str]) -> None:
     """A star is any text, a question mark one character; names are compared normalised."""
     patterns = parse_name_patterns([pattern])
 
@@ -26,7 +26,7 @@ def test_matching(pattern: str, matching: list[str], others: list[str]) -> None:
     assert not any(patterns.match(canonicalize_name(other)) for other in others)
 
 
-def test_no_pattern() -> None:
+def test_without_a_pattern_no_name_matches() -> None:
     """Without a pattern, no name matches."""
     assert not parse_name_patterns([]).match(canonicalize_name("acme"))
 
@@ -34,7 +34,7 @@ def test_no_pattern() -> None:
 @pytest.mark.parametrize(
     "text", ["", "acme-", "-acme", "a/b", "[a-z]", "a b", "\u0430cme", "a" * 129]
 )
-def test_malformed(text: str) -> None:
+def test_what_no_name_can_match_is_refused(text: str) -> None:
     """What no name can match is refused, so that nobody relies on it."""
     with pytest.raises(Invalid, match="no pattern of names"):
         parse_name_patterns([text])

@@ -54,7 +54,7 @@ def uploaded(*files: tuple[str, str]) -> Project:
     return project
 
 
-def test_uploads() -> None:
+def test_files_are_listed_by_filename() -> None:
     """Files are listed by filename; the summary is that of the last file that has one."""
     project = uploaded(("2.0", "First"), ("10.0", "Second"), ("1.0", ""), ("3.0", ""))
 

@@ -29,13 +29,13 @@ MAY_BE_MISSING = {"job_namespace_id", "job_project_id", "job_project_path"}
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda value: str(value.get("provider", "")))
-def test_its_own_job(table: Table, says: Table) -> None:
+def test_a_publishers_own_job_may_publish(table: Table, says: Table) -> None:
     """The job that a publisher was written for may publish."""
     assert matches(publisher(table), says) is None
 
 
 @pytest.mark.parametrize("table", [table for table, _ in JOBS], ids=lambda value: value["provider"])
-def test_nobody_elses_job(table: Table) -> None:
+def test_an_id_token_of_another_provider_is_refused(table: Table) -> None:
     """A statement of any other provider is not from this publisher."""
     for other, says in JOBS:
         if other is not table:
@@ -54,7 +54,7 @@ def test_every_claim_is_needed(table: Table, says: Table) -> None:
 
 
 @given(st.sampled_from(JOBS), st.data())
-def test_a_claim_of_any_other_form(job: tuple[Table, Table], data: st.DataObject) -> None:
+def test_any_form_of_a_claim_is_answered(job: tuple[Table, Table], data: st.DataObject) -> None:
     """Whatever a signed claim holds, the answer is yes or no, and never a failure."""
     table, says = job
     who = publisher(table)
@@ -86,7 +86,7 @@ def test_a_stranger_learns_nothing(claims: dict[str, object]) -> None:
 @example("release", "relea\u017fe")
 @example("k", "\u212a")
 @example("\u0131", "I")
-def test_case_of_letters(wanted: str, environment: str) -> None:
+def test_only_the_case_of_a_to_z_is_ignored(wanted: str, environment: str) -> None:
     """Where a provider ignores case it is that of a-z alone: no look-alike folds into a letter."""
     assume(wanted.isprintable())
     is_same = wanted.encode().lower() == environment.encode("utf-8", "replace").lower()
@@ -96,7 +96,7 @@ def test_case_of_letters(wanted: str, environment: str) -> None:
     assert (found == "") is is_same
 
 
-def test_resurrected_repository() -> None:
+def test_a_resurrected_repository_publishes_nothing() -> None:
     """A stranger's repository under a name that was deleted is not the one that was meant."""
     assert wrong(GITHUB, GITHUB_SAYS, repository_id="999") == "repository_id"
     assert wrong(GITHUB, GITHUB_SAYS, repository_owner_id="999") == "repository_owner_id"
@@ -108,13 +108,13 @@ def test_resurrected_repository() -> None:
     assert wrong(named, BUILDKITE_SAYS, pipeline_id="other") == "pipeline_id"
 
 
-def test_customised_subject() -> None:
+def test_the_subject_is_not_looked_at() -> None:
     """GitHub's and GitLab's owners may write the subject as they like; it is not looked at."""
     assert wrong(GITHUB, GITHUB_SAYS, sub="repo:octo-org/octo-repo:ref:refs/heads/main") == ""
     assert wrong(GITLAB, GITLAB_SAYS, sub=None) == ""
 
 
-def test_a_branch_that_looks_like_a_tag() -> None:
+def test_a_branch_that_looks_like_a_tag_is_refused() -> None:
     """A branch named x@refs/tags/v1 is a branch, wherever an @ stands."""
     branch = "refs/heads/x@refs/tags/v1"
     ref = f"{WORKFLOW}@{branch}"
@@ -129,7 +129,7 @@ def test_a_branch_that_looks_like_a_tag() -> None:
     assert wrong(GITLAB, GITLAB_SAYS, **tagged) == "ci_config_ref_uri"
 
 
-def test_google() -> None:
+def test_a_google_account_is_its_id_and_verified_address() -> None:
     """Google's service account is its id and its e-mail, which Google has to have verified."""
     assert wrong(GOOGLE, GOOGLE_SAYS, iss="accounts.google.com") == ""
     assert wrong(GOOGLE, GOOGLE_SAYS, email="other@acme-pay.iam.gserviceaccount.com") == "email"
@@ -141,7 +141,7 @@ def test_google() -> None:
     assert not publisher(GOOGLE).is_single_use
 
 
-def test_buildkite() -> None:
+def test_a_buildkite_job_is_its_organisation_pipeline_and_branch() -> None:
     """A Buildkite job is its organisation, its pipeline, and a branch or a tag."""
     assert wrong(BUILDKITE, BUILDKITE_SAYS, organization_slug="evil") == "organization_slug"
     assert wrong(BUILDKITE, BUILDKITE_SAYS, pipeline_slug="other") == "pipeline_slug"
@@ -170,12 +170,12 @@ def test_buildkite() -> None:
         ({"sub": "system:serviceaccount:release:publisher", "groups": "pub*"}, True),
     ],
 )
-def test_any_other_issuer(match: Table, *, fits: bool) -> None:
+def test_nested_claims_of_any_issuer_can_be_asked_for(match: Table, *, fits: bool) -> None:
     """Texts, beginnings of texts, truth, lists and nested claims can be asked for."""
     assert (wrong({**OIDC, "match": match}, OIDC_SAYS) == "") is fits
 
 
-def test_a_claim_that_can_be_read_in_two_ways() -> None:
+def test_an_ambiguous_claim_is_missing() -> None:
     """A claim whose name is ambiguous counts as missing."""
     assert find_claim({"a.b": "x"}, "a.b") == "x"
     assert find_claim({"a": {"b": "x"}}, "a.b") == "x"
@@ -184,7 +184,7 @@ def test_a_claim_that_can_be_read_in_two_ways() -> None:
     assert find_claim({"a": {"b.c": 1}, "a.b": {"c": 2}}, "a.b.c") is None
 
 
-def test_a_statement_that_lives_too_long() -> None:
+def test_an_id_token_that_lives_too_long_is_refused() -> None:
     """A statement for more than an hour is refused, unless its publisher allows more."""
     long = {"exp": NOON + 7200}
 
@@ -195,7 +195,7 @@ def test_a_statement_that_lives_too_long() -> None:
         assert wrong(GITLAB, GITLAB_SAYS, iat=broken) == "exp"
 
 
-def test_words() -> None:
+def test_a_refusal_names_the_claim_and_its_value() -> None:
     """A refusal names the claim and what it was, shortened, and nothing else."""
     who = publisher(GITHUB)
 
@@ -211,7 +211,7 @@ def test_words() -> None:
     assert long.isascii()
 
 
-def test_the_closest_of_many() -> None:
+def test_the_closest_publisher_says_what_is_wrong() -> None:
     """Of several publishers, the one that fits best says what is wrong."""
     others = [publisher(GITHUB, id=f"gh-{number}", repository_id=number) for number in (1, 2)]
     ours = publisher(GITHUB, id="ours")
@@ -221,7 +221,7 @@ def test_the_closest_of_many() -> None:
     ) == ("the claim environment is 'staging'")
 
 
-def test_trace() -> None:
+def test_the_log_leads_to_the_run() -> None:
     """What the log has of a statement leads to the run, and can hide nothing in a terminal."""
     assert publishing_log_fields(publisher(GITHUB), GITHUB_SAYS) == {
         "issuer": "https://token.actions.githubusercontent.com",

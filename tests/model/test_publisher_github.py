@@ -10,7 +10,7 @@ from wheelyard.model.publisher import publishing_log_fields
 REUSABLE = f"{PUBLISH}@refs/tags/v2"
 
 
-def test_renamed_repository() -> None:
+def test_a_renamed_repository_keeps_its_publisher() -> None:
     """A repository keeps its publisher when it is renamed: the ids stay, and so does the file."""
     renamed = {
         "repository": "Octo-Org/new-name",
@@ -30,7 +30,7 @@ PULL_REQUESTS = [
 
 
 @pytest.mark.parametrize("event", [*PULL_REQUESTS, "", None, ["push"]])
-def test_pull_request(event: object) -> None:
+def test_a_pull_request_publishes_nothing(event: object) -> None:
     """Nothing is published from a pull request, which a stranger may have written."""
     assert wrong(GITHUB, GITHUB_SAYS, event_name=event) == "event_name"
 
@@ -99,7 +99,7 @@ def test_what_to_do_about_an_event() -> None:
         7,
     ],
 )
-def test_other_workflow(ref: object) -> None:
+def test_only_the_named_workflow_publishes(ref: object) -> None:
     """Only the workflow's own file publishes, and no file whose name begins in the same way."""
     claims = {"workflow_ref": ref, "job_workflow_ref": ref}
 
@@ -114,7 +114,7 @@ def test_workflow_at_any_revision(revision: str) -> None:
     assert wrong(GITHUB, GITHUB_SAYS, workflow_ref=ref, job_workflow_ref=ref) == ""
 
 
-def test_reusable_workflow() -> None:
+def test_a_listed_reusable_workflow_may_publish() -> None:
     """A workflow of another repository may do the publishing if it is listed, at its revision."""
     table = {**GITHUB, "reusable_workflows": [REUSABLE]}
 
@@ -165,7 +165,7 @@ def test_what_else_a_github_publisher_may_ask(key: str, value: object, claims: T
     assert wrong({**GITHUB, key: value}, GITHUB_SAYS, **claims) == key
 
 
-def test_enterprise_server() -> None:
+def test_an_enterprise_server_is_an_issuer_of_its_own() -> None:
     """GitHub Enterprise Server is a separate issuer, and valid for its own repositories only."""
     ours = {**GITHUB, "issuer": "https://github.acme.dev/_services/token"}
 

@@ -10,7 +10,7 @@ MERGE_REQUESTS = ["merge_request_event", "external_pull_request_event"]
 
 
 @pytest.mark.parametrize("source", [*MERGE_REQUESTS, "", None])
-def test_merge_request(source: str | None) -> None:
+def test_a_merge_request_publishes_nothing(source: str | None) -> None:
     """Nothing is published from a merge request either."""
     assert wrong(GITLAB, GITLAB_SAYS, pipeline_source=source) == "pipeline_source"
 
@@ -38,7 +38,7 @@ def test_sources_of_those_who_may_run_pipelines(source: str) -> None:
         *("security_orchestration_policy", "unknown"),
     ],
 )
-def test_other_sources(source: str) -> None:
+def test_other_pipeline_sources_have_to_be_listed(source: str) -> None:
     """A pipeline below that of a merge request, or of no file of the project, has to be listed."""
     open_to_all = {**GITLAB, "allow_unprotected": True}
     assert wrong(open_to_all, GITLAB_SAYS, pipeline_source=source) == "pipeline_source"
@@ -88,14 +88,14 @@ def test_pipeline_file_of_a_commit() -> None:
     assert wrong(GITLAB, GITLAB_SAYS, ci_config_ref_uri=uri, project_path="Group/TOOLS") == ""
 
 
-def test_unprotected_branch() -> None:
+def test_an_unprotected_branch_publishes_nothing() -> None:
     """Who may push to any branch may not publish, unless the publisher says so."""
     assert wrong(GITLAB, GITLAB_SAYS, ref_protected="false") == "ref_protected"
     allowed = {**GITLAB, "allow_unprotected": True}
     assert wrong(allowed, GITLAB_SAYS, ref_protected="false") == ""
 
 
-def test_gitlab_environment() -> None:
+def test_environments_are_compared_letter_for_letter() -> None:
     """GitLab's environments are compared letter for letter, and may have to be protected."""
     assert wrong(GITLAB, GITLAB_SAYS, environment="Release") == "environment"
     protected = {**GITLAB, "environment_protected": True, "ref": "main", "ref_type": "branch"}

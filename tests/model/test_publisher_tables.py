@@ -15,7 +15,7 @@ from wheelyard.model.publisher import max_lifetime_by_issuer, parse_publisher, p
 from wheelyard.model.publisher_claim_rules import ProviderIssuer
 
 
-def test_issuers() -> None:
+def test_each_issuer_is_listed_once_with_its_longest_lifetime() -> None:
     """Each issuer is asked for once, with the longest life that one of its publishers allows."""
     tables = [
         GITLAB,
@@ -38,7 +38,7 @@ def test_issuers() -> None:
     }
 
 
-def test_projects() -> None:
+def test_projects_are_normalised_and_named_once() -> None:
     """Projects are named exactly, in any spelling, and each counts once."""
     assert publisher(GITHUB, projects=["My_Lib", "my.lib", "other"]).projects == ("my-lib", "other")
 
@@ -52,12 +52,12 @@ def test_projects() -> None:
         (["read"], Action.READ),
     ],
 )
-def test_actions(actions: list[str] | None, can: Action) -> None:
+def test_a_publisher_uploads_unless_it_only_reads(actions: list[str] | None, can: Action) -> None:
     """A publisher uploads, which implies reading, unless its table says that it only reads."""
     assert publisher(GITHUB, actions=actions).actions == can
 
 
-def test_projects_to_read() -> None:
+def test_a_publisher_that_reads_may_name_patterns() -> None:
     """A publisher that only reads may read all projects whose names begin in one way."""
     reader = publisher(GITHUB, actions=["read"], projects=["Acme_*", "tools"])
 
@@ -166,7 +166,7 @@ WRONG_TABLES = [
 
 
 @pytest.mark.parametrize(("table", "changes", "key"), WRONG_TABLES)
-def test_wrong_table(table: Table, changes: Table, key: str) -> None:
+def test_a_wrong_table_is_refused_with_its_key(table: Table, changes: Table, key: str) -> None:
     """A table that is wrong is refused at the start, by its id and the key that is wrong."""
     name = changes.get("id", table["id"])
 
@@ -181,7 +181,7 @@ def test_wrong_table(table: Table, changes: Table, key: str) -> None:
     st.sampled_from([table for table, _ in JOBS]),
     st.dictionaries(st.sampled_from(sorted({*GITHUB, *GITLAB, *OIDC})), ANYTHING),
 )
-def test_any_table(table: Table, changes: dict[str, object]) -> None:
+def test_any_table_is_read_or_refused(table: Table, changes: dict[str, object]) -> None:
     """Whatever a table holds, it is read or refused."""
     with suppress(Invalid):
         parse_publisher({**table, **changes})

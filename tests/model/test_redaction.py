@@ -19,12 +19,12 @@ BODY = "a1B2" * 12
         ("/eyJhbGciOi", "/eyJ***"),
     ],
 )
-def test_tokens(text: str, shown: str) -> None:
+def test_a_token_leaves_only_its_beginning(text: str, shown: str) -> None:
     """A token, whole or cut, leaves the beginning that says what it was."""
     assert redact_tokens(text) == shown
 
 
 @pytest.mark.parametrize("text", ["/simple/wyd-tools/", "/files/wydra-1.0.tar.gz", "eyJ.", "ya29"])
-def test_names(text: str) -> None:
+def test_a_name_that_begins_alike_is_shown(text: str) -> None:
     """A name that begins alike is shown as it is."""
     assert redact_tokens(text) == text

@@ -102,7 +102,7 @@ def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
     }
 
 
-def test_the_list(access: AccessControl) -> None:
+def test_the_list_says_where_each_grant_is(access: AccessControl) -> None:
     """The list says of each grant and group whether it is in the settings or in the store."""
     made = access.grant(grant(BO), by="local:ana")
     access.edit_group("set", "ops", [BO], by="local:ana")
@@ -145,7 +145,7 @@ def test_nothing_to_do(access: AccessControl) -> None:
     ],
     ids=str,
 )
-def test_no_grant(access: AccessControl, fields: GrantFields, words: str) -> None:
+def test_senseless_grant_is_refused(access: AccessControl, fields: GrantFields, words: str) -> None:
     """A grant that makes no sense is refused with what to do, and nothing is written."""
     with pytest.raises(WheelyardError) as caught:
         access.grant(fields, by="local:ana")
@@ -155,7 +155,7 @@ def test_no_grant(access: AccessControl, fields: GrantFields, words: str) -> Non
     assert not access.records.exist()
 
 
-def test_refusals(access: AccessControl) -> None:
+def test_what_is_in_use_cannot_be_taken_away(access: AccessControl) -> None:
     """What is in the settings, is needed by a grant, or is not there cannot be taken away."""
     access.edit_group("set", "team", [ANA], by="local:ana")
     used = access.grant(grant("group:team"), by="local:ana")
@@ -209,7 +209,7 @@ def test_two_at_once(harness: IndexHarness, access: AccessControl) -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
 @pytest.mark.parametrize("verb_key", [keys.ACCESS, keys.numbered_entry(keys.ACCESS_JOURNAL, 1)])
-def test_crashes(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
+def test_grant_is_whole_after_crash(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
     """After a crash at any write, the grant is there whole or not at all, and so is its entry."""
     with pytest.raises(ProcessCrash):
         access_of(harness, Fault(kind, "put", verb_key)).grant(grant(BO), by="local:ana")
@@ -223,7 +223,7 @@ def test_crashes(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
     assert harness.check().problems == []
 
 
-def test_lost_answers(harness: IndexHarness) -> None:
+def test_a_write_whose_answer_was_lost_is_found(harness: IndexHarness) -> None:
     """A write whose answer was lost is found again; one whose outcome is unknown is an error."""
     fault = Fault(FaultKind.DONE, "put", keys.ACCESS)
     for _ in range(2):
@@ -261,14 +261,14 @@ def test_a_lost_answer_and_another_change(harness: IndexHarness, access: AccessC
     assert history(access)[1:] == [f"revoked {made}", "group team: made"]
 
 
-def test_an_outage(harness: IndexHarness, access: AccessControl) -> None:
+def test_during_an_outage_no_rights_are_known(harness: IndexHarness, access: AccessControl) -> None:
     """While the store does not answer, no rights are known, instead of some."""
     access.grant(grant(BO), by="local:ana")
     with pytest.raises(Unavailable):
         access_of(harness, Fault(FaultKind.NOT_DONE, "get", keys.ACCESS)).load()
 
 
-def test_the_check(harness: IndexHarness, access: AccessControl) -> None:
+def test_check_mends_grants_and_their_journal(harness: IndexHarness, access: AccessControl) -> None:
     """The check mends document and journal of the grants, as those of a project."""
     access.grant(grant(BO), by="local:ana")
     older = harness.bytes_at(keys.ACCESS)
@@ -305,7 +305,7 @@ CHANGES = st.one_of(
 @settings(
     max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-def test_any_changes(
+def test_any_changes_leave_a_document_that_is_its_journal(
     tmp_path: Path, changes: list[tuple[bool, tuple[str, tuple[object, ...]]]]
 ) -> None:
     """Whatever two processes change in turn, the document is what the journal says."""

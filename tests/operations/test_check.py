@@ -123,7 +123,7 @@ def test_damage_is_found(full: IndexHarness, damage: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage.startswith("document")])
-def test_rebuild(full: IndexHarness, damage: str) -> None:
+def test_a_damaged_document_is_rebuilt_from_its_journal(full: IndexHarness, damage: str) -> None:
     """A document that is lost or damaged is folded again from its journal, byte for byte."""
     healthy = full.snapshot()
     DAMAGES[damage](full)
@@ -136,7 +136,7 @@ def test_rebuild(full: IndexHarness, damage: str) -> None:
 
 
 @pytest.mark.parametrize("lost", ["entry", "list", "damaged"])
-def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
+def test_a_lost_name_is_listed_again(full: IndexHarness, lost: str) -> None:
     """A name that is missing in the list, or the whole list, is put back."""
     full.upload(make_wheel("other"))
     healthy = full.index.projects.names.get_current()
@@ -156,7 +156,7 @@ def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
     assert full.check().repaired == []
 
 
-def test_a_name_without_a_project(full: IndexHarness) -> None:
+def test_a_name_with_bytes_and_no_document_is_a_problem(full: IndexHarness) -> None:
     """A listed name with bytes, whose document and journal are lost, is a problem."""
     vanished = NormalizedName("vanished")
     full.index.projects.names.claim(vanished)
@@ -169,7 +169,7 @@ def test_a_name_without_a_project(full: IndexHarness) -> None:
     assert "vanished" in problem
 
 
-def test_a_claimed_name(full: IndexHarness) -> None:
+def test_a_claimed_name_is_a_note(full: IndexHarness) -> None:
     """A name that an upload has claimed, and that has nothing else, is a note."""
     full.index.projects.names.claim(NormalizedName("claimed"))
 
@@ -213,7 +213,7 @@ def test_a_damaged_document_takes_no_uploads(full: IndexHarness, damage: str) ->
     assert full.store.get(commit_key(DEMO, LAST + 1)) is not None
 
 
-def test_what_is_not_ours(full: IndexHarness) -> None:
+def test_foreign_files_are_noted(full: IndexHarness) -> None:
     """Files that an editor or a person left in the store are noted, and are no damage."""
     strays = ["files/junk", "files/a/b.tmp", "projects/demo.json.bak", "projects/Demo.json"]
     strays += ["journal/demo/0000000001.json~", "journal/x"]
@@ -231,7 +231,7 @@ def test_what_is_not_ours(full: IndexHarness) -> None:
     assert full.check().problems == []
 
 
-def test_a_damaged_token(full: IndexHarness) -> None:
+def test_a_damaged_token_is_a_problem(full: IndexHarness) -> None:
     """A token's record that cannot be read is a problem that says what to do."""
     full.store.put(keys.token("0123456789"), b"?", None)
 
@@ -259,7 +259,7 @@ def test_the_same_file_again_brings_lost_bytes_back(
         assert full.check().problems == []
 
 
-def test_a_document_older_than_its_journal(full: IndexHarness) -> None:
+def test_a_document_behind_its_journal_takes_no_commit(full: IndexHarness) -> None:
     """A document that a restore left behind its journal takes no commit before it is folded."""
     document = full.bytes_at(DOCUMENT)
     full.upload(make_wheel(version="7.0"))
@@ -278,7 +278,7 @@ def test_a_document_older_than_its_journal(full: IndexHarness) -> None:
     assert full.bytes_at(DOCUMENT) == newer
 
 
-def test_a_journal_entry_of_another_history(full: IndexHarness) -> None:
+def test_an_entry_out_of_the_chain_is_damaged(full: IndexHarness) -> None:
     """A journal entry that does not follow the one before it is damaged, and not missing."""
     entry = commit_key(DEMO, 2)
     full.store.put(entry, full.bytes_at(commit_key(DEMO, 3)).replace(b"3", b"2"), None)
@@ -288,7 +288,7 @@ def test_a_journal_entry_of_another_history(full: IndexHarness) -> None:
     assert any(f"{entry} is damaged" in problem for problem in problems), problems
 
 
-def test_a_document_and_a_journal_of_two_histories(full: IndexHarness) -> None:
+def test_a_contradiction_is_not_written_over(full: IndexHarness) -> None:
     """Where document and journal contradict each other, neither is written over."""
     number = full.index.projects.get_for_update(DEMO).revision
     entry = commit_key(DEMO, number)
@@ -307,7 +307,7 @@ def test_a_document_and_a_journal_of_two_histories(full: IndexHarness) -> None:
         full.opened(seed=6).uploads.accept(make_wheel(version="8.0").arrival(full.folder), ALICE)
 
 
-def test_projects_without_a_format(full: IndexHarness) -> None:
+def test_a_store_without_its_format_is_refused(full: IndexHarness) -> None:
     """A store that has lost `wheelyard.json` is not taken for a new one."""
     full.store.delete(keys.FORMAT)
 
@@ -323,7 +323,7 @@ def orphan(harness: IndexHarness) -> None:
     index.files.put(DEMO, [FileContent(file, LOST.arrival(harness.folder).path, b"metadata")])
 
 
-def test_sweep(full: IndexHarness) -> None:
+def test_a_sweep_removes_orphans_of_a_day(full: IndexHarness) -> None:
     """Orphans are a note; a sweep removes those older than a day, and not a single listed file."""
     healthy = full.snapshot()
     orphan(full)
@@ -339,7 +339,7 @@ def test_sweep(full: IndexHarness) -> None:
     assert full.check(sweep=True).swept == 0
 
 
-def test_sweep_of_deleted_files(full: IndexHarness) -> None:
+def test_bytes_of_a_deleted_file_are_swept_at_once(full: IndexHarness) -> None:
     """Bytes of a deleted file, left by a delete that died, are removed at once."""
     healthy = full.snapshot()
     put(full, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
@@ -348,7 +348,7 @@ def test_sweep_of_deleted_files(full: IndexHarness) -> None:
     assert full.snapshot() == healthy
 
 
-def test_sweep_of_scratch_files(full: IndexHarness) -> None:
+def test_old_scratch_files_are_swept(full: IndexHarness) -> None:
     """Scratch files that a killed process left are removed after a day, younger ones are noted."""
     path, sink = full.index.spool.create()
     sink.close()
@@ -436,7 +436,7 @@ def check(index: Index) -> Findings:
     return index.check.run(rebuild=True, sweep=True)
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_one_unreadable_object_is_one_problem(tmp_path: Path) -> None:
     """One object that cannot be read is a problem by itself; the rest is checked all the same."""
     folder = tmp_path / "store"
     index = index_at(folder)

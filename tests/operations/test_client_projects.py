@@ -34,7 +34,7 @@ def named(
 
 
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
-def test_closure(harness: IndexHarness, *, is_local: bool) -> None:
+def test_indirect_needs_are_named(harness: IndexHarness, *, is_local: bool) -> None:
     """What is needed indirectly is named, too; what is public is not."""
     publish(
         harness,
@@ -70,14 +70,14 @@ def test_every_extra_marker_version_and_file(harness: IndexHarness) -> None:
     }
 
 
-def test_cycles_end(harness: IndexHarness) -> None:
+def test_cycles_of_needs_end(harness: IndexHarness) -> None:
     """Projects that need each other, or themselves, are named once."""
     publish(harness, needing("acme-a", "acme-b"), needing("acme-b", "acme-a", "acme-b"))
 
     assert named(harness, "acme-a") == ("acme-a", "acme-b")
 
 
-def test_rights(harness: IndexHarness) -> None:
+def test_unreadable_projects_are_not_named(harness: IndexHarness) -> None:
     """A project that the caller may not read is not named, and cannot be asked for."""
     publish(
         harness,
@@ -106,7 +106,7 @@ def test_names_without_files(harness: IndexHarness) -> None:
     assert found.projects == ("acme-app", "acme-new", "reserved")
 
 
-def test_lost_metadata(harness: IndexHarness) -> None:
+def test_lost_metadata_is_not_taken_for_no_needs(harness: IndexHarness) -> None:
     """What cannot be read is not taken for a file that needs nothing."""
     package = needing("acme-app", "acme-lib")
     publish(harness, package)
@@ -119,7 +119,7 @@ def test_lost_metadata(harness: IndexHarness) -> None:
     assert code_of(refused.value) == ("Unavailable", "damaged_document")
 
 
-def test_upstream(harness: IndexHarness) -> None:
+def test_beside_an_upstream_no_project_is_named(harness: IndexHarness) -> None:
     """Where public packages come from the same URL, no project has to be named."""
     index = harness.index
     reader = ClientProjectsReader(index.projects, index.files, (), is_local=True, has_upstream=True)

@@ -45,7 +45,7 @@ def decide(
     return made
 
 
-def test_newest_first(records: DecisionRecords) -> None:
+def test_all_decisions_are_told_newest_first(records: DecisionRecords) -> None:
     """All decisions about a project are told, also those that others have replaced."""
     assert decision_history(records, DEMO) == ([], True)
     first = decide(records, DEMO, Verdict.APPROVED, "1.0")

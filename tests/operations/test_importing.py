@@ -53,7 +53,7 @@ def test_what_a_source_knows_is_kept(harness: IndexHarness, files: FakeFiles) ->
     assert harness.check().problems == []
 
 
-def test_what_a_source_does_not_know(harness: IndexHarness, files: FakeFiles) -> None:
+def test_a_file_without_facts_was_uploaded_now(harness: IndexHarness, files: FakeFiles) -> None:
     """Where a source tells nothing, even when asked, the file was uploaded now, by the importer."""
     asked = replace(files.offer(make_wheel("asked")), last_modified=lambda: LONG_AGO)
     taken(harness, files.offer(make_wheel()), asked)
@@ -88,14 +88,16 @@ def test_an_unchanged_file_is_not_read_again(
         (datetime(2014, 5, 6, 7, 8, 9), LONG_AGO),  # noqa: DTZ001 - what is being tested
     ],
 )
-def test_odd_times(harness: IndexHarness, files: FakeFiles, said: datetime, kept: datetime) -> None:
+def test_no_upload_time_is_in_the_future_or_too_old(
+    harness: IndexHarness, files: FakeFiles, said: datetime, kept: datetime
+) -> None:
     """No file was uploaded in the future, or before there were any; without a zone it is UTC."""
     taken(harness, files.offer(make_wheel(), uploaded_at=said))
 
     assert harness.index.projects.get(DEMO).files[0].uploaded_at == kept
 
 
-def test_again(harness: IndexHarness, files: FakeFiles) -> None:
+def test_importing_again_changes_nothing(harness: IndexHarness, files: FakeFiles) -> None:
     """The same again changes nothing; where the SHA-256 is told, no file is even read."""
     candidates = [
         files.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
@@ -116,7 +118,7 @@ def test_again(harness: IndexHarness, files: FakeFiles) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "blake2b", "sha1", "md5"])
-def test_digests(harness: IndexHarness, files: FakeFiles, algorithm: str) -> None:
+def test_wrong_digest_is_refused(harness: IndexHarness, files: FakeFiles, algorithm: str) -> None:
     """Bytes that have not the digest or size that the source says are refused, and not stored."""
     good = files.offer(make_wheel(), algorithms=(algorithm,))
     other = hashlib.new(algorithm, b"other", usedforsecurity=False).hexdigest()
@@ -130,7 +132,7 @@ def test_digests(harness: IndexHarness, files: FakeFiles, algorithm: str) -> Non
     assert taken(harness, replace(good, hashes=upper)).counts == counted(new=1)
 
 
-def test_too_large(harness: IndexHarness, files: FakeFiles) -> None:
+def test_a_file_over_the_limit_is_refused_unread(harness: IndexHarness, files: FakeFiles) -> None:
     """A file over the limit is refused, unread where its size is told."""
     harness.index = structs.replace(
         harness.index,
@@ -147,7 +149,7 @@ def test_too_large(harness: IndexHarness, files: FakeFiles) -> None:
     ]
 
 
-def test_the_first_one_wins(harness: IndexHarness, files: FakeFiles) -> None:
+def test_the_first_good_file_of_a_name_wins(harness: IndexHarness, files: FakeFiles) -> None:
     """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
     bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
@@ -164,7 +166,7 @@ def test_the_first_one_wins(harness: IndexHarness, files: FakeFiles) -> None:
     assert harness.check().notes == []
 
 
-def test_the_first_one_is_slow(harness: IndexHarness, files: FakeFiles) -> None:
+def test_the_first_file_wins_however_slow(harness: IndexHarness, files: FakeFiles) -> None:
     """The first of two files of one name wins, however long it takes to be read."""
     is_overtaken = Event()
     made = [make_wheel(version=f"{number}.0") for number in range(LOCAL_BATCH_FILES)]
@@ -200,7 +202,7 @@ def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_one_commit_for_many(harness: IndexHarness, files: FakeFiles, *, is_local: bool) -> None:
+def test_files_share_commits(harness: IndexHarness, files: FakeFiles, *, is_local: bool) -> None:
     """Files of one project share commits, also with others in between, or in a remote store."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
     candidates = [files.offer(distribution) for distribution in made]
@@ -215,7 +217,7 @@ def test_one_commit_for_many(harness: IndexHarness, files: FakeFiles, *, is_loca
     assert harness.check().problems == []
 
 
-def test_nothing_piles_up(harness: IndexHarness, files: FakeFiles) -> None:
+def test_a_source_is_never_far_ahead(harness: IndexHarness, files: FakeFiles) -> None:
     """A source is never far ahead of what was done, however much it has."""
     offered, done, ahead = 0, 0, list[int]()
 
@@ -239,7 +241,7 @@ def test_nothing_piles_up(harness: IndexHarness, files: FakeFiles) -> None:
     assert max(ahead) < MAX_PENDING_FILES + 100
 
 
-def test_dry_run(harness: IndexHarness, files: FakeFiles) -> None:
+def test_a_dry_run_writes_nothing(harness: IndexHarness, files: FakeFiles) -> None:
     """A dry run finds out everything, and writes nothing at all."""
     harness.upload(make_wheel(version="0.1"))
     before, spooled = harness.snapshot(), sorted(harness.folder.iterdir())
@@ -262,7 +264,9 @@ def test_dry_run(harness: IndexHarness, files: FakeFiles) -> None:
     assert (harness.snapshot(), sorted(harness.folder.iterdir())) == (before, spooled)
 
 
-def test_what_is_no_distribution(harness: IndexHarness, files: FakeFiles) -> None:
+def test_what_is_no_distribution_is_counted_or_refused(
+    harness: IndexHarness, files: FakeFiles
+) -> None:
     """What is no distribution is counted; what ought to have been one is refused."""
     report = taken(
         harness,
@@ -280,7 +284,7 @@ def test_what_is_no_distribution(harness: IndexHarness, files: FakeFiles) -> Non
     }
 
 
-def test_a_file_that_cannot_be_read(harness: IndexHarness, files: FakeFiles) -> None:
+def test_an_unreadable_file_is_refused_alone(harness: IndexHarness, files: FakeFiles) -> None:
     """A file that the source cannot give is refused, and the others are taken."""
 
     @contextmanager
@@ -307,7 +311,9 @@ def test_a_file_that_cannot_be_read(harness: IndexHarness, files: FakeFiles) -> 
 
 
 @pytest.mark.parametrize("code", ["damaged_document", "forbidden"])
-def test_a_project_that_takes_no_files(harness: IndexHarness, files: FakeFiles, code: str) -> None:
+def test_closed_project_is_refused_alone(
+    harness: IndexHarness, files: FakeFiles, code: str
+) -> None:
     """A project that is closed or damaged is told of, and the others are imported."""
     harness.upload(make_wheel())
     if code == "forbidden":
@@ -324,7 +330,7 @@ def test_a_project_that_takes_no_files(harness: IndexHarness, files: FakeFiles, 
 
 
 @pytest.mark.parametrize("after", range(1, 34, 4))
-def test_the_store_goes_away(harness: IndexHarness, files: FakeFiles, after: int) -> None:
+def test_import_goes_on_after_outage(harness: IndexHarness, files: FakeFiles, after: int) -> None:
     """Where the store takes nothing any more the import ends; run again, it goes on from there."""
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     candidates = [files.offer(distribution, algorithms=("sha256",)) for distribution in made]
@@ -351,7 +357,7 @@ def test_the_store_goes_away(harness: IndexHarness, files: FakeFiles, after: int
     assert list(harness.folder.iterdir()) == []
 
 
-def test_a_source_that_ends_early(harness: IndexHarness, files: FakeFiles) -> None:
+def test_files_before_a_failure_are_imported(harness: IndexHarness, files: FakeFiles) -> None:
     """What a source has offered before it failed is imported and found, or can be again."""
 
     def candidates() -> Iterator[Candidate]:
@@ -367,7 +373,7 @@ def test_a_source_that_ends_early(harness: IndexHarness, files: FakeFiles) -> No
     assert list(harness.folder.iterdir()) == []
 
 
-def test_a_project_that_nobody_could_find(harness: IndexHarness, files: FakeFiles) -> None:
+def test_an_import_lists_a_lost_name(harness: IndexHarness, files: FakeFiles) -> None:
     """A project whose name a crash has kept out of the list is in it after the next import."""
     offer = files.offer(make_wheel(), algorithms=("sha256",))
     taken(harness, offer)

@@ -95,7 +95,7 @@ def test_all_projects_in_order_of_time(harness: IndexHarness) -> None:
     assert harness.check().problems == []
 
 
-def test_the_name_of_a_job(noon: IndexHarness) -> None:
+def test_a_job_is_named_by_its_run(noon: IndexHarness) -> None:
     """An upload by trusted publishing names the run of the CI job."""
     service = publishing(noon.index)
     authenticator = replace(noon.index.authenticator, trusted_publishing=service)
@@ -109,7 +109,7 @@ def test_the_name_of_a_job(noon: IndexHarness) -> None:
     assert entry.credential == "trusted publisher"
 
 
-def test_an_event_of_an_older_version(harness: IndexHarness) -> None:
+def test_an_old_event_shows_the_name_of_its_token(harness: IndexHarness) -> None:
     """An event without a name shows its token's name as long as the token's record exists."""
     ci = caller_of(harness, "ci")
     harness.upload(make_wheel(), replace(ci, name=""))
@@ -144,7 +144,7 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
     assert touched == {keys.CHANGES, keys.project(DEMO), *entries}
 
 
-def test_by(harness: IndexHarness) -> None:
+def test_entries_are_filtered_by_principal_id_or_name(harness: IndexHarness) -> None:
     """A filter takes a principal, a token's id or its name."""
     ci = caller_of(harness, "ci")
     harness.upload(make_wheel("demo"), ci)
@@ -166,7 +166,9 @@ def test_by(harness: IndexHarness) -> None:
         ("", "anonymous", False),
     ],
 )
-def test_what_a_filter_means(wanted: str, principal: str, matches: bool) -> None:  # noqa: FBT001
+def test_only_addresses_are_filtered_without_case(
+    wanted: str, principal: str, *, matches: bool
+) -> None:
     """The case of letters counts except in an e-mail address; a job has all its publishers."""
     assert is_match(wanted, principal, "") is matches
 
@@ -177,7 +179,7 @@ def test_any_principal_has_a_credential(principal: str) -> None:
     assert isinstance(credential_of(principal), str)
 
 
-def test_what_is_lost_is_told(harness: IndexHarness) -> None:
+def test_lost_entries_are_reported(harness: IndexHarness) -> None:
     """Lost entries and documents are problems; everything else is read all the same."""
     for version in ("1.0", "1.1", "1.2"):
         harness.upload(make_wheel("demo", version))
@@ -197,7 +199,7 @@ def test_what_is_lost_is_told(harness: IndexHarness) -> None:
     ]
 
 
-def test_following(harness: IndexHarness) -> None:
+def test_following_reads_only_what_is_new(harness: IndexHarness) -> None:
     """Each read has what is new, of new projects too; nothing new costs a listing and a read."""
     harness.upload(make_wheel("demo"))
     store = FaultyStore(harness.store)
@@ -217,7 +219,7 @@ def test_following(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize(("verb", "key"), [("list", "*"), ("get", "journal/demo/*")])
-def test_following_through_an_outage(harness: IndexHarness, verb: str, key: str) -> None:
+def test_an_outage_loses_and_doubles_no_entry(harness: IndexHarness, verb: str, key: str) -> None:
     """An outage is told, and afterwards no entry is missing and none is doubled."""
     for version in ("1.0", "1.1", "1.2"):
         harness.upload(make_wheel("demo", version))
@@ -237,7 +239,7 @@ def test_following_through_an_outage(harness: IndexHarness, verb: str, key: str)
     assert second.problems == []
 
 
-def test_the_journal_of_one_project(harness: IndexHarness) -> None:
+def test_the_journal_of_a_deleted_project_remains(harness: IndexHarness) -> None:
     """The journal of one project remains when all its files are deleted."""
     harness.upload(make_wheel("demo"))
     harness.upload(make_wheel("other"))
@@ -253,7 +255,7 @@ def test_the_journal_of_one_project(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("body", [b"?", None], ids=["damaged", "lost"])
-def test_without_the_list_of_changes(harness: IndexHarness, body: bytes | None) -> None:
+def test_without_the_feed_all_journals_are_read(harness: IndexHarness, body: bytes | None) -> None:
     """Without the list of changes all journals are read, which is told; following goes on later."""
     harness.upload(make_wheel("demo"))
     harness.upload(make_wheel("other"))
@@ -276,7 +278,7 @@ def test_without_the_list_of_changes(harness: IndexHarness, body: bytes | None) 
 
 @pytest.mark.parametrize("only", [None, DEMO])
 @pytest.mark.parametrize("later", [1, 2, 3])
-def test_following_through_a_restore(
+def test_a_restore_is_reported_and_loses_no_entry(
     harness: IndexHarness, only: NormalizedName | None, later: int
 ) -> None:
     """After a restore to a point in time, which is told, everything that is written then comes."""
@@ -306,7 +308,7 @@ def test_following_through_a_restore(
 
 
 @pytest.mark.parametrize("later", [0, 1, 2, 3])
-def test_other_journals_after_a_restore(harness: IndexHarness, later: int) -> None:
+def test_decisions_after_a_restore_are_read(harness: IndexHarness, later: int) -> None:
     """Decisions that are made after a restore come, too, whatever number they get."""
     commits = [decision_entry(number, number) for number in (1, 2)]
 

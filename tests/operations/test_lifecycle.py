@@ -76,7 +76,7 @@ def test_some_files_of_a_release(harness: IndexHarness, life: Lifecycle) -> None
     assert [file.filename for file in gone.files] == [WHEEL.filename]
 
 
-def test_delete(harness: IndexHarness, life: Lifecycle) -> None:
+def test_deleted_files_lose_their_bytes(harness: IndexHarness, life: Lifecycle) -> None:
     """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
     after = life.change("delete", ALICE, DEMO, FIRST, "leaked").project
 
@@ -198,7 +198,7 @@ def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
-def test_rights(life: Lifecycle, change: str) -> None:
+def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
     """Changes need the right to manage; the right to upload is not enough."""
     before = life.projects.get(DEMO)
     uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))

@@ -150,7 +150,7 @@ def test_only_an_administrator_decides(guarded: GuardedHarness) -> None:
     assert guarded.is_private("demo")
 
 
-def test_an_upload_meets_a_release(guarded: GuardedHarness) -> None:
+def test_an_upload_begun_before_a_release_is_not_published(guarded: GuardedHarness) -> None:
     """An upload that has begun before the name was released is not published after it."""
     reserve(guarded)
     uploader = guarded.opened(seed=5)
@@ -169,7 +169,7 @@ def test_an_upload_meets_a_release(guarded: GuardedHarness) -> None:
         guarded.upload(make_wheel())
 
 
-def test_a_release_meets_an_upload(guarded: GuardedHarness) -> None:
+def test_a_name_that_gets_files_during_its_release_stays_private(guarded: GuardedHarness) -> None:
     """A name that gets files while it is released stays private, and stays listed."""
     reserve(guarded)
     store = guarded.store
@@ -199,7 +199,9 @@ def test_a_release_meets_an_upload(guarded: GuardedHarness) -> None:
 
 @pytest.mark.parametrize("key", ["projects.json", "projects/demo.json"])
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER, FaultKind.NOT_DONE])
-def test_a_release_is_interrupted(guarded: GuardedHarness, key: str, kind: FaultKind) -> None:
+def test_an_interrupted_release_can_be_done_again(
+    guarded: GuardedHarness, key: str, kind: FaultKind
+) -> None:
     """A release that was interrupted has happened or not, and can be done again."""
     reserve(guarded)
     store = guarded.store
@@ -216,7 +218,7 @@ def test_a_release_is_interrupted(guarded: GuardedHarness, key: str, kind: Fault
     assert not guarded.is_private("demo")
 
 
-def test_the_list_says_why(guarded: GuardedHarness) -> None:
+def test_the_list_has_the_state_of_each_name(guarded: GuardedHarness) -> None:
     """The list has each private name with its state."""
     guarded.upload(make_wheel())
     guarded.upload(make_wheel("emptied"))
@@ -238,7 +240,7 @@ def test_the_list_says_why(guarded: GuardedHarness) -> None:
     ]
 
 
-def test_the_journal_is_kept(guarded: GuardedHarness) -> None:
+def test_the_journal_of_a_released_name_is_kept(guarded: GuardedHarness) -> None:
     """The journal of a released name can be read, and says who released it and why."""
     reserve(guarded)
     release(guarded)

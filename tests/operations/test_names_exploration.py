@@ -103,7 +103,7 @@ class Play:
             assert DEMO in index.projects.names.get_current().as_set, schedule
 
 
-def test_a_first_upload(tmp_path: Path) -> None:
+def test_a_new_name_is_listed_before_its_first_file(tmp_path: Path) -> None:
     """A new name is listed before its first file, whatever fails, and also while it is reserved."""
     play = Play(tmp_path, is_local=True)
     orders = (play.explore(play.upload, faults=1), play.explore(play.upload, play.reserve))
@@ -117,7 +117,7 @@ def test_a_first_upload(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("is_local", "is_reserved", "faults"), [(True, True, 0), (True, False, 1), (False, True, 1)]
 )
-def test_an_upload_beside_a_release(
+def test_of_an_upload_and_a_release_one_wins(
     tmp_path: Path, *, is_local: bool, is_reserved: bool, faults: int
 ) -> None:
     """Of an upload and a release of one name, one wins: a published file is never unlisted."""
@@ -142,7 +142,7 @@ def test_an_upload_beside_a_release(
     assert ("ok", "Conflict conflict") in answers
 
 
-def test_a_reservation_beside_a_release(tmp_path: Path) -> None:
+def test_a_name_reserved_and_released_can_be_released_again(tmp_path: Path) -> None:
     """A name that is reserved and released at the same time can be released for good afterwards."""
     play = Play(tmp_path, is_local=False, is_reserved=True)
     for end in play.explore(play.reserve, play.release, faults=1):

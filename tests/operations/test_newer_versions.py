@@ -66,7 +66,7 @@ def newer(harness: IndexHarness) -> IndexHarness:
     return harness
 
 
-def test_an_event_that_may_be_passed_over(newer: IndexHarness) -> None:
+def test_an_unknown_event_is_passed_over(newer: IndexHarness) -> None:
     """The project is served and changed; the event stays in the journal, and in its history."""
     newer.upload(SDIST)
 
@@ -79,7 +79,7 @@ def test_an_event_that_may_be_passed_over(newer: IndexHarness) -> None:
     ]
 
 
-def test_a_field_of_a_newer_version(harness: IndexHarness) -> None:
+def test_an_unknown_field_survives_an_upload(harness: IndexHarness) -> None:
     """A field of the document is still there after an upload by this version."""
     harness.upload(WHEEL)
     write(harness, replace(stored(harness), other_fields=(("new", Raw(b'{"a": 1}')),)))
@@ -90,7 +90,7 @@ def test_a_field_of_a_newer_version(harness: IndexHarness) -> None:
 
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("has_field", [False, True])
-def test_check(newer: IndexHarness, *, rebuild: bool, has_field: bool) -> None:
+def test_check_blames_no_event(newer: IndexHarness, *, rebuild: bool, has_field: bool) -> None:
     """`check` says that it cannot compare the project, and neither blames nor rebuilds it."""
     if has_field:
         write(newer, replace(stored(newer), other_fields=(("new", Raw(b"1")),)))
@@ -116,7 +116,7 @@ def test_a_lost_document_is_rebuilt_by_the_version_that_knows_it(newer: IndexHar
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_an_event_that_a_reader_must_know(newer: IndexHarness, *, is_local: bool) -> None:
+def test_a_needed_unknown_event_hides_its_project(newer: IndexHarness, *, is_local: bool) -> None:
     """Nothing of the project is shown or changed; the error names the version; others are shown."""
     index = newer.opened(3, is_local=is_local)
     index.search.start = lambda work: work()
@@ -135,7 +135,7 @@ def test_an_event_that_a_reader_must_know(newer: IndexHarness, *, is_local: bool
         assert [facts.name for facts in index_now.search.table().projects] == [OTHER]
 
 
-def test_a_check_of_what_a_reader_must_know(newer: IndexHarness) -> None:
+def test_check_names_the_version_that_is_needed(newer: IndexHarness) -> None:
     """`check` says which version can read the project, and deletes and rebuilds nothing of it."""
     commit_newer(newer, needs=NEWER)
     newer.clock.advance(days=9)
@@ -155,7 +155,7 @@ def with_sidecar(file: File, content: bytes) -> tuple[File, str]:
     return replace(file, sidecars={**file.sidecars, "provenance": digest}), digest
 
 
-def test_sidecars_of_a_newer_version(harness: IndexHarness) -> None:
+def test_unknown_sidecars_are_verified_and_deleted_with_the_file(harness: IndexHarness) -> None:
     """What is listed beside a file is verified, not swept, and deleted with the file."""
     harness.upload(WHEEL)
     (file,) = stored(harness).files
@@ -193,7 +193,7 @@ def test_a_sweep_spares_the_trash(harness: IndexHarness, *, is_over: bool) -> No
     assert bool(harness.snapshot("files/")) is not is_over
 
 
-def test_grants_of_a_newer_version(harness: IndexHarness) -> None:
+def test_an_unknown_field_of_a_grant_refuses_changes(harness: IndexHarness) -> None:
     """A field that this version does not know is not lost by a change: the change is refused."""
     grant = GrantFields(who=("user:ana@acme.dev",), projects=("acme-*",), actions=("read",))
     harness.index.access.grant(grant, "local:alice")
@@ -247,7 +247,7 @@ def write_format(harness: IndexHarness, **fields: str) -> None:
     harness.store.put(keys.FORMAT, body, None)
 
 
-def test_a_store_that_needs_a_newer_reader(harness: IndexHarness) -> None:
+def test_a_store_for_newer_readers_is_refused(harness: IndexHarness) -> None:
     """The store is refused with a sentence that names the version."""
     write_format(harness, reader=NEWER)
 
@@ -258,7 +258,7 @@ def test_a_store_that_needs_a_newer_reader(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("version", [NEWER, "what comes after numbers"])
-def test_a_store_that_needs_a_newer_writer(harness: IndexHarness, version: str) -> None:
+def test_a_store_for_newer_writers_is_read_only(harness: IndexHarness, version: str) -> None:
     """The store is read; each write of any kind says which version it needs."""
     harness.upload(WHEEL)
     harness.store.put_file(Key(f"files/demo/{'0' * 64}/demo-9.tar.gz"), b"left by an upload")
@@ -278,7 +278,7 @@ def test_a_store_that_needs_a_newer_writer(harness: IndexHarness, version: str) 
     assert harness.snapshot() == before
 
 
-def test_an_older_store(harness: IndexHarness) -> None:
+def test_an_older_store_is_refused_with_the_command(harness: IndexHarness) -> None:
     """A store of format 2 is refused, with the command that makes one of format 3 of it."""
     harness.store.put(keys.FORMAT, b'{"format":2}\n', None)
 

@@ -152,7 +152,7 @@ def test_a_shadowed_name_may_be_taken(tmp_path: Path, caplog: pytest.LogCaptureF
     )
 
 
-def test_the_check_can_be_left_out(tmp_path: Path) -> None:
+def test_without_the_check_any_name_may_be_taken(tmp_path: Path) -> None:
     """Without `check_upload` any name may be taken, and the upstream is not asked."""
     guarded = GuardedHarness(tmp_path, asks_upstream=False)
 
@@ -244,7 +244,7 @@ def test_another_process_sees_a_claim_at_once(guarded: GuardedHarness) -> None:
     assert reader.is_private(DEMO)
 
 
-def test_claims_meet(guarded: GuardedHarness) -> None:
+def test_two_processes_can_publish_a_new_name_at_once(guarded: GuardedHarness) -> None:
     """Two processes that publish the same new name at the same time both succeed."""
     one, two = guarded.opened(seed=5), guarded.opened(seed=6)
     wheel, sdist = make_wheel(), make_sdist()

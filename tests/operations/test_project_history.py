@@ -31,7 +31,7 @@ def with_commits(harness: IndexHarness, count: int) -> None:
 
 
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
-def test_pages(harness: IndexHarness, *, is_local: bool) -> None:
+def test_all_pages_have_each_commit_once(harness: IndexHarness, *, is_local: bool) -> None:
     """All pages together have every commit once, and each reads no commit but its own."""
     with_commits(harness, 3 * PAGE_COMMITS + 7)
     faulty = FaultyStore(harness.store)

@@ -47,7 +47,7 @@ from wheelyard.storage.local import LocalStore
 
 
 @pytest.mark.parametrize("says", SINGLE_USE, ids=lambda value: str(value["iss"]))
-def test_replay(noon: IndexHarness, says: Table) -> None:
+def test_an_id_token_is_good_for_one_token(noon: IndexHarness, says: Table) -> None:
     """A statement is good for one token, in whatever process it is shown again."""
     assert refusal(publishing(noon.index), says) == ""
 
@@ -90,14 +90,14 @@ def test_a_mark_of_any_form(noon: IndexHarness, mark: str) -> None:
 
 
 @pytest.mark.parametrize("mark", [None, "", 7, ["a"], {}])
-def test_no_mark(noon: IndexHarness, mark: object) -> None:
+def test_an_id_token_without_an_id_is_refused(noon: IndexHarness, mark: object) -> None:
     """A statement that cannot be told from others is good for nothing."""
     for says in SINGLE_USE:
         assert refusal(publishing(noon.index), {**says, "jti": mark}) == INVALID_TOKEN
     assert noon.index.tokens.all() == []
 
 
-def test_digest() -> None:
+def test_a_used_id_token_is_stored_as_a_digest() -> None:
     """A used statement is the SHA-256 of its issuer, a NUL and its mark."""
     digest = digest_of("https://token.actions.githubusercontent.com", "abc-jti")
 
@@ -144,7 +144,7 @@ def test_an_issuer_without_marks(noon: IndexHarness) -> None:
     assert codes == [""] * MAX_USES + [INVALID_REUSE]
 
 
-def test_sweeping(noon: IndexHarness) -> None:
+def test_old_minted_tokens_are_swept(noon: IndexHarness) -> None:
     """Old used ID tokens and minted tokens are deleted; valid and user-made tokens stay."""
     made, _ = noon.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     service, rules = publishing(noon.index), replace(RULES, lifetime=timedelta(hours=6))

@@ -143,7 +143,7 @@ def test_files_of_old_formats_arrive(source: IndexHarness, target: IndexHarness)
 
 
 @pytest.mark.parametrize("others", [0, 20])
-def test_what_a_copy_without_news_costs(
+def test_a_copy_without_news_asks_both_feeds(
     source: IndexHarness, target: IndexHarness, others: int
 ) -> None:
     """A copy that finds nothing new asks both feeds, however many projects there are."""
@@ -189,7 +189,7 @@ def test_only_what_has_changed_is_compared(source: IndexHarness, target: IndexHa
     assert left_out(copy(source, target)) == [OTHER]
 
 
-def test_a_copy_from_elsewhere(source: IndexHarness, target: IndexHarness) -> None:
+def test_another_source_is_compared_whole(source: IndexHarness, target: IndexHarness) -> None:
     """What was copied from one place says nothing of another one, even with equal serials."""
     elsewhere = clone(source)
     elsewhere.clock.now = source.clock.now
@@ -201,7 +201,7 @@ def test_a_copy_from_elsewhere(source: IndexHarness, target: IndexHarness) -> No
     assert left_out(copy(source, target)) == [DEMO]
 
 
-def test_one_moment_arrives(source: IndexHarness, target: IndexHarness) -> None:
+def test_later_uploads_are_left_to_the_next(source: IndexHarness, target: IndexHarness) -> None:
     """What is published while a copy runs is left to the next copy, in every project."""
     before = stored(source)
 
@@ -266,8 +266,8 @@ class Changing:
 
 
 @settings(max_examples=40)
-@given(st.lists(CHANGES, max_size=10), st.booleans())
-def test_any_moment(changes: list[Change], is_first: bool) -> None:  # noqa: FBT001 - drawn
+@given(changes=st.lists(CHANGES, max_size=10), is_first=st.booleans())
+def test_a_copy_is_the_index_at_one_moment(changes: list[Change], *, is_first: bool) -> None:
     """Whatever is published, yanked and deleted at any time, the copy is the index at one time."""
     with TemporaryDirectory() as folder:
         source, target = stocked(Path(folder)), IndexHarness(Path(folder))
@@ -317,7 +317,7 @@ def test_a_file_that_is_deleted_meanwhile(source: IndexHarness, target: IndexHar
     assert stored(target) == stored(source)
 
 
-def test_files_that_are_deleted_all_the_time(source: IndexHarness, target: IndexHarness) -> None:
+def test_a_project_that_loses_files_is_left_out(source: IndexHarness, target: IndexHarness) -> None:
     """If a project loses files faster than they are copied, it is left out, and that is said."""
     numbers = count(2)
 
@@ -336,7 +336,7 @@ def test_files_that_are_deleted_all_the_time(source: IndexHarness, target: Index
     assert set(target.snapshot(keys.PROJECTS)) == {keys.project(OTHER)}
 
 
-def test_files_that_were_deleted_stay(source: IndexHarness, target: IndexHarness) -> None:
+def test_deleted_file_leaves_pages_of_the_copy(source: IndexHarness, target: IndexHarness) -> None:
     """A deleted file disappears from the pages of the copy; its bytes go with a sweep there."""
     copy(source, target)
     source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
@@ -349,7 +349,7 @@ def test_files_that_were_deleted_stay(source: IndexHarness, target: IndexHarness
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
-def test_a_copy_that_dies(tmp_path: Path, *, is_first: bool) -> None:
+def test_a_copy_that_dies_anywhere_can_go_on(tmp_path: Path, *, is_first: bool) -> None:
     """Wherever a copy dies, a check finds the target sound, and the next copy goes on."""
     source, before = stocked(tmp_path), IndexHarness(tmp_path)
     if not is_first:
@@ -383,7 +383,7 @@ def clone(harness: IndexHarness) -> IndexHarness:
     return copied
 
 
-def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
+def test_two_copies_at_once_do_no_harm(source: IndexHarness, target: IndexHarness) -> None:
     """A copy that begins while another one writes does no harm, and what is missing comes later."""
     for prefix in (keys.FILES, keys.PENDING, keys.PROJECTS, keys.JOURNAL):
         source.upload(make_wheel(version=f"{len(prefix)}.0"))
@@ -396,7 +396,7 @@ def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
     assert stored(target) == stored(source)
 
 
-def test_serials_that_are_given_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
+def test_serials_given_meanwhile_take_nothing(source: IndexHarness, target: IndexHarness) -> None:
     """A server that gives serials to what a copy writes takes nothing from it."""
 
     def happens(verb: str, _key: str) -> None:
@@ -449,7 +449,7 @@ def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str =
         (commit_key(DEMO, 6), ""),
     ],
 )
-def test_damage_in_the_source(
+def test_a_damaged_project_stays_as_it_was(
     source: IndexHarness,
     target: IndexHarness,
     prefix: str,
@@ -477,7 +477,7 @@ def test_damage_in_the_source(
     assert target.check().problems == []
 
 
-def test_a_document_that_was_changed(source: IndexHarness, target: IndexHarness) -> None:
+def test_a_contradiction_is_not_copied(source: IndexHarness, target: IndexHarness) -> None:
     """A document that is not what its journal says is told, and not copied."""
     body = source.bytes_at(keys.project(DEMO))
     source.store.put(keys.project(DEMO), body.replace(b'"broken"', b'"intact"'), None)
@@ -489,7 +489,7 @@ def test_a_document_that_was_changed(source: IndexHarness, target: IndexHarness)
     assert left_out(copy(source, target)) == [DEMO]
 
 
-def test_what_a_newer_version_has_published(source: IndexHarness, target: IndexHarness) -> None:
+def test_unknown_fields_arrive_byte_for_byte(source: IndexHarness, target: IndexHarness) -> None:
     """Commits arrive byte for byte, with what this version does not know in them."""
     source.upload(make_wheel(version="2.0"))
     entry = commit_key(DEMO, source.index.projects.get(DEMO).revision)
@@ -505,7 +505,7 @@ def test_what_a_newer_version_has_published(source: IndexHarness, target: IndexH
     assert target.check().problems == []
 
 
-def test_a_newer_version(source: IndexHarness, target: IndexHarness) -> None:
+def test_project_of_a_newer_version_is_left_out(source: IndexHarness, target: IndexHarness) -> None:
     """What a newer version makes of its commits, and this one does not, is left to a newer one."""
     copy(source, target)
     before = stored(target)
@@ -523,7 +523,9 @@ def test_a_newer_version(source: IndexHarness, target: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("verb", ["read", "get"])
-def test_unreadable(source: IndexHarness, target: IndexHarness, verb: str) -> None:
+def test_what_cannot_be_read_is_left_out(
+    source: IndexHarness, target: IndexHarness, verb: str
+) -> None:
     """What cannot be read, as by a broken disk, is left out; a store that is away ends the copy."""
     broken = FaultyStore(source.store, (Fault(FaultKind.NOT_DONE, verb, "*/demo*", times=99),))
     assert left_out(copy(source, target, read_from=broken)) == [DEMO]
@@ -539,7 +541,7 @@ def test_unreadable(source: IndexHarness, target: IndexHarness, verb: str) -> No
 
 
 @pytest.mark.parametrize("is_ahead", [True, False], ids=["ahead", "diverged"])
-def test_a_target_that_went_its_own_way(
+def test_a_project_changed_in_the_target_is_left_alone(
     source: IndexHarness, target: IndexHarness, *, is_ahead: bool
 ) -> None:
     """A project that was changed in the target is named and left alone; the others arrive."""
@@ -558,7 +560,7 @@ def test_a_target_that_went_its_own_way(
     assert stored(target) == before
 
 
-def test_what_is_left_and_a_backup(source: IndexHarness, target: IndexHarness) -> None:
+def test_damaged_store_and_backup_complete(source: IndexHarness, target: IndexHarness) -> None:
     """Copies of a damaged store and of its backup give each project as it was last, or before."""
     backup = clone(source)
     for name in ("demo", "other"):
@@ -573,7 +575,7 @@ def test_what_is_left_and_a_backup(source: IndexHarness, target: IndexHarness) -
     assert target.check().problems == []
 
 
-def test_a_target_that_is_written_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
+def test_an_upload_to_the_target_wins(source: IndexHarness, target: IndexHarness) -> None:
     """An upload to the target in the middle of a copy wins, and the copy says so."""
     copy(source, target)
     source.upload(make_wheel(version="3.0"))
@@ -587,7 +589,7 @@ def test_a_target_that_is_written_meanwhile(source: IndexHarness, target: IndexH
     assert "demo-2.0-py3-none-any.whl" in target.opened(seed=4).projects.get(DEMO).by_filename
 
 
-def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> None:
+def test_a_damaged_target_is_left_alone(source: IndexHarness, target: IndexHarness) -> None:
     """A damaged document in the target is told, and its project is left alone."""
     copy(source, target)
     damage(target, keys.project(DEMO), b"?")
@@ -598,7 +600,7 @@ def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> Non
     assert target.bytes_at(keys.project(DEMO)) == b"?"
 
 
-def test_a_document_that_the_target_lost(source: IndexHarness, target: IndexHarness) -> None:
+def test_lost_document_of_target_is_reported(source: IndexHarness, target: IndexHarness) -> None:
     """A document that is lost in the target beside its journal is told, until it is rebuilt."""
     copy(source, target)
     damage(target, keys.project(DEMO), None)
@@ -616,7 +618,9 @@ def test_a_document_that_the_target_lost(source: IndexHarness, target: IndexHarn
     assert stored(target) == stored(source)
 
 
-def test_what_a_dead_copy_left_is_damaged(source: IndexHarness, target: IndexHarness) -> None:
+def test_damaged_marks_of_dead_copy_are_reported(
+    source: IndexHarness, target: IndexHarness
+) -> None:
     """Unusable commits of an interrupted copy are no commits, and a check names what is lost."""
     copy(source, target)
     source.upload(make_wheel(version="2.0"))
@@ -637,7 +641,7 @@ def bytes_of(harness: IndexHarness) -> Iterator[str]:
     yield from (key for key in harness.snapshot(keys.FILES) if key.endswith(".whl"))
 
 
-def test_what_the_target_lost(source: IndexHarness, target: IndexHarness) -> None:
+def test_lost_bytes_are_copied_after_a_check(source: IndexHarness, target: IndexHarness) -> None:
     """Bytes that are missing in the target, or have another size, are copied after a check."""
     copy(source, target)
     source.index.changes.newest()
@@ -652,7 +656,7 @@ def test_what_the_target_lost(source: IndexHarness, target: IndexHarness) -> Non
     assert stored(target) == stored(source)
 
 
-def test_a_sweep_before_the_documents(source: IndexHarness, target: IndexHarness) -> None:
+def test_sweep_of_target_takes_nothing_needed(source: IndexHarness, target: IndexHarness) -> None:
     """A sweep of the target between two copies, or during one, takes nothing that is needed."""
     copy(source, target)
     damage(target, keys.PROJECTS, None)
@@ -667,7 +671,7 @@ def test_a_sweep_before_the_documents(source: IndexHarness, target: IndexHarness
     assert target.check().problems == []
 
 
-def test_credentials(source: IndexHarness, target: IndexHarness) -> None:
+def test_tokens_are_copied_only_if_asked_for(source: IndexHarness, target: IndexHarness) -> None:
     """Tokens are copied only if asked for, with later revocations, which nothing takes back."""
     tokens = [
         source.index.tokens.create(TokenRequest(name="ci"), by="local:alice") for _ in range(2)
@@ -696,7 +700,7 @@ def test_sessions_stay_where_they_are(source: IndexHarness, target: IndexHarness
     assert target.snapshot(keys.CREDENTIALS) == {}
 
 
-def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarness) -> None:
+def test_an_old_copy_takes_no_rotation_back(source: IndexHarness, target: IndexHarness) -> None:
     """The end and the last use of a rotated token arrive, and no old copy moves them back."""
     _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     source.store.put(keys.last_use(record.id), b'"2026-02-28"', None)
@@ -711,7 +715,7 @@ def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarne
     assert stored(target) == rotated
 
 
-def test_decisions(source: IndexHarness, target: IndexHarness) -> None:
+def test_decisions_are_copied(source: IndexHarness, target: IndexHarness) -> None:
     """Decisions about public packages are in each copy; those that were made there stay."""
     demo = NormalizedName("demo")
     Deciding(source.index.decisions, "me").block(demo, None, "taken over")
@@ -723,7 +727,7 @@ def test_decisions(source: IndexHarness, target: IndexHarness) -> None:
     assert len(list(target.store.list(keys.DECISIONS_JOURNAL))) == 2
 
 
-def test_grants(source: IndexHarness, target: IndexHarness) -> None:
+def test_grants_are_copied_with_their_history(source: IndexHarness, target: IndexHarness) -> None:
     """Grants of the store arrive with their history; those that were changed there stay."""
     ids = [
         source.index.access.grant(
@@ -771,7 +775,7 @@ def page(fetched_at: str) -> bytes:
     return gzipped(f"{{{fields}}}".encode())
 
 
-def test_the_owner_of_a_public_name(source: IndexHarness, target: IndexHarness) -> None:
+def test_facts_of_public_packages_are_copied(source: IndexHarness, target: IndexHarness) -> None:
     """Owners, pinned digests and first uses arrive; files, which are fetched again, do not."""
     wanted = {
         PAGE: page("2026-01-01T00:00:00Z"),
@@ -795,7 +799,7 @@ def test_the_owner_of_a_public_name(source: IndexHarness, target: IndexHarness) 
     assert copy(source, target).upstream == 0
 
 
-def test_what_the_target_knows_of_public_names(source: IndexHarness, target: IndexHarness) -> None:
+def test_facts_of_the_target_are_kept(source: IndexHarness, target: IndexHarness) -> None:
     """Of two pages the later one counts, of two digests that of the target; neither loses any."""
     early, late = page("2026-01-01T00:00:00Z"), page("2026-01-02T00:00:00Z")
     source.store.put(PINS, b'{"files":{"a":{"sha256":"aa"},"b":{"sha256":"bb"}}}', None)
@@ -815,7 +819,7 @@ def test_what_the_target_knows_of_public_names(source: IndexHarness, target: Ind
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
 @pytest.mark.parametrize("body", [b"?", None], ids=["damaged", "lost"])
 @pytest.mark.parametrize("key", [keys.CHANGES, keys.PROJECT_NAMES])
-def test_lists_that_the_source_lost(
+def test_a_lost_list_of_the_source_is_reported(
     source: IndexHarness, target: IndexHarness, key: Key, body: bytes | None, *, is_first: bool
 ) -> None:
     """If the source has lost a list of all projects, these arrive, and that is told each time."""
@@ -839,7 +843,7 @@ def test_lists_that_the_source_lost(
         assert copy(source, target).problems == []
 
 
-def test_after_the_source_was_restored(source: IndexHarness, target: IndexHarness) -> None:
+def test_a_restored_source_is_compared_once(source: IndexHarness, target: IndexHarness) -> None:
     """A source whose feed began again is compared whole once, and then by its feed again."""
     source.index.changes.newest()
     copy(source, target)
@@ -853,7 +857,7 @@ def test_after_the_source_was_restored(source: IndexHarness, target: IndexHarnes
     assert ("list", keys.PROJECTS) not in here.calls
 
 
-def test_a_released_name_beside_a_lost_list(source: IndexHarness, target: IndexHarness) -> None:
+def test_a_lost_list_releases_no_name(source: IndexHarness, target: IndexHarness) -> None:
     """Without the list of the source, no name of the target stops being private."""
     name = NormalizedName("given")
     source.index.names.reserve(ALICE, name, "")
@@ -866,7 +870,7 @@ def test_a_released_name_beside_a_lost_list(source: IndexHarness, target: IndexH
     assert name in target.opened(seed=5).projects.names.get_current().as_set
 
 
-def test_what_a_killed_copy_left_in_the_spool(source: IndexHarness, target: IndexHarness) -> None:
+def test_the_spool_of_a_killed_copy_is_emptied(source: IndexHarness, target: IndexHarness) -> None:
     """A temporary file of a copy that was killed is removed by the next copy."""
     rest = target.folder / "upload-0"
     rest.touch()

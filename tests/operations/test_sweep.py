@@ -71,7 +71,7 @@ def test_leftovers_go_and_nothing_else(stocked: IndexHarness) -> None:
     assert sweep(stocked) == 0
 
 
-def test_what_another_index_lists(stocked: IndexHarness) -> None:
+def test_files_of_another_index_are_kept(stocked: IndexHarness) -> None:
     """Files are shared by all indexes of a store, also by those that no setting names."""
     elsewhere = IndexHarness(stocked.folder)
     elsewhere.upload(LOST)
@@ -89,7 +89,7 @@ def test_what_another_index_lists(stocked: IndexHarness) -> None:
     assert file_key(gone) not in stocked.snapshot()
 
 
-def test_what_is_kept_for_a_while(stocked: IndexHarness) -> None:
+def test_a_deleted_file_is_kept_until_its_time(stocked: IndexHarness) -> None:
     """A deleted file that is kept until a certain time goes with the first sweep after that."""
     (file,) = stocked.index.projects.get_for_update(DEMO).files
     stocked.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
@@ -120,7 +120,7 @@ def test_a_delete_keeps_what_another_index_lists(stocked: IndexHarness) -> None:
     assert file_key(KEPT) not in stocked.snapshot()
 
 
-def test_several_indexes_are_found(stocked: IndexHarness) -> None:
+def test_each_index_of_a_store_is_found(stocked: IndexHarness) -> None:
     """Each index is found by its first key, whatever else is near it."""
     for key in ("indexes/a-b/x", "indexes/a/projects.json", "indexes/a/x/y", "indexes/a0/x"):
         stocked.store.put(Key(key), b"", None)
@@ -150,7 +150,7 @@ def test_an_unreadable_document_stops_it(stocked: IndexHarness, key: str, body: 
     assert any(key in note for note in stocked.check(sweep=True).notes)
 
 
-def test_a_journal_that_is_ahead(stocked: IndexHarness) -> None:
+def test_files_that_only_the_journal_lists_are_kept(stocked: IndexHarness) -> None:
     """After an older document was restored, what only the journal lists is not removed."""
     old = stocked.bytes_at(keys.project(DEMO))
     stocked.upload(newer := make_wheel(version="2.0"))
@@ -161,7 +161,7 @@ def test_a_journal_that_is_ahead(stocked: IndexHarness) -> None:
     assert stocked.bytes_at(file_key(newer)) == newer.body
 
 
-def test_killed_at_each_call(stocked: IndexHarness) -> None:
+def test_a_killed_sweep_loses_nothing(stocked: IndexHarness) -> None:
     """Wherever a server dies in a sweep, nothing that is listed is gone; another does the rest."""
     for nth in count():
         harness = IndexHarness(stocked.folder)
@@ -199,7 +199,7 @@ def test_several_servers_sweep_once(stocked: IndexHarness) -> None:
     assert file_key(LOST) not in stocked.snapshot()
 
 
-def test_a_server_that_was_stopped(stocked: IndexHarness) -> None:
+def test_a_server_that_lost_its_lease_stops(stocked: IndexHarness) -> None:
     """A server that wakes up after its lease was taken stops, and leaves the lease alone."""
     lost = make_wheel("other", "9.0")
     others = keys.distribution(NormalizedName("other"), lost.sha256, lost.filename)
@@ -229,7 +229,7 @@ def test_a_new_store_stays_untouched(harness: IndexHarness) -> None:
     assert harness.snapshot() == before
 
 
-def test_a_clock_that_is_ahead(stocked: IndexHarness) -> None:
+def test_a_fast_clock_removes_no_young_upload(stocked: IndexHarness) -> None:
     """A server whose clock is days ahead of the store's removes no upload that is under way."""
     leave(stocked, new := make_wheel(version="8.0"))
     index = stocked.opened(5)
@@ -241,7 +241,7 @@ def test_a_clock_that_is_ahead(stocked: IndexHarness) -> None:
     assert file_key(new) in stocked.snapshot()
 
 
-def test_the_log_is_quiet(stocked: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sweep_logs_one_line(stocked: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A sweep that has removed something is one line with the count, and any other one is none."""
     caplog.set_level(logging.INFO, "wheelyard")
     server = daily(stocked, 5)
@@ -254,7 +254,7 @@ def test_the_log_is_quiet(stocked: IndexHarness, caplog: pytest.LogCaptureFixtur
     ]
 
 
-def test_a_server_that_may_not_delete(
+def test_a_server_that_may_not_delete_says_so_once(
     stocked: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server without the right to delete says so once, and not each day."""
@@ -273,7 +273,7 @@ def test_a_server_that_may_not_delete(
     assert record.getMessage().startswith("this server may not delete, so leftovers")
 
 
-def test_a_store_that_does_not_answer(stocked: IndexHarness) -> None:
+def test_a_failed_sweep_is_tried_again(stocked: IndexHarness) -> None:
     """A server whose store fails tries again later, and then sweeps."""
     faulty = FaultyStore(stocked.store)
     index = stocked.opened(5, faulty)

@@ -70,7 +70,7 @@ def calls(harness: IndexHarness, version: str) -> int:
     return found["call"] + found["c_call"]
 
 
-def test_the_work_of_an_upload(harness: IndexHarness) -> None:
+def test_an_upload_to_a_large_project_takes_no_more_work(harness: IndexHarness) -> None:
     """An upload takes no more steps for a large project than for a small one."""
     first = harness.upload(make_wheel())
     few = [calls(harness, version) for version in ("1.1", "1.2")]
@@ -92,7 +92,7 @@ def test_the_work_of_an_upload(harness: IndexHarness) -> None:
     [caller(Action.READ, "*"), caller(Action.ADMIN, "other"), Caller("anonymous", ())],
     ids=["reader", "other", "anonymous"],
 )
-def test_an_upload_without_the_right(harness: IndexHarness, stranger: Caller) -> None:
+def test_nobody_uploads_without_the_right(harness: IndexHarness, stranger: Caller) -> None:
     """Nobody uploads to a project without the right, whatever was checked before."""
     upload, before = make_wheel().arrival(harness.folder), harness.snapshot()
 
@@ -102,7 +102,7 @@ def test_an_upload_without_the_right(harness: IndexHarness, stranger: Caller) ->
     assert harness.snapshot() == before
 
 
-def test_the_same_bytes_again(harness: IndexHarness) -> None:
+def test_the_same_bytes_again_change_nothing(harness: IndexHarness) -> None:
     """A second upload of the same bytes succeeds, changes nothing and keeps the upload time."""
     first = harness.upload(make_wheel())
     before = harness.snapshot()
@@ -114,7 +114,7 @@ def test_the_same_bytes_again(harness: IndexHarness) -> None:
     assert harness.snapshot() == before
 
 
-def test_other_bytes(harness: IndexHarness) -> None:
+def test_a_filename_never_changes_content(harness: IndexHarness) -> None:
     """A filename never changes content."""
     harness.upload(make_wheel())
 
@@ -142,7 +142,7 @@ def test_a_deleted_filename_never_comes_back(harness: IndexHarness, content: byt
     ids=["name", "zeros", "fewer zeros", "sdist", "tags"],
 )
 @pytest.mark.parametrize("deleted", [False, True])
-def test_another_spelling_of_a_filename(
+def test_another_spelling_of_a_filename_is_refused(
     harness: IndexHarness, listed: Made, respelled: Made, *, deleted: bool
 ) -> None:
     """A file that differs from a listed or a deleted one only in spelling is refused."""
@@ -155,7 +155,7 @@ def test_another_spelling_of_a_filename(
     assert refusal(harness, respelled) == "Invalid file_exists"
 
 
-def test_formats_of_an_old_index(harness: IndexHarness) -> None:
+def test_old_formats_of_one_version_are_told_apart(harness: IndexHarness) -> None:
     """From an old index, sdists of one version come in several formats, each spelled in one way."""
     harness.upload(make_sdist())
     project = harness.index.projects.get(DEMO)
@@ -171,7 +171,7 @@ def test_formats_of_an_old_index(harness: IndexHarness) -> None:
             find_identical(project, arrival(filename), is_lenient=lenient)
 
 
-def test_neighbours_of_one_release(harness: IndexHarness) -> None:
+def test_one_release_has_many_files(harness: IndexHarness) -> None:
     """One release has an sdist and wheels of several tags, with any spelling of the version."""
     distributions = [
         make_sdist(),
@@ -187,7 +187,7 @@ def test_neighbours_of_one_release(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("name", ["simple", "Legacy"])
-def test_reserved_names(harness: IndexHarness, name: str) -> None:
+def test_no_project_has_the_name_of_a_route(harness: IndexHarness, name: str) -> None:
     """No project can have the name of a route."""
     assert refusal(harness, make_wheel(name)) == "Invalid invalid_name"
 
@@ -201,7 +201,7 @@ def test_reserved_names(harness: IndexHarness, name: str) -> None:
         (Status.QUARANTINED, False),
     ],
 )
-def test_status(harness: IndexHarness, status: Status, *, taken: bool) -> None:
+def test_archived_takes_no_files(harness: IndexHarness, status: Status, *, taken: bool) -> None:
     """An archived or quarantined project takes no files; an active or deprecated one does."""
     harness.upload(make_wheel())
     harness.index.lifecycle.set_status(ALICE, DEMO, status, "")
@@ -222,14 +222,14 @@ def test_status(harness: IndexHarness, status: Status, *, taken: bool) -> None:
         ({"version": "not a version"}, "invalid_version"),
     ],
 )
-def test_a_form_that_says_something_else(
+def test_a_form_of_another_project_is_refused(
     harness: IndexHarness, claims: dict[str, str], code: str
 ) -> None:
     """A form that speaks of another project or version than the file is refused."""
     assert refusal(harness, make_wheel(), **claims) == f"Invalid {code}"
 
 
-def test_a_form_that_says_the_same_otherwise(harness: IndexHarness) -> None:
+def test_a_form_may_spell_name_and_version_differently(harness: IndexHarness) -> None:
     """A form may spell the name and the version in its own way."""
     file = harness.upload(make_wheel("foo_bar"), ALICE, name="Foo.Bar", version="1.0.0")
 
@@ -246,7 +246,7 @@ def test_a_form_that_says_the_same_otherwise(harness: IndexHarness) -> None:
         (Caller("anonymous", ()), False),
     ],
 )
-def test_rights(harness: IndexHarness, who: Caller, *, may: bool) -> None:
+def test_uploads_need_the_right(harness: IndexHarness, who: Caller, *, may: bool) -> None:
     """Uploading needs the right to upload to that very project."""
     with nullcontext() if may else pytest.raises(Forbidden):
         harness.upload(make_wheel(), who)
@@ -255,7 +255,7 @@ def test_rights(harness: IndexHarness, who: Caller, *, may: bool) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"PK\x03\x04", make_sdist().body, make_wheel("other").body])
-def test_an_archive_that_is_none(harness: IndexHarness, body: bytes) -> None:
+def test_an_invalid_archive_is_refused(harness: IndexHarness, body: bytes) -> None:
     """A file that is not the archive of its name is refused, and nothing is stored."""
     assert refusal(harness, Made("demo-1.0-py3-none-any.whl", body)).startswith("Invalid ")
 
@@ -282,7 +282,7 @@ def test_uploads_at_once_share_commits(harness: IndexHarness) -> None:
     assert harness.check().problems == []
 
 
-def test_other_bytes_twenty_times_at_once(harness: IndexHarness) -> None:
+def test_of_many_uploads_of_one_filename_one_succeeds(harness: IndexHarness) -> None:
     """Of many who upload other bytes under one filename, exactly one succeeds."""
 
     def upload(number: int) -> str | None:

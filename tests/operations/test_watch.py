@@ -64,7 +64,7 @@ def settle(harness: IndexHarness, *paths: Path) -> None:
     harness.clock.advance(seconds=SETTLE_SECONDS + 1)
 
 
-def test_what_is_there_and_what_appears(
+def test_new_files_are_imported_when_two_looks_agree(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """What is there is imported at the first look, what appears as soon as two looks agree."""
@@ -83,7 +83,7 @@ def test_what_is_there_and_what_appears(
     assert log.messages == [f"{folder}: imported 1 file", f"{folder}: imported 1 file"]
 
 
-def test_a_file_that_is_being_written(
+def test_a_growing_file_waits(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A file that grows waits until two looks have found it the same."""
@@ -105,7 +105,7 @@ def test_a_file_that_is_being_written(
     assert log.messages[1:] == [f"{folder}: imported 1 file"]
 
 
-def test_a_file_that_was_just_written(harness: IndexHarness, folder: Path) -> None:
+def test_a_file_of_the_last_second_waits(harness: IndexHarness, folder: Path) -> None:
     """What is there at the first look waits if it was touched within the last second."""
     path = make_wheel().write(folder)
     harness.clock.now = datetime.fromtimestamp(path.stat().st_ctime + SETTLE_SECONDS / 2, UTC)
@@ -131,7 +131,7 @@ class CountingFolder(FolderTree, frozen=True):
             yield chunks
 
 
-def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
+def test_an_idle_look_opens_nothing(harness: IndexHarness, folder: Path) -> None:
     """A look at what is known asks the store nothing and opens nothing, refused files included."""
     bad = folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
@@ -151,7 +151,7 @@ def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
     assert (store.calls, place.opened) == ([], [])
 
 
-def test_what_is_passed_by(
+def test_files_of_another_process_are_skipped(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """Files that another process imported are skipped, and later ones are imported."""
@@ -168,7 +168,7 @@ def test_what_is_passed_by(
 
 
 @pytest.mark.integration
-def test_a_bucket(
+def test_a_bucket_is_watched_by_one_request_a_look(
     harness: IndexHarness,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -202,7 +202,7 @@ def test_a_bucket(
     assert len([message for message in log.messages if "does not answer" in message]) == 1
 
 
-def test_refusals(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_refused_once(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """A refusal is told once, and again only when the file was touched; mended, it is taken."""
     made = make_wheel()
     path = folder / made.filename
@@ -221,7 +221,7 @@ def test_refusals(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFix
     assert listed(harness) == {made.filename}
 
 
-def test_a_link_to_nowhere(
+def test_a_broken_link_is_told_once(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A link that leads nowhere, or in circles, is told once, and hides nothing else."""
@@ -240,7 +240,7 @@ def test_a_link_to_nowhere(
     assert listed(harness) == {made.filename}
 
 
-def test_a_store_that_is_away(
+def test_files_wait_during_an_outage(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """While the store does not answer files wait; that is told once, and once that it is over."""
@@ -262,7 +262,7 @@ def test_a_store_that_is_away(
     assert not list(harness.folder.glob("upload-*"))
 
 
-def test_a_folder_that_vanishes(
+def test_a_missing_folder_is_told_once(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A folder that is gone is told of once; when it is back, nothing is told a second time."""
@@ -288,7 +288,7 @@ def test_a_folder_that_vanishes(
     ]
 
 
-def test_a_folder_too_deep(
+def test_an_unreadable_folder_hides_no_other(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A folder in it that cannot be read is told once, and hides no other."""
@@ -305,7 +305,7 @@ def test_a_folder_too_deep(
     assert [message.count("The folder") for message in log.messages] == [1, 0, 0]
 
 
-def test_what_is_taken_away(
+def test_a_removed_file_stays_published(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """What is taken away there stays here, and what was deleted here stays away."""
@@ -326,7 +326,7 @@ def test_what_is_taken_away(
     assert log.messages[1:] == [f"{folder}: imported 0 files, 1 deleted here before"]
 
 
-def test_a_project_that_takes_no_files(
+def test_a_closed_project_is_tried_again_in_silence(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A file that is refused for another reason than itself is tried again, in silence."""
@@ -364,7 +364,9 @@ class InterruptedFolder:
             yield item
 
 
-def test_a_mistake(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_mistake_of_the_code_is_told_once(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """A mistake in the code itself is told once, with where it is, and does not end the watch."""
 
     def fail() -> None:
@@ -383,7 +385,7 @@ def test_a_mistake(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFi
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
 
 
-def test_the_end(harness: IndexHarness, folder: Path) -> None:
+def test_a_stopped_watch_leaves_nothing_behind(harness: IndexHarness, folder: Path) -> None:
     """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
     for version in ("1.0", "2.0"):
         make_wheel(version=version).write(folder)

@@ -13,7 +13,7 @@ from wheelyard.settings.sections import WebSettings
 from wheelyard.wiring.build import brand_of
 
 
-def test_a_brand(tmp_path: Path) -> None:
+def test_the_logo_lies_beside_the_settings(tmp_path: Path) -> None:
     """The logo lies beside the file of the settings, and the colour may be in capital letters."""
     (tmp_path / "logo.svg").write_bytes(LOGO)
     text = '[web]\nname = "Acme packages"\naccent = "#C2185B"\nlogo = "logo.svg"\n'

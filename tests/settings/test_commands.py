@@ -27,7 +27,7 @@ def typed(sandbox: Sandbox) -> Typed:
 
 
 @pytest.mark.parametrize("command", [["list"], ["config", "check"], ["serve"], ["run", "."]])
-def test_one_line(typed: Typed, command: list[str]) -> None:
+def test_a_wrong_setting_is_one_line_without_a_secret(typed: Typed, command: list[str]) -> None:
     """A setting that is none ends every command with status 1 and one line, without a secret."""
     done = typed(*command, WHEELYARD_SERVER_PUBLIC_URL="https://user:hunter2@packages.example.com")
 
@@ -45,7 +45,7 @@ def test_bytes_that_are_no_text(typed: Typed) -> None:
     assert "store.location: expected text in UTF-8" in done.stderr
 
 
-def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
+def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells who decided each that is not the default, and no secret."""
     (sandbox.folder / "wheelyard.toml").write_text(
         "[server]\nport = 1\nworkers = 2\n[http]\npage_cache = 20\n"

@@ -60,7 +60,7 @@ def refusal(*given: str, file: Path | None = None, environ: Mapping[str, str] = 
         f"[server]\n{DOTTED} = 1",
     ],
 )
-def test_without_end(tmp_path: Path, text: str) -> None:
+def test_a_value_without_end_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     """A number or a table without end in a file, or in WHEELYARD_TOML, is refused in one line."""
     file = tmp_path / "wheelyard.toml"
     file.write_text(text)

@@ -57,7 +57,9 @@ def refusal(text: str, folder: Path) -> str:
         ("groups.team", [["group:team@acme.dev"]]),
     ],
 )
-def test_nonsense(tmp_path: Path, setting: str, values: list[object]) -> None:
+def test_senseless_value_names_its_setting(
+    tmp_path: Path, setting: str, values: list[object]
+) -> None:
     """A value that makes no sense stops the start with one sentence that names its setting."""
     section, _, key = setting.rpartition(".")
     for value in values:
@@ -162,12 +164,12 @@ def test_nonsense(tmp_path: Path, setting: str, values: list[object]) -> None:
         ),
     ],
 )
-def test_words(tmp_path: Path, text: str, words: str) -> None:
+def test_a_message_says_what_is_wrong_and_right(tmp_path: Path, text: str, words: str) -> None:
     """A message has the section and the key, what is wrong, and what would be right."""
     assert refusal(text, tmp_path).startswith(words)
 
 
-def test_several_problems(tmp_path: Path) -> None:
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     """All wrong values are told at once, and all contradictions."""
     text = '[server]\nport = "many"\nworkers = 0\n[log]\nformat = "xml"'
     assert refusal(text, tmp_path) == (

@@ -21,7 +21,7 @@ def read(*given: str, **environ: str) -> Settings:
     return load_settings(environ=variables_of(*given) | environ).settings
 
 
-def test_defaults() -> None:
+def test_the_default_is_loopback_and_open_to_readers() -> None:
     """Without any configuration the index is on loopback, open to readers, in one folder."""
     settings = read()
 
@@ -43,7 +43,7 @@ def test_tokens_are_not_shown() -> None:
     assert "sesame" not in repr(settings)
 
 
-def test_loopback() -> None:
+def test_only_loopback_addresses_are_local() -> None:
     """Only loopback addresses count as local."""
     assert all(
         ServerSettings(host=version).is_loopback for version in ("127.1.2.3", "::1", "localhost")
@@ -52,7 +52,7 @@ def test_loopback() -> None:
     assert not any(ServerSettings(host=other).is_loopback for other in others)
 
 
-def test_empty_variables() -> None:
+def test_an_empty_variable_is_none() -> None:
     """A variable that is there and empty is as good as none."""
     names = ("SERVER_HOST", "STORE", "ACCESS_PRIVATE", "CONFIG", "ACCESS_TRUSTED_HOSTS")
     environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in names}}
@@ -61,7 +61,7 @@ def test_empty_variables() -> None:
     assert read(**environ | {"PORT": "3333"}).server.port == 3333
 
 
-def test_variables_of_platforms() -> None:
+def test_variables_of_platforms_are_defaults() -> None:
     """A platform's variable counts where the server's own is not set."""
     environ = {"PORT": "80", "GOOGLE_CLOUD_PROJECT": "acme"}
     settings = read(**environ)
@@ -85,7 +85,7 @@ def test_variables_of_platforms() -> None:
         ("STORE_LOCATION", ""),
     ],
 )
-def test_names_that_variables_had(names: str, section: str) -> None:
+def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str) -> None:
     """An earlier name stops the start, and the message has the name of today; no value is shown."""
     for name in names.split():
         new = f"WHEELYARD_{section}_{name}" if section else "WHEELYARD_STORE"
@@ -95,7 +95,7 @@ def test_names_that_variables_had(names: str, section: str) -> None:
         assert "hunter2" not in caught.value.message
 
 
-def test_variables_of_others() -> None:
+def test_variables_of_others_stop_no_server() -> None:
     """Variables of clients, of commands and of Kubernetes' Services stop no server."""
     names = "TOKEN URL KEYRING_HOSTS IMPORT_USERNAME SERVICE_HOST SERVICE_PORT SERVICE_PORT_HTTP "
     names += "PORT_80_TCP PORT_80_TCP_ADDR WEB_SERVICE_HOST WEB_PORT_80_TCP_PROTO"
@@ -109,14 +109,14 @@ def test_variables_of_others() -> None:
     "name",
     ["PRIVAT", "WEB_PORT", "SERVICE", "SERVICE_HOSTS", "PORT_TCP", "UPSTREAM_PASSWORT", "TOKENS"],
 )
-def test_variables_that_are_no_setting(name: str) -> None:
+def test_a_misspelt_variable_stops_a_server(name: str) -> None:
     """A variable that nobody but a misspelling makes stops a server, with its name."""
     with pytest.raises(Invalid, match=f"WHEELYARD_{name} is no setting"):
         read(**{f"WHEELYARD_{name}": "1"})
     assert read(**{f"WHEELYARD_{name}": ""}) == Settings()  # counts as unset
 
 
-def test_the_port_of_a_service() -> None:
+def test_the_port_of_a_kubernetes_service_is_ignored() -> None:
     """Beside a Service that is called wheelyard, the port is that of the platform or the usual."""
     url = "tcp://10.0.0.1:80"
 
@@ -124,7 +124,7 @@ def test_the_port_of_a_service() -> None:
     assert read(WHEELYARD_SERVER_PORT=url, PORT="3333").server.port == 3333
 
 
-def test_where_google_is() -> None:
+def test_only_a_test_replaces_google() -> None:
     """Google is asked at Google's own URLs, and only a test puts a server in its place."""
     stand_in = {"WHEELYARD_GOOGLE_STAND_IN": "http://127.0.0.1:1"}
 
@@ -135,7 +135,7 @@ def test_where_google_is() -> None:
         google_endpoints({"WHEELYARD_GOOGLE_STAND_IN": "https://google.example"})
 
 
-def test_prefix_and_public_url() -> None:
+def test_the_public_url_is_in_install_commands() -> None:
     """The public URL is the one of the install commands; a proxy may put more before the path."""
     flags = ("server.path_prefix=packages/", "server.public_url=https://example.com/a/packages/")
 
@@ -148,7 +148,7 @@ def test_prefix_and_public_url() -> None:
         assert read(url, f"access.trusted_hosts={host}").access.trusted_hosts == (host,)
 
 
-def test_files_beside_the_file(tmp_path: Path) -> None:
+def test_files_are_looked_for_beside_the_settings(tmp_path: Path) -> None:
     """A file that the settings name is looked for beside them, one on the command line is not."""
     text = '[access]\nhtpasswd_file = "users"\nstatic_tokens_file = "/etc/tokens.toml"\n'
     found = settings_of(text + '[server]\ncertificate = "a.pem"\nkey = "b.pem"', tmp_path)
@@ -166,7 +166,7 @@ def test_files_beside_the_file(tmp_path: Path) -> None:
     assert settings.access.htpasswd_file == "users"
 
 
-def test_defaults_of_a_command(tmp_path: Path) -> None:
+def test_defaults_of_a_command_are_beaten_by_the_file(tmp_path: Path) -> None:
     """What a command has for defaults is beaten by the file, and by everything that beats it."""
     file = tmp_path / "wheelyard.toml"
     file.write_text("[server]\nport = 1\n", encoding="utf-8-sig")  # as editors on Windows do
@@ -185,7 +185,7 @@ def test_uploads_by_anybody() -> None:
     assert read("access.anonymous_uploads=true", *more).access.anonymous_uploads
 
 
-def test_documented_examples(tmp_path: Path) -> None:
+def test_every_documented_example_is_valid(tmp_path: Path) -> None:
     """Every example of docs/settings.md is one that a server starts with."""
     page = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
     examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)

@@ -69,7 +69,7 @@ def upstream_of(*given: str, toml: str = "", **variables: str) -> UpstreamSettin
         (["upstream.bucket=memory:"], "bucket: expected a folder, gs://"),
     ],
 )
-def test_refused(flags: list[str], words: str) -> None:
+def test_unsafe_settings_stop_the_start(flags: list[str], words: str) -> None:
     """Settings that would be unsafe or senseless stop the start, with one sentence."""
     with pytest.raises(Invalid) as caught:
         upstream_of(*flags)
@@ -104,7 +104,7 @@ def test_tables_that_are_refused(table: str, words: str) -> None:
         [ON, PRIVATE, "upstream.url=http://10.0.0.1/simple/", "upstream.allow_insecure=true"],
     ],
 )
-def test_accepted(flags: list[str]) -> None:
+def test_private_names_and_https_are_enough(flags: list[str]) -> None:
     """Private names, and HTTPS or a loopback address that is allowed, are all that is needed."""
     assert upstream_of(*flags).enabled
     assert upstream_of(ON, PRIVATE, toml=TWO).enabled
@@ -117,7 +117,7 @@ def test_off_by_default() -> None:
     assert (upstream.enabled, upstream.indexes) == (False, ())
 
 
-def test_several(tmp_path: Path) -> None:
+def test_tables_keep_order_and_passwords(tmp_path: Path) -> None:
     """Tables keep their order, and each has the password of the variable with its label."""
     first, second = upstream_of(
         toml=TWO,
@@ -168,7 +168,7 @@ def test_a_password_for_nobody() -> None:
     assert unknown_variables({"WHEELYARD_UPSTREAM_X_PASSWORD": "s1"}) == []
 
 
-def test_snapshot(tmp_path: Path) -> None:
+def test_a_date_is_the_whole_day_in_utc(tmp_path: Path) -> None:
     """A date means the whole day in UTC, with or without quotes; a time without a zone is UTC."""
     file = tmp_path / "wheelyard.toml"
     file.write_text("[upstream]\nsnapshot = 2026-10-31")

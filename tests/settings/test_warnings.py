@@ -54,7 +54,7 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         (UPSTREAM + 'private = ["acme-*"]\n[access]\nprivate_names = ["acme"]', None),
     ],
 )
-def test_advice(tmp_path: Path, text: str, words: str | None) -> None:
+def test_what_is_hardly_meant_is_a_warning(tmp_path: Path, text: str, words: str | None) -> None:
     """What is allowed and yet hardly meant is said, and what is usual is not."""
     advice = warnings_for(settings_of(text, tmp_path))
 

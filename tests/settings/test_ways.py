@@ -62,7 +62,7 @@ def as_variable(value: object) -> str:
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=lambda setting: setting.name)
-def test_every_way(setting: Setting) -> None:
+def test_a_value_means_the_same_in_every_way(setting: Setting) -> None:
     """A value means the same in tables and in a variable, which beats them; they beat a default."""
     first, second = values_of(setting)
     tables, variable = {"WHEELYARD_TOML": as_tables(setting, first)}, setting.variable
@@ -79,7 +79,7 @@ def test_every_way(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "false", "0", "False"])
-def test_switches(text: str) -> None:
+def test_a_switch_is_true_or_false(text: str) -> None:
     """A switch is true or 1, or false or 0, in letters of either size."""
     settings = load_settings(environ={"WHEELYARD_ACCESS_PRIVATE": text}).settings
 

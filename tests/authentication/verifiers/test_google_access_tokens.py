@@ -83,12 +83,14 @@ def harness() -> Iterator[BucketRightsHarness]:
         (set(), Action(0)),
     ],
 )
-def test_rights(harness: BucketRightsHarness, held: set[str], actions: Action) -> None:
+def test_permissions_on_the_bucket_are_rights(
+    harness: BucketRightsHarness, held: set[str], actions: Action
+) -> None:
     """Permissions to get, create and delete objects grant read, upload and manage."""
     assert harness.actions(Bearer(frozenset(held))) == actions
 
 
-def test_a_bearer(harness: BucketRightsHarness) -> None:
+def test_the_principal_of_an_access_token_is_a_short_hash(harness: BucketRightsHarness) -> None:
     """The principal of an access token is a short hash; with read access it is authenticated."""
     harness.issuer.bearers[TOKEN] = READER
     identity = harness.tokens().verify(SENT)
@@ -114,7 +116,7 @@ def test_a_bearer(harness: BucketRightsHarness) -> None:
         ("", Action.READ),
     ],
 )
-def test_narrow_tokens(harness: BucketRightsHarness, scope: str, actions: Action) -> None:
+def test_narrow_tokens_only_read(harness: BucketRightsHarness, scope: str, actions: Action) -> None:
     """A read-only token cannot upload, whatever rights its owner has."""
     assert harness.actions(replace(OWNER, scope=scope)) == actions
 
@@ -127,14 +129,16 @@ def test_a_narrow_token_without_the_right_to_read(harness: BucketRightsHarness) 
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_tokens_whose_scopes_nobody_knows(harness: BucketRightsHarness, status: int) -> None:
+def test_token_without_known_scopes_reads_at_most(
+    harness: BucketRightsHarness, status: int
+) -> None:
     """A token that Google's storage takes, but whose scopes Google does not tell, reads at most."""
     harness.issuer.answers["/tokeninfo"] = CannedResponse(b'{"error": "invalid_token"}', status)
 
     assert harness.actions(OWNER) == Action.READ
 
 
-def test_the_bucket_of_the_packages(harness: BucketRightsHarness) -> None:
+def test_rights_on_the_bucket_of_the_packages_only_read(harness: BucketRightsHarness) -> None:
     """Where rights are those on the packages' own bucket, no more than reading comes of them."""
     assert harness.actions(OWNER, structs.replace(harness.resource, read_only=True)) == Action.READ
     assert harness.issuer.asked("/tokeninfo") == 0
@@ -161,7 +165,7 @@ def test_no_answer_means_no_rights(harness: BucketRightsHarness, answer: CannedR
     assert harness.actions(OWNER) == Action(0)
 
 
-def test_tokens_that_google_rejects(harness: BucketRightsHarness) -> None:
+def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: BucketRightsHarness) -> None:
     """A token that Google does not know is refused, and not asked about again for ten seconds."""
     tokens = harness.tokens()
     said = set()
@@ -197,7 +201,9 @@ def test_tokens_that_google_rejects(harness: BucketRightsHarness) -> None:
     ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
 )
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
-def test_google_fails(harness: BucketRightsHarness, answer: CannedResponse, path: str) -> None:
+def test_access_tokens_are_answered_503_while_google_fails(
+    harness: BucketRightsHarness, answer: CannedResponse, path: str
+) -> None:
     """While Google fails, access tokens are answered 503, not 401."""
     if path == "/tokeninfo" and b"permissions" in answer.body:
         answer = replace(answer, status=500)
@@ -215,7 +221,9 @@ def test_google_fails(harness: BucketRightsHarness, answer: CannedResponse, path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
-def test_google_is_silent(harness: BucketRightsHarness, path: str) -> None:
+def test_request_waits_for_google_for_three_seconds(
+    harness: BucketRightsHarness, path: str
+) -> None:
     """While Google is silent a request waits for three seconds, and no longer."""
     harness.issuer.bearers[TOKEN] = OWNER
     harness.issuer.answers[path] = CannedResponse(is_silent=True)
@@ -247,7 +255,7 @@ def test_rights_are_remembered(harness: BucketRightsHarness) -> None:
     ("wanted", "expires_in", "held"),
     [(60.0, 3599, 60), (100_000.0, 3599, 300), (0.0, 3599, 0), (300.0, 40, 40)],
 )
-def test_how_long_rights_are_remembered(
+def test_rights_are_remembered_as_long_as_set_and_as_the_token_lives(
     harness: BucketRightsHarness, wanted: float, expires_in: int, held: int
 ) -> None:
     """Rights are remembered as long as an operator wants, and no longer than the token lives."""
@@ -261,7 +269,7 @@ def test_how_long_rights_are_remembered(
     assert tokens.cached_identity(SENT) is None
 
 
-def test_a_right_that_is_granted(harness: BucketRightsHarness) -> None:
+def test_a_new_right_counts_within_ten_seconds(harness: BucketRightsHarness) -> None:
     """Who has just been granted a right does not wait for five minutes."""
     harness.issuer.bearers[TOKEN] = Bearer()
     tokens = harness.tokens()
@@ -281,7 +289,9 @@ def test_a_right_that_is_granted(harness: BucketRightsHarness) -> None:
     ],
     ids=["empty", "short", "long", "space", "header", "not ASCII", "line end"],
 )
-def test_what_is_no_token(harness: BucketRightsHarness, token: str) -> None:
+def test_what_cannot_be_token_is_not_sent_to_google(
+    harness: BucketRightsHarness, token: str
+) -> None:
     """What cannot be a token is refused without asking Google."""
     tokens = harness.tokens()
 
@@ -291,7 +301,7 @@ def test_what_is_no_token(harness: BucketRightsHarness, token: str) -> None:
     assert harness.issuer.seen == []
 
 
-def test_where_the_token_goes(harness: BucketRightsHarness) -> None:
+def test_a_token_is_never_in_a_url(harness: BucketRightsHarness) -> None:
     """A token goes to Google in a header or a body, never in a URL."""
     harness.actions(OWNER)
 
@@ -303,7 +313,7 @@ def test_where_the_token_goes(harness: BucketRightsHarness) -> None:
     assert all(f"permissions={name}" in asked.path for name in (GET, CREATE, DELETE))
 
 
-def test_odd_names_of_buckets() -> None:
+def test_the_name_of_a_bucket_stays_one_part_of_the_path() -> None:
     """The name of a bucket stays one part of the path, whatever is in it."""
     assert "/b/a%2F..%2Fb%3F/iam/" in AuthorizationBucket("a/../b?").permissions_url
 

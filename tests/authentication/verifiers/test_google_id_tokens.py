@@ -65,7 +65,7 @@ def proxied(
 
 
 @pytest.mark.parametrize("issuer", ["https://accounts.google.com", "accounts.google.com"])
-def test_a_person(harness: VerifierHarness, issuer: str) -> None:
+def test_a_person_is_known_by_address_and_domain(harness: VerifierHarness, issuer: str) -> None:
     """A person of a company is known by e-mail address and by the company's domain."""
     identity = login_of(harness).verify(bearer(KEY.token({**ANA, "iss": issuer})))
 
@@ -79,7 +79,7 @@ def test_a_person(harness: VerifierHarness, issuer: str) -> None:
     assert identity.scopes == ()
 
 
-def test_a_service_account(harness: VerifierHarness) -> None:
+def test_a_service_account_is_known_by_address_and_number(harness: VerifierHarness) -> None:
     """A service account is known by its address, and by the address with its lasting number."""
     identity = login_of(harness, "acme.dev").verify(bearer(KEY.token(BUILD)))
 
@@ -92,7 +92,7 @@ def test_a_service_account(harness: VerifierHarness) -> None:
     }
 
 
-def test_capital_letters(harness: VerifierHarness) -> None:
+def test_the_case_of_an_address_does_not_count(harness: VerifierHarness) -> None:
     """An e-mail address and a domain are the same in capital letters."""
     found = principals(harness, {**ANA, "email": "Ana@ACME.dev", "hd": "Acme.Dev"}, "acme.dev")
 
@@ -113,13 +113,13 @@ NOBODY = [
 
 
 @pytest.mark.parametrize("change", NOBODY, ids=ascii)
-def test_tokens_that_name_nobody(harness: VerifierHarness, change: dict[str, object]) -> None:
+def test_unverified_address_is_refused(harness: VerifierHarness, change: dict[str, object]) -> None:
     """An ID token with an invalid or unverified e-mail address or domain is rejected."""
     with pytest.raises(Unauthenticated):
         principals(harness, {**ANA, **change})
 
 
-def test_a_private_account_on_a_company_address(harness: VerifierHarness) -> None:
+def test_a_private_account_does_not_belong_to_the_company(harness: VerifierHarness) -> None:
     """A private Google account on a company's e-mail address does not belong to the company."""
     found = principals(harness, {**ANA, "hd": None})
 
@@ -128,7 +128,9 @@ def test_a_private_account_on_a_company_address(harness: VerifierHarness) -> Non
 
 
 @pytest.mark.parametrize("domain", [None, "evil.example", "sub.acme.dev", "acme.dev.evil"])
-def test_accounts_of_other_domains(harness: VerifierHarness, domain: str | None) -> None:
+def test_accounts_of_other_domains_are_refused(
+    harness: VerifierHarness, domain: str | None
+) -> None:
     """Where only some domains are allowed, accounts of others and private ones are refused."""
     claims = {**ANA, "hd": domain}
 
@@ -138,7 +140,7 @@ def test_accounts_of_other_domains(harness: VerifierHarness, domain: str | None)
         principals(harness, claims, "acme.dev", "acme.example")
 
 
-def test_tokens_for_nobody_in_particular(harness: VerifierHarness) -> None:
+def test_a_token_with_the_audience_of_gcloud_is_refused(harness: VerifierHarness) -> None:
     """A token with gcloud's default audience is refused, even if that audience is configured."""
     login = login_of(harness, audiences=(GCLOUD_CLIENT_ID, HERE))
 
@@ -179,7 +181,7 @@ def test_an_expired_token_is_forgotten(harness: VerifierHarness) -> None:
         login.verify(bearer(token))
 
 
-def test_google_is_down(harness: VerifierHarness) -> None:
+def test_valid_tokens_are_answered_503_while_google_is_down(harness: VerifierHarness) -> None:
     """While Google's keys are unavailable, valid tokens are answered 503, not 401."""
     harness.issuer.answers.clear()
 
@@ -200,7 +202,7 @@ def test_google_is_down(harness: VerifierHarness) -> None:
     ],
     ids=repr,
 )
-def test_who_the_proxy_lets_through(
+def test_the_proxy_names_a_person_by_address_and_domain(
     harness: VerifierHarness, change: dict[str, object], principal: str, more: list[str]
 ) -> None:
     """A person whom the proxy lets through is known by e-mail address and domain."""
@@ -232,13 +234,13 @@ def test_who_the_proxy_lets_through(
     ],
     ids=repr,
 )
-def test_other_assertions(harness: VerifierHarness, change: dict[str, object]) -> None:
+def test_other_assertions_are_refused(harness: VerifierHarness, change: dict[str, object]) -> None:
     """An assertion for another service, of an external identity, or too old is rejected."""
     with pytest.raises(Unauthenticated):
         proxied(harness, {**SEEN, **change})
 
 
-def test_an_id_token_as_an_assertion(harness: VerifierHarness) -> None:
+def test_an_id_token_is_no_assertion(harness: VerifierHarness) -> None:
     """What is signed with the keys for ID tokens is no assertion."""
     harness.issuer.serve_keys(KEY, rsa_key("google"))
 

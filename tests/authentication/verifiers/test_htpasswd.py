@@ -21,7 +21,7 @@ from wheelyard.model.access import Credential
 RIGHT = Credential("ana", "s3cret")
 
 
-def test_a_login(htpasswd: PasswordHarness) -> None:
+def test_name_and_password_lead_to_an_identity(htpasswd: PasswordHarness) -> None:
     """Name and password lead to an identity that grants can name; a wrong half leads nowhere."""
     for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
         assert htpasswd.refuses(name, password)
@@ -245,7 +245,7 @@ def test_a_file_in_memory_is_not_shown() -> None:
 
 
 @given(st.text())
-def test_any_text(text: str) -> None:
+def test_any_text_is_a_file_or_is_refused_by_a_line(text: str) -> None:
     """Any text is a file, or is refused by a line."""
     refused = ""
     try:

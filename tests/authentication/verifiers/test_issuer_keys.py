@@ -45,7 +45,7 @@ def asked(harness: VerifierHarness) -> int:
     return harness.issuer.asked("/keys")
 
 
-def test_lifetimes(harness: VerifierHarness) -> None:
+def test_keys_are_fetched_again_after_five_minutes(harness: VerifierHarness) -> None:
     """A key set is fetched again when it is five minutes old, and used."""
     keys = keys_of(harness)
 
@@ -58,7 +58,7 @@ def test_lifetimes(harness: VerifierHarness) -> None:
     assert asked(harness) == 2
 
 
-def test_a_key_that_is_taken_back(harness: VerifierHarness) -> None:
+def test_a_key_that_was_taken_back_opens_nothing(harness: VerifierHarness) -> None:
     """A key that its issuer takes back opens nothing any more once the set was renewed."""
     keys = keys_of(harness)
     assert keys.key("old")
@@ -69,7 +69,7 @@ def test_a_key_that_is_taken_back(harness: VerifierHarness) -> None:
     assert keys.key("new")
 
 
-def test_a_new_key(harness: VerifierHarness) -> None:
+def test_a_new_key_is_fetched_at_its_first_use(harness: VerifierHarness) -> None:
     """A new key is fetched at its first use, unless keys were fetched in the last minute."""
     keys = keys_of(harness)
     keys.key("old")
@@ -81,7 +81,7 @@ def test_a_new_key(harness: VerifierHarness) -> None:
     assert asked(harness) == 2
 
 
-def test_a_storm_of_unknown_keys(harness: VerifierHarness) -> None:
+def test_unknown_keys_cost_one_request_a_minute(harness: VerifierHarness) -> None:
     """Ten thousand tokens with made-up key ids cost one question a minute."""
     keys = keys_of(harness)
     keys.key("old")
@@ -127,7 +127,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("answer", [*FAILURES.values()], ids=[*FAILURES])
-def test_issuers_that_fail(harness: VerifierHarness, answer: CannedResponse) -> None:
+def test_cached_keys_are_used_for_a_day(harness: VerifierHarness, answer: CannedResponse) -> None:
     """While an issuer fails, cached keys are used for a day; without any, tokens are refused."""
     keys = keys_of(harness)
     keys.key("old")
@@ -147,7 +147,7 @@ def test_issuers_that_fail(harness: VerifierHarness, answer: CannedResponse) -> 
 
 
 @pytest.mark.slow
-def test_issuers_that_are_silent(harness: VerifierHarness) -> None:
+def test_a_silent_issuer_is_waited_for_by_one_request(harness: VerifierHarness) -> None:
     """An issuer that does not answer is waited for five seconds, and by one request only."""
     harness.issuer.answers["/keys"] = CannedResponse(is_silent=True)
     keys = keys_of(harness)
@@ -196,7 +196,7 @@ def test_nobody_waits_for_a_key_that_is_known(harness: VerifierHarness) -> None:
     assert asked(harness) == 2
 
 
-def test_an_unknown_key_of_a_failing_issuer(harness: VerifierHarness) -> None:
+def test_unknown_key_is_not_called_wrong_while_the_issuer_fails(harness: VerifierHarness) -> None:
     """A key that may be a new one is not called wrong while its issuer does not answer."""
     keys = keys_of(harness)
     keys.key("old")
@@ -212,7 +212,7 @@ def test_an_unknown_key_of_a_failing_issuer(harness: VerifierHarness) -> None:
     assert keys.key("new") is None
 
 
-def test_discovery(harness: VerifierHarness) -> None:
+def test_an_issuer_tells_once_where_its_keys_are(harness: VerifierHarness) -> None:
     """An issuer of which only the name is known tells where its keys are, once."""
     harness.issuer.serve_discovery()
     keys = discovered(harness)
@@ -240,7 +240,9 @@ def test_discovery(harness: VerifierHarness) -> None:
     ],
     ids=repr,
 )
-def test_discovery_that_leads_astray(harness: VerifierHarness, change: dict[str, object]) -> None:
+def test_an_issuer_cannot_name_another_host_for_its_keys(
+    harness: VerifierHarness, change: dict[str, object]
+) -> None:
     """An issuer can have no other host asked for its keys, least of all one of ours."""
     harness.issuer.serve_discovery(**change)
 
@@ -251,7 +253,7 @@ def test_discovery_that_leads_astray(harness: VerifierHarness, change: dict[str,
     ]
 
 
-def test_discovery_that_points_to_a_neighbour(harness: VerifierHarness) -> None:
+def test_an_issuer_cannot_name_another_port_for_its_keys(harness: VerifierHarness) -> None:
     """Another port of the issuer's host is another place, even if usable keys lie there."""
     with running_issuer() as other:
         other.serve_keys(OLD)
@@ -262,7 +264,7 @@ def test_discovery_that_points_to_a_neighbour(harness: VerifierHarness) -> None:
         assert other.seen == []
 
 
-def test_several_keys(harness: VerifierHarness) -> None:
+def test_of_many_keys_the_usable_ones_are_used(harness: VerifierHarness) -> None:
     """Of a set with keys of many kinds those are used that can be."""
     harness.issuer.serve_jwks([{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}, OLD.jwk(), CURVE.jwk()])
     keys = keys_of(harness)
@@ -302,7 +304,7 @@ def test_several_keys(harness: VerifierHarness) -> None:
     ],
     ids=repr,
 )
-def test_keys_that_are_of_no_use(
+def test_damaged_short_and_other_keys_are_left_out(
     harness: VerifierHarness, key: SigningKey, change: dict[str, object]
 ) -> None:
     """A key that is damaged, too short, or for something else is left out."""
@@ -312,7 +314,7 @@ def test_keys_that_are_of_no_use(
         keys_of(harness).key(key.kid)
 
 
-def test_keys_that_do_not_say_what_they_are_for(harness: VerifierHarness) -> None:
+def test_the_kind_of_a_key_says_what_it_is_for(harness: VerifierHarness) -> None:
     """A key says by its kind what it is for, if it says nothing else."""
     jwks = [OLD.jwk(), CURVE.jwk()]
     harness.issuer.serve_jwks([{k: v for k, v in jwk.items() if k not in USES} for jwk in jwks])

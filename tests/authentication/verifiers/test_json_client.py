@@ -64,7 +64,7 @@ def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> 
     ],
     ids=["one byte too many", "endless", "a gigabyte", "packed", "cut off"],
 )
-def test_bodies_that_are_not_read(
+def test_large_packed_and_cut_bodies_are_refused(
     issuer: FakeIssuer, fetcher: JsonClient, answer: CannedResponse
 ) -> None:
     """A body that is too large, packed or cut off is no answer."""
@@ -75,7 +75,7 @@ def test_bodies_that_are_not_read(
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
-def test_bodies_that_are_no_documents(issuer: FakeIssuer, fetcher: JsonClient, body: bytes) -> None:
+def test_other_bodies_are_refused(issuer: FakeIssuer, fetcher: JsonClient, body: bytes) -> None:
     """A body that is no JSON object is no document."""
     issuer.answers["/a"] = CannedResponse(body)
 
@@ -88,7 +88,7 @@ def test_bodies_that_are_no_documents(issuer: FakeIssuer, fetcher: JsonClient, b
     [CannedResponse(is_silent=True), CannedResponse(b"x", drip=0.05, is_endless=True)],
     ids=["silent", "one byte at a time"],
 )
-def test_answers_that_do_not_end(
+def test_one_deadline_covers_a_whole_exchange(
     issuer: FakeIssuer, fetcher: JsonClient, answer: CannedResponse
 ) -> None:
     """One deadline covers the whole exchange, so a server cannot hold anybody by trickling."""
@@ -116,7 +116,7 @@ def test_answers_that_do_not_end(
     ],
     ids=ascii,
 )
-def test_urls_that_are_not_asked_for(url: str) -> None:
+def test_only_plain_https_urls_are_asked(url: str) -> None:
     """Only plain https URLs are asked for."""
     fetcher = JsonClient(system_runtime())
 
@@ -143,7 +143,7 @@ def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
         fetcher.fetch("http://10.0.0.1/keys", timeout=LONG)
 
 
-def test_a_server_has_to_prove_itself(
+def test_a_server_without_a_valid_certificate_is_told_nothing(
     issuer: FakeIssuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server without a certificate of a known authority, or with another's, is told nothing."""

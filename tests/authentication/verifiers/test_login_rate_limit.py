@@ -22,7 +22,7 @@ def throttle(clock: Clock) -> LoginRateLimit:
     return LoginRateLimit(30, clock.seconds)
 
 
-def test_thirty_failures_a_minute(throttle: LoginRateLimit, clock: Clock) -> None:
+def test_thirty_failures_a_minute_are_let_through(throttle: LoginRateLimit, clock: Clock) -> None:
     """After thirty wrong passwords in a row there is one try every two seconds."""
     for _ in range(30):
         assert not throttle.seconds_until(HERE)
@@ -47,7 +47,7 @@ def test_everything_is_forgiven_in_time(throttle: LoginRateLimit, clock: Clock) 
     assert throttle.seconds_until(HERE)
 
 
-def test_a_try_that_is_given_back(throttle: LoginRateLimit) -> None:
+def test_an_attempt_can_be_given_back(throttle: LoginRateLimit) -> None:
     """An attempt that turns out not to count is given back; no bucket gets more than it had."""
     assert [throttle.count_attempt(HERE[0]) for _ in range(30)] == [0.0] * 30
     assert throttle.count_attempt(HERE[0]) == pytest.approx(2)
@@ -94,7 +94,7 @@ def test_memory_is_bounded(throttle: LoginRateLimit) -> None:
 
 
 @given(st.lists(st.floats(0, 10)), st.integers(1, 20))
-def test_the_rate_holds(pauses: list[float], per_minute: int) -> None:
+def test_no_more_failures_than_rate_are_let_through(pauses: list[float], per_minute: int) -> None:
     """However failures are spread, no more of them are let through than the rate allows."""
     clock, failures = Clock(), 0
     throttle = LoginRateLimit(per_minute, clock.seconds)
@@ -124,7 +124,7 @@ def _fail(throttle: LoginRateLimit, times: int, keys: tuple[str, ...]) -> None:
         ("", "-"),
     ],
 )
-def test_where_somebody_is(address: str, origin: str) -> None:
+def test_a_password_is_remembered_for_one_network(address: str, origin: str) -> None:
     """A password is remembered for one address, or for what one house has of the new ones."""
     assert client_network(address) == origin
     assert network_of(origin) == network_of(address)

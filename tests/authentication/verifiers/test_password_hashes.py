@@ -36,7 +36,7 @@ def test_hashes_of_other_programs_open(hashed: str) -> None:
 @pytest.mark.integration
 @needs_htpasswd
 @pytest.mark.parametrize("option", ["-m", "-B", "-s", "-2", "-5"])
-def test_what_htpasswd_writes(option: str) -> None:
+def test_every_hash_of_htpasswd_opens(option: str) -> None:
     """Every kind of entry that Apache's program writes, and that is not too weak, opens."""
     run = subprocess.run(
         ["htpasswd", "-nb", option, "ana", SECRET.decode()], capture_output=True, check=True
@@ -90,7 +90,7 @@ def test_a_nul_opens_nothing(hashed: str) -> None:
         (f"{SHA256}\x00", "damaged"),
     ],
 )
-def test_what_is_refused(hashed: str, why: str) -> None:
+def test_weak_and_damaged_hashes_are_refused(hashed: str, why: str) -> None:
     """A hash that is weak, damaged, unknown or absurdly slow is refused with its reason."""
     with pytest.raises(ValueError, match=why) as refused:
         parse_hash(hashed)
@@ -110,7 +110,7 @@ def test_what_is_refused(hashed: str, why: str) -> None:
         (BCRYPT, ""),
     ],
 )
-def test_what_is_taken_with_a_warning(hashed: str, why: str) -> None:
+def test_some_weak_hashes_are_taken_with_a_warning(hashed: str, why: str) -> None:
     """A hash that is weak is accepted with a warning."""
     warning = parse_hash(hashed).scheme.warning
 
@@ -118,7 +118,7 @@ def test_what_is_taken_with_a_warning(hashed: str, why: str) -> None:
 
 
 @given(st.text() | st.from_regex(r"\$(2[aby]|5|6|apr1)\$[./0-9A-Za-z$=]*", fullmatch=True))
-def test_any_text_for_a_hash(hashed: str) -> None:
+def test_any_text_is_a_hash_or_is_refused(hashed: str) -> None:
     """Any text in the place of a hash is taken or refused, and breaks nothing."""
     with suppress(ValueError):
         parse_hash(hashed)

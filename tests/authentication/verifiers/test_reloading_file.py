@@ -76,7 +76,7 @@ def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
     assert len(read) == 1
 
 
-def test_a_change_that_hides(
+def test_a_change_is_seen_with_equal_time_size_and_inode(
     watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
 ) -> None:
     """A change is seen even if time of modification, size and inode are as before."""
@@ -141,7 +141,7 @@ def test_a_new_warning_is_logged(
         (b"ana:plain", "Line 1 has a hash that is plain text"),
     ],
 )
-def test_a_file_that_cannot_be_taken(path: Path, body: bytes, complaint: str) -> None:
+def test_server_does_not_start_with_senseless_file(path: Path, body: bytes, complaint: str) -> None:
     """A server does not start with a file that makes no sense, and says which and why."""
     path.write_bytes(body)
 
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_taken(path: Path, body: bytes, complaint: str) ->
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
-def test_no_file(path: Path, kind: str) -> None:
+def test_a_path_without_a_file_is_refused(path: Path, kind: str) -> None:
     """A path where no file is is refused with its name."""
     path.unlink()
     if kind == "folder":
@@ -166,7 +166,7 @@ def test_no_file(path: Path, kind: str) -> None:
         ReloadingFile(path, parse_htpasswd, Clock().seconds)
 
 
-def test_a_file_that_comes_back(
+def test_a_file_that_was_away_is_logged_when_it_is_back(
     watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that was away for a while, and is the same as ever, is told of too."""
@@ -197,7 +197,7 @@ def _folder(folder: Path) -> str:
         *((mode, [WRITE]) for mode in (0o602, 0o606, 0o646, 0o666, 0o777)),
     ],
 )
-def test_a_file(path: Path, mode: int, ways: list[str]) -> None:
+def test_a_file_that_others_may_write_is_reported(path: Path, mode: int, ways: list[str]) -> None:
     """A file that others may write to is told of, and one that its group may write to is not."""
     path.chmod(mode)
 
@@ -212,7 +212,7 @@ def test_a_file(path: Path, mode: int, ways: list[str]) -> None:
         *((mode, True) for mode in (0o703, 0o777)),
     ],
 )
-def test_a_folder(path: Path, above: int, mode: int, *, is_told: bool) -> None:
+def test_open_folder_is_reported(path: Path, above: int, mode: int, *, is_told: bool) -> None:
     """A file below a folder that others may write to is reported, unless the sticky bit is set."""
     folder = path.parents[above]
     folder.chmod(mode)
@@ -220,7 +220,7 @@ def test_a_folder(path: Path, above: int, mode: int, *, is_told: bool) -> None:
     assert list(write_access_warnings(path)) == ([_folder(folder)] if is_told else [])
 
 
-def test_a_link(path: Path, tmp_path: Path) -> None:
+def test_the_folder_of_a_link_and_of_its_target_count(path: Path, tmp_path: Path) -> None:
     """The folder with a link to the file counts, and so does the folder that the link leads to."""
     links = tmp_path / "links"
     links.mkdir()
@@ -233,7 +233,7 @@ def test_a_link(path: Path, tmp_path: Path) -> None:
         folder.chmod(0o755)
 
 
-def test_what_is_not_there(path: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_no_failure_but_its_folders_count(path: Path, tmp_path: Path) -> None:
     """A file that is not there, or links in a circle, are no failure; the folders count."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
@@ -244,7 +244,7 @@ def test_what_is_not_there(path: Path, tmp_path: Path) -> None:
     assert list(write_access_warnings(path.parent / "none")) == [_folder(path.parent)]
 
 
-def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_is_checked_up_to_root(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that begins in the working folder is looked at up to the root."""
     monkeypatch.chdir(path.parent)
     path.parents[1].chmod(0o777)

@@ -119,7 +119,7 @@ NONSENSE = {
 }
 
 
-def test_an_honest_token(harness: JwtHarness) -> None:
+def test_a_token_of_a_configured_issuer_is_accepted(harness: JwtHarness) -> None:
     """A token of a configured issuer for this index is accepted."""
     assert harness.claims(RSA.token(HONEST)) == HONEST
     assert harness.claims(RSA.token({**HONEST, "aud": "wheelyard"}))["aud"] == "wheelyard"
@@ -146,7 +146,7 @@ def test_an_honest_token(harness: JwtHarness) -> None:
     ],
     ids=repr,
 )
-def test_other_audiences(harness: JwtHarness, audience: object) -> None:
+def test_a_token_for_another_audience_is_refused(harness: JwtHarness, audience: object) -> None:
     """A token that was made out to anybody but exactly this index is refused."""
     assert harness.reason(RSA.token({**HONEST, "aud": audience})) == "jwt_aud"
 
@@ -159,13 +159,13 @@ def test_other_audiences(harness: JwtHarness, audience: object) -> None:
     ],
     ids=repr,
 )
-def test_other_issuers(harness: JwtHarness, issuer: object) -> None:
+def test_an_unknown_issuer_is_not_asked(harness: JwtHarness, issuer: object) -> None:
     """A token of an unknown issuer is refused without any request to that issuer."""
     assert harness.reason(RSA.token({**HONEST, "iss": issuer})) == "jwt_iss"
     assert harness.issuer.seen == []
 
 
-def test_the_same_key_id_at_two_issuers(harness: JwtHarness) -> None:
+def test_a_key_proves_only_tokens_of_its_own_issuer(harness: JwtHarness) -> None:
     """A key proves the statements of its own issuer only, even if another has one of that name."""
     with running_issuer() as elsewhere:
         other = "https://gitlab.acme.dev"
@@ -191,13 +191,13 @@ def test_the_same_key_id_at_two_issuers(harness: JwtHarness) -> None:
     ],
     ids=repr,
 )
-def test_other_times(harness: JwtHarness, change: dict[str, object]) -> None:
+def test_token_from_another_time_is_refused(harness: JwtHarness, change: dict[str, object]) -> None:
     """A token from another time, for too long or with a time that is no integer is refused."""
     assert harness.reason(RSA.token({**HONEST, **change})) == "jwt_time"
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "sub"])
-def test_missing_claims(harness: JwtHarness, name: str) -> None:
+def test_a_token_without_times_or_subject_is_refused(harness: JwtHarness, name: str) -> None:
     """A token that does not say when, until when or about whom it speaks is refused."""
     for value in ({}, {name: None}):
         claims = {each: HONEST[each] for each in HONEST if each != name} | value
@@ -209,7 +209,7 @@ def test_missing_claims(harness: JwtHarness, name: str) -> None:
     [{"exp": NOW - 20, "iat": NOW - 3500}, {"iat": NOW + 30, "exp": NOW + 60}, {"nbf": NOW + 30}],
     ids=repr,
 )
-def test_clocks_that_differ(harness: JwtHarness, change: dict[str, object]) -> None:
+def test_clocks_may_differ_by_half_a_minute(harness: JwtHarness, change: dict[str, object]) -> None:
     """An issuer's clock may differ by half a minute."""
     assert harness.claims(RSA.token({**HONEST, **change}))
 
@@ -223,7 +223,7 @@ def test_the_clock_is_the_one_that_was_handed_in(harness: JwtHarness) -> None:
         verified_claims(token, harness.issuers, NOW - 3600)
 
 
-def test_a_claim_that_is_there_twice(harness: JwtHarness) -> None:
+def test_of_two_equal_claims_the_last_counts(harness: JwtHarness) -> None:
     """Of two claims of one name the last counts, everywhere: nothing is parsed in two ways."""
     body = json.dumps(HONEST)[:-1]
 
@@ -233,7 +233,7 @@ def test_a_claim_that_is_there_twice(harness: JwtHarness) -> None:
     assert harness.reason(RSA.token(f'{body}, "iss": "elsewhere"}}'.encode())) == "jwt_iss"
 
 
-def test_signatures_that_google_took_away(harness: JwtHarness) -> None:
+def test_a_removed_signature_is_the_logged_reason(harness: JwtHarness) -> None:
     """Where Cloud Run has cut off the signature, that is the reason."""
     token = ".".join([*RSA.token(HONEST).split(".")[:2], "SIGNATURE_REMOVED_BY_GOOGLE"])
 
@@ -243,7 +243,7 @@ def test_signatures_that_google_took_away(harness: JwtHarness) -> None:
 @pytest.mark.parametrize(
     "algorithm", ["none", "None", "nOnE", "", None, 7, ["RS256"], "RS512"], ids=repr
 )
-def test_no_signature(harness: JwtHarness, algorithm: object) -> None:
+def test_a_token_without_a_signature_is_refused(harness: JwtHarness, algorithm: object) -> None:
     """A token with an unknown algorithm, such as `none`, is refused."""
     header = {"alg": algorithm, "kid": "r1"}
     for signature in (b"", b"x" * 256):
@@ -257,7 +257,7 @@ def test_no_signature(harness: JwtHarness, algorithm: object) -> None:
     ids=["PEM", "PEM without its end", "DER", "JWK"],
 )
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
-def test_the_public_key_as_a_password(harness: JwtHarness, secret: bytes, algorithm: str) -> None:
+def test_public_key_is_no_secret(harness: JwtHarness, secret: bytes, algorithm: str) -> None:
     """A token signed with HMAC and the public key as secret is refused."""
     token = sealed({"alg": algorithm, "kid": "r1"}, HONEST, hmac_signature(secret))
 
@@ -272,7 +272,7 @@ def test_the_public_key_as_a_password(harness: JwtHarness, secret: bytes, algori
     ],
     ids=repr,
 )
-def test_hostile_key_ids(harness: JwtHarness, kid: object) -> None:
+def test_a_key_id_opens_no_file_and_asks_nobody(harness: JwtHarness, kid: object) -> None:
     """A key id opens no file and asks no server but the issuer's, whatever it says."""
     harness.claims(RSA.token(HONEST))
 
@@ -280,7 +280,7 @@ def test_hostile_key_ids(harness: JwtHarness, kid: object) -> None:
     assert [request.path for request in harness.issuer.seen] == ["/keys"]
 
 
-def test_a_key_with_a_long_id(harness: JwtHarness) -> None:
+def test_a_key_id_of_201_characters_names_no_key(harness: JwtHarness) -> None:
     """A key id of more than 200 characters names no key, even if its issuer says so."""
     keys = [SigningKey("k" * length, lambda: RSA.private) for length in (200, 201)]
     harness.issuer.serve_keys(*keys)
@@ -289,13 +289,13 @@ def test_a_key_with_a_long_id(harness: JwtHarness) -> None:
     assert harness.reason(keys[1].token(HONEST)) == "jwt_kid"
 
 
-def test_a_huge_key_id(harness: JwtHarness) -> None:
+def test_a_token_of_a_megabyte_is_refused_unread(harness: JwtHarness) -> None:
     """A token of a megabyte is refused unread."""
     assert harness.reason(RSA.token(HONEST, kid="k" * 1_000_000)) == "auth_malformed"
     assert harness.issuer.seen == []
 
 
-def test_keys_that_a_token_brings(harness: JwtHarness) -> None:
+def test_keys_inside_a_token_are_not_looked_at(harness: JwtHarness) -> None:
     """A key or an address of keys in the token itself is not looked at, let alone fetched."""
     stranger = rsa_key("stranger")
     brought = {
@@ -318,18 +318,18 @@ def test_keys_that_a_token_brings(harness: JwtHarness) -> None:
     ],
     ids=repr,
 )
-def test_headers_that_change_the_meaning(harness: JwtHarness, header: dict[str, object]) -> None:
+def test_odd_headers_are_refused(harness: JwtHarness, header: dict[str, object]) -> None:
     """A token that asks to be read in another way than usual is refused."""
     assert harness.reason(RSA.token(HONEST, **header)) == "auth_malformed"
 
 
 @pytest.mark.parametrize("token", NONSENSE.values(), ids=NONSENSE)
-def test_what_is_no_token(harness: JwtHarness, token: str) -> None:
+def test_nonsense_is_refused_and_never_a_fault(harness: JwtHarness, token: str) -> None:
     """Encrypted, nested, cut off, overlong or nonsensical tokens are refused, never a fault."""
     assert harness.reason(token) in {"auth_malformed", "jwt_alg", "jwt_iss"}
 
 
-def test_any_change_of_a_token(harness: JwtHarness) -> None:
+def test_any_changed_character_is_refused(harness: JwtHarness) -> None:
     """A token with one character changed anywhere, or cut anywhere, is refused."""
     token = RSA.token(HONEST)
     assert harness.claims(token)
@@ -340,7 +340,7 @@ def test_any_change_of_a_token(harness: JwtHarness) -> None:
         harness.reason(token[:place])
 
 
-def test_a_key_of_another_kind(harness: JwtHarness) -> None:
+def test_a_key_opens_nothing_for_another_algorithm(harness: JwtHarness) -> None:
     """A curve's key opens nothing where RSA is asked for, and the reverse."""
     elliptic = {**HONEST, "iss": CURVES}
 
@@ -352,7 +352,7 @@ def test_a_key_of_another_kind(harness: JwtHarness) -> None:
     assert harness.reason(RSA.token(elliptic, alg="ES256", kid="e1")) == "jwt_sig"
 
 
-def test_an_issuer_with_both_kinds(harness: JwtHarness) -> None:
+def test_a_key_of_a_mixed_issuer_is_for_its_own_algorithm(harness: JwtHarness) -> None:
     """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
     both = frozenset({"RS256", "ES256"})
     keys = harness.harness.keys(ISSUER, *both)
@@ -365,7 +365,7 @@ def test_an_issuer_with_both_kinds(harness: JwtHarness) -> None:
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\0" * 63, b"\xff" * 64, b"", b"\0" * 72])
-def test_psychic_signatures(harness: JwtHarness, signature: bytes) -> None:
+def test_a_signature_of_zeros_is_refused(harness: JwtHarness, signature: bytes) -> None:
     """A signature of zeros is no signature."""
     header = {"alg": "ES256", "kid": "e1"}
     token = sealed(header, {**HONEST, "iss": CURVES}, always(signature))

@@ -34,7 +34,7 @@ def _tokens(folder: Path, clock: Clock, text: str, bare: str = "") -> StaticToke
 @pytest.mark.parametrize(
     "secrets", [(SECRET,), (SECRET, ""), ("", SECRET), ("NOPASS", SECRET), (SECRET, "__token__")]
 )
-def test_a_token_in_any_place(
+def test_a_token_opens_as_bearer_name_or_password(
     tmp_path: Path, clock: Clock, key: str, secrets: tuple[str, ...]
 ) -> None:
     """A token opens as Bearer, as a user's name and as a password, written whole or as digest."""
@@ -46,7 +46,7 @@ def test_a_token_in_any_place(
     assert found.identity == Identity("static:proxy", principals, (FULL,))
 
 
-def test_what_a_token_may(tmp_path: Path, clock: Clock) -> None:
+def test_a_token_has_the_rights_of_its_table(tmp_path: Path, clock: Clock) -> None:
     """A token has the rights that its table gives it, on the projects that the table names."""
     rights = 'can = ["read"]\nprojects = ["Acme_*", "tools"]'
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{rights}\n')
@@ -60,14 +60,14 @@ def test_what_a_token_may(tmp_path: Path, clock: Clock) -> None:
 @pytest.mark.parametrize(
     "secrets", [(), ("",), ("", ""), (SECRET[:-1],), (SECRET + " ",), (DIGEST,), ("\ud800", "ci")]
 )
-def test_another_text(tmp_path: Path, clock: Clock, secrets: tuple[str, ...]) -> None:
+def test_other_text_is_left_alone(tmp_path: Path, clock: Clock, secrets: tuple[str, ...]) -> None:
     """What is no static token is left to the other kinds of credentials."""
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}', OTHER)
 
     assert tokens.find(secrets) is None
 
 
-def test_a_bare_token(clock: Clock) -> None:
+def test_a_token_of_the_environment_reads_and_uploads_everything(clock: Clock) -> None:
     """One token from the environment may read and upload everything, with no file at all."""
     tokens = StaticTokens(None, f"{SECRET}\n", lambda: clock.now, clock.seconds)
 
@@ -93,7 +93,7 @@ def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
         *("2031-05-06T02:00:00+02:00", '"2031-05-06"', '"2031-05-06T00:00:00Z"'),
     ],
 )
-def test_an_expired_token(tmp_path: Path, clock: Clock, written: str) -> None:
+def test_a_token_holds_until_it_expires(tmp_path: Path, clock: Clock, written: str) -> None:
     """A token holds until its time has come, to the moment, and then it is refused."""
     text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {written}\n{ALL}'
     tokens = _tokens(tmp_path, clock, text)
@@ -118,7 +118,7 @@ projects = ["acme-*"]
 
 
 @pytest.mark.parametrize("length", range(len(FILE)))
-def test_a_file_that_was_cut_off(length: int) -> None:
+def test_a_cut_file_opens_no_more_than_the_whole(length: int) -> None:
     """Wherever a file is cut off, it opens no more than it would whole."""
     opened: tuple[Scope, ...] = ()
     try:
@@ -132,7 +132,7 @@ def test_a_file_that_was_cut_off(length: int) -> None:
     assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),))}
 
 
-def test_digests_of_short_texts(tmp_path: Path, clock: Clock) -> None:
+def test_a_token_of_15_characters_is_refused(tmp_path: Path, clock: Clock) -> None:
     """A static token shorter than 16 characters is refused, even if its digest is configured."""
     texts = ("hello", "0123456789abcde", OTHER)
     tables = "".join(
@@ -144,7 +144,7 @@ def test_digests_of_short_texts(tmp_path: Path, clock: Clock) -> None:
     assert [token is not None for token in found] == [False, False, True]
 
 
-def test_which_have_expired(tmp_path: Path, clock: Clock) -> None:
+def test_expired_tokens_are_told_without_the_token(tmp_path: Path, clock: Clock) -> None:
     """Whose token has expired can be told without the token."""
     until = clock.now.date() + timedelta(days=1)
     table = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {until}\n{ALL}'
@@ -154,7 +154,9 @@ def test_which_have_expired(tmp_path: Path, clock: Clock) -> None:
     assert tokens.expired() == frozenset({"static:ci"})
 
 
-def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_taken_out_of_the_file_opens_nothing(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     """A token that is taken out of the file opens nothing five seconds later; nonsense waits."""
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}')
     path = tmp_path / "tokens.toml"
@@ -213,7 +215,7 @@ def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureF
         ),
     ],
 )
-def test_a_wrong_file(tmp_path: Path, clock: Clock, text: str, complaint: str) -> None:
+def test_wrong_file_is_refused(tmp_path: Path, clock: Clock, text: str, complaint: str) -> None:
     """A refusal names the table and what to do, and shows neither a token nor its digest."""
     with refused(Invalid, "bad_setting") as caught:
         _tokens(tmp_path, clock, text)
@@ -226,7 +228,7 @@ def test_a_wrong_file(tmp_path: Path, clock: Clock, text: str, complaint: str) -
 
 
 @pytest.mark.parametrize("bare", ["too-short", f"wyd_{'a' * 48}", "two lines\nof a variable"])
-def test_a_wrong_bare_token(clock: Clock, bare: str) -> None:
+def test_a_wrong_token_of_the_environment_stops_the_start(clock: Clock, bare: str) -> None:
     """A variable that holds no good token keeps the server from starting, and is not shown."""
     with refused(Invalid, "bad_setting") as caught:
         StaticTokens(None, bare, lambda: clock.now, clock.seconds)
@@ -235,7 +237,7 @@ def test_a_wrong_bare_token(clock: Clock, bare: str) -> None:
 
 
 @given(st.text())
-def test_any_text(text: str) -> None:
+def test_any_text_is_a_file_of_tokens_or_refused(text: str) -> None:
     """Any text is a file of tokens, or is refused."""
     code = "bad_setting"
     try:
@@ -251,7 +253,7 @@ def test_any_text(text: str) -> None:
         lambda text: text.isprintable() and text.strip() == text and not text.startswith("wyd_")
     )
 )
-def test_any_token(secret: str) -> None:
+def test_any_printable_text_of_16_characters_is_a_token(secret: str) -> None:
     """Any printable text of 16 characters is a token, in every script."""
     now = START
     tokens = StaticTokens(None, secret, lambda: now, lambda: 0.0)

@@ -77,7 +77,7 @@ def _command_line(process: int) -> bytes:
     return Path(f"/proc/{process}/cmdline").read_bytes() or b"descriptions.child"
 
 
-def test_markdown(descriptions: Descriptions) -> None:
+def test_markdown_looks_as_on_pypi(descriptions: Descriptions) -> None:
     """A table, a task list and code of Markdown look as they do on PyPI."""
     html = shown(descriptions, "|a|b|\n|-|-|\n|1|`2`|\n\n- [x] done\n\n```python\nx = 1\n```\n")
     assert "<td>1</td>" in html
@@ -86,14 +86,14 @@ def test_markdown(descriptions: Descriptions) -> None:
     assert '<pre><span class="n">x</span>' in html
 
 
-def test_restructured_text(descriptions: Descriptions) -> None:
+def test_restructured_text_is_rendered(descriptions: Descriptions) -> None:
     """ReStructuredText is rendered, also if the author has not named the type."""
     text = "Title\n=====\n\n.. note:: *read*\n"
     assert "<h3>" in shown(descriptions, text, RST)
     assert "<em>read</em>" in shown(descriptions, text, "")
 
 
-def test_linked_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_may_be_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptions are rendered where packages are links to the files of an installer's cache."""
     linked, packages = tmp_path / "linked", Path(nh3.__file__).parents[1]
     subprocess.run(["cp", "-rs", packages, linked], check=True)
@@ -109,7 +109,7 @@ def test_linked_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         made.close()
 
 
-def test_plain_text(descriptions: Descriptions) -> None:
+def test_plain_text_stays_as_it_is(descriptions: Descriptions) -> None:
     """Plain text stays as it is, and so does what is no reStructuredText."""
     plain = shown(descriptions, "a *b*\r\n <i>", "text/plain; charset=UTF-8")
     assert plain == '<pre tabindex="0">a *b*\n &lt;i&gt;</pre>'
@@ -118,7 +118,7 @@ def test_plain_text(descriptions: Descriptions) -> None:
 
 
 @pytest.mark.parametrize("content_type", [MARKDOWN, f"{MARKDOWN}; variant=CommonMark", RST, ""])
-def test_hostile_html(descriptions: Descriptions, content_type: str) -> None:
+def test_hostile_html_is_removed(descriptions: Descriptions, content_type: str) -> None:
     """Nothing that a browser would run is left of a description of any type."""
     html = shown(
         descriptions,
@@ -146,14 +146,14 @@ def test_hostile_html(descriptions: Descriptions, content_type: str) -> None:
         ".. image:: https://a.example/x\n   :target: javascript:x\n",
     ],
 )
-def test_directives(descriptions: Descriptions, text: str) -> None:
+def test_no_directive_reads_a_file_or_a_url(descriptions: Descriptions, text: str) -> None:
     """No directive of reStructuredText reads a file or a URL, or writes HTML."""
     html = shown(descriptions, text, RST)
     assert "root:" not in html
     assert not re.search(r"<b|<[^>]*javascript", html)
 
 
-def test_images(descriptions: Descriptions) -> None:
+def test_an_image_of_another_server_is_a_link(descriptions: Descriptions) -> None:
     """An image of another server is a link to it, unless the setting allows images."""
     text = (
         "![logo](https://a.example/x) ![old](http://b.example/y) ![mine](docs/z.png) "
@@ -192,14 +192,14 @@ def text_of(html: str) -> str:
         (RST, ".. image:: https://a.example/b\n   :alt: Build\n", "Build"),
     ],
 )
-def test_a_row_of_images(
+def test_images_without_a_text_are_numbered(
     descriptions: Descriptions, content_type: str, text: str, seen: str
 ) -> None:
     """Images show their alternative texts; those in a row that have none are numbered."""
     assert text_of(shown(descriptions, text, content_type)) == seen
 
 
-def test_links_of_numbered_images(descriptions: Descriptions) -> None:
+def test_each_number_leads_where_its_image_leads(descriptions: Descriptions) -> None:
     """Each number leads where the image leads, or to the image."""
     html = shown(
         descriptions, "[![](https://a.example/b)](https://c.example) ![](https://d.example/e)"
@@ -207,7 +207,7 @@ def test_links_of_numbered_images(descriptions: Descriptions) -> None:
     assert re.findall(r'<a href="([^"]*)"', html) == ["https://c.example", "https://d.example/e"]
 
 
-def test_headings_and_ids(descriptions: Descriptions) -> None:
+def test_headings_fit_the_page_and_ids_have_a_prefix(descriptions: Descriptions) -> None:
     """Headings fit below those of the page, and no id is one of the page's own."""
     text = "# A\n\n#### B\n\n## C\n\n<p id=files>x</p><h1></h1>\n\n[to C](#c) [f](#files)\n"
     html = shown(descriptions, text)
@@ -217,7 +217,7 @@ def test_headings_and_ids(descriptions: Descriptions) -> None:
     assert set(re.findall(r'href="#([^"]*)"', html)) == {"user-content-c", "user-content-files"}
 
 
-def test_relative_links(descriptions: Descriptions) -> None:
+def test_a_relative_link_is_only_text(descriptions: Descriptions) -> None:
     """A relative link of a description, which would lead to a page of the index, is only text."""
     html = shown(descriptions, "[a](docs/x.md) [b](/-/account/) [c](//evil.example) [d](?q=1)")
     assert "href" not in html
@@ -232,27 +232,27 @@ def test_relative_links(descriptions: Descriptions) -> None:
         ("|a" * 3000 + "|\n" + "|-" * 3000 + "|\n" + "a\n" * 3000, MARKDOWN),
     ],
 )
-def test_slow_descriptions(descriptions: Descriptions, content: str, content_type: str) -> None:
+def test_slow_ones_are_text(descriptions: Descriptions, content: str, content_type: str) -> None:
     """A description that takes long to render is shown as text, and the next one is rendered."""
     assert "shown as plain text" in shown(descriptions, content, content_type)
     assert "<em>b</em>" in shown(descriptions, f"a *b* {len(content)}")
 
 
-def test_long_description(descriptions: Descriptions) -> None:
+def test_a_long_description_is_not_rendered(descriptions: Descriptions) -> None:
     """A description of 10 MB is not rendered; its beginning is shown as text."""
     html = shown(descriptions, "*a* " * 2_500_000)
     assert "longer than 512 KiB" in html
     assert MAX_LENGTH < len(html) < 2 * MAX_LENGTH
 
 
-def test_strange_characters(descriptions: Descriptions) -> None:
+def test_control_characters_never_reach_a_page(descriptions: Descriptions) -> None:
     """Control characters and halves of characters neither fail nor get to the page as they are."""
     html = shown(descriptions, "a\x00b\x07 \ud800 \u202e *c*")
     assert "<em>c</em>" in html
     assert not re.search("[\x00\x07\ud800\u202e]", html)
 
 
-def test_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_process_a_description_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """If no process can be started, a description is text for now."""
     made = Descriptions(new_store(), monotonic, waits=True)
     with monkeypatch.context() as context:
@@ -265,7 +265,7 @@ def test_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     made.close()
 
 
-def test_nobody_waits() -> None:
+def test_a_page_does_not_wait_for_its_description() -> None:
     """A page has the text until its description is rendered; neither page nor upload waits."""
     store, uploaded, asked = new_store(), core("a *b*"), core("c *d*")
     made = Descriptions(store, monotonic)
@@ -281,7 +281,7 @@ def test_nobody_waits() -> None:
     made.close()
 
 
-def test_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_description_is_rendered_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one process has rendered no other one renders, until it is deleted or damaged."""
     store = new_store()
     made = Descriptions(store, monotonic, waits=True)
@@ -304,7 +304,7 @@ def test_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert decode(stored_object.body)["html"] == html
 
 
-def test_a_store_that_may_only_be_read() -> None:
+def test_where_nothing_can_be_stored_memory_keeps_the_result() -> None:
     """There, a description is rendered once in each process, and kept in memory."""
     made = Descriptions(ReadOnlyStore(new_store()), monotonic, waits=True)
     html = shown(made, "a *b*")
@@ -312,7 +312,7 @@ def test_a_store_that_may_only_be_read() -> None:
     assert shown(made, "a *b*") == html
 
 
-def test_too_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_descriptions_wait_for_their_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many that arrive at once some are left to their readers, who get text until then."""
     monkeypatch.setattr("wheelyard.operations.descriptions.descriptions.MAX_WAITING", 1)
     store = new_store()
@@ -339,7 +339,7 @@ def test_old_results_are_removed() -> None:
     assert [entry.key for entry in store.list(keys.DERIVED)] == [new, keys.SEARCH]
 
 
-def test_killed_process(descriptions: Descriptions) -> None:
+def test_a_killed_process_is_replaced(descriptions: Descriptions) -> None:
     """If the process is killed, the next description is rendered by another one."""
     shown(descriptions, "first")
     for process in processes():
@@ -347,7 +347,7 @@ def test_killed_process(descriptions: Descriptions) -> None:
     assert "<em>second</em>" in shown(descriptions, "*second*")
 
 
-def test_process_has_no_secret(descriptions: Descriptions) -> None:
+def test_the_process_has_no_secret(descriptions: Descriptions) -> None:
     """The process has neither the environment of the server nor a file that the server has open."""
     shown(descriptions, "a *b* c")
     for process in processes():
@@ -357,7 +357,7 @@ def test_process_has_no_secret(descriptions: Descriptions) -> None:
         assert not [file for file in opened if not re.match(r"pipe:|/dev/null", file)]
 
 
-def test_end() -> None:
+def test_no_process_is_left() -> None:
     """No process is left when all descriptions are rendered, or the server ends."""
     before = processes()
     made = Descriptions(new_store(), monotonic)

@@ -92,7 +92,7 @@ def test_public_projects_are_apart() -> None:
     assert visible.used_by(NormalizedName("b")) == [table.find(NormalizedName("a"))]
 
 
-def test_words() -> None:
+def test_every_word_has_to_be_there() -> None:
     """Every word has to be there, in name, summary or keywords; no words find nothing."""
     table = table_of([facts("a", "Größe messen", keywords="tape,ruler"), facts("b", "Größe")])
 
@@ -102,7 +102,7 @@ def test_words() -> None:
     assert search(table, " ") == []
 
 
-def test_latest_uploads() -> None:
+def test_the_newest_uploads_come_first() -> None:
     """The newest uploads come first; a project without any is not among them."""
     table = table_of([facts("a", uploaded=1), facts("b", uploaded=3), facts("c"), facts("d")])
     visible = table.readable_by(ALICE)
@@ -135,7 +135,7 @@ def test_nobody_is_told_of_others() -> None:
 
 
 @given(st.dictionaries(NAMES, st.sampled_from(["", "pypi"])), CALLERS)
-def test_any_grants(origins: dict[NormalizedName, str], caller: Caller) -> None:
+def test_caller_finds_readable_ones(origins: dict[NormalizedName, str], caller: Caller) -> None:
     """A caller sees exactly the projects that they may read, in order, whatever the patterns."""
     table = table_of(facts(name, origin=origin) for name, origin in origins.items())
 
@@ -149,7 +149,9 @@ def test_any_grants(origins: dict[NormalizedName, str], caller: Caller) -> None:
 
 
 @given(st.lists(NAMES), st.dictionaries(NAMES, st.booleans()))
-def test_any_changes(names: list[NormalizedName], changes: dict[NormalizedName, bool]) -> None:
+def test_a_changed_table_is_as_a_new_one(
+    names: list[NormalizedName], changes: dict[NormalizedName, bool]
+) -> None:
     """A table after changes is as one that was made anew."""
     before = table_of({name: facts(name) for name in names}.values())
     new = {name: facts(name, "new") if stays else None for name, stays in changes.items()}

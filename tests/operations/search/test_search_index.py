@@ -144,7 +144,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path)
 
 
-def test_names_come_first(machine: Machine) -> None:
+def test_names_are_known_before_the_rest(machine: Machine) -> None:
     """A process without a stored table knows all names at once, and the rest after a refresh."""
     machine.process().publish("a-b", "1.0", "Summary: First", "Requires-Dist: C")
     process = machine.process()
@@ -181,7 +181,7 @@ def put_projects(process: Process, number: int) -> None:
 
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
 @pytest.mark.parametrize("number", [3, 3_000])
-def test_a_refresh_without_news(machine: Machine, number: int, *, is_local: bool) -> None:
+def test_idle_refresh_costs_two_calls(machine: Machine, number: int, *, is_local: bool) -> None:
     """However many projects there are, it costs one listing and one conditional read."""
     put_projects(machine.process(), number)
     process = machine.process(is_local=is_local)
@@ -213,7 +213,7 @@ def test_only_what_has_changed_is_read(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"damaged", None])
-def test_without_a_stored_table(machine: Machine, body: bytes | None) -> None:
+def test_a_lost_table_is_made_again(machine: Machine, body: bytes | None) -> None:
     """A stored table that is damaged or was deleted is made again."""
     machine.process().publish("a")
     machine.process().refreshed()
@@ -242,7 +242,7 @@ def test_own_commits_are_seen_at_once(machine: Machine) -> None:
     assert process.index.search.peek() is not None
 
 
-def test_many_own_commits(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_commits_are_listed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """After very many commits, one listing finds what has changed."""
     monkeypatch.setattr(search_index, "MAX_COMMITS_AT_ONCE", 2)
     process = machine.knowing("a")
@@ -269,7 +269,7 @@ def after_reading(act: Work) -> Iterator[None]:
         yield
 
 
-def test_commits_during_a_refresh(machine: Machine) -> None:
+def test_a_refresh_takes_no_commit_back(machine: Machine) -> None:
     """A refresh that read a document before a commit does not take the commit back."""
     process = machine.knowing("a")
     machine.process().publish("a", "2.0")
@@ -289,7 +289,7 @@ def test_commits_during_a_refresh(machine: Machine) -> None:
     assert process.known() == {"a": "3.0", "new": "1.0"}
 
 
-def test_commits_during_an_answer(machine: Machine) -> None:
+def test_a_commit_during_an_answer_is_in_the_next_one(machine: Machine) -> None:
     """A commit that comes while the one before it is read is in the answer after that."""
     process = machine.knowing("a")
     process.publish("a", "2.0")
@@ -305,7 +305,7 @@ def test_commits_during_an_answer(machine: Machine) -> None:
     [(True, LOCAL_SECONDS), (False, REMOTE_SECONDS)],
     ids=["folder", "bucket"],
 )
-def test_other_processes(machine: Machine, seconds: float, *, is_local: bool) -> None:
+def test_others_are_found_later(machine: Machine, seconds: float, *, is_local: bool) -> None:
     """Commits of others are known after a second, from a bucket after a minute; else no request."""
     process, other = machine.process(is_local=is_local), machine.process()
     other.publish("a")
@@ -341,7 +341,7 @@ def test_a_refresh_is_waited_for(machine: Machine) -> None:
     assert process.known() == {"a": "1.0"}
 
 
-def test_a_store_that_fails(machine: Machine) -> None:
+def test_the_last_table_is_served_during_an_outage(machine: Machine) -> None:
     """While the store does not answer, the last table is served; a later refresh goes on."""
     process = machine.knowing("a")
     machine.process().publish("b")
@@ -354,7 +354,7 @@ def test_a_store_that_fails(machine: Machine) -> None:
     assert process.refreshed() == {"a": "1.0", "b": "1.0"}
 
 
-def test_a_store_that_fails_at_once(machine: Machine) -> None:
+def test_an_outage_without_a_table_is_an_error(machine: Machine) -> None:
     """Without any table, a caller is told that the store does not answer."""
     process = machine.process()
     process.store.broken = frozenset({"get"})
@@ -363,7 +363,7 @@ def test_a_store_that_fails_at_once(machine: Machine) -> None:
         process.known()
 
 
-def test_a_store_that_may_only_be_read(machine: Machine) -> None:
+def test_a_read_only_table_is_kept_in_memory(machine: Machine) -> None:
     """Where nothing may be written, the table is kept in memory, and seldom tried again."""
     machine.process().publish("a")
     denied, configured = (
@@ -380,7 +380,7 @@ def test_a_store_that_may_only_be_read(machine: Machine) -> None:
     assert configured.store.count("put derived/") == 0
 
 
-def test_others_write_what_may_only_be_read_here(machine: Machine) -> None:
+def test_a_reader_finds_changes_without_serials(machine: Machine) -> None:
     """Who may only read finds all changes, before somebody has given them serials and after."""
     writer = machine.process()
     writer.publish("a")
@@ -405,7 +405,7 @@ def test_others_write_what_may_only_be_read_here(machine: Machine) -> None:
     assert reader.store.count("get files/") == 0
 
 
-def test_how_often_it_is_stored(machine: Machine) -> None:
+def test_the_table_is_stored_once_a_minute_at_most(machine: Machine) -> None:
     """The table is stored once a minute at most, and only if something has changed."""
     process, other = machine.process(), machine.process()
     for number in range(10):
@@ -438,7 +438,7 @@ def restore(machine: Machine, backup: dict[str, bytes]) -> None:
         machine.store.put(Key(key), body, None)
 
 
-def test_a_store_that_was_restored(machine: Machine) -> None:
+def test_a_project_that_was_lost_by_a_restore_is_forgotten(machine: Machine) -> None:
     """A project that the store no longer has is forgotten, also if the stored table has it."""
     process = machine.process()
     process.publish("a")
@@ -461,7 +461,7 @@ def test_a_store_that_was_restored(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_a_damaged_feed(
+def test_all_is_read_while_the_feed_is_damaged(
     machine: Machine, caplog: pytest.LogCaptureFixture, *, is_new: bool
 ) -> None:
     """While the feed is damaged, all is read every ten minutes, and the log tells why."""
@@ -483,7 +483,7 @@ def test_a_damaged_feed(
     assert process.refreshed() == {"a": "4.0"}
 
 
-def test_a_document_that_is_repaired(machine: Machine) -> None:
+def test_a_repaired_document_is_found_without_a_commit(machine: Machine) -> None:
     """A project is found again as soon as its damaged document was repaired, without a commit."""
     process = machine.knowing("a")
     key = keys.project(parse_name("a"))
@@ -499,7 +499,7 @@ def test_a_document_that_is_repaired(machine: Machine) -> None:
     assert other.refreshed() == {"a": "1.0"}
 
 
-def test_a_project_that_is_listed_late(machine: Machine) -> None:
+def test_a_project_is_found_when_it_is_listed(machine: Machine) -> None:
     """A project that is not listed yet when its commit is read is found when it is listed."""
     process = machine.process()
     put_projects(process, 2)
@@ -512,7 +512,7 @@ def test_a_project_that_is_listed_late(machine: Machine) -> None:
     assert reader.refreshed() == {"p0": "", "p1": ""}
 
 
-def test_two_commits_during_a_refresh(machine: Machine) -> None:
+def test_another_processs_commit_during_a_refresh_is_not_lost(machine: Machine) -> None:
     """A commit of another process after one of this process is not lost during a refresh."""
     process, other = machine.knowing("a"), machine.process()
 
@@ -531,7 +531,7 @@ def test_two_commits_during_a_refresh(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("is_own", [True, False])
-def test_another_history(machine: Machine, *, is_own: bool) -> None:
+def test_a_restored_store_makes_a_process_forget(machine: Machine, *, is_own: bool) -> None:
     """What a process knew of commits after a backup is forgotten when that is restored."""
     process, other = machine.knowing("a"), machine.process()
     backup = dict(objects(machine.store))
@@ -554,7 +554,7 @@ STEP = st.tuples(
 
 
 @given(st.lists(STEP, max_size=30))
-def test_processes_that_come_and_fail(
+def test_every_process_finds_the_last_commits(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, str, int]]
 ) -> None:
     """Whoever commits, fails and begins again meanwhile, each process finds the last commits."""

@@ -40,6 +40,6 @@ def test_stored_and_read() -> None:
     ],
     ids=len,  # compressed bytes have the time in them
 )
-def test_anything_else(body: bytes) -> None:
+def test_a_damaged_table_counts_as_missing(body: bytes) -> None:
     """What is damaged, cut, too large or no table of projects counts as missing."""
     assert decode_table(body) is None
