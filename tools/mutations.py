@@ -1,16 +1,11 @@
-"""
-Single changes to the code: which there are, and how one is made.
-
-A change is found again by its module, its function, the code that it replaces, and which of the
-equal pieces of code in that function it is. It survives code that moves; if its own code is
-rewritten, it is gone.
-"""
+"""Single changes to the code: which there are, and how one is made."""
 
 import ast
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 _OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -25,6 +20,8 @@ _OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.IsNot: ast.Is,
 }
 _LEAVING = ast.Raise | ast.Return | ast.Continue | ast.Break
+_STATEMENTS = ("raise", "return")
+"""The kinds of changes that replace a statement. Others replace an expression."""
 _UNSEEN = ast.JoinedStr | ast.AnnAssign | ast.arg
 """
 Whose parts are not looked at: Python 3.11 does not know where the parts of an f-string stand, and
@@ -37,66 +34,44 @@ Change = tuple[str, ast.expr | ast.stmt, str]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change."""
+    """One change, at the place where its code is in the file now."""
 
-    module: str
+    path: Path
     function: str
     """The qualified name of the function or class; empty for the module itself."""
     kind: str
     original: str
     """The code that is replaced, as `ast.unparse` writes it."""
     replacement: str
-    occurrence: int = 1
-    """Which one it is of the equal pieces of code in the function, from 1."""
-    gap: str = ""
-    """The gap that this mutant was written for; empty if it is from the sample."""
-    equivalent: str = ""
-    """Why no test can notice it, or need not; such a mutant does not count."""
-    elsewhere: str = ""
-    """The test that notices it, where only tests that start processes do."""
+    first: tuple[int, int]
+    last: tuple[int, int]
+    """Line, from 1, and byte in the line, where the code begins and where it ends."""
 
     def __str__(self) -> str:
-        place = f"{self.module}:{self.function}:{self.occurrence}"
+        place = f"{self.path.as_posix()}:{self.first[0]} {self.function}"
         return f"{place}: {self.original} -> {self.replacement}"
 
-
-def find(mutant: Mutant, source: str) -> ast.expr | ast.stmt | None:
-    """Return what a mutant replaces in the source of its module; None if it is gone."""
-    wanted = ast.parse(mutant.original).body[0]
-    dumped = ast.dump(wanted.value if isinstance(wanted, ast.Expr) else wanted)
-    found = [
-        node
-        for scope, node in _scoped(ast.parse(source))
-        if scope == mutant.function and isinstance(node, ast.expr | ast.stmt)
-        if ast.dump(node) == dumped
-    ]
-    return found[mutant.occurrence - 1] if len(found) >= mutant.occurrence else None
+    def changed(self, source: str) -> str:
+        """Return the source of the module with the change. Raises SyntaxError if it is none."""
+        lines = source.encode().splitlines(keepends=True)
+        (first, begin), (last, end) = self.first, self.last
+        before = b"".join(lines[: first - 1]) + lines[first - 1][:begin]
+        after = lines[last - 1][end:] + b"".join(lines[last:])
+        code = self.replacement if self.kind in _STATEMENTS else f"({self.replacement})"
+        changed = (before + code.encode() + after).decode()
+        compile(changed, "mutant", "exec", dont_inherit=True)
+        return changed
 
 
-def replaced(source: str, node: ast.expr | ast.stmt, replacement: str) -> str:
-    """Return a module's source with other code in the place of `node`."""
-    lines = source.encode().splitlines(keepends=True)
-    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-    before = b"".join(lines[:first]) + lines[first][: node.col_offset]
-    after = lines[last][node.end_col_offset :] + b"".join(lines[last + 1 :])
-    code = f"({replacement})" if isinstance(node, ast.expr) else replacement
-    changed = (before + code.encode() + after).decode()
-    compile(changed, "mutant", "exec", dont_inherit=True)
-    return changed
-
-
-def mutants(module: str, source: str) -> Iterator[Mutant]:
-    """Yield every change to a module that can be drawn."""
-    seen = dict[tuple[str, str], list[int]]()
-    nodes = list(_scoped(ast.parse(source)))
-    for scope, node in nodes:
-        seen.setdefault((scope, ast.dump(node)), []).append(id(node))
-    for scope, node in nodes:
+def mutants(path: Path, source: str) -> Iterator[Mutant]:
+    """Yield every change to the module at `path` that can be drawn."""
+    for scope, node in _scoped(ast.parse(source)):
         for kind, old, code in _changes(node):
-            occurrence = seen[scope, ast.dump(old)].index(id(old)) + 1
-            mutant = Mutant(module, scope, kind, ast.unparse(old), code, occurrence)
+            last = (old.end_lineno or old.lineno, old.end_col_offset or 0)
+            first = (old.lineno, old.col_offset)
+            mutant = Mutant(path, scope, kind, ast.unparse(old), code, first, last)
             with suppress(SyntaxError):  # some patterns take a number, and no parentheses
-                replaced(source, old, code)
+                mutant.changed(source)
                 yield mutant
 
 
@@ -157,6 +132,6 @@ def _other_logic(node: ast.BoolOp | ast.UnaryOp | ast.Call) -> Iterator[str]:
         case ast.BoolOp(op=operator, values=values):
             swapped = ast.Or() if isinstance(operator, ast.And) else ast.And()
             yield ast.unparse(ast.BoolOp(swapped, values))
-            for each in values:
-                rest = [value for value in values if value is not each]
+            for left_out in values:
+                rest = [value for value in values if value is not left_out]
                 yield ast.unparse(ast.BoolOp(operator, rest) if len(rest) > 1 else rest[0])
