@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import file_digest
 from os import pathsep
 from pathlib import Path
@@ -28,12 +29,11 @@ from wheelyard.http_client.client import (
     MIN_BYTES_PER_SECOND,
     REDIRECT_STATUSES,
     ClientResponse,
-    Content,
     Network,
     Requester,
     with_retries,
 )
-from wheelyard.http_client.hosts import AddressPolicy, FetchError
+from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, ask_keyring, parse_url, read_netrc
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import is_loopback
@@ -53,7 +53,12 @@ class ServerCredential:
 
 
 def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential | None:
-    """Return the credential for a server, or None; raise Invalid for one that cannot be used."""
+    """
+    Return the credential for a server, or None.
+
+    It is that of the environment, of the keyring, or of netrc, in this order. Raises Invalid if it
+    cannot be used.
+    """
     token = environ.get(TOKEN_VARIABLE, "").strip()
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
@@ -69,6 +74,7 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
 
 
 def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+    # the keyring of this environment need not be in PATH
     beside = Path(sys.executable).parent
     program = which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
     if program is None:
@@ -85,11 +91,11 @@ def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | Non
 
 HIDDEN: Final = "(not shown: it has your credential in it)"
 MIN_FOLDED_CHARS: Final = 8
-"""Secrets of so many letters and digits are found in any spelling; shorter ones may be words."""
+"""Secrets of so many letters and digits are found in any spelling. Shorter ones may be words."""
 PART_CHARS: Final = 16
-"""So many letters and digits in a row of a secret are not shown; the id of a token has fewer."""
+"""So many letters and digits in a row of a secret are not shown. The id of a token has fewer."""
 MIN_SHORT_CHARS: Final = 4
-"""Shorter secrets are not looked for: they are in nearly every text."""
+"""Shorter secrets are not looked for, as they are in nearly every text."""
 
 _OTHER: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^A-Za-z0-9]+")
 """What is not compared: control sequences of terminals, and all but letters and digits."""
@@ -117,7 +123,11 @@ class SecretFilter:
         return HIDDEN if any(short in text for short in self._short) else self._text(text)
 
     def json(self, body: bytes) -> bytes:
-        """Return a JSON document with each of its texts safe to show; any other body as it is."""
+        """
+        Return a JSON document with each of its texts safe to show.
+
+        A body that is not JSON is returned as it is.
+        """
         try:
             return encode(self._value(decode(body)))
         except (DecodeError, UnicodeDecodeError, RecursionError):
@@ -127,12 +137,13 @@ class SecretFilter:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, list):
-            return [self._value(item) for item in value]
+            return [self._value(element) for element in value]
         if isinstance(value, dict):
-            return {self._text(name): self._value(item) for name, item in value.items()}
+            return {self._text(name): self._value(member) for name, member in value.items()}
         return value
 
     def _text(self, text: str) -> str:
+        # a server may repeat the secret as a part of a URL, with other characters quoted
         for spelling in {_folded(text), _folded(unquote(text))}:
             has_secret = any(secret in spelling for secret in self._folded)
             if has_secret or not self._parts.isdisjoint(_parts_of(spelling)):
@@ -170,7 +181,7 @@ _QUOTES: Final = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 @dataclass(slots=True)
 class UploadForm:
-    """The form for one file; each call begins it anew."""
+    """The form for one file."""
 
     path: Path
     file_size: int
@@ -178,7 +189,7 @@ class UploadForm:
     head: bytes
     """All before the file."""
     progress: Callable[[int], None]
-    """Called with the size of each chunk; with a negative one if the file is sent again."""
+    """Called with the size of each chunk, and with a negative one if the file is sent again."""
     _sent: int = field(default=0, init=False)
 
     @property
@@ -199,14 +210,19 @@ class UploadForm:
             "Content-Length": str(self.size),
         }
 
-    def __call__(self) -> Iterator[bytes]:
-        """Yield the form in chunks; raise Invalid if the file has changed since it was opened."""
-        self.progress(-self._sent)
+    def chunks(self) -> Iterator[bytes]:
+        """
+        Yield the form from its beginning, in chunks.
+
+        Raises Invalid if the file has changed since it was opened.
+        """
+        self.progress(-self._sent)  # what an earlier attempt has sent
         self._sent = 0
         yield self.head
         with self.path.open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 self._sent += len(chunk)
+                # no more than Content-Length says, so that the server sees a form that is cut off
                 if self._sent > self.file_size:
                     break
                 yield chunk
@@ -220,7 +236,11 @@ class UploadForm:
 
 
 def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> UploadForm:
-    """Return the form for a file, with its digest; raise Invalid if it cannot be read."""
+    """
+    Return the form for a file, with its digest.
+
+    Raises Invalid if the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -242,7 +262,7 @@ def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> Upl
 MAX_ATTEMPTS: Final = 3
 """Attempts of a request that may be repeated."""
 ANSWER_START_SECONDS: Final = 30.0
-"""Seconds until the headers of an answer are there; after an upload it may take longer."""
+"""Seconds until the headers of an answer are there. After an upload it may take longer."""
 UPLOAD_START_SECONDS: Final = 60.0
 """Seconds until the headers of the answer to an upload are there, beside those to send it."""
 RETRIED_STATUSES: Final = frozenset({502, 503, 504})
@@ -257,7 +277,7 @@ _CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
     413: errors.TooLarge,
     429: errors.Unavailable,
 }
-"""The class of an error by its status; others are Invalid below 500 and Unavailable above."""
+"""The class of an error by its status. Others are Invalid below 500 and Unavailable above."""
 
 T = TypeVar("T")
 
@@ -273,7 +293,11 @@ _REFUSALS: Final = Decoder(_Refusal)
 
 
 def parse_server(text: str) -> Url:
-    """Return the root URL of a server; raise Invalid if it is no URL, or has a credential in it."""
+    """
+    Return the root URL of a server.
+
+    Raises Invalid if it is no URL, or has a credential in it.
+    """
     try:
         url = parse_url(text)
     except BadUrl as error:
@@ -286,19 +310,34 @@ def parse_server(text: str) -> Url:
             code="bad_setting",
         )
     path = f"{url.path.rstrip('/')}/"
-    for each in INDEX_PATHS:
-        path = path.removesuffix(each)
+    for ending in INDEX_PATHS:
+        path = path.removesuffix(ending)
     return parse_url(f"{url.scheme}://{url.authority}{path}")
 
 
 def open_connection(server: str, environ: Mapping[str, str], runtime: Runtime) -> "ApiConnection":
-    """Return a connection to a server; raise Invalid for a bad URL, or a bad credential."""
+    """
+    Return a connection to a server.
+
+    Raises Invalid for a bad URL, or a bad credential.
+    """
     url = parse_server(server)
     return ApiConnection(url, find_credential(url, environ), runtime)
 
 
+class _Request(Struct, frozen=True):
+    """A request, which may be sent several times."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | UploadForm | None
+    seconds: float
+    """The time limit until the headers of the answer are there."""
+
+
 class ApiConnection:
-    """Sends requests to one server; safe to share between threads."""
+    """Sends requests to one server. Threads may share it."""
 
     def __init__(self, server: Url, credential: ServerCredential | None, runtime: Runtime) -> None:
         is_here = is_loopback(server.host.strip("[]"))
@@ -311,7 +350,7 @@ class ApiConnection:
         self.server, self.runtime = server, runtime
         self._credential = credential
         self._secrets = SecretFilter(credential.header if credential else "")
-        policies = {server.scheme: AddressPolicy(is_allowed=lambda _: True)}
+        policies = {server.scheme: AddressPolicy(is_allowed=every_address)}
         network = Network(policies=policies, uses_proxies=not is_here)
         self._requester = Requester(runtime, network)
 
@@ -334,49 +373,55 @@ class ApiConnection:
         repeats: bool = True,
     ) -> T:
         """
-        Send a request, with `fields` as JSON if there are any; return the answer as a `kind`.
+        Send a request, with `fields` as JSON, and return the answer as a `kind`.
 
-        If it `repeats`, it is sent again after a transient failure.
+        If it `repeats`, it is sent again after a transient failure. Raises the error that the
+        server answers with. Raises Unavailable if there is no answer. Raises Invalid if it is not
+        that of a wheelyard server.
         """
         content = None if fields is None else encode(fields)
         headers = {} if content is None else {"Content-Type": "application/json"}
-        return self._answer(
-            lambda: self._start(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS),
-            kind,
-            MAX_ATTEMPTS if repeats else 1,
-        )
+        request = _Request(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS)
+        return self._answer(request, kind, MAX_ATTEMPTS if repeats else 1)
 
     def upload(self, form: UploadForm, kind: type[T]) -> T:
-        """Upload a file; return the answer as a `kind`."""
-        seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
-        return self._answer(
-            lambda: self._start("POST", "legacy/", form.headers, form(), seconds),
-            kind,
-            MAX_ATTEMPTS,
-        )
+        """
+        Upload a file, and return the answer as a `kind`.
 
-    def _start(
-        self, method: str, path: str, headers: Mapping[str, str], content: Content, seconds: float
-    ) -> ClientResponse:
-        """Send a request, and return the response once its headers are there."""
-        url = parse_url(f"{self.server.without_userinfo}{path}")
-        sent = {"User-Agent": "wheelyard", "Accept": "application/json", **headers}
-        if self._credential is not None:
-            sent["Authorization"] = self._credential.header
+        Raises as `send`, and Invalid if the file has changed.
+        """
+        seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
+        request = _Request("POST", "legacy/", form.headers, form, seconds)
+        return self._answer(request, kind, MAX_ATTEMPTS)
+
+    def _answer(self, request: _Request, kind: type[T], attempts: int) -> T:
+        """Send a request up to `attempts` times, and return the answer."""
         try:
-            return self._requester.send(method, url, sent, content, seconds)
+            return with_retries(partial(self._exchange, request, kind), self.runtime, attempts)
+        except FetchError as fault:
+            # the error that the server answered with, if it was the last attempt's
+            if isinstance(fault.__cause__, WheelyardError):
+                raise fault.__cause__ from None
+            raise self._no_answer(fault) from fault
+
+    def _exchange(self, request: _Request, kind: type[T]) -> T:
+        """
+        Send a request once, and return the answer.
+
+        Raises FetchError if it may be sent again.
+        """
+        url = parse_url(f"{self.server.without_userinfo}{request.path}")
+        headers = {"User-Agent": "wheelyard", "Accept": "application/json", **request.headers}
+        if self._credential is not None:
+            headers["Authorization"] = self._credential.header
+        body = request.body.chunks() if isinstance(request.body, UploadForm) else request.body
+        try:
+            response = self._requester.send(request.method, url, headers, body, request.seconds)
         except FetchError as fault:
             if fault.is_late:  # the next attempt might have to be waited for as long
                 raise self._no_answer(fault) from fault
             raise
-
-    def _answer(self, start: Callable[[], ClientResponse], kind: type[T], attempts: int) -> T:
-        try:
-            return with_retries(lambda: self._decoded(start(), kind), self.runtime, attempts)
-        except FetchError as fault:
-            if isinstance(fault.__cause__, WheelyardError):
-                raise fault.__cause__ from None
-            raise self._no_answer(fault) from fault
+        return self._decoded(response, kind)
 
     def _no_answer(self, fault: FetchError) -> Unavailable:
         advice = "Check the URL after --server and whether the server runs, and try again."
@@ -388,7 +433,11 @@ class ApiConnection:
         )
 
     def _decoded(self, response: ClientResponse, kind: type[T]) -> T:
-        """Return the body of a response; raise its error, as a FetchError if it is transient."""
+        """
+        Return the body of a response.
+
+        Raises its error, as a FetchError if it is transient.
+        """
         with closing(response):
             body = self._secrets.json(bytes(response.body(ANSWER_LIMIT_BYTES)))
         if response.status in range(200, 300):
@@ -408,13 +457,13 @@ class ApiConnection:
         if status in REDIRECT_STATUSES:
             return self._redirected(response)
         try:
-            told = _REFUSALS.decode(body)
+            refusal = _REFUSALS.decode(body)
         except (DecodeError, ValidationError, UnicodeDecodeError):
             return self._no_index(response)
         if status == 401:  # noqa: PLR2004 - its name says no more
-            return self._unauthenticated(told)
+            return self._unauthenticated(refusal)
         other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
-        message, code = map(self._secrets.message, (told.message, told.error))
+        message, code = map(self._secrets.message, (refusal.message, refusal.error))
         if message == HIDDEN:
             message = (
                 f"{self.server.redacted} answers with status {status}, and repeats the credential "
@@ -422,20 +471,20 @@ class ApiConnection:
             )
         return _CLASSES.get(status, other)(message, code=code)
 
-    def _unauthenticated(self, told: _Refusal) -> Unauthenticated:
+    def _unauthenticated(self, refusal: _Refusal) -> Unauthenticated:
         server = self.server.redacted
         if self._credential is None:
             return Unauthenticated(
                 f"{server} asks for a credential. Put a token into {TOKEN_VARIABLE}, or a user "
                 "name and a password into the keyring or ~/.netrc.",
-                code=self._secrets.message(told.error),
+                code=self._secrets.message(refusal.error),
             )
         why = "It may have expired, be revoked, or be for another server."
-        if told.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
-            why = self._secrets.message(told.message)
+        if refusal.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
+            why = self._secrets.message(refusal.message)
         return Unauthenticated(
             f"{server} does not accept the credential of {self._credential.source}. {why}",
-            code=self._secrets.message(told.error),
+            code=self._secrets.message(refusal.error),
         )
 
     def _redirected(self, response: ClientResponse) -> Invalid:

@@ -1,6 +1,6 @@
 """The HTTP client for other servers: addresses, redirects and credentials."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.http_client.client import Network, Requester
+from wheelyard.http_client.client import ANY_URL, Network, Requester, RequestRules
 from wheelyard.http_client.hosts import AddressPolicy, FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword, parse_url
 from wheelyard.wiring.stores import system_runtime
@@ -42,12 +42,12 @@ class Names:
 
 def requester(
     policy: AddressPolicy,
-    authorization: Callable[[Url], str | None] = lambda _: None,
+    rules: RequestRules = ANY_URL,
     runtime: Runtime | None = None,
 ) -> Requester:
     """Return a requester that asks for http and https, without limits of its own."""
     network = Network(policies=dict.fromkeys(DEFAULT_PORTS, policy))
-    return Requester(runtime or system_runtime(), network, authorization)
+    return Requester(runtime or system_runtime(), network, rules)
 
 
 @contextmanager
@@ -150,15 +150,18 @@ def test_redirects(server: FakeServer) -> None:
         server.serve("/a", CannedResponse(status=302, headers={"Location": "/b"}))
         start = parse_url(f"http://bob:secret@{HERE}:{server.port}/a")
 
-        def own(url: Url) -> str | None:
-            return "Basic own" if url.origin == start.origin else None
+        class Own(RequestRules):
+            """Sends a credential to the first server alone."""
+
+            def authorization(self, url: Url) -> str | None:
+                return "Basic own" if url.origin == start.origin else None
 
         both = AddressPolicy((HERE, "index.example"), resolve=Names([HERE]))
-        with closing(requester(both, own)) as client:
+        with closing(requester(both, Own())) as client:
             answer = client.follow("GET", start, {})
             answer.close()
         with (
-            closing(requester(AddressPolicy((HERE,), resolve=Names([HERE])), own)) as client,
+            closing(requester(AddressPolicy((HERE,), resolve=Names([HERE])), Own())) as client,
             pytest.raises(FetchError, match="private"),
         ):
             client.follow("GET", start, {})

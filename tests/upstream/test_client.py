@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -23,7 +23,13 @@ from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.hosts import METADATA_ADDRESSES, Circuit, FetchError, PublicOr
 from wheelyard.http_client.urls import UserPassword
 from wheelyard.sources.simple_page import FetchedPage
-from wheelyard.upstream.client import WINDOW_SECONDS, Missing, NotChanged, UpstreamClient
+from wheelyard.upstream.client import (
+    WINDOW_SECONDS,
+    GoogleToken,
+    Missing,
+    NotChanged,
+    UpstreamClient,
+)
 from wheelyard.upstream.observation import Kind
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 
@@ -34,11 +40,25 @@ PACKAGE = public_wheel("requests", "2.0")
 LOGIN = UserPassword("ci", "s3cret-of-ci")
 
 
+class FixedToken(GoogleToken):
+    """An access token that a test has made up."""
+
+    def __init__(self, header: str) -> None:
+        super().__init__()
+        self.header = header
+
+    def authorization(self) -> str:
+        """Return the header; raise FetchError if it is empty."""
+        if not self.header:
+            raise FetchError("there is none")
+        return self.header
+
+
 @contextmanager
 def client_of(
     server: UpstreamServer,
     config: UpstreamConfig | None = None,
-    google: Callable[[], str] | None = None,
+    google: GoogleToken | None = None,
 ) -> Iterator[UpstreamClient]:
     """Yield a client; it may connect to loopback unless `config` says otherwise."""
     config = config or UpstreamConfig(servers=(server,), allow_private_networks=LOOPBACK)
@@ -48,7 +68,8 @@ def client_of(
 
 def ask(client: UpstreamClient) -> FetchedPage | NotChanged | Missing:
     """Ask for the page of `requests`."""
-    return client.page(REQUESTS, lambda received: received)
+    with client.page(REQUESTS) as answer:
+        return answer
 
 
 def test_credentials_go_to_the_index_alone(
@@ -77,14 +98,14 @@ def test_tokens_of_google(upstream: FakeUpstream) -> None:
     """An access token is sent to the index alone; without one nothing is sent at all."""
     upstream.publish(PACKAGE)
     server = server_of(upstream)
-    with client_of(server, google=lambda: "Bearer ya29.x") as client:
+    with client_of(server, google=FixedToken("Bearer ya29.x")) as client:
         assert isinstance(ask(client), FetchedPage)
     assert [each.header("authorization") for each in upstream.requests] == ["Bearer ya29.x"]
 
-    def fail() -> str:
-        raise FetchError("there is none")
-
-    with client_of(server, google=fail) as client, pytest.raises(FetchError, match="there is none"):
+    with (
+        client_of(server, google=FixedToken("")) as client,
+        pytest.raises(FetchError, match="there is none"),
+    ):
         ask(client)
     assert len(upstream.requests) == 1
 

@@ -18,17 +18,17 @@ def test_tokens_of_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         file = server.write_key_file(tmp_path)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
         token = GoogleToken()
-        assert token().startswith("Bearer ya29.")
-        assert token() == token()
+        assert token.authorization().startswith("Bearer ya29.")
+        assert token.authorization() == token.authorization()
         assert server.log.kinds() == ["token"]
 
     key = json.loads(file.read_text())
     file.write_text(json.dumps(key | {"token_uri": "http://127.0.0.1:9/token"}))
     with pytest.raises(FetchError) as found:
-        GoogleToken()()
+        GoogleToken().authorization()
     assert found.value.is_transient
     file.write_text(json.dumps(key | {"private_key": key["private_key"][:200]}))
     with pytest.raises(FetchError, match="no usable credentials") as found:
-        GoogleToken()()
+        GoogleToken().authorization()
     assert not found.value.is_transient
     assert key["private_key"][40:80] not in repr(found.value.__cause__) + str(found.value)

@@ -18,8 +18,8 @@ from msgspec.json import decode
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.doctor.installed_clients import EXTRA, ClientIndex, ConfiguredClients, Machine
 from wheelyard.errors import Invalid
-from wheelyard.http_client.client import Network, Requester
-from wheelyard.http_client.hosts import AddressPolicy, FetchError
+from wheelyard.http_client.client import Network, Requester, RequestRules
+from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import (
     DEFAULT_PORTS,
     BadUrl,
@@ -88,9 +88,9 @@ class Finding(Struct, frozen=True):
     check: str
     outcome: CheckOutcome
     text: str
-    """What was found; it may quote foreign text, and has no secret."""
+    """What was found. It may quote foreign text, and has no secret."""
     advice: str = ""
-    """What to do next; empty if nothing is wrong."""
+    """What to do next, or an empty text if nothing is wrong."""
 
 
 class ClientCredential(NamedTuple):
@@ -124,18 +124,35 @@ class _Answer(Struct, frozen=True):
 
     @property
     def json(self) -> _Body:
-        """The JSON of the response; without values if it is none."""
+        """The JSON of the response, or one without values if it is none."""
         try:
             return decode(self.body, type=_Body)
         except (ValueError, RecursionError):
             return _Body()
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The status, and the message of an error response or the beginning of its body."""
         start = " ".join(self.body[:MESSAGE_LENGTH].decode(errors="replace").split())
         message = self.json.message.partition(". ")[0][:MESSAGE_LENGTH]
         return f"status {self.status}, {message or start or 'no message'}"
+
+
+class _OwnServer(RequestRules):
+    """Sends a credential to the examined server alone, and notes where each request goes."""
+
+    def __init__(self, url: Url) -> None:
+        self._url = url
+        self.asked = url
+        """Where the latest request went: elsewhere after a redirect."""
+        self.login: UserPassword | None = None
+        """The credential of that request."""
+
+    def authorization(self, url: Url) -> str | None:
+        """Return the Authorization header for a URL of the server, else None."""
+        self.asked = url
+        is_here = url.origin == self._url.origin
+        return self.login.authorization if self.login and is_here else None
 
 
 @dataclass(slots=True)
@@ -144,20 +161,21 @@ class Examination:
 
     settings: ConfiguredClients
     url: Url
-    """The index URL; it may have a credential."""
+    """The index URL, which may have a credential."""
     source: str
     """The file or variable that has the URL, or the command line."""
     project: str
-    """The project to look at, normalized; empty for the list of projects."""
+    """The project to look at, normalized, or an empty text for the list of projects."""
     runtime: Runtime
     secrets: set[str] = field(default_factory=set, repr=False)
-    asked: Url = field(init=False, repr=False)
-    """Where the latest request went: elsewhere after a redirect."""
-    login: UserPassword | None = field(default=None, repr=False)
-    """The credential of that request."""
+    """What was sent as a credential; no finding may quote it."""
+    _rules: _OwnServer = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._rules = _OwnServer(self.url)
 
     def run(self) -> Iterator[Finding]:
-        """Yield all findings; a failed check leaves out those that depend on it."""
+        """Yield all findings. A failed check leaves out those that depend on it."""
         for finding in self._findings():
             text = finding.text
             for secret in sorted(self.secrets, key=len, reverse=True):
@@ -175,24 +193,25 @@ class Examination:
             text = f"the list of authorities {trusted} cannot be read: {why}"
             yield _failed("network", text, "Correct the setting, or take it away.")
             return
-        way, self.asked = self.url.authority, self.url
+        way = self.url.authority
         try:
             if proxy := proxy_for(self.url):
                 way += f" through the proxy {proxy.authority}"
             network = Network(
-                policies=dict.fromkeys(DEFAULT_PORTS, AddressPolicy(is_allowed=lambda _: True)),
+                policies=dict.fromkeys(DEFAULT_PORTS, AddressPolicy(is_allowed=every_address)),
                 tls=lambda: tls,
                 uses_proxies=True,
                 connect=SECONDS,
                 idle=SECONDS,
             )
-            with closing(Requester(self.runtime, network, self._authorization)) as client:
+            with closing(Requester(self.runtime, network, self._rules)) as client:
                 health = self._get(client, replace(self.url, path="/health", query=""))
                 yield self._network(health, way, trusted)
                 yield from self._server(client)
         except FetchError as fault:
-            if self.asked.origin != self.url.origin:
-                way += f" leads to {shown(self.asked)}"
+            if self._rules.asked.origin != self.url.origin:
+                way += f" leads to {shown(self._rules.asked)}"
+            # the last of them fits every reason
             advice = next(advice for word, advice in NETWORK_ADVICE if word in fault.why)
             yield _failed("network", f"{way}: {fault.why}", advice)
 
@@ -223,7 +242,7 @@ class Examination:
             text = f"{way} leads to {shown(health.url)}"
             return _warning("network", text, "Give that URL, unless it is a log-in page.")
         if health.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _warning("network", f"{way} answers with {health.told}", ASK_OPERATOR)
+            return _warning("network", f"{way} answers with {health.summary}", ASK_OPERATOR)
         if not (self.url.is_secure or self.url.host in ("localhost", "127.0.0.1", "[::1]")):
             text = f"{way} answers without TLS: pip refuses it, and others can read tokens"
             return _warning("network", text, "Ask the operator for an https:// URL (docs/tls.md).")
@@ -231,11 +250,11 @@ class Examination:
         return Finding("network", CheckOutcome.OK, f"{way} answers{verified}")
 
     def _server(self, client: Requester) -> Iterator[Finding]:
-        found = list(self._credentials())
-        used = found[0] if found else None
+        credentials = list(self._credentials())
+        used = credentials[0] if credentials else None
         text = "there is none for this server; requests are anonymous"
         if used is not None:
-            later = ", ".join(credential.source for credential in found[1:])
+            later = ", ".join(credential.source for credential in credentials[1:])
             user = f"user {used.login.username}" if used.login.password else "without a password"
             text = f"{used.source}, {user}{later and '; not used: '}{later}"
         yield Finding("credential", CheckOutcome.OK, text)
@@ -266,9 +285,10 @@ class Examination:
         source, rights = credential.source if credential else "no credential", answer.json.rights
         if answer.status == HTTPStatus.UNAUTHORIZED and credential:
             advice = f"It is wrong, expired or revoked: make a new one ({TOKENS_PAGE})."
-            return _failed("rights", f"{source} is refused: {answer.told}", advice)
+            return _failed("rights", f"{source} is refused: {answer.summary}", advice)
         if rights is None:
-            return _warning("rights", f"not known: {answer.told}", RIGHTS_ADVICE)
+            return _warning("rights", f"not known: {answer.summary}", RIGHTS_ADVICE)
+        # any other server, such as one of another index, answers without rights
         shown_rights = "; ".join(f"{','.join(it.can)} {', '.join(it.projects)}" for it in rights)
         text = f"{source}: {answer.json.principal} may {shown_rights or 'do nothing'}"
         if any("read" in scope.can for scope in rights):
@@ -283,11 +303,15 @@ class Examination:
         answer = self._get(client, url, credential)
         if answer.status != HTTPStatus.OK:
             return _failed(
-                "page", f"{shown(url)}: {answer.told}", PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
+                "page",
+                f"{shown(url)}: {answer.summary}",
+                PAGE_ADVICE.get(answer.status, ASK_OPERATOR),
             )
         place, number = shown(answer.url), self._listed(answer)
         if number is None:
-            return _failed("page", f"{place} is no page of an index: {answer.told}", BROWSER_ADVICE)
+            return _failed(
+                "page", f"{place} is no page of an index: {answer.summary}", BROWSER_ADVICE
+            )
         text = f"{place} lists {counted(number, 'file' if self.project else 'project')}"
         if answer.url.origin != url.origin or (self.project and not number):
             return _failed("page", text, BROWSER_ADVICE)
@@ -297,7 +321,7 @@ class Examination:
         return Finding("page", CheckOutcome.OK, text)
 
     def _listed(self, answer: _Answer) -> int | None:
-        """Return how many projects or files a page of an index lists, None if it is none."""
+        """Return how many projects or files a page of an index lists, or None for another page."""
         document = answer.json
         entries = document.files if self.project else document.projects
         if document.meta is not None and entries is not None:
@@ -321,10 +345,15 @@ class Examination:
     def _get(
         self, client: Requester, url: Url, credential: ClientCredential | None = None
     ) -> _Answer:
-        """Send GET, follow redirects, and return the response; raise FetchError."""
-        self.login = login = credential.login if credential else None
+        """
+        Send GET, follow redirects, and return the response.
+
+        Raises FetchError if there is none.
+        """
+        self._rules.login = login = credential.login if credential else None
         if login:
             secret = login.password or login.username
+            # a response may repeat it as it is, in a URL, or as it is in the header
             words = (secret, quote(secret, safe=""), login.authorization.partition(" ")[2])
             self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
         with (
@@ -336,14 +365,13 @@ class Examination:
             response.url, response.status, response.headers.get("content-type", ""), body
         )
 
-    def _authorization(self, place: Url) -> str | None:
-        self.asked = place
-        is_here = place.origin == self.url.origin
-        return self.login.authorization if self.login and is_here else None
-
 
 def examination(text: str | None, project: str, machine: Machine, runtime: Runtime) -> Examination:
-    """Return the examination of a URL, or of the one that pip or uv asks; raise Invalid."""
+    """
+    Return the examination of a URL, or of the one that pip or uv asks.
+
+    Raises Invalid if there is none, or it is no URL of http or https.
+    """
     settings = ConfiguredClients(machine)
     if text is not None:
         chosen = ClientIndex("", text, "the command line")

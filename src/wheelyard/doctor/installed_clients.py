@@ -23,11 +23,11 @@ from wheelyard.http_client.urls import TOKEN_USER, BadUrl, Url, UserPassword, pa
 T = TypeVar("T")
 
 PIP_SECTIONS: Final = ("global", "install")
-"""The sections that `pip install` reads; the later one wins, whatever files they are in."""
+"""The sections that `pip install` reads. The later one wins, whatever files they are in."""
 EXTRA: Final = "pip, extra"
 """pip as a client that asks an index beside its own one."""
 UV_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
-"""Variables with indexes for uv, in its order; the last two have the default one."""
+"""Variables with indexes for uv, in its order. The last two have the default one."""
 NAMED: Final = re.compile(r"([A-Za-z0-9._-]+)=(.*)")
 """An index of a variable, with a name before its URL."""
 
@@ -96,11 +96,12 @@ class ConfiguredClients:
     def authorities(self) -> tuple[str, str]:
         """Return the file of authorities of a setting, and its source, or two empty texts."""
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-        found = ((self._environ[name], f"${name}") for name in names if self._environ.get(name))
-        return self.pip.get("cert") or next(found, ("", ""))
+        set_here = ((self._environ[name], f"${name}") for name in names if self._environ.get(name))
+        return self.pip.get("cert") or next(set_here, ("", ""))
 
     def _pip_values(self) -> Iterator[tuple[str, tuple[str, str]]]:
         files = [(path, self._read(path, _ini)) for path in self._pip_files()]
+        # later values replace earlier ones: files, then variables
         for section in PIP_SECTIONS:
             for path, sections in files:
                 for key, text in sections.get(section, {}).items():
@@ -128,7 +129,7 @@ class ConfiguredClients:
             yield from (ClientIndex(client, url, source) for url in text.split())
 
     def _uv_indexes(self) -> Iterator[ClientIndex]:
-        """Yield the indexes of variables, then those of files; the default one is asked last."""
+        """Yield the indexes of variables, then those of files, and the default one last."""
         entries = list[tuple[UvIndex, str]]()
         for variable in UV_VARIABLES:
             for text in self._environ.get(variable, "").split():
@@ -138,6 +139,7 @@ class ConfiguredClients:
         for path, settings in self._uv_files():
             default = [UvIndex(settings.index_url, default=True)] if settings.index_url else []
             entries += ((entry, str(path)) for entry in (*settings.index, *default))
+        # of several default ones, uv takes the first
         last = [entry for entry in entries if entry[0].default][:1]
         for entry, source in (*(entry for entry in entries if not entry[0].default), *last):
             variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', entry.name.upper())}"
@@ -149,6 +151,7 @@ class ConfiguredClients:
     def _uv_files(self) -> Iterator[tuple[Path, UvSettings]]:
         """Yield the settings of the project, of the user, and of the system."""
         machine = self.machine
+        # the nearest folder that has one counts, and no other
         for folder in (machine.folder, *machine.folder.parents):
             own, project = folder / "uv.toml", folder / "pyproject.toml"
             if own.exists():
@@ -162,7 +165,11 @@ class ConfiguredClients:
             yield path, self._read(path, _uv)
 
     def _read(self, path: Path, parse: Callable[[str], T]) -> T:
-        """Return the content of a file; note one that cannot be read, which is as good as empty."""
+        """
+        Return the content of a file, or that of an empty one.
+
+        A file that is there and cannot be read is noted among the problems.
+        """
         try:
             return parse(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import islice
+from operator import attrgetter
 from threading import Lock
 from typing import Final, TypeVar
 
@@ -37,12 +38,12 @@ T = TypeVar("T")
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """What a requester may connect to, and how; times in seconds."""
+    """What a requester may connect to, and how. Times are in seconds."""
 
     policies: Mapping[str, AddressPolicy]
-    """By the scheme of a URL; no other one is asked for."""
+    """The policy of each scheme of URLs. No other scheme is asked for."""
     tls: Callable[[], ssl.SSLContext] = httpcore2.default_ssl_context
-    """Returns whom to trust, by default the authorities of this machine; may raise OSError."""
+    """Returns whom to trust, by default the authorities of this machine. It may raise OSError."""
     uses_proxies: bool = False
     """Whether connections go through the proxies of the environment, whatever `policies` say."""
     connect: float = 10.0
@@ -56,7 +57,7 @@ class Network(Struct, frozen=True, kw_only=True):
 
 
 Content = bytes | Iterator[bytes] | None
-"""The body of a request; chunks of a length that is unknown, unless Content-Length is sent."""
+"""The body of a request. The length of chunks is unknown, unless Content-Length is sent."""
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 TRANSPORT_ERRORS: Final = (
     httpcore2.NetworkError,
@@ -95,10 +96,11 @@ def at_minimum_rate(
     window: float = RATE_WINDOW_SECONDS,
 ) -> Iterator[bytes]:
     """
-    Yield the chunks of a file; raise FetchError if `window` seconds of waiting bring too little.
+    Yield the chunks of a file that comes at the minimum rate.
 
     An idle timeout would let a server send single bytes. The time that the caller needs for a chunk
-    is not counted, and a fast beginning is no credit for later.
+    is not counted, and a fast beginning is no credit for later. Raises FetchError if `window`
+    seconds of waiting bring too little.
     """
     waited, size = 0.0, 0
     while True:
@@ -117,7 +119,7 @@ def at_minimum_rate(
 
 @dataclass(frozen=True, slots=True)
 class ClientResponse:
-    """A response whose body is still to be read; the caller must close it."""
+    """A response whose body is still to be read. The caller must close it."""
 
     url: Url
     """The URL after all redirects."""
@@ -128,7 +130,11 @@ class ClientResponse:
     cleanup: ExitStack = field(repr=False)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body in chunks; raise FetchError if the connection breaks off."""
+        """
+        Yield the body in chunks.
+
+        Raises FetchError if the connection breaks off.
+        """
         try:
             yield from self.response.iter_stream()
         except TRANSPORT_ERRORS as error:
@@ -137,9 +143,10 @@ class ClientResponse:
 
     def decompressed(self) -> Iterator[bytes]:
         """
-        Yield the body, decompressed; the caller limits its size.
+        Yield the body, decompressed. The caller limits its size.
 
-        Raise FetchError if it has another coding, is damaged or cut off, or breaks off.
+        Raises FetchError if the body has a coding other than gzip, is damaged or cut off, or breaks
+        off.
         """
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding == "identity":
@@ -149,6 +156,7 @@ class ClientResponse:
             raise FetchError("its answer is packed in a way that nobody asked for")
         decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
+            # each step gives at most `DECOMPRESS_CHUNK_BYTES`, so the caller can stop in time
             for chunk in self.chunks():
                 rest = chunk
                 while rest:
@@ -163,7 +171,7 @@ class ClientResponse:
         """
         Return the body, decompressed.
 
-        If it has more than `limit` bytes, return the first ones if it `is_cut`; else raise
+        If it has more than `limit` bytes, return the first ones if it `is_cut`. Else raises
         FetchError.
         """
         body = bytearray()
@@ -181,30 +189,47 @@ class ClientResponse:
         self.cleanup.close()
 
 
+class RequestRules:
+    """
+    Which URLs are asked for, and with what credential. Any thread calls the methods.
+
+    These rules allow every URL, and send no credential. Subclasses have others.
+    """
+
+    has_circuits = False
+    """Whether a host that does not answer, or asks for a pause, is left alone for a while."""
+
+    def authorization(self, url: Url) -> str | None:  # noqa: ARG002 - for subclasses
+        """Return the Authorization header for a URL, or None to send none."""
+        return None
+
+    def refusal(self, url: Url) -> str:  # noqa: ARG002 - for subclasses
+        """Return why a URL must not be asked for, or an empty text."""
+        return ""
+
+    def circuit_changed(self, *, is_open: bool) -> None:
+        """Note that no more requests are sent to a host, or that it answers again."""
+
+
+ANY_URL: Final = RequestRules()
+
+
 class Requester:
     """
-    Sends requests to the addresses that `network` allows; safe to share between threads.
+    Sends requests to the addresses that `network` allows. Threads may share it.
 
-    `authorization` returns the Authorization header for a URL, or None; `refuses` why a URL must
-    not be asked for, or an empty text. Both are called for each redirect, too.
-
-    With `on_circuit`, a host that does not answer, or asks for a pause, is left alone for a while;
-    it is the `on_change` of `Circuit`.
+    `rules` are asked for each redirect, too.
     """
 
     def __init__(
         self,
         runtime: Runtime,
         network: Network,
-        authorization: Callable[[Url], str | None] = lambda _: None,
-        refuses: Callable[[Url], str] = lambda _: "",
-        on_circuit: Callable[..., None] | None = None,
+        rules: RequestRules = ANY_URL,
     ) -> None:
         self._runtime = runtime
         self._network = network
-        self._authorization = authorization
-        self._refuses = refuses
-        self._on_circuit = on_circuit
+        self._rules = rules
         self._deadline = NetworkDeadline(runtime.monotonic)
         self._pools: dict[tuple[str, Url | None], httpcore2.ConnectionPool] = {}
         self._circuits: dict[tuple[str, str, int], Circuit] = {}
@@ -227,9 +252,9 @@ class Requester:
         method: str = "GET",
     ) -> ClientResponse:
         """
-        Return the response at the end of all redirects; raise FetchError for another status.
+        Return the response at the end of all redirects.
 
-        Raises as `follow`.
+        Raises FetchError as `follow`, or if its status is not one of `accepted`.
         """
         response = self.follow(method, url, headers)
         if response.status in accepted:
@@ -241,17 +266,15 @@ class Requester:
         """
         Send a request without a body, follow redirects, and return the final response.
 
-        `headers` are sent to every server, so they have no credential.
-
-        Raises:
-            FetchError: As for `send`; or a URL is refused, there are too many redirects, or one
-                leads from https to http or to no URL.
+        `headers` are sent to every server, so they have no credential. Raises FetchError as `send`,
+        and if a URL is refused, there are too many redirects, or one leads from https to http or to
+        no URL.
         """
         for _ in range(self._network.max_redirects + 1):
-            why = self._refuses(url)
+            why = self._rules.refusal(url)
             if why:
                 raise FetchError(why, is_refused=True)
-            login = self._authorization(url)
+            login = self._rules.authorization(url)
             sent = headers if login is None else {**headers, "Authorization": login}
             response = self.send(method, url, sent)
             if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
@@ -269,18 +292,16 @@ class Requester:
         seconds: float | None = None,
     ) -> ClientResponse:
         """
-        Send one request; return the response, of any status, once its headers are there.
+        Send one request, and return the response, of any status, once its headers are there.
 
         Redirects are not followed, and no credential is added. Host is added to `headers`.
-        `seconds` is the time limit until the headers of the response are there.
-
-        Raises:
-            FetchError: There is no response, or the address is not allowed.
+        `seconds` is the time limit until the headers of the response are there. Raises FetchError
+        if there is no response, or the address is not allowed.
         """
-        if self._on_circuit is None:
+        if not self._rules.has_circuits:
             return self._exchange(method, url, headers, content, seconds)
         with self._lock:
-            new = Circuit(self._runtime.monotonic, self._on_circuit)
+            new = Circuit(self._runtime.monotonic, self._rules.circuit_changed)
             circuit = self._circuits.setdefault(url.origin, new)
         circuit.check()
         try:
@@ -294,11 +315,12 @@ class Requester:
         elif response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             circuit.record_failure(self.status_error(response).why, url.target)
         else:
+            # redirects and errors of the client show, too, that the host answers
             circuit.record_answer()
         return response
 
     def status_error(self, response: ClientResponse) -> FetchError:
-        """Return the FetchError for a response whose status is an error, with the pause it asks."""
+        """Return the FetchError for the status of a response, with the pause that it asks for."""
         status = response.status
         is_busy = status == HTTPStatus.TOO_MANY_REQUESTS
         why = "it has had too many requests" if is_busy else f"it answers with status {status}"
@@ -306,7 +328,7 @@ class Requester:
         return FetchError(why, status, is_transient=status in TRANSIENT_STATUSES, wait=wait)
 
     def _retry_after(self, response: ClientResponse, default: float) -> float:
-        """Return the seconds that a response asks to wait; `default` if it says nothing of it."""
+        """Return the seconds that a response asks to wait, or `default` if it does not say."""
         text = response.headers.get("retry-after", "")
         if is_number(text):
             return min(float(text), MAX_PAUSE_SECONDS)
@@ -347,11 +369,16 @@ class Requester:
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
                 raise _unanswered(error) from None  # its text may quote what was sent
-            known = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
-            return ClientResponse(url, response.status, known, response, stack.pop_all())
+            named = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
+            # from here on the response holds the connection, and its `close` gives it back
+            return ClientResponse(url, response.status, named, response, stack.pop_all())
 
     def _pool(self, url: Url) -> httpcore2.ConnectionPool:
-        """Return the connections for a URL; raise FetchError if its scheme is not allowed."""
+        """
+        Return the pool of connections for a URL.
+
+        Raises FetchError if its scheme is not allowed.
+        """
         if url.scheme not in self._network.policies:
             raise FetchError("its URL is not https")
         proxy = proxy_for(url) if self._network.uses_proxies else None
@@ -383,7 +410,11 @@ class Requester:
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Return TLS that trusts this machine's authorities and a PEM file's; may raise OSError."""
+    """
+    Return TLS that trusts this machine's authorities and those of a PEM file.
+
+    Raises OSError if the file cannot be used.
+    """
     context = httpcore2.default_ssl_context()
     if ca_file:
         context.load_verify_locations(ca_file)
@@ -391,7 +422,11 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
 
 
 def _followed(url: Url, location: str) -> Url:
-    """Return where a redirect leads; raise FetchError for no URL, or from https to http."""
+    """
+    Return where a redirect leads.
+
+    Raises FetchError if that is no URL, or leads from https to http.
+    """
     try:
         target = url.resolved(location)
     except BadUrl as error:
@@ -410,9 +445,13 @@ def with_retries(
     call: Callable[[], T],
     runtime: Runtime,
     attempts: int = MAX_ATTEMPTS,
-    is_worth: Callable[[FetchError], bool] = lambda fault: fault.is_transient,
+    is_worth: Callable[[FetchError], bool] = attrgetter("is_transient"),
 ) -> T:
-    """Return the result of `call`; after an error that `is_worth` it, pause and call it again."""
+    """
+    Return the result of `call`, which is repeated after a pause if an error `is_worth` it.
+
+    Raises the last FetchError.
+    """
     waits = backoff_pauses(runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
     waits, is_asked = islice(waits, attempts - 1), False
     while True:
@@ -439,7 +478,7 @@ def _unanswered(error: Exception) -> FetchError:
         return FetchError("the proxy of the environment does not connect to it")
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
         return FetchError("its certificate is not trusted", is_unreachable=True)
-    if any(each in str(error) for each in PLAIN_TEXT_ERRORS):
+    if any(text in str(error) for text in PLAIN_TEXT_ERRORS):
         return FetchError("there is no TLS at its port", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):
         return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)

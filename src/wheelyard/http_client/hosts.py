@@ -26,8 +26,8 @@ from msgspec import Struct, field
 Address = IPv4Address | IPv6Address
 
 NON_PUBLIC_V4: Final = tuple(
-    IPv4Network(each)
-    for each in (
+    IPv4Network(network)
+    for network in (
         "0.0.0.0/8",  # this host
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by the customers of a provider; Alibaba's metadata
@@ -46,12 +46,12 @@ NON_PUBLIC_V4: Final = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-"""Networks that are not public; Python's own list differs from release to release."""
+"""Networks that are not public. Python's own list differs from release to release."""
 GLOBAL_UNICAST_V6: Final = IPv6Network("2000::/3")
 """All public IPv6 addresses: loopback, link-local, unique-local and multicast are outside."""
 NON_PUBLIC_V6: Final = tuple(
-    IPv6Network(each)
-    for each in (
+    IPv6Network(network)
+    for network in (
         "2001::/23",  # protocol assignments; Teredo
         "2001:db8::/32",  # documentation
         "2002::/16",  # 6to4: an address of IPv4 is inside
@@ -60,8 +60,8 @@ NON_PUBLIC_V6: Final = tuple(
 )
 NAT64: Final = IPv6Network("64:ff9b::/96")
 METADATA_ADDRESSES: Final = frozenset(
-    ip_address(each)
-    for each in (
+    ip_address(address)
+    for address in (
         "100.100.100.200",  # Alibaba
         "168.63.129.16",  # Azure's platform
         "169.254.169.254",  # most clouds
@@ -93,24 +93,39 @@ class FetchError(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is public; for NAT64 and mapped ones the IPv4 address counts."""
+    """
+    Return whether an address is public.
+
+    Of a NAT64 or mapped address, the IPv4 address in it counts.
+    """
     address = _inner(address)
     if isinstance(address, IPv4Address):
-        return not any(address in each for each in NON_PUBLIC_V4)
-    return address in GLOBAL_UNICAST_V6 and not any(address in each for each in NON_PUBLIC_V6)
+        return not any(address in network for network in NON_PUBLIC_V4)
+    is_unicast = address in GLOBAL_UNICAST_V6
+    return is_unicast and not any(address in network for network in NON_PUBLIC_V6)
+
+
+def every_address(_address: Address) -> bool:
+    """Return True, for a host that the caller of a command has named."""
+    return True
 
 
 class PublicOr(Struct, frozen=True):
-    """Tells whether an address is public or in one of the `networks`, and not one of metadata."""
+    """
+    Tells whether an address is public or in one of the `networks`. Those of metadata never are.
+
+    With `only_loopback`, any other address is refused.
+    """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    only_loopback: bool = False
 
     def __call__(self, address: Address) -> bool:
         """Return whether the address may be connected to."""
         address = _inner(address)
-        if address in METADATA_ADDRESSES:
+        if address in METADATA_ADDRESSES or (self.only_loopback and not address.is_loopback):
             return False
-        return is_public(address) or any(address in each for each in self.networks)
+        return is_public(address) or any(address in network for network in self.networks)
 
 
 def _inner(address: Address) -> Address:
@@ -124,14 +139,18 @@ def _inner(address: Address) -> Address:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host; may block. Raise OSError or UnicodeError for none."""
-    return [str(each[4][0]) for each in getaddrinfo(host, port, proto=IPPROTO_TCP)]
+    """
+    Return the addresses of a host. It may block.
+
+    Raises OSError or UnicodeError if there is none.
+    """
+    return [str(entry[4][0]) for entry in getaddrinfo(host, port, proto=IPPROTO_TCP)]
 
 
 @dataclass(slots=True)
 class AddressPolicy:
     """
-    Decides which addresses a client may connect to; safe to share between threads.
+    Decides which addresses a client may connect to. Threads may share it.
 
     A host that the operator has named may have any address. Once it has had a public address,
     private ones are refused: it is no machine of this network, and the owner of its name must not
@@ -145,20 +164,21 @@ class AddressPolicy:
     _exempt: set[str] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        self._exempt = {_bare(each) for each in self.named_hosts}
+        self._exempt = {_bare(host) for host in self.named_hosts}
 
-    def allowed_addresses(self, host: str, found: Iterable[str]) -> list[str]:
+    def allowed_addresses(self, host: str, resolved: Iterable[str]) -> list[str]:
         """
-        Return those of a host's `found` addresses that are allowed; raise FetchError if none is.
+        Return those of the `resolved` addresses of a host that are allowed.
 
         For a named host without an allowed address, return all. An allowed one ends this exemption.
+        Raises FetchError if no address is allowed.
         """
-        every = list(found)
-        fit = [each for each in every if self.is_allowed(ip_address(each))]
+        addresses = list(resolved)
+        fit = [address for address in addresses if self.is_allowed(ip_address(address))]
         if fit:
             self._exempt.discard(_bare(host))
         elif _bare(host) in self._exempt:
-            fit = every
+            fit = addresses
         if not fit:
             raise FetchError(self.refusal, is_refused=True)
         return fit
@@ -169,7 +189,11 @@ def _bare(host: str) -> str:
 
 
 class NetworkDeadline(local):
-    """When each thread stops waiting for the network."""
+    """
+    When each thread stops waiting for the network.
+
+    Each thread sees its own attributes: this is a `threading.local`.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -190,7 +214,7 @@ class NetworkDeadline(local):
         """
         Return `timeout` or the time to this thread's deadline, whichever is less.
 
-        Return None if there is neither. Raise ReadTimeout if the deadline has passed.
+        Return None if there is neither. Raises ReadTimeout if the deadline has passed.
         """
         if self._end is None:
             return timeout
@@ -211,7 +235,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         self._is_closed = False
 
     def close(self) -> None:
-        """Make no more connections; stop the threads that look up names, without waiting."""
+        """Make no more connections, and stop the threads that look up names, without waiting."""
         self._is_closed = True
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
@@ -226,10 +250,11 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         """
         Resolve `host`, and return a connection to the first allowed address that accepts one.
 
-        Raise FetchError if the name is unknown or no address is allowed, else the last connection
+        Raises FetchError if the name is unknown or no address is allowed, else the last connection
         error.
         """
         fault: Exception = httpcore2.ConnectError()
+        # the addresses that were checked are connected to: the name is not looked up again
         for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
             left = self._deadline.remaining_seconds(timeout)
             options = (local_address, socket_options)
@@ -244,6 +269,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         raise fault
 
     def _resolved(self, host: str, port: int) -> list[str]:
+        # a name lookup cannot be interrupted; in a thread of its own, it can be left behind
         look = self._resolvers.submit(self._policy.resolve, host, port)
         try:
             return look.result(self._deadline.remaining_seconds(None))
@@ -264,7 +290,7 @@ class _TimedStream(httpcore2.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return up to `max_bytes` bytes that were received; empty at the end."""
+        """Return up to `max_bytes` bytes that were received, none at the end."""
         return self._stream.read(max_bytes, self._deadline.remaining_seconds(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -295,13 +321,17 @@ FAILURES: Final = 5
 """Requests without an answer, within `FAILURE_SECONDS`, after which no more are sent."""
 FAILURE_SECONDS: Final = 30.0
 OPEN_SECONDS: Final = 30.0
-"""Seconds without a request; then one request tests whether the host answers again."""
+"""Seconds without a request, after which one request tests whether the host answers again."""
 MAX_PAUSE_SECONDS: Final = 300.0
 """Longest pause, in seconds, that a host can ask for by Retry-After."""
 
 
 class Circuit(Struct):
-    """What is known of one host's answers; safe to share between threads."""
+    """
+    What is known of one host's answers. Threads may share it.
+
+    After `FAILURES` failures it is open: no request is sent for `OPEN_SECONDS`, then a single one.
+    """
 
     monotonic: Callable[[], float]
     on_change: Callable[..., None]
@@ -311,14 +341,18 @@ class Circuit(Struct):
     _tested_at: float = 0.0
     """When the next request may be sent while the circuit is open."""
     _paused_until: float = 0.0
-    """Until when the host wants no request; the answers to earlier ones do not change that."""
+    """Until when the host wants no request. The answers to earlier ones do not change that."""
     _is_open: bool = False
     _why: str = ""
     """Why the last request failed."""
     _lock: Lock = field(default_factory=Lock)
 
     def check(self) -> None:
-        """Raise FetchError if no request may be sent now."""
+        """
+        Allow one request.
+
+        Raises FetchError if none may be sent now.
+        """
         with self._lock:
             now = self.monotonic()
             pause = self._paused_until - now
@@ -342,19 +376,20 @@ class Circuit(Struct):
 
     def record_failure(self, why: str, url: str = "") -> None:
         """
-        Note that the host has not answered, or with an error of its own for `url`, and why.
+        Note why the host has not answered, or that it answered `url` with an error of its own.
 
         Errors for the same URL count once: one broken file does not close the whole host.
         """
         with self._lock:
             now, failures, self._why = self.monotonic(), self._failures, why
-            if not (url and any(each[1] == url for each in failures)):
+            if not (url and any(failed == url for _, failed in failures)):
                 failures.append((now, url))
             has_many = len(failures) == FAILURES
             is_new = has_many and now - failures[0][0] <= FAILURE_SECONDS and not self._is_open
             self._is_open |= is_new
             if self._is_open:
                 self._tested_at = now + OPEN_SECONDS
+        # not under the lock: this calls code of others
         if is_new:
             self.on_change(is_open=True)
 

@@ -28,7 +28,7 @@ _SAFE: Final = "/%:@!$&'()*+,;=~-._[]"
 
 
 class BadUrl(ValueError):
-    """A text is not an http or https URL; the message does not repeat the text."""
+    """A text is not an http or https URL. The message does not repeat the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Url:
 
     @property
     def redacted(self) -> str:
-        """The URL for messages: without user, password and query, which may be secret."""
+        """The URL for messages, without user, password and query, which may be secret."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
     @property
@@ -92,16 +92,20 @@ class Url:
         return self.scheme == "https"
 
     def resolved(self, reference: str) -> "Url":
-        """Return an absolute or relative URL without a credential; raise BadUrl as `parse_url`."""
+        """
+        Return the absolute URL, without a credential, of a link on the page at this URL.
+
+        Raises BadUrl as `parse_url`.
+        """
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
-            found = parse_url(urljoin(self.without_userinfo, reference.strip()))
+            url = parse_url(urljoin(self.without_userinfo, reference.strip()))
         except BadUrl:
             raise
         except ValueError as error:
             raise BadUrl("it is no URL") from error
-        return replace(found, login=None)
+        return replace(url, login=None)
 
     def child_folder(self, name: str) -> "Url":
         """
@@ -125,7 +129,11 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """Return the parts of a URL, also its credential; raise BadUrl unless it is http or https."""
+    """
+    Return the parts of a URL, also its credential.
+
+    Raises BadUrl unless it is a URL of http or https.
+    """
     if len(text) > MAX_URL_LENGTH:
         raise BadUrl("it is too long")
     try:
@@ -155,7 +163,7 @@ def _is_host(host: str) -> bool:
     if not host.isascii() or not host.isprintable() or set(host) & set(" /\\@?#%"):
         return False
     labels = host.removesuffix(".").split(".")
-    has_lengths = all(0 < len(each) <= MAX_LABEL_LENGTH for each in labels)
+    has_lengths = all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels)
     return ":" in host or (has_lengths and len(host) <= MAX_HOST_LENGTH)
 
 
@@ -165,11 +173,12 @@ def is_url(text: str) -> bool:
 
 
 def redact_url(text: str) -> str:
-    """Return a location (URL, bucket or path) for messages: without credentials and query."""
+    """Return a location (URL, bucket or path) for messages, without credentials and query."""
     try:
         return parse_url(text.strip()).redacted
     except BadUrl:
         pass
+    # it may be a mistyped URL with a password in it, so it is not repeated as a whole
     scheme, colon, rest = text.partition(":")
     if not colon or scheme.strip().lower() == "gs" or not ("@" in rest or "?" in rest):
         return text
@@ -182,7 +191,11 @@ TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
 
 
 def read_netrc(path: Path) -> dict[str, UserPassword]:
-    """Return the netrc entries by host, without `default`; empty if missing or invalid."""
+    """
+    Return the entries of a netrc file by host, without `default`.
+
+    The result is empty if the file is missing or invalid.
+    """
     try:
         hosts = netrc(str(path)).hosts
     except (OSError, NetrcParseError, UnicodeError):
@@ -200,8 +213,8 @@ def ask_keyring(
     """
     Return what a keyring has for the URL of a server, as pip and twine ask, or for its host.
 
-    Raise OSError if the program cannot be run, or does not answer within `seconds`: it may wait for
-    somebody who unlocks it.
+    Raises OSError if the program cannot be run, or does not answer within `seconds`: it may wait
+    for somebody who unlocks it.
     """
     for arguments in _questions(server):
         try:
@@ -230,9 +243,10 @@ def _questions(server: Url) -> Iterator[tuple[str, ...]]:
 
 def proxy_for(url: Url) -> Url | None:
     """
-    Return the proxy of `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` for `url`; None if there is none.
+    Return the proxy that the environment has for `url`, or None.
 
-    `NO_PROXY` has the exceptions. Raise FetchError if the proxy has no URL of http or https.
+    It is that of `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, and `NO_PROXY` has the exceptions.
+    Raises FetchError if the proxy has no URL of http or https.
     """
     proxies = getproxies()
     text = proxies.get(url.scheme) or proxies.get("all")

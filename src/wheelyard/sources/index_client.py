@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 from typing import Final
@@ -23,6 +24,7 @@ from wheelyard.http_client.client import (
     ClientResponse,
     Network,
     Requester,
+    RequestRules,
     at_minimum_rate,
     with_retries,
 )
@@ -38,33 +40,34 @@ PAGE_TIMEOUT_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class SourceCredentials:
+class SourceCredentials(RequestRules):
     """The credentials of an import, and the servers that they may be sent to."""
 
     index: Url
     """The URL of the index, as the operator gave it."""
     login: UserPassword | None = None
-    """Credentials from the environment; the user name may be empty."""
-    known: Mapping[str, UserPassword] = field(default_factory=dict, repr=False)
+    """Credentials from the environment. The user name may be empty."""
+    netrc: Mapping[str, UserPassword] = field(default_factory=dict, repr=False)
     """Netrc entries by host."""
 
-    def header_for(self, url: Url) -> str | None:
+    def authorization(self, url: Url) -> str | None:
         """
         Return the Authorization header for a request to `url`.
 
-        None if no credential is known for its host, or it is neither the index nor https on 443.
+        Return None if there is no credential for its host, or it is neither the index nor https on
+        443.
         """
         is_index = url.origin == self.index.origin
         is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
-        known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
-        login = self._completed(known) if is_index else known
+        entry = self.netrc.get(url.host.strip("[]")) if is_index or is_usual else None
+        login = self._completed(entry) if is_index else entry
         return None if login is None else login.authorization
 
-    def _completed(self, known: UserPassword | None) -> UserPassword | None:
+    def _completed(self, entry: UserPassword | None) -> UserPassword | None:
         """
         Return the credential for the index: from its URL, else the environment, else netrc.
 
-        A user name without password in the URL is completed from the other two. `known` is the
+        A user name without password in the URL is completed from the other two. `entry` is the
         netrc entry of the host.
         """
         written = self.index.login
@@ -72,44 +75,47 @@ class SourceCredentials:
             return written
         if self.login is not None:
             return self.login if written is None else replace(self.login, username=written.username)
-        if written is None or (known is not None and known.username == written.username):
-            return known
+        if written is None or (entry is not None and entry.username == written.username):
+            return entry
         return written
 
 
 class IndexClient:
-    """HTTP client with credentials and retries; safe to share between threads."""
+    """HTTP client with credentials and retries. Threads may share it."""
 
     def __init__(
         self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
     ) -> None:
         self.runtime = runtime
         network = Network(policies=dict.fromkeys(DEFAULT_PORTS, policy))
-        self._requester = Requester(runtime, network, credentials.header_for)
+        self._requester = Requester(runtime, network, credentials)
 
     def close(self) -> None:
         """Close every connection of the client."""
         self._requester.close()
 
     def page(self, url: Url) -> FetchedPage:
-        """Fetch a page with retries, and return it; raise FetchError if that fails."""
-        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
+        """
+        Fetch a page with retries, and return it.
 
-        def fetch() -> FetchedPage:
-            with closing(self._open(url, headers)) as response:
-                kind = response.headers.get("content-type", "")
-                return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
-
+        Raises FetchError if that fails.
+        """
         with self._requester.deadline(PAGE_TIMEOUT_SECONDS):
-            return with_retries(fetch, self.runtime)
+            return with_retries(partial(self._page, url), self.runtime)
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         """
         Send a request with retries, and return the open response once its headers are there.
 
-        Raise FetchError unless its status is 200, or 206 for a Range request.
+        Raises FetchError if its status is not 200, or 206 for a Range request.
         """
-        return with_retries(lambda: self._open(url, headers, method), self.runtime)
+        return with_retries(partial(self._open, url, headers, method), self.runtime)
+
+    def _page(self, url: Url) -> FetchedPage:
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
+        with closing(self._open(url, headers)) as response:
+            kind = response.headers.get("content-type", "")
+            return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
 
     def _open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         accepted = {HTTPStatus.OK}
@@ -127,7 +133,11 @@ IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
 
 @dataclass(slots=True)
 class ResumableDownload:
-    """The download of one file at a URL; `open` may be called again."""
+    """
+    The download of one file at a URL.
+
+    `open` may be called again, and then begins anew.
+    """
 
     web: IndexClient
     url: Url
@@ -143,7 +153,8 @@ class ResumableDownload:
         """
         Request the file, and yield, for a `with` block, an iterator over its chunks.
 
-        Raise OSError if that or the reading fails, Unavailable if the server is unreachable.
+        Raises OSError if that or the reading fails. Raises Unavailable if the server is
+        unreachable.
         """
         with _translated_errors(self.url):
             response = self.web.open(self.url, IDENTITY_ENCODING)
@@ -156,7 +167,7 @@ class ResumableDownload:
             chunks.close()
 
     def last_modified(self) -> datetime | None:
-        """Return the Last-Modified date, asked for by HEAD if need be; None if it is unknown."""
+        """Return the Last-Modified date, asked for by HEAD if need be, or None if it is unknown."""
         if self._modified is None:
             try:
                 response = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
@@ -171,6 +182,7 @@ class ResumableDownload:
         position, slow, monotonic = 0, 0, self.web.runtime.monotonic
         with _translated_errors(self.url):
             for resumes in count():
+                # `slow` counts the connections in a row that gave less than the minimum rate
                 before, began = position, monotonic()
                 with closing(response):
                     try:
@@ -180,6 +192,7 @@ class ResumableDownload:
                     except FetchError as fault:
                         least = MIN_BYTES_PER_SECOND * (monotonic() - began)
                         slow = slow + 1 if position - before <= least else 0
+                        # without a validator, the rest could be that of another file
                         is_over = slow > MAX_SLOW_RESUMES or resumes == MAX_RESUMES
                         if is_over or not fault.is_transient or not _validator(response):
                             raise
@@ -199,7 +212,7 @@ class ResumableDownload:
 
 
 def _validator(response: ClientResponse) -> str:
-    """Return what If-Range may have: a strong ETag, or the date; empty if there is neither."""
+    """Return what If-Range may have: a strong ETag, else the date, else an empty text."""
     etag = response.headers.get("etag", "")
     return etag if etag.startswith('"') else response.headers.get("last-modified", "")
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
-from wheelyard.http_client.hosts import AddressPolicy
+from wheelyard.http_client.hosts import AddressPolicy, every_address
 from wheelyard.http_client.urls import (
     BadUrl,
     Url,
@@ -250,7 +250,7 @@ class _SourceFactory(Struct, frozen=True):
         refusal = "its host has a private address; give --allow-private if it may be reached"
         policy = AddressPolicy((url.host, named.host), refusal=refusal)
         if request.allow_private:
-            policy = AddressPolicy(is_allowed=lambda _: True)
+            policy = AddressPolicy(is_allowed=every_address)
         client = IndexClient(credentials, self.runtime, policy)
         self.connections.callback(client.close)
         return client

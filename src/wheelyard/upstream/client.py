@@ -9,13 +9,13 @@ Google's library finds the credentials itself: the file that GOOGLE_APPLICATION_
 gcloud's login, or the metadata server. It is imported by the first request.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from threading import BoundedSemaphore, Lock
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -26,6 +26,7 @@ from wheelyard.http_client.client import (
     ClientResponse,
     Network,
     Requester,
+    RequestRules,
     at_minimum_rate,
     is_number,
     tls_context,
@@ -56,11 +57,9 @@ NO_TLS: Final = (
 )
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
 
-T = TypeVar("T")
-
 
 class NotChanged(Struct, frozen=True):
-    """The answer that a page is still the one that is known."""
+    """The answer that the page is the one whose ETag was sent."""
 
 
 class Missing(Struct, frozen=True):
@@ -68,50 +67,51 @@ class Missing(Struct, frozen=True):
 
 
 class UpstreamClient:
-    """
-    Sends requests to one upstream index; safe to share between threads.
-
-    `google` returns an Authorization header with an access token, or raises FetchError.
-    `on_circuit` is the `on_change` of the circuits of its hosts.
-    """
+    """Sends requests to one upstream index. Threads may share it."""
 
     def __init__(
         self,
         server: UpstreamServer,
         config: UpstreamConfig,
         runtime: Runtime,
-        google: Callable[[], str] | None = None,
-        on_circuit: Callable[..., None] = lambda **_: None,
+        google: "GoogleToken | None" = None,
+        observation: Observation | None = None,
     ) -> None:
         self.server = server
         self._config = config
         self._runtime = runtime
-        self._google = google
         agent = f"wheelyard/{version('wheelyard')}"  # takes a millisecond
         agent += f" (+{config.contact})" if config.contact else ""
         self._headers = {"User-Agent": agent, "Via": f"1.1 {config.via}"}
-        self._requester = Requester(
-            runtime, _network(config), self._authorization, self._refuses, on_circuit
-        )
+        rules = _UpstreamRules(server, google, observation)
+        self._requester = Requester(runtime, _network(config), rules)
         self._large_pages = BoundedSemaphore(MAX_LARGE_PAGES)
 
     def close(self) -> None:
         """Close every connection."""
         self._requester.close()
 
+    @contextmanager
     def page(
-        self, name: NormalizedName, parse: Callable[[FetchedPage], T], etag: str = ""
-    ) -> T | NotChanged | Missing:
+        self, name: NormalizedName, etag: str = ""
+    ) -> Iterator[FetchedPage | NotChanged | Missing]:
         """
-        Ask for the page of a project, and return what `parse` makes of it.
+        Ask for the page of a project, which is to be parsed within the block.
 
-        `etag` is that of the page that is known. Raise FetchError if there is no answer, or none
-        that can be used.
+        `etag` is that of the page from the last time. Raises FetchError if there is no answer, or
+        none that can be used.
         """
-        return with_retries(lambda: self._page(name, parse, etag), self._runtime, 2, _may_pass)
+        request = partial(self._request_page, name, etag)
+        page, place = with_retries(request, self._runtime, 2, _is_worth_a_retry)
+        with place:
+            yield page
 
     def root(self) -> RootPage:
-        """Return the start of what is at the URL of the index; raise FetchError as `page` does."""
+        """
+        Return the start of what is at the URL of the index.
+
+        Raises FetchError as `page`.
+        """
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
         with (
             self._requester.deadline(PAGE_SECONDS),
@@ -128,10 +128,11 @@ class UpstreamClient:
 
     def open_file(self, url: Url) -> ClientResponse | None:
         """
-        Request what is at a URL that a page has named; return the open response, None if missing.
+        Request what is at a URL that a page has named, and return the open response.
 
-        Its body is the bytes of the file: of an sdist, some servers say that its own compression is
-        the coding of the response. Raise FetchError as `page` does.
+        Return None if nothing is there. The body is the bytes of the file: of an sdist, some
+        servers say that its own compression is the coding of the response. Raises FetchError as
+        `page`.
         """
         with self._requester.deadline(PAGE_SECONDS):
             accepted = {HTTPStatus.OK, *MISSING_STATUSES}
@@ -141,9 +142,10 @@ class UpstreamClient:
         response.close()
         return None
 
-    def _page(
-        self, name: NormalizedName, parse: Callable[[FetchedPage], T], etag: str
-    ) -> T | NotChanged | Missing:
+    def _request_page(
+        self, name: NormalizedName, etag: str
+    ) -> tuple[FetchedPage | NotChanged | Missing, ExitStack]:
+        """Send one request as `page`, and return, too, what gives back the place of the page."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         accepted = {HTTPStatus.OK, *MISSING_STATUSES}
         if etag:
@@ -156,9 +158,9 @@ class UpstreamClient:
                 response = stack.enter_context(closing(self._open(url, headers, accepted)))
                 check_final_url(response.url, name)
                 if response.status in MISSING_STATUSES:
-                    return Missing()
+                    return Missing(), ExitStack()
                 if response.status == HTTPStatus.NOT_MODIFIED:
-                    return NotChanged()
+                    return NotChanged(), ExitStack()
                 body = self._body(response, end, stack)
             page = FetchedPage(
                 url=response.url,
@@ -166,10 +168,14 @@ class UpstreamClient:
                 body=body,
                 etag=_safe_etag(response.headers.get("etag", "")),
             )
-            return parse(page)
+            return page, stack.pop_all()
 
     def _body(self, response: ClientResponse, end: float, stack: ExitStack) -> bytearray:
-        """Return the whole body; that of a large page has a place until `stack` is closed."""
+        """
+        Return the whole body.
+
+        A large page has a place in memory until `stack` is closed.
+        """
         body, has_place = bytearray(), False
         for chunk in response.decompressed():
             body += chunk
@@ -188,26 +194,48 @@ class UpstreamClient:
             raise FetchError("upstream.offline is set, so nothing is fetched")
         return self._requester.open(url, self._headers | headers, accepted)
 
-    def _refuses(self, url: Url) -> str:
-        if url.host.removesuffix(".") in METADATA_HOSTS:
-            return "its host is that of the machine's metadata"
-        return self.server.refuses(url)
 
-    def _authorization(self, url: Url) -> str | None:
-        if url.origin != self.server.url.origin:
+class _UpstreamRules(RequestRules):
+    """The rules of the operator for one upstream index."""
+
+    has_circuits = True
+
+    def __init__(
+        self,
+        server: UpstreamServer,
+        google: "GoogleToken | None",
+        observation: Observation | None,
+    ) -> None:
+        self._server = server
+        self._google = google
+        self._observation = observation
+
+    def authorization(self, url: Url) -> str | None:
+        """Return the header for a URL of the index itself. Raises FetchError as `GoogleToken`."""
+        if url.origin != self._server.url.origin:
             return None
         if self._google is not None:
-            return self._google()
-        return None if self.server.login is None else self.server.login.authorization
+            return self._google.authorization()
+        return None if self._server.login is None else self._server.login.authorization
+
+    def refusal(self, url: Url) -> str:
+        """Return why nothing may be fetched from a URL, or an empty text."""
+        if url.host.removesuffix(".") in METADATA_HOSTS:
+            return "its host is that of the machine's metadata"
+        return self._server.refuses(url)
+
+    def circuit_changed(self, *, is_open: bool) -> None:
+        """Count and log it."""
+        if self._observation is not None:
+            self._observation.breaker(self._server.label, is_open=is_open)
 
 
 def _network(config: UpstreamConfig) -> Network:
-    may_reach = PublicOr(config.allow_private_networks)
-    secure = plain = AddressPolicy(is_allowed=may_reach, refusal=NO_PRIVATE_NETWORK)
+    networks = config.allow_private_networks
+    secure = plain = AddressPolicy(is_allowed=PublicOr(networks), refusal=NO_PRIVATE_NETWORK)
     if not config.allow_insecure:
-        plain = AddressPolicy(
-            is_allowed=lambda address: address.is_loopback and may_reach(address), refusal=NO_TLS
-        )
+        loopback = PublicOr(networks, only_loopback=True)
+        plain = AddressPolicy(is_allowed=loopback, refusal=NO_TLS)
     return Network(
         policies={"https": secure, "http": plain},
         tls=partial(tls_context, config.ca_file),
@@ -220,14 +248,14 @@ def _network(config: UpstreamConfig) -> Network:
     )
 
 
-def _may_pass(fault: FetchError) -> bool:
+def _is_worth_a_retry(fault: FetchError) -> bool:
     """Return whether a page is asked for once more after a failure."""
     is_retried = fault.is_unreachable or fault.status in RETRIED_STATUSES
     return fault.is_transient and is_retried and not fault.wait
 
 
 def _safe_etag(text: str) -> str:
-    """Return an ETag if it can be sent back as it is, else an empty text."""
+    """Return an ETag that can be sent back as it is, or an empty text."""
     is_fit = text.isascii() and text.isprintable() and len(text) <= MAX_ETAG_LENGTH
     return text if is_fit else ""
 
@@ -236,14 +264,18 @@ SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
 class GoogleToken:
-    """The access token of this machine, fetched when it is needed; thread-safe."""
+    """The access token of this machine, fetched when it is needed. Threads may share it."""
 
     def __init__(self) -> None:
         self._credentials: Any = None
         self._lock = Lock()
 
-    def __call__(self) -> str:
-        """Return an Authorization header; raise FetchError if there is no token."""
+    def authorization(self) -> str:
+        """
+        Return an Authorization header.
+
+        Raises FetchError if there is no token.
+        """
         try:  # 40 MB of memory, which only those need who have such an upstream
             import google.auth  # noqa: PLC0415 - ditto
             from google.auth import exceptions  # noqa: PLC0415 - ditto
@@ -252,6 +284,7 @@ class GoogleToken:
             why = "google-auth, which upstream.google needs, is not installed"
             raise FetchError(why) from None
         try:
+            # one thread refreshes the token; the others wait for it, and use the same
             with self._lock:
                 if self._credentials is None:
                     self._credentials, _ = google.auth.default(scopes=SCOPES)
@@ -272,10 +305,10 @@ WINDOW_SECONDS: Final = 30.0
 
 
 class FileDownload(Struct, frozen=True):
-    """The response with a file, whose body is still to be read; the caller closes it."""
+    """The response with a file, whose body is still to be read. The caller closes it."""
 
     size: int | None
-    """Bytes of the body; None if the response does not say."""
+    """Bytes of the body, or None if the response does not say."""
     _label: str
     _name: NormalizedName
     _chunks: Iterator[bytes]
@@ -283,7 +316,11 @@ class FileDownload(Struct, frozen=True):
     _cleanup: ExitStack
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes; raise Unavailable if they break off, or come too slowly."""
+        """
+        Yield the bytes of the file.
+
+        Raises Unavailable if they break off, or come too slowly.
+        """
         try:
             for chunk in self._chunks:
                 self._request.size += len(chunk)
@@ -298,7 +335,7 @@ class FileDownload(Struct, frozen=True):
 
 
 class UpstreamClients:
-    """The clients of the upstream indexes, in their order; safe to share between threads."""
+    """The clients of the upstream indexes, in their order. Threads may share it."""
 
     def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:
         self.in_order = tuple(
@@ -307,7 +344,7 @@ class UpstreamClients:
                 config,
                 runtime,
                 GoogleToken() if server.google else None,
-                partial(observation.breaker, server.label),
+                observation,
             )
             for server in config.servers
         )
@@ -326,17 +363,16 @@ class UpstreamClients:
         They are all if the settings exclude it from each of them: then no page of it is shown, so
         only an upload asks.
         """
-        accepting = tuple(each for each in self.in_order if each.server.names.accepts(name))
+        accepting = tuple(client for client in self.in_order if client.server.names.accepts(name))
         return accepting or self.in_order
 
     def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileDownload:
         """
-        Ask for a file of the upstream with the id `upstream`; return its answer, once it begins.
+        Ask an upstream for a file of a project, and return its answer, once it begins.
 
-        Raises:
-            NotFound: The upstream has no such file.
-            Unavailable: It does not answer (code `upstream_unavailable`), or with what cannot be
-                used, or nothing may be fetched from this URL (code `bad_upstream`).
+        `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
+        Unavailable (code `upstream_unavailable`) if it does not answer. Raises Unavailable (code
+        `bad_upstream`) if its answer cannot be used, or nothing may be fetched from this URL.
         """
         client = self._by_id[upstream]
         if self._is_offline:
@@ -362,6 +398,7 @@ class UpstreamClients:
             request.status = "200"
             length = response.headers.get("content-length", "")
             chunks = at_minimum_rate(response.chunks(), self._runtime.monotonic, WINDOW_SECONDS)
+            # the download now holds the response, and its `close` ends both and the observation
             return FileDownload(
                 int(length) if is_number(length) else None,
                 label,

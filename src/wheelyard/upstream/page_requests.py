@@ -257,15 +257,16 @@ class PageRequests:
     ) -> UpstreamPage | NotChanged | Missing:
         label = client.server.label
         with self._observation.request(kind, name, label) as request:
-
-            def parse(received: FetchedPage) -> UpstreamPage:
-                request.size = len(received.body)
-                return parse_page(received, name, client.server, self._runtime.now())
-
             failure: Unavailable | None = None
             answer: UpstreamPage | NotChanged | Missing = Missing()
             try:
-                answer = client.page(name, parse, etag)
+                with client.page(name, etag) as received:
+                    if isinstance(received, FetchedPage):
+                        request.size = len(received.body)
+                        now = self._runtime.now()
+                        answer = parse_page(received, name, client.server, now)
+                    else:
+                        answer = received
             except FetchError as fault:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)

@@ -103,7 +103,7 @@ def test_netrc_by_port(url: str, *, is_shown: bool) -> None:
     credentials = SourceCredentials(index, None, {"index.example": known, "files.example": known})
 
     expected = basic("ana", "known") if is_shown else None
-    assert credentials.header_for(parse_url(url)) == expected
+    assert credentials.authorization(parse_url(url)) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
     credentials = SourceCredentials(index, None if is_in_url else UserPassword("ana", "own"))
 
     expected = basic("ana", "own") if is_shown else None
-    assert credentials.header_for(parse_url(url)) == expected
+    assert credentials.authorization(parse_url(url)) == expected
 
 
 @pytest.mark.integration

@@ -33,7 +33,7 @@ from wheelyard.authentication.verifiers.verifier import (
 )
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.client import Network, Requester
-from wheelyard.http_client.hosts import AddressPolicy, FetchError
+from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, parse_url
 from wheelyard.model.access import Credential, Identity
 from wheelyard.model.claim_matchers import Claims
@@ -81,7 +81,7 @@ class JsonClient:
     def __init__(self, runtime: Runtime, *, allow_private: bool = False) -> None:
         policies = {"https": AddressPolicy()}
         if allow_private:
-            policies["https"] = AddressPolicy(is_allowed=lambda _: True)
+            policies["https"] = AddressPolicy(is_allowed=every_address)
             policies["http"] = AddressPolicy(is_allowed=attrgetter("is_loopback"))
         self._requester = Requester(runtime, Network(policies=policies))
 
