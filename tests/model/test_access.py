@@ -116,6 +116,19 @@ def test_rights_add_up() -> None:
     assert not both.may(Action.MANAGE, NormalizedName("acme-core"))
 
 
+def test_combined_actions_are_permitted_together() -> None:
+    """A question about two actions is about both of them, not about any."""
+    reader, publisher = scope("read", "*"), scope("upload", "acme-*")
+    both, core = Action.READ | Action.UPLOAD, NormalizedName("acme-core")
+
+    assert publisher.permits(both, core)
+    assert not reader.permits(both, core)
+    assert caller(reader, publisher).may(both, core)
+    assert caller(reader, publisher).may_anywhere(both)
+    assert not caller(reader, publisher).may_everywhere(both)
+    assert not caller(reader).may_anywhere(both)
+
+
 @given(NAMES)
 def test_no_scope_permits_nothing(name: NormalizedName) -> None:
     """A caller without scopes may do nothing."""

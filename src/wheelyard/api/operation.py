@@ -159,7 +159,7 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
     except InvalidField as wrong:
         name = ".".join(wrong.path)
         if wrong.why == "unknown":
-            what, remedy = f"unknown field {quoted(name)}", f"Send only {wrong.known}"
+            what, remedy = f"unknown field {quoted(name)}", f"Send only {wrong.known_keys}"
         elif wrong.why == "missing":
             what, remedy = f"{name} is missing", "Send it, too"
         else:

@@ -124,7 +124,7 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
             summary=project.summary,
             files=tuple(map(FileAnswer.of, project.files)),
             deleted=project.deleted_filenames,
-            commit=CommitJson.of(project.commit) if project.commit else None,
+            commit=CommitJson.from_commit(project.commit) if project.commit else None,
         )
 
 
@@ -260,7 +260,9 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     return JournalPage(
         name=project.name,
         revision=project.revision,
-        commits=tuple(CommitJson.of(commit) for commit in read.values() if commit is not None),
+        commits=tuple(
+            CommitJson.from_commit(commit) for commit in read.values() if commit is not None
+        ),
         lost=tuple(number for number, commit in read.items() if commit is None),
         next=last if last < project.revision else 0,
     )

@@ -159,7 +159,7 @@ ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     empty=AccessRules(),
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
-    new_commit=AccessCommit.of,
+    new_commit=AccessCommit.of_events,
     apply=grants.apply,
     with_commit=_with_commit,
     require_valid=partial(grants.merge, Grants()),
@@ -172,7 +172,7 @@ DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     empty=DecisionList(),
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
-    new_commit=DecisionCommit.of,
+    new_commit=DecisionCommit.of_events,
     apply=public_packages.apply,
     with_commit=_with_commit,
 )

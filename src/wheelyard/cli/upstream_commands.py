@@ -109,12 +109,12 @@ def approve(
     else:
         click.echo(f"{name} {wanted}: approved")
     if sha256:
-        _print_files((), known.of(str(wanted)))
+        _print_files((), known.for_version(str(wanted)))
         click.echo(f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides")
         return
     explained = _explanation(api, PackageQuestion(name, approval.version))
     if wanted is not None:
-        _print_files(explained.files if explained else (), known.of(str(wanted)))
+        _print_files(explained.files if explained else (), known.for_version(str(wanted)))
     if explained is not None:
         _warn_of_hidden(explained, wanted)
 

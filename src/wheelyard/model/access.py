@@ -14,7 +14,7 @@ from itertools import product
 from typing import Final, NewType
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
 from wheelyard.model.decoding import escaped
@@ -33,7 +33,11 @@ _PREFIX = re.compile(r"[a-z0-9-]*")
 
 
 class Action(IntFlag):
-    """What a caller can do with projects; each action implies those before it."""
+    """
+    What a caller can do with projects, as flags that can be combined.
+
+    Each action implies those before it.
+    """
 
     READ = 1
     UPLOAD = 2
@@ -53,6 +57,7 @@ class Action(IntFlag):
     @property
     def with_implied(self) -> "Action":
         """The flags of this action and of each one that it implies."""
+        # an action implies exactly the lower bits
         return Action((1 << self.bit_length()) - 1)
 
 
@@ -66,11 +71,12 @@ class Scope(Struct, frozen=True):
     actions: Action
     projects: tuple[Pattern, ...]
 
-    def permits(self, action: Action, project: NormalizedName) -> bool:
-        """Return whether the scope includes `action` on `project`."""
-        return bool(self.actions & action) and matches_any(self.projects, project)
+    def permits(self, actions: Action, project: NormalizedName) -> bool:
+        """Return whether the scope has all of `actions` on `project`."""
+        return actions in self.actions and matches_any(self.projects, project)
 
 
+# a dataclass, since the fields of a Struct cannot be kept out of `repr`
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A parsed Authorization header, not verified yet."""
@@ -133,6 +139,9 @@ class Caller(Struct, frozen=True):
             return "This token"
         return f"You ({escaped(self.principal[:QUOTE_LIMIT])})"
 
+    # Each question is about one action. A combination has to be in one scope as a whole: two scopes
+    # that have a part of it each do not add up.
+
     def may(self, action: Action, project: NormalizedName) -> bool:
         """Return whether the caller may do `action` to `project`, which need not exist."""
         return any(scope.permits(action, project) for scope in self.scopes)
@@ -156,7 +165,7 @@ class Caller(Struct, frozen=True):
 
     def may_anywhere(self, action: Action) -> bool:
         """Return whether the caller may do `action` to some project, which need not exist."""
-        return any(scope.actions & action for scope in self.scopes)
+        return any(action in scope.actions for scope in self.scopes)
 
     @property
     def may_read_public_packages(self) -> bool:
@@ -166,7 +175,7 @@ class Caller(Struct, frozen=True):
     def may_everywhere(self, action: Action) -> bool:
         """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
         return any(
-            scope.actions & action and EVERY_PROJECT in scope.projects for scope in self.scopes
+            action in scope.actions and EVERY_PROJECT in scope.projects for scope in self.scopes
         )
 
 
@@ -191,11 +200,15 @@ ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Return the project pattern in `text`, normalized; raise Invalid if it is malformed."""
+    """
+    Return the normalized project pattern in `text`.
+
+    Raises Invalid (code `invalid_name` or `invalid_field`) if it is malformed.
+    """
     if "*" not in text:
         return Pattern(parse_name(text))
     if text.isascii():  # lower() turns the Kelvin sign into a plain k
-        prefix = re.sub(r"[-_.]+", "-", text[:-1]).lower()
+        prefix = canonicalize_name(text[:-1])
         if _PREFIX.fullmatch(prefix):
             return Pattern(f"{prefix}*")
     raise Invalid(
@@ -209,15 +222,15 @@ def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     """
     Return the named actions and those that they imply.
 
-    Raise Invalid (code `invalid_field`) for any word but read, upload and manage, and with `admin`
-    but admin.
+    Raises Invalid (code `invalid_field`) if a word is not read, upload or manage. With `admin`,
+    the word admin is allowed, too.
     """
-    known = _GRANTABLE | ({"admin": Action.ADMIN} if admin else {})
+    actions_by_word = _GRANTABLE | ({"admin": Action.ADMIN} if admin else {})
     actions = Action(0)
     for word in words:
-        named = known.get(word.strip().lower())
+        named = actions_by_word.get(word.strip().lower())
         if named is None:
-            *most, last = known
+            *most, last = actions_by_word
             raise Invalid(
                 f"{quoted(word)} is not an action. Use {', '.join(most)} or {last}.",
                 code="invalid_field",
@@ -245,6 +258,7 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     One pattern of `scopes` must match the whole pattern; several narrower ones do not add up.
     """
     others = tuple(scopes)
+    # each action alone: one scope may have `read` on a pattern, and another `upload`
     return all(
         any(action & each.actions and matches_any(each.projects, pattern) for each in others)
         for action in Action
@@ -256,7 +270,8 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
 def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
     """Return whether one of `patterns` matches a name, or every name that a pattern matches."""
     return any(
-        text == each or (each.endswith("*") and text.startswith(each[:-1])) for each in patterns
+        text == pattern or (pattern.endswith("*") and text.startswith(pattern[:-1]))
+        for pattern in patterns
     )
 
 
@@ -268,7 +283,9 @@ def describe_scope(scope: Scope) -> str:
 def describe_actions(actions: Action) -> str:
     """Return actions in words, to be followed by projects: "read and upload to"."""
     words = [
-        "administer" if each is Action.ADMIN else each.verb for each in Action if each & actions
+        "administer" if action is Action.ADMIN else action.verb
+        for action in Action
+        if action & actions
     ]
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
@@ -279,18 +296,21 @@ def describe_projects(patterns: tuple[str, ...]) -> str:
 
 
 def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
+    # The star is at the end. So of two patterns one contains the other, or they have no name in
+    # common, and no third pattern is needed to describe what they share.
     if matches_any((one,), other):
         return other
     return one if matches_any((other,), one) else None
 
 
-_SEPARATORS: Final = re.compile(r"[-_.]+")
 _STARS: Final = re.compile(r"\*+")
 _FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
+_NOTHING: Final = re.compile(r"(?!)")
+"""Matches no text."""
 
 
 class NamePatterns(Struct, frozen=True):
-    """Some patterns; a name matches if one of them does."""
+    """Patterns of names, of which one has to match."""
 
     texts: tuple[str, ...]
     """The patterns, normalised as names are."""
@@ -306,7 +326,7 @@ class NameFilter(Struct, frozen=True):
 
     allow: NamePatterns | None = None
     """None for all."""
-    deny: NamePatterns = NamePatterns((), re.compile(r"(?!)"))
+    deny: NamePatterns = NamePatterns((), _NOTHING)
     """Names that it is not asked for, whatever `allow` has."""
 
     def accepts(self, name: NormalizedName) -> bool:
@@ -315,19 +335,23 @@ class NameFilter(Struct, frozen=True):
 
 
 def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
-    """Return the patterns that are written so; raise Invalid for the first that is malformed."""
-    found = tuple(dict.fromkeys(map(normalise_pattern, texts)))
-    every = "|".join(f"(?:{translate(each)})" for each in found)
-    return NamePatterns(found, re.compile(every or r"(?!)"))
+    """
+    Return the patterns in `texts`, each one once.
+
+    Raises Invalid (code `bad_setting`) if one of them is malformed.
+    """
+    patterns = tuple(dict.fromkeys(map(normalise_pattern, texts)))
+    expression = re.compile("|".join(map(translate, patterns))) if patterns else _NOTHING
+    return NamePatterns(patterns, expression)
 
 
 def normalise_pattern(text: str) -> str:
     """
     Return a pattern in the form of normalised names: `Acme_*` is `acme-*`.
 
-    Raise Invalid (code `bad_setting`) for text that can match no name.
+    Raises Invalid (code `bad_setting`) if the text can match no name.
     """
-    pattern = _STARS.sub("*", _SEPARATORS.sub("-", text).lower())
+    pattern = _STARS.sub("*", canonicalize_name(text))
     if len(text) > NAME_LIMIT or not _FORM.fullmatch(pattern):
         raise Invalid(
             f"{quoted(text)} is no pattern of names. Write a name, such as acme-core, or one with "

@@ -31,7 +31,7 @@ class Logo(Struct, frozen=True):
 
 
 class Brand(Struct, frozen=True):
-    """The name, accent colour and logo of an index; all are optional."""
+    """The name, accent colour and logo of an index."""
 
     name: str = DEFAULT_NAME
     accent: str = ""
@@ -40,7 +40,7 @@ class Brand(Struct, frozen=True):
 
     @property
     def fingerprint(self) -> str:
-        """A text that changes with each part of the brand; empty for the default brand."""
+        """A text that changes with each part of the brand, and is empty for the default brand."""
         if self == DEFAULT_BRAND:
             return ""
         logo = sha256(self.logo.body).hexdigest() if self.logo else ""
@@ -69,6 +69,7 @@ def parse_logo(body: bytes) -> Logo:
 def _require_plain_svg(body: bytes) -> None:
     from xml.etree import ElementTree  # noqa: ICN001, PLC0415 - few indexes have a logo
 
+    # a few nested entities could expand to gigabytes, so they are refused before the file is parsed
     if b"<!ENTITY" in body.upper():
         raise _bad_logo("it defines entities")
     try:
@@ -77,9 +78,9 @@ def _require_plain_svg(body: bytes) -> None:
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO") from error
     if root.tag != "{http://www.w3.org/2000/svg}svg":
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO")
-    tags = {_local_name(str(each.tag)) for each in root.iter()}
+    tags = {_local_name(str(element.tag)) for element in root.iter()}
     attributes = [
-        (_local_name(name), value) for each in root.iter() for name, value in each.items()
+        (_local_name(name), value) for element in root.iter() for name, value in element.items()
     ]
     is_active = any(
         name.startswith("on") or "javascript:" in value.lower() for name, value in attributes

@@ -75,6 +75,7 @@ class JobClaims(Struct, frozen=True):
         if ignores_case and isinstance(value, str) and isinstance(expected, str):
             is_equal = ascii_lower(value) == ascii_lower(expected)
         else:
+            # in Python 1 equals True, and a claim that is 1 must not pass for `true`
             is_equal = type(value) is type(expected) and value == expected
         return ClaimCheck(claim, value, is_equal or (value is None and may_be_missing))
 
@@ -87,7 +88,7 @@ class JobClaims(Struct, frozen=True):
         """Check that a claim matches, as in `matches`, or is a list with an element that does."""
         value = find_claim(self.claims, claim)
         elements = value if isinstance(value, list) else [value]
-        return ClaimCheck(claim, value, any(_matches(pattern, each) for each in elements))
+        return ClaimCheck(claim, value, any(_matches(pattern, element) for element in elements))
 
     def is_one_of(self, claim: str, expected: tuple[str, ...]) -> ClaimCheck:
         """Check that a claim is one of these texts."""
@@ -117,7 +118,9 @@ class JobClaims(Struct, frozen=True):
         """Check that a claim equals `workflow_ref`, or matches one of the patterns."""
         value = find_claim(self.claims, claim)
         is_own = isinstance(value, str) and value == self.claims.get("workflow_ref")
-        return ClaimCheck(claim, value, is_own or any(_matches(each, value) for each in workflows))
+        return ClaimCheck(
+            claim, value, is_own or any(_matches(workflow, value) for workflow in workflows)
+        )
 
     def has_pipeline(self, claim: str, project: str, file: str) -> ClaimCheck:
         """Check that a claim is `file` of a GitLab project, at the revision of the job."""
@@ -151,6 +154,7 @@ def numeric_date(value: object) -> float | None:
     """Return a time claim between 1970 and 2100 in seconds since the epoch, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
+    # not a number (NaN) fails both comparisons
     return float(value) if 0 <= value < _MAX_DATE else None
 
 
@@ -163,6 +167,7 @@ def _values(claims: Claims, name: str) -> Iterator[object]:
     value = claims.get(name)
     if value is not None:
         yield value
+    # as deep as the operator's name has dots, however deep the ID token is
     for dot in (at for at, character in enumerate(name) if character == "."):
         inner = claims.get(name[:dot])
         if isinstance(inner, Mapping):
@@ -184,7 +189,7 @@ def _after(value: str, head: str, middle: str) -> str | None:
 
 
 def _event_remedy(value: object) -> str:
-    """Return the end of an error message: how to use an allowed event; may be empty."""
+    """Return the end of an error message, how to use an allowed event, or an empty text."""
     if not isinstance(value, str):
         return ""
     if value.startswith(UNTRUSTED_EVENT_PREFIXES):

@@ -1,4 +1,8 @@
-"""Decoding of JSON and text from outside, within limits; fields of newer versions are kept."""
+"""
+Decoding of JSON and text from outside, within limits.
+
+Fields that a newer version of wheelyard has written are kept.
+"""
 
 import re
 from collections.abc import Mapping
@@ -32,10 +36,10 @@ def require_one_line(text: str, what: str, limit: int) -> str:
     if len(text) > limit:
         message = f"{what} has {len(text)} characters. Use at most {limit}."
         raise Invalid(message, code="invalid_field")
-    found = _NO_TEXT.search(text)
-    if found is not None:
+    refused = _NO_TEXT.search(text)
+    if refused is not None:
         raise Invalid(
-            f"{what} has the character {quoted(found[0])} in it. "
+            f"{what} has the character {quoted(refused[0])} in it. "
             "Write one line of text without control characters.",
             code="invalid_field",
         )
@@ -51,17 +55,20 @@ def escaped(text: str) -> str:
     """Return `text` with unprintable characters escaped, so that a terminal is safe."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
 
 
-def counted(number: int, thing: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Return a number with a noun: `1 file`, `2 files`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def redact_tokens(text: str) -> str:
     """Return `text` with each API token, Google access token and JWT as its prefix and `***`."""
-    return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)
+    # each alternative of the expression has one group, the prefix
+    return _SECRETS.sub(lambda secret: f"{secret[secret.lastindex or 0]}***", text)
 
 
 NAME_LIMIT: Final = 100
@@ -93,8 +100,8 @@ class InvalidField(Exception):
         self.why, self.path, self.field_type, self.value = why, path, field_type, value
 
     @property
-    def known(self) -> str:
-        """The keys of the struct, separated by commas; only if the field is unknown."""
+    def known_keys(self) -> str:
+        """The keys of the struct, separated by commas, if the field is unknown."""
         return ", ".join(self.field_type.__struct_fields__)
 
     @property
@@ -102,43 +109,45 @@ class InvalidField(Exception):
         """The message, without a full stop: the field, and the expected type or known keys."""
         key = escaped(".".join(self.path)[:NAME_LIMIT])
         if self.why == "unknown":
-            return f"{key}: there is no such key. The keys are {self.known}"
+            return f"{key}: there is no such key. The keys are {self.known_keys}"
         problem = "is missing, give" if self.why == "missing" else "expected"
         return f"{key}: {problem} {_expected(self.field_type)}"
 
 
 def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
-    Return a table as a struct of type `kind`; raise InvalidField for the first invalid field.
+    Return a table as a struct of type `kind`.
 
     `kind` must forbid unknown fields. Unless `strict`, texts are converted to numbers and booleans.
+    Raises InvalidField for the first field that is invalid.
     """
     try:
         return convert(table, kind, strict=strict)
     except ValidationError as error:
-        # messages of msgspec are for programmers and may change with its version
-        _find_invalid_field(table, kind, (), strict=strict)
+        # the fields are looked at one by one, as messages of msgspec are for programmers, and may
+        # change with its version
+        _require_valid_fields(table, kind, (), strict=strict)
         raise InvalidField("wrong", ()) from error
 
 
-def _find_invalid_field(
+def _require_valid_fields(
     table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
 ) -> None:
-    known = {each.encode_name: each for each in fields(kind)}
+    fields_by_name = {declared.encode_name: declared for declared in fields(kind)}
     for name in table:
-        if name not in known:
+        if name not in fields_by_name:
             raise InvalidField("unknown", (*above, name), kind)
-    for name, each in known.items():
-        path, field_type, value = (*above, name), each.type, table.get(name)
+    for name, declared in fields_by_name.items():
+        path, field_type, value = (*above, name), declared.type, table.get(name)
         if name not in table:
-            if each.required:
+            if declared.required:
                 raise InvalidField("missing", path, field_type)
         elif (
             isinstance(value, dict)
             and isinstance(field_type, type)
             and issubclass(field_type, Struct)
         ):
-            _find_invalid_field(value, field_type, path, strict=strict)
+            _require_valid_fields(value, field_type, path, strict=strict)
         else:
             try:
                 convert(value, field_type, strict=strict)
@@ -149,7 +158,7 @@ def _find_invalid_field(
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
     """Return a type in words for a message: its `title`, else `true or false` or `a text`."""
     parts = get_args(field_type)
-    titled = (each.title for each in parts if isinstance(each, Meta) and each.title)
+    titled = (meta.title for meta in parts if isinstance(meta, Meta) and meta.title)
     return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")
 
 
@@ -171,21 +180,30 @@ TABLE: Final = Decoder(dict[str, Raw])
 
 
 class ExtensibleCodec(Generic[OwnStruct]):
-    """Reads and writes the JSON of one class, which forbids unknown fields; keeps those."""
+    """
+    Reads the JSON of one class, and keeps the fields that the class does not know.
+
+    The class forbids unknown fields.
+    """
 
     def __init__(self, kind: type[OwnStruct]) -> None:
         self._decoder = Decoder(kind)
-        self._names = frozenset(each.encode_name for each in fields(kind) if each.encode_name)
+        self._names = frozenset(kind.__struct_encode_fields__) - {""}
 
     def decode(self, body: bytes | Raw) -> OwnStruct:
-        """Return the value of a JSON object; raise DecodeError if it is not valid."""
+        """
+        Return the value of a JSON object.
+
+        Raises DecodeError if it is not valid.
+        """
+        # nearly every document has known fields alone, so only the others are parsed twice
         try:
             return self._decoder.decode(body)
         except ValidationError:
             table = TABLE.decode(body)
             others = self.take_unknown(table)
             if not others:
-                raise
+                raise  # all fields are known, so a value is wrong
             return replace(self._decoder.decode(encode(table)), other_fields=others)
 
     def take_unknown(self, table: dict[str, Raw]) -> UnknownFields:

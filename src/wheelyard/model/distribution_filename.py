@@ -65,6 +65,7 @@ ACCEPTED_FORMATS = "wheels, .tar.gz and .zip"
 SDIST_SUFFIXES = (*LENIENT_SUFFIXES, ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
 """Suffixes of sdists, also of those that only an older version has taken."""
 
+# The name is greedy. So the version is what follows the last hyphen.
 _SDIST = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
     rf"(?:{'|'.join(map(re.escape, SDIST_SUFFIXES))})",
@@ -107,13 +108,13 @@ class Sdist(Struct, frozen=True):
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """A tuple of kind and version; sdists of one release share it, whatever their suffix."""
+        """A tuple of kind and version, which all sdists of a release share."""
         return ("sdist", canonicalize_version(self.version))
 
     @property
     def suffix(self) -> str:
         """The suffix of the filename, which names the archive format, such as `.tar.gz`."""
-        return next(each for each in SDIST_SUFFIXES if self.filename.endswith(each))
+        return next(suffix for suffix in SDIST_SUFFIXES if self.filename.endswith(suffix))
 
 
 class Wheel(Struct, frozen=True):
@@ -130,7 +131,7 @@ class Wheel(Struct, frozen=True):
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """A tuple of kind, version, build tag and tags; unique except for the spelling."""
+        """A tuple of kind, version, build tag and tags, which is unique except for the spelling."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
     @property
@@ -154,7 +155,7 @@ class ObsoleteDistribution(Struct, frozen=True):
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """A tuple of kind, version, Python version and platform; unique except for the spelling."""
+        """A tuple of kind, version, Python version and platform, unique except for the spelling."""
         release = canonicalize_version(self.version)
         return (self.packagetype, release, self.python_version, self.platform)
 
@@ -165,7 +166,11 @@ KnownDistribution = Distribution | ObsoleteDistribution
 
 
 def parse_name(text: str) -> NormalizedName:
-    """Return a project name, normalised; raise Invalid (code `invalid_name`) if it is malformed."""
+    """
+    Return the normalised project name in `text`.
+
+    Raises Invalid (code `invalid_name`) if it is malformed.
+    """
     if len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
         return canonicalize_name(text)
     raise Invalid(
@@ -177,7 +182,11 @@ def parse_name(text: str) -> NormalizedName:
 
 @lru_cache(256)  # filename, form and metadata of an upload have the same one
 def parse_version(text: str) -> Version:
-    """Return a PEP 440 version; raise Invalid (code `invalid_version`) if malformed or too long."""
+    """
+    Return the PEP 440 version in `text`.
+
+    Raises Invalid (code `invalid_version`) if it is malformed or too long.
+    """
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
         with suppress(InvalidVersion, ValueError):
             if text == text.strip():
@@ -194,7 +203,7 @@ def parse_version_set(text: str) -> SpecifierSet:
     """
     Return a set of versions by PEP 440, such as `<2` or `>=1.0,!=1.5`.
 
-    Raise Invalid (code `invalid_version`) if it is malformed, too long or empty, or compares text
+    Raises Invalid (code `invalid_version`) if it is malformed, too long or empty, or compares text
     (`===`).
     """
     if text.isascii() and text.isprintable() and len(text) <= VERSION_SET_LIMIT:
@@ -246,7 +255,11 @@ def parse_filename(
 
 
 def parse_known_filename(filename: str) -> KnownDistribution:
-    """Return the distribution that `filename` names, in any format of a store, or raise Invalid."""
+    """
+    Return the distribution that `filename` names, in any format that a store may have.
+
+    Raises Invalid (codes `invalid_filename`, `invalid_name`, `invalid_version`) if it is none.
+    """
     _check_text(filename)
     if filename.endswith(SDIST_SUFFIXES):
         return _parse_sdist(filename)
@@ -267,6 +280,7 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     if match is None:
         raise _bad_filename(filename, "a wheel is name-version[-build]-python-abi-platform.whl")
     parts = match["tags"].split("-")
+    # packaging makes all combinations of the tags, so they are counted before
     if prod(part.count(".") + 1 for part in parts) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())

@@ -6,7 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
@@ -49,7 +49,7 @@ NO_GROUPS: Final[Groups] = MappingProxyType({})
 class GrantFields(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """The keys of a `[[grant]]` table, and the stored form of a grant; not validated yet."""
+    """The keys of a `[[grant]]` table, and the stored form of a grant, before validation."""
 
     who: Annotated[_Texts, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
     projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
@@ -78,19 +78,19 @@ class Grants(Struct, frozen=True):
     """Grants that are in force together, and the groups that they name."""
 
     all: tuple[Grant, ...] = ()
-    groups: Groups = field(default_factory=lambda: NO_GROUPS)
+    groups: Groups = NO_GROUPS
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
-        return tuple(each.scope for each in self.all if each.principals.intersection(principals))
+        return tuple(grant.scope for grant in self.all if grant.principals.intersection(principals))
 
 
 def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GROUPS) -> Grant:
     """
-    Return the grant in a `[[grant]]` table; `number` is its position among the tables, from 1.
+    Return the grant in a `[[grant]]` table.
 
-    Raise Invalid (code `bad_setting`) for unknown or missing keys, for invalid values, and for a
-    group that is not one of `groups`.
+    `number` is its position among the tables, from 1. Raises Invalid (code `bad_setting`) for
+    unknown or missing keys, for invalid values, and for a group that is not one of `groups`.
     """
     try:
         return build_grant(str(number), decode_table(table, GrantFields), groups)
@@ -100,8 +100,12 @@ def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GR
 
 
 def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
-    """Return a grant; raise Invalid for invalid values, and for a group not among `groups`."""
-    who = frozenset(parse_grantee(each, groups) for each in fields.who)
+    """
+    Return the grant with these fields.
+
+    Raises Invalid for invalid values, and for a group that is not one of `groups`.
+    """
+    who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
     scope = Scope(
         parse_actions(fields.actions, admin=True), tuple(map(parse_pattern, fields.projects))
     )
@@ -110,7 +114,11 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
 
 
 def parse_groups(table: Mapping[str, object]) -> Groups:
-    """Return the groups in the table `[groups]`; raise Invalid (code `bad_setting`) for others."""
+    """
+    Return the groups in the table `[groups]`.
+
+    Raises Invalid (code `bad_setting`) if the name of a group, or a member, is invalid.
+    """
     groups = dict[str, frozenset[str]]()
     for name, members in table.items():
         try:
@@ -122,7 +130,11 @@ def parse_groups(table: Mapping[str, object]) -> Groups:
 
 
 def parse_group_name(text: str) -> str:
-    """Return the name of a group; raise Invalid (code `bad_setting`) for any other text."""
+    """
+    Return `text`, if it can be the name of a group.
+
+    Raises Invalid (code `bad_setting`) if it cannot.
+    """
     if not _GROUP_NAME.fullmatch(text):
         raise Invalid(
             f"{quoted(text)} cannot be the name of a group. Use up to 63 letters, digits, dots, "
@@ -133,7 +145,11 @@ def parse_group_name(text: str) -> str:
 
 
 def parse_member(text: str) -> str:
-    """Return a principal that can be in a group; raise Invalid for `anonymous` and for groups."""
+    """
+    Return a principal that can be in a group.
+
+    Raises Invalid (code `bad_setting`) for `anonymous`, for groups, and for other text.
+    """
     if text.startswith(_GROUP) and "@" not in text:
         why = f"{quoted(text)} is a group, and groups are not nested. List its members."
     elif text == ANONYMOUS:
@@ -144,14 +160,18 @@ def parse_member(text: str) -> str:
 
 
 def parse_grantee(text: str, groups: Groups) -> str:
-    """Return a principal, or one of `groups`; raise Invalid (code `bad_setting`) for other text."""
+    """
+    Return a principal, or one of `groups` as `group:NAME`.
+
+    Raises Invalid (code `bad_setting`) for other text.
+    """
     name = text.removeprefix(_GROUP)
     if name == text or "@" in name:
         return parse_principal(text)
     if name not in groups:
-        known = f"There are {', '.join(sorted(groups))}" if groups else "There is none"
+        hint = f"There are {', '.join(sorted(groups))}" if groups else "There is none"
         raise Invalid(
-            f"{quoted(text)} names no group. {known}; list its members in [groups].",
+            f"{quoted(text)} names no group. {hint}; list its members in [groups].",
             code="bad_setting",
         )
     return text
@@ -159,12 +179,12 @@ def parse_grantee(text: str, groups: Groups) -> str:
 
 def groups_in(who: Iterable[str]) -> frozenset[str]:
     """Return the names of the groups in `who`, each of which stands there as `group:NAME`."""
-    return frozenset(each.removeprefix(_GROUP) for each in who if each.startswith(_GROUP))
+    return frozenset(grantee.removeprefix(_GROUP) for grantee in who if grantee.startswith(_GROUP))
 
 
 def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
     """Return the principals in `who`, with the members of each `group:NAME` in its place."""
-    named = frozenset(each for each in who if not each.startswith(_GROUP))
+    named = frozenset(grantee for grantee in who if not grantee.startswith(_GROUP))
     return named.union(*(groups.get(name, ()) for name in groups_in(who)))
 
 
@@ -172,7 +192,7 @@ def parse_principal(text: str) -> str:
     """
     Return a principal as identities write it, with domains and e-mail addresses in lower case.
 
-    Raise Invalid (code `bad_setting`) for text that is not a principal.
+    Raises Invalid (code `bad_setting`) if the text is not a principal.
     """
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
@@ -208,7 +228,7 @@ def describe_grant(grant: Grant) -> str:
 
 
 def _texts(value: object) -> _Texts:
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+    if isinstance(value, list) and all(isinstance(element, str) for element in value):
         return tuple(value)
     raise Invalid('Expected a list such as ["htpasswd:ml-ci", "user:ana@acme.dev"].')
 
@@ -237,7 +257,7 @@ CREDENTIALS: Final = MappingProxyType(
 
 
 def credential_of(principal: str) -> str:
-    """Return the type of credential that a principal has, for people; empty if it is unknown."""
+    """Return the type of credential that a principal has, for people, or an empty text."""
     kind, colon, _ = principal.partition(":")
     if not colon and "@" in principal:  # of Google credentials on the machine of the command
         return f"{CREDENTIALS['local']}, Google account"
@@ -260,7 +280,7 @@ def is_match(wanted: str, principal: str, name: str) -> bool:
     candidates = {principal, name, rest, *rest.split(",")} - {""}
     if wanted in candidates or token_id_in(wanted) == rest != "":
         return True
-    return "@" in wanted and wanted.lower() in {each.lower() for each in candidates}
+    return "@" in wanted and wanted.lower() in {candidate.lower() for candidate in candidates}
 
 
 class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -332,39 +352,42 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
             groups = {**rules.groups, name: tuple(sorted(members))}
             return replace(rules, groups=dict(sorted(groups.items())))
         case GroupDeleted(name=name):
-            groups = {each: members for each, members in rules.groups.items() if each != name}
+            groups = {group: members for group, members in rules.groups.items() if group != name}
             return replace(rules, groups=groups)
 
 
 def merge(configured: Grants, rules: AccessRules) -> Grants:
     """
-    Return the grants of the settings and of the store together; a group has the members of both.
+    Return the grants of the settings and of the store together.
 
-    A grant of the store to a group that exists no more is for nobody. Raise Invalid if the store
-    has what only a person can have written there.
+    A group has the members of both. A grant of the store to a group that exists no more is for
+    nobody. Raises Invalid if the store has what only a person can have written there.
     """
     groups = dict(configured.groups)
     for name, members in rules.groups.items():
         groups[name] = groups.get(name, frozenset()) | frozenset(map(parse_member, members))
+    # the store may have added members to the groups of the settings, so those are expanded anew
     own = (
-        Grant(each.id, each.who, expand(each.who, groups), each.scope, each.note)
-        for each in configured.all
+        Grant(grant.id, grant.who, expand(grant.who, groups), grant.scope, grant.note)
+        for grant in configured.all
     )
-    return Grants((*own, *(parse_granted(each, groups) for each in rules.grants)), groups)
+    return Grants((*own, *(parse_granted(granted, groups) for granted in rules.grants)), groups)
 
 
 def parse_granted(granted: Granted, groups: Groups) -> Grant:
     """
-    Return a stored grant; raise Invalid for one that names `anonymous`, or is malformed.
+    Return a stored grant as a valid one.
 
     What everybody may read without a credential is for the settings to say, whose warnings and
-    refusals at the start depend on it. It also decides which pages a proxy may keep.
+    refusals at the start depend on it. It also decides which pages a proxy may keep. Raises Invalid
+    if the grant names `anonymous`, or is malformed.
     """
     if ANONYMOUS in granted.grant.who:
         raise Invalid(
             f"{ANONYMOUS} cannot have a grant in the store. Write a [[grant]] into the settings, "
             "and restart the servers.",
         )
+    # a group may have been deleted since: then it has no members, and the grant stays valid
     gone = dict.fromkeys(groups_in(granted.grant.who), frozenset[str]())
     return build_grant(granted.id, granted.grant, {**gone, **groups})
 

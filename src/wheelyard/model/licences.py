@@ -7,7 +7,7 @@ is. A pattern covers a licence with an exception (`WITH`), too, unless the patte
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import translate
 from functools import lru_cache
@@ -117,27 +117,47 @@ class LicencePatterns(Struct, frozen=True):
         """Return whether a licence of `licence_of` leaves no choice but these licences."""
         if licence == UNREADABLE:
             return bool(self)
-        return _evaluate(licence, self._blocks_one) if licence else self.blocks_unknown
+        return self._blocks_expression(licence) if licence else self.blocks_unknown
+
+    def _blocks_expression(self, expression: str) -> bool:
+        # What is in the innermost parentheses is replaced by its result until there are none: with
+        # recursion, a stranger's expression would decide how deep the calls are nested.
+        replaced = 1
+        while replaced:
+            expression, replaced = _INNERMOST.subn(self._result, expression)
+        return self._blocks_all(expression)
+
+    def _result(self, inner: re.Match[str]) -> str:
+        return "1" if self._blocks_all(inner[1]) else "0"
+
+    def _blocks_all(self, options: str) -> bool:
+        """Return whether each option of an expression without parentheses is blocked."""
+        # `AND` binds more tightly than `OR`
+        return all(
+            any(self._blocks_one(licence) for licence in option.split(" AND "))
+            for option in options.split(" OR ")
+        )
 
     def _blocks_one(self, licence: str) -> bool:
+        if licence in _RESULTS:
+            return _RESULTS[licence]
         name, _, _ = licence.partition(" WITH ")
         forms = (licence, name, _modern(name))
-        return any(self._expression.fullmatch(each) for each in forms)
+        return any(self._expression.fullmatch(form) for form in forms)
 
 
 def parse_licence_patterns(texts: Iterable[str]) -> LicencePatterns:
     """
-    Return the patterns that are written so: SPDX ids, their beginnings with `*`, or `unknown`.
+    Return the patterns in `texts`: SPDX ids, their beginnings with `*`, or `unknown`.
 
-    Raise Invalid (code `bad_setting`) for a text that matches no licence of SPDX, so that a
-    misspelt one does not go unnoticed.
+    Raises Invalid (code `bad_setting`) if a text matches no licence of SPDX, so that a misspelt one
+    does not go unnoticed.
     """
     texts = tuple(texts)
-    wanted = [_modern(each.strip()) for each in texts if each != BLOCK_UNKNOWN]
+    wanted = [_modern(text.strip()) for text in texts if text != BLOCK_UNKNOWN]
     for text in wanted:
         _require_licence(text)
-    every = "|".join(f"(?:{translate(each)})" for each in wanted)
-    expression = re.compile(every or r"(?!)", re.IGNORECASE)
+    expression = re.compile("|".join(map(translate, wanted)) or r"(?!)", re.IGNORECASE)
     return LicencePatterns(texts, BLOCK_UNKNOWN in texts, expression)
 
 
@@ -155,11 +175,11 @@ def licence_of(raw: bytes, name: NormalizedName, version: str) -> str:
     head = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode(errors="replace")
     # also where another reader would see the end of a line
     statements = filter(None, map(_STATEMENT.match, head.splitlines()))
-    stated = Counter(each[0].partition(":")[0].strip().lower() for each in statements)
+    stated = Counter(statement[0].partition(":")[0].strip().lower() for statement in statements)
     used = {
         "license-expression": core.license_expression is not None,
         "license": core.license is not None,
-        "classifier": sum(each.startswith("License") for each in core.classifiers),
+        "classifier": sum(classifier.startswith("License") for classifier in core.classifiers),
     }
     is_read = all(stated[field] <= number for field, number in used.items())
     return licence_in(core) if is_read else UNREADABLE
@@ -167,23 +187,26 @@ def licence_of(raw: bytes, name: NormalizedName, version: str) -> str:
 
 def licence_in(core: CoreMetadata) -> str:
     """
-    Return the licence of a release as an SPDX expression; `UNKNOWN` if its metadata is ambiguous.
+    Return the licence of a release as an SPDX expression.
 
-    It is `License-Expression`, or else the classifiers and `License`, if each of them means one
+    That is `License-Expression`, or else the classifiers and `License`, if each of them means one
     licence of SPDX. Several of them say nothing of "and" or "or", so they count as a choice.
+    Ambiguous metadata gives `UNKNOWN`.
     """
     if core.license_expression:
         return core.license_expression
-    named = [each for each in core.classifiers if each.startswith("License")]
-    found = [_CLASSIFIERS.get(each, UNKNOWN) for each in named if each not in _HEADINGS]
-    found += filter(None, (_licence_of_text(core.license or ""),))
-    return " OR ".join(dict.fromkeys(found)) if all(found) else UNKNOWN
+    named = [classifier for classifier in core.classifiers if classifier.startswith("License")]
+    licences = [
+        _CLASSIFIERS.get(classifier, UNKNOWN) for classifier in named if classifier not in _HEADINGS
+    ]
+    licences += filter(None, (_licence_of_text(core.license or ""),))
+    return " OR ".join(dict.fromkeys(licences)) if all(licences) else UNKNOWN
 
 
 def _require_licence(text: str) -> None:
     if "*" in text:
         matches = re.compile(translate(text), re.IGNORECASE).fullmatch
-        if any(matches(each["id"]) for each in LICENSES.values()) or matches("LicenseRef-x"):
+        if any(matches(licence["id"]) for licence in LICENSES.values()) or matches("LicenseRef-x"):
             return
     elif not re.search(r"\s(?:AND|OR)\s|[()]", text, re.IGNORECASE) and _canonical(text):
         return
@@ -216,25 +239,3 @@ def _modern(licence: str) -> str:
     """Return today's id of one of GNU's licences: `GPL-3.0` is `GPL-3.0-only`."""
     old = _OLD_GNU.fullmatch(licence)
     return f"{old[1]}-{'or-later' if old[2] else 'only'}" if old else licence
-
-
-def _evaluate(expression: str, is_blocked: Callable[[str], bool]) -> bool:
-    """
-    Return whether a canonical expression is blocked: of `OR` both sides, of `AND` one of them.
-
-    What is in the innermost parentheses is replaced by its result until there are none: calls would
-    be nested as deeply as they are.
-    """
-
-    def has_no_choice(options: str) -> bool:
-        return all(
-            any(_RESULTS[each] if each in _RESULTS else is_blocked(each) for each in both)
-            for both in (option.split(" AND ") for option in options.split(" OR "))
-        )
-
-    replaced = 1
-    while replaced:
-        expression, replaced = _INNERMOST.subn(
-            lambda inner: "1" if has_no_choice(inner[1]) else "0", expression
-        )
-    return has_no_choice(expression)

@@ -44,6 +44,7 @@ Many wheels of 2024 have it with 2.3, and clients read it.
 """
 
 _SPLIT = re.compile(r"\n(?![ \t])")
+"""The end of a header: a line that begins with a blank continues the one before."""
 _HEADER = re.compile(r"([!-9;-~]+):(.*)", re.ASCII | re.DOTALL)
 _FOLD = re.compile(r"\n[ \t]+")
 _INDENT = re.compile(r"\n(?: {7}\||[ \t]{1,8})")
@@ -61,7 +62,8 @@ _VARIANTS = frozenset({"gfm", "commonmark"})
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 _CHECKED_ALONE = ("import-name", "import-namespace", "requires-external", "supported-platform")
 """Fields that nothing here uses; a control character in them is refused as in others."""
-_NEVER_DYNAMIC = frozenset({"metadata-version", "name", "version"})
+_REQUIRED = frozenset({"metadata-version", "name", "version"})
+"""Fields that every metadata has, and `Dynamic` cannot name."""
 
 
 class Headers(Struct, frozen=True):
@@ -75,7 +77,7 @@ class Headers(Struct, frozen=True):
         """
         Return all values of a field, unfolded, without empty ones and `UNKNOWN`.
 
-        Raise Invalid for a control character. `name` is in lower case.
+        `name` is in lower case. Raises Invalid if a value has a control character.
         """
         given = self.fields.get(name)
         if given is None:
@@ -88,7 +90,11 @@ class Headers(Struct, frozen=True):
         return next(iter(self.every(name)), None) if name in self.fields else None
 
     def only(self, name: str) -> str | None:
-        """Return the value of a field, None if it is empty or `UNKNOWN`; raise Invalid for two."""
+        """
+        Return the value of a field, or None if it is missing, empty or `UNKNOWN`.
+
+        Raises Invalid if the field is repeated.
+        """
         given = self.fields.get(name)
         if given is None:
             return None
@@ -98,6 +104,7 @@ class Headers(Struct, frozen=True):
 
     def document(self, name: str) -> str | None:
         """Return a field's first value with its line breaks, but without indentation, or None."""
+        # a folded value is unfolded by `every`, and would lose its lines
         value = next(iter(self.fields.get(name, ())), "")
         text = _INDENT.sub("\n", value).strip()
         return text if text and text != _PLACEHOLDER else None
@@ -154,10 +161,10 @@ def _unfold(name: str, value: str) -> str:
 
 
 def _invalid(reason: str, value: str | None = None) -> Invalid:
-    """Return the error for invalid metadata; `reason` is the rest of a sentence, without values."""
-    shown = "" if value is None else f", here {quoted(value)}"
+    """Return the error that says `reason`, the rest of a sentence, and the wrong value."""
+    example = "" if value is None else f", here {quoted(value)}"
     return Invalid(
-        f"The metadata is refused: {reason}{shown}. Correct it and build the file again.",
+        f"The metadata is refused: {reason}{example}. Correct it and build the file again.",
         code="invalid_metadata",
     )
 
@@ -201,7 +208,7 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """
-    Return the core metadata of a METADATA or PKG-INFO file; the caller limits its length.
+    Return the core metadata of a METADATA or PKG-INFO file, whose length the caller limits.
 
     Raises:
         Invalid: It violates the core metadata specifications in a way that could mislead a client
@@ -246,24 +253,25 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 
 def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
     """Return a warning for each valid but inadvisable field of `core`, one sentence each."""
-    found, version = [], f"Metadata-Version {core.format[0]}.{core.format[1]}"
+    warnings = list[str]()
+    version = f"Metadata-Version {core.format[0]}.{core.format[1]}"
     if core.format > NEWEST_VERSION:
-        found.append(f"{version} is newer than this index knows.")
+        warnings.append(f"{version} is newer than this index knows.")
     if core.license and core.license_expression:
-        found.append("License is obsolete beside License-Expression; remove it.")
+        warnings.append("License is obsolete beside License-Expression; remove it.")
     if core.license_expression and core.format < LICENSE_VERSION:
-        found.append(f"License-Expression is newer than {version}.")
-    found.extend(
+        warnings.append(f"License-Expression is newer than {version}.")
+    warnings.extend(
         f"Provides-Extra {quoted(extra)} is not a valid name of an extra."
         for extra in core.provides_extra
         if not _is_normal(extra)
     )
-    found.extend(
+    warnings.extend(
         f"Requires-Dist {quoted(text)} names a URL, which most indexes refuse."
         for text in core.requires_dist
         if "@" in text.partition(";")[0]
     )
-    return tuple(found)
+    return tuple(warnings)
 
 
 def _refuse_mime_headers(headers: Headers) -> None:
@@ -307,8 +315,8 @@ def _description_content_type(headers: Headers) -> str | None:
         key, _, option = part.partition("=")
         options[key.strip().lower()] = option.strip().strip('"').lower()
     if kind.lower() not in _CONTENT_TYPES:
-        known = "text/plain, text/x-rst or text/markdown"
-        raise _invalid(f"Description-Content-Type is not {known}", value)
+        expected = "text/plain, text/x-rst or text/markdown"
+        raise _invalid(f"Description-Content-Type is not {expected}", value)
     if options.get("charset", "utf-8") not in {"utf-8", "utf8"}:
         raise _invalid("the charset of Description-Content-Type is not UTF-8", value)
     if kind.lower() == "text/markdown" and options.get("variant", "gfm") not in _VARIANTS:
@@ -346,6 +354,7 @@ def _is_plain_path(path: str) -> bool:
 
 def _requires_dist(headers: Headers) -> tuple[str, ...]:
     values = headers.every("requires-dist")
+    # before any is parsed, as parsing is slow
     if sum(map(len, values)) > REQUIRES_DIST_LIMIT:
         raise _invalid(f"the fields Requires-Dist are over {REQUIRES_DIST_LIMIT} characters")
     for value in values:
@@ -365,13 +374,13 @@ def _requires_python(headers: Headers) -> str | None:
 
 
 def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = {}
+    urls: dict[str, str] = {}
     for value in headers.every("project-url"):
         label, comma, url = (part.strip() for part in value.partition(","))
-        if not comma:
+        if not comma:  # a URL without a label
             label, url = "", label
-        found.setdefault(label, url)
-    return tuple(found.items())[:PROJECT_URL_LIMIT]
+        urls.setdefault(label, url)
+    return tuple(urls.items())[:PROJECT_URL_LIMIT]
 
 
 def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
@@ -380,6 +389,7 @@ def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ..
         try:
             extras[canonicalize_name(value, validate=True)] = None
         except InvalidName as error:
+            # since 2.3 the name has to be valid, and before it may be anything
             if version >= (2, 3):
                 raise _invalid("Provides-Extra is not a valid name", value) from error
             extras[value] = None
@@ -394,7 +404,7 @@ def _is_normal(extra: str) -> bool:
 
 def _dynamic(headers: Headers) -> tuple[str, ...]:
     values = tuple(value.lower() for value in headers.every("dynamic"))
-    for value in _NEVER_DYNAMIC.intersection(values):
+    for value in _REQUIRED.intersection(values):
         raise _invalid("Dynamic names a field that must be fixed", value)
     return values
 
@@ -402,22 +412,33 @@ def _dynamic(headers: Headers) -> tuple[str, ...]:
 FIELD_LIMIT: Final = 1000
 """Fields that are parsed; later ones are ignored."""
 
-_GIVEN: Final = frozenset({"metadata-version", "name", "version"})
 _REPEATED: Final = frozenset(
-    (
-        *("classifier", "dynamic", "import-name", "import-namespace", "license-file", "platform"),
-        *("project-url", "provides-extra", "requires-dist", "requires-external"),
+    {
+        "classifier",
+        "dynamic",
+        "import-name",
+        "import-namespace",
+        "license-file",
+        "platform",
+        "project-url",
+        "provides-extra",
+        "requires-dist",
+        "requires-external",
         "supported-platform",
-    )
+    }
 )
 """Fields that may be repeated; of other fields the first one counts."""
 _FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
-_LENIENT_SPLIT: Final = re.compile(r"\n(?![ \t])")
+
 _LENIENT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return stored metadata, or its valid fields if it is invalid, or for None a minimum."""
+    """
+    Return stored core metadata, or its valid fields if it is invalid.
+
+    If nothing is stored, return metadata of the name and the version alone.
+    """
     if raw is None:
         return _parsed("\n", name, version)
     try:
@@ -431,14 +452,16 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
     kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
     head, _, body = text.partition("\n\n")
-    for line in _LENIENT_SPLIT.split(head)[:FIELD_LIMIT]:
-        found = _FIELD.fullmatch(_LENIENT_CONTROL.sub(" ", line))
-        field, value = (found[1].lower(), found[2].strip()) if found else ("", "")
-        if field and field not in _GIVEN and (field not in kept or field in _REPEATED):
+    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
+        match = _FIELD.fullmatch(_LENIENT_CONTROL.sub(" ", line))
+        field, value = (match[1].lower(), match[2].strip()) if match else ("", "")
+        if field and field not in _REQUIRED and (field not in kept or field in _REPEATED):
+            # each field is parsed alone, so that one that is invalid costs no other
             with suppress(Invalid):
                 _parsed(f"{field}: {value}\n\n", name, version)
                 kept.setdefault(field, []).append(value)
     lines = "".join(f"{field}: {value}\n" for field, values in kept.items() for value in values)
+    # the last one has no fields, and is always valid
     for whole in (f"{lines}\n{_LENIENT_CONTROL.sub(' ', body)}", f"{lines}\n", "\n"):
         try:
             return _parsed(whole, name, version)
@@ -450,7 +473,7 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
 def raw_field(raw: bytes, field: str) -> str:
     """Return the first value of a metadata field (in lower case), unchecked, or an empty text."""
     head = raw.replace(b"\r\n", b"\n").decode(errors="replace").partition("\n\n")[0]
-    for line in _LENIENT_SPLIT.split(head)[:FIELD_LIMIT]:
+    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
         name, _, value = line.partition(":")
         if name.strip().lower() == field:
             return value.strip()

@@ -12,7 +12,7 @@ collector (`gc=False`), which would else visit every file of every cached projec
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -70,7 +70,7 @@ class File(
 
     @property
     def core_metadata(self) -> str:
-        """SHA-256 of the stored METADATA or PKG-INFO; empty if the file has none."""
+        """SHA-256 of the stored METADATA or PKG-INFO, or an empty text if there is none."""
         return self.sidecars.get(METADATA_SUFFIX, "")
 
     @property
@@ -109,7 +109,7 @@ class Status(StrEnum):
 
 
 class EventKind(StrEnum):
-    """The kinds of events that this version knows; `promoted` and `restored` are to come."""
+    """The kinds of events that this version knows."""
 
     UPLOADED = "uploaded"
     """A file was added, by an upload or an import."""
@@ -144,7 +144,7 @@ class _StatusData(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """A change of a project by a principal; of a kind that this version may not know."""
+    """A change of a project by a principal, perhaps of a kind that this version does not know."""
 
     what: str
     """One of `EventKind`, or a kind of a newer version, which is kept and changes nothing here."""
@@ -166,7 +166,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     def uploaded(
         cls, file: File, summary: str = "", *, at: datetime, by: str, by_name: str = ""
     ) -> "Event":
-        """Return the event that a file was added; `summary` is cut at `SUMMARY_LIMIT`."""
+        """Return the event that a file was added."""
         data = _UploadData(Raw(encode_all_fields(file)), summary)
         return cls(
             what=EventKind.UPLOADED,
@@ -239,15 +239,15 @@ class NumberedCommit(Struct, frozen=True, kw_only=True):
 
 
 class EventCommit(NumberedCommit, Generic[E], frozen=True, kw_only=True, omit_defaults=True):
-    """One write of a document that is no project's; mostly it added one event."""
+    """One write of a document that is no project's, with the events that it added."""
 
     event: E
     """The first event."""
     more: tuple[E, ...] = ()
-    """The other ones, of changes that were made at once."""
+    """The other ones, of changes that were made at once. Most commits have none."""
 
     @classmethod
-    def of(cls, *, number: int, id: str, previous: str, events: tuple[E, ...]) -> Self:  # noqa: A002 - the field
+    def of_events(cls, *, number: int, id: str, previous: str, events: tuple[E, ...]) -> Self:  # noqa: A002 - the field
         """Return the commit of these events, at least one."""
         return cls(number=number, id=id, previous=previous, event=events[0], more=events[1:])
 
@@ -269,10 +269,16 @@ class Commit(NumberedCommit, frozen=True, kw_only=True, dict=True):
 
 
 def read_commit(stored: bytes) -> Commit:
-    """Return the commit of a JSON object; raise DecodeError if it is not valid."""
+    """
+    Return the commit of a JSON object.
+
+    Raises DecodeError if it is not valid.
+    """
     commit = _COMMITS.decode(stored)
     for event in commit.events:
         event.require_valid()
+    # The next commit has the SHA-256 of these bytes. Encoded anew they could differ, as a newer
+    # version may have written fields that this one does not know.
     vars(commit)["stored"] = stored
     return commit
 
@@ -310,7 +316,7 @@ class Project(
 
     @cached_property
     def commit(self) -> Commit | None:
-        """The last commit; None for a project without commits."""
+        """The last commit, or None for a project without commits."""
         return read_commit(bytes(self.stored_commit)) if self.stored_commit else None
 
     @property
@@ -331,16 +337,16 @@ class Project(
     @cached_property
     def by_release(self) -> dict[str, list[File]]:
         """Lists of the project's files, by version without trailing zeros (1 for 1.0)."""
-        found = dict[str, list[File]]()
+        releases = dict[str, list[File]]()
         for file in self.files:
-            found.setdefault(strip_trailing_zeros(file.version), []).append(file)
-        return found
+            releases.setdefault(strip_trailing_zeros(file.version), []).append(file)
+        return releases
 
     @cached_property
     def deleted_keys(self) -> frozenset[UniquenessKey]:
         """The uniqueness keys of the deleted filenames."""
         return frozenset(
-            parse_known_filename(each).uniqueness_key for each in self.deleted_filenames
+            parse_known_filename(filename).uniqueness_key for filename in self.deleted_filenames
         )
 
     @cached_property
@@ -352,11 +358,12 @@ class Project(
 def with_commit(project: Project, commit: Commit) -> Project:
     """Return `project`, to which the events of `commit` were applied, after that commit."""
     after = replace(project, revision=commit.number, stored_commit=Raw(commit.stored))
+    # what was computed of the files still holds: only the number and the commit have changed
     vars(after).update(vars(project), commit=commit)
     return after
 
 
-def apply(project: Project, event: Event) -> Project:
+def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for each kind
     """
     Return `project` after `event`, with its revision and last commit unchanged.
 
@@ -364,15 +371,30 @@ def apply(project: Project, event: Event) -> Project:
     """
     if event.needs:
         project = replace(project, needs={**project.needs, event.what: event.needs})
-    change = _CHANGES.get(event.what)
-    return project if change is None else change(project, event)
+    match event.what:
+        case EventKind.UPLOADED:
+            return _with_file(project, event.file, event.summary or project.summary)
+        case EventKind.YANKED:
+            return _with_yank(project, event.files, event.reason)
+        case EventKind.UNYANKED:
+            return _with_yank(project, event.files, None)
+        case EventKind.DELETED:
+            return _without_files(project, event.files)
+        case EventKind.STATUS:
+            return replace(project, status=event.status, reason=event.reason)
+        case EventKind.RESERVED:
+            return replace(project, is_released=False)
+        case EventKind.RELEASED:
+            return replace(project, status=Status.ACTIVE, reason="", is_released=True)
+        case _:
+            return project
 
 
 def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
     """
     Return what of a project and its commits only a newer version of wheelyard knows.
 
-    By its name in words; with the version that knows it, or an empty text if that is not said.
+    The keys name it in words. A value is the version that knows it, or empty if that is not said.
     """
     unknown = {f"the field {quoted(name)}": "" for name, _ in project.other_fields}
     for commit in commits:
@@ -384,32 +406,29 @@ def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, s
     return unknown
 
 
-def _after_upload(project: Project, event: Event) -> Project:
-    return _with_file(project, event.file, event.summary or project.summary)
-
-
-def _after_delete(project: Project, event: Event) -> Project:
-    gone = frozenset(event.files)
+def _without_files(project: Project, filenames: tuple[str, ...]) -> Project:
+    gone = frozenset(filenames)
     kept = tuple(file for file in project.files if file.filename not in gone)
-    deleted = tuple(sorted({*project.deleted_filenames, *event.files}))
+    deleted = tuple(sorted({*project.deleted_filenames, *filenames}))
     return replace(project, files=kept, deleted_filenames=deleted)
 
 
 def _with_file(project: Project, file: File, summary: str) -> Project:
-    """Return `project` with one more file; what was computed from its files is not lost."""
-    at = bisect(project.files, file.filename, key=lambda each: each.filename)
+    # A project may have thousands of files, and gets one at a time. So what was computed of its
+    # files is carried over with the new file added, and not computed of all files again.
+    at = bisect(project.files, file.filename, key=lambda listed: listed.filename)
     files = (*project.files[:at], file, *project.files[at:])
     after = replace(project, files=files, summary=summary, is_released=False)
-    known, computed = vars(project), vars(after)
-    if "by_filename" in known:
+    computed_before, computed = vars(project), vars(after)
+    if "by_filename" in computed_before:
         computed["by_filename"] = project.by_filename | {file.filename: file}
-    if "by_release" in known:
+    if "by_release" in computed_before:
         release = strip_trailing_zeros(file.version)
         others = project.by_release.get(release, [])
         computed["by_release"] = project.by_release | {release: [*others, file]}
-    if "deleted_keys" in known:
+    if "deleted_keys" in computed_before:
         computed["deleted_keys"] = project.deleted_keys
-    if "stored_files" in known:
+    if "stored_files" in computed_before:
         stored = project.stored_files
         computed["stored_files"] = (*stored[:at], b"," + encode_all_fields(file), *stored[at:])
     return after
@@ -421,19 +440,3 @@ def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None)
         replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
     )
     return replace(project, files=files)
-
-
-_CHANGES: Final[Mapping[str, Callable[[Project, Event], Project]]] = {
-    EventKind.UPLOADED: _after_upload,
-    EventKind.YANKED: lambda project, event: _with_yank(project, event.files, event.reason),
-    EventKind.UNYANKED: lambda project, event: _with_yank(project, event.files, None),
-    EventKind.DELETED: _after_delete,
-    EventKind.STATUS: lambda project, event: replace(
-        project, status=event.status, reason=event.reason
-    ),
-    EventKind.RESERVED: lambda project, _: replace(project, is_released=False),
-    EventKind.RELEASED: lambda project, _: replace(
-        project, status=Status.ACTIVE, reason="", is_released=True
-    ),
-}
-"""What the events of each known kind do to a project."""

@@ -28,7 +28,7 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploaded_by_name: str = ""
 
     @classmethod
-    def of(cls, file: File) -> "FileJson":
+    def from_file(cls, file: File) -> "FileJson":
         """Return what is shown of a file."""
         return cls(**{name: getattr(file, name) for name in cls.__struct_fields__})
 
@@ -47,7 +47,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
     @classmethod
-    def of(cls, event: Event) -> "EventJson":
+    def from_event(cls, event: Event) -> "EventJson":
         """Return what is shown of an event."""
         is_upload = event.what == EventKind.UPLOADED
         return cls(
@@ -55,7 +55,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
             at=event.at,
             by=event.by,
             by_name=event.by_name,
-            file=FileJson.of(event.file) if is_upload else None,
+            file=FileJson.from_file(event.file) if is_upload else None,
             summary=event.summary if is_upload else "",
             filenames=() if is_upload else event.files,
             status=event.status if event.what == EventKind.STATUS else None,
@@ -69,13 +69,13 @@ class CommitJson(NumberedCommit, frozen=True, kw_only=True):
     events: tuple[EventJson, ...]
 
     @classmethod
-    def of(cls, commit: Commit) -> "CommitJson":
+    def from_commit(cls, commit: Commit) -> "CommitJson":
         """Return what is shown of a commit."""
         return cls(
             number=commit.number,
             id=commit.id,
             previous=commit.previous,
-            events=tuple(map(EventJson.of, commit.events)),
+            events=tuple(map(EventJson.from_event, commit.events)),
         )
 
 
@@ -93,7 +93,7 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event of a journal; this is also the JSON that is printed."""
+    """One event of a journal, in the form in which commands and the API give it."""
 
     at: datetime
     project: NormalizedName | None
@@ -124,7 +124,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
-    """Return the entry of an event in commit `number`; tokens in its reason are redacted."""
+    """Return the entry of an event in commit `number`, without the tokens in its reason."""
     what, file, uploaded_by = event.what, event.file, ""
     if file is not None and file.imported_at is not None:
         what = "imported"

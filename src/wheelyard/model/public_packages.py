@@ -54,7 +54,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """The version without trailing zeros, as `1.0` and `1.0.0` are one; or an empty text."""
+        """The version without trailing zeros, as `1.0` and `1.0.0` are one, or an empty text."""
         return strip_trailing_zeros(self.version)
 
     @property
@@ -80,20 +80,21 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         """All of them, first the one about the whole project."""
         return (*filter(None, (self.project,)), *self.versions.values())
 
-    def of(self, version: str) -> Decision | None:
+    def for_version(self, version: str) -> Decision | None:
         """
         Return the decision that counts for a normalised version: its own, else the project's.
 
         Who blocks `2.0` means `2.0+cpu`, too. An approval of `2.0` says nothing about `2.0+cpu`.
         """
-        return next(self._of(version), None)
+        return next(self._candidates(version), None)
 
-    def of_file(self, version: str, sha256: str) -> Decision | None:
-        """Return the decision that counts for a file, which is that of its version or not."""
-        return next((each for each in self._of(version) if each.covers(sha256)), None)
+    def for_file(self, version: str, sha256: str) -> Decision | None:
+        """Return the first decision about a file's version, or its project, that covers it."""
+        candidates = self._candidates(version)
+        return next((decision for decision in candidates if decision.covers(sha256)), None)
 
-    def _of(self, version: str) -> Iterator[Decision]:
-        """Yield the decisions that may count for a version, first the one that does."""
+    def _candidates(self, version: str) -> Iterator[Decision]:
+        """Yield the decisions that may count for a version, the most specific one first."""
         own = self.versions.get(strip_trailing_zeros(version))
         if own is not None:
             yield own
@@ -108,10 +109,12 @@ UNDECIDED: Final = ProjectDecisions()
 """Nothing was decided about a project."""
 
 
-def decisions_about(some: Sequence[Decision]) -> ProjectDecisions:
-    """Return the decisions in force about one project, of which there are some."""
-    about_all = next((each for each in some if not each.version), None)
-    return ProjectDecisions(about_all, {each.key: each for each in some if each.version})
+def decisions_about(decisions: Sequence[Decision]) -> ProjectDecisions:
+    """Return the decisions in force, all about one project, by version."""
+    about_all = next((decision for decision in decisions if not decision.version), None)
+    return ProjectDecisions(
+        about_all, {decision.key: decision for decision in decisions if decision.version}
+    )
 
 
 class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
@@ -126,27 +129,29 @@ class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     @cached_property
     def by_project(self) -> dict[NormalizedName, ProjectDecisions]:
         """The decisions in force, by project."""
-        found = dict[NormalizedName, list[Decision]]()
-        for each in self.decisions:
-            found.setdefault(each.project, []).append(each)
-        return {name: decisions_about(some) for name, some in found.items()}
+        grouped = dict[NormalizedName, list[Decision]]()
+        for decision in self.decisions:
+            grouped.setdefault(decision.project, []).append(decision)
+        return {name: decisions_about(decisions) for name, decisions in grouped.items()}
 
-    def of_project(self, name: NormalizedName) -> ProjectDecisions:
+    def for_project(self, name: NormalizedName) -> ProjectDecisions:
         """Return the decisions in force about a project."""
         return self.by_project.get(name, UNDECIDED)
 
 
-def apply(known: DecisionList, new: Decision) -> DecisionList:
+def apply(decided: DecisionList, new: Decision) -> DecisionList:
     """
-    Return `known` after a new decision, with its revision and last commit unchanged.
+    Return `decided` after a new decision, with its revision and last commit unchanged.
 
     A decision replaces the earlier one about the same project and version. Blocking a project also
     ends the approvals of its versions: who blocks a project, for example because it was taken over,
     means all of it. Approving a project leaves its blocked versions blocked.
     """
-    kept = [each for each in known.decisions if not _replaces(new, each)]
-    decisions = tuple(sorted([*kept, new], key=lambda each: (each.project, each.version)))
-    return replace(known, decisions=decisions)
+    kept = [old for old in decided.decisions if not _replaces(new, old)]
+    decisions = tuple(
+        sorted([*kept, new], key=lambda decision: (decision.project, decision.version))
+    )
+    return replace(decided, decisions=decisions)
 
 
 def _replaces(new: Decision, old: Decision) -> bool:
@@ -259,5 +264,5 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_about_public_package(self) -> bool:
         """Whether clients get another answer for the name than for one that nobody has."""
-        is_absent = any(each.code in ABSENT_CODES for each in self.reasons)
+        is_absent = any(reason.code in ABSENT_CODES for reason in self.reasons)
         return self.answer not in (NameAnswer.PRIVATE, NameAnswer.UNKNOWN) and not is_absent

@@ -36,7 +36,7 @@ _COMMIT_CLAIMS: Final = ("sha", "build_commit")
 _NOT_IDENTIFYING: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
 """Claims that do not identify a job, or that are always checked."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
-_PROVIDERS: Final = {each.__struct_config__.tag: each for each in get_args(AnyTable)}
+_PROVIDERS: Final = {table.__struct_config__.tag: table for table in get_args(AnyTable)}
 
 
 class Publisher(Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
         yield job.lives_at_most(self.table.max_lifetime)
 
     def mismatch(self, claims: Claims) -> tuple[int, ClaimCheck] | None:
-        """Return the first check that fails, behind the number of those before it; or None."""
+        """Return the first check that fails, and the number of those before it, or None."""
         checks = enumerate(self.checks(claims))
         return next(((passed, check) for passed, check in checks if not check.is_right), None)
 
@@ -81,13 +81,14 @@ def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
 
     At least one publisher must have a mismatch.
     """
+    # checks of ids come first, so the publisher that is meant passes more of them than others
     mismatches = filter(None, (publisher.mismatch(claims) for publisher in publishers))
     return max(mismatches, key=itemgetter(0))[1].description
 
 
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
     """
-    Return a dictionary of log fields: `issuer`, `subject`, `commit`, `run`; without empty ones.
+    Return the log fields `issuer`, `subject`, `commit` and `run`, without empty ones.
 
     `claims` are verified. `run` is the URL of the CI run.
     """
@@ -112,17 +113,19 @@ def job_name(publisher: Publisher, claims: Claims) -> str:
 
     It is the URL of the CI run if that is known, else a verified e-mail address, else the subject.
     """
-    known = publishing_log_fields(publisher, claims)
+    fields = publishing_log_fields(publisher, claims)
     email = claims.get("email") if claims.get("email_verified") is True else None
-    name = known.get("run") or (email if isinstance(email, str) else known.get("subject", ""))
+    name = fields.get("run") or (email if isinstance(email, str) else fields.get("subject", ""))
     return to_one_line(name, LOGGED_CLAIM_LIMIT_CHARS)
 
 
 def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:
-    """Return the seconds that an ID token may live, by issuer; the longest of its publishers."""
+    """Return the most seconds that an ID token may live for any publisher of each issuer."""
     lifetimes = dict[ProviderIssuer, int]()
-    for each in publishers:
-        lifetimes[each.issuer] = max(each.table.max_lifetime, lifetimes.get(each.issuer, 0))
+    for publisher in publishers:
+        lifetimes[publisher.issuer] = max(
+            publisher.table.max_lifetime, lifetimes.get(publisher.issuer, 0)
+        )
     return lifetimes
 
 
@@ -130,23 +133,30 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
     """
     Return the publishers in the `[[publisher]]` tables of the settings.
 
-    Raise Invalid (code `bad_setting`) for a wrong table, a repeated id, or one issuer with
+    Raises Invalid (code `bad_setting`) for a wrong table, a repeated id, or one issuer with
     different definitions.
     """
     publishers = tuple(parse_publisher(table) for table in tables)
     ids, issuers = set[str](), dict[str, ProviderIssuer]()
-    for each in publishers:
-        if each.id in ids:
-            raise _wrong(each.id, "id", "another publisher has the same")
-        ids.add(each.id)
-        for name in each.issuer.names:
-            if issuers.setdefault(name, each.issuer) != each.issuer:
-                raise _wrong(each.id, "issuer", "another publisher says other things of its keys")
+    for publisher in publishers:
+        if publisher.id in ids:
+            raise _wrong(publisher.id, "id", "another publisher has the same")
+        ids.add(publisher.id)
+        # one issuer has one set of keys, so all its publishers have to say the same of them
+        for name in publisher.issuer.names:
+            if issuers.setdefault(name, publisher.issuer) != publisher.issuer:
+                raise _wrong(
+                    publisher.id, "issuer", "another publisher says other things of its keys"
+                )
     return publishers
 
 
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
-    """Return the publisher in a `[[publisher]]` table, or raise Invalid (code `bad_setting`)."""
+    """
+    Return the publisher in a `[[publisher]]` table.
+
+    Raises Invalid (code `bad_setting`) if the table is wrong.
+    """
     provider = table.get("provider")
     kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
     if kind is None:
@@ -166,7 +176,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     has_jti = parsed.require_jti if isinstance(parsed, Oidc) else not isinstance(parsed, Google)
     _check_issuer(parsed, issuer)
     actions = parse_actions(parsed.actions)
-    projects = (_pattern(parsed.id, each, actions) for each in parsed.projects)
+    projects = (_pattern(parsed.id, name, actions) for name in parsed.projects)
     return Publisher(
         id=parsed.id,
         table=parsed,

@@ -53,7 +53,7 @@ DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
 
 
 def _form(pattern: str, title: str) -> Meta:
-    """Return the condition that a whole text matches a pattern; `title` is for messages."""
+    """Return the condition that a whole text matches a pattern, called `title` in messages."""
     return Meta(pattern=rf"\A(?:{pattern})\Z", title=title)
 
 
@@ -159,6 +159,7 @@ class PublisherTable(
         """Yield the check of each of `claims` that is set in the table, under the same name."""
         for claim in claims:
             expected: str | bool | None = getattr(self, claim)
+            # providers write booleans as texts
             if isinstance(expected, bool):
                 expected = "true" if expected else "false"
             if expected:
@@ -326,8 +327,8 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
-        # exact values come first
-        for claim, value in sorted(self.match.items(), key=lambda item: not is_exact(item[1])):
+        # exact values come first, so that an error message names a pattern only to the right job
+        for claim, value in sorted(self.match.items(), key=lambda pair: not is_exact(pair[1])):
             if isinstance(value, str):
                 yield job.has_match(claim, value)
             else:
@@ -346,5 +347,5 @@ PROVIDER_BY_ISSUER: Final = {
 
 
 def is_exact(value: ClaimValue) -> bool:
-    """Return whether a value of `match` has no star at its end; booleans have none."""
+    """Return whether a value of `match` is a boolean, or a text without a star at its end."""
     return not (isinstance(value, str) and value.endswith("*"))

@@ -32,7 +32,7 @@ _TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """An API token of the right form; it need not have a record."""
+    """A text in the form of an API token, which need not have a record."""
 
     text: str = field(repr=False)
 
@@ -57,7 +57,7 @@ class Rotation(Struct, frozen=True):
 
 
 class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The stored record of an API token; it does not have the token itself."""
+    """The stored record of an API token, which does not have the token itself."""
 
     id: str
     sha256: str
@@ -111,11 +111,13 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         An account that was deleted and created again has its old e-mail address and another unique
         id. If the id of the owner is known, it has to be among the principals.
         """
-        numbered = {each for each in self.owner_names if each.startswith(f"{self.owner}#")}
+        # a principal with a number is the unique id, which no later account of the name has
+        numbered = {name for name in self.owner_names if name.startswith(f"{self.owner}#")}
         return bool(self.owner) and self.owner == principal and numbered <= principals
 
     def matches(self, token: ApiToken) -> bool:
-        """Return whether the record has the digest of `token`; takes constant time."""
+        """Return whether the record has the digest of `token`."""
+        # in constant time, so that the time of an answer does not tell how much of it is right
         return compare_digest(self.sha256, token.digest)
 
 
@@ -151,6 +153,7 @@ def active_replacement(
     Return None if there is none, because the new tokens were revoked, for example. `find` returns
     the record with an id.
     """
+    # a damaged store could have records that replace each other in a circle
     last, seen = None, {record.id}
     while record.rotation and record.rotation.successor not in seen:
         seen.add(record.rotation.successor)
@@ -175,7 +178,7 @@ def parse_token(text: str) -> ApiToken | None:
 
 
 def token_id_in(text: str) -> str | None:
-    """Return the token id that `text` is, or has if it is a whole API token; else None."""
+    """Return `text` if it is a token id, the id of the API token if it is one, else None."""
     if is_token_id(text):
         return text
     token = parse_token(text)
@@ -188,7 +191,7 @@ def is_token_id(text: str) -> bool:
 
 
 def new_token(random: Random) -> ApiToken:
-    """Return a new random API token; nothing is stored."""
+    """Return a new random API token."""
     body = PREFIX + "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
     return ApiToken(body + _check(body))
 
@@ -249,6 +252,7 @@ def verified_session(cookie: str, key: bytes, now: float) -> Session | None:
     payload, _, signature = cookie.partition(".")
     if len(cookie) > MAX_COOKIE_CHARS or not cookie.isascii():
         return None
+    # nothing of a cookie is decoded before its signature is known to be right
     if not hmac.compare_digest(signature, _signature(payload, key)):
         return None
     session = decoded_session(cookie)
@@ -256,7 +260,7 @@ def verified_session(cookie: str, key: bytes, now: float) -> Session | None:
 
 
 def decoded_session(cookie: str) -> Session | None:
-    """Return the session in the text of a cookie, whose signature is not checked; or None."""
+    """Return the session in the text of a cookie, without checking its signature, or None."""
     payload = cookie.partition(".")[0]
     try:
         return decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=Session)

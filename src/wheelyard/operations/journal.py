@@ -120,7 +120,7 @@ class StoreJournals(Struct):
         if self.only is None:  # several projects are read at a time anyway
             journal = replace(journal, threads=1)
         for number, commit in journal.find_all(range(project.revision, after, -1)):
-            yield number, CommitJson.of(commit) if commit else None
+            yield number, CommitJson.from_commit(commit) if commit else None
 
     def name_of(self, principal: str) -> str:
         """Return the name of an API token if its record still exists."""
@@ -346,7 +346,7 @@ class HistoryReader(Struct, frozen=True):
             (commit.number, event)
             for commit in commits.values()
             if commit is not None
-            for event in map(EventJson.of, commit.events)
+            for event in map(EventJson.from_event, commit.events)
         ]
         names = self._names_of(event.by for _, event in events if not event.by_name)
         entries = [

@@ -77,7 +77,7 @@ def latest_entries(project: Project) -> list[FeedEntry]:
     """Return the newest releases of a project, and the changes of its last commit."""
     name, commit, releases = project.name, project.commit, releases_of(project)
     newest = nlargest(INDEX_FEED_ENTRIES, releases, key=_uploaded_at)
-    events = CommitJson.of(commit).events if commit else ()
+    events = CommitJson.from_commit(commit).events if commit else ()
     changes = [entry_of(name, project.revision, event, event.by_name) for event in events]
     shown = {release.version for release in releases}
     return [release_entry(name, each) for each in newest] + _change_entries(name, changes, shown)

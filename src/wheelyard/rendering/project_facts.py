@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Generic, NamedTuple, TypeVar
 from msgspec import Meta, Struct
 from msgspec.json import Encoder
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
@@ -119,7 +119,6 @@ Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the 
 F = TypeVar("F", bound=ShownFile)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SEPARATORS: Final = re.compile(r"[-_.]+")
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -182,7 +181,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
 
 def fold(text: str) -> str:
     """Return `text` in lower case, with `-` for each run of `-`, `_` and `.`, as in names."""
-    return _SEPARATORS.sub("-", text.lower())
+    return canonicalize_name(text)
 
 
 def name_facts(name: NormalizedName) -> ProjectFacts:

@@ -163,7 +163,7 @@ def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
     commit = store.journal(project).find(number) if 0 < number <= project.revision else None
     if commit is None:
         return None
-    events = [EventJson.of(event) for event in commit.events]
+    events = [EventJson.from_event(event) for event in commit.events]
     return changes_of([entry_of(project.name, number, each, each.by_name) for each in events])
 
 

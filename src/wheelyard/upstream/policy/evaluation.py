@@ -87,8 +87,8 @@ class Evaluation(Struct, frozen=True):
 
     def reasons(self, file: UpstreamFile) -> Iterator[Reason]:
         """Return every reason why a file is not shown, the most serious one first."""
-        approval = self.decisions.of(file.version)
-        decision = self.decisions.of_file(file.version, file.sha256)
+        approval = self.decisions.for_version(file.version)
+        decision = self.decisions.for_file(file.version, file.sha256)
         why = self._reasons(file, decision)
         if approval is None or approval is decision:
             return why
@@ -96,7 +96,7 @@ class Evaluation(Struct, frozen=True):
 
     def _shows_version(self, version: str) -> bool:
         """Return whether a version without files is shown: no rule hides it whatever its files."""
-        of_version, _ = self._of_version(version, self.decisions.of(version))
+        of_version, _ = self._of_version(version, self.decisions.for_version(version))
         return not of_version
 
     def cooldown_end(self, file: UpstreamFile) -> datetime | None:

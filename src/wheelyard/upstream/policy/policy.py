@@ -139,7 +139,7 @@ class Policy:
         if not self.rules.accept(name):
             is_denied = all(each.deny.match(name) for each in self.rules.names)
             return rules.denied(name) if is_denied else rules.not_listed(name)
-        decisions = state.decisions.of_project(name) if state else self.decisions_of(name)
+        decisions = state.decisions.for_project(name) if state else self.decisions_of(name)
         return self._refuses(name, decisions)
 
     def view(self, page: UpstreamPage, now: datetime, state: PolicyState | None = None) -> PageView:
@@ -184,7 +184,7 @@ class Policy:
             reason = (view or self.view(page, now)).hidden.get(file.filename)
         if reason is not None or self._licences is None:
             return reason
-        decision = self.decisions_of(page.name).of_file(file.version, file.sha256)
+        decision = self.decisions_of(page.name).for_file(file.version, file.sha256)
         if decision is not None and Code.LICENCE in decision.despite:
             return None
         licence = self._licences.find(page, file)
@@ -208,7 +208,7 @@ class Policy:
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """Return what was decided about a project; raise Unavailable if the store does not say."""
-        return (self._decided().value or DecisionList()).of_project(name)
+        return (self._decided().value or DecisionList()).for_project(name)
 
     def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
@@ -246,7 +246,7 @@ class Policy:
             rules=self.rules,
             page=page,
             now=now,
-            decisions=state.decisions.of_project(page.name),
+            decisions=state.decisions.for_project(page.name),
             advisories=state.advisories.hits(page.name, versions),
             licences=licences.blocked(page, state.licences) if licences else {},
             first_uses=first_uses.of(page, state.first_uses) if first_uses else {},
