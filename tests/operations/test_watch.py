@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -29,93 +30,105 @@ from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import SourceItem
 from wheelyard.sources.file_tree import FileTree, FolderTree
 
-pytestmark = pytest.mark.usefixtures("log")
-
 DEMO = NormalizedName("demo")
+WHEEL, SDIST = make_wheel(), make_sdist()
 
 
-def watching(harness: IndexHarness, place: FileTree) -> FolderWatch:
-    """Return what watches a folder for an index."""
-    return FolderWatch(
-        tree=place,
-        importer=Importer(harness.index.uploads),
-        caller=ALICE,
-        runtime=harness.index.runtime,
-        interval=1.0,
-        is_atomic=not isinstance(place, FolderTree),
-    )
+@dataclass
+class WatchHarness:
+    """An index, a folder that is watched for it, and the log."""
+
+    index: IndexHarness
+    folder: Path
+    caplog: pytest.LogCaptureFixture
+
+    @property
+    def log(self) -> list[str]:
+        """The messages so far; where they begin with the folder, without it."""
+        return [message.removeprefix(f"{self.folder}: ") for message in self.caplog.messages]
+
+    def watch(self, place: FileTree | None = None) -> FolderWatch:
+        """Return what watches the folder, or another place."""
+        place = place or FolderTree(self.folder)
+        return FolderWatch(
+            tree=place,
+            importer=Importer(self.index.index.uploads),
+            caller=ALICE,
+            runtime=self.index.index.runtime,
+            interval=1.0,
+            is_atomic=not isinstance(place, FolderTree),
+        )
+
+    def listed(self) -> set[str]:
+        """Return the published files."""
+        return {file.filename for file in self.index.index.projects.get_for_update(DEMO).files}
+
+    def settle(self, *paths: Path) -> None:
+        """Move the clock until these files count as stable."""
+        touched, clock = max(path.stat().st_ctime for path in paths), self.index.clock
+        clock.now = max(clock.now, datetime.fromtimestamp(touched, UTC))
+        clock.advance(seconds=SETTLE_SECONDS + 1)
+
+
+@pytest.fixture
+def watched(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> WatchHarness:
+    """An empty folder that is watched for an index in memory."""
+    return WatchHarness(harness, folder, log)
 
 
 def scan(watch: FolderWatch, times: int) -> None:
-    """Scan so many times."""
+    """Look so many times."""
     for _ in range(times):
         watch.scan()
 
 
-def listed(harness: IndexHarness, name: NormalizedName = DEMO) -> set[str]:
-    """Return the files of a project."""
-    return {file.filename for file in harness.index.projects.get_for_update(name).files}
-
-
-def settle(harness: IndexHarness, *paths: Path) -> None:
-    """Move the clock until these files count as stable."""
-    touched = max(path.stat().st_ctime for path in paths)
-    harness.clock.now = max(harness.clock.now, datetime.fromtimestamp(touched, UTC))
-    harness.clock.advance(seconds=SETTLE_SECONDS + 1)
-
-
-def test_new_files_are_imported_when_two_looks_agree(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_new_files_are_imported_when_two_looks_agree(watched: WatchHarness) -> None:
     """What is there is imported at the first look, what appears as soon as two looks agree."""
-    settle(harness, make_wheel().write(folder))
-    watch = watching(harness, FolderTree(folder))
+    watched.settle(WHEEL.write(watched.folder))
+    watch = watched.watch()
 
     watch.scan()
-    assert listed(harness) == {make_wheel().filename}
-    (folder / "deeper").mkdir()
-    settle(harness, make_sdist().write(folder / "deeper"))
+    assert watched.listed() == {WHEEL.filename}
+    (watched.folder / "deeper").mkdir()
+    watched.settle(SDIST.write(watched.folder / "deeper"))
     watch.scan()
-    assert listed(harness) == {make_wheel().filename}
+    assert watched.listed() == {WHEEL.filename}
     watch.scan()
 
-    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
-    assert log.messages == [f"{folder}: imported 1 file", f"{folder}: imported 1 file"]
+    assert watched.listed() == {WHEEL.filename, SDIST.filename}
+    assert watched.log == ["imported 1 file", "imported 1 file"]
 
 
-def test_a_growing_file_waits(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_growing_file_waits(watched: WatchHarness) -> None:
     """A file that grows waits until two looks have found it the same."""
-    made = make_wheel()
-    watch = watching(harness, FolderTree(folder))
+    watch = watched.watch()
     watch.scan()
-    path = folder / made.filename
-    for stop in range(100, len(made.body), 100):
-        path.write_bytes(made.body[:stop])
-        settle(harness, path)
+    path = watched.folder / WHEEL.filename
+    for stop in range(100, len(WHEEL.body), 100):
+        path.write_bytes(WHEEL.body[:stop])
+        watched.settle(path)
         watch.scan()
-    path.write_bytes(made.body)
+    path.write_bytes(WHEEL.body)
     watch.scan()
-    assert listed(harness) == set()
+    assert watched.listed() == set()
 
     watch.scan()
 
-    assert listed(harness) == {made.filename}
-    assert log.messages[1:] == [f"{folder}: imported 1 file"]
+    assert watched.listed() == {WHEEL.filename}
+    assert watched.log[1:] == ["imported 1 file"]
 
 
-def test_a_file_of_the_last_second_waits(harness: IndexHarness, folder: Path) -> None:
+def test_a_file_of_the_last_second_waits(watched: WatchHarness) -> None:
     """What is there at the first look waits if it was touched within the last second."""
-    path = make_wheel().write(folder)
-    harness.clock.now = datetime.fromtimestamp(path.stat().st_ctime + SETTLE_SECONDS / 2, UTC)
-    watch = watching(harness, FolderTree(folder))
+    touched = WHEEL.write(watched.folder).stat().st_ctime
+    watched.index.clock.now = datetime.fromtimestamp(touched + SETTLE_SECONDS / 2, UTC)
+    watch = watched.watch()
     watch.scan()
-    assert listed(harness) == set()
+    assert watched.listed() == set()
 
     watch.scan()
 
-    assert listed(harness) == {path.name}
+    assert watched.listed() == {WHEEL.filename}
 
 
 class CountingFolder(FolderTree, frozen=True):
@@ -131,17 +144,17 @@ class CountingFolder(FolderTree, frozen=True):
             yield chunks
 
 
-def test_an_idle_look_opens_nothing(harness: IndexHarness, folder: Path) -> None:
+def test_an_idle_look_opens_nothing(watched: WatchHarness) -> None:
     """A look at what is known asks the store nothing and opens nothing, refused files included."""
-    bad = folder / "bad-1.0.tar.gz"
+    bad = watched.folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
-    settle(harness, bad, make_wheel().write(folder))
-    store = FaultyStore(harness.store)
-    harness.index = harness.opened(5, store)
-    place = CountingFolder(folder)
-    watch = watching(harness, place)
+    watched.settle(bad, WHEEL.write(watched.folder))
+    store = FaultyStore(watched.index.store)
+    watched.index.index = watched.index.opened(5, store)
+    place = CountingFolder(watched.folder)
+    watch = watched.watch(place)
     watch.scan()
-    assert sorted(place.opened) == [bad.name, make_wheel().filename]
+    assert sorted(place.opened) == [bad.name, WHEEL.filename]
     store.calls.clear()
     place.opened.clear()
 
@@ -151,39 +164,34 @@ def test_an_idle_look_opens_nothing(harness: IndexHarness, folder: Path) -> None
     assert (store.calls, place.opened) == ([], [])
 
 
-def test_files_of_another_process_are_skipped(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_files_of_another_process_are_skipped(watched: WatchHarness) -> None:
     """Files that another process imported are skipped, and later ones are imported."""
-    settle(harness, make_wheel().write(folder))
-    watch = watching(harness, FolderTree(folder))
+    watched.settle(WHEEL.write(watched.folder))
+    watch = watched.watch()
     watch.skip_existing()
     assert watch.scan().is_idle
 
-    settle(harness, make_sdist().write(folder))
+    watched.settle(SDIST.write(watched.folder))
     scan(watch, 2)
 
-    assert listed(harness) == {make_sdist().filename}
-    assert log.messages == [f"{folder}: imported 1 file"]
+    assert watched.listed() == {SDIST.filename}
+    assert watched.log == ["imported 1 file"]
 
 
 @pytest.mark.integration
 def test_a_bucket_is_watched_by_one_request_a_look(
-    harness: IndexHarness,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    log: pytest.LogCaptureFixture,
+    watched: WatchHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is put into a bucket is imported at the next look; a look is one request."""
     monkeypatch.setenv("HOME", str(tmp_path))
     with running_fake_gcs("drop") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = server.bucket("drop")
-        bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)
+        bucket.put("in/demo-1.0-py3-none-any.whl", WHEEL.body)
         place = open_watched_tree("gs://drop/in", (), "files/", Pauses().runtime())
-        watch = watching(harness, place)
+        watch = watched.watch(place)
         watch.scan()
-        bucket.put("in/deeper/demo-1.0.tar.gz", make_sdist().body)
+        bucket.put("in/deeper/demo-1.0.tar.gz", SDIST.body)
         bucket.put("out/demo-2.0-py3-none-any.whl", make_wheel(version="2.0").body)
         watch.scan()
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel(content=b"other").body)
@@ -194,158 +202,135 @@ def test_a_bucket_is_watched_by_one_request_a_look(
         server.stop()
         scan(watch, 2)
 
-    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
-    assert (
-        len([message for message in log.messages if "was not imported: File already" in message])
-        == 1
-    )
-    assert len([message for message in log.messages if "does not answer" in message]) == 1
+    assert watched.listed() == {WHEEL.filename, SDIST.filename}
+    for words in ("was not imported: File already", "does not answer"):
+        assert len([message for message in watched.log if words in message]) == 1
 
 
-def test_refused_once(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_refused_once(watched: WatchHarness) -> None:
     """A refusal is told once, and again only when the file was touched; mended, it is taken."""
-    made = make_wheel()
-    path = folder / made.filename
+    path = watched.folder / WHEEL.filename
     path.write_bytes(b"no wheel")
-    settle(harness, path)
-    watch = watching(harness, FolderTree(folder))
+    watched.settle(path)
+    watch = watched.watch()
 
     scan(watch, 3)
-    assert len(log.messages) == 2
-    assert log.messages[0].startswith(f"{path} was not imported: ")
-    assert log.messages[1] == f"{folder}: imported 0 files, 1 refused"
-    made.write(folder)
-    settle(harness, path)
+    refusal, summary = watched.log
+    assert refusal.startswith(f"{path} was not imported: ")
+    assert summary == "imported 0 files, 1 refused"
+    watched.settle(WHEEL.write(watched.folder))
     scan(watch, 2)
 
-    assert listed(harness) == {made.filename}
+    assert watched.listed() == {WHEEL.filename}
 
 
-def test_a_broken_link_is_told_once(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_link_is_told_once(watched: WatchHarness) -> None:
     """A link that leads nowhere, or in circles, is told once, and hides nothing else."""
-    made = make_wheel()
     for name in ("loop", "loop-1.0.tar.gz"):
-        (folder / name).symlink_to(name)
-    settle(harness, folder)
-    (folder / made.filename).symlink_to(harness.folder / made.filename)
-    watch = watching(harness, FolderTree(folder))
+        (watched.folder / name).symlink_to(name)
+    watched.settle(watched.folder)
+    outside = watched.index.folder
+    (watched.folder / WHEEL.filename).symlink_to(outside / WHEEL.filename)
+    watch = watched.watch()
     scan(watch, 3)
-    assert len(log.messages) == 3
+    assert len(watched.log) == 3
 
-    settle(harness, made.write(harness.folder))
+    watched.settle(WHEEL.write(outside))
     scan(watch, 2)
 
-    assert listed(harness) == {made.filename}
+    assert watched.listed() == {WHEEL.filename}
 
 
-def test_files_wait_during_an_outage(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_files_wait_during_an_outage(watched: WatchHarness) -> None:
     """While the store does not answer files wait; that is told once, and once that it is over."""
-    settle(harness, make_wheel().write(folder))
-    store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb="put", times=1000),))
-    harness.index = harness.opened(5, store)
-    watch = watching(harness, FolderTree(folder))
+    watched.settle(WHEEL.write(watched.folder))
+    store = FaultyStore(watched.index.store, (Fault(FaultKind.NOT_DONE, verb="put", times=1000),))
+    watched.index.index = watched.index.opened(5, store)
+    watch = watched.watch()
     scan(watch, 4)
-    assert len(log.messages) == 1
+    assert len(watched.log) == 1
     store.faults = ()
 
     scan(watch, 2)
 
-    assert listed(harness) == {make_wheel().filename}
-    assert log.messages[1:] == [
-        f"{folder}: the errors of the last scan are gone",
-        f"{folder}: imported 1 file",
-    ]
-    assert not list(harness.folder.glob("upload-*"))
+    assert watched.listed() == {WHEEL.filename}
+    assert watched.log[1:] == ["the errors of the last scan are gone", "imported 1 file"]
+    assert not list(watched.index.folder.glob("upload-*"))
 
 
-def test_a_missing_folder_is_told_once(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_folder_is_told_once(watched: WatchHarness) -> None:
     """A folder that is gone is told of once; when it is back, nothing is told a second time."""
-    bad = folder / "bad-1.0.tar.gz"
+    bad = watched.folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
-    settle(harness, bad)
-    watch = watching(harness, FolderTree(folder))
+    watched.settle(bad)
+    watch = watched.watch()
     watch.scan()
-    elsewhere = folder.rename(harness.folder / "elsewhere")
+    elsewhere = watched.folder.rename(watched.index.folder / "elsewhere")
     scan(watch, 3)
-    assert log.messages[2:] == [
-        f"{folder}: The folder {str(folder)!a} cannot be read: {os.strerror(2)}."
-    ]
-    elsewhere.rename(folder)
+    missing = f"The folder {str(watched.folder)!a} cannot be read: {os.strerror(2)}."
+    assert watched.log[2:] == [missing]
+    elsewhere.rename(watched.folder)
 
     watch.scan()
-    settle(harness, make_wheel().write(folder))
+    watched.settle(WHEEL.write(watched.folder))
     scan(watch, 2)
 
-    assert log.messages[3:] == [
-        f"{folder}: the errors of the last scan are gone",
-        f"{folder}: imported 1 file",
-    ]
+    assert watched.log[3:] == ["the errors of the last scan are gone", "imported 1 file"]
 
 
-def test_an_unreadable_folder_hides_no_other(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_an_unreadable_folder_hides_no_other(watched: WatchHarness) -> None:
     """A folder in it that cannot be read is told once, and hides no other."""
-    make_unreadable(folder / "a")
-    (folder / "b").mkdir()
-    settle(harness, make_wheel().write(folder / "b"))
-    watch = watching(harness, FolderTree(folder))
+    make_unreadable(watched.folder / "a")
+    (watched.folder / "b").mkdir()
+    watched.settle(WHEEL.write(watched.folder / "b"))
+    watch = watched.watch()
 
     scan(watch, 2)
-    settle(harness, make_sdist().write(folder))
+    watched.settle(SDIST.write(watched.folder))
     scan(watch, 2)
 
-    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
-    assert [message.count("The folder") for message in log.messages] == [1, 0, 0]
+    assert watched.listed() == {WHEEL.filename, SDIST.filename}
+    assert [message.count("The folder") for message in watched.log] == [1, 0, 0]
 
 
-def test_a_removed_file_stays_published(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_removed_file_stays_published(watched: WatchHarness) -> None:
     """What is taken away there stays here, and what was deleted here stays away."""
-    path = make_wheel().write(folder)
-    settle(harness, path)
-    watch = watching(harness, FolderTree(folder))
+    path = WHEEL.write(watched.folder)
+    watched.settle(path)
+    watch = watched.watch()
     watch.scan()
     path.unlink()
     watch.scan()
-    assert listed(harness) == {path.name}
-    harness.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0"), None), "")
-    make_wheel().write(folder)
-    settle(harness, path)
+    assert watched.listed() == {path.name}
+    release = Selection(parse_version("1.0"), None)
+    watched.index.index.lifecycle.change("delete", ALICE, DEMO, release, "")
+    watched.settle(WHEEL.write(watched.folder))
 
     scan(watch, 3)
 
-    assert listed(harness) == set()
-    assert log.messages[1:] == [f"{folder}: imported 0 files, 1 deleted here before"]
+    assert watched.listed() == set()
+    assert watched.log[1:] == ["imported 0 files, 1 deleted here before"]
 
 
-def test_a_closed_project_is_tried_again_in_silence(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_closed_project_is_tried_again_in_silence(watched: WatchHarness) -> None:
     """A file that is refused for another reason than itself is tried again, in silence."""
-    harness.upload(make_wheel())
-    harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
-    settle(harness, make_sdist().write(folder))
-    watch = watching(harness, FolderTree(folder))
+    lifecycle = watched.index.index.lifecycle
+    watched.index.upload(WHEEL)
+    lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+    watched.settle(SDIST.write(watched.folder))
+    watch = watched.watch()
     watch.scan()
     assert watch.scan().is_idle
     for _ in range(10):
-        harness.clock.advance(seconds=RETRY_SECONDS / 2)
+        watched.index.clock.advance(seconds=RETRY_SECONDS / 2)
         watch.scan()
-    assert len(log.messages) == 2
-    harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
-    harness.clock.advance(hours=1)
+    assert len(watched.log) == 2
+    lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
+    watched.index.clock.advance(hours=1)
 
     watch.scan()
 
-    assert make_sdist().filename in listed(harness)
+    assert SDIST.filename in watched.listed()
 
 
 class InterruptedFolder:
@@ -364,37 +349,35 @@ class InterruptedFolder:
             yield item
 
 
-def test_a_mistake_of_the_code_is_told_once(
-    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_mistake_of_the_code_is_told_once(watched: WatchHarness) -> None:
     """A mistake in the code itself is told once, with where it is, and does not end the watch."""
 
     def fail() -> None:
         raise RuntimeError("a mistake")
 
-    for each in (make_wheel(), make_sdist()):
-        each.write(folder)
-    place = InterruptedFolder(folder, fail)
-    watch = watching(harness, place)
+    for made in (WHEEL, SDIST):
+        made.write(watched.folder)
+    place = InterruptedFolder(watched.folder, fail)
+    watch = watched.watch(place)
 
     scan(watch, 2)
-    assert [record.exc_info is not None for record in log.records] == [True]
+    assert [record.exc_info is not None for record in watched.caplog.records] == [True]
     place.happens = lambda: None
     watch.scan()
 
-    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
+    assert watched.listed() == {WHEEL.filename, SDIST.filename}
 
 
-def test_a_stopped_watch_leaves_nothing_behind(harness: IndexHarness, folder: Path) -> None:
+def test_a_stopped_watch_leaves_nothing_behind(watched: WatchHarness) -> None:
     """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
     for version in ("1.0", "2.0"):
-        make_wheel(version=version).write(folder)
-    place = InterruptedFolder(folder, Event().set)
-    watch = watching(harness, place)
+        make_wheel(version=version).write(watched.folder)
+    place = InterruptedFolder(watched.folder, Event().set)
+    watch = watched.watch(place)
     place.happens = watch.stop
 
     watch.run()
 
-    assert listed(harness) == set()
-    assert not list(harness.folder.glob("upload-*"))
-    assert harness.check().problems == []
+    assert watched.listed() == set()
+    assert not list(watched.index.folder.glob("upload-*"))
+    assert watched.index.check().problems == []
