@@ -1,5 +1,5 @@
 """
-deploy/aws and deploy/azure: names lead somewhere, senseless values are refused, rights are few.
+Terraform for each cloud: names lead somewhere, senseless values are refused, rights are few.
 
 What the server is given is evaluated by Terraform, with one name in place of what only a provider
 knows.
@@ -17,6 +17,7 @@ from tests.deploy.running import BUCKET, DEPLOY, rendered
 from tests.deploy.terraform import PROVIDERS, Configuration, bare, failed_runs, run, wrong_form
 from wheelyard.settings.load import load_settings, unknown_variables
 
+DOMAIN = "packages.acme.dev"
 IMAGE = "registry.acme.dev:5000/wheelyard@sha256:0"
 NEEDED: dict[str, dict[str, object]] = {
     "aws": {
@@ -30,6 +31,10 @@ NEEDED: dict[str, dict[str, object]] = {
         "subscription_id": "00000000-0000-0000-0000-000000000000",
         "image": IMAGE,
         "account": "acmepackages",
+    },
+    "google": {
+        "project_id": "acme-packages",
+        "image": "europe-west1-docker.pkg.dev/acme-packages/wheelyard/wheelyard:0.1.0",
     },
 }
 SENSELESS: dict[str, dict[str, list[object]]] = {
@@ -67,11 +72,55 @@ SENSELESS: dict[str, dict[str, list[object]]] = {
         "soft_delete_days": [0, 366],
         "environment": [{"WHEELYARD_SERVER_PUBLIC_URL": "x"}],
     },
+    "google": {
+        "project_id": ["Acme Packages"],
+        "image": ["wheelyard"],
+        "region": ["europe-west1-b"],
+        "bucket": ["gs://acme", "packages.acme.dev"],
+        "min_instances": [6, 0.5],
+        "max_instances": [1.5],
+        "concurrency": [1001, 1.5],
+        "cpu": ["0.5"],
+        "spool_mib": [3329, 1280.5],
+        "concurrent_uploads": [1.5],
+        "noncurrent_days": [1.5],
+        "soft_delete_days": [3, 7.5],
+        "grants": [[{"who": ["anonymous"], "projects": ["*"], "actions": ["write"]}]],
+        "environment": [{"PORT": "80"}],
+        "domain": ["https://packages.acme.dev/", "-a.acme.dev", "a-.acme.dev", "acme", "acme.d3v"],
+        "pages_domain": ["web.acme.dev"],
+        "cdn": [True],
+        "cdn_max_age": [1.5],
+        "settings": [
+            *("page_cache = 32", "# [uploads]\npage_cache = 32"),
+            *("[uploads]\n[ 'access' ] # mine", "[uploads]\r\n[http]\r\n"),
+        ],
+    },
 }
 SENSIBLE: dict[str, list[dict[str, object]]] = {
     "aws": [{}, {"cpu": 256, "memory": 512}, {"cpu": 4096, "memory": 16384}, {"bucket": "a1-b"}],
     "azure": [{}, {"cpu": 2, "min_instances": 0}, {"location": "eastus2", "replication": "LRS"}],
+    "google": [
+        {},
+        {"cpu": "4", "spool_mib": 1280},
+        {"cpu": "2", "spool_mib": 256},
+        {"domain": "xn--80ak6aa92e.xn--p1ai", "pages_domain": "web-1.xn--p1ai"},
+        {"domain": "1.acme.dev"},
+        {"soft_delete_days": 90},
+        {"settings": "# all of it\n\n  [uploads]\nzip_sdists = true"},
+        {"settings": '[limits]\nx = ["a"]\n[[grant]]\nwho = ["anonymous"]'},
+        {"settings": "[uploads]\n# [access] is not here\n[http.other]\n"},
+    ],
 }
+GOOGLE_TOGETHER: list[dict[str, object]] = [
+    {"spool_mib": 7425, "cpu": "2"},
+    {"spool_mib": 1279, "cpu": "4"},
+    {"spool_mib": 15617, "cpu": "4"},
+    {"managers": [], "readers": ["allUsers"]},
+    {"pages_domain": "https://x/", "domain": DOMAIN},
+    {"pages_domain": DOMAIN, "domain": DOMAIN},
+]
+"""Values that Google refuses together; the first variable of each is the one that is refused."""
 RESOURCE = re.compile(r"\b(?:data\.)?(?:aws|azurerm)_\w+\.\w+(?:\[[^]]*\])?\.\w+")
 LOCALS = re.compile(r"^locals \{\n.*?^\}$", re.DOTALL | re.MULTILINE)
 CONTAINERS = re.compile(
@@ -89,7 +138,7 @@ def cloud(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def folder(cloud: str) -> Path:
     """The configuration of the cloud."""
-    return DEPLOY / cloud / "terraform"
+    return DEPLOY / ("cloud-run" if cloud == "google" else cloud) / "terraform"
 
 
 @pytest.fixture
@@ -137,16 +186,45 @@ def test_the_files_are_formatted(folder: Path) -> None:
 
 
 def test_bad_values_are_refused(cloud: str, folder: Path, sandbox: Sandbox) -> None:
-    """A value that the cloud would refuse later is refused before anything is made."""
-    (sandbox.folder / "variables.tf").write_text((folder / "variables.tf").read_text())
+    """A value that the cloud or the server would refuse is refused before anything is made."""
     senseless = [{name: value} for name, values in SENSELESS[cloud].items() for value in values]
+    text = (folder / "variables.tf").read_text()
+    if cloud == "google":
+        tables = google_tables(folder)
+        senseless += GOOGLE_TOGETHER + [{"settings": f"[{table}]\n"} for table in tables]
+        text += google_locals(folder)
+    (sandbox.folder / "variables.tf").write_text(text)
     wrong = [
-        run(f"wrong_{n}", NEEDED[cloud] | each, next(iter(each)))
-        for n, each in enumerate(senseless)
+        planned(cloud, f"wrong_{n}", values, next(iter(values)))
+        for n, values in enumerate(senseless)
     ]
-    right = [run(f"right_{n}", NEEDED[cloud] | each) for n, each in enumerate(SENSIBLE[cloud])]
+    right = [planned(cloud, f"right_{n}", values) for n, values in enumerate(SENSIBLE[cloud])]
 
     assert failed_runs(wrong + right, sandbox) == ""
+
+
+def planned(cloud: str, name: str, values: dict[str, object], refused: str = "") -> str:
+    """Return a run with these values beside those that are needed."""
+    usual: dict[str, object] = {"publishing_audience": ["a"]} if refused == "settings" else {}
+    return run(name, NEEDED[cloud] | usual | values, refused)
+
+
+def google_tables(folder: Path) -> list[str]:
+    """Return the tables of settings that the files for Google write themselves."""
+    template = (folder / "settings" / "wheelyard.toml.tftpl").read_text()
+    tables = re.findall(r"^\[([^][]+)\]$", template, re.MULTILINE)
+    assert len(tables) > 4
+    return tables
+
+
+def google_locals(folder: Path) -> str:
+    """Return the local values that the variables for Google ask for."""
+    text = "\n".join(path.read_text() for path in sorted(folder.glob("*.tf")))
+    (written,) = re.findall(
+        r"^  written_tables = concat\(.*?^  \)$", text, re.MULTILINE | re.DOTALL
+    )
+    given = "  with_access_tokens = true\n  with_iap = true\n"
+    return f"locals {{\n{written}\n{given}}}\n"
 
 
 def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]:
@@ -168,6 +246,7 @@ def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]
     return result
 
 
+@pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)
 def test_the_server_gets_settings_that_exist(cloud: str, sandbox: Sandbox) -> None:
     """The server is given settings that there are, and those of the variables."""
     toml = "[uploads]\nzip_sdists = true\n"
@@ -208,6 +287,7 @@ def test_container_of_aws(sandbox: Sandbox) -> None:
     assert environment == evaluated["environment"]
 
 
+@pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)
 def test_probes_ask_for_health_and_never_for_ready(
     cloud: str, configuration: Configuration
 ) -> None:
