@@ -1,7 +1,7 @@
 """Rules for reading one archive: limits, member names, waived rules, and errors."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum, StrEnum
 from functools import partial
 from itertools import pairwise
@@ -10,6 +10,7 @@ from unicodedata import is_normalized, normalize
 
 from msgspec import Struct
 
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Invalid, quoted
 
 KIB = 1024
@@ -84,26 +85,11 @@ class Leniency(Struct):
     is_lenient: bool
     waived: set[Rule] = set()
 
-    def waiving(self, rule: Rule) -> "RuleWaiver":
-        """Return a context manager that suppresses and records errors of `rule`, if lenient."""
-        return RuleWaiver(self, rule)
-
-
-class RuleWaiver(Struct, frozen=True):
-    """A context manager that suppresses and records errors of one rule in a lenient import."""
-
-    leniency: Leniency
-    rule: Rule
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> bool:
-        codes = {self.rule, *_MORE_CODES.get(self.rule, ())}
-        if not (self.leniency.is_lenient and isinstance(error, Invalid) and error.code in codes):
-            return False
-        self.leniency.waived.add(self.rule)
-        return True
+    def waive(self, rule: Rule, error: Invalid) -> None:
+        """Record that `rule` is waived, or raise `error` if it is not, or not about that rule."""
+        if not self.is_lenient or error.code not in {rule, *_MORE_CODES.get(rule, ())}:
+            raise error
+        self.waived.add(rule)
 
 
 class ArchiveLimits(Struct, frozen=True, kw_only=True):
@@ -150,7 +136,7 @@ class Deadline:
 
     __slots__ = ("_clock", "_end")
 
-    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+    def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
         self._end = clock() + seconds
 

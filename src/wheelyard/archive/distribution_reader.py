@@ -16,6 +16,7 @@ from wheelyard.archive.archive_rules import (
 )
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import open_wheel
+from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import (
     Distribution,
     Wheel,
@@ -99,13 +100,16 @@ def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> C
     Of malformed metadata, it returns the valid fields if that is waived. Raise Invalid unless the
     filename has its name and version, or the difference is waived.
     """
-    with leniency.waiving(Rule.METADATA):
+    try:
         core = parse_metadata(raw)
-        _check_name_and_version(core.name, core.version, distribution, leniency)
-        return core
-    name, version = raw_field(raw, "name"), raw_field(raw, "version")
+    except Invalid as error:
+        leniency.waive(Rule.METADATA, error)
+        name, version = raw_field(raw, "name"), raw_field(raw, "version")
+        core = parse_leniently(raw, distribution.project, distribution.version)
+    else:
+        name, version = core.name, core.version
     _check_name_and_version(name, version, distribution, leniency)
-    return parse_leniently(raw, distribution.project, distribution.version)
+    return core
 
 
 def _check_name_and_version(
@@ -121,9 +125,7 @@ def _check_name_and_version(
         letters = _NOT_ALPHANUMERIC.sub("", name.lower())
         if letters != _NOT_ALPHANUMERIC.sub("", distribution.project):
             raise error
-        with leniency.waiving(Rule.NAME):
-            raise error
-    with leniency.waiving(Rule.VERSION):
-        if version and not is_version_of(version, distribution):
-            reason = "its Version is not that of the filename"
-            raise invalid_file("version_mismatch", reason, version)
+        leniency.waive(Rule.NAME, error)
+    if version and not is_version_of(version, distribution):
+        reason = "its Version is not that of the filename"
+        leniency.waive(Rule.VERSION, invalid_file("version_mismatch", reason, version))

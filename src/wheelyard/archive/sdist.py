@@ -37,12 +37,12 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
     """Validate an sdist, and return the bytes of its PKG-INFO, None if its absence was waived."""
     top, pkg_info = (_read_zip if sdist.suffix == ZIP_SUFFIX else _read_tar)(context)
     stem = sdist.filename.removesuffix(sdist.suffix)
-    with context.leniency.waiving(Rule.NAME):
-        if top != stem and not is_stem_of(top, sdist):
-            raise invalid_file("name_mismatch", "its folder is not named for the file", top)
-    with context.leniency.waiving(Rule.HAS_METADATA):
-        if pkg_info is None:
-            raise missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
+    if top != stem and not is_stem_of(top, sdist):
+        reason = "its folder is not named for the file"
+        context.leniency.waive(Rule.NAME, invalid_file("name_mismatch", reason, top))
+    if pkg_info is None:
+        error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
+        context.leniency.waive(Rule.HAS_METADATA, error)
     return pkg_info
 
 

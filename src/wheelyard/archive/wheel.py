@@ -30,7 +30,7 @@ from wheelyard.archive.archive_rules import (
     unsafe_archive,
 )
 from wheelyard.archive.zip_members import ZipArchive, ZipMember, open_zip
-from wheelyard.errors import quoted
+from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
 
@@ -71,17 +71,20 @@ class OpenWheel(Struct, frozen=True):
         Each member is read. `core` is the parsed METADATA, which names the licence files.
         """
         context = self.archive.context
-        with context.leniency.waiving(Rule.METADATA):
+        try:
             self._check_license_files(core)
+        except Invalid as error:
+            context.leniency.waive(Rule.METADATA, error)
         path = f"{self.folder}/entry_points.txt"
         if path in self.archive.members:
             _check_entry_points(self.archive.read_path(path, context.limits.entry_points), path)
-        with context.leniency.waiving(Rule.RECORD):
+        try:
             _check_record(self.archive, f"{self.folder}/RECORD")
-            return
-        # the waived rule covers RECORD, but not damaged members
-        for member in self.archive.members.values():
-            self.archive.verify(member)
+        except Invalid as error:
+            context.leniency.waive(Rule.RECORD, error)
+            # the waived rule covers RECORD, but not damaged members, which were not all read
+            for member in self.archive.members.values():
+                self.archive.verify(member)
 
     def _check_license_files(self, core: CoreMetadata) -> None:
         if core.format < LICENSE_VERSION:
@@ -119,10 +122,9 @@ def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> 
     # installers only compare the name at the beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
         raise missing_metadata(missing)
-    with context.leniency.waiving(Rule.VERSION):
-        if not is_stem_of(stem, wheel):
-            code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
-            raise invalid_file(code, missing)
+    if not is_stem_of(stem, wheel):
+        code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
+        context.leniency.waive(Rule.VERSION, invalid_file(code, missing))
     return folders[0]
 
 

@@ -38,7 +38,7 @@ from wheelyard.authentication.verifiers.verifier import (
     network_of,
 )
 from wheelyard.concurrency.caches import ExpiringCache
-from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.concurrency.runtime import Clock, LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
 from wheelyard.model.decoding import escaped
@@ -134,7 +134,7 @@ class RecentCallers:
     Threads may share it.
     """
 
-    def __init__(self, process_key: bytes, monotonic: Callable[[], float]) -> None:
+    def __init__(self, process_key: bytes, monotonic: Clock) -> None:
         self._process_key = process_key
         # to copy it takes half as long as to begin with a key
         self._keyed_hash = blake2b(digest_size=16, key=process_key)
@@ -191,7 +191,7 @@ class RejectionLog:
     passwords into the field for the user name, so the caller of `log` checks that first.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Clock) -> None:
         self._rejections = LogRateLimit(REJECTIONS_LOGGED_PER_MINUTE, monotonic)
 
     def log(self, reason: str, network: str, name: str = "") -> None:

@@ -24,6 +24,7 @@ from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.concurrency.caches import ExpiringCache
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import (
     INVALID_PUBLISHER,
     INVALID_REUSE,
@@ -69,7 +70,7 @@ class ReplayProtection:
     Threads may share it. Only for verified ID tokens, so that strangers cannot fill the memory.
     """
 
-    def __init__(self, used_id_tokens: UsedIdTokens, monotonic: Callable[[], float]) -> None:
+    def __init__(self, used_id_tokens: UsedIdTokens, monotonic: Clock) -> None:
         self._used_id_tokens = used_id_tokens
         self._lock = Lock()
         self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, MAX_COUNTED_ID_TOKENS)

@@ -1,9 +1,11 @@
 """In-memory caches for several threads, with least-recently-used (LRU) eviction."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from threading import Lock
 from typing import Generic, TypeVar
+
+from wheelyard.concurrency.runtime import Clock
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -68,7 +70,7 @@ class ExpiringCache(Generic[K, V]):
     `monotonic` is its clock.
     """
 
-    def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
+    def __init__(self, monotonic: Clock, capacity: int) -> None:
         self._monotonic = monotonic
         self._entries: LruCache[K, tuple[V, float]] = LruCache(capacity)
 

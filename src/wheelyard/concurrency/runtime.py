@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 
+Clock = Callable[[], float]
+"""A clock: returns seconds, of which a parameter says since when, or that they are monotonic."""
+
 
 class Runtime(Struct, frozen=True, kw_only=True):
     """
@@ -19,7 +22,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     now: Callable[[], datetime]
     """Returns the time of day, UTC, to the microsecond."""
-    monotonic: Callable[[], float]
+    monotonic: Clock
     """Returns a monotonic time in seconds, which only has a meaning as a difference."""
     pause: Callable[[float], None]
     """Sleeps for so many seconds."""
@@ -98,7 +101,7 @@ class LogRateLimit:
     Threads may share it.
     """
 
-    def __init__(self, count: int, monotonic: Callable[[], float]) -> None:
+    def __init__(self, count: int, monotonic: Clock) -> None:
         self._count = count
         self._monotonic = monotonic
         self._minute_ends_at = monotonic()

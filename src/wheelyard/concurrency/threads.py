@@ -16,6 +16,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct, field
 
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import WheelyardError
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class Turns:
     `monotonic` is a clock in seconds.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Clock) -> None:
         self._monotonic = monotonic
         self._lock = Lock()
         self._taken_at = 0.0

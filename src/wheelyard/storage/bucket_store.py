@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from datetime import timedelta
-from functools import partial
 from itertools import islice
 from math import inf
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import ClassVar, Final, Literal, TypeVar
+from typing import ClassVar, Final, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, field
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import LogRateLimit, Runtime, backoff_pauses
+from wheelyard.concurrency.runtime import Clock, LogRateLimit, Runtime, backoff_pauses
 from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.storage.base import (
     NOT_MODIFIED,
@@ -85,7 +84,7 @@ class SignedUrls:
     def __init__(
         self,
         sign: Callable[[str, timedelta], str | None],
-        now: Callable[[], float],
+        now: Clock,
         longest: float = inf,
     ) -> None:
         self._sign = sign
@@ -124,7 +123,7 @@ def download_urls(
     downloads: Downloads,
     public_base: str,
     sign: Callable[[str, timedelta], str | None] | None,
-    now: Callable[[], float],
+    now: Clock,
     longest: float = inf,
 ) -> DownloadUrls | None:
     """
@@ -166,6 +165,7 @@ def signing_error(why: str, *, is_denied: bool) -> Unavailable:
     )
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -198,7 +198,7 @@ class Outage(Struct):
     Threads may share it.
     """
 
-    monotonic: Callable[[], float]
+    monotonic: Clock
     _asked_again_at: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
@@ -310,7 +310,7 @@ class BucketStore(Store, ABC):
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         try:
-            return self.repeat(partial(self.get_once, self.name_of(key), unless))
+            return self.repeat(READ_RETRY_SECONDS, self.get_once, self.name_of(key), unless)
         except Failure as failure:
             if failure.kind is FailureKind.ABSENT:
                 return None
@@ -328,7 +328,7 @@ class BucketStore(Store, ABC):
         # no service has empty ranges; that the object exists, its first byte shows as well
         span = (0, 1) if is_empty else (start, stop)
         try:
-            chunks = self.repeat(partial(self.stream_once, self.name_of(key), *span))
+            chunks = self.repeat(READ_RETRY_SECONDS, self.stream_once, self.name_of(key), *span)
         except Failure as failure:
             if failure.kind is FailureKind.ABSENT:
                 raise NotFound(f"The store holds nothing at {key}.") from failure
@@ -345,8 +345,8 @@ class BucketStore(Store, ABC):
         self.before_write()
         kind = kind or self._kind(key)
         try:
-            put = partial(self.put_once, self.name_of(key), body, expect, kind)
-            return self.repeat(put, WRITE_RETRY_SECONDS)
+            name = self.name_of(key)
+            return self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, expect, kind)
         except Failure as failure:
             return self._settled(key, body, expect, failure)
 
@@ -356,24 +356,23 @@ class BucketStore(Store, ABC):
         name, kind = self.name_of(key), kind or self._kind(key)
         if isinstance(body, bytes):
             try:
-                self.repeat(partial(self.put_once, name, body, None, kind), WRITE_RETRY_SECONDS)
+                self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, None, kind)
             except Failure as failure:
                 if not failure.is_unclear or not self._has_just_got(key, len(body)):
                     raise self.fault(failure, WRITE) from failure
             return
         with storage_faults("the upload"):
             size = body.stat().st_size
-        send = partial(self.send_once, name, body, size, kind)
         with self._large_files if size > self.large_file_bytes else nullcontext():
             pauses = list(islice(self._pauses(), FILE_TRIES - 1))
-            while not self._is_sent(send, key, size, is_last=not pauses):
+            while not self._is_sent(key, body, size, kind, is_last=not pauses):
                 self.runtime.pause(pauses.pop(0))
 
     def delete(self, key: Key) -> None:
         """See `Store`."""
         self.before_write()
         try:
-            self.repeat(partial(self.delete_once, self.name_of(key)), WRITE_RETRY_SECONDS)
+            self.repeat(WRITE_RETRY_SECONDS, self.delete_once, self.name_of(key))
         except Failure as failure:
             if failure.kind is not FailureKind.ABSENT:
                 raise self.fault(failure, DELETE) from failure
@@ -397,7 +396,9 @@ class BucketStore(Store, ABC):
         """See `Store`."""
         return self.location, self.name_of(key)
 
-    def repeat(self, request: Callable[[], T], seconds: float = READ_RETRY_SECONDS) -> T:
+    def repeat(
+        self, seconds: float, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """
         Return what a request returns, sent again after failures that pass.
 
@@ -408,7 +409,7 @@ class BucketStore(Store, ABC):
         is_unclear, pauses = False, self._pauses()
         while True:
             try:
-                result = request()
+                result = request(*args, **kwargs)
             except Failure as failure:
                 is_throttled = failure.kind is FailureKind.THROTTLED
                 is_unclear |= failure.is_unclear
@@ -470,18 +471,18 @@ class BucketStore(Store, ABC):
     def _look(self, key: Key, seconds: float) -> Stored | Failure:
         """Return an object after an unclear write, or why there is none."""
         try:
-            return self.repeat(partial(self.get_once, self.name_of(key), None), seconds)
+            return self.repeat(seconds, self.get_once, self.name_of(key), None)
         except Failure as failure:
             return failure
 
-    def _is_sent(self, send: Callable[[], None], key: Key, size: int, *, is_last: bool) -> bool:
+    def _is_sent(self, key: Key, path: Path, size: int, kind: WebType, *, is_last: bool) -> bool:
         """
         Return whether a file was sent.
 
         Raises Unavailable if it need not be tried again.
         """
         try:
-            send()
+            self.send_once(self.name_of(key), path, size, kind)
         except Failure as failure:
             # after a lost answer the service has no upload any more that could be completed
             is_open = failure.kind in (FailureKind.ABSENT, FailureKind.REFUSED, FailureKind.UNCLEAR)

@@ -4,7 +4,7 @@ Stores whose objects are in another one: a part of it, read-only, or measured.
 They belong to no registry until a server puts them into its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 from prometheus_client import Counter, Histogram
 
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     Entry,
@@ -170,7 +171,7 @@ class OperationCounter:
 class StoreMetrics:
     """Durations of store calls by method and outcome: ok, absent, unchanged, conflict or error."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Clock) -> None:
         self.monotonic = monotonic
         self.durations = Histogram(
             "wheelyard_store_duration_seconds",

@@ -5,12 +5,13 @@ Its objects are lost when the process ends.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
     ABSENT,
@@ -38,7 +39,7 @@ class MemoryStore(Store):
     `clock` returns the time of a write in seconds since the epoch.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = Lock()
         self._objects: dict[Key, tuple[Stored, float]] = {}

@@ -64,13 +64,13 @@ class Service:
         """Return the name of an object."""
         return key
 
-    def repeat(self, request: Callable[[], bool], seconds: float) -> bool:
+    def repeat(self, seconds: float, request: Callable[..., bool], *arguments: object) -> bool:
         """Try four times."""
         assert seconds
         for _ in range(3):
             with suppress(Failure):
-                return request()
-        return request()
+                return request(*arguments)
+        return request(*arguments)
 
 
 def checked(service: Service) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -22,6 +22,7 @@ from wheelyard.authentication.verifiers.verifier import (
     invalid_access_token,
     verification_unavailable,
 )
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import quoted
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.model.access import (
@@ -112,7 +113,7 @@ class AccessTokenVerifier(Struct, frozen=True):
 
     resource: AuthorizationBucket
     json_client: JsonClient
-    monotonic: Callable[[], float]
+    monotonic: Clock
     cache: VerificationCache[Identity | CredentialRejected]
     cache_seconds: float = MAX_CACHE_SECONDS
     """How long rights are cached; at most `MAX_CACHE_SECONDS`."""
@@ -243,7 +244,7 @@ def google_verifier(
     keys: IssuerKeys,
     audiences: frozenset[str],
     allowed_domains: frozenset[str],
-    now: Callable[[], float],
+    now: Clock,
     verification_cache: VerificationCache[Identity],
 ) -> IdTokenVerifier:
     """
@@ -260,7 +261,7 @@ def google_verifier(
 def iap_verifier(
     keys: IssuerKeys,
     audiences: frozenset[str],
-    now: Callable[[], float],
+    now: Clock,
     verification_cache: VerificationCache[Identity],
 ) -> IdTokenVerifier:
     """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""

@@ -47,6 +47,7 @@ from wheelyard.authentication.verifiers.verifier import (
     invalid_password,
     known_identity,
 )
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import Credential, Identity
 
@@ -162,7 +163,7 @@ class HtpasswdVerifier:
         self,
         path: Path,
         process_key: bytes,
-        monotonic: Callable[[], float],
+        monotonic: Clock,
         check_hash: Callable[[bytes, str], bool] = verify_password,
     ) -> None:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)

@@ -31,7 +31,7 @@ from wheelyard.authentication.verifiers.verifier import (
     invalid_id_token,
     verification_unavailable,
 )
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import Clock, Runtime
 from wheelyard.http_client.client import Network, Requester
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, parse_url
@@ -146,7 +146,7 @@ class IssuerKeys(Struct):
     issuer: str
     algorithms: frozenset[str]
     client: JsonClient
-    monotonic: Callable[[], float]
+    monotonic: Clock
     url: str = ""
     _keys: Mapping[str, PyJWK] = {}
     _fetched_at: float = 0.0
@@ -279,7 +279,7 @@ class IdTokenVerifier(Struct, frozen=True):
     issuers: Mapping[str, IssuerConfig]
     identify: Callable[[Claims], Identity]
     """Returns the identity for verified claims, or raises CredentialRejected."""
-    now: Callable[[], float]
+    now: Clock
     cache: VerificationCache[Identity]
 
     def cached_identity(self, credential: Credential) -> Identity | None:

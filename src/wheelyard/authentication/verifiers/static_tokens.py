@@ -30,6 +30,7 @@ from wheelyard.authentication.verifiers.verifier import (
     ReloadingFile,
     known_identity,
 )
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import TOKEN_EXPIRED, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -98,7 +99,7 @@ class StaticTokens:
         path: Path | None,
         environment_token: str,
         now: Callable[[], datetime],
-        monotonic: Callable[[], float],
+        monotonic: Clock,
     ) -> None:
         self._now = now
         # strip: a variable that was made from a file ends in a newline

@@ -35,6 +35,7 @@ from msgspec import MsgspecError, Struct, field
 from msgspec.json import decode
 
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import RETRY_AFTER_SECONDS, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Credential, Identity, Scope
 from wheelyard.model.claim_matchers import Claims
@@ -96,7 +97,7 @@ class VerificationCache(ExpiringCache[bytes, V]):
     def __init__(
         self,
         process_key: bytes,
-        monotonic: Callable[[], float],
+        monotonic: Clock,
         capacity: int = MAX_CACHED_VERDICTS,
     ) -> None:
         super().__init__(monotonic, capacity)
@@ -184,7 +185,7 @@ class LoginRateLimit(Struct, frozen=True):
     """
 
     per_minute: int
-    monotonic: Callable[[], float]
+    monotonic: Clock
     _buckets: LruCache[str, tuple[float, float]] = field(
         default_factory=lambda: LruCache(MAX_BUCKETS)
     )
@@ -316,7 +317,7 @@ class ReloadingFile(Generic[T]):
         self,
         path: Path,
         parse: Callable[..., ParsedFile[T]],
-        monotonic: Callable[[], float],
+        monotonic: Clock,
         beside: tuple[Path, ...] = (),
     ) -> None:
         self._paths = (path, *beside)

@@ -84,8 +84,8 @@ class GcsReader(BucketReader):
 
     def _read(self, name: str, version: str) -> Iterator[bytes]:
         whole_name = self._location.name_of(name)
-        request = partial(self._store.stream_once, whole_name, 0, None, version)
-        return self._store.repeat(request, RETRY_SECONDS)
+        store = self._store
+        return store.repeat(RETRY_SECONDS, store.stream_once, whole_name, 0, None, version)
 
     def _described(self, blob: Blob) -> BucketObject:
         return BucketObject(

@@ -30,7 +30,12 @@ from urllib3.exceptions import HTTPError
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.storage.base import CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS, BucketStore, DownloadUrls
+from wheelyard.storage.bucket_store import (
+    READ_RETRY_SECONDS,
+    WRITE_RETRY_SECONDS,
+    BucketStore,
+    DownloadUrls,
+)
 from wheelyard.storage.failures import (
     READ,
     WRITE,
@@ -305,7 +310,7 @@ class GcsStore(BucketStore):
 
         What Google's library takes as `retry=`.
         """
-        return partial(self.repeat, partial(_answer_of, call), WRITE_RETRY_SECONDS)
+        return partial(self.repeat, WRITE_RETRY_SECONDS, _answer_of, call)
 
     def _resumed(
         self, name: str, response: requests.Response, position: int, stop: int | None
@@ -327,7 +332,7 @@ class GcsStore(BucketStore):
             except Failure:
                 if fruitless > MAX_FRUITLESS_RESUMES:
                     raise
-            response = self.repeat(partial(self._open, name, position, stop, generation))
+            response = self.repeat(READ_RETRY_SECONDS, self._open, name, position, stop, generation)
 
     def _open(self, name: str, start: int, stop: int | None, generation: str) -> requests.Response:
         """Request the bytes of an object from `start` up to `stop`."""

@@ -9,7 +9,6 @@ text may contain a secret, so no exception that leaves this package refers to it
 """
 
 import re
-from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +58,7 @@ class ConditionCheck:
         if self._is_kept is None:
             with self._lock:
                 if self._is_kept is None:
-                    self._is_kept = store.repeat(partial(self._ask, store), WRITE_RETRY_SECONDS)
+                    self._is_kept = store.repeat(WRITE_RETRY_SECONDS, self._ask, store)
         if not self._is_kept:
             raise Unavailable(
                 f"The service of {store.location.root} does not keep the conditions of writes "

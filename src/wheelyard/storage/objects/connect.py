@@ -120,7 +120,7 @@ class ObjectReader(BucketReader):
     def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
         """Return the next page of a listing, or an empty one at its end."""
         try:
-            return answer_of(partial(next, pages, ()))
+            return answer_of(next, pages, ())
         except Failure as failure:
             if failure.kind is not FailureKind.BAD_NAME:
                 raise
@@ -147,7 +147,7 @@ class ObjectReader(BucketReader):
 
 
 def _get(client: Client, name: str, options: "GetOptions") -> "GetResult":
-    return answer_of(partial(obstore.get, client, name, options=options))
+    return answer_of(obstore.get, client, name, options=options)
 
 
 def _described(
@@ -257,7 +257,7 @@ def _signed(client: Client, location: BucketLocation, name: str, lifetime: timed
     if location.scheme == AZURE and not _SIGNED_BY_AZURE.fullmatch(name):
         return None
     try:
-        return answer_of(partial(obstore.sign, client, "GET", name, lifetime))
+        return answer_of(obstore.sign, client, "GET", name, lifetime)
     except Failure as failure:
         why = unavailable(failure, location, SIGN).message
         raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure

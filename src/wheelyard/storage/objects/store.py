@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import obstore
 from msgspec import Struct
@@ -25,7 +25,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import BucketStore, DownloadUrls
+from wheelyard.storage.bucket_store import READ_RETRY_SECONDS, BucketStore, DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.forwarding import Operation, OperationCounter
@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     from obstore import Attributes, GetOptions, GetResult, ObjectMeta, PutMode
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _threads: Final = DaemonThreads(8, "bucket")
 
 
-def answer_of(call: Callable[[], T]) -> T:
+def answer_of(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     Return what a call of obstore returns.
 
@@ -51,7 +52,9 @@ def answer_of(call: Callable[[], T]) -> T:
     them, lets another one wait: Ctrl-C then ends a command at once. Raises Failure.
     """
     try:
-        return _threads.start(call).result() if current_thread() is main_thread() else call()
+        if current_thread() is main_thread():
+            return _threads.start(partial(call, *args, **kwargs)).result()
+        return call(*args, **kwargs)
     except OBSTORE_ERRORS as error:
         failure = failure_of(error)
     # outside of the handler, so that the exception does not refer to obstore's
@@ -65,7 +68,7 @@ def chunks_of(answer: "GetResult") -> Iterator[bytes]:
     Raises Failure.
     """
     stream = answer.stream(CHUNK_BYTES)
-    while (chunk := answer_of(partial(next, stream, None))) is not None:
+    while (chunk := answer_of(next, stream, None)) is not None:
         whole = memoryview(chunk)  # obstore's may be larger
         for at in range(0, len(whole), CHUNK_BYTES):
             yield bytes(whole[at : at + CHUNK_BYTES])
@@ -208,8 +211,7 @@ class ObjectStore(BucketStore):
     def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
         """See `BucketStore`."""
         options: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
-        get = partial(obstore.get, self._clients.reads, name, options=options)
-        answer = self._ask(GET, get)
+        answer = self._ask(GET, obstore.get, self._clients.reads, name, options=options)
         try:
             body = answer_of(answer.bytes).to_bytes()
         except Failure as failure:
@@ -240,7 +242,8 @@ class ObjectStore(BucketStore):
         mode: PutMode = "overwrite" if expect is None else "create"
         if expect:
             mode = {"e_tag": f'"{expect}"'}
-        put = partial(
+        written = self._ask(
+            INSERT,
             obstore.put,
             self._clients.writes,
             name,
@@ -249,7 +252,7 @@ class ObjectStore(BucketStore):
             mode=mode,
             use_multipart=False,
         )
-        return version_of(self._ask(INSERT, put)["e_tag"])
+        return version_of(written["e_tag"])
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
         """See `BucketStore`."""
@@ -257,19 +260,19 @@ class ObjectStore(BucketStore):
         # one more begins the upload; the insert completes it
         for _ in range(parts + 1 if parts > 1 else 0):
             self._counter.add(PIECE)
-        put = partial(
-            obstore.put,
-            self._clients.uploads,
-            name,
-            path,
-            attributes=_attributes(kind),
-            mode="overwrite",
-            use_multipart=parts > 1,
-            chunk_size=PART_BYTES,
-            max_concurrency=PARTS_AT_A_TIME,
-        )
         try:
-            self._ask(INSERT, put)
+            self._ask(
+                INSERT,
+                obstore.put,
+                self._clients.uploads,
+                name,
+                path,
+                attributes=_attributes(kind),
+                mode="overwrite",
+                use_multipart=parts > 1,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_A_TIME,
+            )
         except Failure:
             with storage_faults("the upload"):  # obstore tells no missing file from no answer
                 path.stat()
@@ -284,12 +287,12 @@ class ObjectStore(BucketStore):
         options: GetOptions = {"range": {"offset": start}} if start else {}
         if stop is not None:
             options = {"range": (start, stop)}
-        get = partial(obstore.get, self._clients.downloads, name, options=options)
-        return chunks_of(self._ask(STREAM, get))
+        client = self._clients.downloads
+        return chunks_of(self._ask(STREAM, obstore.get, client, name, options=options))
 
     def delete_once(self, name: str) -> None:
         """See `BucketStore`."""
-        self._ask(DELETED, partial(obstore.delete, self._clients.reads, name))
+        self._ask(DELETED, obstore.delete, self._clients.reads, name)
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
         """
@@ -299,7 +302,7 @@ class ObjectStore(BucketStore):
         """
         listing, is_more = _Listing(prefix, after), True
         while is_more:
-            page = self.repeat(partial(self._page, listing))
+            page = self.repeat(READ_RETRY_SECONDS, self._page, listing)
             is_more = len(page) == PAGE_ENTRIES[self.location.scheme]
             for metadata in page:
                 key = metadata["path"].removeprefix(self.location.prefix)
@@ -335,7 +338,7 @@ class ObjectStore(BucketStore):
 
     def _exists(self, name: str) -> bool:
         try:
-            self._ask(GET, partial(obstore.head, self._clients.reads, name))
+            self._ask(GET, obstore.head, self._clients.reads, name)
         except Failure:
             return False
         return True
@@ -350,7 +353,7 @@ class ObjectStore(BucketStore):
         )
         listing.first = listing.first if listing.pages else ""
         listing.pages = None  # after a failure they end
-        page: Sequence[ObjectMeta] = self._ask(LISTED, partial(next, pages, ()))
+        page: Sequence[ObjectMeta] = self._ask(LISTED, next, pages, ())
         if page and page[0]["path"] == listing.first:
             raise repeated_listing()
         listing.first = page[0]["path"] if page else ""
@@ -365,14 +368,16 @@ class ObjectStore(BucketStore):
             after = prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST_CHARACTER
         return self.location.name_of(after) if after else None
 
-    def _ask(self, operation: Operation, request: Callable[[], T]) -> T:
+    def _ask(
+        self, operation: Operation, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """
         Count a request, and return its answer.
 
         Raises Failure.
         """
         self._counter.add(operation)
-        return answer_of(request)
+        return answer_of(request, *args, **kwargs)
 
 
 def _attributes(kind: WebType) -> "Attributes":
