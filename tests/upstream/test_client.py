@@ -110,23 +110,6 @@ def test_tokens_of_google(upstream: FakeUpstream) -> None:
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize("network", ["", "10.0.0.0/8"])
-def test_private_addresses(upstream: FakeUpstream, network: str) -> None:
-    """An upstream with a private address is connected to only if its network is allowed."""
-    server = server_of(upstream)
-    networks = (ip_network(network),) if network else ()
-    config = UpstreamConfig(servers=(server,), allow_private_networks=networks, allow_insecure=True)
-
-    with (
-        client_of(server, config) as client,
-        pytest.raises(FetchError, match="private address") as found,
-    ):
-        ask(client)
-
-    assert found.value.is_refused
-    assert upstream.requests == []
-
-
 def test_plain_http_to_other_machines(
     upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

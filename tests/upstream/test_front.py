@@ -194,22 +194,6 @@ def test_loop(server: InProcessServer, public: FakeUpstream) -> None:
     assert page_of(server, "flask", via="1.1 other").status == 404
 
 
-def test_stale(server: InProcessServer, public: FakeUpstream) -> None:
-    """While the upstream does not answer, an old page says its age; one that is too old is 503."""
-    page_of(server, "requests")
-    public.stop()
-    server.clock.advance(hours=2)
-    stale = page_of(server, "requests")
-
-    assert (stale.status, stale.headers[SOURCE]) == (200, "upstream-stale")
-    assert stale.headers["age"] == "7200"
-    server.clock.advance(hours=23)
-    missing = page_of(server, "requests")
-    assert (missing.status, missing.headers["retry-after"]) == (503, "2")
-    why = "The upstream index public does not say what it has of requests: it cannot be reached."
-    assert json.loads(missing.body)["code"] == f"503 {why}"
-
-
 def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> None:
     """Offline, no client is told to try again: it would wait, and get the same answer."""
     with front(tmp_path, public, offline=True) as server:

@@ -154,15 +154,6 @@ def test_only_public_packages(tmp_path: Path, public: FakeUpstream) -> None:
     assert "Publish the first package" in home
 
 
-def test_the_simple_api_has_private_names_alone(app: InProcessServer) -> None:
-    """The list of names for installers has no public package."""
-    page_of(app, "idna")
-    assert "idna" in listed(app)
-
-    assert "idna" not in ask(app, "/simple/")
-    assert [each["name"] for each in page_of(app, "").page["projects"]] == ["acme-core"]
-
-
 def test_the_api_marks_them(app: InProcessServer) -> None:
     """Programs get public packages in a list of their own, each with its upstream index."""
     page_of(app, "idna")

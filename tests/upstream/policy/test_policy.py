@@ -29,7 +29,7 @@ from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import Code, PolicyRules
 from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in
-from wheelyard.wiring.upstream import build_policy, policy_rules
+from wheelyard.wiring.upstream import build_policy
 
 DAY = timedelta(days=1)
 ONE = Version("1.0")
@@ -520,30 +520,3 @@ def test_any_page(
         now_seen = view_at(NOW + timedelta(hours=hours))
         assert {*seen} <= {*now_seen}
         seen = now_seen
-
-
-def test_rules_of_settings() -> None:
-    """Every setting of the policy arrives in the rules."""
-    rules = policy_rules(
-        UpstreamSettings(
-            url="https://index.example.com/simple/",
-            mode="allowlist",
-            allow=("a",),
-            deny=("d",),
-            cooldown_days=3,
-            cooldown_allow=("c==1",),
-            cooldown_missing="first_seen",
-            snapshot="2026-01-31T12:00:00+01:00",
-            approval=True,
-            blocked_licenses=("GPL-*",),
-        )
-    )
-    (names,) = rules.names
-    assert names.allow is not None
-    assert (names.allow.texts, names.deny.texts) == (("a",), ("d",))
-    assert rules.cooldown == 3 * DAY
-    assert rules.cooldown_exceptions.version_for(NormalizedName("c"), "1.0") == "1"
-    assert rules.uses_first_seen
-    assert rules.needs_approval
-    assert rules.snapshot == datetime(2026, 1, 31, 11, tzinfo=UTC)
-    assert rules.blocked_licences.texts == ("GPL-*",)
