@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,12 +93,12 @@ class BusyStore(WrappedStore):
         return act()
 
 
-def once(verb: str, prefix: str, happens: Callable[[], object]) -> Callable[[str, str], object]:
-    """Return what lets something happen once, before a verb is asked about such a key."""
+def once(verbs: str, prefix: str, happens: Callable[[], object]) -> Callable[[str, str], object]:
+    """Return what lets something happen once, before such a verb is asked about such a key."""
     calls = count()
 
-    def on_call(called: str, key: str) -> None:
-        if called == verb and key.startswith(prefix) and not next(calls):
+    def on_call(verb: str, key: str) -> None:
+        if fnmatchcase(verb, verbs) and key.startswith(prefix) and not next(calls):
             happens()
 
     return on_call
@@ -285,35 +286,29 @@ def test_a_copy_is_the_index_at_one_moment(changes: list[Change], *, is_first: b
         assert target.snapshot(keys.PROJECTS) == changing.states[-1]
 
 
-def test_published_while_it_begins(source: IndexHarness, target: IndexHarness) -> None:
-    """If the copy has one upload, it has every upload that was answered before that one."""
+@pytest.mark.parametrize(
+    ("verb", "prefix", "deletes"),
+    [("get", keys.project(OTHER), False), ("read", f"{keys.FILES}{DEMO}/", True)],
+    ids=["an upload", "a deletion"],
+)
+def test_a_copy_that_meets_a_change_has_all_changes_before_it(
+    source: IndexHarness, target: IndexHarness, verb: str, prefix: str, *, deletes: bool
+) -> None:
+    """If a copy meets an upload or a deletion, all projects arrive as they are after that."""
     source.index.changes.newest()
 
-    def publish() -> None:
+    def change() -> None:
         for made in (make_wheel(version="2.0"), make_wheel("third"), make_wheel("other", "2.0")):
             source.clock.advance(seconds=5)
             source.upload(made)
+        if deletes:
+            source.clock.advance(seconds=5)
+            source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
 
-    busy = BusyStore(source.store, once("get", keys.project(OTHER), publish))
+    busy = BusyStore(source.store, once(verb, prefix, change))
     copied = copy(source, target, read_from=busy)
 
     assert (copied.projects, copied.problems) == (3, [])
-    assert stored(target) == stored(source)
-
-
-def test_a_file_that_is_deleted_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
-    """If a file is deleted before it is copied, all projects arrive as they are after that."""
-
-    def delete() -> None:
-        source.clock.advance(seconds=5)
-        source.upload(make_wheel("other", "2.0"))
-        source.clock.advance(seconds=5)
-        source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
-
-    busy = BusyStore(source.store, once("read", f"{keys.FILES}{DEMO}/", delete))
-    copied = copy(source, target, read_from=busy)
-
-    assert copied.problems == []
     assert stored(target) == stored(source)
 
 
@@ -383,16 +378,27 @@ def clone(harness: IndexHarness) -> IndexHarness:
     return copied
 
 
-def test_two_copies_at_once_do_no_harm(source: IndexHarness, target: IndexHarness) -> None:
+@pytest.mark.parametrize(
+    "prefix",
+    [keys.FILES, keys.PENDING, keys.PROJECTS, keys.JOURNAL, keys.TOKENS, keys.LAST_USES],
+)
+def test_two_copies_at_once_do_no_harm(
+    source: IndexHarness, target: IndexHarness, prefix: str
+) -> None:
     """A copy that begins while another one writes does no harm, and what is missing comes later."""
-    for prefix in (keys.FILES, keys.PENDING, keys.PROJECTS, keys.JOURNAL):
-        source.upload(make_wheel(version=f"{len(prefix)}.0"))
-        source.upload(make_wheel(version=f"{len(prefix)}.1"))
-        happens = once("put*", prefix, lambda: copy(source, target))
-        copy(source, target, write_to=BusyStore(target.store, happens))
-        assert target.check().problems == []
+    _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    source.store.put(keys.last_use(record.id), b'"2026-03-01"', None)
+    reports = list[CopyReport]()
 
-    assert copy(source, target).problems == []
+    def copy_at_once() -> None:
+        reports.append(copy(source, target, with_credentials=True))
+
+    busy = BusyStore(target.store, once("put*", prefix, copy_at_once))
+    reports.append(copy(source, target, write_to=busy, with_credentials=True))
+    assert len(reports) == 2
+    assert target.check().problems == []
+
+    assert copy(source, target, with_credentials=True).problems == []
     assert stored(target) == stored(source)
 
 
@@ -878,18 +884,3 @@ def test_the_spool_of_a_killed_copy_is_emptied(source: IndexHarness, target: Ind
     copy(source, target)
 
     assert not rest.exists()
-
-
-def test_two_copies_of_credentials_at_once(source: IndexHarness, target: IndexHarness) -> None:
-    """Of two copies that bring tokens and their uses at once, neither fails."""
-    _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    source.store.put(keys.last_use(record.id), b'"2026-03-01"', None)
-    for prefix in (keys.TOKENS, keys.LAST_USES):
-        fresh = clone(target)
-
-        def other(there: IndexHarness = fresh) -> None:
-            assert copy(source, there, with_credentials=True).problems == []
-
-        busy = BusyStore(fresh.store, once("put", prefix, other))
-        assert copy(source, fresh, write_to=busy, with_credentials=True).problems == []
-        assert stored(fresh) == stored(source)
