@@ -60,25 +60,6 @@ def test_a_team_gets_and_loses_rights(access: Typed, wheelyard: Typed) -> None:
     assert (entries.returncode, entries.stdout) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["grant", "group:taem", "--project", "*", "--can", "read"], "There is no group 'taem'"),
-        (["grant", "anonymous", "--project", "*", "--can", "read"], "Write a [[grant]] into the"),
-        (["revoke", "1"], "Grant 1 is in the settings"),
-        (["revoke", "g0"], "There is no grant 'g0'"),
-        (["group", "add", "taem", "htpasswd:a"], "There is no group 'taem'"),
-    ],
-    ids=str,
-)
-def test_bad_change_is_refused(access: Typed, arguments: list[str], words: str) -> None:
-    """A change that makes no sense is refused in a line that says what to do."""
-    done = access(*arguments)
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert words in done.stderr
-
-
 def test_who_grants_rights_is_told_what_everybody_has(wheelyard: Typed, tmp_path: Path) -> None:
     """Who grants rights is told while everybody has more by the defaults."""
     users, store = tmp_path / "users", ("--store", str(tmp_path / "store"))

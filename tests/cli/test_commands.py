@@ -150,15 +150,6 @@ def contents(store: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files}
 
 
-def test_projects_and_files_are_listed_as_lines_and_json(published: Path, wheelyard: Typed) -> None:
-    """Projects and files are listed one a line, and as JSON for programs."""
-    del published
-    assert wheelyard("list").stdout == "acme-core\n"
-    assert json.loads(wheelyard("list", "--json").stdout) == {"projects": [{"name": "acme-core"}]}
-    listed = json.loads(wheelyard("list", "acme-core", "--json").stdout)
-    assert [file["filename"] for file in listed["files"]] == [WHEEL]
-
-
 def test_a_release_is_yanked_deleted_and_archived(published: Path, wheelyard: Typed) -> None:
     """A release is yanked, taken back and deleted; a project is archived; all of it in a row."""
     assert wheelyard("yank", "acme_core", "1.0.0", "--reason", "bad").returncode == 0

@@ -96,21 +96,6 @@ def test_damaged_file_fails_only_its_project(
     assert wheelyard("check", "--store", there).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["changes.json", "projects.json"])
-def test_a_lost_list_is_reported(store: Path, wheelyard: Typed, name: str) -> None:
-    """A copy of a store that has lost a list says so, with what to type, and fails."""
-    (store / name).unlink(missing_ok=True)
-    for mark in (store / "pending").glob("*"):
-        mark.unlink()
-
-    done = wheelyard("copy", "--quiet", store, "there")
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"wheelyard: not copied: {name}: in FROM: {name} is lost" in done.stderr
-    assert done.stderr.splitlines()[-1].endswith(f" --store {store}")
-    assert wheelyard("list", "--store", "there").stdout == "demo\nother\n"
-
-
 def test_a_released_name_is_counted_as_a_name(store: Path, wheelyard: Typed) -> None:
     """A name that was given up is no project, and its changes are counted as those of a name."""
     for words in ("names reserve given-up", "names release given-up --yes"):
@@ -137,22 +122,6 @@ def test_a_document_of_outside_names_fails_its_project(store: Path, wheelyard: T
     assert "not copied: demo: in FROM: 'files/demo/" in done.stderr
     assert wheelyard("list", "--store", "there").stdout == "other\n"
     assert "/../../../evil.whl" in wheelyard("check", "--store", store).stderr
-
-
-def test_the_target_is_never_overwritten(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
-    """What was published in TO is never overwritten, and the copy says which project it left."""
-    there = sandbox.folder / "backup"
-    wheelyard("copy", store, there)
-    more = make_wheel("demo", "3.0").write(sandbox.folder)
-    assert wheelyard("upload", "--store", there, more).returncode == 0
-    before = contents(there)
-
-    done = wheelyard("copy", store, there)
-
-    assert done.returncode == 1
-    assert done.stdout.startswith(f"{there}: 1 project as of ")
-    assert "not copied: demo: TO has changes that FROM lacks" in done.stderr
-    assert contents(there) == before
 
 
 def test_the_copy_of_an_empty_store_is_empty(wheelyard: Typed, sandbox: Sandbox) -> None:

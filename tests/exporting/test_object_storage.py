@@ -6,15 +6,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.exporting.export_fixture import AT_BASE, export_to, ignore, publish, stock
-from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.exporting.export_fixture import export_to, publish, stock
+from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import wheel
 from tests.plain_http import LOCALLY
 from tests.services.fixtures import ALL, Emulators
 from tests.services.service import DIALECTS, ProxiedService
-from wheelyard.errors import Conflict, Invalid
-from wheelyard.exporting.export import open_export
-from wheelyard.exporting.site_folder import Options, RequestedOptions
+from wheelyard.errors import Invalid
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import Index, open_index
 
@@ -109,42 +107,10 @@ def test_each_object_has_a_type_and_a_lifetime(service: ProxiedService, tmp_path
     )
 
 
-def test_not_where_something_else_is(service: ProxiedService, tmp_path: Path) -> None:
-    """Pages that no export has made stay, and the bucket of the store takes no site."""
+def test_the_bucket_of_the_store_takes_no_site(service: ProxiedService, tmp_path: Path) -> None:
+    """A bucket is open as a whole, so the store's is refused."""
     index = index_at(service.location("wheels/store"))
     publish(index, tmp_path, wheel("demo"))
-    service.bucket("site").put("simple/theirs/index.html", b"theirs")
 
-    with pytest.raises(Invalid, match="no export has made"):
-        export_to(index, service.location("site"))
     with pytest.raises(Invalid, match="Choose another bucket"):
         export_to(index, service.location("wheels/site"))
-
-    assert service.bucket("site").names() == ["simple/theirs/index.html"]
-
-
-def test_one_export_at_a_time(service: ProxiedService, tmp_path: Path) -> None:
-    """Of two exports that find the same manifest, one gets the lease."""
-    index, site = index_at(str(tmp_path / "store")), service.location("site")
-    publish(index, tmp_path, wheel("demo"))
-    leases = [open_export(index, site, AT_BASE, ignore).lease for _ in range(2)]
-    found = [lease.wait(replaces_others=False) for lease in leases]
-
-    leases[0].take(found[0], Options())
-    with pytest.raises(Conflict):
-        leases[1].take(found[1], Options())
-
-
-def test_files_are_left_in_the_store(service: ProxiedService, tmp_path: Path) -> None:
-    """With the URL of the store's files, pages link there, and no file is copied."""
-    index = index_at(service.location("wheels/store"))
-    publish(index, tmp_path, wheel("demo"))
-    url = "https://files.example.com/files"
-
-    export_to(
-        index, service.location(f"site/{PREFIX}"), RequestedOptions(base_url=BASE, files_url=url)
-    )
-
-    found = objects(service)
-    assert not [path for path in found if path.startswith("files/")]
-    assert f'href="{url}/demo/'.encode() in found["simple/demo/index.html"]

@@ -3,14 +3,12 @@
 import gzip
 import json
 import sys
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import commit_key
 from tests.migration.format_2_stores import KINDS, copy, objects_of, store_of
 from tests.operations.in_memory_index import IndexHarness
@@ -168,26 +166,6 @@ def test_a_later_copy(tmp_path: Path, target: IndexHarness) -> None:
     assert (last.changed, last.objects, last.decisions, last.upstream) == (0, 0, 0, 0)
     assert target.snapshot() == before
     assert target.check().problems == []
-
-
-@pytest.mark.slow
-def test_a_copy_that_dies(tmp_path: Path) -> None:
-    """Wherever a copy dies, a check finds the new store sound, and the next copy goes on."""
-    old, whole = store_of(objects_of("folder")), IndexHarness(tmp_path)
-    copy(old, whole)
-    for nth in count(1):
-        target = IndexHarness(tmp_path)
-        kind = FaultKind.CRASH if nth % 2 else FaultKind.CRASH_AFTER
-        faults = [Fault(kind, verb, nth=nth) for verb in ("put*", "delete")]
-        try:
-            copy(old, target, FaultyStore(target.store, tuple(faults)))
-        except ProcessCrash:
-            assert target.check().problems == [], nth
-            assert copy(old, target).problems == [], nth
-            assert documents(target) == documents(whole), nth
-        else:
-            assert nth > 100
-            return
 
 
 DAMAGE = {

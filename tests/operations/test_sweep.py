@@ -19,7 +19,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.sweep import EVERY, SPREAD_SECONDS, DailySweep
-from wheelyard.storage.base import STORAGE_DENIED, Key
+from wheelyard.storage.base import STORAGE_DENIED, Key, Store
 
 DEMO = NormalizedName("demo")
 KEPT, LOST, OTHER = make_wheel(), make_wheel(version="9.0"), make_wheel("other")
@@ -52,9 +52,9 @@ def sweep(harness: IndexHarness) -> int:
     return harness.opened(seed=3).sweep.run(harness.clock.seconds())
 
 
-def daily(harness: IndexHarness, seed: int) -> DailySweep:
-    """Return the sweep of another server."""
-    index = harness.opened(seed)
+def daily(harness: IndexHarness, seed: int, store: Store | None = None) -> DailySweep:
+    """Return the sweep of another server, perhaps over another store."""
+    index = harness.opened(seed, store)
     return DailySweep(index.sweep, index.changes, index.runtime)
 
 
@@ -169,11 +169,11 @@ def test_a_killed_sweep_loses_nothing(stocked: IndexHarness) -> None:
             harness.store.put(Key(key), body, None)
         harness.clock.advance(days=2)
         store = FaultyStore(harness.store)
-        index = harness.opened(4, store)
+        server = daily(harness, 4, store)
         kind = FaultKind.CRASH_AFTER if nth % 2 else FaultKind.CRASH
         store.faults = (Fault(kind, nth=nth // 2 + 1),)
         try:
-            DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
+            server.sweep_if_due()
         except ProcessCrash:
             assert harness.check().problems == []
             harness.clock.advance(days=1)
@@ -212,8 +212,7 @@ def test_a_server_that_lost_its_lease_stops(stocked: IndexHarness) -> None:
             stocked.clock.advance(hours=1)
             taken.append(daily(stocked, 6).sweep_if_due())
 
-    index = stocked.opened(5, ObservedStore(stocked.store, on_call))
-    assert DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due() == EVERY
+    assert daily(stocked, 5, ObservedStore(stocked.store, on_call)).sweep_if_due() == EVERY
 
     assert taken == [EVERY]
     holder = json.loads(stocked.bytes_at(keys.lease("sweep")))["holder"]
@@ -263,8 +262,7 @@ def test_a_server_that_may_not_delete_says_so_once(
         if verb == "delete":
             raise Unavailable("The account may not delete.", code=STORAGE_DENIED)
 
-    index = stocked.opened(5, ObservedStore(stocked.store, on_call))
-    server = DailySweep(index.sweep, index.changes, index.runtime)
+    server = daily(stocked, 5, ObservedStore(stocked.store, on_call))
     for _ in range(3):
         assert server.sweep_if_due() == EVERY
         stocked.clock.advance(hours=25)
@@ -276,8 +274,7 @@ def test_a_server_that_may_not_delete_says_so_once(
 def test_a_failed_sweep_is_tried_again(stocked: IndexHarness) -> None:
     """A server whose store fails tries again later, and then sweeps."""
     faulty = FaultyStore(stocked.store)
-    index = stocked.opened(5, faulty)
-    server = DailySweep(index.sweep, index.changes, index.runtime)
+    server = daily(stocked, 5, faulty)
     faulty.faults = (Fault(FaultKind.NOT_DONE, times=9999),)
     assert server.sweep_if_due() < EVERY
     faulty.faults = ()
@@ -324,8 +321,7 @@ def test_the_lease_is_renewed(stocked: IndexHarness) -> None:
             with_lease.append(daily(stocked, 6).sweep_if_due())
 
     with_lease = list[timedelta]()
-    index = stocked.opened(5, ObservedStore(stocked.store, on_call))
-    DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
+    daily(stocked, 5, ObservedStore(stocked.store, on_call)).sweep_if_due()
 
     assert len(with_lease) > 30
     assert all(timedelta() < pause < EVERY for pause in with_lease)
