@@ -14,12 +14,6 @@ from wheelyard.settings.sections import ARRAY_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
-PYTHON = [
-    path
-    for folder in ("src", "keyring", "tests", "benchmarks", "tools")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if ".venv" not in path.parts
-]
 DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
@@ -43,47 +37,12 @@ OF_READERS = (
     "tools/pylock.toml",
 )
 """What a reader makes there, or has in an example."""
-GIVEN_UP = re.compile(
-    r"(?i)(?<![a-z])(afar|belief|believed|desk|doors|excused?|flights|flown|"
-    r"ground|kitchen|lookouts?|sights?|shelf|shelves|town|yards?)(?![a-z])"
-)
-"""Words of the code that the standard terms in docs/glossary.md have replaced."""
-
-
-def is_given_up(text: str) -> bool:
-    """Return whether one of the given-up words is in a name, or in a whole module."""
-    return GIVEN_UP.search(text.replace("_", " ")) is not None
 
 
 @cache
 def tree(path: Path) -> ast.Module:
     """Return the syntax tree of a module."""
     return ast.parse(path.read_text())
-
-
-def names_in(path: Path) -> set[str]:
-    """Return every name in a module that its author has chosen, its own included."""
-    fields_of_names = ("id", "attr", "arg", "name", "asname")
-    return {path.stem} | {
-        name
-        for node in ast.walk(tree(path))
-        for field in fields_of_names
-        if isinstance(name := getattr(node, field, None), str)
-    }
-
-
-def test_names_are_standard_terms() -> None:
-    """No name in the code is one of the private words that were given up."""
-    # most modules have none of them anywhere, and to parse them all takes seconds
-    suspects = [path for path in PYTHON if is_given_up(f"{path.stem} {path.read_text()}")]
-    found = {
-        f"{path.relative_to(ROOT)}: {name}"
-        for path in suspects
-        for name in names_in(path)
-        if is_given_up(name)
-    }
-
-    assert found == set()
 
 
 def test_no_class_has_the_name_of_another() -> None:

@@ -58,7 +58,6 @@ from wheelyard.wiring.stores import StoreTraits
 TICK = 1e-6
 """Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""
 
-Opener = Callable[[Store, int], Index]
 Stage = LoneWriters | Scheduler
 """Where a schedule is played."""
 
@@ -104,7 +103,6 @@ class Scenario:
     """What others do who write no project, such as `follow`; each has a process of its own."""
     late: bool = False
     """Whether a write may happen after its writer was told that the answer is lost."""
-    opener: Opener | None = None
     arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)
     contents: dict[Path, DistributionContents] = field(default_factory=dict)
     """The contents of each distribution, read once for all runs."""
@@ -131,8 +129,6 @@ class Scenario:
 
     def opened(self, store: Store, seed: int) -> Index:
         """Return an index over a store."""
-        if self.opener is not None:
-            return self.opener(store, seed)
         runtime = replace(fake_runtime(Clock(), seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
         index = build_index(Stores.of(store), Spool(self.folder), Settings(), runtime, traits)

@@ -136,21 +136,6 @@ def test_all_changes_since_a_time_are_found(process: Process) -> None:
     assert len(process.changes.made_since(beginning)[0]) == 2
 
 
-def test_an_older_revision_never_follows_a_newer_one(process: Process, store: MemoryStore) -> None:
-    """A newer revision that got its serial meanwhile is never followed by an older one."""
-    process.commit(DEMO)
-    other = Process(store, 2)
-    happens = iter([lambda: (other.commit(DEMO), other.changes.since(0))])
-
-    def on_call(verb: str, key: str) -> None:
-        if (verb, key) == ("get", keys.CHANGES):
-            next(happens, lambda: None)()
-
-    follower = Process(ObservedStore(store, on_call), 3)
-
-    assert [change.revision for change in follower.changes.since(0)[0]] == [2]
-
-
 def test_asking_an_empty_store_writes_nothing(process: Process) -> None:
     """A store without any commit has no changes, and asking writes nothing."""
     assert process.changes.since(0) == ([], 0)

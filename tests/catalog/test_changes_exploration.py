@@ -1,21 +1,16 @@
 """The feed, played in every order: writers beside those who give serials and read changes."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from packaging.utils import NormalizedName
 
-from tests.catalog.explorer import Explorer, InvariantViolated, Scenario, follow, verify
+from tests.catalog.explorer import Explorer, Scenario, follow, verify
 from tests.catalog.invariants import DEMO, AnyIntent, CopyIntent, WriteIntent
 from tests.catalog.scheduler import OrdinalStore
 from tests.catalog.test_exploration import ONE, OTHER_BYTES, THREE, TWO
 from tests.operations.in_memory_index import ALICE
-from wheelyard.catalog import changes, commits
-from wheelyard.catalog.changes import mark_commit
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.catalog import changes
 from wheelyard.model.project import Status
-from wheelyard.storage.base import Store
 
 pytestmark = pytest.mark.slow
 
@@ -117,20 +112,3 @@ def test_three_writers_and_two_followers_keep_every_promise(tmp_path: Path) -> N
     result = Explorer(scenario, faults=3).sample(seed=1, schedules=100)
 
     assert len(result.answers) > 10
-
-
-def test_the_explorer_sees_a_mark_that_comes_too_late(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A writer that marks another commit than its own is found out."""
-
-    def mark(
-        store: Store, runtime: Runtime, name: NormalizedName, number: int, _: Sequence[bytes]
-    ) -> None:
-        mark_commit(store, runtime, name, number + 1)
-
-    monkeypatch.setattr(commits, "mark_commit", mark)
-    scenario = Scenario(tmp_path, UPLOAD, (), others={"F": follow})
-
-    with pytest.raises(InvariantViolated, match="commit 1 has neither a serial nor a mark"):
-        Explorer(scenario, faults=0).explore()

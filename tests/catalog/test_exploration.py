@@ -4,18 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.explorer import Explorer, InvariantViolated, Scenario, Stage
+from tests.catalog.explorer import Explorer, Scenario, Stage
 from tests.catalog.invariants import RecordIntent, WriteIntent, document
 from tests.catalog.scheduler import Call, CallOutcome, Scheduler
 from tests.operations.distributions import Made, make_wheel
-from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.journals import ACCESS
-from wheelyard.concurrency.caches import LruCache
-from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Key, Store, Stores
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
 
 pytestmark = pytest.mark.slow
 
@@ -185,36 +179,3 @@ def test_an_upload_deleted_by_its_own_commit_succeeds(tmp_path: Path) -> None:
         assert (project.revision, project.deleted_filenames) == (3, (ONE.filename,))
         assert project.commit is not None
         assert len(project.commit.events) == 1
-
-
-def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
-    """A writer that commits without journalling the commit before it is found out."""
-    scenario = Scenario(tmp_path, *SCENARIOS["first uploads of a project"], opener=_forgetful)
-
-    with pytest.raises(InvariantViolated, match="journal entry 1 of 2 is missing"):
-        Explorer(scenario, faults=1).explore()
-
-
-class _Remembered(LruCache[Key, int]):
-    """Believes that every commit is in the journal, once one of this process is."""
-
-    def get(self, key: Key) -> int | None:
-        """Return the number that the caller hopes for."""
-        return _Any(super().get(key) or 0)
-
-
-class _Any(int):
-    """A number that equals every other."""
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    def __hash__(self) -> int:
-        return 0
-
-
-def _forgetful(store: Store, seed: int) -> Index:
-    """Return an index whose commits write no journal of their own accord."""
-    index = build_index(Stores.of(store), Spool(Path()), Settings(), fake_runtime(Clock(), seed))
-    index.projects.commits._journaled = _Remembered(1)  # noqa: SLF001 - broken on purpose
-    return index

@@ -95,12 +95,6 @@ def test_a_malformed_token() -> None:
         assert secret[20:40] not in caught.value.message
 
 
-def test_groups_are_explained() -> None:
-    """A grant to a Google group is refused with the alternative."""
-    with pytest.raises(Invalid, match="IAM policy"):
-        parse_principal("group:team@acme.dev")
-
-
 def test_a_grant_to_a_group_is_one_to_each_member() -> None:
     """A grant to a group is one to each of its members."""
     groups = parse_groups({"team": ["htpasswd:ml-ci", "user:Ana@acme.dev"], "empty": []})

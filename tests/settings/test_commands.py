@@ -1,6 +1,5 @@
 """The commands, with settings from every side."""
 
-import os
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
@@ -35,14 +34,6 @@ def test_a_wrong_setting_is_one_line_without_a_secret(typed: Typed, command: lis
     (line,) = done.stderr.splitlines()
     assert line.startswith("wheelyard: server.public_url: ")
     assert "hunter2" not in line
-
-
-def test_bytes_that_are_no_text(typed: Typed) -> None:
-    """Bytes in a variable that are no UTF-8 are refused by a command, too."""
-    done = typed("config", "check", WHEELYARD_STORE=os.fsdecode(b"caf\xe9"))
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "store.location: expected text in UTF-8" in done.stderr
 
 
 def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -> None:

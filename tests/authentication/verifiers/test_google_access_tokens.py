@@ -35,7 +35,7 @@ PERMISSIONS = "/storage/v1/b/acme-authz/iam/testPermissions"
 
 
 @dataclass
-class BucketRightsHarness:
+class RightsHarness:
     """An index whose rights are the policy of a bucket."""
 
     issuer: FakeIssuer
@@ -65,10 +65,10 @@ class BucketRightsHarness:
 
 
 @pytest.fixture
-def harness() -> Iterator[BucketRightsHarness]:
+def harness() -> Iterator[RightsHarness]:
     """Run a fake of Google's endpoints."""
     with running_issuer() as issuer, loopback_fetcher() as fetcher:
-        yield BucketRightsHarness(issuer, fetcher)
+        yield RightsHarness(issuer, fetcher)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def harness() -> Iterator[BucketRightsHarness]:
     ],
 )
 def test_permissions_on_the_bucket_are_rights(
-    harness: BucketRightsHarness, held: set[str], actions: Action
+    harness: RightsHarness, held: set[str], actions: Action
 ) -> None:
     """Permissions to get, create and delete objects grant read, upload and manage."""
     assert harness.actions(Bearer(frozenset(held))) == actions
 
 
-def test_the_principal_of_an_access_token_is_a_short_hash(harness: BucketRightsHarness) -> None:
+def test_the_principal_of_an_access_token_is_a_short_hash(harness: RightsHarness) -> None:
     """The principal of an access token is a short hash; with read access it is authenticated."""
     harness.issuer.bearers[TOKEN] = READER
     identity = harness.tokens().verify(SENT)
@@ -116,12 +116,12 @@ def test_the_principal_of_an_access_token_is_a_short_hash(harness: BucketRightsH
         ("", Action.READ),
     ],
 )
-def test_narrow_tokens_only_read(harness: BucketRightsHarness, scope: str, actions: Action) -> None:
+def test_narrow_tokens_only_read(harness: RightsHarness, scope: str, actions: Action) -> None:
     """A read-only token cannot upload, whatever rights its owner has."""
     assert harness.actions(replace(OWNER, scope=scope)) == actions
 
 
-def test_a_narrow_token_without_the_right_to_read(harness: BucketRightsHarness) -> None:
+def test_a_narrow_token_without_the_right_to_read(harness: RightsHarness) -> None:
     """A token for reading, of an account that may only create, may nothing at all."""
     bearer = Bearer(frozenset({CREATE}), scope=f"{AUTH}/devstorage.read_only")
 
@@ -129,16 +129,14 @@ def test_a_narrow_token_without_the_right_to_read(harness: BucketRightsHarness) 
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_token_without_known_scopes_reads_at_most(
-    harness: BucketRightsHarness, status: int
-) -> None:
+def test_token_without_known_scopes_reads_at_most(harness: RightsHarness, status: int) -> None:
     """A token that Google's storage takes, but whose scopes Google does not tell, reads at most."""
     harness.issuer.answers["/tokeninfo"] = CannedResponse(b'{"error": "invalid_token"}', status)
 
     assert harness.actions(OWNER) == Action.READ
 
 
-def test_rights_on_the_bucket_of_the_packages_only_read(harness: BucketRightsHarness) -> None:
+def test_rights_on_the_bucket_of_the_packages_only_read(harness: RightsHarness) -> None:
     """Where rights are those on the packages' own bucket, no more than reading comes of them."""
     assert harness.actions(OWNER, structs.replace(harness.resource, read_only=True)) == Action.READ
     assert harness.issuer.asked("/tokeninfo") == 0
@@ -158,14 +156,14 @@ def test_rights_on_the_bucket_of_the_packages_only_read(harness: BucketRightsHar
         CannedResponse(b'{"error": {}}', 403),
     ],
 )
-def test_no_answer_means_no_rights(harness: BucketRightsHarness, answer: CannedResponse) -> None:
+def test_no_answer_means_no_rights(harness: RightsHarness, answer: CannedResponse) -> None:
     """An answer that names no permission gives none, nor does one that refuses the question."""
     harness.issuer.answers[PERMISSIONS] = answer
 
     assert harness.actions(OWNER) == Action(0)
 
 
-def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: BucketRightsHarness) -> None:
+def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: RightsHarness) -> None:
     """A token that Google does not know is refused, and not asked about again for ten seconds."""
     tokens = harness.tokens()
     said = set()
@@ -202,7 +200,7 @@ def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: BucketRigh
 )
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
 def test_access_tokens_are_answered_503_while_google_fails(
-    harness: BucketRightsHarness, answer: CannedResponse, path: str
+    harness: RightsHarness, answer: CannedResponse, path: str
 ) -> None:
     """While Google fails, access tokens are answered 503, not 401."""
     if path == "/tokeninfo" and b"permissions" in answer.body:
@@ -221,9 +219,7 @@ def test_access_tokens_are_answered_503_while_google_fails(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
-def test_request_waits_for_google_for_three_seconds(
-    harness: BucketRightsHarness, path: str
-) -> None:
+def test_request_waits_for_google_for_three_seconds(harness: RightsHarness, path: str) -> None:
     """While Google is silent a request waits for three seconds, and no longer."""
     harness.issuer.bearers[TOKEN] = OWNER
     harness.issuer.answers[path] = CannedResponse(is_silent=True)
@@ -234,7 +230,7 @@ def test_request_waits_for_google_for_three_seconds(
     assert harness.issuer.asked(path) == 1
 
 
-def test_rights_are_remembered(harness: BucketRightsHarness) -> None:
+def test_rights_are_remembered(harness: RightsHarness) -> None:
     """A right is asked for once in five minutes, and what is taken away is gone after that."""
     harness.issuer.bearers[TOKEN] = OWNER
     tokens = harness.tokens()
@@ -256,7 +252,7 @@ def test_rights_are_remembered(harness: BucketRightsHarness) -> None:
     [(60.0, 3599, 60), (100_000.0, 3599, 300), (0.0, 3599, 0), (300.0, 40, 40)],
 )
 def test_rights_are_remembered_as_long_as_set_and_as_the_token_lives(
-    harness: BucketRightsHarness, wanted: float, expires_in: int, held: int
+    harness: RightsHarness, wanted: float, expires_in: int, held: int
 ) -> None:
     """Rights are remembered as long as an operator wants, and no longer than the token lives."""
     harness.issuer.bearers[TOKEN] = replace(OWNER, expires_in=expires_in)
@@ -269,7 +265,7 @@ def test_rights_are_remembered_as_long_as_set_and_as_the_token_lives(
     assert tokens.cached_identity(SENT) is None
 
 
-def test_a_new_right_counts_within_ten_seconds(harness: BucketRightsHarness) -> None:
+def test_a_new_right_counts_within_ten_seconds(harness: RightsHarness) -> None:
     """Who has just been granted a right does not wait for five minutes."""
     harness.issuer.bearers[TOKEN] = Bearer()
     tokens = harness.tokens()
@@ -289,9 +285,7 @@ def test_a_new_right_counts_within_ten_seconds(harness: BucketRightsHarness) -> 
     ],
     ids=["empty", "short", "long", "space", "header", "not ASCII", "line end"],
 )
-def test_what_cannot_be_token_is_not_sent_to_google(
-    harness: BucketRightsHarness, token: str
-) -> None:
+def test_what_cannot_be_token_is_not_sent_to_google(harness: RightsHarness, token: str) -> None:
     """What cannot be a token is refused without asking Google."""
     tokens = harness.tokens()
 
@@ -301,7 +295,7 @@ def test_what_cannot_be_token_is_not_sent_to_google(
     assert harness.issuer.seen == []
 
 
-def test_a_token_is_never_in_a_url(harness: BucketRightsHarness) -> None:
+def test_a_token_is_never_in_a_url(harness: RightsHarness) -> None:
     """A token goes to Google in a header or a body, never in a URL."""
     harness.actions(OWNER)
 
@@ -319,7 +313,7 @@ def test_the_name_of_a_bucket_stays_one_part_of_the_path() -> None:
 
 
 def test_nothing_secret_is_kept_or_logged(
-    harness: BucketRightsHarness, caplog: pytest.LogCaptureFixture
+    harness: RightsHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No log, at whatever level, no message and no memory holds a token."""
     caplog.set_level(logging.DEBUG)
