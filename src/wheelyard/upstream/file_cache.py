@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -61,7 +62,7 @@ class _Completed(Struct, frozen=True):
 
 class PinnedDigests:
     """
-    The digests of one upstream index that its pages do not say; safe to share between threads.
+    The digests of one upstream index that its pages do not say. Threads may share it.
 
     `store` has what is kept of that index.
     """
@@ -78,34 +79,31 @@ class PinnedDigests:
         For the same page, it is the same object as long as no digest is pinned.
         """
         last = self._completed.get(page.name)
-        known = last.version if last is not None and last.page is page else None
+        version = last.version if last is not None and last.page is page else None
         key = keys.upstream_digests(page.name)
-        found = self._store.get(key, known)
-        if last is not None and isinstance(found, NotModified):
+        stored = self._store.get(key, version)
+        if last is not None and isinstance(stored, NotModified):
             return last.completed
-        if not isinstance(found, Stored):
+        if not isinstance(stored, Stored):
             return page
-        pins = _PINS.decode(key, found.body).files
-
-        def completed(file: UpstreamFile) -> UpstreamFile:
-            pin = None if file.sha256 else pins.get(file.filename)
-            return replace(file, sha256=pin.sha256, size=pin.size) if pin else file
-
-        result = replace(page, files=tuple(map(completed, page.files)))
-        self._completed.put(page.name, _Completed(page, found.version, result), 1)
-        return result
+        pins = _PINS.decode(key, stored.body).files
+        files = tuple(_with_pin(file, pins.get(file.filename)) for file in page.files)
+        completed = replace(page, files=files)
+        self._completed.put(page.name, _Completed(page, stored.version, completed), 1)
+        return completed
 
     def load(self, name: NormalizedName) -> Mapping[str, Pin]:
-        """Return what is known of a project's files, by filename."""
+        """Return the pins of a project's files, by filename."""
         return load_pins(self._store, name)[0]
 
     def pin(self, name: NormalizedName, filename: str, received: Pin) -> Pin:
-        """Keep the digest of a file unless one is kept already; return the one that is kept."""
+        """Keep the digest of a file unless one is kept already, and return the one that is kept."""
         listed = self.load(name).get(filename)
         if listed is not None:
             return listed
         key = keys.upstream_digest(name, filename)
         try:
+            # create-only: of several processes that fetch it first, one decides
             self._store.put(key, _PIN.encode(received), ABSENT)
         except Conflict:
             stored = self._store.get(key)
@@ -115,7 +113,11 @@ class PinnedDigests:
         return received
 
     def list_on_page(self, name: NormalizedName, filename: str, pin: Pin) -> None:
-        """Add a digest that `pin` has kept to those of the project's page."""
+        """
+        Add a digest that `pin` has kept to those of the project's page.
+
+        Raises Unavailable if too many others do so at once.
+        """
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
             listed, version = load_pins(self._store, name)
@@ -126,6 +128,12 @@ class PinnedDigests:
                 self._store.put(key, body, version)
                 return
         raise self._retries.exhausted(str(key))
+
+
+def _with_pin(file: UpstreamFile, pin: Pin | None) -> UpstreamFile:
+    if pin is None or file.sha256:
+        return file
+    return replace(file, sha256=pin.sha256, size=pin.size)
 
 
 def load_pins(store: Store, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
@@ -145,7 +153,7 @@ NOTED_FILES: Final = 100_000
 
 class FileUses:
     """
-    Notes the uses of stored files, each at most once a day; safe to share between threads.
+    Notes the uses of stored files, each at most once a day. Threads may share it.
 
     A note is an empty object beside the file: the time at which it was written is that of the use.
     It is written in the background by `submit`. What fails is tried again with the next use.
@@ -169,6 +177,7 @@ class FileUses:
 
     def _write(self, store: Store, note: Key) -> None:
         path = store.path_of(note)
+        # this runs in a thread of `submit`, after the file was found
         with suppress(WheelyardError):  # without its note, it may only be fetched once more
             # on a bucket, looking would cost as much as writing
             if path is None or not (path.exists() and self._is_recent(path.stat().st_mtime)):
@@ -196,7 +205,7 @@ class StoredFile(Struct, frozen=True):
 
 
 class FileCache:
-    """The objects of one upstream index in the store; safe to share between threads."""
+    """The objects of one upstream index in the store. Threads may share it."""
 
     def __init__(
         self, upstream: str, store: Store, retries: ConflictRetries, uses: FileUses
@@ -207,9 +216,7 @@ class FileCache:
         self.digests = PinnedDigests(self.store, retries)
         self._uses = uses
         self._runtime: Runtime = retries.runtime
-        self._remembered = ExpiringCache[Key, tuple[int, float]](
-            self._runtime.monotonic, REMEMBERED_FILES
-        )
+        self._remembered = ExpiringCache[Key, Entry](self._runtime.monotonic, REMEMBERED_FILES)
 
     @property
     def is_local(self) -> bool:
@@ -217,16 +224,16 @@ class FileCache:
         return self.store.path_of(Key(keys.UPSTREAM_FILES)) is not None
 
     def find(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
-        """Return a file with a digest if the store has it, and note its use; else None."""
+        """Return a file with a digest, and note its use, or return None if the store lacks it."""
         key = keys.distribution(name, file.sha256, file.filename)
-        found = self._look(key)
-        if found is None or file.size not in (None, found[0]):
+        stored = self._look(key)
+        if stored is None or file.size not in (None, stored.size):
             return None
-        self._uses.note(self.upstream, self.store, key, found[1])
-        return StoredFile(name, as_listed(file, found[0]), self.files)
+        self._uses.note(self.upstream, self.store, key, stored.modified)
+        return StoredFile(name, as_listed(file, stored.size), self.files)
 
     def find_again(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
-        """Return a file if it was stored a moment ago; a bucket is not asked."""
+        """Return a file if it was stored a moment ago. A bucket is not asked."""
         if not file.sha256:
             return None
         key = keys.distribution(name, file.sha256, file.filename)
@@ -237,42 +244,46 @@ class FileCache:
         listed = as_listed(file, size)
         self.files.put(name, [FileContent(listed, path, None)])
         key = keys.distribution(name, file.sha256, file.filename)
-        self._remembered.put(key, (size, self._runtime.seconds()), REMEMBERED_SECONDS)
+        entry = Entry(key, size, self._runtime.seconds())
+        self._remembered.put(key, entry, REMEMBERED_SECONDS)
         return StoredFile(name, listed, self.files)
 
     def sizes(self, name: NormalizedName) -> Sizes:
-        """Return what the store has of a project's files; one listing."""
-        return {each.key: each.size for each in self.store.list(keys.files_of(name))}
+        """Return the sizes of what the store has of a project's files, by one listing."""
+        return {entry.key: entry.size for entry in self.store.list(keys.files_of(name))}
 
     def find_metadata(self, name: NormalizedName, file: UpstreamFile) -> bytes | None:
         """Return a file's core metadata if the store has what its page says, else None."""
-        found = self.store.get(keys.core_metadata(name, file.sha256, file.filename))
-        if not isinstance(found, Stored) or sha256(found.body).hexdigest() != file.core_metadata:
+        stored = self.store.get(keys.core_metadata(name, file.sha256, file.filename))
+        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.core_metadata:
             return None
-        return found.body
+        return stored.body
 
     def put_metadata(self, name: NormalizedName, file: UpstreamFile, body: bytes) -> None:
-        """Store a file's core metadata, whose digest has agreed, and is compared by each read."""
+        """
+        Store a file's core metadata, whose digest has agreed.
+
+        It is compared again by each read.
+        """
         key = keys.core_metadata(name, file.sha256, file.filename)
         self.store.put_file(key, body)
 
-    def _look(self, key: Key) -> tuple[int, float] | None:
-        """Return the size of an object and when it was written; None if it is not there."""
+    def _look(self, key: Key) -> Entry | None:
+        """Return the size of an object and when it was written, or None if it is not there."""
         path = self.store.path_of(key)
         if path is not None:
             try:
-                found = path.lstat()
+                status = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            return found.st_size, found.st_mtime
-        known = self._remembered.get(key)
-        if known is None:
-            entry = next((each for each in self.store.list(key) if each.key == key), None)
-            if entry is None:
-                return None
-            known = entry.size, entry.modified
-            self._remembered.put(key, known, REMEMBERED_SECONDS)
-        return known
+            return Entry(key, status.st_size, status.st_mtime)
+        entry = self._remembered.get(key)
+        if entry is None:
+            # a listing has the time, too, and other keys may begin with this one
+            entry = next((entry for entry in self.store.list(key) if entry.key == key), None)
+            if entry is not None:
+                self._remembered.put(key, entry, REMEMBERED_SECONDS)
+        return entry
 
 
 def as_listed(file: UpstreamFile, size: int) -> File:
@@ -291,7 +302,11 @@ def as_listed(file: UpstreamFile, size: int) -> File:
 
 
 def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> UpstreamFile | None:
-    """Return a file without the core metadata that the store lacks; None if it lacks the file."""
+    """
+    Return a file without the core metadata that the store lacks.
+
+    Return None if the store lacks the file.
+    """
     size = sizes.get(keys.distribution(name, file.sha256, file.filename))
     if size is None or file.size not in (None, size):
         return None
@@ -312,7 +327,7 @@ class SweepRules(Struct, frozen=True, kw_only=True):
     unused_for: timedelta | None = None
     """Those that were not used for so long."""
     max_bytes: int | None = None
-    """As many as are too many for so many bytes; those first that were not used for longest."""
+    """As many as are too many for so many bytes, those first that were not used for longest."""
 
 
 class SweptFile(Struct, kw_only=True):
@@ -325,14 +340,14 @@ class SweptFile(Struct, kw_only=True):
     size: int = 0
     """Bytes."""
     last_use: float = 0.0
-    """When it was used or fetched last, within a day; seconds since the epoch."""
+    """When it was used or fetched last, within a day, in seconds since the epoch."""
     objects: list[Entry] = []
     """In the order of their removal."""
 
     def add(self, entry: Entry, *, is_note: bool) -> None:
         """Count an object as one of this file's."""
         self.last_use = max(self.last_use, entry.modified)
-        if is_note:  # an interrupted removal leaves no note alone
+        if is_note:  # removed first: a sweep that is interrupted leaves no note alone
             self.objects.insert(0, entry)
         else:
             self.size += entry.size
@@ -362,19 +377,22 @@ class UpstreamSweep(Struct, frozen=True):
         dry_run: bool = False,
         progress: Callable[[SweptFile], None] = lambda _: None,
     ) -> SweepReport:
-        """Remove what the rules say, and call `progress` for each; it may be fetched again."""
+        """
+        Remove what the rules say, and call `progress` for each file.
+
+        A server that runs meanwhile may fetch a removed file again.
+        """
         below = PrefixedStore(self.store, keys.UPSTREAM)
         files = sorted(_files(below), key=lambda file: file.last_use)
         chosen = self._choose(files, rules)
-        removals = prefetch_map(lambda file: None if dry_run else _remove(below, file), chosen)
-        for file, _ in zip(chosen, removals, strict=True):
+        for file in chosen if dry_run else prefetch_map(partial(_remove, below), chosen):
             progress(file)
-        kept_bytes = sum(each.size for each in files) - sum(each.size for each in chosen)
+        kept_bytes = sum(file.size for file in files) - sum(file.size for file in chosen)
         return SweepReport(tuple(chosen), len(files) - len(chosen), kept_bytes)
 
     def _choose(self, files: list[SweptFile], rules: SweepRules) -> list[SweptFile]:
         """Return the files to remove, of `files` in the order of their last use."""
-        now, size = self.runtime.seconds(), sum(each.size for each in files)
+        now, size = self.runtime.seconds(), sum(file.size for file in files)
         chosen = list[SweptFile]()
         for file in files:
             is_unused = (
@@ -398,6 +416,7 @@ def _files(store: Store) -> Iterable[SweptFile]:
     return files.values()
 
 
-def _remove(store: Store, file: SweptFile) -> None:
+def _remove(store: Store, file: SweptFile) -> SweptFile:
     for entry in file.objects:
         store.delete(entry.key)
+    return file

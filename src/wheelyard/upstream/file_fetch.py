@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
@@ -15,7 +15,13 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import BAD_UPSTREAM, RETRY_AFTER_SECONDS, Unavailable, WheelyardError
+from wheelyard.errors import (
+    BAD_UPSTREAM,
+    OVERLOADED,
+    RETRY_AFTER_SECONDS,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.storage.filesystem import storage_faults, sync_file, write_all
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, Pin, PinnedDigests, StoredFile
@@ -32,15 +38,19 @@ MAX_UNKNOWN_BYTES: Final = 4 * 1024**3
 
 
 class FileResponse(Protocol):
-    """An answer of an upstream whose body is still to be read; the caller must close it."""
+    """An answer of an upstream whose body is still to be read. The caller must close it."""
 
     @property
     def size(self) -> int | None:
-        """The bytes that the upstream announces; None if it does not."""
+        """The bytes that the upstream announces, or None if it announces none."""
         ...
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body; raise Unavailable if it breaks off or comes too slowly."""
+        """
+        Yield the body.
+
+        Raises Unavailable if it breaks off or comes too slowly.
+        """
         ...
 
     def close(self) -> None:
@@ -49,16 +59,15 @@ class FileResponse(Protocol):
 
 
 class FileSource(Protocol):
-    """The servers that have the files; safe to share between threads."""
+    """The servers that have the files. Threads may share it."""
 
     def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileResponse:
         """
-        Ask for a file of the upstream with the id `upstream`; return its answer, once it begins.
+        Ask an upstream for a file, and return its answer, once it begins.
 
-        Raises:
-            NotFound: The upstream has no such file.
-            Unavailable: It does not answer, or with what cannot be used; or nothing may be fetched
-                from this URL.
+        `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
+        Unavailable if it does not answer, or with what cannot be used, or if nothing may be fetched
+        from this URL.
         """
         ...
 
@@ -89,9 +98,9 @@ def wrong_digest(filename: str) -> Unavailable:
 
 def check_size(file: UpstreamFile, announced: int | None) -> int | None:
     """
-    Return the size that a file has to have, by its page or by the answer; None if none says it.
+    Return the size that a file has to have, by its page or by the answer, or None.
 
-    Raise Unavailable (code `bad_upstream`) if they say different ones.
+    Raises Unavailable (code `bad_upstream`) if they say different ones.
     """
     if announced is not None and file.size not in (None, announced):
         raise bad_file(file.filename, "with another size than its page says")
@@ -107,7 +116,7 @@ class FileCheck:
     """
     The check of one file from its first byte to its last.
 
-    `size` is the number of bytes that it has to have, None if nobody has said it.
+    `size` is the number of bytes that it has to have, or None if nobody has said it.
     """
 
     def __init__(
@@ -128,7 +137,11 @@ class FileCheck:
         self._others = OtherHashes(file.other_hashes)
 
     def add(self, chunk: bytes) -> None:
-        """Take the next bytes; raise Unavailable (code `bad_upstream`) if they are too many."""
+        """
+        Take the next bytes.
+
+        Raises Unavailable (code `bad_upstream`) if they are too many.
+        """
         self._size += len(chunk)
         if self._size > self._limit:
             raise too_long(self._file.filename)
@@ -142,10 +155,11 @@ class FileCheck:
 
     def finish(self) -> None:
         """
-        Raise Unavailable unless size and digests are those of the page and of the first fetch.
+        Check that size and digests are those of the page and of the first fetch.
 
         It is called when all bytes have come, and before the last ones leave: it pins a digest that
-        the page does not say. If the store does not take the pin, that is Unavailable, too.
+        the page does not say. Raises Unavailable (code `bad_upstream`) if they are not. Raises
+        Unavailable if the store does not take the pin.
         """
         name, file, observation = self._name, self._file, self._observation
         if self._expected_size not in (None, self._size):
@@ -153,6 +167,7 @@ class FileCheck:
         received = self.received
         if file.sha256 not in ("", received.sha256) or not self._others.agree:
             pin = self._pins.load(name).get(file.filename) if file.sha256 else None
+            # the digest on the page may be ours, of an earlier fetch, and not the upstream's
             is_pinned = pin is not None and pin.sha256 == file.sha256
             note = observation.digest_change if is_pinned else observation.digest_mismatch
             note(name, file.filename)
@@ -162,7 +177,11 @@ class FileCheck:
             raise bad_file(file.filename, "with another digest than before")
 
     def list_digest(self) -> None:
-        """Have the page of the project list a pinned digest; if that fails, the next fetch does."""
+        """
+        Have the page of the project list a pinned digest.
+
+        If that fails, the next fetch does it.
+        """
         name, filename = self._name, self._file.filename
         if self._file.sha256:
             return
@@ -177,8 +196,8 @@ class OtherHashes:
 
     def __init__(self, stated: Iterable[str]) -> None:
         self._hashers: list[tuple[Hasher, str]] = []
-        for each in stated:
-            algorithm, _, digest = each.partition("=")
+        for algorithm_and_digest in stated:
+            algorithm, _, digest = algorithm_and_digest.partition("=")
             # BLAKE2 has digests of many lengths
             length = {"digest_size": len(digest) // 2} if algorithm.startswith("blake2") else {}
             make: Callable[..., Hasher] = getattr(hashlib, algorithm)
@@ -195,17 +214,106 @@ class OtherHashes:
         return all(hasher.hexdigest() == digest for hasher, digest in self._hashers)
 
 
-OpenResponse = Callable[[], FileResponse]
-"""Asks the upstream for the file; the caller closes the answer."""
+PASSED_ON_LIMIT: Final = 32
+"""Files that a process passes on at a time: each occupies a thread until its reader has it all."""
+
+
+class _SlottedResponse:
+    """The answer of an upstream, with a slot that is free again once it is closed or forgotten."""
+
+    def __init__(self, answer: FileResponse, slots: BoundedSemaphore) -> None:
+        self.size = answer.size
+        self.chunks = answer.chunks
+        self._answer = answer
+        self._slots: BoundedSemaphore | None = slots
+
+    def close(self) -> None:
+        """See `FileResponse`."""
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release()
+            self._answer.close()
+
+    def __del__(self) -> None:
+        self.close()  # the client has left before it was sent anything
+
+
+class PassedOnFiles:
+    """Passes files on to readers, a limited number at a time. Threads may share it."""
+
+    def __init__(self, source: FileSource, observation: Observation) -> None:
+        self._source = source
+        self._observation = observation
+        self._slots = BoundedSemaphore(PASSED_ON_LIMIT)
+
+    def begin(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> "PassedOnFile":
+        """
+        Ask the upstream for a file now, and return what its one reader reads from.
+
+        Raises as `open`. Raises Unavailable (code `bad_upstream`) if the answer has another size.
+        """
+        response = self.open(cache, name, file)
+        try:
+            size = check_size(file, response.size)
+        except WheelyardError:
+            response.close()
+            raise
+        return PassedOnFile(
+            name=name,
+            file=file,
+            size=size,
+            cache=cache,
+            observation=self._observation,
+            source=self,
+            response=response,
+        )
+
+    def postpone(
+        self, cache: FileCache, name: NormalizedName, file: UpstreamFile
+    ) -> "PassedOnFile":
+        """Return a file for which each of its readers asks the upstream."""
+        return PassedOnFile(
+            name=name,
+            file=file,
+            size=file.size,
+            cache=cache,
+            observation=self._observation,
+            source=self,
+        )
+
+    def open(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> FileResponse:
+        """
+        Ask for a file to pass on, and return the answer.
+
+        Raises Unavailable (code `overloaded`) if too many are passed on already. Raises as
+        `FileSource.open_file`, too.
+        """
+        if not self._slots.acquire(blocking=False):
+            raise Unavailable(
+                "Too many files of upstream indexes are sent at the moment.",
+                code=OVERLOADED,
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        try:
+            response = self._source.open_file(cache.upstream, name, file.url, Kind.FILE)
+        except BaseException:
+            self._slots.release()
+            raise
+        return _SlottedResponse(response, self._slots)
 
 
 class PassedOnFile(Struct, frozen=True, kw_only=True):
-    """A file that each reader gets from the upstream, verified on the way; nothing is kept."""
+    """A file that readers get from the upstream, verified on the way. Nothing is kept."""
 
+    name: NormalizedName
+    file: UpstreamFile
     size: int | None
-    """Bytes; None if neither the page nor the answer has said it."""
-    open: OpenResponse
-    begin_check: Callable[[], FileCheck]
+    """Bytes, or None if neither the page nor the answer has said it."""
+    cache: FileCache
+    observation: Observation
+    source: PassedOnFiles
+    response: FileResponse | None = None
+    """The answer of the upstream, or None if each reader asks for one."""
 
     @property
     def takes_ranges(self) -> bool:
@@ -216,10 +324,13 @@ class PassedOnFile(Struct, frozen=True, kw_only=True):
         """
         Yield the chunks of the whole file, the last ones once all are verified.
 
-        Raise Unavailable if they are not the right ones.
+        Raises Unavailable if they are not the right ones.
         """
-        check, held = self.begin_check(), b""
-        with closing(self.open()) as response:
+        check = FileCheck(self.name, self.file, self.size, self.cache.digests, self.observation)
+        response, held = self.response, b""
+        if response is None:
+            response = self.source.open(self.cache, self.name, self.file)
+        with closing(response):
             for chunk in response.chunks():
                 check.add(chunk)
                 held += chunk
@@ -237,8 +348,37 @@ ROOM_CHECK_BYTES: Final = 32 * 1024**2
 
 FetchedFile = StoredFile | GrowingFile | PassedOnFile
 """What a reader can read from: the store, the spool, or the upstream itself."""
+FetchKey = tuple[str, NormalizedName, str, str]
+"""Upstream, project, filename and digest."""
+Received = Callable[[int], None]
+"""Called with the number of bytes that have just come from an upstream."""
 
 logger = logging.getLogger("wheelyard")
+
+
+class RunningFetches:
+    """The fetches of a process that have not ended, one for each file. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[FetchKey, FileFetch] = {}
+        self._lock = Lock()
+
+    def join_or_add(self, fetch: "FileFetch") -> "FileFetch":
+        """Return the fetch of the same file that is there already, or else add `fetch`."""
+        with self._lock:
+            return self._by_key.setdefault(fetch.key, fetch)
+
+    def remove(self, fetch: "FileFetch") -> None:
+        """Forget a fetch: from now on, nobody joins it."""
+        with self._lock:
+            del self._by_key[fetch.key]
+
+    def stop(self) -> None:
+        """End all fetches."""
+        with self._lock:
+            fetches = list(self._by_key.values())
+        for fetch in fetches:
+            fetch.stop()
 
 
 class FetchTools(Struct, frozen=True, kw_only=True):
@@ -248,8 +388,9 @@ class FetchTools(Struct, frozen=True, kw_only=True):
     spool: Spool
     runtime: Runtime
     observation: Observation
-    pass_on: Callable[[str, NormalizedName, UpstreamFile], PassedOnFile]
-    """Returns a file that readers get from the upstream while the spool cannot be used."""
+    passed_on: PassedOnFiles
+    """How readers get a file while the spool cannot be used."""
+    running: RunningFetches
 
 
 class FileFetch:
@@ -267,10 +408,10 @@ class FileFetch:
         name: NormalizedName,
         file: UpstreamFile,
         max_kept_bytes: int | None,
-        received: Callable[[int], None],
+        received: Received | None,
     ) -> None:
         self.started: Future[FetchedFile] = Future()
-        """What readers read from, once there are bytes; or why there are none."""
+        """What readers read from, once there are bytes, or why there are none."""
         self.stored: Future[StoredFile] = Future()
         """The file in the store, or why it is not there."""
         for future in (self.started, self.stored):
@@ -291,35 +432,39 @@ class FileFetch:
         """Held from the first call of `run`."""
 
     @property
+    def key(self) -> FetchKey:
+        """What the fetches of the same file have in common."""
+        return self._cache.upstream, self._name, self._file.filename, self._file.sha256
+
+    @property
     def has_begun(self) -> bool:
         """Whether `run` was called."""
         return self._begun.locked()
 
-    def run(self, forget: Callable[[], None]) -> None:
-        """
-        Fetch the file, in the first call; every error goes to those who wait.
-
-        `forget` is called before they know that it has ended, so that nobody joins it any more.
-        """
+    def run(self) -> None:
+        """Fetch the file, in the first call. Every error goes to those who wait."""
         if not self._begun.acquire(blocking=False):
             return
+        # it is removed from the running ones before those who wait know that it has ended, so that
+        # nobody joins one that has ended, such as a failed one
+        running = self._tools.running
         try:
             stored = self._cache.find_again(self._name, self._file) or self._fetch()
         except WheelyardError as error:
-            forget()
+            running.remove(self)
             self._give_up(error)
         except Exception:
-            forget()
+            running.remove(self)
             if not self._is_stopped:  # else its file in the spool was removed
                 logger.exception("a file of an upstream index could not be fetched")
             self._give_up(Unavailable("The server could not fetch this file. Tell its operator."))
         else:
-            forget()
+            running.remove(self)
             self._answer(stored)
             self.stored.set_result(stored)
 
     def stop(self) -> None:
-        """End the fetch, and remove its file from the spool: the process is about to end."""
+        """End the fetch, and remove its file from the spool, as the process is about to end."""
         self._is_stopped = True
         self._remove()
 
@@ -329,10 +474,12 @@ class FileFetch:
         opened = self._tools.source.open_file(cache.upstream, self._name, file.url, Kind.FILE)
         with closing(opened):
             size = check_size(file, opened.size)
+            # a process that is killed leaves this file in the spool; the next one removes it at its
+            # start
             path, descriptor = self._open_spool_file(size)
             self._path = path
             try:
-                self._growing = GrowingFile(descriptor, size, self._tools.runtime.monotonic)
+                self._growing = GrowingFile(descriptor, size, self._tools.runtime)
                 check = self._copy(opened, self._growing)
                 check.list_digest()
                 return self._keep(path, self._growing, check)
@@ -340,20 +487,24 @@ class FileFetch:
                 self._remove()
 
     def _open_spool_file(self, size: int | None) -> tuple[Path, OpenDescriptor]:
-        """Return a new file in the spool; if there is no room, pass the file on, and raise."""
+        """
+        Return a new file in the spool.
+
+        If there is no room, answer with the file passed on, and raise.
+        """
         spool = self._tools.spool
         try:
             with storage_faults("a file in the spool folder"):
                 spool.require_room(limit_of(size))
                 path, number = spool.open_new()
         except Unavailable as error:
-            self._answer(self._tools.pass_on(self._cache.upstream, self._name, self._file))
+            self._answer(self._tools.passed_on.postpone(self._cache, self._name, self._file))
             self._note_not_stored(error)
             raise
         return Path(path), OpenDescriptor(number)
 
     def _copy(self, opened: FileResponse, growing: GrowingFile) -> FileCheck:
-        """Give readers the chunks, the last ones once all are verified; return the check."""
+        """Give readers the chunks, the last ones once all are verified, and return the check."""
         check = FileCheck(
             self._name, self._file, growing.size, self._cache.digests, self._tools.observation
         )
@@ -363,10 +514,12 @@ class FileFetch:
                 raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
             check.add(chunk)
             self._write(chunk, growing)
-            self._received(len(chunk))
+            if self._received is not None:
+                self._received(len(chunk))
             growing.add(len(chunk))
             if growing.has_begun:
                 self._answer(growing)
+        # it pins an unknown digest, so it comes before any reader has the last bytes
         check.finish()
         growing.verify()
         self._answer(growing)
@@ -385,7 +538,11 @@ class FileFetch:
             raise
 
     def _keep(self, path: Path, growing: GrowingFile, check: FileCheck) -> StoredFile:
-        """Store the verified file; raise WheelyardError if it is not stored."""
+        """
+        Store the verified file.
+
+        Raises WheelyardError if it is not stored.
+        """
         file, size = replace(self._file, sha256=check.received.sha256), check.received.size
         if self._max_kept_bytes is not None and size > self._max_kept_bytes:
             raise Unavailable(f"{file.filename} is larger than upstream.max_cache_file_mb.")

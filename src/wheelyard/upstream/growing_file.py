@@ -13,6 +13,7 @@ from copy import copy
 from threading import Condition, Lock
 from typing import Final, NamedTuple
 
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.filesystem import storage_faults
@@ -48,7 +49,7 @@ class OpenDescriptor:
         self._lock = Lock()
 
     def read(self, size: int, position: int) -> bytes:
-        """Return bytes of the file; none at its end, and after it was closed."""
+        """Return bytes of the file: none at its end, and after it was closed."""
         with self._lock:  # so that the number is not that of another file meanwhile
             return b"" if self._is_closed else os.pread(self.number, size, position)
 
@@ -67,19 +68,16 @@ class GrowingFile:
     """
     A file in the spool that one thread writes while readers follow.
 
-    `size` is the size that it will have; None if nobody has said it. `monotonic` is a clock in
-    seconds.
+    `size` is the size that it will have, or None if nobody has said it.
     """
 
-    def __init__(
-        self, descriptor: OpenDescriptor, size: int | None, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, descriptor: OpenDescriptor, size: int | None, runtime: Runtime) -> None:
         self.descriptor = descriptor
         self.size = size
-        self._monotonic = monotonic
+        self._runtime = runtime
         self._written = 0
         self._noticed, self._noticed_at = 0, -1.0
-        self._patient_until = monotonic() + SMALL_FILE_SECONDS
+        self._patient_until = runtime.monotonic() + SMALL_FILE_SECONDS
         self._is_verified = False
         self._error: WheelyardError | None = None
         self._changed = Condition()
@@ -108,6 +106,7 @@ class GrowingFile:
 
         They are bytes at once if all are there, and they are few.
         """
+        # read once: if it is verified meanwhile, the body may be an iterator all the same
         is_verified = self._is_verified
         body = FollowedBody(self, start, self.size if stop is None else stop)
         if is_verified and body.remaining <= CHUNK_BYTES:
@@ -117,7 +116,7 @@ class GrowingFile:
     def add(self, size: int) -> None:
         """Note that `size` more bytes were written, and wake the readers from time to time."""
         self._written += size
-        now = self._monotonic()
+        now = self._runtime.monotonic()
         is_small = self.size is not None and self.size <= SMALL_FILE_BYTES
         if self._written == self.size or (is_small and now < self._patient_until):
             return  # it is verified in a moment; if it is wrong, the response can then be an error
@@ -128,6 +127,7 @@ class GrowingFile:
 
     def verify(self) -> None:
         """Note that all bytes are written, and that they are the right ones."""
+        # readers have the last bytes from now on
         self.size = self._written
         self._is_verified = True
         self._notify()
@@ -141,6 +141,7 @@ class GrowingFile:
         if not self._is_verified:
             self._error = error
             self._wake()
+            # after the readers know: none takes the shorter file for the whole one
             with suppress(OSError):
                 os.ftruncate(self.descriptor.number, 0)
             self.descriptor.close()
@@ -152,6 +153,7 @@ class GrowingFile:
         If not, call `call` once it can, in any thread.
         """
         with self._changed:
+            # under the lock that `_wake` takes, so nobody is forgotten between look and note
             can_go_on = self._can_go_on(position, stop)
             if not can_go_on:
                 self._waiting.append(_Waiting(position, stop, call))
@@ -159,19 +161,24 @@ class GrowingFile:
 
     def wait_beyond(self, position: int, stop: int | None) -> int:
         """
-        Wait until a reader at `position` can go on; return up to where it can read.
+        Wait until a reader at `position` can go on, and return up to where it can read.
 
-        Raise the error of the file if it has failed. At the end, return `position`.
+        At the end, return `position`. Raises the error of the file if it has failed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._can_go_on(position, stop))
+            while not self._can_go_on(position, stop):
+                self._changed.wait()
             limit = self._readable(stop)
             if limit <= position:
                 self.check()
             return limit
 
     def check(self) -> None:
-        """Raise the error of the file if it has failed."""
+        """
+        Go on only if the file has not failed.
+
+        Raises the error of the file if it has.
+        """
         if self._error is not None:
             # a copy, as its traceback refers to this object, which must not outlive its readers
             raise copy(self._error)
@@ -183,8 +190,8 @@ class GrowingFile:
     def _readable(self, stop: int | None) -> int:
         if self._is_verified:
             return self._written if stop is None else min(stop, self._written)
-        known = self._noticed if stop is None else min(stop, self._noticed)
-        return known - HELD_BACK_BYTES
+        noticed = self._noticed if stop is None else min(stop, self._noticed)
+        return noticed - HELD_BACK_BYTES
 
     def _notify(self) -> None:
         with self._changed:
@@ -194,12 +201,15 @@ class GrowingFile:
     def _wake(self) -> None:
         with self._changed:
             ready, waiting = list[_Waiting](), list[_Waiting]()
-            for each in self._waiting:
-                (ready if self._can_go_on(each.position, each.stop) else waiting).append(each)
+            for reader in self._waiting:
+                if self._can_go_on(reader.position, reader.stop):
+                    ready.append(reader)
+                else:
+                    waiting.append(reader)
             self._waiting = waiting
             self._changed.notify_all()
-        for each in ready:
-            each.call()
+        for reader in ready:  # not under the lock: this calls code of the server
+            reader.call()
 
 
 class FollowedBody:
@@ -212,7 +222,7 @@ class FollowedBody:
 
     @property
     def remaining(self) -> int:
-        """The bytes that are still to be read; only if it is known where they end."""
+        """The bytes that are still to be read, if it is known where they end."""
         return (self._stop or 0) - self._position
 
     def __iter__(self) -> Iterator[bytes]:

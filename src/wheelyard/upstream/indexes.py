@@ -41,11 +41,22 @@ FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
 
 
-_Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]
+class _Look(Struct, frozen=True):
+    """What a look for the page of a public name has brought."""
+
+    page: FoundPage | None
+    answer: NameAnswer
+    """What clients get."""
+    reasons: tuple[FileReason, ...] = ()
+    """Why they do not get the page."""
 
 
 class Explainer(Struct, frozen=True):
-    """Explains what an index with upstream indexes answers; it may ask them, as a client would."""
+    """
+    Explains what an index with upstream indexes answers.
+
+    It may ask them, as a client would.
+    """
 
     upstream: "UpstreamIndex"
 
@@ -53,22 +64,23 @@ class Explainer(Struct, frozen=True):
         """
         Return what clients get for a name, or for one version of it.
 
-        Raise Unavailable if the store does not say whether the name is private.
+        Raises Unavailable if the store does not say whether the name is private.
         """
         policy = self.upstream.policy
         if self.upstream.names.is_private(name):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
-        found, answer, why = self._look(name)
+        look = self._look(name)
+        found, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
         listing = self.upstream.serve(found) if found else None
         page = listing.origin.page if listing else None
         return Explanation(
             name=name,
-            answer=answer,
+            answer=look.answer,
             reasons=why,
             upstream=page.upstream if page else "",
             fetched_at=page.fetched_at if page else None,
             age=found.age if found else 0.0,
-            is_stale=found.is_stale if found and answer is not NameAnswer.REFUSED else False,
+            is_stale=found.is_stale if found and not is_refused else False,
             status=page.status if page else "",
             alternate_locations=page.alternate_locations if page else (),
             refused_hosts=page.refused_hosts if page else (),
@@ -77,26 +89,30 @@ class Explainer(Struct, frozen=True):
             warnings=policy.osv.warnings if policy.osv else (),
         )
 
-    def _look(self, name: NormalizedName) -> _Looked:
-        """Return the page of a name that is not private, what clients get, and why not the page."""
+    def _look(self, name: NormalizedName) -> _Look:
+        """Look for the page of a name that is not private, as for a client."""
         pages = self.upstream.pages
         refusal = self.upstream.policy.refuses_name(name)
         if refusal is not None:
-            return pages.cached(name), NameAnswer.REFUSED, (refusal,)
+            return _Look(pages.cached(name), NameAnswer.REFUSED, (refusal,))
         try:
-            found = pages.get(name)
+            page = pages.get(name)
         except Unavailable as fault:
             why = FileReason(fault.code, fault.message)
-            return pages.cached(name), NameAnswer.UNAVAILABLE, (why,)
-        if found is None and (text := pages.contested(name)):
-            return None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),)
-        if found is None:
+            return _Look(pages.cached(name), NameAnswer.UNAVAILABLE, (why,))
+        if page is None and (text := pages.contested(name)):
+            return _Look(None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),))
+        if page is None:
             text = "No upstream index has it. Check the spelling, or publish it here."
-            return None, NameAnswer.UNKNOWN, (FileReason("unknown", text),)
-        return found, NameAnswer.UPSTREAM, ()
+            return _Look(None, NameAnswer.UNKNOWN, (FileReason("unknown", text),))
+        return _Look(page, NameAnswer.UPSTREAM)
 
     def _refusal(self, page: UpstreamPage, file: UpstreamFile) -> tuple[FileReason, ...]:
-        """Return why a file that is not hidden is not sent; while offline, perhaps not known."""
+        """
+        Return why a file that is not hidden is not sent.
+
+        While offline, that may not be known, which is the reason then.
+        """
         try:
             refused = self.upstream.policy.refuses_file(page, file)
         except Unavailable as fault:
@@ -116,28 +132,28 @@ class Explainer(Struct, frozen=True):
         self, listing: "UpstreamListing", version: Version | None, of_name: tuple[FileReason, ...]
     ) -> Iterator[ExplainedFile]:
         upstream, page = self.upstream, listing.origin.page
-        known = upstream.policy.reasons(page, upstream.runtime.now())
-        shown = {each.filename for each in listing.files}
-        for file in (each for each in page.files if _is_of(each, version)):
-            own: tuple[FileReason, ...] = known.get(file.filename, ())
+        hidden = upstream.policy.reasons(page, upstream.runtime.now())
+        shown = {file.filename for file in listing.files}
+        for file in (file for file in page.files if _is_of(file, version)):
+            own: tuple[FileReason, ...] = hidden.get(file.filename, ())
             if not own and not of_name and (version is not None or file.filename not in shown):
                 own = self._refusal(page, file)  # it looks at the licence, too
-            codes = {each.code for each in own}
-            why = (*(e for e in of_name if e.code not in codes), *own)
+            codes = {reason.code for reason in own}
+            why = (*(reason for reason in of_name if reason.code not in codes), *own)
             if not why and file.filename not in shown:
                 text = f"upstream.offline is set, and the store lacks {file.filename}."
                 why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
             yield _explained(file, why)
-        for file in (each for each in page.changed if _is_of(each, version)):
+        for file in (file for file in page.changed if _is_of(file, version)):
             text = (
                 f"The upstream's digest of {file.filename} has changed, which no honest index "
                 "does. Find out why before you use either."
             )
             yield _explained(file, (FileReason("digest_changed", text),))
-        for file in (each for each in page.removed if _is_of(each, version)):
+        for file in (file for file in page.removed if _is_of(file, version)):
             text = f"The upstream no longer lists {file.filename}. Use another version."
             yield _explained(file, (FileReason("removed", text),))
-        for other in (each for each in page.other_formats if _is_of(each, version)):
+        for other in (file for file in page.other_formats if _is_of(file, version)):
             text = f"{other.filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
             reason = FileReason(FORMAT, text)
             yield ExplainedFile(other.filename, other.version, shown=False, reasons=(reason,))
@@ -175,7 +191,11 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
         ]
 
     def decisions(self) -> Sequence[Decision]:
-        """Return the decisions in force about the project; may read the store."""
+        """
+        Return the decisions in force about the project.
+
+        It may read the store.
+        """
         return self.policy.decisions_of(self.page.name).all
 
 
@@ -201,7 +221,7 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamIndex:
-    """All upstream indexes together; safe to share between threads."""
+    """All upstream indexes together. Threads may share it."""
 
     config: UpstreamConfig
     names: PrivateNames
@@ -224,8 +244,8 @@ class UpstreamIndex:
         """
         Return the empty listing of a name that no upstream index may be asked for, else None.
 
-        Raise NotFound for one that is answered as a name that nobody has. `state` is what
-        `policy.state` has just returned.
+        `state` is what `policy.state` has just returned. Raises NotFound for a name that is
+        answered as one that nobody has. Raises Unavailable if the store does not say.
         """
         refusal = self.policy.refuses_name(name, state)
         if refusal is None:
@@ -239,7 +259,11 @@ class UpstreamIndex:
         return self._listing(page, view, "upstream-refused", refusal)
 
     def serve(self, found: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
-        """Return what clients may see of a page now; without `state`, what decides is read."""
+        """
+        Return what clients may see of a page now.
+
+        Without `state`, what decides is read. Raises Unavailable if the store does not say.
+        """
         page = self.files.with_digests(found.page)
         view = self.policy.view(page, self.runtime.now(), state)
         shown = self._shown.get(page.name)
@@ -247,12 +271,13 @@ class UpstreamIndex:
         if shown is None or not is_same or self.config.offline:  # the store may have more by now
             shown = self._new(page, view, shown)
             self._shown.put(page.name, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
+        # these change without a new version: what is made of the listing does not have them
         origin = replace(shown.origin, is_stale=found.is_stale, age=found.age)
         return replace(shown, origin=origin)
 
     def stored(self, name: NormalizedName) -> UpstreamListing | None:
         """
-        Return what clients may see now of a page of the store; None if it is gone, or not there.
+        Return what clients may see now of a page of the store, or None without a page.
 
         It asks nobody, counts nothing, and does not look whether the name is private.
         """
@@ -266,9 +291,8 @@ class UpstreamIndex:
         """
         Ask the upstream indexes for a page now, and return what has come.
 
-        Raises:
-            Forbidden: The name is private, or the policy does not let anybody ask for it.
-            Unavailable: The upstream index does not answer, or with what cannot be used.
+        Raises Forbidden if the name is private, or the policy does not let anybody ask for it.
+        Raises Unavailable if the upstream index does not answer, or with what cannot be used.
         """
         if self.names.is_private(name):
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
@@ -283,16 +307,21 @@ class UpstreamIndex:
             name=name,
             upstream=self.config.label_of(found.page.upstream) if found else "",
             files=len(files),
-            new=tuple(each for each in files if each not in earlier),
+            new=tuple(filename for filename in files if filename not in earlier),
             removed=tuple(sorted(earlier.difference(files))),
         )
 
     def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
-        """Return what clients get for a name or one version of it, and why; may ask upstreams."""
+        """
+        Return what clients get for a name or one version of it, and why.
+
+        It may ask the upstream indexes.
+        """
         return Explainer(self).explain(name, version)
 
     def close(self) -> None:
         """End what is being fetched, store what was fetched, and close all connections."""
+        # in this order: fetches use the connections, and pages may be from the last answers
         self.files.close()
         self.pages.flush()
         self.clients.close()
@@ -300,10 +329,11 @@ class UpstreamIndex:
     def _new(
         self, page: UpstreamPage, view: PageView, before: UpstreamListing | None
     ) -> UpstreamListing:
-        made = self._listing(page, view, before.version if before else "")
-        if before is not None and made.looks == before.looks:
-            return made
-        return replace(made, version=f"upstream-{next(self._versions)}")
+        listing = self._listing(page, view, before.version if before else "")
+        # the version stays, and so does what is made of the listing beside it
+        if before is not None and listing.looks == before.looks:
+            return listing
+        return replace(listing, version=f"upstream-{next(self._versions)}")
 
     def _listing(
         self, page: UpstreamPage, view: PageView, version: str, reason: Reason | None = None
@@ -332,7 +362,7 @@ class UpstreamIndex:
         self, page: UpstreamPage, shown: tuple[UpstreamFile, ...]
     ) -> tuple[UpstreamFile, ...]:
         """
-        Return files of a page; while nothing is fetched, those that clients can download.
+        Return files of a page, or while nothing is fetched, those that clients can download.
 
         A resolver that chose another one could not have it.
         """

@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from optparse import OptionParser, Values
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -50,7 +51,11 @@ class Place(Struct, frozen=True):
         return f"{escaped(self.file)}:{self.at}"
 
     def fault(self, why: str) -> Invalid:
-        """Return the error that this is wrong; `why` is a sentence, without its full stop."""
+        """
+        Return the error that this is wrong.
+
+        `why` is a sentence, without its full stop.
+        """
         return Invalid(f"{self}: {why}.", code=BAD_LOCK_FILE)
 
 
@@ -59,7 +64,7 @@ class LockedFile(Struct, frozen=True):
 
     project: NormalizedName
     version: str | None
-    """The normalised version; None if the lock file does not say."""
+    """The normalised version, or None if the lock file does not say."""
     sha256: Sha256
     filename: str = ""
     """Empty if the lock file does not say."""
@@ -93,9 +98,10 @@ def locked_package(
     place: Place, name: str, version: str, listed: Iterable[Listed], *, is_required: bool = True
 ) -> LockedPackage:
     """
-    Return a package with the files `listed`; `version` may be empty.
+    Return a package with the files `listed`.
 
-    Raise Invalid if the name or a digest is wrong. A version that is not of PEP 440 is dropped.
+    `version` may be empty, and one that is not of PEP 440 is dropped. Raises Invalid if the name or
+    a digest is wrong.
     """
     try:
         project = parse_name(name)
@@ -110,7 +116,7 @@ def locked_package(
 
 
 def filename_of(location: str) -> str:
-    """Return the filename at the end of a URL or path; empty if there is none."""
+    """Return the filename at the end of a URL or path, or an empty text."""
     try:
         path = urlsplit(location).path
     except ValueError:  # for unclosed brackets
@@ -139,15 +145,15 @@ def _parse_digest(place: Place, project: NormalizedName, digest: str) -> Sha256:
 
 
 MAX_BYTES: Final = 32 * 1024**2
-"""The most bytes of one lock file; those of large applications have a tenth of it."""
+"""The most bytes of one lock file. Those of large applications have a tenth of it."""
 
 
 def read_lock_text(path: Path, included_at: Place | None = None) -> str:
     """
     Return the text of a lock file, in which a newline alone ends each line.
 
-    Raise Invalid if it cannot be read, is too large or is not UTF-8. `included_at` is the line that
-    names the file.
+    `included_at` is the line that names the file. Raises Invalid if it cannot be read, is too large
+    or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -185,7 +191,7 @@ _OPTION: Final = re.compile(r"(?:^|\s)-")
 
 
 class _OptionParser(OptionParser):
-    """Reads the options of a line as pip does; it does not exit."""
+    """Reads the options of a line as pip does, and does not exit."""
 
     def error(self, msg: str) -> NoReturn:
         """Raise ValueError."""
@@ -220,31 +226,32 @@ class _Include(Struct, frozen=True):
     path: Path
     is_constraints: bool = False
     place: Place | None = None
-    """The line that names it; None for the file that the operator named."""
+    """The line that names it, or None for the file that the operator named."""
     text: str | None = None
-    """Its text, if that was read."""
+    """Its text, or None if that was not read yet."""
 
 
 def read_requirements(path: Path, text: str) -> Iterator[LockEntry]:
     """
-    Yield the packages of a requirements file and of all files that it names; read each file once.
+    Yield the packages of a requirements file and of all files that it names.
 
-    Raise Invalid for a line that pip would refuse, too.
+    Each file is read once. Raises Invalid for a line that pip would refuse, too.
     """
     pending, seen = [_Include(path, text=text)], set[tuple[Path, bool]]()
     while pending:
         include = pending.pop()
+        # files may name each other, by other paths to the same file
         identity = (include.path.resolve(), include.is_constraints)
         if identity in seen:
             continue
         seen.add(identity)
         if len(seen) > MAX_FILES:
             raise Place(str(path), 1).fault(f"it names more than {MAX_FILES} other files")
-        for found in _read_file(include):
-            if isinstance(found, _Include):
-                pending.append(found)
+        for entry in _read_file(include):
+            if isinstance(entry, _Include):
+                pending.append(entry)
             else:
-                yield found
+                yield entry
 
 
 def _read_file(file: _Include) -> Iterator[LockEntry | _Include]:
@@ -255,6 +262,7 @@ def _read_file(file: _Include) -> Iterator[LockEntry | _Include]:
         place, option = Place(str(file.path), number), _OPTION.search(line)
         end = option.start() if option else len(line)
         options = _read_options(place, line[end:])
+        # before the first option is a requirement, unless the line has options alone
         if end:
             digests = options.hash or ()
             is_required = not file.is_constraints
@@ -330,7 +338,7 @@ def _read_requirement(
 def _of_url(
     place: Place, name: str, url: str, digests: Sequence[str], *, is_required: bool
 ) -> LockEntry:
-    """Return what a requirement by URL is: a file of an index, perhaps, or something else."""
+    """Return what a requirement by URL is: perhaps a file of an index."""
     scheme, filename = url.partition(":")[0].lower(), filename_of(url)
     if scheme not in ("http", "https"):
         is_file = scheme == "file" or len(scheme) == 1  # a drive of Windows
@@ -368,7 +376,11 @@ class LockedFiles(Struct, frozen=True):
 
 
 def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
-    """Return what these lock files list; raise Invalid, with file and line, for a wrong one."""
+    """
+    Return what these lock files list together.
+
+    Raises Invalid, with file and line, for a wrong one.
+    """
     files = dict[NormalizedName, dict[Sha256, LockedFile]]()
     without, foreign = dict[NormalizedName, LockedPackage](), dict[ForeignPackage, None]()
     for path in paths:
@@ -376,18 +388,19 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
             if isinstance(entry, ForeignPackage):
                 foreign[entry] = None
                 continue
-            known = files.setdefault(entry.project, {})
+            by_digest = files.setdefault(entry.project, {})
             for file in entry.files:
-                if file.sha256 not in known or not known[file.sha256].filename:
-                    known[file.sha256] = file
+                if file.sha256 not in by_digest or not by_digest[file.sha256].filename:
+                    by_digest[file.sha256] = file
             if entry.is_required and not entry.files:
                 without.setdefault(entry.project, entry)
     listed = {
-        name: tuple(sorted(known.values(), key=lambda each: (each.filename, each.sha256)))
-        for name, known in sorted(files.items())
-        if known
+        name: tuple(sorted(by_digest.values(), key=attrgetter("filename", "sha256")))
+        for name, by_digest in sorted(files.items())
+        if by_digest
     }
-    unlisted = (each for name, each in without.items() if name not in listed)
+    # another line, or another file, may have had the digests
+    unlisted = (package for name, package in without.items() if name not in listed)
     return LockedFiles(listed, tuple(unlisted), tuple(foreign))
 
 
@@ -425,8 +438,8 @@ def _parsed_toml(file: str, text: str) -> dict[str, Any]:
     except RecursionError as error:
         raise Place(file, 1).fault("its tables are nested too deeply") from error
     except ValueError as error:  # also for a number with thousands of digits
-        found = _AT_LINE.search(str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
+        match = _AT_LINE.search(str(error))
+        line = int(match[1]) if match else text.count("\n") + 1
         raise Place(file, line).fault("this is not TOML. Lock again") from error
 
 

@@ -97,14 +97,14 @@ class CacheResult(StrEnum):
 
 
 class UpstreamRequest(Struct):
-    """One request to an upstream; its sender fills in what came of it."""
+    """One request to an upstream. Its sender fills in what came of it."""
 
     status: str = NO_ANSWER
     """The HTTP status, `NO_ANSWER`, or `NOT_ASKED`."""
     size: int = 0
     """Bytes that were read."""
     why: str = ""
-    """What went wrong, for the log: without credentials and query strings."""
+    """What went wrong, for the log, without credentials and query strings."""
 
     def fail(self, fault: FetchError) -> None:
         """Note that there is no answer, or none that can be used."""
@@ -113,7 +113,7 @@ class UpstreamRequest(Struct):
 
 
 class Observation:
-    """Counts, durations and log lines of what the upstream indexes are asked; thread-safe."""
+    """Counts, times and logs what the upstream indexes are asked. Threads may share it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -172,7 +172,11 @@ class Observation:
         self._counters["cache"].labels(kind.value, result.value).inc()
 
     def stale(self, seconds: float) -> None:
-        """Note the age of a page that is served while its upstream does not answer; 0: it does."""
+        """
+        Note the age of a page that is served while its upstream does not answer.
+
+        0 means that the upstream answers.
+        """
         self._gauges["stale_age_seconds"].set(seconds)
 
     def blocked(self, reason: str) -> None:

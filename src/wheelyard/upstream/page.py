@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,19 +20,19 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     version: str
     """The release's normalised version."""
     url: str
-    """The absolute URL of the file at its upstream; it is never shown to clients."""
+    """The absolute URL of the file at its upstream. It is never shown to clients."""
     sha256: str = ""
-    """64 lower-case hexadecimal digits; empty if the page has none, and it was never fetched."""
+    """64 lower-case hexadecimal digits, or empty if the page has none, and it was never fetched."""
     other_hashes: tuple[str, ...] = ()
     """The other digests that the page says, each as `ALGORITHM=HEX`, by names of `hashlib`."""
     size: int | None = None
-    """Bytes; None if the page does not say."""
+    """Bytes, or None if the page does not say."""
     uploaded_at: datetime | None = None
-    """UTC; None if the page does not say."""
+    """UTC, or None if the page does not say."""
     first_seen: datetime | None = None
-    """UTC; when this index saw the file first; only kept where `uploaded_at` is missing."""
+    """UTC: when this index saw the file first. It is only kept where `uploaded_at` is missing."""
     core_metadata: str = ""
-    """SHA-256 of the core metadata; empty if the page has none."""
+    """SHA-256 of the core metadata, or empty if the page has none."""
     other_metadata_hashes: tuple[str, ...] = ()
     """The other digests of the core metadata, as `other_hashes`."""
     has_metadata: bool = False
@@ -67,7 +67,7 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     upstream: str
     """The id of the upstream: its label and eight digits of the digest of its URL."""
     fetched_at: datetime
-    """UTC; when the upstream last confirmed this page."""
+    """UTC: when the upstream last confirmed this page."""
     url: str = ""
     """The URL after redirects, which relative links are resolved against."""
     etag: str = ""
@@ -78,16 +78,16 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     files: tuple[UpstreamFile, ...] = ()
     """Sorted by filename."""
     other_formats: tuple[OtherFormat, ...] = ()
-    """For `wheelyard upstream why`; sorted by filename."""
+    """For `wheelyard upstream why`. Sorted by filename."""
     empty_versions: tuple[str, ...] = ()
-    """Versions that the page lists, and of which it has no file; normalised, in its order."""
+    """Versions that the page lists, and of which it has no file, normalised, in its order."""
     alternate_locations: tuple[str, ...] = ()
-    """What PEP 708 calls so; shown by `wheelyard upstream why`, never followed."""
+    """What PEP 708 calls so. They are shown by `wheelyard upstream why`, and never followed."""
 
     refused_hosts: tuple[str, ...] = ()
-    """Hosts that files may not be fetched from; the page has lost those that are on them."""
+    """Hosts that files may not be fetched from. The page has lost those that are on them."""
     changed: tuple[UpstreamFile, ...] = ()
-    """Files whose digest has changed, as they were before; they are not among `files`."""
+    """Files whose digest has changed, as they were before. They are not among `files`."""
     removed: tuple[UpstreamFile, ...] = ()
     """Files that an earlier page has listed, and this one does not, as they were then."""
     is_gone: bool = False
@@ -95,7 +95,7 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     moved_to: str = ""
     """The label of another upstream index that has the name of a project that is gone."""
     is_contested: bool = False
-    """Whether `moved_to` comes before its upstream; then only an operator's `forget` ends that."""
+    """Whether `moved_to` comes before its upstream. Then only an operator's `forget` ends that."""
 
     @property
     def exists(self) -> bool:
@@ -123,30 +123,37 @@ MAX_REMEMBERED: Final = 10_000
 NO_DIGESTS: Final = MappingProxyType[str, str]({})
 
 
-def gains_digests(fresh: UpstreamPage, known: UpstreamPage) -> bool:
+def gains_digests(fresh: UpstreamPage, last: UpstreamPage) -> bool:
     """Return whether a page says the SHA-256 of a file for which the one before said none."""
-    before = _remembered(known)
-    earlier = (before.get(file.filename) for file in fresh.files if file.sha256)
+    remembered = _remembered(last)
+    earlier = (remembered.get(file.filename) for file in fresh.files if file.sha256)
     return any(file is not None and not file.sha256 for file in earlier)
+
+
+class MergedPage(NamedTuple):
+    """A new page with what the page before it tells."""
+
+    page: UpstreamPage
+    new_changes: tuple[str, ...]
+    """The names of files whose digest is another one since this page, which must not be."""
 
 
 def merge(
     fresh: UpstreamPage,
-    known: UpstreamPage | None,
+    last: UpstreamPage | None,
     now: datetime,
     first_fetched: Mapping[str, str] = NO_DIGESTS,
-) -> tuple[UpstreamPage, tuple[str, ...]]:
+) -> MergedPage:
     """
-    Return the page `fresh`, which came at `now`, with what the page `known` before it tells.
+    Return the page `fresh`, which came at `now`, with what the `last` one before it tells.
 
-    And the names of the files whose digest is another one since this page, which must not be.
-    `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which `known`
-    says none.
+    `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which the last
+    page says none.
     """
-    before = {} if known is None else _remembered(known)
+    remembered = {} if last is None else _remembered(last)
     files, changed = list[UpstreamFile](), list[UpstreamFile]()
     for file in fresh.files:
-        earlier = before.pop(file.filename, None)
+        earlier = remembered.pop(file.filename, None)
         if earlier is not None and file.sha256 and not earlier.sha256:
             earlier = replace(earlier, sha256=first_fetched.get(file.filename, ""))
         if earlier is None:
@@ -154,27 +161,29 @@ def merge(
         elif _is_other(file, earlier):
             changed.append(earlier)
         else:
-            files.append(_with_known(file, earlier, now))
-    hidden = frozenset(file.filename for file in known.changed) if known else frozenset()
+            files.append(_with_earlier(file, earlier, now))
+    hidden = frozenset(file.filename for file in last.changed) if last else frozenset()
     page = replace(
         fresh,
         files=tuple(files),
         changed=tuple(changed),
-        removed=tuple(before.values())[:MAX_REMEMBERED],
+        # what is left: the fresh page does not list it
+        removed=tuple(remembered.values())[:MAX_REMEMBERED],
     )
-    return page, tuple(file.filename for file in changed if file.filename not in hidden)
+    new_changes = tuple(file.filename for file in changed if file.filename not in hidden)
+    return MergedPage(page, new_changes)
 
 
 def _is_other(file: UpstreamFile, earlier: UpstreamFile) -> bool:
     """Return whether the digests of a file show that it has other bytes than before."""
     if earlier.sha256 and file.sha256:
         return earlier.sha256 != file.sha256
-    before = dict(each.split("=", 1) for each in earlier.other_hashes)
-    stated = (each.split("=", 1) for each in file.other_hashes)
+    before = dict(text.split("=", 1) for text in earlier.other_hashes)
+    stated = (text.split("=", 1) for text in file.other_hashes)
     return any(before.get(algorithm, digest) != digest for algorithm, digest in stated)
 
 
-def _with_known(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> UpstreamFile:
+def _with_earlier(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> UpstreamFile:
     if file.sha256 and file.sha256 == earlier.sha256 and file.uploaded_at:
         return file
     seen = None if file.uploaded_at else earlier.first_seen or now
@@ -187,14 +196,18 @@ def _with_known(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> Ups
 
 
 def gone(
-    known: UpstreamPage, now: datetime, moved_to: str, *, is_contested: bool = False
+    last: UpstreamPage, now: datetime, moved_to: str, *, is_contested: bool = False
 ) -> UpstreamPage:
-    """Return what is remembered of a page that is not shown any more; `moved_to` may be empty."""
+    """
+    Return what is remembered of a page that is not shown any more.
+
+    `moved_to` may be empty.
+    """
     return UpstreamPage(
-        name=known.name,
-        upstream=known.upstream,
+        name=last.name,
+        upstream=last.upstream,
         fetched_at=now,
-        removed=tuple(_remembered(known).values())[:MAX_REMEMBERED],
+        removed=tuple(_remembered(last).values())[:MAX_REMEMBERED],
         is_gone=True,
         moved_to=moved_to,
         is_contested=is_contested,

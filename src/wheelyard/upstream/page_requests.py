@@ -14,8 +14,8 @@ A page can be fetched again, so one that is damaged is as good as missing.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice, takewhile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from threading import Lock
 from typing import Final, Literal
 
@@ -59,31 +59,32 @@ class StoredPages(Struct, frozen=True):
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
     ) -> tuple[UpstreamPage | None, ObjectVersion] | None:
         """
-        Return the page of a project, and the version of its object; None if that is `unless`.
+        Return the page of a project, and the version of its object.
 
-        Instead of the page there is None if there is none, or it is damaged.
+        Return None instead of both if the version is `unless`, and None instead of the page if
+        there is none, or it is damaged. Raises Unavailable if the store does not answer.
         """
-        found = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
-        if isinstance(found, NotModified):
+        stored = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
+        if isinstance(stored, NotModified):
             return None
-        if found is None:
+        if stored is None:
             return None, ABSENT
-        page = _decoded(found.body)
+        page = _decoded(stored.body)
         if page is not None and page.name == name and page.upstream == upstream_id:
-            return page, found.version
+            return page, stored.version
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",
             name,
         )
-        return None, found.version
+        return None, stored.version
 
     def has_files(self, upstream_id: str) -> bool:
         """Return whether one of the first pages of an index that are stored has listed a file."""
         entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
         for entry in islice(entries, MAX_LOOKED_AT):
-            found = self.store.get(entry.key)
-            page = _decoded(found.body) if isinstance(found, Stored) else None
+            stored = self.store.get(entry.key)
+            page = _decoded(stored.body) if isinstance(stored, Stored) else None
             if page is not None and (page.files or page.removed or page.changed):
                 return True
         return False
@@ -94,14 +95,23 @@ class StoredPages(Struct, frozen=True):
         return {name: pin.sha256 for name, pin in load_pins(store, page.name)[0].items()}
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
-        """Write a page over the version `expect`, and return its version; may raise Conflict."""
+        """
+        Write a page over the version `expect`, and return its version.
+
+        Raises Conflict if there is another version. Raises Unavailable if the store does not take
+        it.
+        """
         fields = asdict(page)
         files = fields.pop("files")
         body = json_with_list(fields, "files", files)
         return self.store.put(keys.upstream_page(page.upstream, page.name), gzipped(body), expect)
 
     def delete(self, upstream_id: str, name: NormalizedName) -> None:
-        """Delete the page of a project, and the digests that its files had; none is no error."""
+        """
+        Delete the page of a project, and the digests that its files had.
+
+        It is no error if there are none.
+        """
         below = keys.upstream(upstream_id)
         self.store.delete(keys.upstream_page(upstream_id, name))
         self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"))
@@ -124,7 +134,7 @@ THE_LIST: Final = NormalizedName("(all projects)")
 
 
 class IndexProof:
-    """Knows which upstream indexes are proven to be ones; safe to share between threads."""
+    """Knows which upstream indexes are proven to be ones. Threads may share it."""
 
     def __init__(self, stored: StoredPages, runtime: Runtime, observation: Observation) -> None:
         self._stored = stored
@@ -134,15 +144,20 @@ class IndexProof:
         self._lock = Lock()
 
     def record(self, page: UpstreamPage) -> None:
-        """Note a page that was read; one without files may be anything."""
+        """
+        Note a page that was read.
+
+        One without files proves nothing, as it may be anything.
+        """
         if page.files:
             self._proven.add(page.upstream)
 
     def require(self, clients: Iterable[UpstreamClient]) -> None:
         """
-        Raise Unavailable (code `upstream_unproven`) unless each of the indexes is proven.
+        Go on only if each of the indexes is proven.
 
-        May ask an index for its root.
+        It may ask an index for its root. Raises Unavailable (code `upstream_unproven`) if one is
+        not proven.
         """
         for client in clients:
             why = self.why_not(client)
@@ -150,7 +165,11 @@ class IndexProof:
                 raise unproven(client.server, why)
 
     def why_not(self, client: UpstreamClient) -> str:
-        """Return why an index is not proven, in a few words; empty if it is. May ask it."""
+        """
+        Return why an index is not proven, in a few words, or an empty text if it is.
+
+        It may ask the index. Raises Unavailable if the store does not answer.
+        """
         upstream_id = client.server.id
         if upstream_id in self._proven:
             return ""
@@ -165,11 +184,15 @@ class IndexProof:
             return why
 
     def is_stored(self, upstream_id: str) -> bool:
-        """Return whether the store remembers a page; raise Unavailable if it does not answer."""
+        """
+        Return whether the store remembers a page with files.
+
+        Raises Unavailable if it does not answer.
+        """
         return self._stored.has_files(upstream_id)
 
     def ask(self, client: UpstreamClient) -> str:
-        """Return why the root of an index shows no index; empty if it does."""
+        """Return why the root of an index shows no index, or an empty text if it does."""
         with self._observation.request(Kind.ROOT, THE_LIST, client.server.label) as request:
             try:
                 root = client.root()
@@ -185,7 +208,7 @@ class IndexProof:
 
 
 class PageRequests:
-    """Asks the upstream indexes for pages; safe to share between threads."""
+    """Asks the upstream indexes for pages. Threads may share it."""
 
     def __init__(
         self,
@@ -193,64 +216,66 @@ class PageRequests:
         runtime: Runtime,
         observation: Observation,
         proof: IndexProof,
-        first_fetched: Callable[[UpstreamPage], Mapping[str, str]],
+        stored: StoredPages,
     ) -> None:
         self._clients = clients
         self._proof = proof
-        self._first_fetched = first_fetched
+        self._stored = stored
         self._runtime = runtime
         self._observation = observation
 
     def find(self, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
         """
-        Return the page of the first index that has a name, None if none has it.
+        Return the page of the first index that has a name, or None if none has it.
 
-        Raise Unavailable if one does not say.
+        Raises Unavailable if one does not say.
         """
         for client in self._clients.asked_for(name):
             answer = self._answer(client, name, kind, "")
             if isinstance(answer, UpstreamPage):
-                return merge(answer, None, answer.fetched_at)[0]
+                return merge(answer, None, answer.fetched_at).page
         return None
 
-    def renew(self, known: UpstreamPage, kind: Kind) -> UpstreamPage | None:
+    def renew(self, last: UpstreamPage, kind: Kind) -> UpstreamPage | None:
         """
-        Return the page that takes the place of the `known` one; None if that stays.
+        Return the page that takes the place of the `last` one, or None if that stays.
 
-        Raise Unavailable if the owner of the name does not say what it has, or an index before it
+        Raises Unavailable if the owner of the name does not say what it has, or an index before it
         whether it has the name.
         """
-        answer = self._ask_owner(known, kind)
-        page = answer or known
+        answer = self._ask_owner(last, kind)
+        page = answer or last
         # what its owner has taken away goes at once, also while another index is silent
         if page.is_gone or not page.status.serves_files:
             return answer
-        for client in self._before(known):
-            if isinstance(self._answer(client, known.name, kind, ""), UpstreamPage):
+        for client in self._before(last):
+            if isinstance(self._answer(client, last.name, kind, ""), UpstreamPage):
                 other = client.server.label
                 self._observation.owner_change(
-                    known.name, self._clients[known.upstream].server.label, other
+                    last.name, self._clients[last.upstream].server.label, other
                 )
                 return gone(page, self._runtime.now(), other, is_contested=True)
         return answer
 
-    def _ask_owner(self, known: UpstreamPage, kind: Kind) -> UpstreamPage | None:
-        client, name = self._clients[known.upstream], known.name
-        is_read = known.reading == client.server.reading
-        answer = self._answer(client, name, kind, known.etag if is_read else "")
+    def _ask_owner(self, last: UpstreamPage, kind: Kind) -> UpstreamPage | None:
+        client, name = self._clients[last.upstream], last.name
+        is_read = last.reading == client.server.reading
+        # a page that was read by other rules is sent whole, so without its ETag
+        answer = self._answer(client, name, kind, last.etag if is_read else "")
         if isinstance(answer, NotChanged):
             return None
         if isinstance(answer, Missing):
             moved_to = self._moved_to(name, kind, client)
-            if known.is_gone and known.moved_to == moved_to:
+            if last.is_gone and last.moved_to == moved_to:
                 return None
-            is_contested = moved_to in [each.server.label for each in self._before(known)]
-            return gone(known, self._runtime.now(), moved_to, is_contested=is_contested)
-        first = self._first_fetched(known) if gains_digests(answer, known) else NO_DIGESTS
-        page, new_changes = merge(answer, known, answer.fetched_at, first)
+            is_contested = moved_to in [earlier.server.label for earlier in self._before(last)]
+            return gone(last, self._runtime.now(), moved_to, is_contested=is_contested)
+        gains = gains_digests(answer, last)
+        first_fetched = self._stored.first_fetched(last) if gains else NO_DIGESTS
+        page, new_changes = merge(answer, last, answer.fetched_at, first_fetched)
         for filename in new_changes:
             self._observation.digest_change(name, filename)
-        return None if replace(page, fetched_at=known.fetched_at) == known else page
+        return None if replace(page, fetched_at=last.fetched_at) == last else page
 
     def _answer(
         self, client: UpstreamClient, name: NormalizedName, kind: Kind, etag: str
@@ -275,6 +300,7 @@ class PageRequests:
             if failure is not None:
                 # not within `except`: its context would hold the bytes of the page
                 raise failure
+            # from here on, the index has answered
             request.status = _status_of(answer)
             if isinstance(answer, UpstreamPage):
                 self._proof.record(answer)
@@ -284,16 +310,19 @@ class PageRequests:
             self._observation.stale(0.0)
             return answer
 
-    def _before(self, known: UpstreamPage) -> Iterator[UpstreamClient]:
+    def _before(self, last: UpstreamPage) -> Iterator[UpstreamClient]:
         """Yield the clients that are asked for a name before its owner."""
-        owner = self._clients[known.upstream]
-        return takewhile(lambda each: each is not owner, self._clients.asked_for(known.name))
+        owner = self._clients[last.upstream]
+        for client in self._clients.asked_for(last.name):
+            if client is owner:
+                return
+            yield client
 
     def _moved_to(self, name: NormalizedName, kind: Kind, owner: UpstreamClient) -> str:
         """
-        Return the label of an index that has a name that its owner has given up; else empty.
+        Return the label of an index that has a name that its owner has given up, or an empty text.
 
-        Raise Unavailable if that cannot be said, and an upload depends on it.
+        Raises Unavailable if that cannot be said, and an upload depends on it.
         """
         for other in self._clients.asked_for(name):
             if other is not owner and self._has(other, name, kind):

@@ -2,8 +2,8 @@
 The pages of projects of the upstream indexes: fetched when asked for, and kept in the store.
 
 A page is fresh for the `page_ttl` of its index, which is then asked whether it has changed. If that
-fails, the page that is known is served, until it is `max_stale` old; and meanwhile, too, if a
-caller wants it.
+fails, the old page is served, until it is `max_stale` old. It is served while the index is asked,
+too, if a caller wants it.
 
 The first index that has a name owns it: from then on no other one gets it, also if the owner says
 that it has no such project any more. If an index before the owner gets the name later, nothing of
@@ -79,15 +79,15 @@ class KnownPage(NamedTuple):
     """What is in memory about a name."""
 
     page: FoundPage | None
-    """None if no upstream index has it."""
+    """The page, or None if no upstream index has it."""
 
 
 class _Held(Struct, frozen=True, kw_only=True):
-    """A page in memory; its times are those of the monotonic clock."""
+    """A page in memory. Its times are those of the monotonic clock."""
 
     page: UpstreamPage
     version: ObjectVersion | None
-    """That of the object in the store; None if it is not known."""
+    """That of the object in the store, or None if it is not known."""
     is_saved: bool
     """Whether the object has this page."""
     confirmed_at: float
@@ -104,7 +104,7 @@ StartSaving = Callable[[Callable[[], None]], Future[None]]
 
 class UpstreamPages:
     """
-    Finds the pages of projects at the upstream indexes; safe to share between threads.
+    Finds the pages of projects at the upstream indexes. Threads may share it.
 
     Threads that ask for the same page at the same time each ask its index. What is fetched is
     returned first, and then stored in a thread of `start_saving`.
@@ -121,11 +121,9 @@ class UpstreamPages:
     ) -> None:
         self._config = config
         self._clients = clients
-        self._servers = {each.server.id: each.server for each in clients.in_order}
+        self._servers = {client.server.id: client.server for client in clients.in_order}
         self.proof = IndexProof(stored, runtime, observation)
-        self._requests = PageRequests(
-            clients, runtime, observation, self.proof, stored.first_fetched
-        )
+        self._requests = PageRequests(clients, runtime, observation, self.proof, stored)
         self._stored = stored
         self._runtime = runtime
         self._observation = observation
@@ -144,20 +142,19 @@ class UpstreamPages:
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """
-        Return the page of a project; None if no upstream index has it.
+        Return the page of a project, or None if no upstream index has it.
 
-        Raises:
-            Unavailable: That cannot be said now (code `upstream_unavailable`), or the answer cannot
-                be used (`bad_upstream`).
+        Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
+        Unavailable (code `bad_upstream`) if the answer cannot be used.
         """
-        known = self.peek(name)
-        if known is not None:
-            return known.page
+        peeked = self.peek(name)
+        if peeked is not None:
+            return peeked.page
         held = self._refresh(name, Kind.PAGE)
         return None if held is None else self._found(held, is_confirmed=not held.retry_at)
 
     def peek(self, name: NormalizedName) -> KnownPage | None:
-        """Return what `get` would, if it needs neither the network nor the store; else None."""
+        """Return what `get` would, if it needs neither the network nor the store, else None."""
         now, held = self._runtime.monotonic(), self._memory.get(name)
         if held is not None and now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
             self._observation.cache(Kind.PAGE, CacheResult.HIT)
@@ -170,7 +167,7 @@ class UpstreamPages:
         return None
 
     def version_in_memory(self, name: NormalizedName) -> str | None:
-        """Return the version of the page of a project in memory; None without one."""
+        """Return the version of the page of a project in memory, or None without one."""
         held = self._memory.get(name)
         return None if held is None else held.page.version
 
@@ -180,23 +177,27 @@ class UpstreamPages:
         return self._found(held) if held is not None and self._may_serve(held) else None
 
     def peek_stored(self, name: NormalizedName) -> KnownPage | None:
-        """Return what `get` would, if it does not need the network; else None. Reads the store."""
-        known = self.peek(name)
-        if known is None:
+        """
+        Return what `get` would, if it does not need the network, else None.
+
+        It reads the store, and raises Unavailable if that does not answer.
+        """
+        peeked = self.peek(name)
+        if peeked is None:
             held = self._load(name)
             if held is not None and self._runtime.monotonic() < held.fresh_until:
                 self._remember(held)
-                known = self.peek(name)
+                peeked = self.peek(name)
             elif held is None and self._is_still_absent(name):
-                known = self.peek(name)
-        return known
+                peeked = self.peek(name)
+        return peeked
 
     def refresh(self, name: NormalizedName) -> FoundPage | None:
         """
-        Ask the upstream indexes for a page now, store it, and return it; None if none has it.
+        Ask the upstream indexes for a page now, store it, and return it.
 
-        Other processes have it within `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is
-        an older page.
+        Return None if no index has it. Other processes have it within `LOOK_SECONDS`. Raises
+        Unavailable as `get`, also if there is an older page.
         """
         if self._config.offline:
             raise is_offline(f"a newer page of {name}")
@@ -211,10 +212,11 @@ class UpstreamPages:
 
     def ask(self, name: NormalizedName) -> bool:
         """
-        Return whether an upstream index has a name: a no is an answer to a question of now.
+        Return whether an upstream index has a name, as an upload needs it.
 
-        A yes may be a minute old. Raise Unavailable if that cannot be said now, also as nothing has
-        shown that the indexes which say no are ones (code `upstream_unproven`).
+        A no is an answer of now, and a yes may be a minute old. Raises Unavailable if that cannot
+        be said now. Raises Unavailable (code `upstream_unproven`) if nothing has shown that the
+        indexes which say no are ones.
         """
         if self._config.offline:
             if self.stored(name) is None:
@@ -225,9 +227,8 @@ class UpstreamPages:
             try:
                 held = self._refresh(name, Kind.CHECK)
             except Unavailable as error:
-                if (
-                    error.code == BAD_UPSTREAM
-                ):  # perhaps no index at all, which is the better advice
+                if error.code == BAD_UPSTREAM:
+                    # it is perhaps no index at all, which is the better advice
                     self.proof.require(self._clients.asked_for(name))
                 raise
         if held is not None and held.page.exists:
@@ -236,29 +237,34 @@ class UpstreamPages:
         return False
 
     def cached(self, name: NormalizedName) -> FoundPage | None:
-        """Return the page that is in the store, whatever its age; opens no connection."""
+        """
+        Return the page that is in the store, whatever its age.
+
+        It opens no connection.
+        """
         held = self._load(name)
         return None if held is None else self._found(held)
 
     def stored(self, name: NormalizedName) -> UpstreamPage | None:
-        """Return the same, and count nothing."""
+        """Return the page of the store, and count nothing, or None if there is none now."""
         held = self._load(name)
         return None if held is None or held.page.is_gone else held.page
 
     def forget(self, name: NormalizedName) -> str:
         """
-        Remove what is known of a name, also which index owns it; return the label of that one.
+        Remove what is stored of a name, and return the label of the index that owned it.
 
-        It is empty if nothing was known. Other processes follow when they ask for the page next.
+        It is empty if nothing was stored. Other processes follow when they ask for the page next.
         """
         held = self._load(name)
         for upstream_id in self._servers:
             self._stored.delete(upstream_id, name)
+        # after the store, so that a thread that loads meanwhile finds no old page
         self._memory.discard(name)
         return "" if held is None else self._servers[held.page.upstream].label
 
     def contested(self, name: NormalizedName) -> str:
-        """Return why a name is not shown although an index has it; empty if that is not so."""
+        """Return why a name is not shown although an index has it, or else an empty text."""
         held = self._load(name)
         if held is None or not held.page.moved_to:
             return ""
@@ -302,19 +308,19 @@ class UpstreamPages:
         return age <= self._config.max_stale and not held.page.is_gone
 
     def _refresh(self, name: NormalizedName, kind: Kind) -> _Held | None:
-        """Return the page of the store if it is recent enough, else ask for it; remember it."""
+        """Return the page of the store if it is recent enough, else ask for it, and remember it."""
         held = self._load(name)
         may_serve = held is not None and kind is Kind.PAGE and self._may_serve(held)
         if held is not None and may_serve:
             self._remember(held)  # for `stale`
-        found = self._refreshed(name, kind, held, may_serve=may_serve)
-        if found is not None:
-            self._remember(found)
-            if not (found.is_saved or self._config.read_only):
-                saving = self._start_saving(partial(self._save, found))
+        renewed = self._refreshed(name, kind, held, may_serve=may_serve)
+        if renewed is not None:
+            self._remember(renewed)
+            if not (renewed.is_saved or self._config.read_only):
+                saving = self._start_saving(partial(self._save, renewed))
                 self._saving.add(saving)
                 saving.add_done_callback(self._saving.discard)
-        return found
+        return renewed
 
     def _refreshed(
         self,
@@ -331,6 +337,7 @@ class UpstreamPages:
             if held is None:
                 raise is_offline(name)
             return held
+        # before an upload, what is remembered of an absence does not count
         if held is None and kind is Kind.PAGE and self._is_still_absent(name):
             return None
         try:
@@ -349,7 +356,11 @@ class UpstreamPages:
     def _asked_unless_bad(
         self, name: NormalizedName, kind: Kind, held: _Held | None
     ) -> _Held | None:
-        """Ask for a page; raise what was raised a moment ago if it could not be used then."""
+        """
+        Ask for a page.
+
+        If it could not be used a moment ago, raises again what was raised then.
+        """
         latest = self._bad.get(name)
         if latest is not None:
             raise copy(latest)
@@ -379,7 +390,11 @@ class UpstreamPages:
         return self._held(page, held.version, is_saved=False)
 
     def _is_still_absent(self, name: NormalizedName) -> bool:
-        """Return whether no index had a name a moment ago; the store has no page of it now."""
+        """
+        Return whether no index had a name a moment ago.
+
+        The caller has found no page of it in the store now.
+        """
         is_absent = bool(self._absent.get(name))
         if is_absent:
             self._looked_absent.put(name, is_absent, LOOK_SECONDS)
@@ -414,19 +429,19 @@ class UpstreamPages:
         )
 
     def _load(self, name: NormalizedName) -> _Held | None:
-        """Return the page of the store; the one in memory if that is the same, or not stored."""
+        """Return the page of the store, or the one in memory if that is the same or not stored."""
         memory = self._memory.get(name)
-        owners = [each.server.id for each in self._clients.asked_for(name)]
+        owners = [client.server.id for client in self._clients.asked_for(name)]
         if memory is not None:
             owners = [memory.page.upstream]
         try:
             for owner in owners:
-                found = self._stored.load(owner, name, None if memory is None else memory.version)
-                if found is None and memory is not None:
+                stored = self._stored.load(owner, name, None if memory is None else memory.version)
+                if stored is None and memory is not None:
                     return replace(memory, looked_at=self._runtime.monotonic())
-                if found is None:
+                if stored is None:
                     return None
-                page, version = found
+                page, version = stored
                 if page is not None:
                     return self._held(page, version, is_saved=True)
         except Unavailable:
@@ -444,7 +459,11 @@ class UpstreamPages:
         self._memory.put(page.name, held, weight)
 
     def _save(self, held: _Held) -> None:
-        """Write a page into the store; without success, it is only in memory."""
+        """
+        Write a page into the store.
+
+        This runs in a thread of `start_saving`. Without success, the page is only in memory.
+        """
         page = held.page
         try:
             version = self._saved(page, held.version or ABSENT)
@@ -454,19 +473,20 @@ class UpstreamPages:
         except Exception:  # the page is served already
             logger.exception("upstream: the page of %s was not stored", page.name)
             return
+        # another thread may have renewed it meanwhile, and its page has a thread of its own
         latest = self._memory.get(page.name)
         if latest is not None and latest.page is page:
             self._remember(replace(latest, version=version, is_saved=version is not None))
 
     def _saved(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion | None:
-        """Write a page, and return its version; None if another process has written one."""
+        """Write a page, and return its version, or None if another process has written one."""
         with suppress(Conflict):
             return self._stored.save(page, expect)
-        found = self._stored.load(page.upstream, page.name)
-        if found is None:
+        stored = self._stored.load(page.upstream, page.name)
+        if stored is None:
             return None
-        other, version = found
-        # one that is damaged is replaced, and by a contested one each that is not
+        other, version = stored
+        # a damaged page is replaced by any other, and a page that is not contested by one that is
         if other is not None and (other.is_contested or not page.is_contested):
             return None
         with suppress(Conflict):

@@ -56,9 +56,9 @@ from wheelyard.upstream.settings import UpstreamServer
 MAX_FILES: Final = 100_000
 """Files of one project."""
 TEXT_LIMIT: Final = 1024
-"""Characters of a text, such as the reason of a yank; longer ones are cut."""
+"""Characters of a text, such as the reason of a yank. Longer ones are cut."""
 MAX_SIZE: Final = 2**53
-"""Bytes of a file; a larger number is none that every reader of JSON keeps."""
+"""Bytes of a file. A larger number is none that every reader of JSON keeps."""
 MAX_LOCATIONS: Final = 10
 """Alternate locations and refused hosts that are kept."""
 MAX_OTHER_FORMATS: Final = 1000
@@ -81,7 +81,11 @@ _INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
 def parse_page(
     fetched: FetchedPage, name: NormalizedName, server: UpstreamServer, now: datetime
 ) -> UpstreamPage:
-    """Return the page of a project of `server`; raise FetchError if it cannot be used."""
+    """
+    Return the page of a project of `server`.
+
+    Raises FetchError if it cannot be used.
+    """
     kind = fetched.content_type.partition(";")[0].lower()
     if "json" not in kind and "html" not in kind:
         raise FetchError("its page is neither JSON nor HTML")
@@ -99,8 +103,8 @@ def parse_page(
     if page.is_html and not (is_listing or _is_empty(fetched.body, has_links=has_links)):
         # a page to sign in with, or of an error, has no links to files either
         raise FetchError("its page has no links to files, and nothing that says what it is")
-    found = files.found
-    if files.refused and not found:
+    by_filename = files.by_filename
+    if files.refused and not by_filename:
         why = next(iter(files.refused.values()))
         raise FetchError(f"none of its files may be fetched: {why}", is_refused=True)
     return UpstreamPage(
@@ -112,9 +116,12 @@ def parse_page(
         reading=server.reading,
         status=_status(page.status),
         reason=_text(page.reason),
-        files=tuple(found[each] for each in sorted(found)),
-        other_formats=tuple(OtherFormat(*each) for each in sorted(files.other_formats.items())),
-        empty_versions=_empty_versions(page.versions, found.values()),
+        files=tuple(by_filename[filename] for filename in sorted(by_filename)),
+        other_formats=tuple(
+            OtherFormat(filename, version)
+            for filename, version in sorted(files.other_formats.items())
+        ),
+        empty_versions=_empty_versions(page.versions, by_filename.values()),
         alternate_locations=_locations(page.locations),
         refused_hosts=tuple(files.refused),
     )
@@ -123,15 +130,15 @@ def parse_page(
 def _empty_versions(versions: object, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
     """Return the versions of a list that have no file (PEP 700)."""
     with_files = {strip_trailing_zeros(file.version) for file in files}
-    found = dict[str, None]()
+    empty = dict[str, None]()
     for text in versions if isinstance(versions, list) else ():
-        if not isinstance(text, str) or text in with_files or len(found) >= MAX_EMPTY_VERSIONS:
+        if not isinstance(text, str) or text in with_files or len(empty) >= MAX_EMPTY_VERSIONS:
             continue
         with suppress(Invalid):
             version = str(parse_version(text))
             if strip_trailing_zeros(version) not in with_files:
-                found[version] = None
-    return tuple(found)
+                empty[version] = None
+    return tuple(empty)
 
 
 def _is_empty(body: bytearray, *, has_links: bool) -> bool:
@@ -142,8 +149,13 @@ def _is_empty(body: bytearray, *, has_links: bool) -> bool:
 
 
 def _check_version(version: object) -> None:
-    found = _API_VERSION.fullmatch(version) if isinstance(version, str) else None
-    if found is None or int(found[1]) > MAJOR:
+    """
+    Check that this module can read a page of a version of the Simple API.
+
+    Raises FetchError if it cannot.
+    """
+    match = _API_VERSION.fullmatch(version) if isinstance(version, str) else None
+    if match is None or int(match[1]) > MAJOR:
         raise FetchError("its page is of a version of the Simple API that is not known here")
 
 
@@ -152,7 +164,11 @@ def _is_name(name: object, expected: NormalizedName) -> bool:
 
 
 def check_final_url(url: Url, name: NormalizedName) -> None:
-    """Raise FetchError unless a URL, after redirects, still ends with the name of the project."""
+    """
+    Check that a URL, after redirects, still ends with the name of the project.
+
+    Raises FetchError if it does not.
+    """
     path = url.path.removesuffix("index.html").rstrip("/")
     if not _is_name(path.rpartition("/")[2], name):
         raise FetchError("it leads to the page of another project")
@@ -170,12 +186,12 @@ def _text(text: object) -> str:
 
 
 def _locations(locations: object) -> tuple[str, ...]:
-    found = list[str]()
-    for each in locations[:MAX_LOCATIONS] if isinstance(locations, list) else ():
+    urls = list[str]()
+    for location in locations[:MAX_LOCATIONS] if isinstance(locations, list) else ():
         with suppress(BadUrl):
-            if isinstance(each, str):
-                found.append(parse_url(each).redacted[:TEXT_LIMIT])
-    return tuple(found)
+            if isinstance(location, str):
+                urls.append(parse_url(location).redacted[:TEXT_LIMIT])
+    return tuple(urls)
 
 
 class _FileParser(Struct):
@@ -191,7 +207,7 @@ class _FileParser(Struct):
     server: UpstreamServer
     has_distributions: bool = False
     """Whether there was a distribution, if only of another project."""
-    found: dict[str, UpstreamFile] = {}
+    by_filename: dict[str, UpstreamFile] = {}
     refused: dict[str, str] = {}
     """Some of the hosts that files may not be fetched from, and why."""
     other_formats: dict[str, str] = {}
@@ -238,9 +254,9 @@ class _FileParser(Struct):
             yanked=_text(yanked) if yanked else None,  # true, or a reason
         )
         # the first of two with a SHA-256 counts, else with another digest, or else the first
-        before = self.found.get(filename)
+        before = self.by_filename.get(filename)
         if before is None or _said_digests(file) > _said_digests(before):
-            self.found[filename] = file
+            self.by_filename[filename] = file
 
     def _leave_out(self, filename: str) -> None:
         """Note a distribution of this project in a format that is not shown."""
@@ -253,7 +269,7 @@ class _FileParser(Struct):
                 self.other_formats[filename] = version
 
     def _version(self, filename: str) -> str:
-        """Return the version of a distribution of this project; empty for any other filename."""
+        """Return the version of a distribution of this project, or an empty text."""
         if len(filename) > FILENAME_LIMIT:
             return ""
         name, _, rest = filename.partition("-")
@@ -273,14 +289,14 @@ class _FileParser(Struct):
         return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
 
     def _checked(self, reference: str) -> str:
-        """Return the absolute URL of a file; empty if it may not be fetched."""
+        """Return the absolute URL of a file, or an empty text if it may not be fetched."""
         scheme, slashes, rest = reference.partition("//")
         host, slash, path = rest.partition("/")
         origin = f"{scheme}{slashes}{host}"
         # most URLs: nothing to decode and to resolve, and a host that was allowed before
         if origin in self._origins and _PLAIN_PATH.fullmatch(slash + path):
             return reference if len(reference) <= MAX_URL_LENGTH else ""
-        up = found[0] if (found := _UPWARDS.match(reference)) else ""
+        up = match[0] if (match := _UPWARDS.match(reference)) else ""
         below = reference[len(up) :]
         if up in self._folders and _PLAIN_PATH.fullmatch(f"/{below}"):
             return self._folders[up] + below if len(reference) <= MAX_URL_LENGTH else ""
@@ -310,7 +326,8 @@ def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:
     """
     Return the SHA-256, and as `ALGORITHM=HEX` the other digests that can be computed here.
 
-    The first is empty if it is missing; None if it is malformed, or missing and another one is.
+    The SHA-256 is empty if it is missing. It is None if it is malformed, or if it is missing and
+    another digest is malformed.
     """
     if isinstance(hashes, dict) and len(hashes) == 1:  # most files: a fast way to the same
         digest = hashes.get("sha256")
@@ -328,7 +345,11 @@ def _said_digests(file: UpstreamFile) -> tuple[bool, bool]:
 
 
 def _requires_python(text: object) -> str | None:
-    """Return a text, empty for none; None if it is unfit, as a cut one would have another sense."""
+    """
+    Return a text, empty for none, or None if it is unfit.
+
+    A text that was cut would have another sense.
+    """
     if text is None:
         return ""
     if not isinstance(text, str) or len(text) > TEXT_LIMIT:
@@ -366,7 +387,11 @@ class RootPage(Struct, frozen=True):
 
 
 def why_no_index(root: RootPage) -> str:
-    """Return why the answer of a root does not show an index, in a few words; empty if it does."""
+    """
+    Return why the answer of a root does not show an index, in a few words.
+
+    It is empty if the answer does.
+    """
     if root.url.path != root.asked.path:
         return f"its root leads to {root.url.redacted}, which has to be its url then"
     kind = root.content_type.partition(";")[0].strip().lower()
@@ -385,12 +410,12 @@ def _why_not_json(root: RootPage) -> str:
     is_simple = _is_version(meta.get("api-version") if isinstance(meta, dict) else None)
     if not is_simple or not isinstance(projects, list):
         return OTHER_PAGE
-    has_names = all(isinstance(each, dict) and "name" in each for each in projects)
+    has_names = all(isinstance(project, dict) and "name" in project for project in projects)
     return "" if has_names else OTHER_PAGE
 
 
 def _document(root: RootPage) -> object:
-    """Return the JSON of a root, without what was cut off; None if it is none."""
+    """Return the JSON of a root, without what was cut off, or None if it is none."""
     body = root.body
     for _ in range(MAX_CUTS if root.is_cut else 0):  # an entry may have objects in it
         body = body[: body.rfind(b"}") + 1]
@@ -419,9 +444,10 @@ def _why_not_html(root: RootPage, kind: str) -> str:
         return "" if all(map(_project, names)) else OTHER_PAGE
     if not names:
         return NO_PROJECTS if not page.links else OTHER_PAGE
-    texts = [unescape(each).strip() for each in _ANCHOR.findall(latin)]
+    texts = [unescape(text).strip() for text in _ANCHOR.findall(latin)]
     # a folder `simple` beside others is the index that is meant
     is_list = len(texts) == len(page.links) and not _ACTIVE.search(latin) and "simple/" not in names
+    # the first links may be those that lead upwards, which have no name
     pairs = zip(names, texts[len(texts) - len(names) :], strict=True)
     are_same = is_list and all(
         name.endswith("/") and _project(name) and _project(name) == _project(text)
@@ -432,7 +458,7 @@ def _why_not_html(root: RootPage, kind: str) -> str:
 
 def _names(root: Url, page: HtmlPage) -> list[str]:
     """
-    Return where the links of a root lead, relative to it; absolute if that is somewhere else.
+    Return where the links of a root lead, relative to it, or absolute if that is elsewhere.
 
     Links that lead upwards, or sort the page, come first where a web server lists a folder.
     """
@@ -447,7 +473,7 @@ def _names(root: Url, page: HtmlPage) -> list[str]:
 
 
 def _project(text: str) -> str:
-    """Return the normalised name of a project in a link or its text; empty if there is none."""
+    """Return the normalised name of a project in a link or its text, or an empty text."""
     name = canonicalize_name(text.removesuffix("/"))
     return name if is_normalized_name(name) else ""
 

@@ -48,24 +48,24 @@ class PrefetchedFile(Struct, frozen=True):
     why: str = ""
     """One sentence or more, if it is not in the store now."""
     size: int = 0
-    """Bytes, if it was fetched, or would be; 0 if nobody knows."""
+    """Bytes, if it was fetched, or would be, and 0 if nobody knows."""
 
 
 class PrefetchReport(Struct, frozen=True):
     """The result of a prefetch."""
 
     private: list[NormalizedName]
-    """Listed projects that are private, and were left out; sorted."""
+    """Listed projects that are private, and were left out, sorted."""
     results: list[PrefetchedFile]
 
     def of(self, state: FileState) -> list[PrefetchedFile]:
-        """Return the files of which this has become."""
-        return [each for each in self.results if each.state is state]
+        """Return the files that are in this state now."""
+        return [result for result in self.results if result.state is state]
 
     @property
     def fetched_bytes(self) -> int:
         """The size of all fetched files."""
-        return sum(each.size for each in self.of(FileState.FETCHED))
+        return sum(result.size for result in self.of(FileState.FETCHED))
 
 
 class _Wanted(Struct, frozen=True):
@@ -77,7 +77,7 @@ class _Wanted(Struct, frozen=True):
 
 
 _Step = _Wanted | PrefetchedFile | NormalizedName
-"""A file to bring, or a final result; a name is that of a private project."""
+"""A file to bring, or a final result. A name is that of a private project."""
 
 
 class Prefetch(Struct, frozen=True, kw_only=True):
@@ -91,11 +91,10 @@ class Prefetch(Struct, frozen=True, kw_only=True):
 
     def run(self, locked: LockedFiles, *, dry_run: bool) -> PrefetchReport:
         """
-        Bring all listed files into the store, or in a dry run only find them; return the report.
+        Bring all listed files into the store, or in a dry run only find them.
 
-        Raises:
-            Invalid: A project that is not private is listed without a digest.
-            Unavailable: The store does not answer.
+        Raises Invalid if a project that is not private is listed without a digest. Raises
+        Unavailable if the store does not answer.
         """
         private, results = set[NormalizedName](), list[PrefetchedFile]()
         for package in locked.without_digest:
@@ -115,24 +114,23 @@ class Prefetch(Struct, frozen=True, kw_only=True):
     def _results(
         self, locked: LockedFiles, *, dry_run: bool
     ) -> Iterator[PrefetchedFile | NormalizedName]:
-        """Yield results as they come; pages are read only as far ahead as there is room."""
-        projects, wanted = iter(locked.projects.items()), deque[_Wanted]()
+        """
+        Yield results as they come.
 
-        def next_work() -> Callable[[], list[_Step]] | None:
-            if wanted:
-                return partial(self._bring, wanted.popleft(), dry_run=dry_run)
-            project = next(projects, None)
-            return None if project is None else partial(self._plan, *project)
-
+        Pages are read only as far ahead as there is room.
+        """
+        projects, wanted = deque(locked.projects.items()), deque[_Wanted]()
         threads, running = DaemonThreads(self.jobs, "prefetch"), set[Future[list[_Step]]]()
         try:
-            while True:
-                while len(running) < self.jobs and (work := next_work()) is not None:
+            while wanted or projects or running:
+                while len(running) < self.jobs and (wanted or projects):
+                    if wanted:
+                        work = partial(self._bring, wanted.popleft(), dry_run=dry_run)
+                    else:
+                        work = partial(self._plan, *projects.popleft())
                     running.add(threads.start(work))
-                if not running:
-                    return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                steps = [step for each in done for step in each.result()]
+                steps = [step for future in done for step in future.result()]
                 wanted.extend(step for step in steps if isinstance(step, _Wanted))
                 yield from (step for step in steps if not isinstance(step, _Wanted))
         except BaseException:
@@ -158,8 +156,8 @@ class Prefetch(Struct, frozen=True, kw_only=True):
         if found is None:
             return _all(files, FileState.MISSING, f"No upstream index has {name}.")
         page = index.files.with_digests(found.page)
-        by_digest = {each.sha256: each for each in page.files}
-        return [_find(page, by_digest, file) for file in files]
+        by_digest = {file.sha256: file for file in page.files}
+        return [_find(page, by_digest, locked) for locked in files]
 
     def _bring(self, wanted: _Wanted, *, dry_run: bool) -> list[_Step]:
         locked, page = wanted.locked, wanted.page
@@ -194,19 +192,19 @@ class Prefetch(Struct, frozen=True, kw_only=True):
 
 
 def _find(page: UpstreamPage, by_digest: Mapping[str, UpstreamFile], locked: LockedFile) -> _Step:
-    found = by_digest.get(locked.sha256)
-    if found is None and locked.filename:  # its digest is not known before it was fetched
-        unknown = page.by_filename.get(locked.filename)
-        found = unknown if unknown is not None and not unknown.sha256 else None
-    if found is None:
+    file = by_digest.get(locked.sha256)
+    if file is None and locked.filename:  # its digest is not known before it was fetched
+        named = page.by_filename.get(locked.filename)
+        file = named if named is not None and not named.sha256 else None
+    if file is None:
         why = f"No file on the page of {page.name} at {page.upstream} has this digest."
         return PrefetchedFile(locked, FileState.MISSING, why)
-    return _Wanted(locked, page, found)
+    return _Wanted(locked, page, file)
 
 
 def _lists(page: UpstreamPage, files: tuple[LockedFile, ...]) -> bool:
     """Return whether a page has the digests of all files."""
-    return {each.sha256 for each in page.files}.issuperset(each.sha256 for each in files)
+    return {file.sha256 for file in page.files}.issuperset(locked.sha256 for locked in files)
 
 
 def _all(files: tuple[LockedFile, ...], state: FileState, why: str) -> list[_Step]:
@@ -214,7 +212,11 @@ def _all(files: tuple[LockedFile, ...], state: FileState, why: str) -> list[_Ste
 
 
 def _own_message(fault: Unavailable) -> str:
-    """Return the message of a fault of an upstream; raise any other, which concerns all files."""
+    """
+    Return the message of a fault of an upstream.
+
+    Raises the fault again if it is another one, which concerns all files.
+    """
     if fault.code not in UPSTREAM_CODES:
         raise fault
     return fault.message

@@ -1,5 +1,5 @@
 """
-The public projects that the search finds: which ones, and what is known of them.
+The public projects that the search finds: which ones, and the facts about them.
 
 They are those whose page was asked for lately, or of which a file is kept, or that somebody has
 approved. Everything comes from the store: no upstream index is asked, and nothing is counted.
@@ -39,13 +39,13 @@ PAGES_A_MINUTE: Final = 10_000
 LATELY: Final = timedelta(days=30)
 """How long a project is listed after its page was asked for, if none of its files is kept."""
 DAY_SECONDS: Final = 86_400
-"""After so long, facts are read again, and kept files listed: rules and time change them, too."""
+"""After so long, facts are read again, and kept files listed, as rules and time change them."""
 
 Pages = Mapping[NormalizedName, Entry]
 
 
 class PublicProjectList(Struct):
-    """Lists the public projects, and reads their facts; for one thread at a time."""
+    """Lists the public projects, and reads their facts. One thread at a time may use it."""
 
     upstream: UpstreamIndex
     _pages: dict[str, Pages] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class PublicProjectList(Struct):
     _list_at: float = -inf
     """When they are listed again."""
     _kept: frozenset[NormalizedName] = frozenset()
-    """Projects of which a file is kept; only known if there are old pages."""
+    """Projects of which a file is kept. They are only listed if there are old pages."""
     _kept_at: float = -inf
     """When that was listed."""
     _left_out: dict[NormalizedName, str] = field(default_factory=dict)
@@ -62,12 +62,16 @@ class PublicProjectList(Struct):
     """When projects were read first whose core metadata was not kept then."""
 
     def may_show(self, name: NormalizedName) -> bool:
-        """Return whether the settings allow that a name is public; no I/O."""
+        """
+        Return whether the settings allow that a name is public.
+
+        Reads nothing.
+        """
         upstream = self.upstream
         return upstream.policy.rules.accept(name) and not upstream.names.patterns.match(name)
 
     def versions(self) -> dict[NormalizedName, str]:
-        """Return a version of the facts of each project; see `PublicProjects`."""
+        """Return a version of the facts of each project, as `PublicProjects` describes it."""
         self._list()
         accepted = self.upstream.policy.accepted(self._used_names())
         versions = {
@@ -84,7 +88,7 @@ class PublicProjectList(Struct):
     def read(
         self, versions: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
-        """Return the facts of these projects; None for one of which nothing is shown."""
+        """Return the facts of these projects, with None for one of which nothing is shown."""
         threads = 1 if self.upstream.is_local or len(versions) == 1 else MAX_CONCURRENT_READS
         read = prefetch_map(lambda project: self._facts(*project), versions, threads)
         by_name, now = dict[NormalizedName, ProjectFacts | None](), self.upstream.runtime.seconds()
@@ -99,7 +103,7 @@ class PublicProjectList(Struct):
         return by_name
 
     def _list(self) -> None:
-        """List the stored pages; on a bucket, the more of them, the less often."""
+        """List the stored pages: on a bucket, the more of them, the less often."""
         upstream, now = self.upstream, self.upstream.runtime.monotonic()
         if now < self._list_at:
             return
@@ -114,6 +118,7 @@ class PublicProjectList(Struct):
             }
             count += len(entries)
         if now >= self._kept_at + DAY_SECONDS and any(map(self._is_old, self._entries())):
+            # each old page has to be known as kept or not, so all files are listed
             listed = [entry.key for store in stores.values() for entry in store.list(keys.FILES)]
             owners = filter(None, map(keys.parse_file_key, listed))
             self._kept = frozenset(NormalizedName(owner.project) for owner in owners)

@@ -28,7 +28,7 @@ class UpstreamServer:
     url: Url
     """The URL of its Simple API, with a slash at the end and without a credential."""
     label: str
-    """The name that messages call it by; lower-case letters, digits and `-`."""
+    """The name that messages call it by: lower-case letters, digits and `-`."""
     file_hosts: tuple[str, ...] = ()
     """More hosts that its files may be on, each as `host` or `host:port`."""
     login: UserPassword | None = field(default=None, repr=False)
@@ -36,7 +36,7 @@ class UpstreamServer:
     google: bool = False
     """Whether it is asked with an access token of Google's Application Default Credentials."""
     names: NameFilter = field(default_factory=NameFilter)
-    """Which names it is asked for; no other one is ever its own."""
+    """Which names it is asked for. No other one is ever its own."""
     page_ttl: float = 600.0
     """Seconds for which a page is used without asking again."""
 
@@ -56,7 +56,7 @@ class UpstreamServer:
         return sha256(rules.encode()).hexdigest()[:8]
 
     def refuses(self, url: Url) -> str:
-        """Return why nothing may be fetched from a URL of a page or a redirect; empty if it may."""
+        """Return why nothing may be fetched from a URL of a page or redirect, or an empty text."""
         if self.url.is_secure and not url.is_secure:
             return "its URL is http, and that of the index is https"
         if url.origin == self.url.origin:
@@ -64,7 +64,7 @@ class UpstreamServer:
         names = {url.authority, f"{url.host}:{url.port}"}
         if url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]:
             return ""
-        if names.isdisjoint(each.lower() for each in self.file_hosts):
+        if names.isdisjoint(host.lower() for host in self.file_hosts):
             return f"the host {url.authority} is not in upstream.file_hosts"
         return ""
 
@@ -90,11 +90,11 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
     read_only: bool = False
     """Whether nothing is written to the store."""
     contact: str = ""
-    """The URL of this index, for the User-Agent; empty if it is not known."""
+    """The URL of this index, for the User-Agent, or empty if it is not known."""
 
     def label_of(self, upstream_id: str) -> str:
-        """Return the label of the upstream with this id; empty if there is none."""
-        return next((each.label for each in self.servers if each.id == upstream_id), "")
+        """Return the label of the upstream with this id, or an empty text if there is none."""
+        return next((server.label for server in self.servers if server.id == upstream_id), "")
 
     @property
     def via(self) -> str:
@@ -104,7 +104,7 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
         It is made of what the index asks: two indexes of one chain that ask the same ones are one,
         or ask each other for ever.
         """
-        asked = " ".join(each.url.without_userinfo for each in self.servers)
+        asked = " ".join(server.url.without_userinfo for server in self.servers)
         return f"wheelyard-{sha256(asked.encode()).hexdigest()[:16]}"
 
     def is_loop(self, via: str) -> bool:
@@ -113,7 +113,7 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
 
 
 OUTAGE_SECONDS: Final = 2
-"""Seconds after which a client may try again; pip does so five times before it says anything."""
+"""Seconds after which a client may try again. pip does so five times before it says anything."""
 MAX_TOLD_PAUSE_SECONDS: Final = 30
 """Longest pause, in seconds, that an upstream index wants and that a client is told of."""
 

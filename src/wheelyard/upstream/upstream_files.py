@@ -5,33 +5,31 @@ Nothing here decides whether a name is private or whether a policy allows a file
 before, for each request.
 """
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Final, Literal
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import DaemonThreads
-from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable, WheelyardError
+from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, FileUses, StoredFile
 from wheelyard.upstream.file_fetch import (
     FetchedFile,
+    FetchKey,
     FetchTools,
-    FileCheck,
     FileFetch,
-    FileResponse,
     FileSource,
     OtherHashes,
-    PassedOnFile,
-    check_size,
+    PassedOnFiles,
+    Received,
+    RunningFetches,
     too_long,
     too_short,
     wrong_digest,
@@ -43,15 +41,9 @@ FETCH_THREADS: Final = 32
 """Files that a process fetches at a time."""
 SMALL_THREADS: Final = 16
 """Core metadata that a process fetches at a time: a resolver must not wait for large files."""
-PASSED_ON_LIMIT: Final = 32
-"""Files that a process passes on at a time: each occupies a thread until its reader has it all."""
+
 METADATA_LIMIT_BYTES: Final = 4 * 1024**2
 """The largest core metadata, as of an upload."""
-
-Received = Callable[[int], None]
-"""Called with the number of bytes that have just come from an upstream."""
-FetchKey = tuple[str, NormalizedName, str, str]
-"""Upstream, project, filename and digest."""
 
 
 class FileRules(Struct, frozen=True, kw_only=True):
@@ -60,11 +52,11 @@ class FileRules(Struct, frozen=True, kw_only=True):
     mode: Literal["cache", "proxy"] = "cache"
     """Keep them in the store, or only pass them on."""
     max_kept_bytes: int | None = None
-    """Larger files are passed on, and not kept; None: all are kept."""
+    """Larger files are passed on, and not kept. None: all are kept."""
 
 
 class UpstreamFiles:
-    """Finds and fetches files and core metadata; safe to share between threads."""
+    """Finds and fetches files and core metadata. Threads may share it."""
 
     def __init__(
         self,
@@ -83,49 +75,56 @@ class UpstreamFiles:
         self._threads = DaemonThreads(FETCH_THREADS, "upstream")
         self._small_threads = DaemonThreads(SMALL_THREADS, "upstream")
         self._uses = FileUses(retries.runtime, self._small_threads.submit)
+        self._passed_on = PassedOnFiles(source, observation)
+        self._running = RunningFetches()
         self._tools = FetchTools(
             source=source,
             spool=spool,
             runtime=retries.runtime,
             observation=observation,
-            pass_on=self._passed_on,
+            passed_on=self._passed_on,
+            running=self._running,
         )
-        self._passed_on_slots = BoundedSemaphore(PASSED_ON_LIMIT)
         self._caches: dict[str, FileCache] = {}
-        self._fetches: dict[FetchKey, FileFetch] = {}
         self._metadata: dict[FetchKey, Future[bytes]] = {}
         self._lock = Lock()
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
-        """Return a file if the store has it; on a bucket, this may be a request to it."""
-        found = self._find(page, file) if file.sha256 else None
-        self._observation.cache(Kind.FILE, CacheResult.HIT if found else CacheResult.MISS)
-        return found
+        """
+        Return a file if the store has it.
+
+        On a bucket, this may be a request to it.
+        """
+        stored = self._find(page, file) if file.sha256 else None
+        self._observation.cache(Kind.FILE, CacheResult.HIT if stored else CacheResult.MISS)
+        return stored
 
     def fetch(
         self, page: UpstreamPage, file: UpstreamFile, client: str = ""
     ) -> Future[FetchedFile]:
         """
-        Begin to fetch a file, unless that has begun already; return what it can be read from.
+        Begin to fetch a file, unless that has begun already, and return what it can be read from.
 
-        One client, if it is named, has at most half of the threads.
-
-        The result is there with the first bytes. Its errors are those of `FileSource`, and
-        Unavailable (code `bad_upstream`) for a small file that is not what its page says.
+        One client, if it is named, has at most half of the threads. The result is there with the
+        first bytes. The future raises as `FileSource`, and Unavailable (code `bad_upstream`) for a
+        small file that is not what its page says.
         """
         limit = self._rules.max_kept_bytes
         is_too_large = limit is not None and file.size is not None and file.size > limit
         if self._rules.mode != "cache" or is_too_large:
-            return self._threads.start(partial(self._open_passed_on, page, file), client)
+            cache = self.cache(page.upstream)
+            begin = partial(self._passed_on.begin, cache, page.name, file)
+            return self._threads.start(begin, client)
         return self._join(page, file, limit, client).started
 
     def bring(
-        self, page: UpstreamPage, file: UpstreamFile, received: Received = lambda _: None
+        self, page: UpstreamPage, file: UpstreamFile, received: Received | None = None
     ) -> StoredFile:
         """
-        Return a file once it is in the store, whatever the rules say; fetch it if necessary.
+        Return a file once it is in the store, whatever the rules say, and fetch it if necessary.
 
-        Blocks. `received` is called with the number of bytes of each chunk that is fetched.
+        Blocks. `received` is called with the number of bytes of each chunk that is fetched. Raises
+        as the future of `fetch`, and if the store does not take the file.
         """
         stored = self._find(page, file) if file.sha256 else None
         return stored or self._join(page, file, None, "", received).stored.result()
@@ -138,16 +137,21 @@ class UpstreamFiles:
 
     def find_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes | None:
         """Return the core metadata of a file if the store has it."""
-        found = None
+        body = None
         if file.sha256:
-            found = self.cache(page.upstream).find_metadata(page.name, file)
-        self._observation.cache(Kind.METADATA, CacheResult.HIT if found else CacheResult.MISS)
-        return found
+            body = self.cache(page.upstream).find_metadata(page.name, file)
+        self._observation.cache(Kind.METADATA, CacheResult.HIT if body else CacheResult.MISS)
+        return body
 
     def fetch_metadata(
         self, page: UpstreamPage, file: UpstreamFile, client: str = ""
     ) -> Future[bytes]:
-        """Begin to fetch the core metadata of a file, unless that has begun already."""
+        """
+        Begin to fetch the core metadata of a file, unless that has begun already.
+
+        The future raises as `FileSource`, and Unavailable (code `bad_upstream`) if it is not what
+        its page says.
+        """
         key = _key(page, file)
         with self._lock:
             future = self._metadata.get(key)
@@ -159,15 +163,16 @@ class UpstreamFiles:
             return future
 
     def bring_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
-        """Return the core metadata of a file, from the store or the upstream. Blocks."""
+        """
+        Return the core metadata of a file, from the store or the upstream.
+
+        Blocks. Raises as `fetch_metadata`.
+        """
         return self.find_metadata(page, file) or self.fetch_metadata(page, file).result()
 
     def close(self) -> None:
         """End all fetches, and remove what they have in the spool."""
-        with self._lock:
-            fetches = list(self._fetches.values())
-        for each in fetches:
-            each.stop()
+        self._running.stop()
 
     def cache(self, upstream: str) -> FileCache:
         """Return what the store has of the upstream with this id."""
@@ -186,63 +191,15 @@ class UpstreamFiles:
         file: UpstreamFile,
         max_kept_bytes: int | None,
         client: str,
-        received: Received = lambda _: None,
+        received: Received | None = None,
     ) -> FileFetch:
-        key, cache = _key(page, file), self.cache(page.upstream)
-        with self._lock:
-            fetch = self._fetches.get(key)
-            if fetch is None:
-                fetch = FileFetch(self._tools, cache, page.name, file, max_kept_bytes, received)
-                self._fetches[key] = fetch
-            elif fetch.has_begun:
-                return fetch
-
-        def forget() -> None:
-            with self._lock:
-                del self._fetches[key]
-
-        # whoever comes while it still waits may have a free thread for it
-        self._threads.submit(partial(fetch.run, forget), client)
+        cache = self.cache(page.upstream)
+        new = FileFetch(self._tools, cache, page.name, file, max_kept_bytes, received)
+        fetch = self._running.join_or_add(new)
+        if not fetch.has_begun:
+            # whoever comes while it still waits may have a free thread for it; it runs only once
+            self._threads.submit(fetch.run, client)
         return fetch
-
-    def _open(self, upstream: str, name: NormalizedName, file: UpstreamFile) -> FileResponse:
-        """Ask for a file to pass on; raise Unavailable if too many are passed on already."""
-        if not self._passed_on_slots.acquire(blocking=False):
-            raise Unavailable(
-                "Too many files of upstream indexes are sent at the moment.",
-                code=OVERLOADED,
-                retry_after=RETRY_AFTER_SECONDS,
-            )
-        try:
-            opened = self._source.open_file(upstream, name, file.url, Kind.FILE)
-        except BaseException:
-            self._passed_on_slots.release()
-            raise
-        return _SlottedResponse(opened, self._passed_on_slots)
-
-    def _passed_on(
-        self,
-        upstream: str,
-        name: NormalizedName,
-        file: UpstreamFile,
-        opened: FileResponse | None = None,
-    ) -> PassedOnFile:
-        """Return a file to pass on; its answer is `opened`, or its reader asks for it."""
-        cache, observation = self.cache(upstream), self._observation
-        size = file.size if opened is None else check_size(file, opened.size)
-        return PassedOnFile(
-            size=size,
-            open=partial(self._open, upstream, name, file) if opened is None else lambda: opened,
-            begin_check=partial(FileCheck, name, file, size, cache.digests, observation),
-        )
-
-    def _open_passed_on(self, page: UpstreamPage, file: UpstreamFile) -> FetchedFile:
-        opened = self._open(page.upstream, page.name, file)
-        try:
-            return self._passed_on(page.upstream, page.name, file, opened)
-        except WheelyardError:
-            opened.close()
-            raise
 
     def _receive_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
         url, what = f"{file.url}.metadata", f"{file.filename}.metadata"
@@ -272,23 +229,3 @@ class UpstreamFiles:
 
 def _key(page: UpstreamPage, file: UpstreamFile) -> FetchKey:
     return page.upstream, page.name, file.filename, file.sha256
-
-
-class _SlottedResponse:
-    """The answer of an upstream, with a slot that is free again once it is closed or forgotten."""
-
-    def __init__(self, answer: FileResponse, slots: BoundedSemaphore) -> None:
-        self.size = answer.size
-        self.chunks = answer.chunks
-        self._answer = answer
-        self._slots: BoundedSemaphore | None = slots
-
-    def close(self) -> None:
-        """See `FileResponse`."""
-        slots, self._slots = self._slots, None
-        if slots is not None:
-            slots.release()
-            self._answer.close()
-
-    def __del__(self) -> None:
-        self.close()  # the client has left before it was sent anything
