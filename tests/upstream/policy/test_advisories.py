@@ -33,7 +33,7 @@ def table(*entries: Entry, min_cvss: float = 0.0) -> AdvisoryTable:
     reader = OsvReader(min_cvss)
     for each in entries:
         reader.read(json.dumps(each).encode(), "osv.json")
-    return AdvisoryTable("", {name: tuple(some) for name, some in reader.found.items()})
+    return AdvisoryTable("", {name: tuple(some) for name, some in reader.by_name.items()})
 
 
 def affected(known: AdvisoryTable, *versions: str) -> list[str]:

@@ -149,7 +149,7 @@ def test_bad_entries_among_good_ones(good: int, bad: list[str], seed: Random) ->
     reader.read(f"[{','.join(parts)}]".encode(), "osv.json")
 
     assert (reader.entries, reader.skipped) == (good, len(bad))
-    assert len(reader.found[DEMO]) == good
+    assert len(reader.by_name[DEMO]) == good
 
 
 def test_what_no_rule_asks_for() -> None:
@@ -161,7 +161,7 @@ def test_what_no_rule_asks_for() -> None:
     reader.read(json.dumps(entry).encode(), "osv.json")
 
     assert (reader.entries, reader.skipped) == (1, 0)
-    assert [each.ranges for each in reader.found[DEMO]] == ["introduced 0"]
+    assert [each.ranges for each in reader.by_name[DEMO]] == ["introduced 0"]
 
 
 def test_a_database_that_has_shrunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

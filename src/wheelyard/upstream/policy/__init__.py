@@ -4,20 +4,20 @@ Which names, versions and files of upstream indexes may be shown, and why not th
 `upstream/policy/` decides what of a page is shown. It knows no HTTP, and only `decisions.py` has a
 page fetched.
 
-- `policy.py`: what handlers ask: a name, a page, a file; keeps the view of each page until
-  something that decides changes
-- `rules.py`: the rules of the settings; codes of refusals, and the sentences that clients get
-- `evaluation.py`: all that decides, applied to the files of one page; when an exception from the
-  cooldown was first used, and which releases are under a blocked licence
+- `policy.py`: what handlers ask about a name, a page or a file. It keeps the view of each page
+  until something that decides changes.
+- `rules.py`: the rules of the settings, the codes of refusals, the sentences that clients get, and
+  the documents of first uses and licences in the store
+- `evaluation.py`: all that decides, applied to the files of one page. It also knows when an
+  exception from the cooldown was first used, and which releases are under a blocked licence.
 - `osv_source.py`, `advisories.py`: the operator's OSV database: watched, parsed, matched with
   versions, and the one that was accepted last
-- `rules.py`: the documents of first uses and licences in the store
 - `decisions.py`: makes decisions, about the files that an upstream index lists now;
   `catalog/journals.py` keeps them
 
 A view has the generation of the policy: the versions of the decisions, of the OSV database, of
 the known licences and of the first uses. It is made again when that, the files or the time
 (`changes_at`) has changed. Decisions are one document with a journal, as the grants are
-(`catalog/journals.py`). Where something that decides cannot be read, the answer is 503; nothing
+(`catalog/journals.py`). Where something that decides cannot be read, the answer is 503: nothing
 is shown for want of a rule.
 """

@@ -32,15 +32,15 @@ class Advisory(Struct, frozen=True, gc=False):
     versions: str = ""
     """The listed versions, one a line."""
     ranges: str = ""
-    """The ranges, separated by empty lines; each line is the name of an event and a version."""
+    """The ranges, separated by empty lines. Each line is the name of an event and a version."""
 
 
 class Hit(Struct, frozen=True):
-    """What is known of one affected version."""
+    """The advisories about one affected version."""
 
     advisories: tuple[Advisory, ...]
     clean_after: str
-    """The next version that no advisory is about, and no pre-release; empty if there is none."""
+    """The next version that no advisory is about, and no pre-release, or an empty text."""
 
 
 class AdvisoryTable(Struct, frozen=True):
@@ -51,9 +51,9 @@ class AdvisoryTable(Struct, frozen=True):
     by_name: Mapping[NormalizedName, tuple[Advisory, ...]] = {}
 
     def hits(self, name: NormalizedName, versions: Iterable[str]) -> dict[str, Hit]:
-        """Return what is known of those of some normalised versions that are affected."""
-        known = self.by_name.get(name)
-        return _Releases(versions).hits(known) if known else {}
+        """Return a hit for each of some normalised versions that is affected."""
+        advisories = self.by_name.get(name)
+        return _Releases(versions).hits(advisories) if advisories else {}
 
 
 class _Releases:
@@ -69,47 +69,48 @@ class _Releases:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._parsed = dict[str, Version | None]()
-        self._texts = [each for each in dict.fromkeys(texts) if self._parse(each) is not None]
+        self._texts = [text for text in dict.fromkeys(texts) if self._parse(text) is not None]
         self._bits = dict[Version, int]()
         for number, text in enumerate(self._texts):
             version = Version(text)
-            for each in {version, Version(version.public)}:
-                self._bits[each] = self._bits.get(each, 0) | 1 << number
-        self._public = sorted(each for each in self._bits if each.local is None)
-        bits = (self._bits[each] for each in self._public)
+            for form in {version, Version(version.public)}:
+                self._bits[form] = self._bits.get(form, 0) | 1 << number
+        self._public = sorted(version for version in self._bits if version.local is None)
+        bits = (self._bits[version] for version in self._public)
         self._below = list(accumulate(bits, or_, initial=0))
         """The bits of all versions before each position."""
 
     def hits(self, advisories: Iterable[Advisory]) -> dict[str, Hit]:
-        """Return what is known of the affected versions."""
-        pairs = [(each, self._affected_by(each)) for each in advisories]
+        """Return a hit for each affected version."""
+        pairs = [(advisory, self._affected_by(advisory)) for advisory in advisories]
         every = reduce(or_, (affected for _, affected in pairs), 0)
-        clean, found = "", dict[str, Hit]()
-        for version in reversed(self._public):
+        clean, hits = "", dict[str, Hit]()
+        for version in reversed(self._public):  # from the newest, so that `clean` is a later one
             bits = self._bits[version]
             if not bits & every:
                 clean = clean if version.is_prerelease else self._text(bits)
             rest = bits & every
             while rest:
-                bit = rest & -rest
-                some = tuple(each for each, affected in pairs if affected & bit)
-                found[self._text(bit)] = Hit(some, clean)
+                bit = rest & -rest  # the lowest one that is set
+                about = tuple(advisory for advisory, affected in pairs if affected & bit)
+                hits[self._text(bit)] = Hit(about, clean)
                 rest ^= bit
-        return found
+        return hits
 
     def _text(self, bits: int) -> str:
         """Return the first of some versions."""
         return self._texts[(bits & -bits).bit_length() - 1]
 
     def _affected_by(self, advisory: Advisory) -> int:
-        found = 0
+        """Return the bits of the versions that an advisory is about."""
+        affected = 0
         for text in advisory.versions.splitlines():
             version = self._parse(text)
-            found |= self._bits.get(version, 0) if version else 0
+            affected |= self._bits.get(version, 0) if version else 0
         for text in filter(None, advisory.ranges.split("\n\n")):
             for start, stop in self._intervals(text):
-                found |= self._below[max(start, stop)] & ~self._below[start]
-        return found
+                affected |= self._below[max(start, stop)] & ~self._below[start]
+        return affected
 
     def _intervals(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield what a range covers of the public versions, by the algorithm of the OSV schema."""
@@ -127,24 +128,27 @@ class _Releases:
             yield start, end
 
     def _sorted(self, pairs: list[tuple[str, str]]) -> list[tuple[str, Version | None]]:
-        """Return the events in order; the version of an `introduced` is None for the first one."""
+        """
+        Return the events in order.
+
+        The version of an `introduced` is None for the first version of all.
+        """
         # what cannot be parsed is taken so that more versions are affected, not fewer
         first = [("introduced", None)] if self._begins_at_first(pairs) else []
         events = [(event, self._parse(version)) for event, version in pairs if event in _ORDER]
         later = [(event, version) for event, version in events if version is not None]
-        return [*first, *sorted(later, key=lambda each: (each[1], _ORDER[each[0]]))]
+        return [*first, *sorted(later, key=lambda event: (event[1], _ORDER[event[0]]))]
 
     def _begins_at_first(self, pairs: list[tuple[str, str]]) -> bool:
         begins = [version for event, version in pairs if event == "introduced"]
-        return not begins or any(each == "0" or self._parse(each) is None for each in begins)
+        return not begins or any(text == "0" or self._parse(text) is None for text in begins)
 
     def _limit(self, pairs: list[tuple[str, str]]) -> int:
-        limits = [version for event, version in pairs if event == "limit"]
-        parsed = [self._parse(each) for each in limits]
-        known = [each for each in parsed if each is not None]
-        if not known or len(known) < len(parsed):  # one of them is `*`
+        parsed = [self._parse(version) for event, version in pairs if event == "limit"]
+        limits = [version for version in parsed if version is not None]
+        if not limits or len(limits) < len(parsed):  # one of them is `*`
             return len(self._public)
-        return bisect_left(self._public, max(known))
+        return bisect_left(self._public, max(limits))
 
     def _parse(self, text: str) -> Version | None:
         if text not in self._parsed:
@@ -161,7 +165,7 @@ def _parsed(text: str) -> Version | None:
 ECOSYSTEM: Final = "PyPI"
 MALICIOUS: Final = "MAL-"
 LOWEST_SCORES: Final = {"LOW": 0.1, "MODERATE": 4.0, "MEDIUM": 4.0, "HIGH": 7.0, "CRITICAL": 9.0}
-"""The lowest score of each rating of CVSS; it counts for an entry that has a rating alone."""
+"""The lowest score of each rating of CVSS. It counts for an entry that has a rating alone."""
 
 T = TypeVar("T")
 
@@ -214,17 +218,17 @@ _RATING: Final = Decoder(_Rating)
 
 
 class OsvReader(Struct):
-    """Reads entries; keeps those about malware, and vulnerabilities of at least `min_cvss`."""
+    """Reads entries, and keeps those about malware, and vulnerabilities of at least `min_cvss`."""
 
     min_cvss: float
-    """0: vulnerabilities do not count at all."""
-    found: dict[NormalizedName, list[Advisory]] = {}
+    """If it is 0, vulnerabilities do not count at all."""
+    by_name: dict[NormalizedName, list[Advisory]] = {}
     entries: int = 0
     """How many usable entries were read, of any ecosystem."""
     skipped: int = 0
     """How many entries cannot be used, and files that cannot be read."""
     first_skipped: str = ""
-    """Where the first of them is, and what is wrong with it; empty if there is none."""
+    """Where the first of them is, and what is wrong with it, or an empty text."""
     _scores: dict[tuple[str, str], float] = {}
 
     def read(self, body: bytes, where: str) -> None:
@@ -253,7 +257,8 @@ class OsvReader(Struct):
         self.entries += 1
         if entry.withdrawn is not None:
             return
-        is_malicious = any(each.startswith(MALICIOUS) for each in (entry.id, *_list(entry.aliases)))
+        ids = (entry.id, *_list(entry.aliases))
+        is_malicious = any(text.startswith(MALICIOUS) for text in ids)
         if not is_malicious and not self.min_cvss:
             return
         for affected in _list(entry.affected):
@@ -264,17 +269,17 @@ class OsvReader(Struct):
             if not is_malicious and score < self.min_cvss:
                 continue
             versions, ranges = _affected_texts(affected)
-            if is_malicious and not ranges and not versions:
+            if is_malicious and not ranges and not versions:  # so is the whole project
                 ranges = EVERYTHING
             advisory = Advisory(entry.id, is_malicious, score, versions, ranges)
-            self.found.setdefault(canonicalize_name(package.name), []).append(advisory)
+            self.by_name.setdefault(canonicalize_name(package.name), []).append(advisory)
 
     def _score(self, entry: _Entry, affected: _Affected) -> float:
         """Return the highest base score of an entry, else that of its rating, else 0.0."""
-        given = [*_list(entry.severity), *_list(affected.severity)]
-        found = [self._base_score(each.type, each.score) for each in given]
-        if any(found):
-            return max(found)
+        severities = [*_list(entry.severity), *_list(affected.severity)]
+        scores = [self._base_score(severity.type, severity.score) for severity in severities]
+        if any(scores):
+            return max(scores)
         with suppress(DecodeError):
             rating = _RATING.decode(entry.database_specific).severity
             return LOWEST_SCORES.get(rating.upper(), 0.0)
@@ -288,7 +293,11 @@ class OsvReader(Struct):
 
 
 def base_score(kind: str, vector: str) -> float:
-    """Return the base score of a vector of the type `CVSS_V2`, `_V3` or `_V4`; 0.0 if malformed."""
+    """
+    Return the base score of a vector, or 0.0 if it is malformed.
+
+    `kind` is `CVSS_V2`, `CVSS_V3` or `CVSS_V4`. Any other one has the score 0.0.
+    """
     # imported only if vulnerabilities count: it is a twentieth of a start
     from cvss import CVSS2, CVSS3, CVSS4  # noqa: PLC0415
     from cvss.exceptions import CVSSError  # noqa: PLC0415
@@ -304,7 +313,7 @@ def base_score(kind: str, vector: str) -> float:
 
 def _affected_texts(affected: _Affected) -> tuple[str, str]:
     """Return `versions` and `ranges` of an advisory."""
-    ranges = [_events(each) for each in _list(affected.ranges) if each.type == "ECOSYSTEM"]
+    ranges = (_events(part) for part in _list(affected.ranges) if part.type == "ECOSYSTEM")
     return "\n".join(_list(affected.versions)), "\n\n".join(map("\n".join, ranges))
 
 

@@ -33,7 +33,7 @@ class Deciding(Struct, frozen=True):
     names: ProjectNames | None = None
     """The private names, which nothing can be decided about."""
     upstream: UpstreamIndex | None = None
-    """What is asked which files there are; without it, their digests have to be given."""
+    """What is asked which files there are. Without it, their digests have to be given."""
 
     def approve(
         self,
@@ -44,27 +44,19 @@ class Deciding(Struct, frozen=True):
         sha256: Iterable[str] = (),
     ) -> ProjectDecisions:
         """
-        Approve a project, or the files of one version of it; return all decisions about it.
+        Approve a project, or the files of one version, and return all decisions about the project.
 
-        The approval of a project is also about files and versions that are added later; that of a
+        The approval of a project is also about files and versions that are added later. That of a
         version is about the files that its upstream index lists now, or those of `sha256`.
+        `reason` is one line, or empty. `despite` has the codes of rules that are lifted, too.
+        Approving a version always lifts the cooldown.
 
-        Args:
-            project: Its name.
-            version: The version; None for the whole project.
-            reason: Why, in one line, or empty.
-            despite: Codes of rules that are lifted, too. Approving a version always lifts the
-                cooldown.
-            sha256: The digests of the files; without any, the upstream index is asked.
-
-        Raises:
-            Invalid: The name is private, a rule cannot be lifted, a digest is none, the reason has
-                control characters, or there is no upstream index to ask.
-            NotFound: No upstream index has the project or the version.
-            Unavailable: That cannot be said now.
+        Raises Invalid if the name is private, a rule cannot be lifted, a digest is none, the reason
+        has control characters, or there is no upstream index to ask. Raises NotFound if no upstream
+        index has the project or the version. Raises Unavailable if that cannot be said now.
         """
         self._require_decidable(project, reason)
-        lifted, digests = tuple(sorted(set(despite))), {_digest(each) for each in sha256}
+        lifted, digests = tuple(sorted(set(despite))), {_digest(text) for text in sha256}
         for code in lifted:
             _require_liftable(code, version)
         if version is None and digests:
@@ -80,12 +72,20 @@ class Deciding(Struct, frozen=True):
     def block(
         self, project: NormalizedName, version: Version | None, reason: str
     ) -> ProjectDecisions:
-        """Block a project, or one version of it; return all decisions about the project."""
+        """
+        Block a project, or one version of it, and return all decisions about the project.
+
+        Raises Invalid and Unavailable as `approve`.
+        """
         self._require_decidable(project, reason)
         return self._decide(Verdict.BLOCKED, project, version, reason)
 
     def _require_decidable(self, project: NormalizedName, reason: str) -> None:
-        """Raise Invalid if a name is private, so that nobody is asked for it, or for a reason."""
+        """
+        Check a name and a reason before anybody is asked about the name.
+
+        Raises Invalid if the name is private, or the reason is not one line.
+        """
         require_one_line(reason, "A reason", REASON_LIMIT)
         is_listed = self.names is not None and project in self.names.get_current().as_set
         if is_listed or (self.upstream is not None and self.upstream.names.is_private(project)):
@@ -95,7 +95,11 @@ class Deciding(Struct, frozen=True):
             )
 
     def _listed(self, project: NormalizedName, version: Version | None) -> set[str]:
-        """Return the digests of all files of a version; of none without a version."""
+        """
+        Return the digests of all files of a version, or none without a version.
+
+        Raises NotFound if no upstream index has it. Raises Unavailable if that cannot be said now.
+        """
         target = f"{project} {version}" if version else project
         if self.upstream is None:
             raise Invalid(
@@ -104,19 +108,19 @@ class Deciding(Struct, frozen=True):
                 code="bad_setting",
             )
         try:
-            found = self.upstream.pages.refresh(project)
+            fresh = self.upstream.pages.refresh(project)
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
-        if found is None:
+        if fresh is None:
             moved = self.upstream.pages.contested(project)
             reason = f" now: {moved}" if moved else ", as no upstream index has it."
             raise NotFound(f"{project} cannot be approved{reason}")
-        page = self.upstream.files.with_digests(found.page)
+        page = self.upstream.files.with_digests(fresh.page)
         if version is None:
             return set()
         key = strip_trailing_zeros(str(version))
-        files = [each for each in page.files if strip_trailing_zeros(each.version) == key]
+        files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         if not files:
             raise NotFound(
                 f"{target} cannot be approved, as its upstream index lists no file of it that can "
@@ -124,7 +128,7 @@ class Deciding(Struct, frozen=True):
             )
         # the digest of a file whose page has none is that of its first bytes
         bring = self.upstream.files.bring
-        return {each.sha256 or bring(page, each).file.sha256 for each in files}
+        return {file.sha256 or bring(page, file).file.sha256 for file in files}
 
     def _decide(
         self,

@@ -46,7 +46,7 @@ class PageView(Struct, frozen=True):
     hidden: Mapping[str, Reason]
     """The most serious reason of each file that is not shown, by filename."""
     changes_at: datetime | None
-    """The next moment at which files appear by time alone; None if there is none."""
+    """The next moment at which files appear by time alone, or None if there is none."""
     generation: str
     """The policy's, as this view was made."""
     empty_versions: tuple[str, ...] = ()
@@ -61,11 +61,11 @@ class Evaluation(Struct, frozen=True):
     now: datetime
     decisions: ProjectDecisions
     advisories: Mapping[str, Hit]
-    """By version; without an entry nothing is known."""
+    """By version. A version without an entry has no advisory."""
     licences: Mapping[str, str]
     """The blocked licence of each version that is known to have one."""
     first_uses: Mapping[str, datetime] = {}
-    """By version; when an exception of the cooldown for it was first used."""
+    """When an exception of the cooldown for a version was first used, by version."""
     _of_versions: dict[tuple[str, int], _OfVersion] = {}
     """By version, and the identity of the decision that counts."""
 
@@ -81,7 +81,7 @@ class Evaluation(Struct, frozen=True):
                 hidden[file.filename] = first
                 end = self.cooldown_end(file)
                 ends += [end] if end is not None and end > self.now else []
-        shown = tuple(each for each in files if each.filename not in hidden) if hidden else files
+        shown = tuple(file for file in files if file.filename not in hidden) if hidden else files
         empty = tuple(filter(self._shows_version, self.page.empty_versions))
         return PageView(shown, hidden, min(ends, default=None), generation, empty)
 
@@ -95,12 +95,16 @@ class Evaluation(Struct, frozen=True):
         return (rules.not_among(reason, approval) for reason in why)
 
     def _shows_version(self, version: str) -> bool:
-        """Return whether a version without files is shown: no rule hides it whatever its files."""
+        """
+        Return whether a version without files is shown.
+
+        No rule hides it whatever its files are.
+        """
         of_version, _ = self._of_version(version, self.decisions.for_version(version))
         return not of_version
 
     def cooldown_end(self, file: UpstreamFile) -> datetime | None:
-        """Return when the cooldown of a file ends or has ended; None for one that never does."""
+        """Return when the cooldown of a file ends or has ended, or None for one that never does."""
         begin = self.rules.cooldown_begin(file)
         try:
             return begin + self.rules.cooldown if begin is not None else None
@@ -166,8 +170,8 @@ class Evaluation(Struct, frozen=True):
     def _snapshot_reason(self, file: UpstreamFile) -> Iterator[Reason]:
         snapshot = self.rules.snapshot
         # what was seen here before the snapshot was uploaded before it, too
-        known = file.uploaded_at or file.first_seen
-        if snapshot is not None and (known is None or known > snapshot):
+        since = file.uploaded_at or file.first_seen
+        if snapshot is not None and (since is None or since > snapshot):
             target = f"{self.page.name} {file.version}"
             yield rules.after_snapshot(target, file.uploaded_at, snapshot)
 
@@ -188,10 +192,10 @@ class Evaluation(Struct, frozen=True):
 
 
 def _advisory_reasons(target: str, hit: Hit, lifted: frozenset[str]) -> Iterator[Reason]:
-    malicious = [each for each in hit.advisories if each.is_malicious]
+    malicious = [advisory for advisory in hit.advisories if advisory.is_malicious]
     if malicious and Code.MALICIOUS not in lifted:
         yield rules.malicious(target, malicious)
-    vulnerable = [each for each in hit.advisories if not each.is_malicious]
+    vulnerable = [advisory for advisory in hit.advisories if not advisory.is_malicious]
     if vulnerable and Code.VULNERABLE not in lifted:
         yield rules.vulnerable(target, vulnerable, hit.clean_after)
 
@@ -200,12 +204,12 @@ FIRST_USES: Final = Codec(NoteDocument[datetime])
 
 
 class FirstUses(Struct, frozen=True):
-    """Remembers when an exception was first used; thread-safe."""
+    """Remembers when an exception was first used. Threads may share it."""
 
     exceptions: Exceptions
     """Those of the settings."""
     notes: VersionNotes[datetime]
-    """By version of the exception, without trailing zeros; UTC."""
+    """By version of the exception, without trailing zeros. Times are UTC."""
     is_read_only: bool
     """Whether an exception counts only once another server, which may write, has used it."""
 
@@ -223,16 +227,16 @@ class FirstUses(Struct, frozen=True):
         """
         Return what is `noted`, after the exceptions for versions of a page are used.
 
-        Raise Unavailable if a first use cannot be written down.
+        Raises Unavailable if a first use cannot be written down.
         """
         wanted = {} if self.is_read_only else self._wanted(page)
         used_now = dict.fromkeys(sorted(wanted.values()), now)
-        return self.notes.change(page.name, noted, lambda uses: used_now | dict(uses))
+        return self.notes.add(page.name, noted, used_now)
 
     def _wanted(self, page: UpstreamPage) -> dict[str, str]:
         """Return the version of the exception for each version of a page that has one."""
         versions = dict.fromkeys(file.version for file in page.files)
-        keys = {each: self.exceptions.version_for(page.name, each) for each in versions}
+        keys = {version: self.exceptions.version_for(page.name, version) for version in versions}
         return {version: key for version, key in keys.items() if key is not None}
 
 
@@ -243,21 +247,17 @@ MetadataReader = Callable[[UpstreamPage, UpstreamFile], bytes]
 """
 Returns the core metadata of a file, fetched if needed.
 
-Raises NotFound if there is none, and Unavailable if it cannot be had now.
+Raises NotFound if there is none. Raises Unavailable if it cannot be had now.
 """
-
-
 LICENCES: Final = Codec(NoteDocument[str])
 
 
 class KnownLicences:
     """
-    Finds, remembers and tells which releases are under a blocked licence; thread-safe.
+    Finds, remembers and tells which releases are under a blocked licence. Threads may share it.
 
-    Args:
-        patterns: The licences that are blocked.
-        read_metadata: What reads the metadata of a file.
-        notes: The licences that are known; an empty one is not.
+    `patterns` are the licences that are blocked. `notes` has the licences that were found, and an
+    empty text for none.
     """
 
     def __init__(
@@ -270,19 +270,20 @@ class KnownLicences:
 
     def blocked(self, page: UpstreamPage, noted: Snapshot[NoteDocument[str]]) -> Mapping[str, str]:
         """Return the blocked licences of a page by version, as far as they are known."""
-        known = self.notes.of(page.name, noted)
-        blocked = {each: text for each, text in known.items() if self._patterns.blocks(text)}
+        licences = self.notes.of(page.name, noted).items()
+        blocked = {version: text for version, text in licences if self._patterns.blocks(text)}
         if self._patterns.blocks_unknown:
-            told = {each.version for each in page.files if each.has_metadata}
-            blocked |= {each.version: UNKNOWN for each in page.files if each.version not in told}
+            described = {file.version for file in page.files if file.has_metadata}
+            versions = (file.version for file in page.files)
+            blocked |= {version: UNKNOWN for version in versions if version not in described}
         return blocked
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> str | None:
         """
-        Return the licence of a file if it is blocked, else None; read its metadata if needed.
+        Return the licence of a file if it is blocked, else None.
 
-        A file without metadata has the licence of another one of its release. Raise Unavailable if
-        the metadata cannot be had now.
+        The metadata is read if needed. A file without metadata has the licence of another one of
+        its release. Raises Unavailable if the metadata cannot be had now.
         """
         key = page.name, file.filename
         licence = self._checked.get(key)
@@ -293,16 +294,16 @@ class KnownLicences:
             return None
         with suppress(Unavailable):  # then the next one who asks for the file writes it down
             noted = self.notes.get()
-            self.notes.change(page.name, noted, lambda known: {**known, file.version: licence})
+            self.notes.add(page.name, noted, {file.version: licence}, replaces=True)
         return licence
 
     def _licence_of(self, page: UpstreamPage, file: UpstreamFile) -> str:
-        release = (each for each in page.files if each.version == file.version)
-        told = next((each for each in (file, *release) if each.has_metadata), None)
-        if told is None:
+        release = (other for other in page.files if other.version == file.version)
+        described = next((other for other in (file, *release) if other.has_metadata), None)
+        if described is None:
             return UNKNOWN
         try:
-            raw = self._read_metadata(page, told)
+            raw = self._read_metadata(page, described)
         except NotFound:
             return UNKNOWN
         return licence_of(raw, page.name, file.version)

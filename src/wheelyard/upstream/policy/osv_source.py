@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
@@ -50,38 +49,50 @@ class AcceptedOsv(Struct, frozen=True, omit_defaults=True):
     skipped: int = 0
     """How many malformed entries it had, and files that could not be read."""
     first_skipped: str = ""
-    """Where the first of them was, and what was wrong with it; empty if there was none."""
+    """Where the first of them was, and what was wrong with it, or an empty text."""
 
 
 _DECODER: Final = Decoder(AcceptedOsv)
 
 
 class AcceptedOsvRecord:
-    """Reads and writes what was accepted last; for one thread at a time."""
+    """Reads and writes what was accepted last. One thread at a time may use it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._version: ObjectVersion = ABSENT
 
     def load(self) -> AcceptedOsv | None:
-        """Return it; None if there is none. Raise Unavailable if the store does not answer."""
-        found = self._store.get(keys.UPSTREAM_ADVISORIES)
-        if found is None or isinstance(found, NotModified):
+        """
+        Return what was accepted last, or None if there is none, or it is damaged.
+
+        Raises Unavailable if the store does not answer.
+        """
+        stored = self._store.get(keys.UPSTREAM_ADVISORIES)
+        if stored is None or isinstance(stored, NotModified):
             return None
-        self._version = found.version
+        self._version = stored.version
         try:
-            return _DECODER.decode(gunzipped(found.body, SIZE_LIMIT) or b"")
+            return _DECODER.decode(gunzipped(stored.body, SIZE_LIMIT) or b"")
         except (DecodeError, UnicodeDecodeError):
             logger.warning("upstream: %s is damaged, and is written anew", keys.UPSTREAM_ADVISORIES)
             return None
 
     def has_changed(self) -> bool:
-        """Return whether another one was accepted since `load`, or `save`."""
-        found = self._store.get(keys.UPSTREAM_ADVISORIES, self._version or None)
-        return found is not None and not isinstance(found, NotModified)
+        """
+        Return whether another one was accepted since `load` or `save`.
+
+        Raises Unavailable if the store does not answer.
+        """
+        stored = self._store.get(keys.UPSTREAM_ADVISORIES, self._version or None)
+        return stored is not None and not isinstance(stored, NotModified)
 
     def save(self, accepted: AcceptedOsv) -> None:
-        """Write another one. Raise Unavailable if the store does not take it."""
+        """
+        Write another one.
+
+        Raises Unavailable if the store does not take it.
+        """
         body = gzipped(Encoder().encode(accepted))
         self._version = self._store.put(keys.UPSTREAM_ADVISORIES, body, None)
 
@@ -93,7 +104,7 @@ CHECK_COST: Final = 100
 ENTRY_LIMIT_BYTES: Final = 256 * 1024**2
 """Bytes of one JSON file, which may have all entries."""
 SUFFIXES: Final = (".json", ".zip")
-"""The files of a folder that are read; the others may be notes, signatures or checksums."""
+"""The files of a folder that are read. The others may be notes, signatures or checksums."""
 
 MAX_LOSS: Final = 0.1
 """The largest part of the entries that a new database may lack of the accepted one."""
@@ -104,9 +115,9 @@ TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
 
 class OsvSource:
     """
-    The advisories of an OSV database, as of its last accepted content; thread-safe.
+    The advisories of an OSV database, as of its last accepted content. Threads may share it.
 
-    It is read when it is first needed, as most commands need none of it; a server reads it at its
+    It is read when it is first needed, as most commands need none of it. A server reads it at its
     start by `load`. With `record`, what was accepted last is compared, and kept, in the store.
     """
 
@@ -126,9 +137,9 @@ class OsvSource:
         self._seen = ""
         self._next_check = 0.0
         self.in_force = AcceptedOsv(0, 0.0)
-        """What is in force; without entries before the first `load`."""
+        """What is in force. It has no entries before the first `load`."""
         self.error = ""
-        """Why the last attempt to read it failed, in sentences; empty if it did not."""
+        """Why the last attempt to read it failed, in sentences, or empty if it did not fail."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -138,7 +149,7 @@ class OsvSource:
         return tuple(filter(None, (refused, left_out)))
 
     def peek(self) -> AdvisoryTable | None:
-        """Return the accepted content; None if `current` would look for changes now."""
+        """Return the accepted content, or None if `current` would look for changes now."""
         return self._table if self._monotonic() < self._next_check else None
 
     def load(self) -> AdvisoryTable:
@@ -146,8 +157,8 @@ class OsvSource:
         Return the accepted content, which is read if it never was.
 
         If the database is refused, that is what the store has of the one before, and what the
-        refused one adds. Raise Invalid (code `bad_setting`) if there is neither: without it
-        malicious versions would be served. Raise Unavailable if the store does not answer.
+        refused one adds. Raises Invalid (code `bad_setting`) if there is neither: without it
+        malicious versions would be served. Raises Unavailable if the store does not answer.
         """
         with self._lock:
             if self._table is None:
@@ -169,56 +180,64 @@ class OsvSource:
 
     def current(self) -> AdvisoryTable:
         """
-        Return the accepted content, after a look for changes if one is due; else as `load`.
+        Return the accepted content, after a look for changes if one is due.
 
-        While one thread looks or reads, the others get the old content at once.
+        While one thread looks or reads, the others get the old content at once. Raises as `load`,
+        if that was never called.
         """
-        known = self._table or self.load()
+        table = self._table or self.load()
         if self.peek() is None and self._lock.acquire(blocking=False):
             try:
-                self._check(known)
+                self._check(table)
             finally:
                 self._lock.release()
-        return self._table or known
+        return self._table or table
 
     def accept(self) -> tuple[AcceptedOsv | None, AcceptedOsv]:
         """
-        Accept the database as it is; return what was accepted before, and what is now.
+        Accept the database as it is, and return what was accepted before, and what is now.
 
-        Raise Invalid if there is no usable entry, Unavailable if the store does not take it.
+        Raises Invalid if there is no usable entry. Raises Unavailable if the store does not take
+        it.
         """
         assert self._record is not None  # noqa: S101 - only commands that have a store call it
         with self._lock:
             self._seen = _fingerprint(self._path)
             read, before = self._read(), self._record.load()
+            # stored first: running servers see it there, and then accept what they had refused
             self._record.save(read)
             self._use(read)
             return before, read
 
-    def _check(self, known: AdvisoryTable) -> None:
+    def _check(self, table: AdvisoryTable) -> None:
+        """Look for changes, and put a changed database into force. The caller holds the lock."""
         began_at = self._monotonic()
         pause = CHECK_INTERVAL_SECONDS
         try:
-            found = _fingerprint(self._path)
+            fingerprint = _fingerprint(self._path)
             pause = max(pause, CHECK_COST * (self._monotonic() - began_at))
             # somebody may have accepted at another server what was refused here
             is_decided = self.error and self._record and self._record.has_changed()
-            if found == known.generation:
+            if fingerprint == table.generation:
                 self.error = ""
-            elif found != self._seen or is_decided:  # what stays broken is not read again and again
+            elif (
+                fingerprint != self._seen or is_decided
+            ):  # what stays broken is not read again and again
                 accepted = self._record.load() if self._record else None
-                self._seen = found
+                self._seen = fingerprint
                 self._take(self._read(), accepted)
                 logger.info("%s has changed, and was read again.", escaped(str(self._path)))
-        except (
-            Invalid,
-            Unavailable,
-        ) as fault:  # what is in force stays, and the next look compares
+        except (Invalid, Unavailable) as fault:
+            # what is in force stays, and the next look compares
             self._log_error(fault.message)
         self._next_check = self._monotonic() + pause
 
     def _take(self, read: AcceptedOsv, accepted: AcceptedOsv | None) -> None:
-        """Put a database into force, and keep it; raise Invalid if it has lost too many entries."""
+        """
+        Put a database into force, and keep it.
+
+        Raises Invalid if it has lost too many entries.
+        """
         if accepted is not None and read.entries < accepted.entries * (1 - MAX_LOSS):
             raise _unusable(
                 self._path,
@@ -246,13 +265,14 @@ class OsvSource:
 
     def _read(self) -> AcceptedOsv:
         reader, modified_at = OsvReader(self._min_cvss), 0.0
+        # in the order of names, so that equal content gives an equal document
         for name, status in sorted(_entries(self._path), key=itemgetter(0)):
             modified_at = max(modified_at, status.st_mtime)
             _read_file(reader, Path(name))
         if not reader.entries:
             first = f" ({reader.first_skipped})" if reader.first_skipped else ""
             raise _unusable(self._path, f"there is no OSV entry in it{first}")
-        advisories = {name: tuple(of_name) for name, of_name in reader.found.items()}
+        advisories = {name: tuple(of_name) for name, of_name in reader.by_name.items()}
         return AcceptedOsv(
             reader.entries, modified_at, advisories, reader.skipped, reader.first_skipped
         )
@@ -274,30 +294,33 @@ def _read_file(reader: OsvReader, path: Path) -> None:
     """Read one file into `reader`, which counts what cannot be read."""
     where = str(path)
     try:
-        if path.suffix != ".zip":
-            _read_json(reader, where, path.stat().st_size, path.read_bytes)
-            return
-        with ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.filename.endswith(".json"):
-                    inside = f"{path}/{member.filename}"
-                    _read_json(reader, inside, member.file_size, partial(archive.read, member))
+        if path.suffix == ".zip":
+            _read_archive(reader, path)
+        elif path.stat().st_size > ENTRY_LIMIT_BYTES:
+            reader.skip(where, TOO_LARGE)
+        else:
+            reader.read(path.read_bytes(), where)
     except BadZipFile as error:
         reader.skip(where, f"the archive is damaged: {error}")
     except OSError as error:
         reader.skip(where, f"it cannot be read: {error.strerror or error}")
 
 
-def _read_json(reader: OsvReader, where: str, size: int, read: Callable[[], bytes]) -> None:
-    if size > ENTRY_LIMIT_BYTES:
-        reader.skip(where, TOO_LARGE)
-        return
-    try:
-        body = read()
-    except (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
-        reader.skip(where, f"the archive is damaged: {error}")
-    else:
-        reader.read(body, where)
+def _read_archive(reader: OsvReader, path: Path) -> None:
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            where = f"{path}/{member.filename}"
+            if not member.filename.endswith(".json"):
+                continue
+            if member.file_size > ENTRY_LIMIT_BYTES:  # `read` gives no more than the size says
+                reader.skip(where, TOO_LARGE)
+                continue
+            try:
+                body = archive.read(member)
+            except (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
+                reader.skip(where, f"the archive is damaged: {error}")
+            else:
+                reader.read(body, where)
 
 
 def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -306,6 +329,7 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
 
     Folders whose name begins with a dot are left out: `.git`, and where Kubernetes has the files of
     a mounted volume a second time. Symbolic links to files are followed, those to folders are not.
+    Raises Invalid if it cannot be read.
     """
     try:
         status = path.stat()
@@ -314,8 +338,8 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
             return
         waiting = [str(path)]
         while waiting:
-            with os.scandir(waiting.pop()) as found:
-                for entry in found:
+            with os.scandir(waiting.pop()) as folder:
+                for entry in folder:
                     if entry.is_dir(follow_symlinks=False):
                         waiting += [entry.path] if not entry.name.startswith(".") else []
                     elif entry.name.endswith(SUFFIXES):
@@ -325,12 +349,16 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _fingerprint(path: Path) -> str:
-    """Return a digest of names, times and sizes of the files; it changes when one of them does."""
-    known = sha256()
+    """
+    Return a digest of names, times and sizes of the files.
+
+    It changes when one of them does.
+    """
+    digest = sha256()
     for name, status in sorted(_entries(path)):
         facts = (name, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-        known.update(repr(facts).encode(errors="surrogateescape"))
-    return known.hexdigest()[:16]
+        digest.update(repr(facts).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def _unusable(path: Path, why: str, remedy: str = USUAL_REMEDY) -> Invalid:

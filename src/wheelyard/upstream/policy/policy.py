@@ -26,8 +26,6 @@ VIEW_BYTES: Final = 16 * 1024**2
 PAGE_BYTES, SHOWN_BYTES, HIDDEN_BYTES = 1000, 8, 400
 """Estimated bytes of a view without its files, of a file that is shown, and of one that is not."""
 NO_ADVISORIES: Final = AdvisoryTable("")
-
-
 NOT_NOTED: Final = Snapshot[Any](None, ABSENT, 0.0, 0.0, 0)
 
 
@@ -43,7 +41,8 @@ class PolicyState(Struct, frozen=True):
     def generation(self) -> str:
         """Another one whenever any of it is."""
         documents = (self.decided, self.licences, self.first_uses)
-        return "/".join((*(each.version for each in documents), self.advisories.generation))
+        versions = (document.version for document in documents)
+        return "/".join((*versions, self.advisories.generation))
 
     @property
     def decisions(self) -> DecisionList:
@@ -66,14 +65,11 @@ class _CachedView(Struct, frozen=True):
 
 class Policy:
     """
-    Decides what is shown; safe to share by threads.
+    Decides what is shown. Threads may share it.
 
-    Args:
-        rules: Those of the settings.
-        records: The decisions in the store.
-        osv: The database of malicious and vulnerable versions, if there is one.
-        licences: What is known of licences, if some are blocked.
-        first_uses: Those of exceptions from the cooldown for one version, if there are some.
+    `records` has the decisions in the store. `osv` is the database of malicious and vulnerable
+    versions. `licences` is given if licences are blocked, and `first_uses` if there are exceptions
+    from the cooldown for one version.
     """
 
     def __init__(
@@ -96,7 +92,7 @@ class Policy:
     @property
     def generation(self) -> str | None:
         """
-        The generation that a view has that is made now; None if something has to be read first.
+        The generation that a view has that is made now, or None if something has to be read first.
 
         It changes when anything that decides does, except the page and the time. This reads no
         remote store, and no file of advisories.
@@ -110,7 +106,11 @@ class Policy:
         return PolicyState(decided, advisories, licences, first_uses).generation
 
     def state(self) -> PolicyState:
-        """Return what decides now; raise Unavailable if the store does not say."""
+        """
+        Return what decides now.
+
+        Raises Unavailable if the store does not say.
+        """
         return PolicyState(
             self._decided(),
             self.osv.current() if self.osv else NO_ADVISORIES,
@@ -120,10 +120,10 @@ class Policy:
 
     def load(self) -> tuple[str, ...]:
         """
-        Read the database of advisories, without which no server starts; return warnings about it.
+        Read the database of advisories, without which no server starts, and return its warnings.
 
-        Raise Invalid (code `bad_setting`) if it cannot be read and none was accepted before, and
-        Unavailable if the store does not say what was.
+        Raises Invalid (code `bad_setting`) if it cannot be read and none was accepted before.
+        Raises Unavailable if the store does not say what was.
         """
         if self.osv is None:
             return ()
@@ -132,21 +132,22 @@ class Policy:
 
     def refuses_name(self, name: NormalizedName, state: PolicyState | None = None) -> Reason | None:
         """
-        Return why the upstream is not asked for a name; None if it may be.
+        Return why the upstream is not asked for a name, or None if it may be.
 
         Without `state`, what decides is read. Raises Unavailable if the store does not say.
         """
         if not self.rules.accept(name):
-            is_denied = all(each.deny.match(name) for each in self.rules.names)
+            is_denied = all(names.deny.match(name) for names in self.rules.names)
             return rules.denied(name) if is_denied else rules.not_listed(name)
         decisions = state.decisions.for_project(name) if state else self.decisions_of(name)
         return self._refuses(name, decisions)
 
     def view(self, page: UpstreamPage, now: datetime, state: PolicyState | None = None) -> PageView:
         """
-        Return what of a page is shown; cached as long as nothing that decides changes.
+        Return what of a page is shown.
 
-        Without `state`, what decides is read. Raises Unavailable if the store does not say.
+        It is cached as long as nothing that decides changes. Without `state`, what decides is read.
+        Raises Unavailable if the store does not say.
         """
         state = self._noted(page, now, state)
         key = page.upstream, page.name
@@ -160,19 +161,23 @@ class Policy:
         return view
 
     def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[Reason, ...]]:
-        """Return every reason why files of a page are not shown, by filename."""
+        """
+        Return every reason why files of a page are not shown, by filename.
+
+        Raises Unavailable if the store does not say.
+        """
         evaluation = self._evaluate(page, now, self._noted(page, now))
-        by_filename = {each.filename: tuple(evaluation.reasons(each)) for each in page.files}
+        by_filename = {file.filename: tuple(evaluation.reasons(file)) for file in page.files}
         return {filename: why for filename, why in by_filename.items() if why}
 
     def refuses_file(
         self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
     ) -> Reason | None:
         """
-        Return why a file of a page, or its metadata, is not sent; None if it may be.
+        Return why a file of a page, or its metadata, is not sent, or None if it may be.
 
-        It may also be one that the page does not list any more, and that is kept. `view` is the
-        one of the page that has just been made; without, it is made. If licences are blocked, the
+        It may also be one that the page does not list any more, and that is kept. `view` is the one
+        of the page that has just been made. Without it, it is made. If licences are blocked, the
         metadata of the file may be fetched for that. Raises Unavailable if something that decides
         cannot be read now.
         """
@@ -197,7 +202,8 @@ class Policy:
         """
         Yield those of some names, and of all that are approved, that `refuses_name` does not.
 
-        Each comes with what was decided about it; that is read once. Raises Unavailable as above.
+        Each comes with what was decided about it, which is read once. Raises Unavailable if the
+        store does not say.
         """
         decided = (self._decided().value or DecisionList()).by_project
         approved = (name for name, decisions in decided.items() if _approves(decisions))
@@ -207,7 +213,11 @@ class Policy:
                 yield name, decisions
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
-        """Return what was decided about a project; raise Unavailable if the store does not say."""
+        """
+        Return what was decided about a project.
+
+        Raises Unavailable if the store does not say.
+        """
         return (self._decided().value or DecisionList()).for_project(name)
 
     def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
@@ -219,16 +229,21 @@ class Policy:
         return rules.not_approved(name) if self.rules.needs_approval else None
 
     def _decided(self) -> Snapshot[DecisionList]:
-        """Return all decisions; raise Unavailable if the store does not say, or has lost them."""
-        found = self.records.get()
-        if found.value is None and not self._is_undecided:
+        """
+        Return all decisions.
+
+        Raises Unavailable if the store does not say, or has lost them.
+        """
+        snapshot = self.records.get()
+        if snapshot.value is None and not self._is_undecided:
+            # only asked until this process knows that nothing was ever decided
             if self.records.exist():
                 raise damaged(
                     f"The document {keys.DECISIONS} is lost: what is blocked cannot be said. Run "
                     "'wheelyard check --rebuild'.",
                 )
             self._is_undecided = True
-        return found
+        return snapshot
 
     def _noted(
         self, page: UpstreamPage, now: datetime, state: PolicyState | None = None
@@ -241,7 +256,7 @@ class Policy:
 
     def _evaluate(self, page: UpstreamPage, now: datetime, state: PolicyState) -> Evaluation:
         licences, first_uses = self._licences, self._first_uses
-        versions = dict.fromkeys((*(each.version for each in page.files), *page.empty_versions))
+        versions = dict.fromkeys((*(file.version for file in page.files), *page.empty_versions))
         return Evaluation(
             rules=self.rules,
             page=page,

@@ -1,6 +1,6 @@
 """The rules of an operator, and why a name, a version or a file is not shown."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
@@ -33,14 +33,24 @@ class Exceptions(Struct, frozen=True):
     """Each version without trailing zeros."""
 
     def version_for(self, name: NormalizedName, version: str) -> str | None:
-        """Return the version of an exception for a normalised one; `2.0` is one for `2.0+cpu`."""
-        forms = {strip_trailing_zeros(each) for each in (version, version.partition("+")[0])}
-        matches = (each for some, each in self.versions if each in forms and some.match(name))
-        return next(matches, None)
+        """
+        Return the version of an exception for a normalised version, or None.
+
+        An exception for `2.0` is one for `2.0+cpu`, too.
+        """
+        forms = {strip_trailing_zeros(text) for text in (version, version.partition("+")[0])}
+        for names, exempt in self.versions:
+            if exempt in forms and names.match(name):
+                return exempt
+        return None
 
 
 def parse_exceptions(texts: Iterable[str]) -> Exceptions:
-    """Return exceptions written as `name`, `acme-*` or `name==1.2.3`; raise Invalid for others."""
+    """
+    Return exceptions written as `name`, `acme-*` or `name==1.2.3`.
+
+    Raises Invalid for any other text.
+    """
     names, versions = list[str](), list[tuple[NamePatterns, str]]()
     for text in texts:
         name, equals, version = text.partition("==")
@@ -53,7 +63,7 @@ def parse_exceptions(texts: Iterable[str]) -> Exceptions:
 
 
 class PolicyRules(Struct, frozen=True, kw_only=True):
-    """The rules of the settings; those that nobody has set hide nothing."""
+    """The rules of the settings. Those that nobody has set hide nothing."""
 
     names: tuple[NameFilter, ...] = ()
     """Which names each upstream index is asked for."""
@@ -62,7 +72,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True):
     uses_first_seen: bool = False
     """Whether a file without a time of upload counts from when it was first seen."""
     snapshot: datetime | None = None
-    """Nothing that was uploaded after it is shown; UTC."""
+    """Nothing that was uploaded after it is shown. UTC."""
     needs_approval: bool = False
     blocked_licences: LicencePatterns = NO_LICENCES
 
@@ -71,7 +81,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True):
         return any(names.accepts(name) for names in self.names)
 
     def cooldown_begin(self, file: UpstreamFile) -> datetime | None:
-        """Return from when the cooldown of a file counts; None if nobody knows."""
+        """Return from when the cooldown of a file counts, or None if nobody knows."""
         if file.uploaded_at is None and self.uses_first_seen:
             return file.first_seen
         return file.uploaded_at
@@ -82,7 +92,7 @@ NAMED_ADVISORIES: Final = 3
 
 
 class Code(StrEnum):
-    """What a reason is about; the most serious one first."""
+    """What a reason is about, the most serious one first."""
 
     DENIED = "denied"
     """A name of `[upstream] deny`."""
@@ -173,8 +183,12 @@ def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
 
 
 def vulnerable(target: str, advisories: Sequence[Advisory], clean_after: str) -> Reason:
-    """Return the reason for a vulnerable version; `clean_after` is the next one without any."""
-    score = max(each.score for each in advisories)
+    """
+    Return the reason for a vulnerable version.
+
+    `clean_after` is the next version without an advisory, or empty.
+    """
+    score = max(advisory.score for advisory in advisories)
     advice = f"Use {clean_after} or newer" if clean_after else "Use another package"
     text = (
         f"{target} is known to be vulnerable, with a CVSS score of {score:.1f}: "
@@ -184,7 +198,7 @@ def vulnerable(target: str, advisories: Sequence[Advisory], clean_after: str) ->
 
 
 def licence(target: str, expression: str) -> Reason:
-    """Return the reason for a version under a blocked licence; empty: under an unknown one."""
+    """Return the reason for a version under a blocked licence, or an unknown one if it is empty."""
     what = f"is under {expression}, which is blocked here" if expression else "names no licence"
     if expression == UNREADABLE:
         what = "says its licence in a way that cannot be read, and some are blocked here"
@@ -228,7 +242,7 @@ def _approve(target: str) -> str:
 
 
 def _ids(advisories: Sequence[Advisory]) -> str:
-    ids = [escaped(each.id) for each in advisories]
+    ids = [escaped(advisory.id) for advisory in advisories]
     more = f" and {len(ids) - NAMED_ADVISORIES} more" if len(ids) > NAMED_ADVISORIES else ""
     return f"{', '.join(ids[:NAMED_ADVISORIES])}{more}"
 
@@ -245,13 +259,9 @@ NoteDocument = dict[str, dict[NormalizedName, dict[str, V]]]
 
 class VersionNotes(Generic[V]):
     """
-    Reads and changes such a document; thread-safe.
+    Reads and changes the document at `key` with one `member`. Threads may share it.
 
-    Args:
-        key: That of the document.
-        member: The name of its member.
-        documents: What reads and writes it.
-        retries: For conflicts with other servers.
+    `retries` are for conflicts with other servers.
     """
 
     def __init__(
@@ -267,37 +277,44 @@ class VersionNotes(Generic[V]):
         self._retries = retries
 
     def peek(self) -> Snapshot[NoteDocument[V]] | None:
-        """Return the document, if that needs no read; see DocumentCache."""
+        """Return the document, or None if that needs a read, as `DocumentCache.peek`."""
         return self._documents.peek(self._key)
 
     def get(self) -> Snapshot[NoteDocument[V]]:
-        """Return the document, from the cache or the store."""
+        """
+        Return the document, from the cache or the store.
+
+        Raises Unavailable if the store does not answer.
+        """
         return self._documents.get(self._key)
 
     def of(self, name: NormalizedName, noted: Snapshot[NoteDocument[V]]) -> Mapping[str, V]:
         """Return what the document says of a project, by version."""
         return (noted.value or {}).get(self._member, {}).get(name, {})
 
-    def change(
+    def add(
         self,
         name: NormalizedName,
         before: Snapshot[NoteDocument[V]],
-        update: Callable[[Mapping[str, V]], Mapping[str, V]],
+        notes: Mapping[str, V],
+        *,
+        replaces: bool = False,
     ) -> Snapshot[NoteDocument[V]]:
         """
-        Write what `update` makes of the notes of a project, unless it is the same; return them all.
+        Write notes of a project, by version, unless they are there, and return the document.
 
-        `before` is what `get` has just returned. Raise Unavailable if that cannot be written.
+        `before` is what `get` has just returned. A note that is there stays, unless the new one
+        `replaces` it. Raises Unavailable if the document cannot be written.
         """
         for attempt in self._retries.attempts():
             if attempt:
                 before = self._documents.get(self._key, "current")
             noted = self.of(name, before)
-            updated = update(noted)
+            updated = {**noted, **notes} if replaces else {**notes, **noted}
             if updated == noted:
                 return before
             projects = (before.value or {}).get(self._member, {})
-            after = {self._member: {**projects, name: dict(updated)}}
+            after = {self._member: {**projects, name: updated}}
             if self._documents.swap(self._key, after, before.version):
                 return self.get()
         raise self._retries.exhausted(self._key)
