@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -310,28 +311,38 @@ def test_a_restore_is_reported_and_loses_no_entry(
 @pytest.mark.parametrize("later", [0, 1, 2, 3])
 def test_decisions_after_a_restore_are_read(harness: IndexHarness, later: int) -> None:
     """Decisions that are made after a restore come, too, whatever number they get."""
-    commits = [decision_entry(number, number) for number in (1, 2)]
+    source = FakeDecisions([(number, decision(number)) for number in (1, 2)])
 
-    def entries(after: int, _: object) -> Iterator[JournalEntry]:
-        yield from (entry for entry in commits if entry.commit > after)
-
-    journal = reader(harness, others=(OtherJournal("the decisions", entries),))
-    assert read(journal).entries == commits
+    journal = reader(harness, others=(OtherJournal("the decisions", source),))
+    assert read(journal).entries == source.entries()
     assert read(journal).entries == []
-    commits[1:] = [decision_entry(number + 2, number + 10) for number in range(later)]
+    source.events[1:] = [(number + 2, decision(number + 10)) for number in range(later)]
 
-    assert read(journal).entries == commits[1:]
+    assert read(journal).entries == source.entries()[1:]
     assert read(journal).entries == []
-    commits.append(decision_entry(later + 2, 99))
-    assert read(journal).entries == commits[-1:]
+    source.events.append((later + 2, decision(99)))
+    assert read(journal).entries == source.entries()[-1:]
 
 
-def decision_entry(number: int, minute: int) -> JournalEntry:
-    """Return the entry of a decision, with a number, so many minutes after the start."""
-    decision = Decision(
+class FakeDecisions(Struct):
+    """Decisions with the numbers of their commits."""
+
+    events: list[tuple[int, Decision]]
+
+    def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
+        """Yield the decisions behind a commit."""
+        yield from (event for event in self.events if event[0] > number)
+
+    def entries(self) -> list[JournalEntry]:
+        """Return the entries of all decisions."""
+        return [other_entry_of(number, event, "") for number, event in self.events]
+
+
+def decision(minute: int) -> Decision:
+    """Return a decision that was made so many minutes after the start."""
+    return Decision(
         at=START + timedelta(minutes=minute),
         by="local:alice",
         verdict=Verdict.BLOCKED,
         project=DEMO,
     )
-    return other_entry_of(number, decision, "")

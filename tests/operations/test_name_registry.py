@@ -162,8 +162,8 @@ def test_an_upload_begun_before_a_release_is_not_published(guarded: GuardedHarne
     intent = uploader.uploads.add_files(before, [validated], ALICE)
     committed = uploader.projects.change(DEMO, intent)
 
-    (outcome,) = intent.outcomes(committed.before)
-    assert isinstance(outcome, Unavailable)
+    (decision,) = intent.decide(committed.before)
+    assert isinstance(decision.refusal, Unavailable)
     assert not guarded.is_private("demo")
     with pytest.raises(Forbidden):
         guarded.upload(make_wheel())

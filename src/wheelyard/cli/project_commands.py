@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 from click import Argument, Option
+from msgspec import Struct
 from msgspec.json import encode
 from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
@@ -44,9 +45,10 @@ from wheelyard.cli.output import (
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
-from wheelyard.model.grants import with_name
+from wheelyard.model.grants import AnyAccessEvent, with_name
 from wheelyard.model.project import Status
-from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson, other_entry_of
+from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson
+from wheelyard.model.public_packages import Decision
 from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
@@ -399,27 +401,41 @@ def journal_command(
     return 1 if part.problems else 0
 
 
-def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
-    """Return the journals of decisions and grants, which are empty for whom a server refuses."""
+class _DecisionEvents(Struct, frozen=True):
+    """The decisions about public projects, or those about the project `only`."""
 
-    def decisions(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
+    api: Api
+    only: NormalizedName | None
+
+    def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
         with suppress(Forbidden, Unauthenticated):
             # on a bucket each entry is a request, and most projects have none
-            if only is None or any(
-                each.project == only for each in api.call(list_decisions).decisions
-            ):
-                for commit in api.call(decision_history, After(after)).commits:
-                    for decision in commit.events:
-                        yield other_entry_of(commit.number, decision, name_of(decision.by))
+            if self.only is not None:
+                in_force = self.api.call(list_decisions).decisions
+                if not any(decision.project == self.only for decision in in_force):
+                    return
+            for commit in self.api.call(decision_history, After(number)).commits:
+                for decision in commit.events:
+                    yield commit.number, decision
 
-    def grants(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
+
+class _AccessEvents(Struct, frozen=True):
+    """The changes of the grants and groups in the store."""
+
+    api: Api
+
+    def events_after(self, number: int) -> Iterator[tuple[int, AnyAccessEvent]]:
         with suppress(Forbidden, Unauthenticated):
-            for commit in api.call(access_history, After(after)).commits:
+            for commit in self.api.call(access_history, After(number)).commits:
                 for event in commit.events:
-                    yield other_entry_of(commit.number, event, name_of(event.by))
+                    yield commit.number, event
 
+
+def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
+    """Return the journals of decisions and grants, which are empty for whom a server refuses."""
+    decisions = _DecisionEvents(api, only)
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
-    of_rights = OtherJournal("the changes of grants", grants)
+    of_rights = OtherJournal("the changes of grants", _AccessEvents(api))
     return (about_projects,) if only is not None else (about_projects, of_rights)
 
 

@@ -246,7 +246,7 @@ def build_context(
     descriptions = Descriptions(
         documents, index.runtime.monotonic, remote_images=images, waits=site is not None
     )
-    index = replace(index, uploads=replace(index.uploads, on_added=descriptions.begin))
+    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
     return ServerContext(
         index=index,
         pools=pools,

@@ -88,20 +88,25 @@ class AddedGrant(Struct, frozen=True):
 
 
 class AccessControl:
-    """Returns the grants in force, and changes those of the store; safe to share by threads."""
+    """
+    Returns the grants in force, and changes those of the store.
+
+    Threads may share it.
+    """
 
     def __init__(self, configured: Grants, records: AccessRecords, runtime: Runtime) -> None:
         self.configured = configured
         """The grants and groups of the settings."""
         self.records = records
         self._runtime = runtime
+        # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, Grants] | None = None
 
     def peek(self, max_age: MaxAge = "fresh") -> Grants | None:
         """
-        Return the grants in force; None if those of the store have to be read first.
+        Return the grants in force, or None if those of the store have to be read first.
 
-        Does not read a remote store. Raise Unavailable if they are damaged.
+        Does not read a remote store. Raises Unavailable if they are damaged.
         """
         snapshot = self.records.peek(max_age)
         return None if snapshot is None else self._merge(snapshot)
@@ -110,7 +115,7 @@ class AccessControl:
         """
         Return the grants in force, read from the store if they may have changed.
 
-        Raise Unavailable if they cannot be read, or are damaged: no right is given, or taken away,
+        Raises Unavailable if they cannot be read, or are damaged: no right is given, or taken away,
         without knowing them.
         """
         return self._merge(self.records.get())
@@ -120,12 +125,16 @@ class AccessControl:
         rules = self.records.get("current").value or AccessRules()
         own = self.configured
         stored = [
-            replace(_listed(each.id, "store", each.grant), created=each.at, created_by=each.by)
-            for each in rules.grants
+            replace(
+                _listed(granted.id, "store", granted.grant),
+                created=granted.at,
+                created_by=granted.by,
+            )
+            for granted in rules.grants
         ]
         tables = {"settings": own.groups, "store": rules.groups}
         return AccessList(
-            grants=(*(_listed(each.id, "settings", _fields(each)) for each in own.all), *stored),
+            grants=(*(_listed(grant.id, "settings", _fields(grant)) for grant in own.all), *stored),
             groups=tuple(
                 ListedGroup(name=name, source=source, members=tuple(sorted(members)))
                 for source, groups in tables.items()
@@ -135,9 +144,9 @@ class AccessControl:
 
     def grant(self, fields: GrantFields, by: str) -> str:
         """
-        Add a grant to the store and return its id; that of an equal one, if there is one.
+        Add a grant to the store, unless it has an equal one, and return its id.
 
-        Raise Invalid for an unknown group, `anonymous`, or invalid fields.
+        Raises Invalid for an unknown group, `anonymous`, or invalid fields.
         """
         require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
         grant_id = f"g{self._runtime.new_id()[:8]}"
@@ -153,23 +162,27 @@ class AccessControl:
                     f"set {unknown[0]} PRINCIPAL...'.",
                     code="invalid_field",
                 )
-            if any(each.grant == canonical for each in rules.grants):
+            if any(granted.grant == canonical for granted in rules.grants):
                 return ()
             return (replace(draft, grant=canonical),)
 
         committed = self._commit(intent)
-        # an equal one that was there may be revoked by the same commit
+        # an equal one that was there may be revoked by the same commit, so `after` may lack it
         rules = committed.after if committed.events else committed.before
-        return next(each.id for each in rules.grants if each.grant == canonical)
+        return next(granted.id for granted in rules.grants if granted.grant == canonical)
 
     def revoke(self, grant_id: str, by: str, note: str = "") -> None:
-        """Remove a grant from the store; raise NotFound if it is not there."""
+        """
+        Remove a grant from the store.
+
+        Raises NotFound if it is not there, and Invalid if it is one of the settings.
+        """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            if any(each.id == grant_id for each in rules.grants):
+            if any(granted.id == grant_id for granted in rules.grants):
                 return (Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id),)
-            if any(each.id == grant_id for each in self.configured.all):
+            if any(grant.id == grant_id for grant in self.configured.all):
                 raise Invalid(
                     f"Grant {grant_id} is in the settings. Remove it there, and restart the "
                     "servers."
@@ -187,7 +200,7 @@ class AccessControl:
         """
         Make or change a group of the store, or delete it.
 
-        Raise NotFound for a group or a member that is not there, Invalid for a member whom the
+        Raises NotFound for a group or a member that is not there, Invalid for a member whom the
         settings name, and Conflict if a grant would be left without its group.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
@@ -218,7 +231,7 @@ class AccessControl:
         """Raise NotFound or Conflict unless the store has the group and no grant needs it."""
         if name not in rules.groups:
             raise _no_group(name)
-        users = [each.id for each in rules.grants if name in groups_in(each.grant.who)]
+        users = [granted.id for granted in rules.grants if name in groups_in(granted.grant.who)]
         if users and name not in self.configured.groups:
             raise Conflict(
                 f"The group {name} has grants: {', '.join(users)}. Revoke them first with "
@@ -230,22 +243,22 @@ class AccessControl:
         self, rules: AccessRules, change: GroupChange, name: str, wanted: _Members
     ) -> tuple[_Members, _Members]:
         """Return whom a change adds to a group of the store, and whom it removes."""
-        known, configured = frozenset(rules.groups.get(name, ())), self.configured.groups
+        members, configured = frozenset(rules.groups.get(name, ())), self.configured.groups
         if change == "set":
-            return wanted - known, known - wanted
+            return wanted - members, members - wanted
         if change == "add":
             if name not in rules.groups and name not in configured:
                 raise _no_group(name)
-            return wanted - known, frozenset()
-        for each in sorted(wanted & configured.get(name, frozenset())):
+            return wanted - members, frozenset()
+        for member in sorted(wanted & configured.get(name, frozenset())):
             raise Invalid(
-                f"{each} is in the group {name} by the settings. Remove it there, and restart the "
-                "servers.",
+                f"{member} is in the group {name} by the settings. Remove it there, and restart "
+                "the servers.",
                 code="invalid_field",
             )
-        for each in sorted(wanted - known):
+        for member in sorted(wanted - members):
             raise NotFound(
-                f"{each} is not in the group {name}. 'wheelyard access show' lists its members."
+                f"{member} is not in the group {name}. 'wheelyard access show' lists its members."
             )
         return frozenset(), wanted
 
@@ -290,7 +303,7 @@ def _no_group(name: str) -> NotFound:
 
 
 def _fields(grant: Grant) -> GrantFields:
-    """Return a grant as it is stored; equal grants have equal fields."""
+    # sorted, and without repetitions, so that equal grants have equal fields
     return GrantFields(
         who=tuple(sorted(grant.who)),
         projects=tuple(sorted(set(grant.scope.projects))),

@@ -69,7 +69,7 @@ def log_session(action: str, principal: str) -> None:
 
 
 def log_access(principal: str, change: str) -> None:
-    """Log a change of the grants and groups in the store; `change` is the change in words."""
+    """Log a change of the grants and groups in the store, which `change` has in words."""
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
@@ -90,14 +90,16 @@ def _log(
     about: Mapping[str, object],
     level: int = logging.INFO,
 ) -> None:
-    """Log one change with those `fields` that are not empty; only a JSON line has `about`."""
-    known = {name: value for name, value in fields.items() if value}
+    """Log one change with those `fields` that are not empty, and in a JSON line with `about`."""
+    filled = {name: value for name, value in fields.items() if value}
     logger.log(
         level,
         "%s by %s: %s%s",
         action.replace("_", " "),
         escaped(principal),
         target,
-        "".join(f", {name} {escaped(value)}" for name, value in known.items()),
-        extra={EXTRA_FIELDS: {AUDIT_FIELD: {**known, **about, "action": action, "who": principal}}},
+        "".join(f", {name} {escaped(value)}" for name, value in filled.items()),
+        extra={
+            EXTRA_FIELDS: {AUDIT_FIELD: {**filled, **about, "action": action, "who": principal}}
+        },
     )

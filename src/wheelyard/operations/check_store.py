@@ -47,13 +47,13 @@ from wheelyard.storage.spool import Spool
 
 
 class ChangesCheck(Struct, frozen=True):
-    """Checks the list of changes, and marks commits that have no serial; adds to `findings`."""
+    """Checks the list of changes, and marks commits that have no serial."""
 
     changes: Changes
     findings: Findings
 
     def run(self, revisions: Mapping[NormalizedName, int], *, rebuild: bool) -> None:
-        """Check that projects with these revisions are in the list; `rebuild` a damaged one."""
+        """Check that projects with these revisions are in the list, or `rebuild` a damaged one."""
         self._note_foreign_objects()
         try:
             unmarked = self._unmarked(revisions, rebuild=rebuild)
@@ -100,7 +100,7 @@ class CredentialsCheck(Struct, frozen=True):
     sessions: SessionRecords
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
-        """Add what is wrong to `findings`; with `sweep`, delete leftovers and expired records."""
+        """Add what is wrong to `findings`, and with `sweep`, delete what is past its time."""
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
         if sweep:
@@ -151,10 +151,10 @@ class CredentialsCheck(Struct, frozen=True):
         consequence: str,
         findings: Findings,
     ) -> None:
-        found = read_or_report(self.store, key, findings)
+        stored = read_or_report(self.store, key, findings).stored
         try:
-            if isinstance(found, Stored):
-                Codec(kind).decode(key, found.body)
+            if stored is not None:
+                Codec(kind).decode(key, stored.body)
         except WheelyardError:
             findings.problems.append(f"{key} is damaged, so {consequence}")
 
@@ -180,7 +180,11 @@ Names = frozenset[NormalizedName]
 
 
 class Check(Struct, frozen=True):
-    """Checks a whole store, repairs simple damage; can rebuild documents, and delete leftovers."""
+    """
+    Checks a whole store, and repairs simple damage.
+
+    If asked to, it rebuilds documents and deletes leftovers, too.
+    """
 
     stores: Stores
     spool: Spool
@@ -199,25 +203,33 @@ class Check(Struct, frozen=True):
         rebuild: bool = False,
         sweep: bool = False,
     ) -> Findings:
-        """Check the whole store; `rebuild` documents from their journals, and `sweep` leftovers."""
+        """
+        Check the whole store.
+
+        With `rebuild`, damaged documents are made again from their journals. With `sweep`,
+        leftovers are deleted. What cannot be read is a problem, and ends nothing.
+        """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
+        # first, as a mark may have journal entries of a copy that died: without them a project
+        # would be reported as damaged
         with suppress(WheelyardError):  # what is not completed is a problem below
             self.changes.complete_journals()
         names = self._project_names(findings)
         check = partial(self._check_project, progress=progress, rebuild=rebuild)
-        for found, project in prefetch_map(check, names, self.threads):
-            findings.add(found)
+        for project_findings, project in prefetch_map(check, names, self.threads):
+            findings.add(project_findings)
             checked[project.name] = project
-        known = self._repair_names(checked.values(), findings)
+        listed = self._repair_names(checked.values(), findings)
         revisions = {
-            name: each.project.revision if each.project else 0 for name, each in checked.items()
+            name: checked_project.project.revision if checked_project.project else 0
+            for name, checked_project in checked.items()
         }
         ChangesCheck(self.changes, findings).run(revisions, rebuild=rebuild)
         self.credentials.run(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
-        self._check_leftovers(checked, known, findings, sweep=sweep)
+        self._check_leftovers(checked, listed, findings, sweep=sweep)
         if findings.problems:
             with suppress(WheelyardError):
                 self.stores.documents.delete(keys.COPIED)  # the next copy compares everything
@@ -242,65 +254,64 @@ class Check(Struct, frozen=True):
     def _fault_of(
         self, key: Key, expected: str, file: File, findings: Findings, progress: CheckProgress
     ) -> str:
-        """Return what is wrong with an object of a file, and what to do; or an empty text."""
-        found = sha256()
+        """Return what is wrong with an object of a file, and what to do, or an empty text."""
+        actual = sha256()
         advice = f"upload {file.filename} again, or restore {key} from a backup"
         try:
             for chunk in self.stores.files.read(key):
-                found.update(chunk)
+                actual.update(chunk)
                 findings.size += len(chunk)
                 progress(file.filename, len(chunk))
         except NotFound:
             return f"is missing; {advice}"
         except WheelyardError as fault:
             return f"cannot be read: {fault.message} If that stays so, remove it, then {advice}"
-        return "" if found.hexdigest() == expected else f"differs from the uploaded file; {advice}"
+        return "" if actual.hexdigest() == expected else f"differs from the uploaded file; {advice}"
 
     def _project_names(self, findings: Findings) -> list[NormalizedName]:
-        found = set[NormalizedName]()
+        names = set[NormalizedName]()
         for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
             for entry in self.stores.documents.list(prefix):
                 text, separator, _ = entry.key.removeprefix(prefix).partition(end)
                 name = NormalizedName(text)
                 is_ours = prefix == keys.JOURNAL or entry.key == keys.project(name)
                 if _PROJECT_NAME.fullmatch(name) and separator and is_ours:
-                    found.add(name)
+                    names.add(name)
                 else:
                     findings.add_foreign_object(entry.key)
-        return sorted(found)
+        return sorted(names)
 
     def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
         """
         Add missing projects to the list of names, and report names whose project is lost.
 
-        Return the names that were listed before; None if the list is missing or unreadable.
+        Return the names that were listed before, or None if the list is missing or unreadable.
         """
-        found = read_or_report(self.stores.documents, keys.PROJECT_NAMES, findings)
-        stored = found if isinstance(found, Stored) else None
-        codec, known = Codec(NameList), None
+        read = read_or_report(self.stores.documents, keys.PROJECT_NAMES, findings)
+        stored, codec, name_list = read.stored, Codec(NameList), None
         with suppress(WheelyardError):
-            known = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
-        listed = known.as_set if known else frozenset[NormalizedName]()
-        found_names = {each.name for each in checked}
-        self._check_claims(sorted(listed - found_names), findings)
+            name_list = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
+        listed = name_list.as_set if name_list else frozenset[NormalizedName]()
+        self._check_claims(sorted(listed - {project.name for project in checked}), findings)
         # a malformed object at the key of a document is not a project
-        existing = {each.name for each in checked if each.project is not None}
+        existing = {project.name for project in checked if project.project is not None}
         missing = {name for name in existing - listed if not self._is_released(name)}
-        if missing and not isinstance(found, WheelyardError):
-            before = known or NameList()
+        if missing and not read.has_failed:
+            before = name_list or NameList()
             body = codec.encode(before.with_names(missing | listed, self.runtime.new_id()))
             expect = stored.version if stored else ABSENT
             if repair(self.stores.documents, keys.PROJECT_NAMES, body, expect, findings):
                 added = ", ".join(sorted(missing))
                 findings.repaired.append(f"added to the list of projects: {added}")
-        return known.as_set if known else None
+        return name_list.as_set if name_list else None
 
     def _is_released(self, name: NormalizedName) -> bool:
-        found = self.projects.documents.get(keys.project(name), "current").value
-        return found is not None and found.is_released
+        document = self.projects.documents.get(keys.project(name), "current").value
+        return document is not None and document.is_released
 
     def _check_claims(self, names: Iterable[NormalizedName], findings: Findings) -> None:
         """Report listed names that have neither document nor journal."""
+        # files that are younger may be those of an upload that is not committed yet
         cutoff = (self.runtime.now() - ORPHAN_AGE).timestamp()
         for name in names:
             files = self.stores.files.list(f"{keys.FILES}{name}/")
@@ -317,15 +328,16 @@ class Check(Struct, frozen=True):
                 )
 
     def _check_leftovers(
-        self, checked: CheckedProjects, known: Names | None, findings: Findings, *, sweep: bool
+        self, checked: CheckedProjects, listed: Names | None, findings: Findings, *, sweep: bool
     ) -> None:
         now = self.runtime.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
-        may_sweep = sweep and known is not None
+        may_sweep = sweep and listed is not None
         for found in self._find_orphans(findings):
             project = checked.get(found.project)
             # without the list of names, any project may have existed
-            is_lost = known is None or found.project in known
+            is_lost = listed is None or found.project in listed
+            # an inconsistent project may list these bytes once it is restored
             if project.is_consistent if project else not is_lost:
                 swept = self.sweep.remove(found, now.timestamp()) if may_sweep else 0
                 findings.swept += swept
@@ -345,7 +357,7 @@ class Check(Struct, frozen=True):
 
     def _find_orphans(self, findings: Findings) -> list[Orphans]:
         try:
-            return self.sweep.find(findings.add_foreign_object)
+            return self.sweep.find(findings=findings)
         except WheelyardError as fault:
             findings.notes.append(f"leftovers of uploads were not looked for: {fault.message}")
             return []
@@ -357,33 +369,58 @@ MAX_RETRY_SECONDS: Final = 60.0
 NOT_PROBED_YET: Final = "The first write has not ended yet."
 
 Reason = Callable[[], str]
-"""Returns why no write has succeeded since the server started; empty once one has."""
+"""Returns why no write has succeeded since the server started, or an empty text once one has."""
 Step = Callable[[], object]
 """One operation on the store."""
 
 logger = logging.getLogger("wheelyard")
 
 
+class _TrialObject(Struct, frozen=True):
+    """An object on which the permissions are tried."""
+
+    store: Store
+    key: Key
+
+    def list(self) -> None:
+        next(self.store.list(self.key), None)
+
+    def read(self) -> None:
+        self.store.get(self.key)
+
+    def write(self) -> None:
+        self.store.put(self.key, b"", None)
+
+    def delete(self) -> None:
+        self.store.delete(self.key)
+
+
 def read_steps(store: Store, key: Key) -> tuple[Step, ...]:
     """Return the steps that list and read `key`, which may be missing."""
-    return (lambda: next(store.list(key), None), lambda: store.get(key))
+    trial = _TrialObject(store, key)
+    return (trial.list, trial.read)
 
 
 def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
-    """Return steps that rewrite the format object; if none can be read, create and delete `key`."""
+    """Return the step that rewrites the format object, or those of `scratch_write_steps`."""
     with suppress(WheelyardError):
         if isinstance(store.get(FORMAT), Stored):
-            return (lambda: rewrite_format(store, retries),)
-    return scratch_write_steps(store, key)
+            return (partial(rewrite_format, store, retries),)
+    return scratch_write_steps(store, key)  # the store is empty, or its format cannot be read
 
 
 def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
     """Return the steps that write an empty object at `key`, and delete it."""
-    return (lambda: store.put(key, b"", None), lambda: store.delete(key))
+    trial = _TrialObject(store, key)
+    return (trial.write, trial.delete)
 
 
 def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
-    """Run the steps and yield their errors; stop at the first that is not a missing permission."""
+    """
+    Run the steps and yield their errors.
+
+    The first error that is not a missing permission is the last, as all others would be the same.
+    """
     for step in steps:
         try:
             step()
@@ -394,13 +431,18 @@ def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
 
 
 class StoreProbe:
-    """Repeats the steps until all succeed; keeps the reason of a failure, also in `status_file`."""
+    """
+    Repeats the steps until all succeed, and keeps the reason of a failure.
+
+    The reason is also in `status_file`, for the other processes of a server.
+    """
 
     def __init__(
         self, steps: Sequence[Step], runtime: Runtime, status_file: Path | None = None
     ) -> None:
         self.reason = NOT_PROBED_YET
-        """Why the store cannot be written; empty once all steps have succeeded."""
+        """Why the store cannot be written, or an empty text once all steps have succeeded."""
+        # the thread of the probe writes it, and all others only read it
         self._steps = steps
         self._runtime = runtime
         self._status_file = status_file
@@ -415,7 +457,11 @@ class StoreProbe:
         self._first_result.wait(seconds)
 
     def run(self) -> None:
-        """Run the steps, with pauses, until all succeed; log new reasons, and success after one."""
+        """
+        Run the steps, with pauses, until all succeed.
+
+        The log gets each new reason, and success after a failure.
+        """
         pauses = backoff_pauses(
             self._runtime.random, FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, at_least=0.5
         )
@@ -436,6 +482,7 @@ class StoreProbe:
     def _publish(self, reason: str) -> None:
         self.reason = reason
         if self._status_file is not None:
+            # by another name first, so that no process reads half of it
             with suppress(OSError):  # the next probe writes it again
                 new = self._status_file.with_suffix(".new")
                 new.write_text(reason)
@@ -449,7 +496,7 @@ def always_writable() -> str:
 
 
 def recorded_reason(status_file: Path) -> str:
-    """Return the reason in the `status_file` of the server's probe; empty once it has succeeded."""
+    """Return the reason in the `status_file` of the server's probe, or an empty text."""
     try:
         return status_file.read_text()
     except OSError:

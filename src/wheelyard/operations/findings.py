@@ -31,31 +31,40 @@ class Findings(Struct):
 
     def add(self, other: "Findings") -> None:
         """Add the counts and messages of `other` to these."""
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        for counter in fields(self):
+            setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))
 
     def add_foreign_object(self, key: Key) -> None:
         """Add a note that the object at `key` is not one of wheelyard's."""
         self.notes.append(f"{key} is no object of wheelyard's")
 
 
-def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | WheelyardError | None:
-    """Return an object, None if missing; if reading fails, add a problem and return the error."""
+class ReadObject(Struct, frozen=True):
+    """The result of reading an object."""
+
+    stored: Stored | None = None
+    """The object, or None if it is missing or could not be read."""
+    has_failed: bool = False
+    """Whether it could not be read, so that it may be there."""
+
+
+def read_or_report(store: Store, key: Key, findings: Findings) -> ReadObject:
+    """Read an object, and add a problem to `findings` if that fails."""
     try:
-        found = store.get(key)
+        stored = store.get(key)
     except WheelyardError as error:
         findings.problems.append(
             f"{key} cannot be read: {error.message} If something else lies in its place, remove it"
         )
-        return error
-    return found if isinstance(found, Stored) else None
+        return ReadObject(has_failed=True)
+    return ReadObject(stored if isinstance(stored, Stored) else None)
 
 
 def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
     """
-    Write an object over the version `expect`; return whether that succeeded.
+    Write an object over the version `expect`, and return whether that succeeded.
 
-    A conflict is ignored, as another process was first; any other failure is added as a problem.
+    A conflict is ignored, as another process was first. Any other failure is added as a problem.
     """
     try:
         store.put(key, body, expect)
@@ -68,7 +77,7 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
 
 
 class JournaledCheck(Struct, Generic[D, C]):
-    """Checks one document with its journal; adds the results to `findings`."""
+    """Checks one document with its journal, and adds the results to `findings`."""
 
     kind: JournalKind[D, C]
     store: Store
@@ -82,24 +91,24 @@ class JournaledCheck(Struct, Generic[D, C]):
 
     def run(self, *, rebuild: bool) -> D | None:
         """
-        Check document and journal, and write a missing last entry; `rebuild` the document.
+        Check document and journal, and write a missing last entry.
 
-        Return the document, read or rebuilt; None if it is missing or damaged.
+        With `rebuild`, the document is made again from an intact journal. Return the document, read
+        or rebuilt, or None if it is missing or damaged.
         """
         self._read_journal()
         # read after the journal, so that a concurrent change cannot make the document older
-        found = read_or_report(self.store, self.kind.key, self.findings)
-        stored = found if isinstance(found, Stored) else None
+        read = read_or_report(self.store, self.kind.key, self.findings)
         try:
-            document = self._document(stored)
+            document = self._document(read.stored)
         except Unavailable as fault:  # of a newer version, whatever else it may be
             self._report(f"{fault.message} Until then it cannot be compared with its journal")
             return None
         agrees, folded = document is None or self._complete(document), self._fold()
-        if isinstance(found, WheelyardError):
+        if read.has_failed:
             self.is_consistent = False
         elif agrees:
-            return self._compare(document, folded, stored, rebuild=rebuild)
+            return self._compare(document, folded, read.stored, rebuild=rebuild)
         else:
             self._report(
                 f"{self.kind.key} and its journal have different commits of one number, as after a "
@@ -110,8 +119,9 @@ class JournaledCheck(Struct, Generic[D, C]):
     def _compare(
         self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
     ) -> D | None:
-        """Compare document and journal; `rebuild` and return the document, or return it as is."""
+        """Compare the document with `folded`, which its journal says, and return the right one."""
         key, unknown = self.kind.key, self._unknown(document)
+        # made again by this version, it would lose what only a newer one knows
         if folded is not None and rebuild and not unknown:
             self._rebuild(folded, stored)
             return folded
@@ -151,22 +161,23 @@ class JournaledCheck(Struct, Generic[D, C]):
                 self._read_commit(number)
 
     def _read_commit(self, number: int) -> None:
-        found = read_or_report(self.store, self.kind.entry_key(number), self.findings)
-        if isinstance(found, WheelyardError):
+        read = read_or_report(self.store, self.kind.entry_key(number), self.findings)
+        if read.has_failed:
             self.is_consistent = False
-        elif found is not None:
+        elif read.stored is not None:
             with suppress(WheelyardError):
-                commit = self.kind.decode_entry(number, found.body)
-                if self.kind.commits.encode(commit) == found.body:
+                commit = self.kind.decode_entry(number, read.stored.body)
+                # the next commit has the digest of the bytes, so they have to be exactly these
+                if self.kind.commits.encode(commit) == read.stored.body:
                     self.commits[number] = commit
                     return
-            self.damaged[number] = found.version
+            self.damaged[number] = read.stored.version
 
     def _document(self, stored: Stored | None) -> D | None:
         """
-        Return the document; None if it is missing, damaged, or has what cannot be.
+        Return the document, or None if it is missing, damaged, or has what cannot be.
 
-        Raise Unavailable if only a newer version of wheelyard can read it.
+        Raises Unavailable if only a newer version of wheelyard can read it.
         """
         try:
             if stored is not None:
@@ -179,7 +190,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         return None
 
     def _unknown(self, document: D | None) -> str:
-        """Return what of document and journal only a newer version knows, and what to do; or ''."""
+        """Return what only a newer version knows of document and journal, and what to do then."""
         unknown = self.kind.unknown_parts(
             document or self.kind.empty, [self.commits[number] for number in sorted(self.commits)]
         )
@@ -191,9 +202,10 @@ class JournaledCheck(Struct, Generic[D, C]):
 
     def _complete(self, document: D) -> bool:
         """
-        Read entries that are newer than the listing; return whether they agree with the document.
+        Read entries that are newer than the listing.
 
-        If the journal lacks the document's last commit, or has it damaged, it is written there.
+        If the journal lacks the document's last commit, or has it damaged, it is written there, as
+        the next commit would do. Return whether that entry agrees with the document.
         """
         for number in range(max(self.commits, default=0) + 1, document.revision):
             if number not in self.damaged:
@@ -210,7 +222,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         return True
 
     def _fold(self) -> D | None:
-        """Return the document as the journal says; None without a journal, or if it is broken."""
+        """Return the document as the journal says, or None if there is no unbroken journal."""
         document = self.kind.empty
         for number in range(1, max([*self.commits, *self.damaged], default=0) + 1):
             commit = self.commits.get(number)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -44,7 +43,7 @@ CLOCK_TOLERANCE: Final = timedelta(hours=1)
 """How much earlier than the commit before it an event may be: clocks differ, and uploads wait."""
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A time before every event."""
-NUMBERS_TOLD: Final = 10
+NAMED_LOSSES: Final = 10
 """Lost commits of a project that a problem names."""
 RESTORED: Final = (
     "the store was restored, or its list of changes begun again: journals may have lost entries "
@@ -53,14 +52,15 @@ RESTORED: Final = (
 
 
 class JournalSource(Protocol):
-    """Where commits come from; safe to share between threads."""
+    """Where commits come from, for several threads."""
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
         Return the projects that may have new commits: at first all, then those changed since.
 
         Projects that have not changed after the time `since` may be left out. With them come
-        problems with the list of changes, as sentences. Raise Unavailable.
+        problems with the list of changes, as sentences. Raises Unavailable if not even the projects
+        are known.
         """
         ...
 
@@ -68,13 +68,29 @@ class JournalSource(Protocol):
         """
         Yield a project's commits with their numbers, newest first, down to the one behind `after`.
 
-        None is a commit that the journal has lost. Raise NotFound for an unknown project, and
-        Unavailable.
+        None is a commit that the journal has lost. Raises NotFound for an unknown project, and
+        Unavailable if the store does not answer.
         """
         ...
 
     def name_of(self, principal: str) -> str:
-        """Return the name of the token that is this principal, or an empty text; or Unavailable."""
+        """
+        Return the name of the token that is this principal, or an empty text.
+
+        Raises Unavailable if the store does not answer.
+        """
+        ...
+
+
+class OtherSource(Protocol):
+    """Where the events of a document come from that is no project's."""
+
+    def events_after(self, number: int) -> Iterator[tuple[int, AnyAccessEvent | Decision]]:
+        """
+        Yield the events of the commits behind `number`, oldest first, with their commit's number.
+
+        Raises Unavailable if the store does not answer.
+        """
         ...
 
 
@@ -89,7 +105,11 @@ class StoreJournals(Struct):
     """The newest serial at the last look."""
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
-        """See `JournalSource`; without the list of changes, the first look is at all projects."""
+        """
+        Return as `JournalSource` says.
+
+        If the list of changes is damaged, the first look is at all projects.
+        """
         if self.only is not None:
             return (self.only,), []  # reading it tells whether it has changed
         problems = list[str]()
@@ -110,12 +130,12 @@ class StoreJournals(Struct):
 
     def _names(self, changes: list[ProjectChange], newest: int) -> Sequence[NormalizedName]:
         self._serial = newest
-        return list(dict.fromkeys(each.project for each in changes))
+        return list(dict.fromkeys(change.project for change in changes))
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
-        """Yield a project's commits; each but the newest is an object of its own to read."""
-        found = self.projects.documents.get(keys.project(name), "current").value
-        project = found or self.projects.get(name)  # a released name has a journal, too
+        """Yield a project's commits as `JournalSource` says."""
+        document = self.projects.documents.get(keys.project(name), "current").value
+        project = document or self.projects.get(name)  # a released name has a journal, too
         journal = self.projects.journal(project)
         if self.only is None:  # several projects are read at a time anyway
             journal = replace(journal, threads=1)
@@ -139,8 +159,7 @@ class OtherJournal(Struct):
 
     what: str
     """Its entries in words, such as `the changes of grants`."""
-    entries: Callable[[int, Callable[[str], str]], Iterator[JournalEntry]]
-    """Yields the entries behind a number; it is given a function that names principals."""
+    source: OtherSource
     only: NormalizedName | None = None
     """The project whose entries are wanted; None for all."""
     newest: int = 0
@@ -160,7 +179,7 @@ class _LastCommit(Struct, frozen=True):
 
 class JournalReader(Struct):
     """
-    Reads the entries of a source from the time `since` on; with `by`, only those of a principal.
+    Reads the entries of a source from the time `since` on, with `by` only those of a principal.
 
     `is_match` of `model/grants.py` says which `by` means a principal. If another commit has the
     number of the last one that was read, or none, the store was restored: then what is later than
@@ -180,8 +199,8 @@ class JournalReader(Struct):
         Return all entries that no call has returned before, in order of their times.
 
         `progress` is called with the number of projects and the name of each project. A project
-        that cannot be read is a problem, and the next call tries it again. Raise Unavailable if not
-        even the projects are known, and NotFound for an unknown project.
+        that cannot be read is a problem, and the next call tries it again. Raises Unavailable if
+        not even the projects are known, and NotFound for an unknown project.
         """
         whole = JournalPart([], [])
         for other in self.others:
@@ -200,11 +219,9 @@ class JournalReader(Struct):
         whole.problems.extend(problems)
         names = list(dict.fromkeys([*changed, *self._failed]))
         self._failed = []
-
-        def read(name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
-            return self._read_project(name, self._last.get(name, _LastCommit()), self.since)
-
-        for name, (part, newest) in zip(names, prefetch_map(read, names), strict=True):
+        # several threads read projects, and this one alone changes what is remembered of them
+        read = prefetch_map(self._read_new, names)
+        for name, (part, newest) in zip(names, read, strict=True):
             progress(len(names), name)
             whole.entries.extend(part.entries)
             whole.problems.extend(part.problems)
@@ -213,23 +230,25 @@ class JournalReader(Struct):
             else:
                 self._last[name] = newest
 
+    def _read_new(self, name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
+        return self._read_project(name, self._last.get(name, _LastCommit()), self.since)
+
     def _read_other(self, other: OtherJournal, whole: JournalPart, since: datetime) -> None:
         """Add the entries of another journal, from that time on, that no call has returned."""
-        name_of = partial(self._name_of, problems=whole.problems)
         last, is_continued = (other.newest, other.at), not other.newest
         try:
-            for entry in other.entries(max(other.newest - 1, 0), name_of):
-                is_continued = is_continued or (entry.commit, entry.at) == last
+            # the last one once more, which tells whether the journal is still the same
+            for number, event in other.source.events_after(max(other.newest - 1, 0)):
+                is_continued = is_continued or (number, event.at) == last
                 if not is_continued:
                     break
-                if entry.commit > other.newest:
-                    other.newest, other.at = entry.commit, entry.at
-                if (
-                    entry.commit > last[0]
-                    and other.only in (None, entry.project)
-                    and entry.at >= since
-                ):
-                    self._add(entry, whole)
+                if number > other.newest:
+                    other.newest, other.at = number, event.at
+                if number > last[0] and event.at >= since:
+                    by_name = self._name_of(event.by, whole.problems)
+                    entry = other_entry_of(number, event, by_name)
+                    if other.only in (None, entry.project):
+                        self._add(entry, whole)
         except Unavailable as fault:
             whole.problems.append(f"{other.what} cannot be read: {fault.message}")
             return
@@ -294,8 +313,8 @@ def _last_commit(number: int, commit: CommitJson | None) -> _LastCommit:
 
 
 def _lost_message(name: NormalizedName, lost: list[int]) -> str:
-    numbers = ", ".join(map(str, sorted(lost)[:NUMBERS_TOLD]))
-    more = f" and {len(lost) - NUMBERS_TOLD} more" if len(lost) > NUMBERS_TOLD else ""
+    numbers = ", ".join(map(str, sorted(lost)[:NAMED_LOSSES]))
+    more = f" and {len(lost) - NAMED_LOSSES} more" if len(lost) > NAMED_LOSSES else ""
     return (
         f"the journal of {name} has lost its entries {numbers}{more}. Run 'wheelyard check', and "
         "restore them from a backup"
@@ -331,7 +350,7 @@ class HistoryReader(Struct, frozen=True):
         """
         Return the newest page, or an older one by its number, of which 1 is the oldest.
 
-        Raise NotFound if there is no such page, and Unavailable if the store does not answer.
+        Raises NotFound if there is no such page, and Unavailable if the store does not answer.
         """
         count = older_pages(project.revision)
         if number is not None and not 1 <= number <= count:
@@ -353,7 +372,7 @@ class HistoryReader(Struct, frozen=True):
             entry_of(project.name, commit, event, event.by_name or names[event.by])
             for commit, event in events
         ]
-        lost = tuple(commit for commit, found in commits.items() if found is None)
+        lost = tuple(lost_number for lost_number, commit in commits.items() if commit is None)
         return HistoryPart(tuple(entries), lost, first)
 
     def with_access(
@@ -368,13 +387,14 @@ class HistoryReader(Struct, frozen=True):
         last = (records.get().value or AccessRules()).revision
         since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
         commits = records.history(max(0, last - ACCESS_COMMITS))
-        changes = [each for each in _concerning(project.name, commits) if each[1].at >= since]
+        concerning = _concerning(project.name, commits)
+        changes = [(number, event) for number, event in concerning if event.at >= since]
         names = self._names_of(event.by for _, event in changes)
-        found = [other_entry_of(number, event, names[event.by]) for number, event in changes]
-        return tuple(sorted([*newest.entries, *found], key=lambda entry: entry.at))
+        entries = [other_entry_of(number, event, names[event.by]) for number, event in changes]
+        return tuple(sorted([*newest.entries, *entries], key=lambda entry: entry.at))
 
     def _names_of(self, principals: Iterable[str]) -> dict[str, str]:
-        """Return the names of those principals that are tokens; an empty text if not known."""
+        """Return the name of each principal that is a token, and an empty text for others."""
         names = dict.fromkeys(principals, "")
         for principal in names:
             with suppress(Unavailable):  # the history is more than its names
@@ -417,9 +437,9 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     Return the decisions about a project, newest first, and whether these are all.
 
     They are those in force, and of those that others have replaced the ones that were made lately.
+    The journal is that of all projects, and its last `DECISION_COMMITS` commits are read.
 
-    The journal is that of all projects, and its last `DECISION_COMMITS` commits are read. Raise
-    Unavailable at an entry that is damaged or missing.
+    Raises Unavailable at an entry that is damaged or missing.
     """
     document = records.get().value or DecisionList()
     after = max(0, document.revision - DECISION_COMMITS)

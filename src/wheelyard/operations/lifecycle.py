@@ -47,21 +47,22 @@ class Selection(Struct, frozen=True):
 
     def files_of(self, project: Project, *, allow_deleted: bool = False) -> tuple[File, ...]:
         """
-        Return the selected files; raise NotFound if there are none.
+        Return the selected files.
 
-        With `allow_deleted`, files that are deleted count as found: a delete can be repeated.
+        Raises NotFound if a file is missing, or there is none. With `allow_deleted`, deleted files
+        are not missing, so that a delete can be repeated.
         """
         if not project.exists:
             raise unknown_project(project.name)
         selected = tuple(
             file for file in project.files if self._has(Version(file.version), file.filename)
         )
-        found = {file.filename for file in selected}
+        names = {file.filename for file in selected}
         if allow_deleted:
             deleted = map(parse_known_filename, project.deleted_filenames)
-            found |= {file.filename for file in deleted if self._has(file.version, file.filename)}
-        missing = sorted((self.filenames or frozenset()) - found)
-        if missing or not found:
+            names |= {file.filename for file in deleted if self._has(file.version, file.filename)}
+        missing = sorted((self.filenames or frozenset()) - names)
+        if missing or not names:
             is_set = isinstance(self.versions, SpecifierSet)
             what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
             if missing:
@@ -114,7 +115,7 @@ class Lifecycle(Struct, frozen=True):
         *,
         dry_run: bool = False,
     ) -> Changed:
-        """Yank or unyank files (PEP 592), or delete them for good; the journal has the reason."""
+        """Yank or unyank files (PEP 592), or delete them for good, for a reason."""
         _check_request(caller, name, reason)
         is_delete = action == "delete"
 
@@ -127,7 +128,7 @@ class Lifecycle(Struct, frozen=True):
             return tuple(file for file in files if is_delete or file.yanked is not None)
 
         def intent(project: Project) -> tuple[Event, ...]:
-            names = tuple(each.filename for each in select(project))
+            names = tuple(file.filename for file in select(project))
             if not names:
                 return ()
             at, by, by_name = self.runtime.now(), caller.principal, caller.name
@@ -141,6 +142,8 @@ class Lifecycle(Struct, frozen=True):
             return Changed(project, select(project))
         committed = self.projects.change(name, intent)
         changed = Changed(committed.after, select(committed.before))
+        # The bytes go after the commit: whoever dies in between leaves bytes that nothing lists,
+        # which the sweep deletes. If it had been a delete before, they are deleted again.
         if is_delete:
             objects = (key for file in changed.files for key, _ in listed_objects(name, file))
             self.removal.remove(name, objects)
@@ -149,7 +152,7 @@ class Lifecycle(Struct, frozen=True):
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
-        """Set a project's status (PEP 792) with its reason; return the changed project."""
+        """Set a project's status (PEP 792) with its reason, and return the changed project."""
         _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[Event, ...]:

@@ -76,7 +76,7 @@ class Names(Struct, frozen=True):
 
     def reserve(self, caller: Caller, name: NormalizedName, reason: str) -> bool:
         """
-        Make a name private that has no project; return False if it is private already.
+        Make a name private that has no project, and return whether it was not private before.
 
         No upstream index is asked: if it has the name, its package is not served any more.
 
@@ -90,6 +90,7 @@ class Names(Struct, frozen=True):
         if name in RESERVED_NAMES:
             message = f"{quoted(name)} is a path of the index. No project can have this name."
             raise Invalid(message, code="invalid_name")
+        # in the list first, so that the name is private even if this process dies before the commit
         self.projects.names.claim(name)
 
         def intent(project: Project) -> tuple[Event, ...]:
@@ -127,8 +128,8 @@ class Names(Struct, frozen=True):
                 )
             return () if project.is_released else (self._event(caller, EventKind.RELEASED, reason),)
 
-        found = self.projects.documents.get(keys.project(name), "current").value
-        intent(found or Project(name=name))
+        document = self.projects.documents.get(keys.project(name), "current").value
+        intent(document or Project(name=name))  # raises before anything is written
         self.projects.names.remove(name)
         try:
             self.projects.commits.submit(project_journal(name), intent)
@@ -178,7 +179,11 @@ class UpstreamNames(Protocol):
     """The names of the upstream indexes."""
 
     def ask(self, name: NormalizedName) -> bool:
-        """Return whether an upstream index has this name now; raise Unavailable if it is silent."""
+        """
+        Return whether an upstream index has this name now.
+
+        Raises Unavailable if an index does not answer.
+        """
         ...
 
     def forget(self, name: NormalizedName) -> object:
@@ -209,7 +214,11 @@ class NameClaims(Struct, frozen=True, kw_only=True):
             self._require_unknown_upstream(name, caller)
 
     def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
-        """Make a name private for a file; return warnings, or raise as `require_free`."""
+        """
+        Make a name private for a file, and return warnings.
+
+        Raises as `require_free`.
+        """
         self.require_free(name, caller)
         # also a name that is private: it may be a pattern that says so, or an answer of a cache
         self.names.claim(name)
@@ -292,24 +301,26 @@ class ClientProjectsReader(Struct, frozen=True):
         return ClientProjects(serves_public=False, projects=tuple(named))
 
     def _is_private(self, name: NormalizedName) -> bool:
-        return (
-            matches_any(self.private_patterns, name) or self.projects.load(name).value is not None
-        )
+        return matches_any(self.private_patterns, name) or self._load(name) is not None
 
     def _required_by(self, names: Sequence[NormalizedName]) -> set[NormalizedName]:
         """Return the names that the core metadata of any file of these projects require."""
         threads = 1 if self.is_local else MAX_CONCURRENT_READS
         files = list[tuple[NormalizedName, File]]()
-        for project in prefetch_map(lambda name: self.projects.load(name).value, names, threads):
+        for project in prefetch_map(self._load, names, threads):
             if project is not None:  # None: a pattern matches the name, and nothing is there yet
                 one_of_each = {file.core_metadata: file for file in project.files}
                 files += [(project.name, file) for file in one_of_each.values()]
         required = set[NormalizedName]()
-        for requirements in prefetch_map(lambda entry: self._requirements(*entry), files, threads):
+        for requirements in prefetch_map(self._requirements, files, threads):
             required |= {NormalizedName(required_name(text)) for text in requirements}
         return required - {""}
 
-    def _requirements(self, name: NormalizedName, file: File) -> Sequence[str]:
+    def _load(self, name: NormalizedName) -> Project | None:
+        return self.projects.load(name).value
+
+    def _requirements(self, of: tuple[NormalizedName, File]) -> Sequence[str]:
+        name, file = of
         if not file.has_metadata:
             return ()
         try:

@@ -34,7 +34,7 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
     """The reason of the yank as one line, which may be empty; None if the file is not yanked."""
 
     def upload_time(self, now: datetime) -> datetime | None:
-        """Return the time of the upload in UTC, from 1970 to `now`; None if unknown."""
+        """Return the time of the upload in UTC, from 1970 to `now`, or None if it is unknown."""
         at = self.uploaded_at
         if at is None:
             return None
@@ -88,7 +88,11 @@ class SpoolWriter:
         self._hashers: dict[str, Hasher] = {SHA256: sha256(), **hashers}
 
     def write(self, data: bytes) -> None:
-        """Write the next bytes; raise TooLarge above the limit, Unavailable if the disk fails."""
+        """
+        Write the next bytes.
+
+        Raises TooLarge above the limit, and Unavailable if the disk fails.
+        """
         self.size += len(data)
         if self.size > self._limit:
             raise file_too_large(self._limit)
@@ -112,14 +116,20 @@ class SpoolWriter:
         )
 
     def close(self) -> None:
-        """Close the file, which waits in the spool under another path; may raise Unavailable."""
+        """
+        Close the file, which waits in the spool under another path.
+
+        Raises Unavailable if the disk fails.
+        """
         with storage_faults(self._what):
             waiting = self.path.name.replace(FILE_PREFIX, WAITING_PREFIX, 1)
-            self.path = self.path.rename(self.path.with_name(waiting))  # before its lock ends
+            # Closing ends its lock, and a file of the old name without a lock is a leftover that
+            # another process may remove. So it gets the new name first.
+            self.path = self.path.rename(self.path.with_name(waiting))
             self._sink.close()
 
     def remove(self) -> None:
-        """Close the file and remove it from the spool, if it is still there; only log a failure."""
+        """Close the file and remove it from the spool, if it is still there, or log why not."""
         for step in (self._sink.close, self.path.unlink):
             try:
                 step()

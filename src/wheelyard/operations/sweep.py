@@ -7,8 +7,9 @@ process that was stopped may go on with a job that another one has taken meanwhi
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby, islice
 from threading import Thread
 from typing import Final
@@ -65,10 +66,11 @@ _CODEC: Final = Codec(LeaseDocument)
 
 class JobLease:
     """
-    The lease of one job, as one process has it; for one thread at a time.
+    The lease of one job, as one process has it.
 
-    Each method may raise Unavailable. A time in the document that is later than any correct clock
-    can have written counts for nothing, and so does a document that is damaged.
+    For one thread at a time. A time in the document that is later than any correct clock can have
+    written counts for nothing, and so does a document that is damaged. Each method raises
+    Unavailable if the store does not answer.
     """
 
     def __init__(self, store: Store, job: str, runtime: Runtime) -> None:
@@ -94,31 +96,39 @@ class JobLease:
             return wait
         try:
             self._put(ends=now + LEASE_TIME)
-        except Conflict:
+        except Conflict:  # another process has taken it since it was read
             return LEASE_TIME
         return timedelta()
 
     def renew(self) -> None:
-        """Renew the lease if that is due; raise Conflict if another process has taken it."""
+        """
+        Renew the lease if that is due.
+
+        Raises Conflict if another process has taken it.
+        """
         if self._runtime.monotonic() >= self._renew_at:
             self._put(ends=self._runtime.now() + LEASE_TIME)
 
     def complete(self) -> None:
-        """Give the lease back, and write that the job is done; raise Conflict as `renew` does."""
+        """
+        Give the lease back, and write that the job is done.
+
+        Raises Conflict if another process has taken it.
+        """
         now = self._runtime.now()
         self._put(ends=now, completed=now)
 
     def written_at(self) -> float:
-        """Return when the lease was written last, by the store's clock; seconds since the epoch."""
+        """Return when the lease was written last, by the store's clock, in seconds."""
         return next(self._store.list(self._key)).modified
 
     def _read(self) -> tuple[LeaseDocument, ObjectVersion]:
-        found = self._store.get(self._key)
-        if not isinstance(found, Stored):
+        stored = self._store.get(self._key)
+        if not isinstance(stored, Stored):
             return LeaseDocument(), ABSENT
         with UnreadableIgnored():
-            return _CODEC.decode(self._key, found.body), found.version
-        return LeaseDocument(), found.version
+            return _CODEC.decode(self._key, stored.body), stored.version
+        return LeaseDocument(), stored.version
 
     def _put(self, *, ends: datetime, completed: datetime | None = None) -> None:
         before = self._document
@@ -135,7 +145,7 @@ class JobLease:
 
 
 def _until(moment: datetime | None, now: datetime, longest: timedelta) -> timedelta:
-    """Return how long it is until `moment`; zero if that has passed, or is too far away."""
+    """Return how long it is until `moment`, or zero if that has passed, or is too far away."""
     wait = moment - now if moment else timedelta()
     return wait if timedelta() < wait <= longest + LEASE_TIME else timedelta()
 
@@ -153,7 +163,7 @@ class Orphans(Struct, frozen=True):
 
 
 class Sweep(Struct, frozen=True):
-    """Finds and deletes the leftovers of uploads and deletions; servers may run meanwhile."""
+    """Finds and deletes the leftovers of uploads and deletions, while servers may run."""
 
     stores: Stores
     removal: FileRemoval
@@ -161,48 +171,48 @@ class Sweep(Struct, frozen=True):
     """The number of projects whose documents are read concurrently."""
 
     def find(
-        self,
-        on_foreign: Callable[[Key], object] = lambda _: None,
-        on_project: Callable[[], object] = lambda: None,
+        self, findings: Findings | None = None, lease: JobLease | None = None
     ) -> list[Orphans]:
         """
         Return what no index lists, by project.
 
-        `on_foreign` is called with each key that is none of a file, `on_project` after each
-        project. Raises Unavailable if a document of any project cannot be read.
+        The keys below `files/` that are none of a file are added to `findings`, and `lease` is
+        renewed after each project. Raises Unavailable if a document of any project cannot be read,
+        and Conflict as `JobLease.renew`.
         """
         indexes = tuple(self.removal.indexes())
-
-        def orphans_of(project: tuple[NormalizedName, list[Entry]]) -> Orphans:
-            return self._orphans(*project, indexes)
-
         orphans = list[Orphans]()
-        for found in prefetch_map(orphans_of, self._projects(indexes, on_foreign), self.threads):
-            on_project()
+        find_orphans = partial(self._orphans, indexes)
+        for found in prefetch_map(find_orphans, self._projects(indexes, findings), self.threads):
+            if lease is not None:
+                lease.renew()
             if found.entries:
                 orphans.append(found)
         return orphans
 
-    def run(self, now: float, on_project: Callable[[], object] = lambda: None) -> int:
+    def run(self, now: float, lease: JobLease | None = None) -> int:
         """
-        Delete all leftovers, and return how many; calls `on_project` and raises as `find`.
+        Delete all leftovers, and return how many.
 
-        `now` is in seconds since the epoch, best by the store's clock.
+        `now` is in seconds since the epoch, best by the store's clock. Raises as `find`.
         """
         count = 0
-        for orphans in self.find(on_project=on_project):
-            on_project()
+        # the whole list first: an unreadable document of any project ends the sweep before
+        # anything is deleted
+        for orphans in self.find(lease=lease):
+            if lease is not None:
+                lease.renew()
             count += self.remove(orphans, now)
         return count
 
     def remove(self, orphans: Orphans, now: float) -> int:
         """
-        Delete those of a project's orphans that are a day old, or deleted; return how many.
+        Delete those of a project's orphans that are a day old, or whose file was deleted.
 
-        None is deleted if the project is inconsistent, or perhaps lost.
+        None is deleted if the project is inconsistent, or perhaps lost. Return how many were.
         """
         before = now - ORPHAN_AGE.total_seconds()
-        candidates = [each.key for each in orphans.entries if each.modified < before]
+        candidates = [entry.key for entry in orphans.entries if entry.modified < before]
         old = [key for key in candidates if key not in orphans.deleted]
         has_any = orphans.deleted or old
         if not has_any or not self._is_certain(orphans.project, tuple(self.removal.indexes())):
@@ -211,7 +221,7 @@ class Sweep(Struct, frozen=True):
         return count + (self.removal.remove(orphans.project, old, before) if old else 0)
 
     def _projects(
-        self, indexes: Sequence[str], on_foreign: Callable[[Key], object]
+        self, indexes: Sequence[str], findings: Findings | None
     ) -> Iterator[tuple[NormalizedName, list[Entry]]]:
         """Yield each project that has files or a document, with the entries of its files."""
         documents = {
@@ -223,15 +233,17 @@ class Sweep(Struct, frozen=True):
         for name, group in groupby(self.stores.files.list(keys.FILES), _project_of):
             if name is None:
                 for entry in group:
-                    on_foreign(entry.key)
+                    if findings is not None:
+                        findings.add_foreign_object(entry.key)
             else:
                 documents.discard(name)
                 yield name, list(group)
         yield from ((name, []) for name in documents)
 
     def _orphans(
-        self, name: NormalizedName, entries: Sequence[Entry], indexes: Sequence[str]
+        self, indexes: Sequence[str], project: tuple[NormalizedName, list[Entry]]
     ) -> Orphans:
+        name, entries = project
         projects = self.removal.documents(name, indexes)
         kept = self.removal.kept(projects)
         unlisted = [entry for entry in entries if entry.key not in kept]
@@ -255,9 +267,9 @@ class Sweep(Struct, frozen=True):
 
     def _never_had(self, name: NormalizedName, prefix: str) -> bool:
         key = Key(f"{prefix}{keys.PROJECT_NAMES}")
-        found = self.stores.documents.get(key)
+        stored = self.stores.documents.get(key)
         # without the list of names, any project may have existed
-        return isinstance(found, Stored) and name not in _NAMES.decode(key, found.body).as_set
+        return isinstance(stored, Stored) and name not in _NAMES.decode(key, stored.body).as_set
 
 
 def _project_of(entry: Entry) -> NormalizedName | None:
@@ -281,7 +293,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class DailySweep:
-    """Sweeps each day, unless another process does; also gives serials to all changes."""
+    """Sweeps each day, unless another process does, and gives serials to all changes."""
 
     def __init__(self, sweep: Sweep, changes: Changes, runtime: Runtime) -> None:
         self._sweep = sweep
@@ -303,7 +315,7 @@ class DailySweep:
             self._runtime.pause(wait + self._runtime.random.uniform(0.0, SPREAD_SECONDS))
 
     def sweep_if_due(self) -> timedelta:
-        """Sweep if that is due; return after how long to try again."""
+        """Sweep if that is due, and return after how long to try again."""
         try:
             if next(self._sweep.stores.files.list(keys.FILES), None) is None:
                 return EVERY  # perhaps a store that the first upload makes
@@ -324,7 +336,7 @@ class DailySweep:
 
     def _run_sweep(self, now: float) -> None:
         try:
-            count = self._sweep.run(now, self._lease.renew)
+            count = self._sweep.run(now, self._lease)
         except Conflict:
             raise
         except WheelyardError as error:
@@ -369,7 +381,7 @@ class PublishingCleanup(Struct, frozen=True):
         """
         Remove used ID tokens with their API tokens, once both expired an hour ago or earlier.
 
-        Return how many ID tokens were removed. At most `at_most` are checked; None for all. Raise
+        At most `at_most` are checked, or all. Return how many ID tokens were removed. Raises
         Unavailable if the store does not answer.
         """
         now = self.runtime.now()
@@ -379,6 +391,7 @@ class PublishingCleanup(Struct, frozen=True):
         )
         for key in list(islice(expired, at_most)):
             token_id = self.used_id_tokens.token_of(key)
+            # the API token goes first: whoever dies in between finds it again by the ID token
             if token_id is None or self._remove_token(token_id, now - RETENTION):
                 self.used_id_tokens.store.delete(key)
                 removed += 1

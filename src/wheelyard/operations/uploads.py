@@ -44,7 +44,6 @@ from wheelyard.model.distribution_filename import (
     parse_name,
     parse_version,
 )
-from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.operations.names import NameClaims
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -53,6 +52,7 @@ from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
     from wheelyard.archive.distribution_reader import DistributionContents
+    from wheelyard.operations.descriptions.descriptions import Descriptions
 
 
 READ_SECONDS_PER_GIB: Final = 60.0
@@ -95,12 +95,23 @@ class ValidatedFile(Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """The summary in its metadata, cut at `SUMMARY_LIMIT`; empty if missing or not read."""
+        """The first `SUMMARY_LIMIT` characters of the summary in its metadata, if that was read."""
         return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
 
 
+class FileDecision(Struct, frozen=True):
+    """What a project makes of one validated file."""
+
+    entry: File
+    """The entry that the project has, or gets."""
+    is_new: bool = False
+    """Whether the project gets the entry now."""
+    refusal: WheelyardError | None = None
+    """Why the project does not take the file."""
+
+
 class AddFiles(Struct, frozen=True):
-    """The intent to add files to one project; files that the project rejects are left out."""
+    """The intent to add files to one project, without those that the project refuses."""
 
     validated_against: Project
     """The project as it was when the files were validated."""
@@ -114,34 +125,38 @@ class AddFiles(Struct, frozen=True):
     """Whether one version may have several sdists in different formats."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return one event for each file that is new to `project` and not rejected by it."""
+        """Return one event for each file that is new to `project` and not refused by it."""
         return tuple(
             Event.uploaded(
-                each.file,
-                each.summary,
+                file.file,
+                file.summary,
                 at=self.at,
                 by=self.caller.principal,
                 by_name=self.caller.name,
             )
-            for each in self.files
-            if self._outcome(project, each) is None
+            for file, decision in zip(self.files, self.decide(project), strict=True)
+            if decision.is_new
         )
 
-    def outcomes(self, project: Project) -> list[File | WheelyardError]:
-        """Return for each file its entry, listed in `project` or new, or the rejecting error."""
-        return [self._outcome(project, each) or each.file for each in self.files]
+    # A commit that meets others asks several times, each time with another project. So nothing of
+    # an answer is kept, and whoever wants to know asks again for the project before the commit.
 
-    def _outcome(self, project: Project, each: ValidatedFile) -> File | WheelyardError | None:
-        """Return the entry of a listed file, the error that rejects it, or None if it is new."""
+    def decide(self, project: Project) -> list[FileDecision]:
+        """Return what `project` makes of each file."""
+        return [self._decide(project, file) for file in self.files]
+
+    def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
         if project is self.validated_against:  # validation has just checked it
-            return each.file if each.is_listed else None
+            return FileDecision(file.file, is_new=not file.is_listed)
         if project.is_released and project.revision > self.validated_against.revision:
             fact = f"The name {quoted(project.name)} was released during this upload."
-            return Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
+            released = Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
+            return FileDecision(file.file, refusal=released)
         try:
-            return find_identical(project, each.upload, is_lenient=self.is_lenient)
+            listed = find_identical(project, file.upload, is_lenient=self.is_lenient)
         except WheelyardError as error:
-            return error
+            return FileDecision(file.file, refusal=error)
+        return FileDecision(listed or file.file, is_new=listed is None)
 
 
 class Uploads(Struct, frozen=True):
@@ -154,8 +169,8 @@ class Uploads(Struct, frozen=True):
     rules: UploadRules
     claims: NameClaims | None = None
     """What decides about new names; None if there is no upstream index."""
-    on_added: Callable[[CoreMetadata], object] = lambda _core: None
-    """Called with the core metadata of each new file, after its commit."""
+    descriptions: "Descriptions | None" = None
+    """What renders the description of each new file; None if nobody looks at it here."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -177,7 +192,7 @@ class Uploads(Struct, frozen=True):
         """
         Return the parsed filename of a file, without a look at who else has its project's name.
 
-        Raise Invalid if it is malformed or its project name is reserved. Raise Forbidden if the
+        Raises Invalid if it is malformed or its project name is reserved. Raises Forbidden if the
         caller may not upload to the project, or the cached project accepts no uploads.
         """
         rules = self.rules
@@ -198,7 +213,7 @@ class Uploads(Struct, frozen=True):
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
         """
-        Validate, store and list a file; return what its publisher is told.
+        Validate, store and list a file, and return what its publisher gets to know.
 
         A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
 
@@ -214,29 +229,41 @@ class Uploads(Struct, frozen=True):
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()
-        warnings += self.claim(before, caller)
+        # A process may die after each of these steps. The name is private before any byte is
+        # there, and bytes are there before a document lists them. The same upload again repairs
+        # the rest.
+        warnings += self.claim_new_name(before, caller)
         self.store(name, [validated])
         intent = self.add_files(before, [validated], caller)
         committed = self.projects.change(name, intent)
-        (outcome,) = intent.outcomes(committed.before)
-        if isinstance(outcome, WheelyardError):
-            raise outcome
-        is_new = outcome is validated.file and not validated.is_listed
-        if is_new and validated.contents is not None:
-            self.on_added(validated.contents.core)
-        status: Literal["uploaded", "there"] = "uploaded" if is_new else "there"
-        return PublishedFile(outcome.filename, outcome.sha256, status, warnings)
+        (decision,) = intent.decide(committed.before)
+        if decision.refusal is not None:
+            raise decision.refusal
+        if decision.is_new and validated.contents is not None and self.descriptions is not None:
+            self.descriptions.begin(validated.contents.core)
+        status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
+        return PublishedFile(decision.entry.filename, decision.entry.sha256, status, warnings)
 
-    def claim(self, before: Project, caller: Caller) -> tuple[str, ...]:
-        """Make the name of a new project private; return warnings, raise as `NameClaims.claim`."""
+    def claim_new_name(self, before: Project, caller: Caller) -> tuple[str, ...]:
+        """
+        Make the name of a new project private, and return warnings.
+
+        Without an upstream index this does nothing, as the commit makes the name private. Raises as
+        `NameClaims.claim`.
+        """
         if self.claims is None or before.exists:
             return ()
         return self.claims.claim(before.name, caller)
 
     def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
-        """Validate a file for the project `before`, without storing it; raises as `accept`."""
+        """
+        Validate a file for the project `before`, without storing it.
+
+        Raises as `accept`.
+        """
         _check_form(upload)
         listed = find_identical(before, upload, is_lenient=self.rules.lenient)
+        # a listed file whose bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
             return ValidatedFile(upload, listed, None, is_listed=True)
         contents = self._read(upload)
@@ -248,9 +275,9 @@ class Uploads(Struct, frozen=True):
         self.files.put(
             name,
             [
-                FileContent(each.file, each.upload.path, each.contents.metadata)
-                for each in files
-                if each.contents is not None
+                FileContent(file.file, file.upload.path, file.contents.metadata)
+                for file in files
+                if file.contents is not None
             ],
         )
 
@@ -264,9 +291,10 @@ class Uploads(Struct, frozen=True):
         self, path: Path, caller: Caller, progress: Callable[[int], None]
     ) -> PublishedFile:
         """
-        Upload a local file, by way of the spool; call `progress` with the size of each chunk.
+        Upload a local file, by way of the spool.
 
-        Raises as `authorize` and `accept`; also Invalid if it cannot be opened, and TooLarge.
+        `progress` is called with the size of each chunk. Raises as `authorize` and `accept`,
+        Invalid if the file cannot be opened, and TooLarge.
         """
         distribution = self.authorize(path.name, caller)
         writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
@@ -315,7 +343,8 @@ class Uploads(Struct, frozen=True):
 
 
 def _version(contents: "DistributionContents", distribution: Distribution) -> str:
-    """Return the version of the metadata, or of the filename if they are not equal (PEP 440)."""
+    # the metadata may spell the version of the filename in another way, which counts; if the
+    # versions are different, only a lenient import has come so far, and the filename counts
     version = distribution.version
     with suppress(Invalid):
         in_metadata = parse_version(contents.core.version)
@@ -365,7 +394,7 @@ def find_identical(
     project: Project, upload: SpooledUpload, *, is_lenient: bool = False
 ) -> File | None:
     """
-    Return the entry of a file that is listed with equal bytes, None if the file may be added.
+    Return the entry of a file that is listed with equal bytes, or None if the file may be added.
 
     If `is_lenient`, one version may have several sdists in different formats.
 

@@ -6,7 +6,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
-from wheelyard.operations.search.project_table import Found, ProjectTable, table_of
+from wheelyard.operations.search.project_table import ProjectTable, SearchResults, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, fold
 
 NAMES = st.text("ab0z-", min_size=1, max_size=5).map(NormalizedName)
@@ -124,11 +124,11 @@ def test_nobody_is_told_of_others() -> None:
     visible, core = table.readable_by(ana), NormalizedName("acme-core")
 
     assert len(visible.projects) == 2
-    assert visible.search("acme", 0, 9) == Found(2, [*visible.projects])
+    assert visible.search("acme", 0, 9) == SearchResults(2, [*visible.projects])
     assert [project.name for project in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
     assert [project.name for project in visible.latest_changes(1)] == ["acme-web"]
     assert [project.name for project in visible.used_by(core)] == ["acme-web"]
-    assert visible.known([NormalizedName("secret-plan"), core]) == [core]
+    assert visible.existing([NormalizedName("secret-plan"), core]) == [core]
     everybody = table.readable_by(ALICE).used_by(core)
     assert [project.name for project in everybody] == ["acme-web", "secret-plan"]
     assert table.readable_by(Caller("user:eve@acme.dev", ())).projects == ()

@@ -114,7 +114,7 @@ def _answer_results(request: Request, web: WebPages, words: str, number: int) ->
     if number > pages:
         raise _no_page(number)
     public, unanswered = None, ""
-    if number == 1 and not visible.known([canonicalize_name(words)]):
+    if number == 1 and not visible.existing([canonicalize_name(words)]):
         try:
             public = _find_public(request, web.context, words)
         except (Unavailable, TimeoutError):

@@ -96,7 +96,9 @@ def answer_project(request: Request, web: WebPages) -> Response:
         access = web.context.index.access
         shows = (*shows, (GRANTS, access.records.get().version))
         uploaders = _uploaders(name, access.load())
-    seen = _Neighbours(frozenset(visible.known(required)), tuple(visible.used_by(name)), uploaders)
+    seen = _Neighbours(
+        frozenset(visible.existing(required)), tuple(visible.used_by(name)), uploaders
+    )
 
     def render() -> bytes:
         releases = releases_of(listing)
@@ -132,7 +134,7 @@ def answer_release(request: Request, web: WebPages) -> Response:
     table, viewer = load_projects(web.context), _viewer(request, web, listing)
     metadata = ReleaseMetadata(request, listing, release.metadata_file)
     required = metadata.required_names(web.required_names)
-    seen = _Neighbours(known=frozenset(table.readable_by(request.caller).known(required)))
+    seen = _Neighbours(known=frozenset(table.readable_by(request.caller).existing(required)))
 
     def render() -> bytes:
         latest, public = latest_release(releases_of(listing)), public_package(listing.origin)

@@ -27,7 +27,7 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 
 def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
-    """Add the commits that the target lacks of a document to it; return how many."""
+    """Add the commits that the target lacks of a document to it, and return how many."""
     kind = target.kind
     with source_faults(source):
         newest, _ = kind.read(source)
@@ -46,7 +46,11 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
 
 
 def commits_of(kind: JournalKind[D, C], source: Store, newest: D, numbers: range) -> list[C]:
-    """Return commits of a document of the source; raise Conflict if one cannot be read."""
+    """
+    Return commits of a document of the source.
+
+    Raises Conflict if one of them cannot be read.
+    """
     with source_faults(source):
         journal = Journal(kind, source, newest)
         return [journal.read(number, is_whole=True) for number in numbers]
@@ -60,7 +64,7 @@ def source_faults(source: Store) -> Iterator[None]:
     except NotFound as fault:
         raise NotFound(f"in FROM: {fault.message}") from fault
     except Unavailable as fault:
-        source.get(keys.FORMAT)
+        source.get(keys.FORMAT)  # raises Unavailable if nothing can be read
         raise Conflict(f"in FROM: {fault.message}") from fault
 
 
@@ -96,35 +100,36 @@ class CredentialCopy(Struct, frozen=True):
                 yield entry.key
 
     def copy(self, key: Key) -> int:
-        """Copy one of the wanted objects, if it is newer; return how many were written."""
+        """Copy one of the wanted objects, if it is newer, and return how many were written."""
         if key == keys.ACCESS:
             return copy_document(self.source, self.access)
         with source_faults(self.source):
-            found = self.source.get(key)
+            stored = self.source.get(key)
         retries = self.access.commits.retries
         for _ in retries.attempts():
             there = self.target.get(key)
-            if not isinstance(found, Stored) or not _is_newer(key, found, there):
+            if not isinstance(stored, Stored) or not _is_newer(key, stored, there):
                 return 0
             version = there.version if isinstance(there, Stored) else ABSENT
             with suppress(Conflict):  # another copy, or a server of the target, was faster
-                self.target.put(key, found.body, version)
+                self.target.put(key, stored.body, version)
                 return 1
         raise retries.exhausted(key)
 
 
-def _is_newer(key: Key, found: Stored, there: object) -> bool:
-    """Return whether the target needs an object; of two ends of a token it keeps the earlier."""
+def _is_newer(key: Key, stored: Stored, there: object) -> bool:
+    """Return whether the target needs an object of the source."""
     if not isinstance(there, Stored):
         return True
     if key.startswith(keys.LAST_USES):
-        return found.body > there.body  # days, which sort as text
-    if found.body == there.body or not key.startswith(keys.TOKENS):
-        return found.body != there.body
-    ours, theirs = _RECORDS.decode(key, found.body), _RECORDS.decode(key, there.body)
+        return stored.body > there.body  # days, which sort as text
+    if stored.body == there.body or not key.startswith(keys.TOKENS):
+        return stored.body != there.body
+    ours, theirs = _RECORDS.decode(key, stored.body), _RECORDS.decode(key, there.body)
     if ours.revoked_at is not None:
         return True
-    return theirs.revoked_at is None and ours.expires_at <= theirs.expires_at  # else it was rotated
+    # of two ends the earlier one counts: a later one of ours means that it was rotated there
+    return theirs.revoked_at is None and ours.expires_at <= theirs.expires_at
 
 
 _Json = dict[str, Any]
@@ -155,15 +160,15 @@ class UpstreamCopy(Struct, frozen=True):
         return remembered(self.source)
 
     def copy(self, key: Key) -> int:
-        """Copy one of the wanted objects, or what the target lacks of it; return how many."""
+        """Copy one of the wanted objects, or what the target lacks of it, and return how many."""
         with source_faults(self.source):
-            found = self.source.get(key)
-            if not isinstance(found, Stored) or not _is_sound(key, found.body):
+            stored = self.source.get(key)
+            if not isinstance(stored, Stored) or not _is_sound(key, stored.body):
                 return 0
         for _ in self.retries.attempts():
             there = self.target.get(key)
             version = there.version if isinstance(there, Stored) else ABSENT
-            body = _joined(key, found.body, there.body if isinstance(there, Stored) else None)
+            body = _joined(key, stored.body, there.body if isinstance(there, Stored) else None)
             if body is None:
                 return 0
             with suppress(Conflict):
@@ -173,7 +178,11 @@ class UpstreamCopy(Struct, frozen=True):
 
 
 def _is_sound(key: Key, body: bytes) -> bool:
-    """Return whether the source has a page that can be read; raise for a damaged document."""
+    """
+    Return whether an object of the source can be copied.
+
+    A damaged page cannot. Raises Unavailable for a damaged document.
+    """
     if _is_page(key):
         return _fetched_at(body) > NEVER
     _DOCUMENTS.decode(key, body)
@@ -181,7 +190,7 @@ def _is_sound(key: Key, body: bytes) -> bool:
 
 
 def _joined(key: Key, body: bytes, there: bytes | None) -> bytes | None:
-    """Return what the target gets, which has `there`; None if that has everything."""
+    """Return what the target gets, which has `there`, or None if that has everything."""
     if there is None:
         return body
     if _is_page(key):
@@ -192,7 +201,7 @@ def _joined(key: Key, body: bytes, there: bytes | None) -> bytes | None:
 
 
 def _with(theirs: _Json, ours: _Json) -> _Json:
-    """Return what two documents say, in every object within them; in doubt `ours`."""
+    """Return what two documents say, with `ours` where they do not agree."""
     joined = theirs | ours
     for name in theirs.keys() & ours.keys():
         if isinstance(theirs[name], dict) and isinstance(ours[name], dict):
@@ -206,7 +215,7 @@ def _is_page(key: Key) -> bool:
 
 
 def _fetched_at(body: bytes) -> datetime:
-    """Return when the index confirmed a page; NEVER if the page is damaged, so as good as none."""
+    """Return when the index confirmed a page, or NEVER if the page is damaged."""
     try:
         return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"").fetched_at
     except (DecodeError, UnicodeDecodeError):

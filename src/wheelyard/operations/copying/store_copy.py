@@ -12,10 +12,9 @@ the target can be served at any time, also after a copy that was interrupted. Th
 it compares the same projects, and copies only what the target lacks.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from hashlib import sha256
 from shlex import quote
 from typing import Final, TypeVar
@@ -154,6 +153,9 @@ class _Missing(Struct, frozen=True):
     sha256: str
     filename: str
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class _Plan(Struct, frozen=True):
     """What the target needs of a project, so that it has it as it was at the moment."""
@@ -165,6 +167,9 @@ class _Plan(Struct, frozen=True):
     is_released: bool
     """Whether its name was given up, so that it leaves the list of names."""
     missing: tuple[_Missing, ...]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class _Copying(Struct):
@@ -189,6 +194,8 @@ class _Copying(Struct):
     """Projects of which a file was deleted in the source before its bytes were copied."""
     problems: dict[str, str] = {}
     """The reason by project, or by the key of another document."""
+    revisions: dict[NormalizedName, int] = {}
+    """The revisions of the source's projects when their documents were read first."""
     arrived: dict[NormalizedName, int] = {}
     """The revisions that the target has, by this copy or an earlier one."""
 
@@ -198,8 +205,8 @@ class _Copying(Struct):
         self.copy.spool.remove_abandoned(self.copy.projects.commits.runtime.seconds())
         target = self.copy.target.documents
         with suppress(NotFound), UnreadableIgnored():
-            found = target.get(keys.COPIED)
-            state = _STATES.decode(keys.COPIED, found.body) if isinstance(found, Stored) else None
+            stored = target.get(keys.COPIED)
+            state = _STATES.decode(keys.COPIED, stored.body) if isinstance(stored, Stored) else None
             if state is not None and state.origin == self.copy.origin:
                 changes, self.target_serial = self.copy.target_changes.since(state.target)
                 self.again = frozenset(state.again) | {change.project for change in changes}
@@ -212,37 +219,40 @@ class _Copying(Struct):
             self.copy.projects.names.claim(*names)
 
     def copy_bytes(self) -> list[_Plan]:
-        """Copy all bytes that the target lacks for one moment; return what else it needs."""
-        for notes in (self.problems, self.deleted, self.claimed):
+        """Copy all bytes that the target lacks for one moment, and return what else it needs."""
+        # this may be a second attempt, for a later moment
+        for notes in (self.problems, self.deleted, self.claimed, self.revisions):
             notes.clear()
-        plans, revisions = list[_Plan](), dict[NormalizedName, int]()
         at = self.state.moment if self.state else None
         names, self.serial = self._names()
-        for project in self._each(self._newest, names, str):
+        for project in self._run_all(self._newest, names):
             if project is not None and project.commit is not None:
-                revisions[project.name] = project.revision
+                self.revisions[project.name] = project.revision
                 newest = max(event.at for event in project.commit.events)
                 at = max(at, newest) if at else newest
         self.report.moment = at
-
-        def missing() -> Iterator[_Missing]:
-            # once more: a commit of the moment may have been made while documents were read
-            later_names, _ = self._names() if names else (names, None)
-            for plan in self._each(lambda name: self._plan(name, at, revisions), later_names, str):
-                if plan is not None:
-                    plans.append(replace(plan, missing=()))
-                    yield from plan.missing
-
-        for size in self._each(self._copy_object, missing(), lambda missing: missing.name):
+        plans = list[_Plan]()
+        # once more: a commit of the moment may have been made while documents were read
+        later_names, _ = self._names() if names else (names, None)
+        for size in self._run_all(self._copy_object, self._missing_objects(later_names, plans)):
             self.report.objects += 1 if size is not None else 0
             self.report.size += size or 0
         return plans
 
+    def _missing_objects(
+        self, names: Iterable[NormalizedName], plans: list[_Plan]
+    ) -> Iterator[_Missing]:
+        """Add the plans of all projects to `plans`, and yield the objects that they lack."""
+        for plan in self._run_all(self._plan, names):
+            if plan is not None:
+                plans.append(replace(plan, missing=()))
+                yield from plan.missing
+
     def copy_commits(self, plans: list[_Plan]) -> None:
-        """Add the commits of all projects whose bytes are there; then add and remove names."""
+        """Add the commits of all projects whose bytes are there, then add and remove names."""
         complete = [plan for plan in plans if plan.name not in self.problems]
         names, released = [*self.claimed], list[NormalizedName]()
-        copied = self._each(self._copy_project, complete, lambda plan: plan.name)
+        copied = self._run_all(self._copy_project, complete)
         try:
             for plan, is_changed in zip(complete, copied, strict=True):
                 if is_changed is not None:
@@ -250,6 +260,7 @@ class _Copying(Struct):
                     self.arrived[plan.name] = plan.revision
                     self.report.changed += is_changed
         finally:
+            # also after an error: what has a document in the target has to be private there
             self.copy.projects.names.claim(*names)
             if keys.PROJECT_NAMES not in self.problems:  # one may have been reserved again
                 self.copy.projects.names.remove(*released)
@@ -257,15 +268,17 @@ class _Copying(Struct):
     def copy_documents(self, *, with_credentials: bool) -> None:
         """Copy decisions, what is remembered of upstream indexes, and credentials if asked for."""
         source, target, upstream = self.copy.source, self.copy.target, self.copy.upstream
-        decisions = partial(copy_document, source.documents, self.copy.decisions)
-        for count in self._each(lambda _: decisions(), (keys.DECISIONS,), str):
+        for count in self._run_all(self._copy_decisions, (keys.DECISIONS,)):
             self.report.decisions += count or 0
-        for count in self._each(upstream.copy, upstream.wanted(), str) if upstream else ():
+        for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
             self.report.upstream += count or 0
         credentials = CredentialCopy(source.credentials, target.credentials, self.copy.access)
         wanted = credentials.wanted() if with_credentials else ()
-        for count in self._each(credentials.copy, wanted, str):
+        for count in self._run_all(credentials.copy, wanted):
             self.report.credentials += count or 0
+
+    def _copy_decisions(self, _key: Key) -> int:
+        return copy_document(self.copy.source.documents, self.copy.decisions)
 
     def end(self) -> CopyReport:
         """Note what this copy has seen for the next one, and return the report."""
@@ -279,7 +292,9 @@ class _Copying(Struct):
             changes, target = self.copy.target_changes.since(self.target_serial)
             arrived = self.arrived.items()
             others = {
-                each.project for each in changes if (each.project, each.revision) not in arrived
+                change.project
+                for change in changes
+                if (change.project, change.revision) not in arrived
             }
             again = tuple(sorted(left_out | others))
             if self.serial is not None:
@@ -288,35 +303,38 @@ class _Copying(Struct):
                     self.copy.target.documents.put(keys.COPIED, _STATES.encode(state), None)
         return self.report
 
-    def _each(
-        self, work: Callable[[T], R], items: Iterable[T], name_of: Callable[[T], str]
-    ) -> Iterator[R | None]:
-        """Yield the result of `work` for each item; None if it failed, with the reason noted."""
+    def _run_all(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R | None]:
+        """
+        Yield the result of `work` for each task, or None if it failed.
 
-        def attempt(item: T) -> R | None:
+        The reason is then a problem of the task, by its text. Threads do the work, so it changes
+        nothing here but sets and dictionaries. Raises Unavailable if a store does not answer.
+        """
+
+        def attempt(task: T) -> R | None:
             try:
-                return work(item)
+                return work(task)
             except WheelyardError as fault:
                 if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
                     raise
-                self.problems.setdefault(name_of(item), fault.message)
+                self.problems.setdefault(str(task), fault.message)
                 return None
 
-        return prefetch_map(attempt, items, self.copy.threads)
+        return prefetch_map(attempt, tasks, self.copy.threads)
 
     def _listed_names(self) -> frozenset[NormalizedName]:
         source, key = self.copy.source.documents, keys.PROJECT_NAMES
-        found = source.get(key)
-        if found is None and any(True for _ in source.list(keys.PROJECTS)):
-            found = source.get(key)  # perhaps the first upload has just made it
-            if found is None:
+        stored = source.get(key)
+        if stored is None and any(True for _ in source.list(keys.PROJECTS)):
+            stored = source.get(key)  # perhaps the first upload has just made it
+            if stored is None:
                 self.problems[key] = (
                     f"in FROM: {key} is lost, so names that nothing is published under are not "
                     f"copied. Restore it from a backup, then run: {self._check()}"
                 )
         try:
-            if isinstance(found, Stored):
-                return Codec(NameList).decode(key, found.body).as_set
+            if isinstance(stored, Stored):
+                return Codec(NameList).decode(key, stored.body).as_set
         except Unavailable as fault:
             self.problems[key] = fault.message
         return frozenset()
@@ -348,7 +366,7 @@ class _Copying(Struct):
         return sorted(self.listed.union(name for name in stored if name)), serial
 
     def _newest(self, name: NormalizedName) -> Project:
-        """Return a project of the source; one without commits if there is none, or only a claim."""
+        """Return a project of the source, without commits if there is none, or only a claim."""
         source = self.copy.source.documents
         with source_faults(source):
             project, _ = project_journal(name).read(source)
@@ -359,18 +377,17 @@ class _Copying(Struct):
                 self.claimed.add(name)
         return project
 
-    def _plan(
-        self, name: NormalizedName, at: datetime | None, revisions: Mapping[NormalizedName, int]
-    ) -> _Plan | None:
-        """Compare a project in both stores; return None if it did not exist at the moment `at`."""
-        kind, source = project_journal(name), self.copy.source.documents
+    def _plan(self, name: NormalizedName) -> _Plan | None:
+        """Return what the target needs of a project, or None if it did not exist at the moment."""
+        at, kind, source = self.report.moment, project_journal(name), self.copy.source.documents
         newest, there = self._newest(name), self._there(name)
         if not newest.revision:
             return None
         with source_faults(source):
             if not kind.is_state_of(there, source, newest):
                 raise diverged()
-        revision = max(there.revision, revisions.get(name, 0))
+        revision = max(there.revision, self.revisions.get(name, 0))
+        # commits were made since that belong to the moment, as their time was taken before
         while revision < newest.revision:
             (commit,) = self._commits(newest, revision, revision + 1)
             if at is None or any(event.at > at for event in commit.events):
@@ -434,12 +451,13 @@ class _Copying(Struct):
         return size
 
     def _copy_project(self, plan: _Plan) -> bool:
-        """Add the commits that the target lacks of a project; return whether there are any."""
+        """Add the commits that the target lacks of a project, and return whether there are any."""
         kind, newest = project_journal(plan.name), self._newest(plan.name)
         there = self._there(plan.name)
         if there.revision > plan.revision:  # another copy has brought a later moment
             return False
         commits = self._commits(newest, there.revision, plan.revision)
+        # the bytes were compared for exactly this document
         if digest(kind.documents.encode(kind.fold_all(there, commits))) != plan.sha256:
             unknown = kind.unknown_parts(newest, commits)
             if unknown:

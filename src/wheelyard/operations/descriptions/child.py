@@ -38,14 +38,14 @@ ID_PREFIX: Final = "user-content-"
 HEADING_ABOVE: Final = 2
 """The level of the page's heading above a description."""
 
-_SAME: Final = frozenset(
-    (
-        *("a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "dd", "del", "details"),
-        *("div", "dl", "dt", "em", "figcaption", "figure", "hr", "i", "img", "input", "kbd", "li"),
-        *("ol", "p", "pre", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td"),
-        *("th", "thead", "tr", "ul", "var"),
-    )
+_PHRASES: Final = frozenset(
+    {"a", "abbr", "b", "cite", "code", "del", "em", "i", "kbd", "span", "strong", "sub", "sup"}
 )
+_BLOCKS: Final = frozenset({"blockquote", "details", "div", "figcaption", "figure", "p", "pre"})
+_LISTS: Final = frozenset({"dd", "dl", "dt", "li", "ol", "summary", "ul"})
+_TABLES: Final = frozenset({"caption", "table", "tbody", "td", "th", "thead", "tr"})
+_SAME: Final = _PHRASES | _BLOCKS | _LISTS | _TABLES | {"br", "hr", "img", "input", "var"}
+"""The elements that stay what they are."""
 _RENAMED: Final = {
     "acronym": "abbr",
     "aside": "div",  # landmarks are for the page
@@ -57,12 +57,10 @@ _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _VOID: Final = frozenset(("br", "col", "hr", "img", "input"))
 _ALIGNED: Final = frozenset(("div", "p", "td", "th", *_HEADINGS))
 _CODE_CLASSES: Final = frozenset(filter(None, STANDARD_TYPES.values()))
-_CLASSES: Final = frozenset(
-    (
-        *("admonition", "admonition-title", "attention", "caution", "danger", "error", "hint"),
-        *("important", "line", "line-block", "note", "tip", "warning"),
-    )
+_ADMONITIONS: Final = frozenset(
+    {"attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning"}
 )
+_CLASSES: Final = _ADMONITIONS | {"admonition", "admonition-title", "line", "line-block"}
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 _UNNAMED: Final = frozenset(("", "image", "img"))
 """Alternative texts that say nothing; GitHub writes `image` for a picture that is pasted."""
@@ -93,7 +91,11 @@ class _Element(Struct):
 
 
 def rewrite(html: str, *, has_images: bool) -> str:
-    """Return sanitised HTML as a part of a page; may raise TooComplex."""
+    """
+    Return sanitised HTML as a part of a page.
+
+    Raises TooComplex for elements that are nested too deeply.
+    """
     rewriter = _Rewriter(has_images=has_images)
     rewriter.feed(html)
     rewriter.close()
@@ -121,7 +123,7 @@ class _Rewriter(HTMLParser):
             self._end()
 
     def handle_endtag(self, tag: str) -> None:
-        if any(each.tag == tag for each in self._open[1:]):
+        if any(element.tag == tag for element in self._open[1:]):
             while self._end() != tag:
                 pass
 
@@ -129,7 +131,7 @@ class _Rewriter(HTMLParser):
         self._add("", escape(data, quote=False), has_text=_BLANK.fullmatch(data) is None)
 
     def _is_within(self, *tags: str) -> bool:
-        return any(each.tag in tags for each in self._open)
+        return any(element.tag in tags for element in self._open)
 
     def _add(self, tag: str, html: str, *, has_text: bool) -> None:
         above = self._open[-1]
@@ -151,9 +153,9 @@ class _Rewriter(HTMLParser):
         return tag
 
     def _id(self, element: _Element) -> str:
-        """Return the attribute `id`; empty for an id that is not valid or is there already."""
+        """Return the attribute `id`, or an empty text if it is not valid or is there already."""
         name = element.attributes.get("id", "").removeprefix(ID_PREFIX)
-        if not name or name in self._ids or any(each.isspace() for each in name):
+        if not name or name in self._ids or any(character.isspace() for character in name):
             return ""
         self._ids.add(name)
         return f' id="{ID_PREFIX}{escape(name)}"'
@@ -226,8 +228,8 @@ class _Rewriter(HTMLParser):
         html = element.html
         if tag in {"ul", "ol"}:
             html = "".join(
-                each if name == "li" or not each.strip() else f"<li>{each}</li>"
-                for name, each in element.parts
+                inner if name == "li" or not inner.strip() else f"<li>{inner}</li>"
+                for name, inner in element.parts
             )
         elif tag == "dl" and not _is_definition_list(element):
             html = re.sub(r"<(/?)d[td]\b", r"<\1div", html)
@@ -247,8 +249,8 @@ class _Rewriter(HTMLParser):
         return tag if self._open[-1].tag in lists else "div"
 
     def _classes(self, element: _Element) -> str:
-        known = _CODE_CLASSES if self._is_within("pre", "code") else _CLASSES
-        names = [each for each in element.attributes.get("class", "").split() if each in known]
+        classes = _CODE_CLASSES if self._is_within("pre", "code") else _CLASSES
+        names = [name for name in element.attributes.get("class", "").split() if name in classes]
         return f' class="{" ".join(names)}"' if names else ""
 
     def _checkbox(self, element: _Element) -> str:
@@ -338,7 +340,8 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         render = _renderer(request["markup"])
-        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)  # SIGPROF ends the process
+        # SIGPROF ends the process, and the parent takes that for its answer
+        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
         answer = _answer(render, request["text"], images=request["images"])
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write(answer)
@@ -350,8 +353,10 @@ def _write(message: dict[str, str]) -> None:
 
 
 def _renderer(markup: str) -> Render:
-    """Return what renders a markup; only the first description that has it needs the import."""
-    if markup == "rst":  # three quarters of the start of this process would be docutils
+    """Return the function that renders a markup."""
+    # imported by the first description that needs it: docutils would take three quarters of the
+    # time that this process needs to start
+    if markup == "rst":
         from readme_renderer import rst  # noqa: PLC0415
 
         return rst.render
@@ -390,7 +395,7 @@ def _limit_resources() -> None:
     mimetypes.init([])  # docutils asks it about images; it would read files of this machine
     sys.dont_write_bytecode = True
     # some installers link the files of packages to those of a cache
-    code = tuple(os.path.abspath(each) for each in sys.path if each)  # noqa: PTH100
+    code = tuple(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100
 
     def refuse(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":

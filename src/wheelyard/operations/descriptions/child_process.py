@@ -1,4 +1,4 @@
-"""The parent's side of the process that renders descriptions; a message is a line of JSON."""
+"""The parent's side of the process that renders descriptions, by lines of JSON."""
 
 import json
 import signal
@@ -21,9 +21,10 @@ _OWN_FAULT: Final = frozenset(
 
 class RenderProcess:
     """
-    A process that renders one description after the other; for one thread.
+    A process that renders one description after the other.
 
-    It is started when it is needed, and again after it has ended.
+    It is started when it is needed, and again after it has ended. One thread may use it, and any
+    may `kill` it.
     """
 
     def __init__(self, *, images: bool) -> None:
@@ -31,7 +32,7 @@ class RenderProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, text: str, markup: str) -> dict[str, str]:
-        """Return the answer of the process, or a `problem`; never raises for the process."""
+        """Return the answer of the process, or a `problem`, whatever happens to the process."""
         request = {"text": text, "markup": markup, "images": self._images}
         # somebody may kill it, or the machine lack memory: a second attempt tells
         for _ in range(2):
@@ -53,7 +54,7 @@ class RenderProcess:
             process.kill()
 
     def close(self) -> int:
-        """End the process, if there is one; return the number of the signal that has ended it."""
+        """End the process, if there is one, and return the signal that has ended it, or 0."""
         process, self._process = self._process, None
         if process is None:
             return 0
@@ -85,9 +86,15 @@ def _start() -> subprocess.Popen[bytes]:
 def _exchange(
     process: subprocess.Popen[bytes], request: bytes, seconds: float = RENDER_SECONDS
 ) -> dict[str, str]:
-    """Return the next answer of the process; raise OSError or ValueError if there is none."""
+    """
+    Return the next answer of the process.
+
+    Raises OSError or ValueError if there is none, as the process has ended, or was killed after
+    `seconds`.
+    """
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101
+    # the pipe has no time limit: killing the process ends the read below
     timer = Timer(seconds, process.kill)
     timer.daemon = True
     timer.start()

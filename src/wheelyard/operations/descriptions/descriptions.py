@@ -66,7 +66,7 @@ class RenderedDescription(Struct, frozen=True, kw_only=True):
 
 
 class _Result(Struct, frozen=True):
-    """What has become of a description; this is also the stored form."""
+    """What has become of a description, in the form that is stored."""
 
     html: str = ""
     """Empty if the description is shown as plain text."""
@@ -89,7 +89,7 @@ class _Description(Struct, frozen=True):
 
 class Descriptions:
     """
-    Renders descriptions; for any thread. `close` ends what it has started.
+    Renders descriptions, for any thread, until it is closed.
 
     Args:
         store: Keeps the results; if it may only be read, memory does.
@@ -114,11 +114,12 @@ class Descriptions:
         self._process = RenderProcess(images=remote_images)
         self._executor = ThreadPoolExecutor(1, "describe")  # starts a thread when it needs one
         self._lock = Lock()
+        """Held while a job is added or removed, never while one runs."""
         self._jobs = dict[Key, Future[_Result | None]]()
         """What waits or runs."""
 
     def begin(self, core: CoreMetadata) -> None:
-        """Have the description of a new release rendered; returns at once, and does no I/O."""
+        """Have the description of a new release rendered in the background, without any I/O."""
         description = self._parsed(core)
         if description is not None and self._results.get(description.key) is None:
             self._submit(description)
@@ -146,7 +147,8 @@ class Descriptions:
         return RenderedDescription(html=html)
 
     def close(self) -> None:
-        """End what is rendered; whoever waits gets an error."""
+        """End what is rendered, with an error for whoever waits."""
+        # killed in this thread, as the executor's own waits for the answer; then it comes to an end
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._process.kill()
         self._executor.shutdown()
@@ -163,7 +165,7 @@ class Descriptions:
         return _Description(text, markup, is_declared, key)
 
     def _submit(self, description: _Description) -> Future[_Result | None] | None:
-        """Return the future of a result; None if too many wait, or nothing can begin now."""
+        """Return the future of a result, or None if too many wait, or nothing can begin now."""
         with self._lock:
             job = self._jobs.get(description.key)
             if job is None and len(self._jobs) < MAX_WAITING:
@@ -173,7 +175,7 @@ class Descriptions:
             return job
 
     def _run(self, description: _Description) -> _Result | None:
-        """Return the result, stored or new; None if it failed for no fault of the description."""
+        # In the thread of the executor. None means that it failed for no fault of the description.
         key, result = description.key, None
         try:
             result = self._stored(key) or self._render(description)
@@ -190,13 +192,13 @@ class Descriptions:
 
     def _stored(self, key: Key) -> _Result | None:
         with suppress(WheelyardError):  # it is made again
-            found = self._store.get(key)
-            if isinstance(found, Stored):
-                return self._remember(key, _RESULTS.decode(key, found.body))
+            stored = self._store.get(key)
+            if isinstance(stored, Stored):
+                return self._remember(key, _RESULTS.decode(key, stored.body))
         return None
 
     def _render(self, description: _Description) -> _Result | None:
-        """Return the new result, which is kept; None if the process cannot be started."""
+        """Return the new result, which is kept, or None if the process cannot be started."""
         answer = self._process.render(_cleaned(description.text), description.markup)
         problem = answer.get("problem", "")
         if problem == "unavailable":
@@ -223,7 +225,7 @@ def renderer() -> str:
 
 
 def remove_old(store: Store, now: float) -> None:
-    """Delete the results that are `KEPT_SECONDS` old; `now` is in seconds since the epoch."""
+    """Delete the results that are `KEPT_SECONDS` old at `now`, in seconds since the epoch."""
     for entry in store.list(keys.DESCRIPTIONS):
         if entry.modified < now - KEPT_SECONDS:
             store.delete(entry.key)
@@ -244,8 +246,8 @@ def _cleaned(text: str) -> str:
 
 
 def _markup(content_type: str | None) -> str:
-    """Return the markup of a Description-Content-Type; empty for plain text."""
-    kind, *options = (each.strip().lower() for each in (content_type or "text/x-rst").split(";"))
+    """Return the markup of a Description-Content-Type, which is empty for plain text."""
+    kind, *options = (part.strip().lower() for part in (content_type or "text/x-rst").split(";"))
     if kind == "text/markdown":
         return "CommonMark" if "variant=commonmark" in options else "GFM"
     return "rst" if kind == "text/x-rst" else ""

@@ -1,5 +1,5 @@
 """
-Imports from another index, a folder, a bucket or a list; the source is not changed.
+Imports from another index, a folder, a bucket or a list, which are only read.
 
 A source is read once, as a stream. Files are fetched and validated in parallel, and files of one
 project share commits. Files that are listed already are skipped as cheaply as the source allows, so

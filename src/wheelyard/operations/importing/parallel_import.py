@@ -29,10 +29,10 @@ from wheelyard.operations.importing.project_import import (
     Batch,
     FileStatus,
     ImportContext,
-    ImportItem,
     ImportProgress,
     Outcome,
     Report,
+    SourceFile,
     import_batch,
     refused,
 )
@@ -53,10 +53,11 @@ NAMES_PER_WRITE: Final = 500
 
 
 class Importer(Struct, frozen=True):
-    """Imports sources; `is_local` if the store and the source are on this machine."""
+    """Imports sources."""
 
     uploads: Uploads
     is_local: bool = True
+    """Whether the store and the source are on this machine."""
 
     def run(
         self,
@@ -67,16 +68,16 @@ class Importer(Struct, frozen=True):
         progress: ImportProgress | None = None,
     ) -> Report:
         """
-        Import the distributions of a source, in a dry run only validate them; return the report.
+        Import the distributions of a source, or in a dry run, only validate them.
 
-        Raise WheelyardError if the store does not answer or the source is unusable.
+        Raises WheelyardError if the store does not answer or the source is unusable.
         """
         observer = progress or ImportProgress()
         context = ImportContext(
             uploads=self.uploads,
             caller=caller,
             started_at=self.uploads.runtime.now(),
-            read=observer.read,
+            progress=observer,
             dry_run_projects={} if dry_run else None,
         )
         # beside an upstream index, which is asked about new names
@@ -90,6 +91,7 @@ class Importer(Struct, frozen=True):
                     tasks.add(offer)
                 tasks.finish()
             except BaseException:
+                # also Ctrl-C: what is committed stays, and the next import goes on from there
                 context.stopped.set()
                 pool.shutdown(cancel_futures=True)
                 with suppress(WheelyardError):
@@ -102,7 +104,8 @@ class _WorkerPool(Struct):
     """
     Groups the files of an import by project, into batches, which worker threads import.
 
-    The outcomes are in `report`.
+    The outcomes are in `report`. One thread, which reads the source, calls all methods: so nothing
+    here has a lock, and a slow store slows down how fast the source is read.
     """
 
     context: ImportContext
@@ -139,12 +142,12 @@ class _WorkerPool(Struct):
         except WheelyardError as fault:
             self._report(refused(offer, fault))
             return
-        item, name = ImportItem(offer, distribution), distribution.project
-        before = self._future_by_key.get(item.key)
+        source_file, name = SourceFile(offer, distribution), distribution.project
+        before = self._future_by_key.get(source_file.key)
         if before is not None:  # the first of two wins, and the second waits for it
             self._collect({before})
         batch = self._waiting.setdefault(name, [])
-        batch.append(item)
+        batch.append(source_file)
         self._waiting_files += 1
         if len(batch) >= self.batch_size:
             self._start(name)
@@ -175,7 +178,7 @@ class _WorkerPool(Struct):
         self._waiting_files -= len(batch)
         future = self.pool.submit(import_batch, self.context, batch)
         self._running[future] = batch
-        self._future_by_key.update((item.key, future) for item in batch)
+        self._future_by_key.update((source_file.key, future) for source_file in batch)
 
     def _wait_for_any(self) -> set[Future[list[Outcome]]]:
         return wait(self._running, return_when=FIRST_COMPLETED).done
@@ -183,8 +186,8 @@ class _WorkerPool(Struct):
     def _collect(self, futures: set[Future[list[Outcome]]]) -> None:
         for future in futures:
             outcomes = future.result()
-            for item in self._running.pop(future):
-                self._future_by_key.pop(item.key, None)
+            for source_file in self._running.pop(future):
+                self._future_by_key.pop(source_file.key, None)
             for outcome in outcomes:
                 self._report(outcome)
         if len(self.context.unlisted) >= NAMES_PER_WRITE:
@@ -236,7 +239,7 @@ class FolderWatch:
     """Whether files appear complete, as in a bucket."""
     is_first_scan: bool = dataclasses.field(default=True, init=False)
     """Whether no scan has ended yet; later, a file must be unchanged in two scans."""
-    known: dict[str, _FileState] = dataclasses.field(default_factory=dict, init=False)
+    states: dict[str, _FileState] = dataclasses.field(default_factory=dict, init=False)
     """The files that were found, by their location."""
     errors: set[str] = dataclasses.field(default_factory=set, init=False)
     """The errors of the last scan."""
@@ -251,13 +254,13 @@ class FolderWatch:
             self.stopped.wait(max(self.interval, IDLE_PAUSE_FACTOR * duration if is_idle else 0.0))
 
     def stop(self) -> None:
-        """Make the watch end and abort a running scan; return at once. Imported files stay."""
+        """Make the watch end and abort a running scan, without waiting. Imported files stay."""
         self.stopped.set()
 
     def skip_existing(self) -> None:
         """Mark all existing files as processed, so that no scan imports them until they change."""
-        for found in distribution_files(self.tree):
-            self.known[found.location] = _FileState(_version(found), inf)
+        for file in distribution_files(self.tree):
+            self.states[file.location] = _FileState(_version(file), inf)
         self.is_first_scan = False
 
     def scan(self) -> "Scan":
@@ -283,7 +286,7 @@ class Scan(ImportProgress):
         self._watch = watch
         self._root = str(watch.tree)
         self._started_at = watch.runtime.monotonic()
-        self._found = dict[str, _FileState]()
+        self._states = dict[str, _FileState]()
         self._errors = set[str]()
         self._has_candidates = False
 
@@ -293,14 +296,18 @@ class Scan(ImportProgress):
         return not self._has_candidates and not self._errors
 
     def candidates(self) -> Iterator[Candidate | Skipped]:
-        """Yield complete files that are new, changed or due again; log an error of the listing."""
+        """
+        Yield complete files that are new, changed or due again.
+
+        An error of the listing is logged, and ends it.
+        """
         tree = self._watch.tree
         try:
-            for found in distribution_files(tree):
+            for file in distribution_files(tree):
                 self._check_stopped()
-                if self._is_due(found):
+                if self._is_due(file):
                     self._has_candidates = True
-                    yield found
+                    yield file
         except WheelyardError as fault:  # what was found before is still imported
             self.log_error(fault.message)
 
@@ -309,32 +316,32 @@ class Scan(ImportProgress):
         self._check_stopped()
 
     def done(self, outcome: Outcome) -> None:
-        """Remember the outcome of a file and when to retry it; log a refusal for a new reason."""
-        known = self._found[outcome.location]
-        if outcome.why != known.reason:
+        """Remember the outcome of a file and when to retry it, and log a refusal once."""
+        before = self._states[outcome.location]
+        if outcome.why != before.reason:
             self._report.add(outcome)
             if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
                 logger.warning("%s was not imported: %s", escaped(outcome.location), outcome.why)
         pause = inf
         if outcome.is_retryable:
-            pause = min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS)
+            pause = min(max(2 * before.pause, RETRY_SECONDS), MAX_RETRY_SECONDS)
         due = self._watch.runtime.monotonic() + pause
-        state = replace(known, retry_at=due, pause=pause, reason=outcome.why)
-        self._found[outcome.location] = state
+        state = replace(before, retry_at=due, pause=pause, reason=outcome.why)
+        self._states[outcome.location] = state
         self._check_stopped()
 
     def log_error(self, message: str, *, is_bug: bool = False) -> None:
-        """Record an error of this scan; log it unless the last scan had it, too."""
+        """Record an error of this scan, and log it unless the last scan had it, too."""
         self._errors.add(message)
         if message not in self._watch.errors:
             logger.warning("%s: %s", escaped(self._root), message, exc_info=is_bug)
 
     def finish(self) -> None:
-        """Store found files and errors in the watch; log a summary after news or the first scan."""
+        """Give the watch what this scan has seen, and log a summary if there is news."""
         watch, counts, is_complete = self._watch, self._report.counts, not self._errors
         name = escaped(self._root)
         # an incomplete scan says nothing about files it has not found
-        watch.known = self._found if is_complete else watch.known | self._found
+        watch.states = self._states if is_complete else watch.states | self._states
         if watch.errors and is_complete:
             logger.info("%s: the errors of the last scan are gone", name)
         has_news = any(
@@ -348,23 +355,23 @@ class Scan(ImportProgress):
         if self._watch.stopped.is_set():
             raise _Stopped
 
-    def _is_due(self, found: Candidate | Skipped) -> bool:
+    def _is_due(self, file: Candidate | Skipped) -> bool:
         watch = self._watch
-        if isinstance(found, Skipped) and not found.is_error:
+        if isinstance(file, Skipped) and not file.is_error:
             return False
-        location, version = found.location, _version(found)
-        before = watch.known.get(location)
+        location, version = file.location, _version(file)
+        before = watch.states.get(location)
         if before is not None and before.version == version:
-            self._found[location] = before
+            self._states[location] = before
             return before.retry_at <= self._started_at
-        self._found[location] = _FileState(version)
-        if watch.is_atomic or isinstance(found, Skipped):
+        self._states[location] = _FileState(version)
+        if watch.is_atomic or isinstance(file, Skipped):
             return True
         # abs, so that a wrong clock does not exclude a file for ever
-        age = watch.runtime.seconds() - (found.changed_at or 0.0)
+        age = watch.runtime.seconds() - (file.changed_at or 0.0)
         is_settled = abs(age) >= SETTLE_SECONDS
         return watch.is_first_scan and is_settled
 
 
-def _version(found: Candidate | Skipped) -> str:
-    return found.why if isinstance(found, Skipped) else found.version
+def _version(file: Candidate | Skipped) -> str:
+    return file.why if isinstance(file, Skipped) else file.version

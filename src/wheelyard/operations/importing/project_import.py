@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -45,7 +45,7 @@ from wheelyard.operations.spooled_upload import (
     SpoolWriter,
     file_too_large,
 )
-from wheelyard.operations.uploads import Uploads, ValidatedFile, filename_taken
+from wheelyard.operations.uploads import FileDecision, Uploads, ValidatedFile, filename_taken
 from wheelyard.sources.candidate import UPLOADER_LIMIT, Candidate
 
 MAX_NAMED: Final = 10_000
@@ -96,7 +96,7 @@ class Report(Struct):
     """The first skipped files, at most `MAX_NAMED`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome; keep it if it is one of the first of a file that was not taken."""
+        """Count an outcome, and keep it if it is one of the first of files that were not taken."""
         self.counts[outcome.status] += 1
         self.waived_rules.update(outcome.waived_rules)
         named = {FileStatus.REFUSED: self.refused, FileStatus.SKIPPED: self.skipped}
@@ -122,7 +122,7 @@ class Report(Struct):
 
 
 class ImportProgress:
-    """Receives the progress of an import; this base class ignores it."""
+    """Receives the progress of an import, and ignores it unless a subclass does something."""
 
     __slots__ = ()
 
@@ -141,7 +141,7 @@ DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md
 """The digests besides SHA-256 that are compared if the source has them."""
 
 
-class ImportItem(Struct, frozen=True):
+class SourceFile(Struct, frozen=True):
     """A file of the source, with its parsed filename."""
 
     candidate: Candidate
@@ -149,25 +149,25 @@ class ImportItem(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[NormalizedName, UniquenessKey]:
-        """The project and uniqueness key; of items with equal ones, the first valid one wins."""
+        """The project and uniqueness key, of which the first valid file of a source wins."""
         return self.distribution.project, self.distribution.uniqueness_key
 
 
-Batch = list[ImportItem]
+Batch = list[SourceFile]
 """Files of one project, in the order of the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportContext:
-    """The upload operation, caller, callback and state that all batches of one import share."""
+    """The upload operation, caller and state that all batches of one import share."""
 
     uploads: Uploads
     caller: Caller
     started_at: datetime
-    read: Callable[[int], None]
-    """Called by worker threads after each read, with the number of bytes."""
+    progress: ImportProgress
     dry_run_projects: dict[NormalizedName, Project] | None
     """In a dry run, the projects as they would be; otherwise None."""
+    # Worker threads only add to `unlisted`, and one other thread takes away: no lock is needed.
     unlisted: set[NormalizedName] = dataclasses.field(default_factory=set)
     """Projects that may be missing in the list of names."""
     stopped: Event = dataclasses.field(default_factory=Event)
@@ -175,6 +175,7 @@ class ImportContext:
     _refusals: dict[NormalizedName, WheelyardError | None] = dataclasses.field(default_factory=dict)
     """Why each new name is refused; None if it is free."""
     _lock: Lock = dataclasses.field(default_factory=Lock)
+    """Held while a dry run changes a project, as a commit would be alone with a document."""
 
     def require_free(self, name: NormalizedName) -> None:
         """Raise as `NameClaims.require_free`, which is asked about a name once."""
@@ -199,13 +200,13 @@ class ImportContext:
         self.unlisted.difference_update(names)
 
     def latest(self, name: NormalizedName) -> Project:
-        """Return a project as it is now; in a dry run, as if its files so far were imported."""
+        """Return a project as it is now, or in a dry run, as its files so far would make it."""
         return (self.dry_run_projects or {}).get(name) or self.uploads.projects.get_for_update(name)
 
     def commit(
         self, name: NormalizedName, files: Sequence[ValidatedFile], intent: ProjectIntent
     ) -> CommittedProject:
-        """Store `files` and commit `intent`; in a dry run, apply it to the project in memory."""
+        """Store `files` and commit `intent`, or in a dry run, apply it to the project in memory."""
         if self.dry_run_projects is None:
             self.uploads.store(name, files)
             return self.uploads.projects.commits.submit(project_journal(name), intent)
@@ -219,9 +220,11 @@ class ImportContext:
 
 def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
     """
-    Import the new files of a batch; return the outcomes of all its files.
+    Import the new files of a batch, and return the outcomes of all its files.
 
-    Raise Unavailable if the store does not answer. Return early if `context.stopped` is set.
+    If the project's document is damaged, all files that are left are refused. If `context.stopped`
+    is set, the import ends before the next file, and files that wait for a commit are not imported:
+    then outcomes are missing. Raises Unavailable if the store does not answer.
     """
     name = batch[0].distribution.project
     work = ProjectImport(context, name)
@@ -232,7 +235,11 @@ def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
             raise
         # only this project is damaged, so its remaining files are refused
         settled = {outcome.location for outcome in work.outcomes}
-        remaining = [each.candidate for each in batch if each.candidate.location not in settled]
+        remaining = [
+            source_file.candidate
+            for source_file in batch
+            if source_file.candidate.location not in settled
+        ]
         work.outcomes += [refused(candidate, fault) for candidate in remaining]
     finally:
         work.close()
@@ -242,7 +249,7 @@ def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
-    """Return the outcome of a file that is refused for `fault`; its reason ends with `hint`."""
+    """Return the outcome of a file that is refused for `fault`, whose reason ends with `hint`."""
     return Outcome(
         location=candidate.location,
         status=FileStatus.REFUSED,
@@ -264,31 +271,35 @@ class ProjectImport:
         self._pending = dict[UniquenessKey, tuple[Candidate, ValidatedFile]]()
 
     def run(self, batch: Batch) -> None:
-        """Import the files of a batch; raises Unavailable if the document is damaged, too."""
+        """
+        Import the files of a batch.
+
+        Raises Unavailable if the store does not answer, or the document is damaged.
+        """
         self.project = self._context.latest(self.project.name)
-        for item in batch:
+        for source_file in batch:
             if self._context.stopped.is_set():
                 return
-            self._process(item)
+            self._process(source_file)
         self._commit()
 
-    def _process(self, item: ImportItem) -> None:
-        """Skip, refuse or validate one file; a validated file waits for the next commit."""
-        if item.distribution.uniqueness_key in self._pending:
+    def _process(self, source_file: SourceFile) -> None:
+        """Skip, refuse or validate one file, which then waits for the next commit."""
+        if source_file.distribution.uniqueness_key in self._pending:
             self._commit()  # the second of two equal keys is compared with the first
-        status = self._skip(item)
+        status = self._skip(source_file)
         if status is not None:
             self.outcomes.append(status)
             return
         try:
-            self._validate(item)
+            self._validate(source_file)
         except WheelyardError as fault:
             if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES | REFUSALS:
                 raise  # the store does not answer
             is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
             is_strict = is_waivable and not self._context.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
-            self.outcomes.append(refused(item.candidate, fault, hint))
+            self.outcomes.append(refused(source_file.candidate, fault, hint))
         if sum(file.upload.size for _, file in self._pending.values()) >= MAX_BATCH_BYTES:
             self._commit()
 
@@ -299,7 +310,7 @@ class ProjectImport:
             return
         try:
             if context.dry_run_projects is None:
-                context.uploads.claim(self.project, context.caller)
+                context.uploads.claim_new_name(self.project, context.caller)
         except WheelyardError as fault:
             if fault.code not in REFUSALS:
                 raise
@@ -309,8 +320,9 @@ class ProjectImport:
             intent = context.uploads.add_files(self.project, files, context.caller)
             committed = context.commit(self.project.name, files, intent)
             self.project = committed.after
-            for each, entry in zip(pending, intent.outcomes(committed.before), strict=True):
-                self.outcomes.append(_outcome(*each, entry))
+            decisions = intent.decide(committed.before)
+            for (candidate, _), decision in zip(pending, decisions, strict=True):
+                self.outcomes.append(_outcome(candidate, decision))
         self.close()
 
     def close(self) -> None:
@@ -319,10 +331,10 @@ class ProjectImport:
             file.upload.path.unlink(missing_ok=True)
         self._pending.clear()
 
-    def _skip(self, item: ImportItem) -> Outcome | None:
-        """Return the outcome of a file that need not be fetched; None if it must be fetched."""
-        candidate = item.candidate
-        if item.distribution.uniqueness_key in self.project.deleted_keys:
+    def _skip(self, source_file: SourceFile) -> Outcome | None:
+        """Return the outcome of a file that need not be fetched, or None if it must be fetched."""
+        candidate = source_file.candidate
+        if source_file.distribution.uniqueness_key in self.project.deleted_keys:
             return Outcome(location=candidate.location, status=FileStatus.DELETED)
         listed = self.project.by_filename.get(candidate.filename)
         if listed is None and not candidate.filename.endswith((".whl", *LENIENT_SUFFIXES)):
@@ -348,8 +360,8 @@ class ProjectImport:
             and candidate.changed_at < listed.imported_at.timestamp()
         )
 
-    def _validate(self, item: ImportItem) -> None:
-        context, candidate = self._context, item.candidate
+    def _validate(self, source_file: SourceFile) -> None:
+        context, candidate = self._context, source_file.candidate
         distribution = context.uploads.permit(candidate.filename, context.caller)
         if not self.project.exists:
             context.require_free(self.project.name)
@@ -362,13 +374,12 @@ class ProjectImport:
         self._pending[distribution.uniqueness_key] = candidate, checked
 
 
-def _outcome(candidate: Candidate, file: ValidatedFile, entry: File | WheelyardError) -> Outcome:
-    """Return the outcome of a pending file, whose commit has given this `entry`, or refused it."""
-    if isinstance(entry, WheelyardError):
-        return refused(candidate, entry)
-    if file.is_listed or entry is not file.file:
+def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:
+    if decision.refusal is not None:
+        return refused(candidate, decision.refusal)
+    if not decision.is_new:
         return Outcome(location=candidate.location, status=FileStatus.THERE)
-    rules = entry.waived_rules
+    rules = decision.entry.waived_rules
     return Outcome(location=candidate.location, status=FileStatus.NEW, waived_rules=rules)
 
 
@@ -385,7 +396,7 @@ def _fetch(
     try:
         for chunk in _chunks(candidate):
             writer.write(chunk)
-            context.read(len(chunk))
+            context.progress.read(len(chunk))
         _check_digests(candidate, writer)
     except BaseException:
         writer.remove()
@@ -404,7 +415,12 @@ def _fetch(
 
 
 def _chunks(candidate: Candidate) -> Iterator[bytes]:
-    """Yield a file's bytes in chunks; if that fails, raise Invalid to refuse only this file."""
+    """
+    Yield a file's bytes in chunks.
+
+    Raises Invalid if that fails, whatever the error of the source, so that only this file is
+    refused.
+    """
     try:
         with candidate.read() as chunks:
             yield from chunks
@@ -416,10 +432,12 @@ def _chunks(candidate: Candidate) -> Iterator[bytes]:
 
 
 def _check_digests(candidate: Candidate, writer: SpoolWriter) -> None:
-    for name, found in sorted(writer.digests.items()):
+    for name, digest in sorted(writer.digests.items()):
         expected = _expected_digest(candidate, name)
-        if expected and expected != found:
-            raise _digest_mismatch(f"its {name} is {found}, and the source says {quoted(expected)}")
+        if expected and expected != digest:
+            raise _digest_mismatch(
+                f"its {name} is {digest}, and the source says {quoted(expected)}"
+            )
     if candidate.size is not None and candidate.size != writer.size:
         raise _digest_mismatch(f"it has {writer.size} bytes, and the source says {candidate.size}")
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from heapq import nlargest
 from itertools import chain, islice
 from operator import attrgetter, lt
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
@@ -51,11 +51,11 @@ _ABOVE_ALL: Final = "~"
 """Sorts after each character of a normalised name."""
 
 
-class Found(Struct, frozen=True):
-    """What a search has found."""
+class SearchResults(Struct, frozen=True):
+    """A part of what a search has found."""
 
     total: int
-    """The number of projects."""
+    """The number of all projects that match."""
     projects: list[ProjectFacts]
     """Those of them that were asked for, in order."""
 
@@ -75,7 +75,7 @@ class VisibleProjects(Struct, frozen=True):
         """Those of upstream indexes."""
         return (project for project in self.projects if project.origin)
 
-    def search(self, text: str, start: int, stop: int) -> Found:
+    def search(self, text: str, start: int, stop: int) -> SearchResults:
         """
         Find the projects that have every word of `text` in name, summary or keywords.
 
@@ -88,26 +88,26 @@ class VisibleProjects(Struct, frozen=True):
         """
         words = list(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
         if not words:
-            return Found(0, [])
-        found: Sequence[ProjectFacts] = self.projects
+            return SearchResults(0, [])
+        matches: Sequence[ProjectFacts] = self.projects
         for word in sorted(words, key=len, reverse=True):  # the longest leaves the fewest
-            found = [each for each in found if word in each.text]
+            matches = [project for project in matches if word in project.text]
         name = "-".join(words)
-        begin, end = _range(found, name)  # a name sorts before those that begin with it
-        exact = begin + (_find(found, name) is not None)
-        others = [*found[:begin], *found[end:]]
+        begin, end = _range(matches, name)  # a name sorts before those that begin with it
+        exact = begin + (_find(matches, name) is not None)
+        others = [*matches[:begin], *matches[end:]]
         ordered = chain(  # only as far as it is asked for
-            found[begin:exact],
-            _private_first(found[exact:end]),
+            matches[begin:exact],
+            _private_first(matches[exact:end]),
             _private_first(project for project in others if name in project.name),
             _private_first(project for project in others if name not in project.name),
         )
-        return Found(len(found), list(islice(ordered, start, stop)))
+        return SearchResults(len(matches), list(islice(ordered, start, stop)))
 
     def latest_uploads(self, count: int) -> list[ProjectFacts]:
         """Return the private projects with the newest uploads, newest first, at most `count`."""
         newest = nlargest(count, self.private, key=attrgetter("uploaded"))
-        return [each for each in newest if each.uploaded]
+        return [project for project in newest if project.uploaded]
 
     def latest_changes(self, count: int) -> list[ProjectFacts]:
         """Return the private projects with the newest commits, newest first, at most `count`."""
@@ -118,13 +118,13 @@ class VisibleProjects(Struct, frozen=True):
         required = f" {name} "
         return [project for project in self.projects if required in project.requires]
 
-    def known(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
-        """Return those of `names` that are among these projects, in their order."""
+    def existing(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
+        """Return those of `names` that are names of these projects, in their order."""
         return [name for name in names if _find(self.projects, name) is not None]
 
 
 class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
-    """The facts of all projects, sorted by name, private and public ones; stored as an array."""
+    """The facts of all projects, private and public ones, sorted by name."""
 
     projects: tuple[ProjectFacts, ...] = ()
     generation: int = 0
@@ -150,6 +150,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
             for pattern in scope.projects
         }
         parts, end, count = list[ProjectFacts](), 0, len(self.projects)
+        # the ranges may overlap: what is before `end` was looked at already
         for start, stop in [*sorted(map(self._range, patterns)), (count, count)]:
             if has_all_public and end < start and self._has_public:
                 parts += (project for project in self.projects[end:start] if project.origin)
@@ -167,7 +168,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         return any(project.origin for project in self.projects)
 
     def find(self, name: NormalizedName) -> ProjectFacts | None:
-        """Return the facts of a project; None if it is not known."""
+        """Return the facts of a project, or None if it is not in the table."""
         return _find(self.projects, name)
 
     def updated(self, changes: Mapping[NormalizedName, ProjectFacts | None]) -> "ProjectTable":
@@ -176,6 +177,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
 
         It is this one if nothing is new, and has its generation if only documents were read again.
         """
+        # pages are cached under the generation, so it stays while no page would be another one
         news = {name: facts for name, facts in changes.items() if self.find(name) != facts}
         if not news:
             return self
@@ -192,7 +194,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         return replace(self, projects=tuple(projects), generation=generation)
 
     def document_of(self, name: NormalizedName) -> str:
-        """Return the `document` of a project's facts; empty if it is not known."""
+        """Return the `document` of a project's facts, or an empty text if it has none."""
         facts = self.find(name)
         return facts.document if facts else ""
 
@@ -241,12 +243,12 @@ def encode_table(table: ProjectTable) -> bytes:
 
 
 def decode_table(body: bytes) -> ProjectTable | None:
-    """Return the table in stored bytes; None if they are damaged, too large, or of other kind."""
+    """Return the table in stored bytes, or None if they are damaged, too large or no table."""
     try:
         table = Decoder(ProjectTable).decode(gunzipped(body, SIZE_LIMIT) or b"")
     except (DecodeError, UnicodeDecodeError):
         return None
-    names = [each.name for each in table.projects]
+    names = [project.name for project in table.projects]
     # whether they are names is asked later, when they are compared with the list of all names
     return table if all(map(lt, names, names[1:])) else None
 
@@ -256,7 +258,7 @@ MAX_CONCURRENT_READS: Final = 16
 
 
 class FactsReader(Struct, frozen=True):
-    """Reads the facts of projects; documents that are in the cache are not read again."""
+    """Reads the facts of projects from their documents and core metadata."""
 
     projects: Projects
     files: Files
@@ -272,16 +274,20 @@ class FactsReader(Struct, frozen=True):
         now, unless they `may_be_cached`. Raises Unavailable if the store does not answer.
         """
 
-        def read(name: NormalizedName) -> ProjectFacts | Literal["unreadable"] | None:
+        def read(name: NormalizedName) -> dict[NormalizedName, ProjectFacts | None]:
             # also if somebody has written a version that is none into the document, or a local time
             with UnreadableIgnored(), suppress(ValueError, TypeError):
                 project = self._document(name, may_be_cached=may_be_cached)
-                return None if project is None or project.is_released else self._facts_of(project)
-            return "unreadable"  # the other projects are found all the same
+                if project is None or project.is_released:
+                    return {name: None}
+                return {name: self._facts_of(project)}
+            return {}  # the other projects are found all the same
 
         threads = 1 if self.is_local or len(names) == 1 else MAX_CONCURRENT_READS
-        facts = zip(names, prefetch_map(read, names, threads), strict=True)
-        return {name: each for name, each in facts if each != "unreadable"}
+        facts = dict[NormalizedName, ProjectFacts | None]()
+        for facts_of_one in prefetch_map(read, names, threads):
+            facts |= facts_of_one
+        return facts
 
     def _facts_of(self, project: Project) -> ProjectFacts:
         latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
@@ -311,7 +317,7 @@ class FactsReader(Struct, frozen=True):
 
 
 def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
-    """Return what the core metadata of a file say; nothing of empty ones, or another project's."""
+    """Return what the core metadata of a file say, unless they are empty or another project's."""
     # a server that shows no pages, and a command, need no parser
     from wheelyard.model.metadata import parse_headers, parse_leniently  # noqa: PLC0415
 

@@ -56,7 +56,7 @@ class PublicProjects(Protocol):
     """Lists and reads the public projects that an index has something of."""
 
     def may_show(self, name: NormalizedName) -> bool:
-        """Return whether the settings allow that a name is public; no I/O."""
+        """Return whether the settings allow that a name is public, without any I/O."""
 
     def versions(self) -> dict[NormalizedName, str]:
         """
@@ -66,13 +66,46 @@ class PublicProjects(Protocol):
         """
 
     def read(self, versions: Collection[tuple[NormalizedName, str]]) -> "Facts":
-        """Return the facts of these projects; None if nobody is shown one. May raise as above."""
+        """
+        Return the facts of these projects, and None for one that nobody may see.
+
+        Raises Unavailable if the store does not answer.
+        """
 
 
 NO_NAMES: Final = frozenset[NormalizedName]()
 Facts = Mapping[NormalizedName, ProjectFacts | None]
-Read = Callable[[Sequence[NormalizedName]], tuple[Facts, AbstractSet[NormalizedName]]]
-"""Returns facts of some projects, and which of them are to be read again."""
+
+
+class _FactsSource(Protocol):
+    """Reads the facts of projects that may have changed."""
+
+    def read(self, names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+        """Return the facts of these projects, and which of them are to be read again."""
+
+
+class _ChangedPrivate(Struct, frozen=True):
+    """Reads private projects, of which only listed ones are shown."""
+
+    reader: FactsReader
+    listed: AbstractSet[NormalizedName]
+
+    def read(self, names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+        facts = self.reader.read(names)
+        # a name is listed after its first commit, and removed before it is released
+        unlisted = {name for name, project in facts.items() if project and name not in self.listed}
+        unread = unlisted.union(name for name in names if name not in facts)
+        return {name: None if name in unread else facts[name] for name in names}, unread
+
+
+class _ChangedPublic(Struct, frozen=True):
+    """Reads public projects at these versions."""
+
+    public: PublicProjects
+    versions: Mapping[NormalizedName, str]
+
+    def read(self, names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+        return self.public.read([(name, self.versions[name]) for name in names]), NO_NAMES
 
 
 def start_thread(work: Callable[[], None]) -> None:
@@ -82,17 +115,19 @@ def start_thread(work: Callable[[], None]) -> None:
 
 class SearchIndex(Struct):
     """
-    The table of all projects; thread-safe.
+    The table of all projects, which is refreshed in the background.
 
-    `public` is None without upstream indexes. `is_read_only`: this process does not store the
-    table. `start` starts work in the background.
+    Threads may share it.
     """
 
     reader: FactsReader
     changes: Changes
     public: PublicProjects | None = None
+    """None without upstream indexes."""
     is_read_only: bool = False
+    """Whether this process does not store the table."""
     start: Callable[[Callable[[], None]], object] = start_thread
+    """Starts work in the background."""
     _table: ProjectTable | None = None
     _read_all_at: float = -inf
     """When all documents are read again if the feed is damaged."""
@@ -115,7 +150,7 @@ class SearchIndex(Struct):
     """Held only while names are noted, so that no commit waits for a reader."""
 
     def note_commit(self, name: NormalizedName) -> None:
-        """Remember that this process has just changed a project; it is read by the next caller."""
+        """Remember that this process has just changed a project, for the next caller to read it."""
         if self._table is not None:
             with self._commit_lock:
                 self._committed.add(name)
@@ -125,13 +160,13 @@ class SearchIndex(Struct):
         self._is_outdated = True
 
     def peek(self) -> ProjectTable | None:
-        """Return the table if it needs no work now, else None; does not read the store."""
+        """Return the table if it needs no work now, else None, without reading the store."""
         is_fresh = self._running is not None or not self._is_due()
         return self._table if is_fresh and not (self._committed or self._applied) else None
 
     def table(self) -> ProjectTable:
         """
-        Return the table, with all commits of this process; begin to refresh it if that is due.
+        Return the table, with all commits of this process, and begin to refresh it if that is due.
 
         Raises Unavailable if there is no table yet, and the store does not answer.
         """
@@ -139,6 +174,7 @@ class SearchIndex(Struct):
             table = self._table = self._table or self._first_table()
             self._apply_commits(table)
             begun = self._begin_refresh()
+        # without the lock, so that the others get the table before this refresh at once
         if begun is not None:
             begun.wait(WAIT_SECONDS)
         return self._table
@@ -180,7 +216,7 @@ class SearchIndex(Struct):
         self._applied = set()
 
     def _begin_refresh(self) -> Event | None:
-        """Begin to refresh the table if that is due; return the event of the refresh's end."""
+        """Begin to refresh the table if that is due, and return the event of the refresh's end."""
         if self._running is not None or not self._is_due():
             return None
         self._running = ended = Event()
@@ -193,6 +229,7 @@ class SearchIndex(Struct):
         return ended
 
     def _refresh(self) -> None:
+        # In a thread of its own. While `_running` is set there is no other refresh.
         started_at = self._now()
         try:
             with suppress(Unavailable):  # what was read so far is kept
@@ -215,27 +252,21 @@ class SearchIndex(Struct):
         if changes is None:
             before = self._begin_again(serial)
         changed = {
-            each.project
-            for each in changes or ()
-            if before.document_of(each.project) != str(each.revision)
+            change.project
+            for change in changes or ()
+            if before.document_of(change.project) != str(change.revision)
         }
         wanted = before.unread | changed
         listed = self._listed() if wanted else frozenset()
-
-        def read(names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
-            facts = self.reader.read(names)
-            # a name is listed after its first commit, and removed before it is released
-            unlisted = {name for name, each in facts.items() if each and name not in listed}
-            unread = unlisted.union(name for name in names if name not in facts)
-            return {name: None if name in unread else facts[name] for name in names}, unread
-
+        # noted before they are read: a refresh that dies in between leaves them to the next one
         self._merge(before, {}, wanted)
-        self._renew(before, wanted, read)
+        self._renew(before, wanted, _ChangedPrivate(self.reader, listed))
+        # the serial comes last, and says that everything up to it is in the table or in `unread`
         with self._lock:
             self._table = replace(self._table or before, serial=serial)
 
     def _changes(self, serial: int) -> tuple[list[ProjectChange] | None, int]:
-        """Return what has changed since a serial, and the newest one; None to read all projects."""
+        """Return what has changed since a serial, or None for everything, and the newest serial."""
         try:
             if serial:
                 with suppress(NotFound):
@@ -251,7 +282,7 @@ class SearchIndex(Struct):
             return None, 0
 
     def _begin_again(self, serial: int) -> ProjectTable:
-        """Have all documents read; what is known of listed projects is shown until then."""
+        """Have all documents read, and show what is known of listed projects until then."""
         listed, store = self._listed(), self.reader.projects.store
         stored = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)}
         unread = listed.union(name for name in stored if name is not None)
@@ -277,17 +308,15 @@ class SearchIndex(Struct):
         changed = [
             name for name, version in versions.items() if before.document_of(name) != version
         ]
+        self._renew(before, changed, _ChangedPublic(public, versions))
 
-        def read(names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
-            return public.read([(name, versions[name]) for name in names]), NO_NAMES
-
-        self._renew(before, changed, read)
-
-    def _renew(self, before: ProjectTable, names: Iterable[NormalizedName], read: Read) -> None:
+    def _renew(
+        self, before: ProjectTable, names: Iterable[NormalizedName], source: _FactsSource
+    ) -> None:
         """Read facts of projects, some at a time, and put them into the table."""
         save_at, left = self._now() + SAVE_SECONDS, list(names)
         for start in range(0, len(left), CHUNK):
-            self._merge(before, *read(left[start : start + CHUNK]))
+            self._merge(before, *source.read(left[start : start + CHUNK]))
             if self._now() >= save_at:  # so that a process that dies has not worked for nothing
                 self._save()
                 save_at = self._now() + SAVE_SECONDS
@@ -299,9 +328,10 @@ class SearchIndex(Struct):
         unread: AbstractSet[NormalizedName] = NO_NAMES,
     ) -> None:
         """
-        Put facts into the table; `unread` names are to be read by the next refresh.
+        Put facts into the table, and have `unread` names read by the next refresh.
 
-        So are those of projects that were changed in the table since `before`.
+        Projects that were changed in the table since `before` keep their facts: a commit of this
+        process was applied meanwhile. The next refresh reads them, too.
         """
         with self._lock:
             table = self._table or before
@@ -312,7 +342,7 @@ class SearchIndex(Struct):
                 self._table, self._is_saved = replace(after, unread=left), False
 
     def _stored_table(self) -> ProjectTable | None:
-        """Return the stored table; None if it is missing or damaged."""
+        """Return the stored table, or None if it is missing or damaged."""
         from wheelyard.operations.search.project_table import decode_table  # noqa: PLC0415
 
         stored = self.reader.projects.store.get(keys.SEARCH)
