@@ -26,9 +26,9 @@ from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, wheelyard, wheelyard_in_bucket
 from benchmarks.stores import Wheel
 from tests.clients.harness import new_sandbox, program
-from tests.clients.servers import free_port
 from tests.fake_gcs.faults import Stall
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
+from tests.http_server import free_port
 
 PROJECTS = 60
 ROUNDS = 3

@@ -12,7 +12,7 @@ from benchmarks.load import upload_all
 from benchmarks.servers import Server, basic, installed, printed_by, serving
 from benchmarks.stores import Wheel
 from tests.clients.harness import REPOSITORY, new_sandbox, program
-from tests.clients.servers import free_port
+from tests.http_server import free_port
 from tests.migration.systems import PASSWORD, new_devpi
 
 DEVPI_USER = "root"

@@ -17,7 +17,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from tests.clients.harness import REPOSITORY, install_lock, program
-from tests.clients.servers import TOKEN, free_port
+from tests.http_server import TOKEN, free_port
 from tests.once import made_once
 
 RUN, BUCKET, OBJECTS = "run.txt", "gcs.txt", "objects.txt"

@@ -27,7 +27,7 @@ from benchmarks.peers import SOURCE
 from benchmarks.sent import DATES, ROOTS, download_closure
 from benchmarks.servers import Server, serving
 from benchmarks.stores import Wheel
-from tests.clients.servers import free_port
+from tests.http_server import free_port
 from tests.once import made_once
 
 OLDER_RELEASES = 80

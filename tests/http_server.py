@@ -1,17 +1,225 @@
-"""HTTP servers on this machine whose answers a test writes."""
+"""
+The launcher of servers on this machine.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+A server is a program of its own, an application in this process, or a handler whose answers a
+test writes.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from socketserver import TCPServer
 from threading import Thread
+from typing import Protocol
+
+from starlette.types import ASGIApp
+
+from tests.clients.harness import Sandbox
+from tests.forking import ProcessEnvironment, fork
+from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.http.server import embedded_server
+from wheelyard.settings.sections import ServerSettings
+
+WHEELYARD = (sys.executable, "-m", "wheelyard")
+TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
+PORTS = range(15_000, 30_000)
+"""Ports below the range that systems assign automatically."""
+
+
+class ServerProcess(Protocol):
+    """A server that is a process of its own."""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+
+    def end(self) -> None:
+        """End it as a service manager does, and assert a clean exit."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A program that was started in a process group of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    """Its standard error, and what it prints unless that has a file of its own."""
+    port: int
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self.process.pid
+
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+        return self.process.poll() is None
+
+    def wait_until_healthy(self) -> None:
+        """Wait until it answers; where it ends or takes too long, fail with its log."""
+        until_healthy(self.process, f"127.0.0.1:{self.port}", self.log)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole process group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def end(self) -> None:
+        """End it as a service manager does, and assert a clean exit."""
+        stop(self.process)
+
+    def kill(self) -> None:
+        """Kill the whole process group."""
+        with suppress(ProcessLookupError):
+            self.send_signal(signal.SIGKILL)
+        self.process.wait(TIMEOUT_SECONDS)
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A `wheelyard serve` that was forked, which saves the time of its imports."""
+
+    process: BaseProcess
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+        return self.process.is_alive()
+
+    def end(self) -> None:
+        """End it as a service manager does, and assert a clean exit."""
+        self.process.terminate()
+        self.process.join(TIMEOUT_SECONDS)
+        self.process.kill()
+        self.process.join()
+        assert self.process.exitcode == 0, f"the server ended with {self.process.exitcode}"
+
+
+def launch_server(
+    *options: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    printed: Path | None = None,
+    port: int | None = None,
+    program: Sequence[str] = WHEELYARD,
+    command: str = "serve",
+) -> Launched:
+    """
+    Start `wheelyard serve`, without waiting until it answers.
+
+    `program` is what comes before the command; without `port`, a free one is chosen.
+    """
+    port = free_port() if port is None else port
+    return launch(
+        [*program, command, "--port", str(port), *options],
+        folder=folder,
+        environment=environment,
+        log=log,
+        printed=printed,
+        port=port,
+    )
+
+
+def launch(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    printed: Path | None = None,
+    port: int = 0,
+) -> Launched:
+    """Start a program; what it writes is added to `log`, its standard output to `printed`."""
+    with log.open("ab") as errors, (printed or log).open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+    return Launched(process, log, port)
+
+
+def fork_server(*options: str, port: int, dependencies: ProcessEnvironment) -> Forked:
+    """Fork `wheelyard serve`, without waiting until it answers."""
+    return Forked(fork(["serve", "--port", str(port), *options], dependencies))
+
+
+@contextmanager
+def running_program(
+    sandbox: Sandbox,
+    command: Sequence[str | Path],
+    log: Path,
+    is_up: Callable[[], bool],
+    environment: Mapping[str, str],
+    *,
+    is_ours: bool = True,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """
+    Run any server until the block ends; fail with its log if it does not start in time.
+
+    Ours has to end in good order.
+    """
+    log.unlink(missing_ok=True)
+    variables = {**sandbox.environment(), **environment}
+    launched = launch(command, folder=sandbox.folder, environment=variables, log=log)
+    try:
+        until(is_up, log.read_text, launched.process, timeout)
+        yield launched.process
+    finally:
+        try:
+            stop(launched.process, in_order=is_ours)
+        finally:
+            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
+
+
+@contextmanager
+def serving_app(
+    app: ASGIApp, certificate: Path | None = None, **options: object
+) -> Iterator[ServerSettings]:
+    """Serve an application from a thread of this process, with options of Granian."""
+    settings = ServerSettings(host="127.0.0.1", port=free_port())
+    loop, server = asyncio.new_event_loop(), embedded_server(app, settings, certificate, **options)
+    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+    thread.start()
+    try:
+        until(lambda: is_listening(("127.0.0.1", settings.port)))
+        yield settings
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join()
+        loop.close()
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serve by a handler until the block ends; yield the URL, without a slash at its end."""
     quiet = type("Handler", (handler,), {"log_message": lambda *_: None})
-    with _Server(("127.0.0.1", 0), quiet) as server:
+    with _HandlerServer(("127.0.0.1", 0), quiet) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -21,7 +229,7 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
             thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class _HandlerServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
@@ -32,3 +240,47 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """Ignore clients that close the connection."""
+
+
+def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    """Wait until a server answers; one that ends, or takes too long, fails the test by its log."""
+    until(lambda: is_healthy(address), log.read_text, process)
+
+
+def is_healthy(address: str, path: str = "/health") -> bool:
+    """Return whether a server answers its health probe with 200."""
+    connection = HTTPConnection(address, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):  # not listening yet
+        return False
+    finally:
+        connection.close()
+
+
+def is_listening(address: tuple[str, int]) -> bool:
+    """Return whether a server accepts connections."""
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
+
+
+def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
+    """End a server as a service manager does: it has to obey, and ours in good order."""
+    process.terminate()
+    try:
+        status = process.wait(TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+    assert status == 0 or not in_order, f"the server ended with {status}"
+
+
+def free_port() -> int:
+    """Return a port that stays free until it is used."""
+    while True:
+        port = secrets.choice(PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,6 +1,5 @@
 """The same index as in `access_fixture.py`, served by real processes over a folder."""
 
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,9 +20,9 @@ from tests.access.access_fixture import (
 from tests.access.access_fixture import static_token as static
 from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, running_issuer
 from tests.clients.harness import SOURCE, Sandbox
-from tests.clients.servers import free_port, is_healthy, running
 from tests.http.packages import Package, form, wheel
 from tests.http.servers import token_of
+from tests.http_server import WHEELYARD, free_port, is_healthy, running_program
 from tests.plain_http import LOCALLY
 from tests.settings.written import as_toml
 from tests.waiting import until
@@ -146,8 +145,8 @@ def _server(folder: Path, google: FakeIssuer) -> Iterator[int]:
     home, port = folder / "home", free_port()
     home.mkdir(exist_ok=True)
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
-    command = [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places]
+    command = [*WHEELYARD, "serve", "--port", str(port), *places]
     log, environment = folder / f"log-{port}.txt", google.environment | SOURCE
     is_up = partial(is_healthy, f"127.0.0.1:{port}")
-    with running(Sandbox(home, home), command, log, is_up, environment):
+    with running_program(Sandbox(home, home), command, log, is_up, environment):
         yield port

@@ -1,6 +1,5 @@
 """`wheelyard serve` on a bucket of the fake GCS server, started as by an operator."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from httpx2 import Response
 
 from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
 from tests.clients.reading import page
-from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
+from tests.clients.servers import Server
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import Package, form
+from tests.http_server import TOKEN, WHEELYARD, free_port, is_healthy, running_program
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -83,10 +83,10 @@ def serving(sandbox: Sandbox, environment: Mapping[str, str], *options: str) -> 
     """Run `wheelyard serve` until the block ends; yield its address."""
     # the fake GCS server is at 127.0.0.1: as in production, its host has another name
     address = f"localhost:{free_port()}"
-    line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
+    line = [*WHEELYARD, "serve", "--port", address.split(":")[1], *options]
     log = sandbox.folder.parent / "log.txt"
     everything = {**SOURCE, **environment}
-    with running(sandbox, line, log, lambda: is_healthy(address), everything):
+    with running_program(sandbox, line, log, lambda: is_healthy(address), everything):
         yield address
 
 

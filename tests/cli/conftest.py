@@ -4,20 +4,18 @@ import base64
 import hashlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Sandbox
-from tests.clients.servers import TOKEN, is_healthy
+from tests.clients.harness import SOURCE, Sandbox
+from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
 from tests.settings.written import PUBLISHER
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.cli.main import main
@@ -68,8 +66,7 @@ projects = ["robot-*"]
 actions = ["read"]
 {PUBLISHER}"""
 
-WHEELYARD = (sys.executable, "-m", "wheelyard")
-WHERE = {"PYTHONPATH": str(REPOSITORY / "src")}
+WHERE = SOURCE
 SERVERS = {"serve", "run"}
 """Commands that need a process of their own: they change its limits, its signals and its log."""
 
@@ -137,20 +134,11 @@ def wheelyard(sandbox: Sandbox) -> Typed:
     return run
 
 
-@dataclass
-class Serving:
-    """A server in a process group of its own."""
+@dataclass(frozen=True)
+class Serving(Launched):
+    """A server, and its standard output."""
 
-    process: subprocess.Popen[bytes]
-    log: Path
     printed: Path
-
-    @property
-    def port(self) -> int:
-        """The port in its start message."""
-        match = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
-        assert match is not None
-        return int(match[1])
 
     @property
     def token(self) -> str:
@@ -165,10 +153,6 @@ class Serving:
         connection.sendall(request)
         return connection
 
-    def stop(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group, as a terminal does."""
-        os.killpg(self.process.pid, number)
-
 
 Serve = Callable[..., Serving]
 
@@ -176,34 +160,30 @@ Serve = Callable[..., Serving]
 @pytest.fixture
 def serve(sandbox: Sandbox) -> Iterator[Serve]:
     """Start a server on a free port, and wait until it answers."""
-    started: list[Serving] = []
+    started: list[Launched] = []
 
     def run(
         *options: str, host: str = "127.0.0.1", command: str = "serve", **environment: str
     ) -> Serving:
         log, printed = sandbox.folder / "log.txt", sandbox.folder / "printed.txt"
-        with log.open("w") as errors, printed.open("w") as output:
-            process = subprocess.Popen(
-                [*WHEELYARD, command, "--port", "0", "--host", host, *options],
-                cwd=sandbox.folder,
-                env=sandbox.environment() | WHERE | environment,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-            )
-        serving = Serving(process, log, printed)
-        started.append(serving)
-        until(
-            lambda: (
-                "poetry publish" in printed.read_text() and is_healthy(f"127.0.0.1:{serving.port}")
-            ),
-            log.read_text,
-            process,
+        printed.unlink(missing_ok=True)
+        launched = launch_server(
+            *("--host", host, *options),
+            folder=sandbox.folder,
+            environment=sandbox.environment() | WHERE | environment,
+            log=log,
+            printed=printed,
+            port=0,
+            command=command,
         )
+        started.append(launched)
+        until(lambda: "poetry publish" in printed.read_text(), log.read_text, launched.process)
+        port = re.search(r"http://[^/]*:(\d+)/", printed.read_text())
+        assert port is not None
+        serving = Serving(launched.process, log, int(port[1]), printed)
+        serving.wait_until_healthy()
         return serving
 
     yield run
     for serving in started:
-        with suppress(ProcessLookupError):
-            serving.stop(signal.SIGKILL)
-        serving.process.wait(TIMEOUT_SECONDS)
+        serving.kill()

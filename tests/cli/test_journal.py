@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import WHEELYARD, WHERE, Typed
+from tests.cli.conftest import WHERE, Typed
 from tests.clients.harness import Sandbox
+from tests.http_server import WHEELYARD
 from tests.operations.distributions import make_wheel
 from tests.waiting import TIMEOUT_SECONDS
 

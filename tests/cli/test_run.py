@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving, Typed
 from tests.clients.harness import Sandbox
-from tests.clients.servers import TOKEN
+from tests.http_server import TOKEN
 from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS

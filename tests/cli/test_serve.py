@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.cli.conftest import WHEELYARD, WHERE, Serve, Typed
+from tests.cli.conftest import WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
-from tests.clients.servers import TOKEN, free_port, is_listening
+from tests.http_server import TOKEN, WHEELYARD, free_port, is_listening
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 
@@ -40,7 +40,7 @@ def test_server_ends_in_good_order(
     idle = serving.connect(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert idle.recv(12) == b"HTTP/1.1 200"
 
-    serving.stop(number)
+    serving.send_signal(number)
 
     assert serving.process.wait(TIMEOUT_SECONDS) == 0
     assert serving.log.read_text().splitlines()[1:] == []
@@ -56,10 +56,10 @@ def test_a_second_ctrl_c_ends_a_busy_server(serve: Serve, options: list[str]) ->
     busy = serving.connect(f"{head}{form}Expect: 100-continue\r\n\r\n".encode())
     assert busy.recv(12) == b"HTTP/1.1 100"  # so it is waiting for the form now
     busy.sendall(b"--b\r\n")
-    serving.stop(signal.SIGINT)
+    serving.send_signal(signal.SIGINT)
     until(lambda: NOTICE in serving.log.read_text(), process=serving.process)
 
-    serving.stop(signal.SIGINT)
+    serving.send_signal(signal.SIGINT)
 
     assert serving.process.wait(TIMEOUT_SECONDS) == 1
     assert serving.log.read_text().count(NOTICE) == 1
@@ -113,7 +113,7 @@ def test_a_store_in_memory_gets_a_token(sandbox: Sandbox, serve: Serve) -> None:
     assert TOKEN.search(serving.printed.read_text())
     assert "token create" not in serving.printed.read_text()
     assert serving.log.read_text() == ""
-    serving.stop(signal.SIGTERM)
+    serving.send_signal(signal.SIGTERM)
     serving.process.wait(TIMEOUT_SECONDS)
     assert [path.name for path in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
@@ -273,7 +273,7 @@ def test_a_shrunk_osv_database_is_a_warning(serve: Serve, sandbox: Sandbox) -> N
         "WHEELYARD_UPSTREAM_OSV": str(osv),
     }
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    serve(**given).stop(signal.SIGTERM)
+    serve(**given).send_signal(signal.SIGTERM)
     osv.write_text('[{"id": "MAL-1"}]')
 
     log = serve(**given).log.read_text()

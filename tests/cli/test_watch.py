@@ -93,7 +93,7 @@ def test_a_signal_ends_an_import_at_once(
     listed = sandbox.folder / "wheelyard-data" / "projects"
     until(lambda: listed.exists() and any(listed.iterdir()))
 
-    serving.stop(signal.SIGTERM)
+    serving.send_signal(signal.SIGTERM)
 
     assert serving.process.wait(TIMEOUT_SECONDS) == 0
     assert "Traceback" not in serving.log.read_text()

@@ -18,7 +18,7 @@ import pytest
 
 from tests.clients.harness import SOURCE, Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
-from tests.clients.servers import free_port, is_healthy, running
+from tests.http_server import free_port, is_healthy, running_program
 
 pytestmark = pytest.mark.clients
 
@@ -76,7 +76,7 @@ def serving(place: PypiserverFolder, *program: str | Path, **environment: str) -
     def is_up() -> bool:
         return is_healthy(place.address)
 
-    with running(place.sandbox, command, log, is_up, everything, is_ours=is_ours):
+    with running_program(place.sandbox, command, log, is_up, everything, is_ours=is_ours):
         yield log
 
 

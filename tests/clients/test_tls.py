@@ -13,8 +13,9 @@ from uv import find_uv_bin
 
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
 from tests.clients.projects import Builder
-from tests.clients.servers import PROMPT, TOKEN, free_port, running
+from tests.clients.servers import PROMPT
 from tests.clients.tls import Authority
+from tests.http_server import TOKEN, free_port, running_program
 
 pytestmark = pytest.mark.clients
 
@@ -58,7 +59,9 @@ def running_tls_server(folder: Path, *options: str) -> Iterator[TlsServer]:
         except httpx2.TransportError:  # not listening yet
             return False
 
-    with running(sandbox, server, log, lambda: is_up() and PROMPT in log.read_text(), SOURCE):
+    with running_program(
+        sandbox, server, log, lambda: is_up() and PROMPT in log.read_text(), SOURCE
+    ):
         yield TlsServer(url, places[0], log.read_text())
 
 

@@ -22,9 +22,10 @@ from tests.authentication.verifiers.fake_issuer import (
 from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published, publish
-from tests.clients.servers import TOKEN, Server
+from tests.clients.servers import Server
 from tests.clients.tls import Proxy, running_proxy
 from tests.http.servers import RunningServer, running_server
+from tests.http_server import TOKEN
 from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
 from tests.waiting import until
 from wheelyard.wiring.stores import system_runtime

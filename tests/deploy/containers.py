@@ -19,7 +19,7 @@ from typing import Self
 import pytest
 
 from tests.clients.harness import REPOSITORY, system_program
-from tests.clients.servers import free_port, until_healthy
+from tests.http_server import free_port, until_healthy
 from tests.once import made_once
 
 PYTHON = "/usr/bin/python3"

@@ -17,10 +17,9 @@ from typing import Any
 import yaml
 
 from tests.bucket_clients.bucket_server import as_account
-from tests.clients import servers
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
-from tests.clients.servers import TOKEN, free_port, is_healthy
 from tests.fake_gcs.server import FakeGcs
+from tests.http_server import TOKEN, free_port, is_healthy, running_program
 
 DEPLOY = REPOSITORY / "deploy"
 BUCKET = "acme-wheelyard"
@@ -92,7 +91,7 @@ def running(
     token = TOKEN.search(output)
     assert token is not None
     words = [str(port) if word == "$PORT" else word for word in command]
-    with servers.running(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), found):
+    with running_program(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), found):
         yield Deployed(port, token[0])
 
 

@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from tests.clients.harness import REPOSITORY, new_sandbox, program
-from tests.clients.servers import TOKEN, free_port
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
+from tests.http_server import TOKEN, free_port
 from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tests.clients.harness import REPOSITORY, system_program
-from tests.clients.servers import free_port, until_healthy
 from tests.deploy.running import VALUES, Unit
+from tests.http_server import WHEELYARD, launch_server
 from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
@@ -111,30 +111,26 @@ def _system_calls(listing: str, name: str) -> set[str]:
 def test_a_server_makes_no_call_that_the_unit_refuses(tmp_path: Path) -> None:
     """A server that is asked and written to does nothing that the unit would refuse."""
     strace, analyze = system_program("strace"), system_program("systemd-analyze")
-    trace, log, port = tmp_path / "trace.txt", tmp_path / "log.txt", free_port()
-    options = ("serve", "--workers", "2", "--port", str(port), "-P", ".", "-a", ".")
-    command = (strace, "-f", "-qq", "-o", trace, sys.executable, "-m", "wheelyard", *options)
+    trace = tmp_path / "trace.txt"
     environment = {"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY / "src")}
     wheel = make_wheel()
     form, fields = {"content": (wheel.filename, wheel.body)}, {":action": "file_upload"}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    server = launch_server(
+        *("--workers", "2", "-P", ".", "-a", "."),
+        folder=tmp_path,
+        environment=environment,
+        log=tmp_path / "log.txt",
+        program=(strace, "-f", "-qq", "-o", str(trace), *WHEELYARD),
+    )
     try:
-        until_healthy(process, f"127.0.0.1:{port}", log)
-        url = f"http://127.0.0.1:{port}/"
+        server.wait_until_healthy()
+        url = f"http://127.0.0.1:{server.port}/"
         with httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, **LOCALLY) as client:
             assert client.post("/", files=form, data=fields).status_code == 200
             assert client.get("/simple/demo/").status_code == 200
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(TIMEOUT_SECONDS)
+        server.send_signal(signal.SIGTERM)
+        server.process.wait(TIMEOUT_SECONDS)
     made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
     filtered = Unit(UNIT.read_text()).one("SystemCallFilter")
 

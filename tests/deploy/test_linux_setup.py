@@ -19,10 +19,10 @@ import httpx2
 import pytest
 
 from tests.clients.harness import REPOSITORY
-from tests.clients.servers import TOKEN
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.deploy.running import Unit
+from tests.http_server import TOKEN
 from tests.once import made_once
 from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY

@@ -1,10 +1,7 @@
 """A server in a process group of its own, and clients that need nothing but a socket."""
 
 import os
-import re
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,9 +10,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event, Lock
 
-from tests.clients.servers import free_port
+from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
 from tests.operations.distributions import Made
-from tests.waiting import TIMEOUT_SECONDS, until
+from tests.waiting import TIMEOUT_SECONDS
 
 SOURCE = Path(__file__).parents[2] / "src"
 BOUNDARY = "a-boundary-that-no-archive-has"
@@ -24,7 +21,6 @@ HEEDING = (
     "from wheelyard.cli.main import main; main()"
 )
 """The command, also where the tests run in the background of a shell, which ignores Ctrl-C."""
-TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 
 
 def environment() -> dict[str, str]:
@@ -34,42 +30,21 @@ def environment() -> dict[str, str]:
 
 def wheelyard(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [sys.executable, "-m", "wheelyard", *arguments]
+    command = [*WHEELYARD, *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
 
 
-@dataclass
-class Running:
-    """A server that answers."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def kill(self) -> None:
-        """Kill the whole process group, at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def start(store: Path, log: Path, *options: str) -> Running:
+def start(store: Path, log: Path, *options: str) -> Launched:
     """Start a server, and wait until it answers."""
-    port = free_port()
-    command = [sys.executable, "-m", "wheelyard", "serve", "--port", str(port)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*command, "--store", str(store), *options],
-            stdout=output,
-            stderr=output,
-            env=environment(),
-            start_new_session=True,
-        )
-    running = Running(port, process)
-    until(lambda: get(port, "/health")[0] == 200, log.read_text, process)
-    return running
+    server = launch_server(
+        "--store", str(store), *options, folder=Path.cwd(), environment=environment(), log=log
+    )
+    server.wait_until_healthy()
+    return server
 
 
 @contextmanager
-def server(store: Path, log: Path, *options: str) -> Iterator[Running]:
+def server(store: Path, log: Path, *options: str) -> Iterator[Launched]:
     """Run a server, and kill it afterwards."""
     running = start(store, log, *options)
     try:

@@ -11,9 +11,9 @@ from signal import SIGKILL
 
 import pytest
 
-from tests.clients.servers import free_port
 from tests.durability.serving import Crowd, environment, first_token, get, server, wheelyard
-from tests.forking import ProcessEnvironment, fork
+from tests.forking import ProcessEnvironment
+from tests.http_server import fork_server, free_port
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -43,7 +43,7 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
             store=str(store),
             steps=steps,
         )
-        process = fork(["serve", "--port", str(port), "--store", str(store)], dependencies)
+        process = fork_server("--store", str(store), port=port, dependencies=dependencies).process
         until(partial(_has_begun, process, port), log.read_text)
         # what the last one has left was removed, and its own first writes end soon
         until(partial(_has_swept, process, store), log.read_text)

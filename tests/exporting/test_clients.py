@@ -15,8 +15,9 @@ from tests.clients.conftest import build as _build
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, system_program, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.public_index import PublicIndex
-from tests.clients.servers import Server, free_port, running
+from tests.clients.servers import Server
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
+from tests.http_server import free_port, running_program
 from tests.services.fixtures import Emulators
 from tests.services.service import ProxiedService
 
@@ -90,7 +91,9 @@ def nginx(heading: str, folder: Path, **replaced: str) -> Iterator[Server]:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     sandbox = Sandbox(folder, folder)
-    with running(sandbox, [*command, "-e", str(log)], folder / "out.txt", is_up, {}, is_ours=False):
+    with running_program(
+        sandbox, [*command, "-e", str(log)], folder / "out.txt", is_up, {}, is_ours=False
+    ):
         yield Server(f"127.0.0.1:{port}", "", folder / "store", private=False)
 
 

@@ -1,31 +1,34 @@
 """Servers to ask over HTTP: a process of its own, or an application in this process."""
 
-import asyncio
 import re
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from os import getpid
 from pathlib import Path
 from stat import S_ISREG
-from threading import Thread
 
 import httpx2
 
 from tests.clients.harness import REPOSITORY, new_sandbox
-from tests.clients.servers import TOKEN, free_port, stop
-from tests.forking import ProcessEnvironment, fork
+from tests.forking import ProcessEnvironment
+from tests.http_server import (
+    TOKEN,
+    ServerProcess,
+    fork_server,
+    free_port,
+    is_healthy,
+    launch_server,
+    serving_app,
+)
 from tests.plain_http import LOCALLY
-from tests.waiting import TIMEOUT_SECONDS, until
+from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
-from wheelyard.http.server import embedded_server
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.settings.sections import ServerSettings, Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import Index, open_index
 
 KEPT = ("files", "journal", "projects", "projects.json")
@@ -141,7 +144,8 @@ def running_server(
     """Start a server on a new store; assert at the end that its log has no secret or traceback."""
     sandbox = new_sandbox(folder)
     (folder / "wheelyard.toml").write_text(config)
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
     dependencies = ProcessEnvironment(
         folder=sandbox.folder,
@@ -150,12 +154,10 @@ def running_server(
         output=folder / "printed.txt",
         errors=folder / "log.txt",
     )
-    # several workers need the program itself, which begins them
-    begin = _started if "--workers" in options else _forked
-    process = begin(["serve", "--port", address.split(":")[1], *places, *options], dependencies)
+    process = _started([*places, *options], port, dependencies)
     with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
         try:
-            until(lambda: is_up(client, f"{prefix}/health") or not process.is_alive())
+            until(lambda: is_healthy(address, f"{prefix}/health") or not process.is_alive())
             assert process.is_alive(), "the server did not come up"
             token = TOKEN.search((folder / "printed.txt").read_text())
             server = RunningServer(address, token[0] if token else "", folder, process.pid, client)
@@ -169,66 +171,25 @@ def running_server(
     assert not TOKEN_TEXT.search(server.log)
 
 
-@dataclass(frozen=True)
-class _Process:
-    """A server's process, spawned or forked."""
-
-    pid: int
-    is_alive: Callable[[], bool]
-    end: Callable[[], None]
-    """Stops it and asserts a clean exit."""
-
-
-def _started(arguments: list[str], dependencies: ProcessEnvironment) -> _Process:
-    with dependencies.output.open("w") as output, dependencies.errors.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wheelyard", *arguments],
-            cwd=dependencies.folder,
-            env=dependencies.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-        )
-    return _Process(process.pid, lambda: process.poll() is None, partial(stop, process))
-
-
-def _forked(arguments: list[str], dependencies: ProcessEnvironment) -> _Process:
-    process = fork(arguments, dependencies)
-    assert process.pid is not None
-
-    def end() -> None:
-        process.terminate()
-        process.join(TIMEOUT_SECONDS)
-        process.kill()
-        process.join()
-        assert process.exitcode == 0, f"the server ended with {process.exitcode}"
-
-    return _Process(process.pid, process.is_alive, end)
-
-
-def is_up(client: httpx2.Client, path: str = "/health") -> bool:
-    """Return whether a server answers."""
-    try:
-        return client.get(path).status_code == 200
-    except httpx2.TransportError:  # not listening yet
-        return False
+def _started(options: Sequence[str], port: int, dependencies: ProcessEnvironment) -> ServerProcess:
+    if "--workers" not in options:
+        return fork_server(*options, port=port, dependencies=dependencies)
+    # several workers need the program itself, which begins them
+    return launch_server(
+        *options,
+        folder=dependencies.folder,
+        environment=dependencies.environment,
+        log=dependencies.errors,
+        printed=dependencies.output,
+        port=port,
+    )
 
 
 @contextmanager
 def running_app(index: Index, folder: Path, app: App | None = None) -> Iterator[RunningServer]:
     """Serve an index, by `app` if there is one, from a thread of this process."""
-    settings = ServerSettings(host="127.0.0.1", port=free_port())
-    loop, server = asyncio.new_event_loop(), embedded_server(app or App(index), settings)
-    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
-    thread.start()
-    address = f"127.0.0.1:{settings.port}"
-    with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
-        try:
-            until(lambda: is_up(client))
-            yield RunningServer(
-                address, token_of(index, can="read,upload,manage"), folder, getpid(), client
-            )
-        finally:
-            loop.call_soon_threadsafe(server.stop)
-            thread.join()
-            loop.close()
+    with serving_app(app or App(index)) as settings:
+        address = f"127.0.0.1:{settings.port}"
+        with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
+            token = token_of(index, can="read,upload,manage")
+            yield RunningServer(address, token, folder, getpid(), client)

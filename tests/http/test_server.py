@@ -1,21 +1,17 @@
 """The web server, with an application of its own, and the process that starts workers."""
 
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
-from threading import Thread
 
 import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.clients.harness import SOURCE, Sandbox
-from tests.clients.servers import free_port, is_healthy, is_listening, running
+from tests.http_server import free_port, is_healthy, running_program, serving_app
 from tests.plain_http import LOCALLY
 from tests.waiting import until
-from wheelyard.http.server import embedded_server
-from wheelyard.settings.sections import ServerSettings
 
 pytestmark = pytest.mark.integration
 
@@ -57,17 +53,10 @@ async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
 
 def test_fault() -> None:
     """A fault of the application is answered with 500, and the next request as ever."""
-    settings = ServerSettings(host="127.0.0.1", port=free_port())
-    loop, server = asyncio.new_event_loop(), embedded_server(faulty, settings)
-    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
-    thread.start()
-    until(lambda: is_listening(("127.0.0.1", settings.port)))
-    base = f"http://127.0.0.1:{settings.port}"
-    with httpx2.Client(base_url=base, timeout=60, **LOCALLY) as client:
-        statuses = [client.get(path).status_code for path in ("/", "/fault", "/")]
-    loop.call_soon_threadsafe(server.stop)
-    thread.join()
-    loop.close()
+    with serving_app(faulty) as settings:
+        base = f"http://127.0.0.1:{settings.port}"
+        with httpx2.Client(base_url=base, timeout=60, **LOCALLY) as client:
+            statuses = [client.get(path).status_code for path in ("/", "/fault", "/")]
 
     assert statuses == [200, 500, 200]
 
@@ -77,7 +66,7 @@ def test_what_is_forked(sandbox: Sandbox) -> None:
     """The process that forks workers has opened no index and started no thread of ours."""
     port, log = free_port(), sandbox.folder / "log.txt"
     options = ("serve", "--port", str(port), "--workers", "3")
-    with running(
+    with running_program(
         sandbox,
         [sys.executable, "-c", MANAGER, *options],
         log,

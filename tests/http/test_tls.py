@@ -1,11 +1,9 @@
 """TLS by the server itself: which certificates it takes, and a change of them."""
 
-import asyncio
 import re
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -26,13 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
 from granian.http import HTTP1Settings
 
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, system_program
-from tests.clients.servers import free_port, is_listening, running
 from tests.clients.tls import Authority
 from tests.http.in_process import InProcessServer, in_process
+from tests.http_server import WHEELYARD, free_port, is_listening, running_program, serving_app
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
 from wheelyard.http.forms import HttpsOnly
-from wheelyard.http.server import embedded_server
 from wheelyard.http.server_process import TlsFiles, open_tls_files
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
@@ -161,20 +158,8 @@ def serving(app: InProcessServer, files: PairOfFiles, **options: object) -> Iter
     """Serve over TLS on a thread of its own, with options of Granian."""
     pem = files.certificate.with_name("both.pem")
     pem.write_bytes(files.opened().value.pem)
-    settings = ServerSettings(host="127.0.0.1", port=free_port())
-    loop, server = (
-        asyncio.new_event_loop(),
-        embedded_server(HttpsOnly(app.app), settings, pem, **options),
-    )
-    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
-    thread.start()
-    until(lambda: is_listening(("127.0.0.1", settings.port)))
-    try:
+    with serving_app(HttpsOnly(app.app), pem, **options) as settings:
         yield settings.port
-    finally:
-        loop.call_soon_threadsafe(server.stop)
-        thread.join()
-        loop.close()
 
 
 def asked_as_clients_do(port: int) -> str:
@@ -233,9 +218,9 @@ def test_change(sandbox: Sandbox, files: PairOfFiles, workers: str) -> None:
                 failures.append(error)
 
     askers = [Thread(target=ask_on) for _ in range(3)]
-    command = (sys.executable, "-m", "wheelyard", "serve", "--port", str(port))
+    command = (*WHEELYARD, "serve", "--port", str(port))
     up = partial(is_listening, ("127.0.0.1", port))
-    with running(sandbox, [*command, "--workers", workers], log, up, SOURCE) as process:
+    with running_program(sandbox, [*command, "--workers", workers], log, up, SOURCE) as process:
         for asker in askers:
             asker.start()
         files.certificate.write_bytes(second[0])  # whose key is still missing

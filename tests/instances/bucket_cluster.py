@@ -20,13 +20,12 @@ from typing import Any, Self
 
 from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Sandbox
-from tests.clients.servers import free_port
 from tests.durability.serving import get, post
+from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
 from tests.operations.distributions import Made
 from tests.services.service import BucketView, Service
-from tests.waiting import TIMEOUT_SECONDS, until
+from tests.waiting import TIMEOUT_SECONDS
 
-TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 METRIC = re.compile(r'\{class="(\w+)",operation="(\w+)"\} ([0-9.]+)')
 
 Done = subprocess.CompletedProcess[str]
@@ -37,10 +36,18 @@ Process = subprocess.Popen[str]
 class Instance:
     """A server that answers, and a token for it."""
 
-    port: int
+    server: Launched
     token: str
-    process: Process
-    log: Path
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.server.port
+
+    @property
+    def log(self) -> Path:
+        """What it has said."""
+        return self.server.log
 
     def page(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the files of a project's page by their names, none if there is no such page."""
@@ -96,7 +103,7 @@ class Instance:
 
     def kill(self) -> None:
         """Kill it, and whatever it has started, at once."""
-        end_now(self.process)
+        self.server.kill()
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ class BucketCluster:
     def begin(self, *arguments: str | Path) -> Process:
         """Start a command, in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "wheelyard", *arguments],
+            [*WHEELYARD, *arguments],
             cwd=self.folder,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -166,7 +173,7 @@ class BucketCluster:
         """Run a server, wait until it answers, and kill it in the end."""
         instance = self._started(token, *options)
         try:
-            _wait_for(instance)
+            instance.server.wait_until_healthy()
             yield instance
         finally:
             instance.kill()
@@ -179,7 +186,7 @@ class BucketCluster:
         both = (self._started(token), self._started(token))
         try:
             for each in both:
-                _wait_for(each)
+                each.server.wait_until_healthy()
             yield both
         finally:
             for each in both:
@@ -198,19 +205,11 @@ class BucketCluster:
         return {file["filename"] for file in project.get("files", [])}
 
     def _started(self, token: str, *options: str) -> Instance:
-        port, log = free_port(), self.folder / f"server-{next(self._numbers)}.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *options],
-                cwd=self.folder,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                text=True,
-                start_new_session=True,
-            )
-        return Instance(port, token, process, log)
+        log = self.folder / f"server-{next(self._numbers)}.log"
+        server = launch_server(
+            *options, folder=self.folder, environment=self.environment(), log=log
+        )
+        return Instance(server, token)
 
 
 def cluster_at(service: Service, folder: Path, path: str = "wheels") -> BucketCluster:
@@ -252,7 +251,3 @@ def put_all(bucket: BucketView, objects: Mapping[str, bytes]) -> None:
     """Put objects into a bucket without wheelyard."""
     for name, data in objects.items():
         bucket.put(name, data)
-
-
-def _wait_for(instance: Instance) -> None:
-    until(lambda: get(instance.port, "/health")[0] == 200, instance.log.read_text, instance.process)

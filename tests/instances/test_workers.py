@@ -71,8 +71,8 @@ def test_dead_manager(cluster: BucketCluster) -> None:
     with cluster.serving("", "--workers", "3") as instance:
         until(lambda: len(workers_of(instance)) == 3)
         workers = workers_of(instance)
-        instance.process.kill()
-        instance.process.wait()
+        instance.server.process.kill()
+        instance.server.process.wait()
         until(lambda: not any(map(is_running, workers)))
 
 
@@ -103,7 +103,7 @@ def has_lost(instance: Instance, number: int) -> bool:
 
 def workers_of(instance: Instance) -> list[int]:
     """Return the processes that the manager has started."""
-    tasks = Path(f"/proc/{instance.process.pid}/task").glob("*/children")
+    tasks = Path(f"/proc/{instance.server.process.pid}/task").glob("*/children")
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 

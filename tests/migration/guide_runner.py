@@ -19,7 +19,8 @@ from msgspec.json import decode
 from tests.bucket_clients.bucket_server import serving
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
 from tests.clients.projects import Built, sha256
-from tests.clients.servers import TOKEN, Server
+from tests.clients.servers import Server
+from tests.http_server import TOKEN
 from wheelyard.model.project_json import FileJson, ProjectJson
 
 PAGES = REPOSITORY / "docs" / "migration"

@@ -9,9 +9,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tests.clients import servers
 from tests.clients.harness import Sandbox, program
-from tests.clients.servers import free_port
+from tests.http_server import free_port, running_program
 from tests.waiting import TIMEOUT_SECONDS
 
 PASSWORD = "s3cret-and-long"
@@ -22,7 +21,7 @@ def running(sandbox: Sandbox, command: Sequence[str | Path], asked: str) -> Iter
     """Run another system's server until the block ends; `asked` is answered once it is up."""
     log = sandbox.folder / f"{Path(command[0]).name}.log"
     timeout = 3 * TIMEOUT_SECONDS  # devpi is slow on a loaded machine
-    with servers.running(
+    with running_program(
         sandbox, command, log, lambda: _answers(asked), {}, is_ours=False, timeout=timeout
     ):
         yield

@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.clients.harness import program
-from tests.clients.servers import free_port
+from tests.http_server import free_port
 from tests.npm import node, npm_package
 from tests.services import azure
 from tests.waiting import TIMEOUT_SECONDS, until

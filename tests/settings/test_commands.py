@@ -5,8 +5,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.cli.conftest import SERVERS, WHEELYARD, WHERE, called
+from tests.cli.conftest import SERVERS, WHERE, called
 from tests.clients.harness import REPOSITORY, Sandbox
+from tests.http_server import WHEELYARD
 
 pytestmark = pytest.mark.integration
 
