@@ -94,8 +94,8 @@ def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: b
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with progress_bar("check", "MofNCompleteColumn", total=2) as update:
-            update(completed=2)
+        with progress_bar("check", "MofNCompleteColumn", total=2) as bar:
+            bar.update(completed=2)
 
     with os.fdopen(end, "w") as errors, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", errors)
@@ -143,13 +143,11 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
     times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
     with (
         click.Context(click.Command("check")),
-        progress_bar(
-            "check", "DownloadColumn", total=8_000_000, clock=lambda: next(times)
-        ) as update,
+        progress_bar("check", "DownloadColumn", total=8_000_000, clock=lambda: next(times)) as bar,
         ThreadPoolExecutor(1) as thread,
     ):
         for _ in range(5):
-            thread.submit(update, advance=1_000_000, description="acme").result()
+            thread.submit(bar.advance_in, "acme", 1_000_000).result()
 
     assert capsys.readouterr().err.splitlines() == [
         "wheelyard: check: 2.0 MB of 8.0 MB",
@@ -159,7 +157,7 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_short_work_says_nothing_of_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     """Short work says nothing of its progress."""
-    with click.Context(click.Command("check")), progress_bar("check") as update:
-        update(completed=1, total=2)
+    with click.Context(click.Command("check")), progress_bar("check") as bar:
+        bar.complete(1, 2)
 
     assert capsys.readouterr().err == ""

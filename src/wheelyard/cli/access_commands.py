@@ -29,10 +29,20 @@ from wheelyard.cli.options import (
     existing_index,
     history_lines,
     is_store_given,
+    local_api,
     open_api,
+    remote_api,
     token_names,
 )
-from wheelyard.cli.output import JSON, CliGroup, parse_duration, print_result, show_token, warn
+from wheelyard.cli.output import (
+    JSON,
+    NAME,
+    CliGroup,
+    parse_duration,
+    print_result,
+    show_token,
+    warn,
+)
 from wheelyard.errors import Invalid
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -58,7 +68,6 @@ from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
-NAME: Final = Argument(["name"])
 WHO: Final = Argument(["who"], nargs=-1, required=True)
 
 
@@ -84,10 +93,10 @@ def access_command() -> None:
 )
 def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
     """
-    Let WHO act on projects; standard output has only the grant's id.
+    Let WHO act on projects.
 
     WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
-    group:ml-team. It cannot be anonymous.
+    group:ml-team. It cannot be anonymous. Standard output has only the grant's id.
 
     Options:
         --project: acme-core, or acme-*, or '*' for every project; may be given again.
@@ -114,9 +123,9 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
 )
 def revoke(ids: tuple[str, ...], note: str) -> None:
     """
-    Revoke grants of the store, each by its id; 'wheelyard access show' lists them.
+    Revoke grants of the store, each by its id.
 
-    Every server on the store obeys within 15 seconds.
+    'wheelyard access show' lists them. Every server on the store obeys within 15 seconds.
 
     Examples:
         wheelyard access revoke g1f0c92ab
@@ -147,7 +156,9 @@ access_command.add_command(group)
 @group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, *INDEX)
 def set_group(name: str, who: tuple[str, ...], note: str) -> None:
     """
-    Make the group NAME, or replace its members, by WHO; without WHO it has no members.
+    Make the group NAME, or replace its members, by WHO.
+
+    Without WHO it has no members.
 
     Examples:
         wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev
@@ -189,7 +200,9 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
 @group.subcommand("delete", NAME, NOTE, *INDEX)
 def delete_group(name: str, note: str) -> None:
     """
-    Delete the group NAME from the store; refused while a grant of the store names it.
+    Delete the group NAME from the store.
+
+    That is refused while a grant of the store names it.
 
     Examples:
         wheelyard access group delete ml-team
@@ -223,21 +236,25 @@ def show(*, history: bool) -> None:
     if history:
         commits = api.call(access_operations.access_history, After()).commits
         changes = [event for commit in commits for event in commit.events]
-        print_result({"changes": changes}, history_lines(api, changes, describe_event))
+        print_result(
+            {"changes": changes}, history_lines(api, changes, map(describe_event, changes))
+        )
     else:
-        found = api.call(access_operations.show_access)
-        print_result(found, _access_lines(found, api))
+        access = api.call(access_operations.show_access)
+        print_result(access, _access_lines(access, api))
 
 
-def _access_lines(found: AccessList, api: Api) -> Iterator[str]:
-    names = token_names(api, {each.created_by for each in found.grants})
-    known = {each.name for each in found.groups}
-    for each in found.grants:
-        fields = GrantFields(who=each.who, projects=each.projects, actions=each.can, note=each.note)
-        gone = "".join(f"; no group {name}" for name in sorted(groups_in(each.who) - known))
-        yield f"grant {each.id} ({_origin(each, names)}): {describe_fields(fields)}{gone}"
-    for one in found.groups:
-        yield f"group {one.name} ({one.source}): {', '.join(one.members) or 'nobody'}"
+def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
+    names = token_names(api, {grant.created_by for grant in access.grants})
+    groups = {group.name for group in access.groups}
+    for listed in access.grants:
+        fields = GrantFields(
+            who=listed.who, projects=listed.projects, actions=listed.can, note=listed.note
+        )
+        gone = "".join(f"; no group {name}" for name in sorted(groups_in(listed.who) - groups))
+        yield f"grant {listed.id} ({_origin(listed, names)}): {describe_fields(fields)}{gone}"
+    for group in access.groups:
+        yield f"group {group.name} ({group.source}): {', '.join(group.members) or 'nobody'}"
 
 
 def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
@@ -256,12 +273,12 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
 )
 def explain_access(who: str, project: str, action: ActionWord) -> int:
     """
-    Print whether WHO may do ACTION to PROJECT, and why; exit 0 for yes, 1 for no.
+    Print whether WHO may do ACTION to PROJECT, and why.
 
     PROJECT need not exist. WHO is written as in a grant: user:ana@acme.dev, with commas for a
     caller with several principals (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A
     service account is serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id
-    counts.
+    counts. The exit status is 0 for yes, 1 for no.
 
     Examples:
         wheelyard access explain user:ana@acme.dev acme-core upload
@@ -272,21 +289,21 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
     """
     with _usage_errors():
         name = parse_name(project)
-    api = open_api(lambda: _index(needs_store=who.startswith("token:")))
+    api = remote_api() or local_api(_index(needs_store=who.startswith("token:")))
     with _usage_errors():
-        found = api.call(access_operations.explain_access, AccessQuestion(who, name, action))
-    may = "may" if found.allowed else "may not"
+        explanation = api.call(access_operations.explain_access, AccessQuestion(who, name, action))
+    may = "may" if explanation.allowed else "may not"
     verbs = describe_actions(ACTIONS[action])
-    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {verbs} {name}")
-    for reason in found.reasons:
-        click.echo(escaped(f"  {reason}" if found.allowed else f"  they see {reason}"))
-    for hint in found.hints:
+    click.echo(f"{'yes' if explanation.allowed else 'no'}: {who} {may} {verbs} {name}")
+    for reason in explanation.reasons:
+        click.echo(escaped(f"  {reason}" if explanation.allowed else f"  they see {reason}"))
+    for hint in explanation.hints:
         click.echo(escaped(f"  {hint}"))
-    return 0 if found.allowed else 1
+    return 0 if explanation.allowed else 1
 
 
 def _index(*, needs_store: bool) -> Index:
-    """Return the index; that of the settings alone if there is no store, unless `needs_store`."""
+    """Return the index, without a store if there is none, unless `needs_store`."""
     settings = command_settings()
     # grants do not depend on passwords, and the file may be missing here
     settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
@@ -332,7 +349,9 @@ def create(
     ci: str | None,
 ) -> None:
     """
-    Create a token called NAME; standard output has only the token.
+    Create a token called NAME.
+
+    Standard output has only the token.
 
     Options:
         --can: read, upload, manage, admin.
@@ -359,7 +378,7 @@ def create(
         expires=system_runtime().now() + lifetime if rest else None,
         owner=owner,
     )
-    api = open_api(_index_for_tokens)
+    api = remote_api() or local_api(_index_for_tokens())
     # asked first, so that no token is made if there is no answer
     clients = api.call(client_projects, ClientProjectsQuery()) if ci is not None else None
     made = api.call(access_operations.create_token, wanted)
@@ -375,7 +394,9 @@ def create(
 @token_command.subcommand("list", JSON, *INDEX)
 def list_tokens() -> None:
     """
-    List the tokens, without their secrets; inactive ones of CI jobs are left out.
+    List the tokens, without their secrets.
+
+    Inactive tokens of CI jobs are left out.
 
     Examples:
         wheelyard token list
@@ -384,9 +405,9 @@ def list_tokens() -> None:
     Documentation: docs/tokens.md
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    found = open_api().call(access_operations.list_tokens).tokens
-    shown = [token for token in found if not token.publishers or token.state == "active"]
-    names = {f"token:{token.id}": token.name for token in found}
+    tokens = open_api().call(access_operations.list_tokens).tokens
+    shown = [token for token in tokens if not token.publishers or token.state == "active"]
+    names = {f"token:{token.id}": token.name for token in tokens}
     described = [_described(token, names) for token in shown]
     print_result({"tokens": described}, _token_lines(shown, names))
 

@@ -96,7 +96,7 @@ class Commands(CliGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the subcommand `cmd_name`; None if there is none."""
+        """Import and return the subcommand `cmd_name`, or return None if there is none."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -117,9 +117,9 @@ class Commands(CliGroup):
         """Return the subcommands that begin with `incomplete`, without importing them."""
         from click.shell_completion import CompletionItem  # only needed by a shell
 
-        found = (each for each in COMMANDS.items() if each[0].startswith(incomplete))
+        matching = (entry for entry in COMMANDS.items() if entry[0].startswith(incomplete))
         options = click.Command.shell_complete(self, ctx, incomplete)
-        return [*(CompletionItem(name, help=what) for name, what in found), *options]
+        return [*(CompletionItem(name, help=what) for name, what in matching), *options]
 
 
 def _imported(module: str) -> ModuleType:
@@ -132,6 +132,7 @@ def _imported(module: str) -> ModuleType:
     try:
         return import_module(module)
     finally:
+        # what was imported is moved to where no later collection looks
         gc.freeze()
         gc.enable()
 

@@ -1,12 +1,12 @@
-"""Options that several commands share; the settings, index and caller of a command."""
+"""Options that several commands share, and the settings, index and caller of a command."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 from click import Option
@@ -56,7 +56,7 @@ CONFIG: Final = kept_option(
 
 
 def store_options(default: str) -> tuple[Option, ...]:
-    """Return the options of a store; `default` is for the help text."""
+    """Return the options of a store, with its default in words for the help text."""
     with_store = kept_option(
         "--store",
         metavar="PLACE",
@@ -71,7 +71,7 @@ STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
 
 
 def command_settings() -> Settings:
-    """Return the settings as `loaded_settings`; warn of a file that others may change."""
+    """Return the settings as `loaded_settings`, and warn of a file that others may change."""
     reading = loaded_settings()
     warn_of_settings_file(reading)
     return reading.settings
@@ -90,7 +90,7 @@ def loaded_settings(
     Return the effective settings of this command line, and where each comes from.
 
     `overrides` has the values of options other than those of `STORE`, `defaults` those defaults of
-    this command that differ from the usual ones. Raise Invalid if a value is wrong.
+    this command that differ from the usual ones. Raises Invalid if a value is wrong.
     """
     return load_settings(
         file=given_option("config"),
@@ -101,12 +101,16 @@ def loaded_settings(
 
 
 def existing_index() -> Index:
-    """Return the index that this command line names; raise Invalid unless its store exists."""
+    """
+    Return the index that this command line names.
+
+    Raises Invalid unless its store exists.
+    """
     return _closed_with_command(open_index(command_settings(), create=False))
 
 
 def ensure_index(settings: Settings) -> Index:
-    """Return the index of the settings; if its store is missing, create it and print that."""
+    """Return the index of the settings, whose store is made if it is missing."""
     location = settings.store.location
     if not has_store(settings):
         index_without_store(settings)  # raises Invalid before a folder is made
@@ -145,7 +149,11 @@ def warn_without_upstream(index: Index) -> None:
 
 
 def require_upstream(index: Index) -> "UpstreamIndex":
-    """Return the upstream indexes of an index; raise Invalid if the settings name none."""
+    """
+    Return the upstream indexes of an index.
+
+    Raises Invalid if the settings name none.
+    """
     if index.upstream is None:
         raise Invalid(
             "No upstream index is configured. Set upstream.enabled and upstream.url.",
@@ -178,7 +186,11 @@ def _login_name() -> str:
 
 
 def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
-    """Return the certificate and key of the server, if it has some; raise Invalid if invalid."""
+    """
+    Return the certificate and key of the server, if it has some.
+
+    Raises Invalid if they cannot be read, or do not belong together.
+    """
     if not settings.server.certificate:
         return ()
     # imported only if needed: cryptography takes a while to import
@@ -205,7 +217,6 @@ def warn_if_writable(path: Path) -> None:
         warn(f"{path}: {way}.")
 
 
-E = TypeVar("E", AnyAccessEvent, Decision)
 Api: TypeAlias = LocalApi | RemoteApi
 LOCAL_OPTIONS: Final = ("store", "config")
 """Options that mean nothing for a server, which has its own settings."""
@@ -221,12 +232,25 @@ INDEX: Final = (
 """The index of a server or of a store, for `open_api`."""
 
 
-def open_api(open_local: Callable[[], Index] = existing_index) -> Api:
-    """Return the index of `--server`, else that of a store, as `open_local` opens it."""
+def open_api() -> Api:
+    """Return the index of `--server`, else that of the store, which has to exist."""
+    return remote_api() or local_api(existing_index())
+
+
+def local_api(index: Index) -> LocalApi:
+    """Return an index as the user of this command may use it."""
+    return LocalApi(index=index, caller=local_caller(index))
+
+
+def remote_api() -> RemoteApi | None:
+    """
+    Return the index of `--server`, or None without that option.
+
+    Raises UsageError if an option of a store is given, too.
+    """
     server = given_option("server")
     if server is None:
-        index = open_local()
-        return LocalApi(index=index, caller=local_caller(index))
+        return None
     for name in LOCAL_OPTIONS:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
@@ -237,19 +261,19 @@ def open_api(open_local: Callable[[], Index] = existing_index) -> Api:
 
 
 def history_lines(
-    api: Api, events: Sequence[E], describe: Callable[[E], str]
+    api: Api, events: Sequence[AnyAccessEvent | Decision], descriptions: Iterable[str]
 ) -> Iterator[tuple[str, ...]]:
     """Yield the columns of each event: when it was, by whom, and what it was."""
     names = token_names(api, {event.by for event in events})
-    for event in events:
+    for event, description in zip(events, descriptions, strict=True):
         by = with_name(event.by, names.get(event.by, ""))
-        yield f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, describe(event)
+        yield f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, description
 
 
 def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:
-    """Return the names of the API tokens among principals; warn if they cannot be read."""
+    """Return the names of the API tokens among principals, or warn if they cannot be read."""
     try:
-        return {each: api.name_of(each) for each in principals}
+        return {principal: api.name_of(principal) for principal in principals}
     except Unavailable as fault:
         warn(f"the names of tokens cannot be read: {fault.message}")
         return {}

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
-from click import Option
+from click import Argument, Option
 
 from wheelyard.errors import Invalid, Unavailable, quoted
 from wheelyard.model.decoding import escaped
@@ -22,6 +22,8 @@ from wheelyard.model.decoding import escaped
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from click.shell_completion import CompletionItem
+    from rich.progress import Progress as RichBar
+    from rich.progress import TaskID
 
 
 _EPILOG: Final = re.compile(r"\n\n(?=Examples:\n|Documentation: )")
@@ -74,7 +76,7 @@ def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
 
 
 def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Keep the value of an option for `given_option`; a callback of click."""
+    """Keep the value of an option for `given_option`, when click calls this back."""
     context.meta[f"{__name__}.{option.name}"] = value
 
 
@@ -99,6 +101,8 @@ QUIET: Final = kept_option(
 )
 OUTPUT: Final = (QUIET, JSON)
 """What `print_result`, `print_line` and `progress_bar` obey."""
+NAME: Final = Argument(["name"])
+PROJECT: Final = Argument(["project"])
 REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
 YES_HELP: Final = "Do not ask; needed where there is no terminal."
 
@@ -117,7 +121,11 @@ class LossyOutput(FileIO):
         """The first error; nothing is written after it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write or drop the data, and return its bytes; raise a first error that is not quiet."""
+        """
+        Write or drop the data, and return the number of its bytes.
+
+        Raises OSError for the first error, unless it is a quiet one.
+        """
         if self.lost is None:
             try:
                 return super().write(data)
@@ -134,6 +142,7 @@ def take_over_output() -> None:
 
     The error is raised once for `sys.stdout`, unless it is a closed pipe; for `sys.stderr`, never.
     """
+    # before any file is opened, which could else get the number of a closed stream
     _reserve_descriptors()
     if sys.stdout is not None:
         sys.stdout = _text(sys.stdout, BrokenPipeError)
@@ -274,7 +283,7 @@ def is_interactive() -> bool:
 
 
 def confirm_name(name: str, consequence: str) -> bool:
-    """Ask a person to type `name` for what cannot be undone; return whether they did."""
+    """Ask a person to type `name` for what cannot be undone, and return whether they did."""
     question = f"{consequence} To go on, type the name '{name}'"
     return bool(click.prompt(question, default="", show_default=False, err=True).strip() == name)
 
@@ -286,38 +295,78 @@ def progress_bar(
     total: int | None = None,
     clock: Callable[[], float] = monotonic,
     **fields: Any,  # noqa: ANN401 - rich's
-) -> Iterator[Any]:
+) -> Iterator["Progress"]:
     """
-    Yield a function that updates a progress bar on standard error; threads may call it.
+    Yield a progress bar on standard error.
 
     Where that is no terminal, a plain line says from time to time how far the work is. With
     `--quiet` there is neither.
 
-    The function takes the arguments of rich's `Progress.update`. `columns` are names of column
-    classes of `rich.progress`, or format strings for the task and its `fields`; with a
-    `DownloadColumn`, the work is counted in bytes.
+    `columns` are names of column classes of `rich.progress`, or format strings for the task and its
+    `fields`. With a `DownloadColumn`, the work is counted in bytes.
     """
     if given_option("quiet"):
-        yield lambda **_: None
+        yield Progress()
         return
     if not is_terminal():
         is_size = "DownloadColumn" in columns
-        yield _PlainProgress(what, total, clock, is_size=is_size).update
+        yield _PlainProgress(what, total, clock, is_size=is_size)
         return
     from rich import progress
     from rich.console import Console
 
-    made = [getattr(progress, each)() if each.endswith("Column") else each for each in columns]
+    made = [
+        getattr(progress, column)() if column.endswith("Column") else column for column in columns
+    ]
     with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, **fields)
         click.get_current_context().meta[_BAR] = bar
         try:
-            yield lambda **changes: bar.update(task, **changes)
+            yield _RichProgress(bar, task)
         finally:
             del click.get_current_context().meta[_BAR]
 
 
-class _PlainProgress:
+class Progress:
+    """
+    Shows how far long work is, in subclasses. This class shows nothing.
+
+    Threads may call all methods at once.
+    """
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - rich's
+        """Take the arguments of rich's `Progress.update`."""
+
+    def advance(self, size: int) -> None:
+        """Say that so much more is done."""
+        self.update(advance=size)
+
+    def advance_in(self, what: str, size: int) -> None:
+        """Say that so much more is done, now in the part called `what`."""
+        self.update(advance=size, description=what)
+
+    def advance_of(self, total: int, what: str) -> None:
+        """Say that one more of `total` parts is done, the one called `what`."""
+        self.update(total=total, advance=1, description=what)
+
+    def complete(self, count: int, total: int) -> None:
+        """Say that `count` of `total` parts are done."""
+        self.update(completed=count, total=total)
+
+
+class _RichProgress(Progress):
+    """One task of a progress bar of rich."""
+
+    def __init__(self, bar: "RichBar", task: "TaskID") -> None:
+        self._bar = bar
+        self._task = task
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - rich's
+        """Change the task as rich does."""
+        self._bar.update(self._task, **changes)
+
+
+class _PlainProgress(Progress):
     """Prints a line about long work, every `PLAIN_INTERVAL_SECONDS` at most."""
 
     def __init__(
@@ -330,6 +379,7 @@ class _PlainProgress:
         self._is_size = is_size
         self._next = clock() + PLAIN_INTERVAL_SECONDS
         self._lock = Lock()
+        # a context of click belongs to a thread, so the threads of a command borrow this one
         self._context = click.get_current_context()
 
     def update(
@@ -340,7 +390,7 @@ class _PlainProgress:
         total: int | None = None,
         **fields: object,
     ) -> None:
-        """Take the arguments of rich's `Progress.update`, and print a line if it is time."""
+        """Note how far the work is, and print a line if it is time."""
         del fields
         with self._lock:
             self._done = self._done + advance if completed is None else completed
@@ -351,7 +401,7 @@ class _PlainProgress:
             self._next = now + PLAIN_INTERVAL_SECONDS
             of = f" of {self._amount(self._total)}" if self._total else ""
             line = f"{self._what}: {self._amount(self._done)}{of}"
-            with self._context.scope(cleanup=False):  # a thread of ours has none
+            with self._context.scope(cleanup=False):
                 print_message(logging.INFO, line)
 
     def _amount(self, number: int) -> str:
@@ -368,7 +418,11 @@ _SIZE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kKMGT]i?B|B)", re.A
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the length of time in a text such as `30m`, `12h`, `90d` or `8w`; or raise Invalid."""
+    """
+    Return the length of time in a text such as `30m`, `12h`, `90d` or `8w`.
+
+    Raises Invalid (code `invalid_field`) for any other text.
+    """
     match = _DURATION.fullmatch(text)
     if match is None:
         message = f"{quoted(text)} is no length of time. Write 30m, 12h, 90d or 8w."
@@ -377,7 +431,11 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Return the time in a text (UTC, if it says no offset), or so long ago; or raise Invalid."""
+    """
+    Return the time in a text, or the time that is so long ago as the text says.
+
+    A time without an offset is UTC. Raises Invalid (code `invalid_field`) for any other text.
+    """
     if _DURATION.fullmatch(text):
         return now - parse_duration(text)
     try:
@@ -392,7 +450,11 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes in a text such as `500MiB` or `200GiB`; or raise Invalid."""
+    """
+    Return the bytes in a text such as `500MiB` or `200GiB`.
+
+    Raises Invalid (code `invalid_field`) for any other text.
+    """
     match = _SIZE.fullmatch(text)
     if match is None or match[2] not in SIZE_UNITS:
         message = f"{quoted(text)} is no size. Write 500MiB, 200GiB or 1.5TiB."
@@ -402,5 +464,5 @@ def parse_size(text: str) -> int:
 
 def describe_size(size: int) -> str:
     """Return an amount of bytes for people: `3.4 GiB`."""
-    unit = next((each for each in ("TiB", "GiB", "MiB", "KiB") if size >= SIZE_UNITS[each]), "B")
+    unit = next((unit for unit in ("TiB", "GiB", "MiB", "KiB") if size >= SIZE_UNITS[unit]), "B")
     return f"{size} B" if unit == "B" else f"{size / SIZE_UNITS[unit]:.1f} {unit}"

@@ -29,9 +29,12 @@ from wheelyard.api.public_package_operations import decision_history, list_decis
 from wheelyard.cli.options import INDEX, Api, open_api, token_names
 from wheelyard.cli.output import (
     JSON,
+    NAME,
+    PROJECT,
     REASON,
     YES_HELP,
     CliGroup,
+    Progress,
     cli_command,
     confirm_name,
     is_interactive,
@@ -53,8 +56,6 @@ from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, 
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
 
-NAME: Final = Argument(["name"])
-PROJECT: Final = Argument(["project"])
 RELEASE: Final = (
     PROJECT,
     Argument(["version"], required=False),
@@ -84,8 +85,8 @@ def list_command(project: str | None) -> None:
     """
     api = open_api()
     if project is None:
-        found = api.call(project_operations.list_projects, ProjectsQuery()).projects
-        print_result({"projects": found}, (each.name for each in found))
+        listed = api.call(project_operations.list_projects, ProjectsQuery()).projects
+        print_result({"projects": listed}, (project.name for project in listed))
     else:
         shown = api.call(project_operations.get_project, parse_name(project))
         print_result(_described(shown), _file_lines(shown, api))
@@ -106,12 +107,12 @@ def _described(project: ProjectAnswer) -> ProjectJson:
 
 
 def _why_yanked(file: FileAnswer) -> str | None:
-    """Return the reason why a file is yanked, which may be empty; None if it is not."""
+    """Return the reason why a file is yanked, which may be empty, or None if it is not."""
     return "" if file.yanked is True else file.yanked or None
 
 
 def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each file; say on standard error if the project is not active."""
+    """Yield a line for each file, and say on standard error if the project is not active."""
     status, reason = project.status.status, project.status.reason
     if status is not Status.ACTIVE:
         what = f"{project.name} is {status.value}{f': {reason}' if reason else ''}"
@@ -218,15 +219,16 @@ def delete_command(*, project: str, dry_run: bool, yes: bool, **release: Any) ->
     api, name = open_api(), parse_name(project)
     if dry_run or not yes:
         trial = replace(change, dry_run=True)
-        found = api.call(project_operations.delete, name, trial)
-        is_question = not dry_run and bool(found.changed)
-        _print_files(found, change, "would be deleted", "already deleted", err=is_question)
+        trial_result = api.call(project_operations.delete, name, trial)
+        is_question = not dry_run and bool(trial_result.changed)
+        _print_files(trial_result, change, "would be deleted", "already deleted", err=is_question)
         if not is_question:
             return 0
         if not confirm_name(name, "These filenames can never be used again."):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
-        if api.call(project_operations.delete, name, trial).changed != found.changed:
+        # the person has agreed to these files, and to no others
+        if api.call(project_operations.delete, name, trial).changed != trial_result.changed:
             message = "Nothing was deleted: meanwhile the files have changed. Try again."
             raise Conflict(message)
     _print_files(
@@ -283,24 +285,24 @@ def list_names() -> None:
 
     Documentation: docs/upstream.md
     """
-    found = open_api().call(project_operations.list_names)
-    print_result(found, ((name.name, *_facts(name)) for name in found.names))
+    listed = open_api().call(project_operations.list_names)
+    print_result(listed, ((name.name, *_facts(name)) for name in listed.names))
 
 
-def _facts(found: PrivateName) -> Iterator[str]:
-    if found.state is NameState.FILES:
-        yield counted(found.files, "file")
+def _facts(private: PrivateName) -> Iterator[str]:
+    if private.state is NameState.FILES:
+        yield counted(private.files, "file")
         return
     yield {
         NameState.DELETED: "all files deleted",
         NameState.RESERVED: "reserved",
         NameState.CLAIMED: "nothing published",
         NameState.UNREADABLE: "cannot be read",
-    }[found.state]
-    if found.at is not None:
-        yield f"{found.at:%Y-%m-%d %H:%M} {found.by}"
-    if found.reason:
-        yield found.reason
+    }[private.state]
+    if private.at is not None:
+        yield f"{private.at:%Y-%m-%d %H:%M} {private.by}"
+    if private.reason:
+        yield private.reason
 
 
 @names_command.subcommand("reserve", NAME, REASON, *INDEX)
@@ -441,23 +443,23 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:
     columns = ("SpinnerColumn", "MofNCompleteColumn", "{task.description}")
-    with progress_bar("journal", *columns) as update:
-        return reader.read(lambda total, name: update(total=total, advance=1, description=name))
+    with progress_bar("journal", *columns) as bar:
+        return reader.read(bar.advance_of)
 
 
-def _print(part: JournalPart, told: Collection[str] = (), *, as_json: bool) -> None:
-    """Print the entries of a part, and those of its problems that were not `told` before."""
+def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -> None:
+    """Print the entries of a part, and those of its problems that were not `printed` before."""
     for entry in part.entries:
         click.echo(encode(entry) if as_json else _line(entry))
     for problem in dict.fromkeys(part.problems):
-        if problem not in told:
+        if problem not in printed:
             warn(problem)
 
 
 def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
-    """Print entries as they come, until nobody reads the output any more; return the status."""
+    """Print entries as they come, until nobody reads the output any more, and return the status."""
     pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
-    read, told = _read_with_progress, list[str]()
+    read, printed = _read_with_progress, list[str]()
     is_away, status = False, 0
     while not is_output_lost():
         try:
@@ -469,8 +471,8 @@ def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
         else:
             if is_away:
                 print_message(logging.INFO, "the journal can be read again")
-            _print(part, told, as_json=as_json)
-            is_away, told = False, part.problems
+            _print(part, printed, as_json=as_json)
+            is_away, printed = False, part.problems
             status = 1 if part.problems else status
             read = _read_quietly
         system_runtime().pause(pause)
@@ -478,7 +480,7 @@ def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
 
 
 def _read_quietly(reader: JournalReader) -> JournalPart:
-    return reader.read(lambda *_: None)
+    return reader.read(Progress().advance_of)
 
 
 def _line(entry: JournalEntry) -> str:

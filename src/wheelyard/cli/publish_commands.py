@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob, has_magic
 from pathlib import Path
@@ -21,12 +21,14 @@ from wheelyard.cli.options import (
     Api,
     command_settings,
     ensure_index,
+    local_api,
     local_caller,
-    open_api,
+    remote_api,
     warn_without_upstream,
 )
 from wheelyard.cli.output import (
     OUTPUT,
+    Progress,
     cli_command,
     complete_path,
     echo,
@@ -93,12 +95,12 @@ def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
 
     Documentation: docs/publish.md
     """
-    index = open_api(lambda: ensure_index(command_settings()))
+    index = remote_api() or local_api(ensure_index(command_settings()))
     if isinstance(index, LocalApi):
         warn_without_upstream(index.index)
     exported = None if dest is None else _exported(index, dest)
-    results = _upload(index, [path for each in files for path in _matches(each)])
-    accepted = [each.filename for each in results if each.filename]
+    results = _upload(index, [path for pattern in files for path in _matching(pattern)])
+    accepted = [result.filename for result in results if result.filename]
     status = 0 if len(accepted) == len(results) else 1
     site = dict[str, object]()
     if dest is not None and exported is not None and accepted:
@@ -110,35 +112,52 @@ def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
     return status
 
 
+class _Uploading(Struct, frozen=True):
+    """The uploads of one command, which threads do."""
+
+    index: Api
+    existing: frozenset[Path]
+    bar: Progress
+    has_ended: Event
+
+    def upload(self, path: Path) -> PublishedFile:
+        """Upload one file."""
+        if path not in self.existing:
+            raise _no_file(path)  # a missing file is reported before an invalid filename
+        return self.index.upload(path, self.advance)
+
+    def advance(self, size: int) -> None:
+        """Show how much was sent, and raise Abort if the command has ended."""
+        if self.has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end
+            raise click.Abort
+        self.bar.advance(size)
+
+
 def _upload(index: Api, paths: list[Path]) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
-    existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
-    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
-    has_ended = Event()
+    existing = frozenset(path for path in paths if os.path.isfile(path))  # noqa: PTH113 - raises nothing
+    size = sum(path.stat().st_size for path in existing)
     pool = ThreadPoolExecutor(index.concurrent_uploads)
-    with bar as update:
-
-        def advance(size: int) -> None:
-            if has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end
-                raise click.Abort
-            update(advance=size)
-
-        def publish(path: Path) -> PublishedFile:
-            if path not in existing:
-                raise _no_file(path)  # a missing file is reported before an invalid filename
-            return index.upload(path, advance)
-
-        outcomes = [pool.submit(publish, path) for path in paths]
+    with progress_bar("upload", *columns, total=size) as bar:
+        uploading = _Uploading(index, existing, bar, Event())
+        # all are under way at once, and their results are printed in the order of the command line
+        futures = [pool.submit(uploading.upload, path) for path in paths]
         try:
-            return [_print_result(*each) for each in zip(paths, outcomes, strict=True)]
+            return [
+                _print_result(path, future) for path, future in zip(paths, futures, strict=True)
+            ]
         finally:
-            has_ended.set()
+            uploading.has_ended.set()
             pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
 def _exported(index: Api, dest: str) -> Index:
-    """Return the index whose site is `dest`; raise an error, before the upload, if it cannot be."""
+    """
+    Return the index whose site is `dest`.
+
+    It is asked for before the upload. Raises WheelyardError or UsageError if there can be no site.
+    """
     from wheelyard.cli.store_commands import require_site
 
     if not isinstance(index, LocalApi):
@@ -148,12 +167,13 @@ def _exported(index: Api, dest: str) -> Index:
     return index.index
 
 
-def _matches(path: Path) -> list[Path]:
-    """Return the files that a pattern matches which no shell has expanded; else the path itself."""
+def _matching(path: Path) -> list[Path]:
+    """Return the path, or if it does not exist, the files that it matches as a pattern."""
     if os.path.lexists(path):
         return [path]
-    found = glob(str(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return [Path(each) for each in sorted(found)] or [path]
+    # no shell has expanded the pattern, as on Windows
+    matches = glob(str(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return [Path(match) for match in sorted(matches)] or [path]
 
 
 def _no_file(path: Path) -> Invalid:
@@ -184,10 +204,14 @@ class FileResult(Struct, omit_defaults=True):
     message: str = ""
 
 
-def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
-    """Wait for a file's upload, print the result, and return it; raise what ends all uploads."""
+def _print_result(path: Path, future: Future[PublishedFile]) -> FileResult:
+    """
+    Wait for a file's upload, print the result, and return it.
+
+    Raises the errors of a server that would refuse all further files, too.
+    """
     try:
-        file = outcome.result()
+        file = future.result()
     except WheelyardError as fault:
         if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
             raise
@@ -226,32 +250,33 @@ def import_source(
     amount = "files  {task.fields[amount]}"
     columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
-    bar = progress_bar("import", *columns, total=total, amount="")
-    with resumable("What was imported stays; import again to go on from there."), bar as update:
-        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
+
+    stays = "What was imported stays; import again to go on from there."
+    with resumable(stays), progress_bar("import", *columns, total=total, amount="") as bar:
+        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(bar))
 
 
 class _ProgressPrinter(ImportProgress):
     """Updates the progress bar of an import, and prints why files were not taken."""
 
-    def __init__(self, update: Callable[..., None]) -> None:
-        self._update = update
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
         self._lock = Lock()
         self._size = 0
 
     def read(self, size: int) -> None:
-        """Add `size` read bytes to the progress bar; called in several threads."""
+        """Add `size` read bytes to the progress bar, in any thread of the import."""
         with self._lock:
             self._size += size
-        self._update(amount=f"{self._size / 1e6:,.1f} MB")
+        self._bar.update(amount=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
-        """Count an entry, unless passed over, on the progress bar; print why it was not taken."""
+        """Count an entry on the progress bar, unless it was passed over, and print a refusal."""
         if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
             what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
             echo(f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True)
         if outcome.status is not FileStatus.PASSED_OVER:
-            self._update(advance=1)
+            self._bar.advance(1)
 
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
@@ -346,13 +371,13 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
         "excused": dict(sorted(report.waived_rules.items())),
         "refusals": [
             {
-                "place": printable(each.location),
-                "error": each.code,
-                "message": printable(each.why),
+                "place": printable(outcome.location),
+                "error": outcome.code,
+                "message": printable(outcome.why),
             }
-            for each in report.refused
+            for outcome in report.refused
         ],
-        "skips": [printable(each.location) for each in report.skipped],
+        "skips": [printable(outcome.location) for outcome in report.skipped],
     }
 
 
@@ -391,7 +416,11 @@ class WatcherThreads(Struct, frozen=True):
             self._threads[-1].start()
 
     def stop(self) -> None:
-        """Tell the threads to stop and abort their scans; wait for them, for a limited time."""
+        """
+        Tell the threads to stop and abort their scans, and wait for them for a limited time.
+
+        What a scan has committed stays, and the next process goes on from there.
+        """
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
@@ -399,9 +428,13 @@ class WatcherThreads(Struct, frozen=True):
 
 
 def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
-    """Return the threads, not started, for the watched locations; raise WheelyardError."""
+    """
+    Return the threads, not started, for the watched locations.
+
+    Raises WheelyardError for a location that cannot be watched.
+    """
     location, caller = index.settings.store.location, local_caller(index)
-    stores = [each for each in (location, index.traits.files) if each]
+    stores = [place for place in (location, index.traits.files) if place]
     watches = list[FolderWatch]()
     for text in dict.fromkeys(options.places):
         tree = open_watched_tree(text, stores, keys.FILES, index.runtime)

@@ -127,7 +127,7 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """Return the settings of the options that `serve` and `run` share; None if not given."""
+    """Return the settings of the options that `serve` and `run` share, None for one not given."""
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
@@ -172,9 +172,10 @@ def _parse_actions(actions: str) -> frozenset[str]:
 
 def run_index(settings: Settings, options: WatchOptions) -> None:
     """
-    Run the server, and its watch threads, until a signal; raise WheelyardError if that fails.
+    Run the server, and its watch threads, until a signal.
 
-    With a log in JSON, log the error instead, and raise SystemExit.
+    Raises WheelyardError if that fails. With a log in JSON, the error is logged instead, and
+    SystemExit raised.
     """
     if settings.server.read_only and options.places:
         message = "server.read_only: a server that only reads imports nothing."
@@ -205,7 +206,11 @@ def _require_folders(places: tuple[str, ...], store: str) -> None:
 
 
 class ServedIndex:
-    """What `serve` and `run` do in one process of their server; a `ServerCommand`."""
+    """
+    What `serve` and `run` do in one process of their server, as a `ServerCommand`.
+
+    It is pickled for worker processes, so it has no open file and no thread before its first call.
+    """
 
     def __init__(self, settings: Settings, options: WatchOptions) -> None:
         self._settings = settings
@@ -236,7 +241,7 @@ class ServedIndex:
             watchers.start()
 
     def stop_watching(self) -> None:
-        """End these threads, if there are some; wait for them, for a limited time."""
+        """End these threads, if there are some, and wait for them for a limited time."""
         if self._watchers is not None:
             self._watchers.stop()
 
@@ -442,7 +447,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
 
     Documentation: docs/migration/pypiserver.md
     """
-    packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
+    packages = tuple(folder.expanduser() for folder in folders or (Path("~/packages"),))
     overrides = overrides_of(options)
     defaults: dict[str, dict[str, object]] = {
         "server": {"host": ALL_INTERFACES},

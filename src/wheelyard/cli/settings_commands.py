@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
+from wheelyard.api_client import TOKEN_VARIABLE
 from wheelyard.catalog import keys
 from wheelyard.cli.options import (
     INDEX,
@@ -22,8 +23,10 @@ from wheelyard.cli.options import (
     command_settings,
     existing_index,
     loaded_settings,
+    local_api,
     open_api,
     print_warnings,
+    remote_api,
     tls_files,
 )
 from wheelyard.cli.output import (
@@ -100,7 +103,7 @@ def check() -> None:
 
 
 def _warn_of_expiring_tokens(settings: Settings) -> None:
-    """Print a warning for each token that expires soon; make no store, and raise no error."""
+    """Print a warning for each token that expires soon, if there is a store."""
     if not has_store(settings):
         return
     try:
@@ -108,14 +111,18 @@ def _warn_of_expiring_tokens(settings: Settings) -> None:
     except WheelyardError as fault:
         click.echo(escaped(f"tokens: not looked at. {fault.message}"))
         return
-    for each in tokens:
-        expiry = f"{each.expires_at:%Y-%m-%d %H:%M} UTC"
-        how = f"'wheelyard token rotate {each.id}' replaces it"
-        warn(f"the token {each.id} ({each.name}) expires {expiry}; {how}")
+    for token in tokens:
+        expiry = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
+        how = f"'wheelyard token rotate {token.id}' replaces it"
+        warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")
 
 
 def _check_buckets(settings: Settings) -> None:
-    """Try the operations of an index on its buckets; raise the last error, warn of the others."""
+    """
+    Try the operations of an index on its buckets, and warn of all errors but the last.
+
+    Raises the last error.
+    """
     # a missing permission may affect several operations
     every = {fault.message: fault for fault in bucket_errors(settings)}.values()
     errors = [fault for fault in every if fault.code not in OTHER_CODES]
@@ -165,7 +172,7 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
 
 def _check_upstreams(settings: Settings, index: Index) -> None:
     """
-    Print what is at the root of each upstream index; warn if nothing shows that it is one.
+    Print what is at the root of each upstream index, and warn if nothing shows that it is one.
 
     `index` is that of the settings, and may be over an empty store.
     """
@@ -189,7 +196,7 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
 
 
 def _has_pages_of(upstream_id: str, settings: Settings) -> bool:
-    """Return whether the store has pages of an upstream index; False if it cannot be said."""
+    """Return whether the store is known to have pages of an upstream index."""
     with suppress(WheelyardError):
         upstream = open_index(settings, create=False).upstream if has_store(settings) else None
         return upstream is not None and upstream.pages.proof.is_stored(upstream_id)
@@ -208,7 +215,7 @@ OUTCOME_WIDTH: Final = 7
 )
 def doctor_command(url: str | None, project: str) -> int:
     """
-    Say why an install does not work from this machine; what a token may do, for a publish.
+    Say why an install does not work from this machine, or what a token may publish.
 
     URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
@@ -245,7 +252,6 @@ def _print(finding: Finding) -> None:
         print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
 
 
-TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - no token
 _HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
 _ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*")
 """A URL without a credential, a query, and what a client's file could take for its own syntax."""
@@ -288,10 +294,10 @@ def print_settings_command(
     token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
     # each project once, in the order given
     wanted = tuple(dict.fromkeys(map(parse_name, projects)))
-    found = _client_settings(
+    settings = _client_settings(
         client, None if url is None else _parse_root(url), wanted, one_url=one_url
     )
-    text = CLIENTS[client](replace(found, token=token))
+    text = CLIENTS[client](replace(settings, token=token))
     if with_token:
         warn("there is a secret in this text: commit neither the file nor a lock file made from it")
     # an empty line first, as the last line of a file may have no end
@@ -301,16 +307,16 @@ def print_settings_command(
 def _client_settings(
     client: str, root: str | None, wanted: Sequence[NormalizedName], *, one_url: bool
 ) -> ClientSettings:
-    """Return the settings of a client; ask the index only for what its text has to say."""
+    # the index is asked only for what the client's text has to say, as it may not be there
     is_remote = given_option("server") is not None
     is_asked = is_remote or (wanted and client != "pip")  # the text for pip names no project
     if client in INSTALLERS and not one_url and is_asked:
-        index = open_api(_index_or_advice)
-        found = index.call(client_projects, ClientProjectsQuery(",".join(wanted)))
+        index = remote_api() or local_api(_index_or_advice())
+        answer = index.call(client_projects, ClientProjectsQuery(",".join(wanted)))
         if root is None and isinstance(index, LocalApi):
             root = index.index.settings.base_url
         return ClientSettings(
-            root=root or index.url, projects=found.projects, serves_public=found.serves_public
+            root=root or index.url, projects=answer.projects, serves_public=answer.serves_public
         )
     if is_remote and root is None:
         root = open_api().url
@@ -323,7 +329,11 @@ def _client_settings(
 
 
 def _index_or_advice() -> Index:
-    """Return the index of a store; the Invalid for none names the other way to ask."""
+    """
+    Return the index of a store.
+
+    Raises Invalid if there is none, with the other way to ask in the message.
+    """
     try:
         return existing_index()
     except Invalid as fault:
@@ -332,7 +342,11 @@ def _index_or_advice() -> Index:
 
 
 def _parse_root(text: str) -> str:
-    """Return the root of a server for any of its URLs that people copy; or raise Invalid."""
+    """
+    Return the root of a server for any of its URLs that people copy.
+
+    Raises Invalid (code `bad_setting`) for any other text.
+    """
     root = text.rstrip("/").removesuffix("/simple").removesuffix("/legacy")
     with suppress(ValueError):  # for a port above 65535, and a malformed IPv6 address
         if _ROOT.fullmatch(root) and urlsplit(root).port != 0:

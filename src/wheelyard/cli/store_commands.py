@@ -19,6 +19,7 @@ from wheelyard.cli.options import (
 )
 from wheelyard.cli.output import (
     OUTPUT,
+    Progress,
     cli_command,
     complete_path,
     print_line,
@@ -48,9 +49,9 @@ from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, u
 )
 def check_command(*, rebuild: bool, sweep: bool) -> int:
     """
-    Verify every byte, digest, link and document; exit 1 if something is damaged.
+    Verify every byte, digest, link and document.
 
-    What can be repaired without a backup is repaired.
+    What can be repaired without a backup is repaired. The exit status is 1 if something is damaged.
 
     Options:
         --rebuild: Fold every journal again into its document.
@@ -65,10 +66,8 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
     """
     index = existing_index()
     columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
-    with progress_bar("check", *columns) as update:
-        findings = index.check.run(
-            lambda what, size: update(advance=size, description=what), rebuild=rebuild, sweep=sweep
-        )
+    with progress_bar("check", *columns) as bar:
+        findings = index.check.run(bar.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
     findings = replace(
         findings,
@@ -111,10 +110,11 @@ REMOTE_THREADS: Final = 16
 )
 def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     """
-    Copy the store FROM into the store TO; each is a folder or a bucket.
+    Copy the store FROM into the store TO.
 
-    Only what TO lacks is written, and every digest is verified. FROM may be written meanwhile: what
-    arrives is its state when the copy began. After an interruption, copy again.
+    Each is a folder or a bucket. Only what TO lacks is written, and every digest is verified. FROM
+    may be written meanwhile: what arrives is its state when the copy began. After an interruption,
+    copy again.
 
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
     project that was changed in TO is left alone, and the command fails. FROM may be a store of the
@@ -140,11 +140,8 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     copy = _store_copy(settings, _place(source), opened, target_index)
     columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
     stays = "What was copied stays; copy again to go on from there."
-    with resumable(stays), progress_bar("copy", *columns) as update:
-        report = copy.run(
-            lambda name, size: update(advance=size, description=name),
-            with_credentials=with_credentials,
-        )
+    with resumable(stays), progress_bar("copy", *columns) as bar:
+        report = copy.run(bar.advance_in, with_credentials=with_credentials)
     report.notes = [escaped(note) for note in opened.notes]
     report.problems = [escaped(problem) for problem in report.problems]
     for note in report.notes:
@@ -203,6 +200,7 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
 
 def _settings_of(settings: Settings, location: str) -> Settings:
     """Return the settings for a store: what they say of the configured one is for no other one."""
+    # else a copy would write credentials to where the servers have theirs
     if location == MEMORY_LOCATION:
         raise Invalid(
             "A store in memory is empty, and ends with the command. Name a folder or a bucket.",
@@ -234,7 +232,7 @@ def _require_apart(source: list[str], target: list[str]) -> None:
 
 
 def _place(location: str) -> str:
-    """Return a location in the one form that its other spellings have, too; it ends in a slash."""
+    """Return a location in one form for all of its spellings, with a slash at the end."""
     if not location:
         raise Invalid(f"FROM or TO is empty. Name a folder, {BUCKET_FORMS}.", code="bad_setting")
     path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
@@ -286,10 +284,8 @@ def export_command(
     export = _open(index, dest, requested)
     _warn_if_private(index, dest)
     columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
-    with progress_bar("export", *columns) as update:
-        result = export.run(
-            lambda count, total: update(completed=count, total=total), everything=everything
-        )
+    with progress_bar("export", *columns) as bar:
+        result = export.run(bar.complete, everything=everything)
     print_result(_described(dest, result))
     if index.upstream is not None and not result.options.has_public:
         warn("public packages are left out, as their files are not where --files says")
@@ -298,7 +294,7 @@ def export_command(
 
 def require_site(index: Index, dest: str) -> None:
     """
-    Raise WheelyardError unless a site can be written to `dest`; warn if the index is private.
+    Raise WheelyardError unless a site can be written to `dest`, and warn if the index is private.
 
     A folder that is missing is created.
     """
@@ -307,9 +303,9 @@ def require_site(index: Index, dest: str) -> None:
 
 
 def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
-    """Bring a site up to date, and print a summary; return the exit status, and the JSON."""
+    """Bring a site up to date, print a summary, and return the exit status and the JSON."""
     export = _open(index, dest, RequestedOptions())
-    result = export.run(lambda *_: None)
+    result = export.run(Progress().complete)
     return _print_summary(dest, result), _described(dest, result)
 
 

@@ -28,7 +28,7 @@ from wheelyard.cli.options import (
     open_api,
     require_upstream,
 )
-from wheelyard.cli.output import JSON, OUTPUT, REASON, CliGroup, print_result, warn
+from wheelyard.cli.output import JSON, OUTPUT, PROJECT, REASON, CliGroup, print_result, warn
 from wheelyard.cli.upstream_file_commands import prefetch, sweep
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.decoding import counted, escaped
@@ -44,7 +44,6 @@ from wheelyard.model.public_packages import (
     describe,
 )
 
-PROJECT: Final = Argument(["project"])
 VERSION: Final = Argument(["version"], required=False)
 
 
@@ -79,11 +78,12 @@ def approve(
     reason: str,
 ) -> None:
     """
-    Let a public PROJECT, or one VERSION of it, be shown; no server has to be restarted.
+    Let a public PROJECT, or one VERSION of it, be shown.
 
-    With upstream.approval only what is approved is shown. Approving a VERSION is about the
-    files that its upstream index lists now, and prints them: a file that is added later is not
-    approved. It also lets them through before their cooldown ends: somebody has looked at them.
+    No server has to be restarted. With upstream.approval only what is approved is shown. Approving
+    a VERSION is about the files that its upstream index lists now, and prints them: a file that is
+    added later is not approved. It also lets them through before their cooldown ends: somebody has
+    looked at them.
     Approving a PROJECT is about later files and versions, too. Either takes back an earlier
     'block' of the same, and no block of a single version if it names the whole project.
 
@@ -102,19 +102,19 @@ def approve(
     """
     api, name, wanted = open_api(), parse_name(project), parse_version(version) if version else None
     approval = Approval(name, str(wanted or ""), reason, despite, sha256)
-    known = decisions_about(api.call(public_package_operations.approve, approval).decisions)
+    in_force = decisions_about(api.call(public_package_operations.approve, approval).decisions)
     if wanted is None:
         click.echo(f"{name}: approved, also files and versions that are added later")
-        _warn_of_blocked(name, known)
+        _warn_of_blocked(name, in_force)
     else:
         click.echo(f"{name} {wanted}: approved")
     if sha256:
-        _print_files((), known.for_version(str(wanted)))
+        _print_files((), in_force.for_version(str(wanted)))
         click.echo(f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides")
         return
     explained = _explanation(api, PackageQuestion(name, approval.version))
     if wanted is not None:
-        _print_files(explained.files if explained else (), known.for_version(str(wanted)))
+        _print_files(explained.files if explained else (), in_force.for_version(str(wanted)))
     if explained is not None:
         _warn_of_hidden(explained, wanted)
 
@@ -161,15 +161,15 @@ def decisions(project: str | None, *, history: bool) -> None:
     api, name = open_api(), parse_name(project) if project else None
     if history:
         commits = api.call(public_package_operations.decision_history, After()).commits
-        found = tuple(decision for commit in commits for decision in commit.events)
+        all_decisions = tuple(decision for commit in commits for decision in commit.events)
     else:
-        found = api.call(public_package_operations.list_decisions).decisions
-    wanted = [each for each in found if name in (None, each.project)]
-    print_result({"decisions": wanted}, history_lines(api, wanted, describe))
+        all_decisions = api.call(public_package_operations.list_decisions).decisions
+    wanted = [decision for decision in all_decisions if name in (None, decision.project)]
+    print_result({"decisions": wanted}, history_lines(api, wanted, map(describe, wanted)))
 
 
 def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:
-    """Return what clients get now; None if that cannot be said, as without the server's rules."""
+    """Return what clients get now, or None if it is not known, as without the server's rules."""
     with suppress(WheelyardError):
         return api.call(public_package_operations.explain_package, question)
     return None
@@ -183,8 +183,9 @@ def _print_files(files: Sequence[ExplainedFile], approval: Decision | None) -> N
         click.echo(f"  {escaped(filename)}sha256:{digest}")
 
 
-def _warn_of_blocked(name: NormalizedName, known: ProjectDecisions) -> None:
-    blocked = [each.version for each in known.versions.values() if each.verdict is Verdict.BLOCKED]
+def _warn_of_blocked(name: NormalizedName, in_force: ProjectDecisions) -> None:
+    decisions = in_force.versions.values()
+    blocked = [decision.version for decision in decisions if decision.verdict is Verdict.BLOCKED]
     if blocked:
         warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
 
@@ -192,17 +193,17 @@ def _warn_of_blocked(name: NormalizedName, known: ProjectDecisions) -> None:
 def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
     """Print what hides a version all the same, or how much of a project."""
     # no rule hides a file in another format
-    files = [file for file in explained.files if "format" not in {e.code for e in file.reasons}]
+    files = [file for file in explained.files if "format" not in _codes(file)]
     hidden = [file for file in files if not file.shown]
     if version is None and hidden:
-        codes = ", ".join(sorted({each.code for file in hidden for each in file.reasons}))
+        codes = ", ".join(sorted({reason.code for file in hidden for reason in file.reasons}))
         warn(
             f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
             f"'wheelyard upstream why {explained.name}' says more"
         )
         return
-    texts = [each.text for file in hidden for each in file.reasons]
-    for text in dict.fromkeys([*texts, *(each.text for each in explained.reasons)]):
+    texts = [reason.text for file in hidden for reason in file.reasons]
+    for text in dict.fromkeys([*texts, *(reason.text for reason in explained.reasons)]):
         warn(f"still hidden: {text}")
 
 
@@ -222,37 +223,37 @@ def why(project: str, version: str | None) -> int:
     Documentation: docs/upstream-policy.md
     """
     question = PackageQuestion(parse_name(project), version or "")
-    found = open_api().call(explain_package, question)
-    print_result(found, _why_lines(found, version or ""))
-    return 0 if any(each.shown for each in found.files) else 1
+    explanation = open_api().call(explain_package, question)
+    print_result(explanation, _why_lines(explanation, version or ""))
+    return 0 if any(file.shown for file in explanation.files) else 1
 
 
-def _why_lines(found: Explanation, version: str) -> Iterator[str]:
-    yield f"{found.name}: {found.answer}"
-    yield from (f"  {reason.text}" for reason in found.reasons)
-    yield from _page_lines(found)
-    for each in found.decisions:
-        yield f"  {describe(each)}, by {each.by} on {each.at:%Y-%m-%d}"
-    yield from (f"  warning: {warning}" for warning in found.warnings)
-    if found.fetched_at is not None and not found.files:
+def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
+    yield f"{explanation.name}: {explanation.answer}"
+    yield from (f"  {reason.text}" for reason in explanation.reasons)
+    yield from _page_lines(explanation)
+    for decision in explanation.decisions:
+        yield f"  {describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
+    yield from (f"  warning: {warning}" for warning in explanation.warnings)
+    if explanation.fetched_at is not None and not explanation.files:
         yield f"  the upstream lists no file{f' of version {version}' if version else ''}"
-    if found.files:
-        shown = sum(each.shown for each in found.files)
-        yield f"  {shown} of {counted(len(found.files), 'file')} shown"
-        yield from _file_lines(found.files)
+    if explanation.files:
+        shown = sum(file.shown for file in explanation.files)
+        yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
+        yield from _file_lines(explanation.files)
 
 
-def _page_lines(found: Explanation) -> Iterator[str]:
+def _page_lines(explanation: Explanation) -> Iterator[str]:
     """Yield what is known of the page of the upstream, if there is one."""
-    if found.fetched_at is not None:
+    if explanation.fetched_at is not None:
         stale = ", stale: it should have been asked again, and has not answered"
         yield (
-            f"  page of {found.upstream}, {found.status}, confirmed {_age(found.age)} ago"
-            f"{stale if found.is_stale else ''}"
+            f"  page of {explanation.upstream}, {explanation.status}, confirmed "
+            f"{_age(explanation.age)} ago{stale if explanation.is_stale else ''}"
         )
-    for place in found.alternate_locations:
+    for place in explanation.alternate_locations:
         yield f"  alternate location, never followed: {place}"
-    for host in found.refused_hosts:
+    for host in explanation.refused_hosts:
         yield (
             f"  files of the host {host} are left out: upstream.file_hosts lacks it, or their "
             "URLs are not allowed"
@@ -261,16 +262,20 @@ def _page_lines(found: Explanation) -> Iterator[str]:
 
 def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
     """Yield a line for each file by version, and its reasons once for those that share them."""
-    ordered = sorted(files, key=lambda each: (parse_version(each.version), _texts(each)))
-    for _, some in groupby(ordered, key=lambda each: (each.version, _texts(each))):
-        group = list(some)
-        for each in group:
-            yield f"{'shown' if each.shown else 'hidden'}  {each.filename}"
+    ordered = sorted(files, key=lambda file: (parse_version(file.version), _texts(file)))
+    for _, files_alike in groupby(ordered, key=lambda file: (file.version, _texts(file))):
+        group = list(files_alike)
+        for file in group:
+            yield f"{'shown' if file.shown else 'hidden'}  {file.filename}"
         yield from (f"        {reason.code}: {reason.text}" for reason in group[0].reasons)
 
 
+def _codes(file: ExplainedFile) -> set[str]:
+    return {reason.code for reason in file.reasons}
+
+
 def _texts(file: ExplainedFile) -> tuple[str, ...]:
-    return tuple(each.text for each in file.reasons)
+    return tuple(reason.text for reason in file.reasons)
 
 
 def _age(seconds: float) -> str:
@@ -294,22 +299,22 @@ def refresh(project: str) -> int:
 
     Documentation: docs/upstream.md
     """
-    found = open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
-    print_result(found, _page_changes(found))
-    return 0 if found.upstream else 1
+    page = open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
+    print_result(page, _page_changes(page))
+    return 0 if page.upstream else 1
 
 
-def _page_changes(found: RefreshedPage) -> Iterator[str]:
-    if not found.upstream:
+def _page_changes(page: RefreshedPage) -> Iterator[str]:
+    if not page.upstream:
         # more than one may have it, and then none is taken
         yield (
-            f"{found.name}: no upstream index has it, or it has moved: 'wheelyard upstream why "
-            f"{found.name}' says which"
+            f"{page.name}: no upstream index has it, or it has moved: 'wheelyard upstream why "
+            f"{page.name}' says which"
         )
         return
-    yield f"{found.name}: {found.upstream} lists {counted(found.files, 'file')}"
-    yield from (f"new  {filename}" for filename in found.new)
-    yield from (f"removed  {filename}" for filename in found.removed)
+    yield f"{page.name}: {page.upstream} lists {counted(page.files, 'file')}"
+    yield from (f"new  {filename}" for filename in page.new)
+    yield from (f"removed  {filename}" for filename in page.removed)
 
 
 @upstream_command.subcommand("forget", PROJECT, *OUTPUT, *STORE)
@@ -329,8 +334,8 @@ def forget(*, project: str) -> None:
     """
     index, name = existing_index(), parse_name(project)
     owner = require_upstream(index).pages.forget(name)
-    known = f"it was {owner}'s" if owner else "nothing was known of it"
-    print_result({"project": name, "owner": owner}, [f"forgot {name}: {known}"])
+    past = f"it was {owner}'s" if owner else "nothing was known of it"
+    print_result({"project": name, "owner": owner}, [f"forgot {name}: {past}"])
 
 
 @upstream_command.subcommand("accept-osv", *OUTPUT, *STORE)

@@ -81,8 +81,8 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
         )
     columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")
     stays = "What was fetched stays; prefetch again to go on from there."
-    with closing(upstream), resumable(stays), progress_bar("prefetch", *columns) as update:
-        work = Prefetch(index=upstream, jobs=jobs, received=lambda size: update(advance=size))
+    with closing(upstream), resumable(stays), progress_bar("prefetch", *columns) as bar:
+        work = Prefetch(index=upstream, jobs=jobs, received=bar.advance)
         report = work.run(locked, dry_run=dry_run)
     for line in _problems(report):
         click.echo(f"wheelyard: {escaped(line)}", err=True)
@@ -112,9 +112,9 @@ def _lines(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> Ite
 def _problems(report: PrefetchReport) -> Iterator[str]:
     """Yield a line for each reason why files of a project are not in the store."""
     groups = dict[tuple[str, str], list[LockedFile]]()
-    for each in report.results:
-        if each.why:
-            groups.setdefault((each.file.project, each.why), []).append(each.file)
+    for result in report.results:
+        if result.why:
+            groups.setdefault((result.file.project, result.why), []).append(result.file)
     for (_, why), files in sorted(groups.items()):
         more = f" and {counted(len(files) - 1, 'other file')}" if len(files) > 1 else ""
         verb = "were" if more else "was"
@@ -133,18 +133,18 @@ def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) ->
         "bytes": report.fetched_bytes,
         **{state.value: len(report.of(state)) for state in FileState},
         "private": report.private,
-        "foreign": [str(each.place) for each in locked.foreign],
+        "foreign": [str(foreign.place) for foreign in locked.foreign],
         "refusals": [
             {
-                "project": each.file.project,
-                "version": each.file.version,
-                "filename": each.file.filename,
-                "sha256": each.file.sha256,
-                "state": each.state.value,
-                "message": each.why,
+                "project": result.file.project,
+                "version": result.file.version,
+                "filename": result.file.filename,
+                "sha256": result.file.sha256,
+                "state": result.state.value,
+                "message": result.why,
             }
-            for each in report.results
-            if each.why
+            for result in report.results
+            if result.why
         ],
     }
 
@@ -159,10 +159,10 @@ def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) ->
 )
 def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> None:
     """
-    Remove files of upstream indexes that nobody uses; private ones are never touched.
+    Remove files of upstream indexes that nobody uses.
 
-    Servers may run meanwhile: a file that is asked for again is fetched again. Pages stay, as they
-    say who owns a name.
+    Private files are never touched. Servers may run meanwhile: a file that is asked for again is
+    fetched again. Pages stay, as they say who owns a name.
 
     Options:
         --unused-for: Remove files that were not used for so long: 90d, 8w. A use is noted once a
@@ -186,29 +186,32 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     settings = command_settings()
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.traits.operation_counter)
-
-    def show(file: SweptFile) -> None:
-        used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
-        print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
-
     work = UpstreamSweep(store, index.runtime)
-    report = work.run(rules, dry_run=dry_run, progress=show if dry_run else lambda _: None)
-    size = sum(each.size for each in report.removed)
+    report = work.run(rules, dry_run=dry_run)
+    if dry_run:
+        for file in report.removed:
+            _print_swept(file)
+    size = sum(file.size for file in report.removed)
     verb = "would remove" if dry_run else "removed"
     what = f"{verb} {counted(len(report.removed), 'file')}, {describe_size(size)}"
     rest = f"{counted(report.kept, 'file')}, {describe_size(report.kept_bytes)}"
     print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
 
 
+def _print_swept(file: SweptFile) -> None:
+    used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
+    print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
+
+
 def _described_sweep(report: SweepReport, size: int) -> dict[str, object]:
     removed = [
         {
-            "upstream": each.upstream,
-            "file": each.path,
-            "size": each.size,
-            "used": int(each.last_use),
+            "upstream": file.upstream,
+            "file": file.path,
+            "size": file.size,
+            "used": int(file.last_use),
         }
-        for each in report.removed
+        for file in report.removed
     ]
     kept = {"kept": report.kept, "kept_bytes": report.kept_bytes}
     return {"removed": removed, "removed_bytes": size, **kept}
