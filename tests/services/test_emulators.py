@@ -5,7 +5,7 @@ from http.client import HTTPConnection, HTTPException
 
 import pytest
 
-from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
+from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.services.fixtures import Emulators
 from tests.services.service import DIALECTS, ProxiedService
 
@@ -18,22 +18,6 @@ def emulated(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[P
     with emulators.serving(request.param, "wheels") as service:
         assert isinstance(service, ProxiedService)
         yield service
-
-
-def test_a_bucket_past_the_wire(emulated: ProxiedService) -> None:
-    """A test sees and changes a bucket of its own, and that is no request of the index."""
-    bucket = emulated.bucket("wheels")
-    bucket.put(NAME, b"one")
-    bucket.put("other", b"two")
-
-    found = bucket.get(NAME)
-    assert found is not None
-    assert found.data == b"one"
-    assert bucket.names() == ["other", NAME]
-    assert bucket.names("projects/") == [NAME]
-    bucket.remove(NAME)
-    assert bucket.get(NAME) is None
-    assert emulated.log.records() == []
 
 
 @pytest.mark.parametrize(
@@ -59,16 +43,6 @@ def test_faults(emulated: ProxiedService, fault: Fault, status: int, *, is_writt
     assert [each.status for each in emulated.log.records("insert", NAME)] == [status]
     assert asked(emulated, "PUT", NAME, b"y")[0] in {200, 201}
     assert asked(emulated, "GET", NAME) == (200, b"y")
-
-
-def test_an_answer_that_is_cut(emulated: ProxiedService) -> None:
-    """An answer may end in its middle; its length is that of the whole."""
-    emulated.bucket("wheels").put(NAME, b"0123456789")
-    emulated.faults.add(CutAt(4), name=NAME)
-
-    assert asked(emulated, "GET", NAME) == (0, b"")
-    assert asked(emulated, "HEAD", NAME) == (200, b"")
-    assert len(emulated.log.records(name=NAME)) == 2
 
 
 def is_azure(service: ProxiedService) -> bool:

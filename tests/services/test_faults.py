@@ -24,15 +24,16 @@ from tests.fake_gcs.faults import (
     StatusBefore,
 )
 from tests.refused import refused
-from tests.services.fixtures import ALL
+from tests.services.fixtures import ALL, RARELY
 from tests.services.service import Service
 from tests.services.stores import store_at
 from tests.storage.gcs.opened import FOR_EVER, SkippedPauses
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-pytestmark = pytest.mark.services
-each_service = pytest.mark.parametrize("service", ALL, indirect=True)
+pytestmark = pytest.mark.integration
+rarely = pytest.mark.parametrize("service", RARELY, indirect=True)
+always = pytest.mark.parametrize("service", ALL, indirect=True)
 
 A, NEW = Key("a/old.json"), Key("a/new.json")
 OLD_BODY, BODY = b"as it was before", b"as it is to be"
@@ -139,7 +140,7 @@ def version_of(store: Store) -> ObjectVersion:
     return found.version
 
 
-@each_service
+@rarely
 @each_verb
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_a_fault_that_passes(service: Service, store: Store, verb: Verb, fault: Fault) -> None:
@@ -158,21 +159,7 @@ def test_a_fault_that_passes(service: Service, store: Store, verb: Verb, fault: 
         assert body_of(store, key) == body
 
 
-@each_service
-@pytest.mark.parametrize("nth", range(1, 4))
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_a_fault_within_a_large_upload(
-    service: Service, store: Store, fault: Fault, nth: int
-) -> None:
-    """A fault of a later request of an upload in several pieces is not seen."""
-    service.faults.add(fault, UPLOADS, skip=nth)
-
-    put_large(store)
-
-    assert body_of(store, NEW) == LARGE
-
-
-@each_service
+@rarely
 @each_verb
 @pytest.mark.parametrize(
     "fault",
@@ -194,7 +181,7 @@ def test_a_fault_that_stays(
     assert verb.call(store) == verb.expected
 
 
-@each_service
+@rarely
 @each_verb
 def test_credentials_that_have_expired(service: Service, store: Store, verb: Verb) -> None:
     """Credentials that are not valid any more are named as the cause, and nothing is written."""
@@ -213,7 +200,7 @@ def test_credentials_that_have_expired(service: Service, store: Store, verb: Ver
     assert (body_of(store), store.get(NEW)) == (OLD_BODY, None)
 
 
-@each_service
+@rarely
 @each_verb
 def test_rights_that_are_missing(service: Service, store: Store, verb: Verb) -> None:
     """A right that is missing is named as the cause, and nothing is written."""
@@ -228,7 +215,7 @@ def test_rights_that_are_missing(service: Service, store: Store, verb: Verb) -> 
     assert (body_of(store), store.get(NEW)) == (OLD_BODY, None)
 
 
-@each_service
+@always
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_a_lost_answer_is_no_lost_race(
@@ -243,7 +230,7 @@ def test_a_lost_answer_is_no_lost_race(
     assert store.get(key) == Stored(BODY, version)
 
 
-@each_service
+@always
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_another_write_after_a_lost_answer(
@@ -261,7 +248,7 @@ def test_another_write_after_a_lost_answer(
     assert body_of(store, key) == b"of somebody else"
 
 
-@each_service
+@always
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 def test_another_write_before_a_try(
     service: Service, store: Store, time: SkippedPauses, *, is_creation: bool
@@ -291,7 +278,8 @@ def test_a_write_that_meets_another_one(
     assert store.get(key) == Stored(BODY, version)
 
 
-@each_service
+@pytest.mark.services
+@always
 @pytest.mark.parametrize("verb", [VERBS["get"], VERBS["create"]], ids=["get", "create"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_stall(service: Service, store: Store, verb: Verb, when: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
-from tests.sources.offering import JUNE, WHEEL, body_of, md5, opened, sha256, taken
+from tests.sources.offering import JUNE, WHEEL, body_of, md5, sha256, taken
 from wheelyard.errors import Invalid
-from wheelyard.sources.candidate import Skipped, file_time
+from wheelyard.sources.candidate import file_time
 
 pytestmark = pytest.mark.integration
 
@@ -176,20 +176,6 @@ def test_a_list_of_something_else(pool: Path) -> None:
 
     with pytest.raises(Invalid, match="no list of packages"):
         taken(path, packages_url=str(pool))
-
-
-def test_a_list_in_a_bucket(bucket: Bucket) -> None:
-    """A list in a bucket has its files in the bucket, where its site says they are."""
-    bucket.put("site/packages.json", json.dumps({"filename": WHEEL}).encode())
-    bucket.put(f"raw/{WHEEL}", b"wheel")
-
-    for reference in ("../../../raw/", "gs://wheels/raw"):
-        text = "gs://wheels/site/packages.json"
-        with opened(text, packages_url=reference) as source:
-            (candidate,) = source.candidates()
-            assert not isinstance(candidate, Skipped)
-            assert body_of(candidate) == b"wheel"
-            assert candidate.hashes == {"md5": md5(b"wheel")}
 
 
 @pytest.mark.parametrize("prefix", ["", "pypi/"])

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fake_gcs.emulator import new_bucket, running_emulator
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
+from tests.fake_gcs.objects import Bucket
 from tests.services.fixtures import ALL, RARELY
 from tests.services.service import Service
 from tests.services.stores import store_at
 from tests.storage.conformance import StoreConformance
-from tests.storage.gcs.opened import FrozenTime, StillTime
+from tests.storage.gcs.opened import EMULATOR, FrozenTime, Opener, StillTime
 from wheelyard.storage.base import Store
 
 pytestmark = pytest.mark.integration
@@ -30,7 +32,7 @@ class ServiceConformance(StoreConformance):
 
 @pytest.mark.parametrize("service", ALL, indirect=True)
 class TestService(ServiceConformance):
-    """Part of a bucket that has foreign objects outside the prefix."""
+    """Part of a bucket with foreign objects; Google lists it in small pages, some of them empty."""
 
     longest_key = 1024 - len(PREFIX)
 
@@ -38,10 +40,31 @@ class TestService(ServiceConformance):
     def store(self, service: Service) -> Iterator[Store]:
         """Yield an empty store."""
         bucket = service.bucket("wheels")
+        if isinstance(bucket, Bucket):
+            bucket.page_size, bucket.empty_pages = 3, True
         for name in ("a/1.json", "packages/internal-2/a", "packages/j"):
             bucket.put(name, b"of somebody else")
         with store_at(service, StillTime(), f"wheels/{PREFIX}") as store:
             yield store
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[str]:
+    """Yield the URL of an emulator for all tests."""
+    with running_emulator() as url:
+        yield url
+
+
+class TestFakeGcsServer(ServiceConformance):
+    """The widely used emulator `fake-gcs-server`."""
+
+    @pytest.fixture
+    def store(self, emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+        """Yield a store in a new bucket."""
+        monkeypatch.setenv(EMULATOR, emulator)
+        opener = Opener()
+        yield opener(f"gs://{new_bucket(emulator)}").store
+        opener.close()
 
 
 @pytest.mark.parametrize("service", RARELY, indirect=True)

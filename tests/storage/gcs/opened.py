@@ -144,8 +144,8 @@ class Opener:
     def close(self) -> None:
         """Close every connection."""
         for bucket in self._opened:
-            assert isinstance(bucket.documents, GcsStore)
-            bucket.documents.client.close()
+            if isinstance(bucket.documents, GcsStore):
+                bucket.documents.client.close()
 
 
 def generation(bucket: Bucket) -> ObjectVersion:

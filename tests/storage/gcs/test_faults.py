@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
+from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
 from tests.refused import refused
-from tests.storage.gcs.opened import FOR_EVER, VERBS, A, Opened, Opener, generation
+from tests.storage.gcs.opened import FOR_EVER, VERBS, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Store, Stored
 from wheelyard.storage.bucket_store import (
@@ -22,8 +22,6 @@ from wheelyard.storage.bucket_store import (
 
 pytestmark = pytest.mark.integration
 
-LOST: list[Fault] = [StatusAfter(503), DropAfter()]
-lost = pytest.mark.parametrize("fault", LOST, ids=["status", "drop"])
 verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
 
@@ -143,23 +141,6 @@ def test_a_swap_that_is_refused(
     assert opened_bucket.store.get(A) == Stored(b"one", version)
 
 
-@lost
-@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
-def test_a_write_whose_answer_is_lost(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, fault: Fault, *, is_creation: bool
-) -> None:
-    """A write whose response was lost succeeds with its true version."""
-    expect = ABSENT if is_creation else opened_bucket.store.put(A, b"zero", ABSENT)
-    server.log.clear()
-    server.faults.add(fault, "insert")
-
-    version = opened_bucket.store.put(A, b"one", expect)
-
-    assert server.log.kinds() == ["insert", "insert", "media"]
-    assert opened_bucket.store.get(A) == Stored(b"one", version)
-    assert generation(bucket) == version
-
-
 def test_a_write_to_a_bucket_that_falls_silent(server: FakeGcs, opened_bucket: Opened) -> None:
     """Whether a write that heard nothing has happened is found out, if anything answers at all."""
     server.faults.add(DropAfter(), "insert", count=FOR_EVER)
@@ -170,23 +151,6 @@ def test_a_write_to_a_bucket_that_falls_silent(server: FakeGcs, opened_bucket: O
     server.faults.add(DropBefore(), "*", count=FOR_EVER)
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         opened_bucket.store.put(A, b"two", version)
-
-
-@lost
-@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
-def test_somebody_writes_after_a_lost_answer(
-    opener: Opener, server: FakeGcs, opened_bucket: Opened, fault: Fault, *, is_creation: bool
-) -> None:
-    """A write that was carried out and then overwritten is neither a success nor a Conflict."""
-    store = opened_bucket.store
-    expect = ABSENT if is_creation else store.put(A, b"zero", ABSENT)
-    server.faults.add(fault, "insert")
-    opened_bucket.time.meanwhile = partial(replaced, opener, b"one", b"other")
-
-    with pytest.raises(Unavailable, match="not known"):
-        store.put(A, b"one", expect)
-
-    assert stored(store).body == b"other"
 
 
 @pytest.mark.parametrize("fault", [StatusBefore(503), DropBefore()], ids=["status", "drop"])
@@ -204,26 +168,6 @@ def test_somebody_writes_before_a_repetition(
         store.put(A, b"one", expect)
 
     assert stored(store).body == b"other"
-
-
-@lost
-def test_a_deletion_whose_answer_is_lost(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, fault: Fault
-) -> None:
-    """A deletion whose response was lost succeeds."""
-    opened_bucket.store.put(A, b"one", ABSENT)
-    server.faults.add(fault, "delete")
-
-    opened_bucket.store.delete(A)
-
-    assert bucket.names() == []
-
-
-def replaced(opener: Opener, before: bytes, after: bytes) -> None:
-    """Let another writer read A and overwrite it."""
-    store = opener().store
-    assert stored(store).body == before
-    store.put(A, after, stored(store).version)
 
 
 def stored(store: Store) -> Stored:

@@ -13,14 +13,13 @@ from tests.fake_gcs.faults import (
     OtherRange,
     ResetAt,
     Stall,
-    StatusBefore,
 )
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
 from tests.http_server import serving
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener
-from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Stored
 from wheelyard.storage.gcs import store as gcs
 
 pytestmark = pytest.mark.integration
@@ -150,17 +149,6 @@ def test_a_spoilt_document(server: FakeGcs, opened_bucket: Opened) -> None:
     server.faults.add(FlipByte(3), "media", count=FOR_EVER)
     with pytest.raises(Unavailable, match=r"gs://wheels answers .* damaged bytes"):
         opened_bucket.store.get(A)
-
-
-def test_the_beginning_of_a_stream_is_tried_again(server: FakeGcs, opened_bucket: Opened) -> None:
-    """A stream that cannot begin just now begins a little later, or tells that nothing is there."""
-    opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(StatusBefore(503), "media", count=2)
-    assert b"".join(opened_bucket.store.read(A)) == BODY
-
-    server.faults.add(StatusBefore(503), "media", count=2)
-    with pytest.raises(NotFound):
-        opened_bucket.store.read(Key("a/2.json"))
 
 
 @pytest.mark.slow

@@ -6,16 +6,12 @@ import pytest
 
 from tests.services.fixtures import ALL, Emulators
 from tests.services.service import DIALECTS, ProxiedService
-from tests.storage.gcs.opened import SkippedPauses
-from wheelyard.concurrency.runtime import Runtime
+from tests.storage.gcs.opened import Opener, SkippedPauses
 from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import Downloads
-from wheelyard.storage.buckets import ConnectedBucket, open_bucket
-from wheelyard.storage.forwarding import OperationCounter
-from wheelyard.storage.location import parse_location
+from wheelyard.storage.buckets import ConnectedBucket
 from wheelyard.storage.objects import connect
 from wheelyard.storage.objects.store import ObjectStore
-from wheelyard.wiring.stores import system_runtime
 
 Open = Callable[..., ConnectedBucket]
 
@@ -46,14 +42,7 @@ def open_place(
 
     def opened(path: str = "wheels", downloads: Downloads = "auto") -> ConnectedBucket:
         monkeypatch.setattr(connect, "_checks", {})
-        runtime = Runtime(
-            now=system_runtime().now,
-            monotonic=patience.monotonic,
-            pause=patience.pause,
-            random=patience.chance,
-        )
-        location = parse_location(service.location(path))
-        return open_bucket(location, runtime, OperationCounter(), downloads=downloads)
+        return Opener()(service.location(path), patience, downloads=downloads).bucket
 
     return opened
 

@@ -25,45 +25,7 @@ from wheelyard.storage.objects.store import ObjectStore
 pytestmark = pytest.mark.integration
 
 A, FILE = Key("a/1.json"), Key("files/demo/abc/demo-1.0.tar.gz")
-LOST: list[Fault] = [DropAfter(), StatusAfter(503), StatusAfter(500), DropBefore()]
-"""Faults after which nobody knows whether the request was executed."""
 FOR_EVER = 100
-
-
-@pytest.mark.parametrize("fault", LOST)
-def test_a_write_whose_answer_is_lost(
-    store: ObjectStore, service: ProxiedService, fault: Fault
-) -> None:
-    """A write whose answer is lost succeeds, once, and is no lost race against itself."""
-    service.faults.add(fault, "insert", A)
-    version = store.put(A, b"one", ABSENT)
-    assert store.get(A) == Stored(b"one", version)
-
-    service.faults.add(fault, "insert", A)
-    newer = store.put(A, b"two", version)
-
-    assert store.get(A) == Stored(b"two", newer)
-
-
-@pytest.mark.parametrize("fault", LOST)
-def test_a_lost_answer_and_another_writer(
-    open_place: Open,
-    store: ObjectStore,
-    service: ProxiedService,
-    patience: SkippedPauses,
-    fault: Fault,
-) -> None:
-    """After a lost answer and another writer's write, the outcome is said to be unknown."""
-    version, other = store.put(A, b"one", ABSENT), open_place().documents
-    service.faults.add(fault, "insert", A)
-    patience.meanwhile = lambda: other.put(A, b"of another", None)
-
-    with pytest.raises(Unavailable, match="is not known"):
-        store.put(A, b"two", version)
-
-    found = store.get(A)
-    assert isinstance(found, Stored)
-    assert found.body == b"of another"
 
 
 def test_a_lost_race(store: ObjectStore, service: ProxiedService) -> None:
@@ -73,16 +35,6 @@ def test_a_lost_race(store: ObjectStore, service: ProxiedService) -> None:
 
     with pytest.raises(Conflict):
         store.put(A, b"two", ABSENT)
-
-
-@pytest.mark.parametrize("service", ["s3"], indirect=True)
-def test_a_creation_beside_another_write(store: ObjectStore, service: ProxiedService) -> None:
-    """S3 refuses a creation while another write is under way: it is tried again."""
-    service.faults.add(StatusBefore(409), "insert", A, count=2)
-
-    version = store.put(A, b"one", ABSENT)
-
-    assert store.get(A) == Stored(b"one", version)
 
 
 @pytest.mark.parametrize("service", ["s3"], indirect=True)
