@@ -50,9 +50,9 @@ def signed(says: Mapping[str, object], signature: str = "c2lnbmVk") -> str:
 def genuine(statement: str) -> Mapping[str, object]:
     """Return the claims of an ID token without verifying it."""
     payload = statement.split(".")[1]
-    found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    assert isinstance(found, dict)
-    return found
+    claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert isinstance(claims, dict)
+    return claims
 
 
 def publishing(

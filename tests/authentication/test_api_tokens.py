@@ -152,15 +152,15 @@ def test_only_the_owner_of_a_secret_is_told_why_it_is_refused(harness: IndexHarn
     harness.index.tokens.revoke(record.id, by="local:bob")
     harness.clock.advance(days=90)
 
-    told = [rejection(harness, each) for each in (revoked, expired, unknown, forged)]
+    rejections = [rejection(harness, each) for each in (revoked, expired, unknown, forged)]
 
-    (revoked_text, _), (expired_text, _), (unknown_text, _), (forged_text, _) = told
+    (revoked_text, _), (expired_text, _), (unknown_text, _), (forged_text, _) = rejections
     assert unknown_text == forged_text
     assert f"The token ci ({record.id}) was revoked on 2026-01-01 00:00 UTC." in revoked_text
     assert f"The token ci ({expired.id}) has expired on 2026-04-01 00:00 UTC." in expired_text
     assert revoked.id not in forged_text
     reasons = ["token_revoked", "token_expired", "token_unknown", "token_secret"]
-    assert [reason for _, reason in told] == reasons
+    assert [reason for _, reason in rejections] == reasons
 
 
 def test_who_uses_a_rotated_token_is_told_its_successor(harness: IndexHarness) -> None:
@@ -214,11 +214,11 @@ def test_a_list_reads_only_tokens_that_have_changed(harness: IndexHarness) -> No
     harness.clock.advance(seconds=20)  # a listing shows whole seconds
     store = FaultyStore(harness.store)
     tokens = harness.opened(5, store).tokens
-    found = tokens.all()
-    assert [each.name for each in found] == ["first", "second", "third"]
+    records = tokens.all()
+    assert [each.name for each in records] == ["first", "second", "third"]
     assert tokens.any_active()
     assert len([verb for verb, _ in store.calls if verb == "get"]) >= 3
-    harness.index.tokens.revoke(found[1].id, by="local:alice")
+    harness.index.tokens.revoke(records[1].id, by="local:alice")
     store.calls.clear()
 
     assert [each.state(harness.clock.now) for each in tokens.all()] == [
@@ -227,7 +227,7 @@ def test_a_list_reads_only_tokens_that_have_changed(harness: IndexHarness) -> No
         "active",
     ]
 
-    assert store.calls == [("list", keys.TOKENS), ("get", keys.token(found[1].id))]
+    assert store.calls == [("list", keys.TOKENS), ("get", keys.token(records[1].id))]
 
 
 def test_an_account_made_anew_does_not_own_the_tokens_of_the_old_one(harness: IndexHarness) -> None:
@@ -472,7 +472,7 @@ def test_a_token_works_where_no_thread_can_be_started(harness: IndexHarness) -> 
     assert used_on(harness, record) == [FIRST]
 
 
-def test_list_leaves_out_damaged_token_and_fails_if_one_is_unreadable(
+def test_a_list_leaves_out_a_damaged_token_and_fails_in_an_outage(
     harness: IndexHarness,
 ) -> None:
     """A list of tokens leaves out a damaged one, and is an error if one cannot be read."""

@@ -82,8 +82,8 @@ class Servers:
 
     def callers(self, cookie: str) -> list[str | None]:
         """Return whom each server takes a cookie for."""
-        found = (index.sessions.caller(cookie) for index in (self.one, self.other))
-        return [caller.principal if caller else None for caller in found]
+        callers = (index.sessions.caller(cookie) for index in (self.one, self.other))
+        return [caller.principal if caller else None for caller in callers]
 
 
 @pytest.fixture
@@ -240,9 +240,7 @@ def replace_sessions(index: Index, domains: frozenset[str]) -> Sessions:
         (Credential("ana", "wrong"), Caller("htpasswd:ana", ())),
     ],
 )
-def test_who_has_no_identity_gets_no_session(
-    servers: Servers, credential: Credential, caller: Caller
-) -> None:
+def test_nobody_gets_no_session(servers: Servers, credential: Credential, caller: Caller) -> None:
     """An access token, which says nothing of who sends it, begins no session, nor does nobody."""
     with pytest.raises(Unauthenticated):
         servers.one.sessions.begin(credential, caller)

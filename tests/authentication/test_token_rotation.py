@@ -242,9 +242,9 @@ def test_old_token_survives_a_crash(harness: IndexHarness, kind: FaultKind, nth:
         rotated(harness.opened(7, store))
 
     assert works(harness, old)
-    found = harness.opened(5).tokens.all()
-    assert len(found) <= 2
-    text = "ci" if any(each.rotation for each in found) else record.id
+    records = harness.opened(5).tokens.all()
+    assert len(records) <= 2
+    text = "ci" if any(each.rotation for each in records) else record.id
     assert works(harness, rotated(harness.opened(6), text).token)
 
 

@@ -307,11 +307,11 @@ class Explorer:
 
     def _heal(self, stage: Stage, schedule: Schedule) -> None:
         """See to it that doing it all again, with these objects, puts everything right."""
-        found = dict(objects(stage.store))
-        state = frozenset(found.items())
+        bodies = dict(objects(stage.store))
+        state = frozenset(bodies.items())
         if state not in self._healed:
             self._healed.add(state)
-            for why in self._unhealed(OrdinalStore(found)):
+            for why in self._unhealed(OrdinalStore(bodies)):
                 raise InvariantViolated(_told(why, schedule, stage))
 
     def _unhealed(self, store: Store) -> Iterator[str]:

@@ -149,9 +149,9 @@ def document(store: Store) -> Project:
 
 def _entries(store: Store, kind: JournalKind[D, C]) -> list[bytes | None]:
     """Return the stored commits of a document, if need be from itself and from marks."""
-    found, _ = kind.read(store)
-    entries = [_body(store, kind.entry_key(n)) for n in range(1, found.revision + 1)]
-    last = kind.last_commit(found)
+    current, _ = kind.read(store)
+    entries = [_body(store, kind.entry_key(n)) for n in range(1, current.revision + 1)]
+    last = kind.last_commit(current)
     if entries and entries[-1] is None and last is not None:
         entries[-1] = kind.commits.encode(last)
     for entry in store.list(keys.PENDING) if kind.project else ():
@@ -181,8 +181,8 @@ def _broken_journal(store: Store, kind: JournalKind[D, C]) -> Iterator[str]:
         if (commit.number, commit.previous) != (number, previous):
             yield f"the hash chain is broken at {number}"
         folded, previous = kind.fold(folded, commit), digest(body)
-    found = _body(store, kind.key)
-    if found is not None and kind.documents.encode(folded) != found:
+    body_now = _body(store, kind.key)
+    if body_now is not None and kind.documents.encode(folded) != body_now:
         yield "the journal does not fold to the document"
     if len([*store.list(kind.entries)]) > len(entries):
         yield "the journal is ahead of the document"

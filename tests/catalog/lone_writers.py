@@ -92,16 +92,16 @@ class Position:
         if name not in self._next:
             replies = (*self._replies, reply)
             self._next[name] = Position(self._writer, self._start, replies)
-        found = self._next[name]
-        is_next = found.call is not None and (
-            found.call.verb in IMMEDIATE
+        position = self._next[name]
+        is_next = position.call is not None and (
+            position.call.verb in IMMEDIATE
             # a sweep looks at the very object right before it deletes it
             or (
-                (found.call.verb, self.call.verb) == ("delete", "list")
-                and found.call.key == self.call.key
+                (position.call.verb, self.call.verb) == ("delete", "list")
+                and position.call.key == self.call.key
             )
         )
-        return found.after(store, CallOutcome.DONE) if is_next else found
+        return position.after(store, CallOutcome.DONE) if is_next else position
 
 
 class _Crashed(Position):

@@ -36,10 +36,10 @@ class CountingStore(MemoryStore):
         self.reads += 1
         if self.is_down:
             raise Unavailable("The store does not answer.")
-        found = super().get(key, unless)
+        answer = super().get(key, unless)
         self.asked.set()
         self.go_on.wait(TIMEOUT_SECONDS)
-        return found
+        return answer
 
 
 class DocumentHarness:
@@ -101,9 +101,9 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness, max_age
         value = NameList((FIRST, SECOND))
         harness.cache_written(value, harness.write(FIRST, SECOND))
         harness.store.go_on.set()
-        found = answer.result(TIMEOUT_SECONDS).value
+        names = answer.result(TIMEOUT_SECONDS).value
     # who asks for the current document may get what was there when it was asked for
-    assert found == (value if max_age == "fresh" else NameList((FIRST,)))
+    assert names == (value if max_age == "fresh" else NameList((FIRST,)))
 
     assert harness.names() == (FIRST, SECOND)
 

@@ -152,9 +152,7 @@ def test_an_upload_beside_a_sweep_loses_nothing(tmp_path: Path, faults: int) -> 
 
 
 @pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
-def test_four_writers_keep_every_promise_at_random(
-    tmp_path: Path, *, together: bool, far: bool
-) -> None:
+def test_four_writers_keep_every_promise(tmp_path: Path, *, together: bool, far: bool) -> None:
     """Four writers with three faults keep every promise, in schedules drawn at random."""
     intents = {
         "A": WriteIntent(ONE),

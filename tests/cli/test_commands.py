@@ -44,9 +44,7 @@ def test_upload_leaves_the_file_alone(published: Path, wheelyard: Typed) -> None
     assert wheelyard("check").returncode == 0
 
 
-def test_one_bad_file_keeps_no_other_out(
-    published: Path, sandbox: Sandbox, wheelyard: Typed
-) -> None:
+def test_a_bad_file_keeps_none_out(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """One bad file does not keep the others out, and the command says so and fails."""
     bad = sandbox.folder / "acme_core-2.0-py3-none-any.whl"
     bad.write_bytes(b"no archive")
@@ -97,9 +95,7 @@ def test_upload_prints_json(published: Path, wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     "line", ["upload WHEEL", "import .", "export site", "check"], ids=lambda line: line.split()[0]
 )
-def test_quiet_commands_say_only_what_went_wrong(
-    published: Path, wheelyard: Typed, line: str
-) -> None:
+def test_quiet_commands_say_what_went_wrong(published: Path, wheelyard: Typed, line: str) -> None:
     """With `--quiet` a command says only what went wrong; with `--json` too, its JSON alone."""
     typed = line.replace("WHEEL", published.name).split()
 
@@ -460,8 +456,8 @@ def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard:
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "forged" not in {line.rpartition(" ")[2] for line in done.stderr.splitlines()}
-    found = json.loads(wheelyard("check", "--json").stdout)
-    assert (len(found["notes"]), found["mended"]) == (2, [])
+    report = json.loads(wheelyard("check", "--json").stdout)
+    assert (len(report["notes"]), report["mended"]) == (2, [])
 
 
 def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -> None:

@@ -122,9 +122,7 @@ def test_a_store_that_cannot_be_opened_fails_the_check(wheelyard: Typed, sandbox
 
 
 @pytest.mark.parametrize("name", ["wheelyard.toml", "users", "."])
-def test_files_that_others_may_change_are_reported(
-    wheelyard: Typed, settings: Path, name: str
-) -> None:
+def test_files_that_others_change_are_told(wheelyard: Typed, settings: Path, name: str) -> None:
     """Settings and credentials that every user may change, or their folder, are told of."""
     (settings.parent / name).chmod(0o777 if name == "." else 0o602)
 
@@ -132,8 +130,8 @@ def test_files_that_others_may_change_are_reported(
 
     assert done.returncode == 0
     names = sorted(line.split(": ")[2] for line in _writable(done.stderr))
-    told = ["tokens.toml", "users", "wheelyard.toml"] if name == "." else [name]
-    assert names == [str(settings.with_name(message)) for message in told]
+    reported = ["tokens.toml", "users", "wheelyard.toml"] if name == "." else [name]
+    assert names == [str(settings.with_name(message)) for message in reported]
 
 
 def test_tokens_that_soon_expire_are_reported(wheelyard: Typed, sandbox: Sandbox) -> None:

@@ -51,11 +51,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     Nor how often the list of names was written.
     """
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-    for name in [name for name in found if name.endswith("projects.json")]:
-        found[name] = found[name].partition(b',"revision"')[0]
+    bodies = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    for name in [name for name in bodies if name.endswith("projects.json")]:
+        bodies[name] = bodies[name].partition(b',"revision"')[0]
     left_out = (".", "pending/", "changes", "derived/copied.json")
-    return {name: body for name, body in found.items() if not name.startswith(left_out)}
+    return {name: body for name, body in bodies.items() if not name.startswith(left_out)}
 
 
 def test_copy_says_what_it_wrote(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
@@ -79,9 +79,7 @@ def test_copy_says_what_it_wrote(store: Path, wheelyard: Typed, sandbox: Sandbox
     assert contents(there) == contents(store)
 
 
-def test_damaged_file_fails_only_its_project(
-    store: Path, wheelyard: Typed, sandbox: Sandbox
-) -> None:
+def test_a_damaged_file_fails_its_project(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """A damaged file fails the copy, names its project, and keeps no other one from arriving."""
     there = sandbox.folder / "backup"
     (damaged,) = store.glob("files/demo/*/demo-2.0-*.whl")

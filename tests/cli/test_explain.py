@@ -192,9 +192,9 @@ def test_a_personal_token_stays_within_its_owners_rights(explain: Typed, index: 
     )
     token = index.tokens.create(request, by="user:bo@acme.dev")[0]
 
-    found = explain(f"token:{token.id}", "acme-core", "read").stdout
-    assert "API token of user:bo@acme.dev, inside the rights of its owner" in found
-    assert "may read acme-*" in found
+    explained = explain(f"token:{token.id}", "acme-core", "read").stdout
+    assert "API token of user:bo@acme.dev, inside the rights of its owner" in explained
+    assert "may read acme-*" in explained
     assert "they see 403" in explain(f"token:{token.id}", "acme-core", "upload").stdout
 
 

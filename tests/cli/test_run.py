@@ -102,14 +102,12 @@ def test_options_become_settings(
     """What -P and -a say is said by settings here; reading is never opened by them."""
     others = dict.fromkeys(("host", "port", "workers", "i_know"))
 
-    found = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
+    overrides = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
 
-    assert found == {"anonymous_uploads_anywhere": None, **access}
+    assert overrides == {"anonymous_uploads_anywhere": None, **access}
 
 
-def test_options_without_effect_are_reported(
-    packages: Path, sandbox: Sandbox, serve: Serve
-) -> None:
+def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
     """What pypiserver knows besides does nothing, with a warning; folders go into one store."""
     other = sandbox.folder / "other"
     other.mkdir()
@@ -159,9 +157,7 @@ def test_what_opens_everything_must_be_explicit(
 
 
 @pytest.mark.parametrize("config", [GRANT, GRANT + MANAGING, MANAGING.replace("true", "false")])
-def test_grants_keep_users_from_deleting(
-    packages: Path, sandbox: Sandbox, serve: Serve, config: str
-) -> None:
+def test_grants_limit_users(packages: Path, sandbox: Sandbox, serve: Serve, config: str) -> None:
     """Grants, or `htpasswd_may_manage = false`, keep users from removing files."""
     (sandbox.folder / "wheelyard.toml").write_text(config)
 

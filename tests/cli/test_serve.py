@@ -32,9 +32,7 @@ NOTICE = "wheelyard: stopping after the running requests; press Ctrl-C again to 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("options", WORKERS)
-def test_server_ends_in_good_order(
-    serve: Serve, options: list[str], number: signal.Signals
-) -> None:
+def test_a_server_ends_in_order(serve: Serve, options: list[str], number: signal.Signals) -> None:
     """A server ends in good order by either signal, in silence, whatever is connected to it."""
     serving = serve(*options)
     idle = serving.connect(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

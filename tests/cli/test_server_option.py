@@ -109,9 +109,7 @@ def test_release_is_changed_as_on_the_server(remote: Typed, local: Typed, sandbo
         assert done == tuple(each.replace("twin", "demo") for each in expected), line
 
 
-def test_names_are_reserved_and_released(
-    remote: Typed, local: Typed, server: RunningServer
-) -> None:
+def test_names_are_taken_and_released(remote: Typed, local: Typed, server: RunningServer) -> None:
     """Names are reserved, listed and released from anywhere; only administrators release."""
     for line in (
         *("names reserve {}-next --reason soon", "names reserve {}-next"),
@@ -194,9 +192,7 @@ def test_the_journal_is_the_same(
     assert (own.returncode, "diarists" in own.stdout, "diary" in own.stdout) == (0, False, True)
 
 
-def test_administrators_manage_all_tokens(
-    remote: Typed, local: Typed, server: RunningServer
-) -> None:
+def test_administrators_manage_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
     """An administrator makes tokens for others, lists all of them, and revokes any."""
     create = ["token", "create", "ci", "--can", "manage", "--project", "demo", "--expires", "8w"]
     made = [

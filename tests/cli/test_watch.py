@@ -47,7 +47,7 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [["--watch-every", "1"], ["--workers", "4"]])
-def test_dropping_a_file(
+def test_a_file_is_dropped(
     packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
 ) -> None:
     """What is there, and what is copied, moved or written slowly there, is published."""

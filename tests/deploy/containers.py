@@ -81,8 +81,8 @@ class Container:
     def _line(self, *command: str, **variables: str) -> list[str]:
         options = [f"--user={self.user}"] if self.user else []
         options += [f"--volume={source}:{target}" for target, source in self.mounts.items()]
-        found = {**self.variables, **variables}
-        options += [f"--env={name}={value}" for name, value in found.items()]
+        merged = {**self.variables, **variables}
+        options += [f"--env={name}={value}" for name, value in merged.items()]
         return self.buildah.line("run", "--isolation=chroot", *options, self.name, "--", *command)
 
     def call(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:

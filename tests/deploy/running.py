@@ -85,13 +85,13 @@ def running(
     home = new_sandbox(folder)
     sandbox = home.at(place or home.folder)
     port, log = free_port(), folder / "log.txt"
-    found = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
+    variables = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
     made = (*PRODUCT, "token", "create", "test", "--can", "read,upload,manage")
-    output = sandbox.run(*made, **found)
+    output = sandbox.run(*made, **variables)
     token = TOKEN.search(output)
     assert token is not None
     words = [str(port) if word == "$PORT" else word for word in command]
-    with running_program(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), found):
+    with running_program(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), variables):
         yield Deployed(port, token[0])
 
 
@@ -144,8 +144,8 @@ def discovery(api: str) -> dict[str, Any]:
     library = program("deploy", "python").parent.parent / "lib"
     path = f"python*/site-packages/googleapiclient/discovery_cache/documents/{api}.json"
     (file,) = library.glob(path)
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
+    document: dict[str, Any] = json.loads(file.read_text())
+    return document
 
 
 def _strict(schema: dict[str, Any]) -> dict[str, Any]:

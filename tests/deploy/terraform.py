@@ -43,9 +43,9 @@ class Configuration:
             program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
         )
         for line in output.splitlines():
-            found = json.loads(line)
-            found.pop("__file__", None)
-            for kind, blocks in found.items():
+            blocks_by_kind = json.loads(line)
+            blocks_by_kind.pop("__file__", None)
+            for kind, blocks in blocks_by_kind.items():
                 kinds.setdefault(kind, []).extend(blocks)
         return cls(kinds)
 

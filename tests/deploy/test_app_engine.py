@@ -36,9 +36,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).touch()
     # with a setting that some have for all of pip, and that an environment refuses
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels()), "PIP_USER": "1"}
-    found = {"PATH": os.defpath, **VALUES, **pip}
+    variables = {"PATH": os.defpath, **VALUES, **pip}
     command = (*SCRIPT, folder)
-    done = subprocess.run(command, env=found, capture_output=True, check=False, text=True)
+    done = subprocess.run(command, env=variables, capture_output=True, check=False, text=True)
     assert (done.returncode, done.stdout) == (0, f"{folder / 'app.yaml'}\n"), done.stderr
     assert [*place.iterdir()] == [folder]
     return folder
@@ -80,8 +80,8 @@ def test_values_are_app_engines(sandbox: Sandbox) -> None:
     version["envVariables"] = written["env_variables"]
 
     assert problems(sandbox, "appengine.v1", "Version", version) == ""
-    known = {*REST, "automatic_scaling", "entrypoint", "env_variables", "handlers", "service"}
-    assert written.keys() == known
+    allowed = {*REST, "automatic_scaling", "entrypoint", "env_variables", "handlers", "service"}
+    assert written.keys() == allowed
     assert [*written["handlers"][0]] == ["url", "script", "secure"]
 
 

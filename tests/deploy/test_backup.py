@@ -216,9 +216,9 @@ def every_object(index: Index) -> dict[Key, bytes]:
     entries = index.projects.store.list("")
     own = ("pending/", "changes", "derived/copied.json")
     keys = [entry.key for entry in entries if not entry.key.startswith(own)]
-    found = {key: b"".join(index.projects.store.read(key)) for key in keys}
-    found[PROJECT_NAMES] = found[PROJECT_NAMES].partition(b',"revision"')[0]
-    return found
+    bodies = {key: b"".join(index.projects.store.read(key)) for key in keys}
+    bodies[PROJECT_NAMES] = bodies[PROJECT_NAMES].partition(b',"revision"')[0]
+    return bodies
 
 
 def test_a_store_moves_through_buckets_unchanged(store: Path, tmp_path: Path) -> None:
@@ -229,13 +229,15 @@ def test_a_store_moves_through_buckets_unchanged(store: Path, tmp_path: Path) ->
     before = every_object(index)
     places = [str(store), "gs://one/team", "gs://two", str(tmp_path / "last")]
     with running_fake_gcs("one", "two") as server:
-        found = environment(tmp_path) | server.environment()
+        variables_here = environment(tmp_path) | server.environment()
         for source, target in pairwise(places):
             line = block("Copy into a bucket of another project").replace("$BUCKET", "FROM")
             program, *words = shlex.split(line.replace("$BACKUP_BUCKET", "TO"))
             assert program == "wheelyard"
             typed_words = {"gs://FROM": source, "gs://TO": target}
-            done = called(tmp_path, found, *(typed_words.get(word, word) for word in words))
+            done = called(
+                tmp_path, variables_here, *(typed_words.get(word, word) for word in words)
+            )
             assert done.returncode == 0, done.stderr
     assert every_object(opened(tmp_path / "last")) == before
     assert problems(tmp_path / "last") == []

@@ -10,9 +10,9 @@ PAGE = (REPOSITORY / "docs" / "bucket.md").read_text()
 
 
 def _section(title: str) -> str:
-    found = PAGE.partition(f"\n{title}\n")[2]
-    assert found
-    return re.split(r"\n#+ ", found)[0]
+    rest = PAGE.partition(f"\n{title}\n")[2]
+    assert rest
+    return re.split(r"\n#+ ", rest)[0]
 
 
 def _rows(text: str) -> dict[str, list[str]]:

@@ -76,8 +76,8 @@ projects = ["acme-core"]
 
 def read(path: Path) -> dict[str, Any]:
     """Return the content of a YAML file; the key `on` is parsed as true."""
-    found: dict[str, Any] = yaml.safe_load(path.read_text())
-    return found
+    document: dict[str, Any] = yaml.safe_load(path.read_text())
+    return document
 
 
 def steps(path: Path) -> dict[str, dict[str, Any]]:
@@ -184,10 +184,10 @@ class Runner:
             (place / folder).mkdir(exist_ok=True)
             script = re.sub(rf"(?<![\w.])/{folder}/", f"{place / folder}/", script)
         path = f"{place / 'bin'}{os.pathsep}{os.defpath}"
-        known = {"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels())}
+        variables = {"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels())}
         metadata = {"GCE_METADATA_HOST": self.google.url.removeprefix("http://")}
         return self.sandbox.attempt(
-            system_program("bash"), "-c", script, **known, **metadata, **given
+            system_program("bash"), "-c", script, **variables, **metadata, **given
         )
 
     def identify(self, issuer: str, audience: str) -> str:

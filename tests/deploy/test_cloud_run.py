@@ -38,39 +38,38 @@ class Service:
     @property
     def revision(self) -> dict[str, Any]:
         """The template of every instance."""
-        found: dict[str, Any] = self.whole["spec"]["template"]["spec"]
-        return found
+        revision: dict[str, Any] = self.whole["spec"]["template"]["spec"]
+        return revision
 
     @property
     def container(self) -> dict[str, Any]:
         """The only container."""
-        found: dict[str, Any]
-        (found,) = self.revision["containers"]
-        return found
+        container: dict[str, Any]
+        (container,) = self.revision["containers"]
+        return container
 
     @property
     def mounts(self) -> dict[str, str]:
         """The mount path of each volume."""
-        return {
-            volumemount["name"]: volumemount["mountPath"]
-            for volumemount in self.container["volumeMounts"]
-        }
+        return {mount["name"]: mount["mountPath"] for mount in self.container["volumeMounts"]}
 
     @property
     def spool(self) -> str:
         """The size of the in-memory volume."""
-        (found,) = (volume for volume in self.revision["volumes"] if volume["name"] == "spool")
-        assert found["emptyDir"]["medium"] == "Memory"
-        return str(found["emptyDir"]["sizeLimit"])
+        (memory,) = (volume for volume in self.revision["volumes"] if volume["name"] == "spool")
+        assert memory["emptyDir"]["medium"] == "Memory"
+        return str(memory["emptyDir"]["sizeLimit"])
 
     def environment(self, sandbox: Sandbox) -> dict[str, str]:
         """Write the settings into a sandbox; return the variables that name the sandbox."""
         (sandbox.folder / "wheelyard.toml").write_text(
             rendered("cloud-run/wheelyard.toml", sandbox)
         )
-        found = {each["name"]: each["value"] for each in self.container["env"]}
+        variables = {each["name"]: each["value"] for each in self.container["env"]}
         mounted = self.mounts["settings"]
-        return {name: text.replace(mounted, str(sandbox.folder)) for name, text in found.items()}
+        return {
+            name: text.replace(mounted, str(sandbox.folder)) for name, text in variables.items()
+        }
 
 
 def definition(sandbox: Sandbox) -> Service:
@@ -112,12 +111,12 @@ def test_fields_are_cloud_runs(service: Service, sandbox: Sandbox) -> None:
 def test_annotations_are_cloud_runs(service: Service) -> None:
     """Every annotation is one that Cloud Run knows, and stands where Cloud Run looks for it."""
     text = discovery("run.v1")["schemas"]["ObjectMeta"]["properties"]["annotations"]["description"]
-    known = dict(re.findall(r"`([\w./-]+)`: ([\w, ]+)[.,]", text))
+    documented = dict(re.findall(r"`([\w./-]+)`: ([\w, ]+)[.,]", text))
     template = service.whole["spec"]["template"]
 
     for kind, holder in (("Service", service.whole), ("Revision", template)):
         for name in holder["metadata"]["annotations"]:
-            assert kind in known[name], f"{name} is for {known[name]}"
+            assert kind in documented[name], f"{name} is for {documented[name]}"
 
 
 def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:

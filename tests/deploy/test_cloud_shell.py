@@ -58,12 +58,12 @@ class CloudShell:
 
     def run(self, script: str, *words: str, **more: str) -> CompletedProcess[str]:
         """Run one of the scripts on an empty project."""
-        known = {"PROJECT_ID": "acme", "PAUSE": "0", "ANSWERS": "0", "FAILS": "", "THERE": ""}
+        defaults = {"PROJECT_ID": "acme", "PAUSE": "0", "ANSWERS": "0", "FAILS": "", "THERE": ""}
         state = {"MADE_BY": "wheelyard", "CLOSED": r"True\tenforced", "ACCOUNTS": ""}
         (self.sandbox.folder / "asked").write_text("")
         path = f"{self.sandbox.folder / 'bin'}{os.pathsep}{self.sandbox.environment()['PATH']}"
         return self.sandbox.attempt(
-            FOLDER / script, *words, **known | state | {"PATH": path} | more
+            FOLDER / script, *words, **defaults | state | {"PATH": path} | more
         )
 
     @property
@@ -155,9 +155,7 @@ def test_service_that_does_not_answer(shell: CloudShell) -> None:
 
 @pytest.mark.parametrize("option", ["", "--with-packages"])
 @pytest.mark.parametrize("made_by", ["wheelyard", ""])
-def test_uninstalling_keeps_packages_and_tokens(
-    shell: CloudShell, option: str, made_by: str
-) -> None:
+def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made_by: str) -> None:
     """All is removed but packages and tokens, if it is not asked for, and others' buckets."""
     bound = "\n".join(f"serviceAccount:{account}" for account in ACCOUNTS)
     given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}

@@ -16,15 +16,15 @@ KUSTOMIZATION: dict[str, Any] = yaml.safe_load((GKE / "kustomization.yaml").read
 
 def manifest(name: str, sandbox: Sandbox) -> dict[str, Any]:
     """Return a manifest with the values of the page in it."""
-    found: dict[str, Any] = yaml.safe_load(rendered(GKE / f"{name}.yaml", sandbox))
-    return found
+    document: dict[str, Any] = yaml.safe_load(rendered(GKE / f"{name}.yaml", sandbox))
+    return document
 
 
 @pytest.fixture
 def pods(sandbox: Sandbox) -> dict[str, Any]:
     """Return the pod specification of the deployment."""
-    found: dict[str, Any] = manifest("deployment", sandbox)["spec"]["template"]["spec"]
-    return found
+    spec: dict[str, Any] = manifest("deployment", sandbox)["spec"]["template"]["spec"]
+    return spec
 
 
 @pytest.mark.parametrize("options", [("--kubernetes-version", "1.30"), ()])

@@ -99,12 +99,12 @@ def _system_calls(listing: str, name: str) -> set[str]:
             sets[line.strip()] = []
         elif line.startswith("    ") and not line.strip().startswith("#"):
             sets[[*sets][-1]].append(line.strip())
-    found, waiting = set[str](), [name]
+    calls, waiting = set[str](), [name]
     while waiting:
         inner = sets[waiting.pop()]
-        found |= {member for member in inner if not member.startswith("@")}
+        calls |= {member for member in inner if not member.startswith("@")}
         waiting += [member for member in inner if member.startswith("@")]
-    return found
+    return calls
 
 
 @pytest.mark.slow
@@ -189,14 +189,14 @@ def test_the_machine_runs_the_image_as_strictly_as_compose(tmp_path: Path) -> No
     (tmp_path / "wheelyard.toml").write_text(settings["content"])
     environ = {name: text for name, _, text in words}
     environ["WHEELYARD_CONFIG"] = str(tmp_path / Path(environ["WHEELYARD_CONFIG"]).name)
-    found = load_settings(environ=environ).settings
+    loaded = load_settings(environ=environ).settings
     waits = re.search(r"-t (\d+)", unit.one("ExecStop"))
 
     assert rendered.startswith("#cloud-config\n")
     assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(command)
-    assert found.access.private
-    assert found.store.location == f"gs://{VALUES['BUCKET']}"
-    assert found.access.credentials_store == f"gs://{VALUES['BUCKET']}-credentials"
+    assert loaded.access.private
+    assert loaded.store.location == f"gs://{VALUES['BUCKET']}"
+    assert loaded.access.credentials_store == f"gs://{VALUES['BUCKET']}-credentials"
     assert f"--volume={Path(settings['path']).parent}:/etc/wheelyard:ro" in command
     assert settings["permissions"] == "0644"  # the container runs as a user of its own
     assert command[-1] == VALUES["IMAGE"]

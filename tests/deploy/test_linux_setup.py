@@ -73,14 +73,14 @@ class DebianMachine:
     def call(self, line: str, **variables: str) -> CompletedProcess[str]:
         """Run a command line as root, with the fake programs."""
         path = "/srv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-        found = {"PATH": path, "PYTHON": "/srv/bin/python", **variables}
-        return self.container.call("sh", "-c", f"cd /clone && {line}", **found)
+        merged = {"PATH": path, "PYTHON": "/srv/bin/python", **variables}
+        return self.container.call("sh", "-c", f"cd /clone && {line}", **merged)
 
     def user(self) -> int:
         """Return the number of the user of the service."""
         rows = (line.split(":") for line in (self.root / "etc/passwd").read_text().splitlines())
-        (found,) = [int(row[2]) for row in rows if row[0] == "wheelyard"]
-        return found
+        (number,) = [int(row[2]) for row in rows if row[0] == "wheelyard"]
+        return number
 
     def environments(self) -> tuple[str, list[str]]:
         """Return which environment is in use, and all that there are."""

@@ -38,11 +38,11 @@ VALUES = {"$__rate_interval": "5m", "$__range": "6h", "$price_a": "0.005", "$pri
 
 def expressions() -> Iterator[str]:
     """Yield what is asked of Prometheus, with values in the place of Grafana's variables."""
-    found = [target["expr"] for panel in PANELS for target in panel["targets"]]
-    found += [entry["expr"] for entry in DASHBOARD["annotations"]["list"]]
-    for each in found:
-        known = re.sub(r"\$(job|instance)\b", ".+", each)
-        yield re.sub("|".join(map(re.escape, VALUES)), lambda name: VALUES[name[0]], known)
+    queries = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    queries += [entry["expr"] for entry in DASHBOARD["annotations"]["list"]]
+    for each in queries:
+        query = re.sub(r"\$(job|instance)\b", ".+", each)
+        yield re.sub("|".join(map(re.escape, VALUES)), lambda name: VALUES[name[0]], query)
     yield from (rule["expr"] for rule in RULES)
 
 
@@ -71,13 +71,13 @@ def figures(
         tmp_path_factory.mktemp("far"), RemoteStore(), operation_counter=operation_counter
     ) as far:
         text += far.get("/metrics").text
-    found: dict[str, dict[str, set[str]]] = {}
+    labels_of: dict[str, dict[str, set[str]]] = {}
     for line in text.splitlines():
         name, _, labels = line.rpartition(" ")[0].partition("{")
-        of_name = found.setdefault(name, {}) if not line.startswith("#") else {}
+        of_name = labels_of.setdefault(name, {}) if not line.startswith("#") else {}
         for label, _, value in MATCHER.findall(labels):
             of_name.setdefault(label, set()).add(value)
-    return found
+    return labels_of
 
 
 def test_dashboard_and_alerts_ask_for_metrics(figures: dict[str, dict[str, set[str]]]) -> None:
@@ -88,8 +88,8 @@ def test_dashboard_and_alerts_ask_for_metrics(figures: dict[str, dict[str, set[s
         for name, matchers in SELECTOR.findall(expression):
             for label, _, value in MATCHER.findall(matchers):
                 assert label in {*figures[name], *SCRAPED}, expression
-                known = WORDS.get(label, figures[name].get(label, set()))
-                assert label in {*SCRAPED, "status"} or set(value.split("|")) <= known, expression
+                allowed = WORDS.get(label, figures[name].get(label, set()))
+                assert label in {*SCRAPED, "status"} or set(value.split("|")) <= allowed, expression
         for labels in GROUPED.findall(expression):
             of_any = set().union(*(figures[name] for name in names), SCRAPED)
             assert set(labels.split(", ")) <= of_any, expression

@@ -57,10 +57,10 @@ def _is_named(path: Path, docs: str) -> bool:
 def test_variables_are_settings() -> None:
     """Every variable of the server that a page or a file names is a setting that there is."""
     paths = [*(REPOSITORY / "docs").rglob("*.md"), *FILES]
-    found = {name for path in paths for name in VARIABLE.findall(path.read_text())}
+    named = {name for path in paths for name in VARIABLE.findall(path.read_text())}
 
-    assert {"WHEELYARD_STORE", "WHEELYARD_ACCESS_METRICS_TOKEN"} <= found
-    assert unknown_variables(dict.fromkeys(found - OUTSIDE, "x")) == []
+    assert {"WHEELYARD_STORE", "WHEELYARD_ACCESS_METRICS_TOKEN"} <= named
+    assert unknown_variables(dict.fromkeys(named - OUTSIDE, "x")) == []
 
 
 def test_lines_are_whole() -> None:
@@ -74,10 +74,10 @@ def test_lines_are_whole() -> None:
 
 def test_lines_for_gcloud() -> None:
     """Every line for gcloud, in pages and scripts, has a command and flags that gcloud has."""
-    found = [line for file in FILES_WITH_LINES for line in lines(file)]
+    commands = [line for file in FILES_WITH_LINES for line in lines(file)]
 
-    assert len(found) > 250
-    assert [each for line in found for each in wrong(line)] == []
+    assert len(commands) > 250
+    assert [each for line in commands for each in wrong(line)] == []
 
 
 def test_lines_are_typed_where_files_are() -> None:

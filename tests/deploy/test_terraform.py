@@ -51,7 +51,7 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
         (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
         assert bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
         assert probe["period_seconds"] == other["periodSeconds"]
-    places = {volumemount["mountPath"] for volumemount in theirs["volumeMounts"]}
+    places = {mount["mountPath"] for mount in theirs["volumeMounts"]}
     assert {bare(volume_mount["mount_path"]) for volume_mount in ours["volume_mounts"]} == places
     assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
@@ -81,10 +81,10 @@ def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
     toml = sandbox.folder / "wheelyard.toml"
     toml.write_text(there.run(terraform, "output", "-raw", "toml", CHECKPOINT_DISABLE="1"))
 
-    found = load_settings(file=toml, environ={}).settings
+    loaded = load_settings(file=toml, environ={}).settings
 
-    assert found.access.credentials_store == "gs://acme-credentials"
-    assert found.uploads.zip_sdists
+    assert loaded.access.credentials_store == "gs://acme-credentials"
+    assert loaded.uploads.zip_sdists
     assert 'a \\"b\\" ' in toml.read_text()
 
 

@@ -288,9 +288,7 @@ def test_container_of_aws(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)
-def test_probes_ask_for_health_and_never_for_ready(
-    cloud: str, configuration: Configuration
-) -> None:
+def test_probes_ask_for_health_never_for_ready(cloud: str, configuration: Configuration) -> None:
     """An outage of the bucket restarts no server: the clouds ask for /health, never for /ready."""
     resources = configuration.typed("resource")
     if cloud == "aws":

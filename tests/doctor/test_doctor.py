@@ -54,9 +54,9 @@ class Laptop:
 
     def examine(self, url: str | None = None, project: str = "", **environ: str) -> list[Finding]:
         """Examine a URL; assert that no password is in what is found."""
-        found = examination(url, project, self.machine(**environ), system_runtime())
-        findings = list(found.run())
-        assert PASSWORD not in repr((found, findings))
+        running = examination(url, project, self.machine(**environ), system_runtime())
+        findings = list(running.run())
+        assert PASSWORD not in repr((running, findings))
         assert "wyd_" not in repr(findings)
         return findings
 
@@ -67,9 +67,9 @@ def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    found = Laptop(tmp_path)
-    found.home.mkdir()
-    return found
+    new_laptop = Laptop(tmp_path)
+    new_laptop.home.mkdir()
+    return new_laptop
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def with_token(server: RunningServer, token: str, path: str = "/simple/") -> str
 
 def one(findings: list[Finding], check: str) -> Finding:
     """Return the only finding of a check."""
-    (found,) = [finding for finding in findings if finding.check == check]
-    return found
+    (finding_of_check,) = [finding for finding in findings if finding.check == check]
+    return finding_of_check
 
 
 def failures(findings: list[Finding]) -> list[str]:
@@ -179,9 +179,7 @@ def test_a_missing_project_is_reported(laptop: Laptop, server: RunningServer) ->
     assert "/simple/demmo/: status 404" in findings[-1].text
 
 
-def test_untrusted_authority_is_reported(
-    laptop: Laptop, proxy: Proxy, server: RunningServer
-) -> None:
+def test_unknown_authority_is_reported(laptop: Laptop, proxy: Proxy, server: RunningServer) -> None:
     """An authority that is not trusted is told; a list of authorities with it is enough."""
     url = proxy.url.replace("https://", f"https://__token__:{server.token}@")
 
@@ -340,8 +338,8 @@ def test_uv_variables_and_files_have_an_order(laptop: Laptop) -> None:
     """Variables of uv come before files of the project and the user; one default comes last."""
 
     def asked(**environ: str) -> list[str]:
-        found = ConfiguredClients(laptop.machine(**environ)).installs
-        return [index.url.host for index in found if index.url]
+        installs = ConfiguredClients(laptop.machine(**environ)).installs
+        return [index.url.host for index in installs if index.url]
 
     laptop.write(".config/uv/uv.toml", 'index-url = "http://user/"')
     assert asked() == ["user"]
@@ -397,13 +395,13 @@ def test_command_prints_json(laptop: Laptop, server: RunningServer, sandbox: San
     command = (sys.executable, "-m", "wheelyard", "doctor")
     sandbox = replace(sandbox, home=laptop.home)
 
-    told = sandbox.run(*command, with_token(server, server.token), "--json", **SOURCE)
+    printed = sandbox.run(*command, with_token(server, server.token), "--json", **SOURCE)
     with serving(Hostile) as url:
         failed = sandbox.attempt(*command, url.replace("//", "//ana:p%40ssword@"), **SOURCE)
 
-    checks = {check["check"]: check["outcome"] for check in json.loads(told)["checks"]}
+    checks = {check["check"]: check["outcome"] for check in json.loads(printed)["checks"]}
     assert checks["page"] == "ok"
-    assert server.token not in told
+    assert server.token not in printed
     assert failed.returncode == 1
     assert "\nFAILED   page        http" in failed.stdout
     assert "/simple/: status 404, \\x1b[2J\\u202e Basic ***" in failed.stdout

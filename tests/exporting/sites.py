@@ -27,11 +27,11 @@ def tree(site: Path | Store) -> dict[str, bytes]:
     """Return everything in a site but its manifest."""
     if isinstance(site, Path):
         paths = (path for path in site.rglob("*") if path.is_file())
-        found = {str(path.relative_to(site)): path.read_bytes() for path in paths}
+        bodies = {str(path.relative_to(site)): path.read_bytes() for path in paths}
     else:
-        found = dict(objects(site))
-    found.pop(MANIFEST, None)
-    return found
+        bodies = dict(objects(site))
+    bodies.pop(MANIFEST, None)
+    return bodies
 
 
 def pages_of(site: Site) -> set[str]:

@@ -38,11 +38,11 @@ def index_at(store: StoreSettings) -> Index:
 def objects(cloud: FakeGcs) -> dict[str, bytes]:
     """Return every object of the site but the manifest, and but the second form of each page."""
     bucket = cloud.bucket("site")
-    found = {name.removeprefix(PREFIX): bucket.find(name).data for name in bucket.names()}
-    found.pop(MANIFEST)
-    for path in [path for path in found if path.endswith("/index.html")]:
-        assert found.pop(path.removesuffix("index.html")) == found[path]
-    return found
+    bodies = {name.removeprefix(PREFIX): bucket.find(name).data for name in bucket.names()}
+    bodies.pop(MANIFEST)
+    for path in [path for path in bodies if path.endswith("/index.html")]:
+        assert bodies.pop(path.removesuffix("index.html")) == bodies[path]
+    return bodies
 
 
 @pytest.mark.parametrize("location", [BUCKET, "{}/store"], ids=["a bucket", "a folder"])

@@ -128,9 +128,9 @@ def test_nginx_sends_types_and_lifetimes(web: Server) -> None:
     assert ask("/pypi/acme-tool/json")[:2] == ("application/json", "no-cache")
     assert ask("/search.json")[0] == "application/json"
     assert ask("/project/acme-tool/")[0] == "text/html"
-    found = httpx2.get(f"{web.url}/simple/acme-tool/", headers={"Accept": SIMPLE_JSON})
-    assert found.headers["Content-Encoding"] == "gzip"
-    for file in json.loads(found.content)["files"]:
+    page = httpx2.get(f"{web.url}/simple/acme-tool/", headers={"Accept": SIMPLE_JSON})
+    assert page.headers["Content-Encoding"] == "gzip"
+    for file in json.loads(page.content)["files"]:
         kind, caching, size = ask(file["url"].removeprefix("../..").replace("!", "%21"))
         assert (kind, size) == ("application/octet-stream", file["size"])
         assert "immutable" in caching

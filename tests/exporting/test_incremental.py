@@ -241,9 +241,7 @@ def test_lost_manifest_costs_no_written_page(filled: ExportHarness, content: byt
     ],
     ids=["another version", "another format", "a damaged lease", "a lease of nobody"],
 )
-def test_pages_of_another_version_are_made_again(
-    filled: ExportHarness, old: bytes, new: bytes
-) -> None:
+def test_pages_of_other_versions_are_renewed(filled: ExportHarness, old: bytes, new: bytes) -> None:
     """What another version has made, or has left with a damaged lease, is made again at once."""
     stored = filled.site.get(Key(MANIFEST))
     assert isinstance(stored, Stored)

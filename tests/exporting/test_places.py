@@ -77,9 +77,7 @@ def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
-def test_pages_of_others_are_not_overwritten(
-    stocked: StoreFolder, wheelyard: Typed, path: str
-) -> None:
+def test_pages_of_others_are_left_alone(stocked: StoreFolder, wheelyard: Typed, path: str) -> None:
     """Pages that no export has made are not written over, however often one asks."""
     put(stocked.site, path)
 

@@ -65,8 +65,8 @@ class GuideRunner:
     def section(self, heading: str) -> str:
         """Return what stands below a heading."""
         text = (PAGES / f"{self.name}.md").read_text()
-        (found,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-        return str(found)
+        (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+        return str(section)
 
     def write(self, heading: str) -> None:
         """Write the files of a section."""
@@ -112,12 +112,12 @@ class GuideRunner:
 
     def here(self, text: str) -> str:
         """Return a text of the page as it has to be here."""
-        known = {SETTINGS: str(self.settings), **self.stands_for}
-        if HOST in known:
-            text = _URL.sub(lambda found: f"http://{found[1] or ''}{known[HOST]}", text)
-        names = sorted(known, key=len, reverse=True)
+        replaced = {SETTINGS: str(self.settings), **self.stands_for}
+        if HOST in replaced:
+            text = _URL.sub(lambda found: f"http://{found[1] or ''}{replaced[HOST]}", text)
+        names = sorted(replaced, key=len, reverse=True)
         pattern = "|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w-])" for name in names)
-        return re.sub(pattern, lambda found: known[found[0]], text)
+        return re.sub(pattern, lambda found: replaced[found[0]], text)
 
     def _everything(self) -> dict[str, str]:
         return {

@@ -133,15 +133,15 @@ def test_approvals_without_digests(target: IndexHarness) -> None:
     """They are about the files that a later decision, or the page in the store, says."""
     copy(store_of(objects_of("folder")), target)
 
-    known = decisions(target)
+    decided = decisions(target)
     digests = {
         decision.project: decision.sha256
-        for decision in known.decisions
+        for decision in decided.decisions
         if decision.version == "1.0"
     }
     assert [len(digests[NormalizedName(name)] or ()) for name in ("bound", "approved")] == [1, 1]
     assert digests[NormalizedName("unseen")] == ()
-    assert known.revision == json.loads(objects_of("folder")["decisions.json"])["revision"]
+    assert decided.revision == json.loads(objects_of("folder")["decisions.json"])["revision"]
 
 
 def test_a_later_copy(tmp_path: Path, target: IndexHarness) -> None:

@@ -295,8 +295,8 @@ def written(objects: Mapping[str, bytes], folder: Path) -> str:
 def tree(folder: str) -> dict[str, bytes]:
     """Return the objects in a folder."""
     paths = (path for path in Path(folder).rglob("*") if path.is_file())
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-    return {key: body for key, body in found.items() if not key.startswith(".")}
+    bodies = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {key: body for key, body in bodies.items() if not key.startswith(".")}
 
 
 def test_files_and_pages_in_other_places(sandbox: Sandbox) -> None:

@@ -24,11 +24,11 @@ ANYTHING = st.recursive(
 
 def wrong(table: Table, says: Mapping[str, object], **claims: object) -> str:
     """Return which claim of a statement is wrong, with some claims changed; empty if none is."""
-    found = publisher(table).mismatch({**says, **claims})
-    return found[1].claim if found else ""
+    mismatch = publisher(table).mismatch({**says, **claims})
+    return mismatch[1].claim if mismatch else ""
 
 
 def matches(who: Publisher, claims: Mapping[str, object]) -> str | None:
     """Return None if `claims` are the publisher's, else which claim is wrong, as it is shown."""
-    found = who.mismatch(claims)
-    return found[1].description if found else None
+    mismatch = who.mismatch(claims)
+    return mismatch[1].description if mismatch else None

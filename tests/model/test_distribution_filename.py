@@ -55,9 +55,9 @@ def test_equal_versions_look_equal_without_zeros(text: str) -> None:
 )
 def test_every_format_of_an_old_index_is_known(filename: str, facts: tuple[str, ...]) -> None:
     """Every format that an old index has is known, with the name that PyPI gives it."""
-    found = parse_known_filename(filename)
+    parsed = parse_known_filename(filename)
 
-    assert (found.project, str(found.version), found.packagetype, found.python_version) == facts
+    assert (parsed.project, str(parsed.version), parsed.packagetype, parsed.python_version) == facts
     if not filename.endswith((".whl", ".zip")):
         with refused(Invalid, "invalid_filename"):
             parse_filename(filename, zip_sdists=True)

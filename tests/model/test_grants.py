@@ -170,9 +170,7 @@ ACTIONS = st.sampled_from(["read", "upload", "manage"])
 
 
 @given(st.lists(st.tuples(WHO.filter(bool), ACTIONS), max_size=4), WHO, st.sampled_from(Action))
-def test_grants_only_add_up(
-    tables: list[tuple[set[str], str]], names: set[str], action: Action
-) -> None:
+def test_grants_add_up(tables: list[tuple[set[str], str]], names: set[str], action: Action) -> None:
     """Taking a grant away, or a name, never gives anybody more; nor does the order matter."""
     grants = [
         parse_grant(number, {"who": sorted(who), "projects": ["*"], "actions": [can]})

@@ -91,9 +91,9 @@ def test_only_the_case_of_a_to_z_is_ignored(wanted: str, environment: str) -> No
     assume(wanted.isprintable())
     is_same = wanted.encode().lower() == environment.encode("utf-8", "replace").lower()
 
-    found = wrong({**GITHUB, "environment": wanted}, GITHUB_SAYS, environment=environment)
+    mismatch = wrong({**GITHUB, "environment": wanted}, GITHUB_SAYS, environment=environment)
 
-    assert (found == "") is is_same
+    assert (mismatch == "") is is_same
 
 
 def test_a_resurrected_repository_publishes_nothing() -> None:

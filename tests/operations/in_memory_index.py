@@ -119,5 +119,5 @@ def history(index: Index, name: NormalizedName) -> list[Commit]:
     """Return every commit of a project."""
     project = index.projects.get(name)
     numbers = range(1, project.revision + 1)
-    found = [index.projects.journal(project).find(number) for number in numbers]
-    return [each for each in found if each is not None]
+    commits = [index.projects.journal(project).find(number) for number in numbers]
+    return [each for each in commits if each is not None]

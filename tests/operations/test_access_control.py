@@ -107,13 +107,13 @@ def test_the_list_says_where_each_grant_is(access: AccessControl) -> None:
     made = access.grant(grant(BO), by="local:ana")
     access.edit_group("set", "ops", [BO], by="local:ana")
 
-    found = access.show()
+    shown = access.show()
 
-    assert [(each.id, each.source, each.created_by) for each in found.grants] == [
+    assert [(each.id, each.source, each.created_by) for each in shown.grants] == [
         ("1", "settings", ""),
         (made, "store", "local:ana"),
     ]
-    assert [(group.name, group.source, group.members) for group in found.groups] == [
+    assert [(group.name, group.source, group.members) for group in shown.groups] == [
         ("ops", "settings", (ANA,)),
         ("ops", "store", (BO,)),
     ]
@@ -315,12 +315,12 @@ def test_any_changes_leave_a_document_that_is_its_journal(
         access = processes[is_second]
         ids = [each.id for each in access.show().grants]
         # a grant to revoke is drawn as its place in the list; the first is in the settings
-        known = [
+        chosen = [
             ids[min(argument, len(ids) - 1)] if isinstance(argument, int) else argument
             for argument in arguments
         ]
         with suppress(NotFound, Conflict, Invalid):
-            getattr(access, name)(*known, by="local:ana")
+            getattr(access, name)(*chosen, by="local:ana")
     assert processes[0].load() == processes[1].load()
     assert (harness.check().problems, harness.check().repaired) == ([], [])
     revision = (processes[0].records.get().value or AccessRules()).revision

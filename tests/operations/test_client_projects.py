@@ -101,9 +101,9 @@ def test_names_without_files(harness: IndexHarness) -> None:
     settings = Settings(access=AccessSettings(private_names=("acme-*",)))
     index = harness.opened(seed=3, settings=settings)
 
-    found = index.client_projects.read(ALICE, (parse_name("acme-app"),))
+    named_projects = index.client_projects.read(ALICE, (parse_name("acme-app"),))
 
-    assert found.projects == ("acme-app", "acme-new", "reserved")
+    assert named_projects.projects == ("acme-app", "acme-new", "reserved")
 
 
 def test_lost_metadata_is_not_taken_for_no_needs(harness: IndexHarness) -> None:
@@ -124,6 +124,6 @@ def test_beside_an_upstream_no_project_is_named(harness: IndexHarness) -> None:
     index = harness.index
     reader = ClientProjectsReader(index.projects, index.files, (), is_local=True, has_upstream=True)
 
-    found = reader.read(ALICE, (parse_name("requests"),))
+    named_projects = reader.read(ALICE, (parse_name("requests"),))
 
-    assert (found.serves_public, found.projects) == (True, ())
+    assert (named_projects.serves_public, named_projects.projects) == (True, ())

@@ -65,8 +65,8 @@ def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> Non
     again = decide(records, DEMO, Verdict.APPROVED, "2.0")
     store.calls.clear()
 
-    found = decision_history(records, DEMO)
+    history = decision_history(records, DEMO)
 
-    assert found == ([again, in_force], False)
-    assert replaced not in found[0]
+    assert history == ([again, in_force], False)
+    assert replaced not in history[0]
     assert len(store.calls) <= DECISION_COMMITS + 1

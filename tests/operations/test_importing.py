@@ -264,9 +264,7 @@ def test_a_dry_run_writes_nothing(harness: IndexHarness, files: FakeFiles) -> No
     assert (harness.snapshot(), sorted(harness.folder.iterdir())) == (before, spooled)
 
 
-def test_what_is_no_distribution_is_counted_or_refused(
-    harness: IndexHarness, files: FakeFiles
-) -> None:
+def test_what_is_no_distribution_is_passed_over(harness: IndexHarness, files: FakeFiles) -> None:
     """What is no distribution is counted; what ought to have been one is refused."""
     report = taken(
         harness,
@@ -311,9 +309,7 @@ def test_an_unreadable_file_is_refused_alone(harness: IndexHarness, files: FakeF
 
 
 @pytest.mark.parametrize("code", ["damaged_document", "forbidden"])
-def test_closed_project_is_refused_alone(
-    harness: IndexHarness, files: FakeFiles, code: str
-) -> None:
+def test_a_closed_project_is_told_alone(harness: IndexHarness, files: FakeFiles, code: str) -> None:
     """A project that is closed or damaged is told of, and the others are imported."""
     harness.upload(make_wheel())
     if code == "forbidden":

@@ -126,9 +126,7 @@ def test_a_dry_run_claims_nothing(guarded: GuardedHarness, files: FakeFiles) -> 
 
 
 @pytest.mark.parametrize("key", ["projects.json", "projects/demo.json"])
-def test_a_store_that_fails_stops_an_import(
-    guarded: GuardedHarness, files: FakeFiles, key: str
-) -> None:
+def test_an_outage_stops_an_import(guarded: GuardedHarness, files: FakeFiles, key: str) -> None:
     """If a name cannot be claimed or committed, the import ends, and its spool is empty."""
     guarded.store = FaultyStore(guarded.store, (Fault(FaultKind.NOT_DONE, "put", key, times=9),))
     guarded.index = guarded.opened(seed=5)

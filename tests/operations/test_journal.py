@@ -167,9 +167,7 @@ def test_entries_are_filtered_by_principal_id_or_name(harness: IndexHarness) -> 
         ("", "anonymous", False),
     ],
 )
-def test_only_addresses_are_filtered_without_case(
-    wanted: str, principal: str, *, matches: bool
-) -> None:
+def test_case_counts_but_in_addresses(wanted: str, principal: str, *, matches: bool) -> None:
     """The case of letters counts except in an e-mail address; a job has all its publishers."""
     assert is_match(wanted, principal, "") is matches
 
@@ -234,8 +232,8 @@ def test_an_outage_loses_and_doubles_no_entry(harness: IndexHarness, verb: str, 
         first = JournalPart([], [])
     second = read(journal)
 
-    found = [(entry.project, entry.commit) for entry in (*first.entries, *second.entries)]
-    assert sorted(found) == [("demo", 1), ("demo", 2), ("demo", 3), ("other", 1)]
+    commits = [(entry.project, entry.commit) for entry in (*first.entries, *second.entries)]
+    assert sorted(commits) == [("demo", 1), ("demo", 2), ("demo", 3), ("other", 1)]
     assert (verb == "list") == (first.problems == [])
     assert second.problems == []
 

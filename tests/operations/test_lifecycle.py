@@ -99,7 +99,7 @@ VERSIONS = ("1.9rc1", "1.9", "2.0rc1")
         ("~=2.0rc1", ["2.0", "2.0rc1"]),
     ],
 )
-def test_a_set_of_versions(
+def test_a_set_changes(
     harness: IndexHarness, life: Lifecycle, text: str, expected: list[str]
 ) -> None:
     """A set of versions has pre-releases, too, and all its files change in one commit."""

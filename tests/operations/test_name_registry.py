@@ -199,9 +199,7 @@ def test_a_name_that_gets_files_during_its_release_stays_private(guarded: Guarde
 
 @pytest.mark.parametrize("key", ["projects.json", "projects/demo.json"])
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER, FaultKind.NOT_DONE])
-def test_an_interrupted_release_can_be_done_again(
-    guarded: GuardedHarness, key: str, kind: FaultKind
-) -> None:
+def test_interrupted_release_is_done(guarded: GuardedHarness, key: str, kind: FaultKind) -> None:
     """A release that was interrupted has happened or not, and can be done again."""
     reserve(guarded)
     store = guarded.store
@@ -228,11 +226,11 @@ def test_the_list_has_the_state_of_each_name(guarded: GuardedHarness) -> None:
     guarded.index.names.reserve(ALICE, NormalizedName("later"), "starts in spring")
     guarded.names.claim(NormalizedName("begun"))
 
-    found = [*guarded.index.names.all()]
+    names = [*guarded.index.names.all()]
 
     now = guarded.clock.now
     by = "local:alice"
-    assert found == [
+    assert names == [
         PrivateName(NormalizedName("begun"), NameState.CLAIMED),
         PrivateName(DEMO, NameState.FILES, 1),
         PrivateName(NormalizedName("emptied"), NameState.DELETED, 0, by, now, "by mistake"),

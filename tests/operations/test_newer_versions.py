@@ -209,9 +209,7 @@ def test_an_unknown_field_of_a_grant_refuses_changes(harness: IndexHarness) -> N
 
 
 @pytest.mark.parametrize("place", ["data", "event"])
-def test_a_check_of_a_known_event_with_more_than_is_known(
-    harness: IndexHarness, place: str
-) -> None:
+def test_check_of_a_known_event_with_unknown_data(harness: IndexHarness, place: str) -> None:
     """`check` blames and rebuilds nothing, so bytes that a deletion keeps are not swept."""
     harness.upload(WHEEL)
     (file,) = stored(harness).files

@@ -181,9 +181,7 @@ def test_one_claim_for_all_files_of_a_project(guarded: GuardedHarness) -> None:
 
 @pytest.mark.parametrize("key", ["projects.json", "projects/demo.json"])
 @pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.TOO_OFTEN, None])
-def test_a_store_that_fails_says_nothing(
-    guarded: GuardedHarness, key: str, kind: FaultKind | None
-) -> None:
+def test_silence_is_no_answer(guarded: GuardedHarness, key: str, kind: FaultKind | None) -> None:
     """If list or document cannot be read, or is damaged, the name is not taken for unknown."""
     if kind is None:
         guarded.store.put(Key(key), b"{", None)

@@ -106,8 +106,8 @@ class IndexMachine(RuleBasedStateMachine):
         """Files, marks, deleted filenames and status are as expected, and no promise is broken."""
         project = self.harness.index.projects.get_for_update(DEMO)
 
-        found = {f.filename: (f.version, f.sha256, f.yanked) for f in project.files}
-        assert found == self.listed
+        listed = {f.filename: (f.version, f.sha256, f.yanked) for f in project.files}
+        assert listed == self.listed
         assert set(project.deleted_filenames) == self.gone
         assert project.status is self.status
         nothing: dict[str, WriteIntent] = {}

@@ -58,9 +58,9 @@ def stored(index: IndexHarness) -> dict[str, bytes]:
     What is each store's own is left out: the serials of changes, and what a copy has seen.
     """
     names = " ".join(index.opened(9).projects.names.get_current().names)
-    found = index.snapshot() | {keys.PROJECT_NAMES: names.encode()}
+    bodies = index.snapshot() | {keys.PROJECT_NAMES: names.encode()}
     own = (keys.PENDING, "changes", keys.DERIVED)
-    return {key: body for key, body in found.items() if not key.startswith(own)}
+    return {key: body for key, body in bodies.items() if not key.startswith(own)}
 
 
 @pytest.fixture
@@ -144,9 +144,7 @@ def test_files_of_old_formats_arrive(source: IndexHarness, target: IndexHarness)
 
 
 @pytest.mark.parametrize("others", [0, 20])
-def test_a_copy_without_news_asks_both_feeds(
-    source: IndexHarness, target: IndexHarness, others: int
-) -> None:
+def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, others: int) -> None:
     """A copy that finds nothing new asks both feeds, however many projects there are."""
     for number in range(others):
         source.upload(make_wheel(f"project{number}"))
@@ -382,9 +380,7 @@ def clone(harness: IndexHarness) -> IndexHarness:
     "prefix",
     [keys.FILES, keys.PENDING, keys.PROJECTS, keys.JOURNAL, keys.TOKENS, keys.LAST_USES],
 )
-def test_two_copies_at_once_do_no_harm(
-    source: IndexHarness, target: IndexHarness, prefix: str
-) -> None:
+def test_two_copies_do_no_harm(source: IndexHarness, target: IndexHarness, prefix: str) -> None:
     """A copy that begins while another one writes does no harm, and what is missing comes later."""
     _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     source.store.put(keys.last_use(record.id), b'"2026-03-01"', None)
@@ -415,9 +411,7 @@ def test_serials_given_meanwhile_take_nothing(source: IndexHarness, target: Inde
     assert target.check().problems == []
 
 
-def test_a_server_completes_what_a_dead_copy_began(
-    source: IndexHarness, target: IndexHarness
-) -> None:
+def test_a_server_completes_a_dead_copys_work(source: IndexHarness, target: IndexHarness) -> None:
     """Whoever asks for changes writes what a dead copy has not written into the journal."""
     copy(source, target)
     for version in ("2.0", "3.0", "4.0"):
@@ -529,7 +523,7 @@ def test_project_of_a_newer_version_is_left_out(source: IndexHarness, target: In
 
 
 @pytest.mark.parametrize("verb", ["read", "get"])
-def test_what_cannot_be_read_is_left_out(
+def test_unreadable_ones_are_left_out(
     source: IndexHarness, target: IndexHarness, verb: str
 ) -> None:
     """What cannot be read, as by a broken disk, is left out; a store that is away ends the copy."""
@@ -624,9 +618,7 @@ def test_lost_document_of_target_is_reported(source: IndexHarness, target: Index
     assert stored(target) == stored(source)
 
 
-def test_damaged_marks_of_dead_copy_are_reported(
-    source: IndexHarness, target: IndexHarness
-) -> None:
+def test_damaged_marks_of_a_copy_are_reported(source: IndexHarness, target: IndexHarness) -> None:
     """Unusable commits of an interrupted copy are no commits, and a check names what is lost."""
     copy(source, target)
     source.upload(make_wheel(version="2.0"))

@@ -124,7 +124,7 @@ def test_every_refusal_is_told(code: str, reports: int, *, has_format: bool) -> 
     writes = write_steps(store, APART, retries)
     steps = (refused, *read_steps(store, APART), refused, *writes, refused)
 
-    found = list(failures_of(steps))
+    failures = list(failures_of(steps))
 
-    assert [fault.code for fault in found] == [code] * reports
+    assert [fault.code for fault in failures] == [code] * reports
     assert [each.key for each in store.list("")] == [FORMAT] * has_format

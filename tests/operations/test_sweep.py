@@ -126,9 +126,9 @@ def test_each_index_of_a_store_is_found(stocked: IndexHarness) -> None:
         stocked.store.put(Key(key), b"", None)
     stocked.store.put(Key("indexes/stray"), b"", None)
 
-    found = [*stocked.opened(seed=3).sweep.removal.indexes()]
+    prefixes = [*stocked.opened(seed=3).sweep.removal.indexes()]
 
-    assert found == ["", "indexes/a-b/", "indexes/a/", "indexes/a0/"]
+    assert prefixes == ["", "indexes/a-b/", "indexes/a/", "indexes/a0/"]
 
 
 @pytest.mark.parametrize(

@@ -207,9 +207,7 @@ def test_archived_takes_no_files(harness: IndexHarness, status: Status, *, taken
         ({"version": "not a version"}, "invalid_version"),
     ],
 )
-def test_a_form_of_another_project_is_refused(
-    harness: IndexHarness, claims: dict[str, str], code: str
-) -> None:
+def test_form_has_to_agree(harness: IndexHarness, claims: dict[str, str], code: str) -> None:
     """A form that speaks of another project or version than the file is refused."""
     assert refusal(harness, make_wheel(), **claims) == f"Invalid {code}"
 

@@ -18,9 +18,9 @@ def test_the_logo_lies_beside_the_settings(tmp_path: Path) -> None:
     (tmp_path / "logo.svg").write_bytes(LOGO)
     text = '[web]\nname = "Acme packages"\naccent = "#C2185B"\nlogo = "logo.svg"\n'
 
-    found = brand_of(settings_of(text, tmp_path).web)
+    brand = brand_of(settings_of(text, tmp_path).web)
 
-    assert found == Brand("Acme packages", "#c2185b", Logo("svg", LOGO))
+    assert brand == Brand("Acme packages", "#c2185b", Logo("svg", LOGO))
     assert brand_of(WebSettings()) == DEFAULT_BRAND
 
 

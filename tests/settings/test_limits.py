@@ -97,9 +97,9 @@ def test_bytes_that_are_no_text(variable: str, text: str, words: str) -> None:
 def test_every_url_is_tested() -> None:
     """Each setting that holds a URL or a bucket is one of these here."""
     hints = (Url, Collector, Bucket, WholeBucket)
-    found = {each.name for each in all_settings().values() if each.hint in hints}
+    names = {each.name for each in all_settings().values() if each.hint in hints}
 
-    assert found == {*URLS, *PLACES}
+    assert names == {*URLS, *PLACES}
 
 
 @pytest.mark.parametrize("secretive", SECRETIVE)

@@ -57,9 +57,7 @@ def refusal(text: str, folder: Path) -> str:
         ("groups.team", [["group:team@acme.dev"]]),
     ],
 )
-def test_senseless_value_names_its_setting(
-    tmp_path: Path, setting: str, values: list[object]
-) -> None:
+def test_each_refusal_names_a_setting(tmp_path: Path, setting: str, values: list[object]) -> None:
     """A value that makes no sense stops the start with one sentence that names its setting."""
     section, _, key = setting.rpartition(".")
     for value in values:

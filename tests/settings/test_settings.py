@@ -45,9 +45,7 @@ def test_tokens_are_not_shown() -> None:
 
 def test_only_loopback_addresses_are_local() -> None:
     """Only loopback addresses count as local."""
-    assert all(
-        ServerSettings(host=version).is_loopback for version in ("127.1.2.3", "::1", "localhost")
-    )
+    assert all(ServerSettings(host=host).is_loopback for host in ("127.1.2.3", "::1", "localhost"))
     others = (*ANYWHERE, "192.0.2.1", "example.com")
     assert not any(ServerSettings(host=other).is_loopback for other in others)
 
@@ -151,9 +149,9 @@ def test_the_public_url_is_in_install_commands() -> None:
 def test_files_are_looked_for_beside_the_settings(tmp_path: Path) -> None:
     """A file that the settings name is looked for beside them, one on the command line is not."""
     text = '[access]\nhtpasswd_file = "users"\nstatic_tokens_file = "/etc/tokens.toml"\n'
-    found = settings_of(text + '[server]\ncertificate = "a.pem"\nkey = "b.pem"', tmp_path)
-    access = found.access
-    assert (found.server.certificate, found.server.key) == (
+    loaded = settings_of(text + '[server]\ncertificate = "a.pem"\nkey = "b.pem"', tmp_path)
+    access = loaded.access
+    assert (loaded.server.certificate, loaded.server.key) == (
         str(tmp_path / "a.pem"),
         str(tmp_path / "b.pem"),
     )

@@ -46,7 +46,7 @@ def values_of(setting: Setting) -> tuple[Any, Any]:
     if meta.ge is not None:
         return kind(meta.ge), kind(meta.ge + 1)
     if get_origin(kind) is Literal:
-        words = [get_arg for get_arg in get_args(kind) if get_arg]
+        words = [word for word in get_args(kind) if word]
         return words[0], words[-1]
     return ([first], [second, first]) if setting.is_list else (first, second)
 

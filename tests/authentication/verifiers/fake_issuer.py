@@ -250,8 +250,8 @@ class FakeIssuer:
         bearer = self.bearers.get(token)
         if bearer is None:
             return _as_json({"error": "invalid_token"}, 400)
-        told = {"email": bearer.email, "email_verified": "true", "scope": bearer.scope}
-        return _as_json({**told, "expires_in": str(bearer.expires_in)})
+        info = {"email": bearer.email, "email_verified": "true", "scope": bearer.scope}
+        return _as_json({**info, "expires_in": str(bearer.expires_in)})
 
 
 def google_claims(email: str, audience: str, issued_at: int = NOW) -> dict[str, object]:

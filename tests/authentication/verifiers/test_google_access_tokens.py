@@ -83,9 +83,7 @@ def harness() -> Iterator[RightsHarness]:
         (set(), Action(0)),
     ],
 )
-def test_permissions_on_the_bucket_are_rights(
-    harness: RightsHarness, held: set[str], actions: Action
-) -> None:
+def test_permissions_become_rights(harness: RightsHarness, held: set[str], actions: Action) -> None:
     """Permissions to get, create and delete objects grant read, upload and manage."""
     assert harness.actions(Bearer(frozenset(held))) == actions
 
@@ -129,7 +127,7 @@ def test_a_narrow_token_without_the_right_to_read(harness: RightsHarness) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_token_without_known_scopes_reads_at_most(harness: RightsHarness, status: int) -> None:
+def test_a_token_without_known_scopes_reads_at_most(harness: RightsHarness, status: int) -> None:
     """A token that Google's storage takes, but whose scopes Google does not tell, reads at most."""
     harness.issuer.answers["/tokeninfo"] = CannedResponse(b'{"error": "invalid_token"}', status)
 
@@ -219,7 +217,7 @@ def test_access_tokens_are_answered_503_while_google_fails(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
-def test_request_waits_for_google_for_three_seconds(harness: RightsHarness, path: str) -> None:
+def test_a_request_waits_for_google_three_seconds(harness: RightsHarness, path: str) -> None:
     """While Google is silent a request waits for three seconds, and no longer."""
     harness.issuer.bearers[TOKEN] = OWNER
     harness.issuer.answers[path] = CannedResponse(is_silent=True)
@@ -285,7 +283,7 @@ def test_a_new_right_counts_within_ten_seconds(harness: RightsHarness) -> None:
     ],
     ids=["empty", "short", "long", "space", "header", "not ASCII", "line end"],
 )
-def test_what_cannot_be_token_is_not_sent_to_google(harness: RightsHarness, token: str) -> None:
+def test_what_cannot_be_a_token_is_not_sent(harness: RightsHarness, token: str) -> None:
     """What cannot be a token is refused without asking Google."""
     tokens = harness.tokens()
 

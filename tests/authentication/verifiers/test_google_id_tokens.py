@@ -94,9 +94,9 @@ def test_a_service_account_is_known_by_address_and_number(harness: VerifierHarne
 
 def test_the_case_of_an_address_does_not_count(harness: VerifierHarness) -> None:
     """An e-mail address and a domain are the same in capital letters."""
-    found = principals(harness, {**ANA, "email": "Ana@ACME.dev", "hd": "Acme.Dev"}, "acme.dev")
+    names = principals(harness, {**ANA, "email": "Ana@ACME.dev", "hd": "Acme.Dev"}, "acme.dev")
 
-    assert {"user:ana@acme.dev", "domain:acme.dev"} <= found
+    assert {"user:ana@acme.dev", "domain:acme.dev"} <= names
 
 
 NOBODY = [
@@ -121,16 +121,14 @@ def test_unverified_address_is_refused(harness: VerifierHarness, change: dict[st
 
 def test_a_private_account_does_not_belong_to_the_company(harness: VerifierHarness) -> None:
     """A private Google account on a company's e-mail address does not belong to the company."""
-    found = principals(harness, {**ANA, "hd": None})
+    names = principals(harness, {**ANA, "hd": None})
 
-    assert "user:ana@acme.dev" in found
-    assert not any(name.startswith("domain:") for name in found)
+    assert "user:ana@acme.dev" in names
+    assert not any(name.startswith("domain:") for name in names)
 
 
 @pytest.mark.parametrize("domain", [None, "evil.example", "sub.acme.dev", "acme.dev.evil"])
-def test_accounts_of_other_domains_are_refused(
-    harness: VerifierHarness, domain: str | None
-) -> None:
+def test_accounts_of_others_are_refused(harness: VerifierHarness, domain: str | None) -> None:
     """Where only some domains are allowed, accounts of others and private ones are refused."""
     claims = {**ANA, "hd": domain}
 

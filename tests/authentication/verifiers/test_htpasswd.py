@@ -185,17 +185,17 @@ def test_names_and_hashes() -> None:
     """Comments, blank lines, Windows line ends and what follows a second colon mean nothing."""
     text = f"\ufeff# people\r\n\r\n  ana:{BCRYPT}\r\nml-ci:{SHA512}:the robot\n#bo:{SHA}\nAna:{SHA}"
 
-    found = parse_htpasswd(text).value
+    file = parse_htpasswd(text).value
 
-    assert found.hashes == {"ana": BCRYPT, "ml-ci": SHA512, "Ana": SHA}
+    assert file.hashes == {"ana": BCRYPT, "ml-ci": SHA512, "Ana": SHA}
 
 
 def test_an_empty_file() -> None:
     """A file without entries is accepted, with a warning that no user can log in."""
-    found = parse_htpasswd("# nobody yet\n")
+    parsed = parse_htpasswd("# nobody yet\n")
 
-    assert (found.value.hashes, found.value.typical_hash) == ({}, None)
-    assert "nobody has a password" in found.warnings[0]
+    assert (parsed.value.hashes, parsed.value.typical_hash) == ({}, None)
+    assert "nobody has a password" in parsed.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ def test_many_at_once_share_one_look(harness: VerifierHarness) -> None:
     honest = harness.issuer.answers["/keys"]
     harness.issuer.answers["/keys"] = CannedResponse(honest.body, is_silent=True)
     keys = keys_of(harness)
-    found: list[object] = []
-    threads = [Thread(target=lambda: found.append(keys.key("old"))) for _ in range(20)]
+    answers: list[object] = []
+    threads = [Thread(target=lambda: answers.append(keys.key("old"))) for _ in range(20)]
 
     for thread in threads:
         thread.start()
@@ -108,8 +108,8 @@ def test_many_at_once_share_one_look(harness: VerifierHarness) -> None:
     for thread in threads:
         thread.join()
 
-    assert len(found) == 20
-    assert None not in found
+    assert len(answers) == 20
+    assert None not in answers
     assert asked(harness) == 1
 
 

@@ -41,9 +41,9 @@ def test_a_token_opens_as_bearer_name_or_password(
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "proxy"\n{key}\n{ALL}')
 
     principals = frozenset({"static:proxy", "allAuthenticated", "anonymous"})
-    found = tokens.find(secrets)
-    assert found is not None
-    assert found.identity == Identity("static:proxy", principals, (FULL,))
+    token = tokens.find(secrets)
+    assert token is not None
+    assert token.identity == Identity("static:proxy", principals, (FULL,))
 
 
 def test_a_token_has_the_rights_of_its_table(tmp_path: Path, clock: Clock) -> None:
@@ -51,10 +51,10 @@ def test_a_token_has_the_rights_of_its_table(tmp_path: Path, clock: Clock) -> No
     rights = 'can = ["read"]\nprojects = ["Acme_*", "tools"]'
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{rights}\n')
 
-    found = tokens.find([SECRET])
-    assert found is not None
-    assert found.identity.scopes == (Scope(Action.READ, (Pattern("acme-*"), Pattern("tools"))),)
-    assert not found.identity.scopes[0].permits(Action.READ, NormalizedName("acme"))
+    token = tokens.find([SECRET])
+    assert token is not None
+    assert token.identity.scopes == (Scope(Action.READ, (Pattern("acme-*"), Pattern("tools"))),)
+    assert not token.identity.scopes[0].permits(Action.READ, NormalizedName("acme"))
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_a_token_of_the_environment_reads_and_uploads_everything(clock: Clock) -
     """One token from the environment may read and upload everything, with no file at all."""
     tokens = StaticTokens(None, f"{SECRET}\n", lambda: clock.now, clock.seconds)
 
-    found = tokens.find(["", SECRET])
-    assert found is not None
-    assert (found.identity.principal, found.identity.scopes) == ("static:environment", (FULL,))
+    token = tokens.find(["", SECRET])
+    assert token is not None
+    assert (token.identity.principal, token.identity.scopes) == ("static:environment", (FULL,))
     assert tokens.file is None
 
 
 def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
     """A token that is in the file and in the environment may what the file says."""
     text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\ncan = ["read"]\n{ALL}'
-    found = _tokens(tmp_path, clock, text, SECRET).find([SECRET])
+    token = _tokens(tmp_path, clock, text, SECRET).find([SECRET])
 
-    assert found is not None
-    assert found.identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert token is not None
+    assert token.identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_a_token_of_15_characters_is_refused(tmp_path: Path, clock: Clock) -> No
         for text in texts
     )
     tokens = _tokens(tmp_path, clock, tables)
-    found = [tokens.find([text]) for text in texts]
-    assert [token is not None for token in found] == [False, False, True]
+    matching = [tokens.find([text]) for text in texts]
+    assert [token is not None for token in matching] == [False, False, True]
 
 
 def test_expired_tokens_are_told_without_the_token(tmp_path: Path, clock: Clock) -> None:

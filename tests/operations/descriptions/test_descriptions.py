@@ -65,11 +65,11 @@ def shown(descriptions: Descriptions, content: str, content_type: str = MARKDOWN
 
 def processes() -> set[int]:
     """Return the processes for descriptions among the children of this one, also dead ones."""
-    found = set[int]()
+    children = set[int]()
     for task in Path("/proc/self/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
-            found.update(map(int, (task / "children").read_text().split()))
-    return {each for each in found if b"descriptions.child" in _command_line(each)}
+            children.update(map(int, (task / "children").read_text().split()))
+    return {each for each in children if b"descriptions.child" in _command_line(each)}
 
 
 def _command_line(process: int) -> bytes:

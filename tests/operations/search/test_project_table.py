@@ -28,9 +28,9 @@ def facts(name: str, summary: str = "", **others: str | int) -> ProjectFacts:
 
 def search(table: ProjectTable, text: str) -> list[str]:
     """Return the names that a search by somebody who may read everything finds."""
-    found = table.readable_by(ALICE).search(text, 0, len(table.projects))
-    assert found.total == len(found.projects)
-    return [project.name for project in found.projects]
+    part = table.readable_by(ALICE).search(text, 0, len(table.projects))
+    assert part.total == len(part.projects)
+    return [project.name for project in part.projects]
 
 
 def test_order_of_results() -> None:

@@ -196,10 +196,10 @@ def test_published_during_a_refresh(machine: Machine) -> None:
     def slow(
         versions: Collection[tuple[NormalizedName, str]],
     ) -> dict[NormalizedName, ProjectFacts | None]:
-        found = read(versions)
+        facts = read(versions)
         process.publish("idna", "9.0")
         assert process.known()["idna"] == "9.0"
-        return found
+        return facts
 
     public.read = slow  # type: ignore[method-assign]
     process.work()

@@ -151,8 +151,8 @@ def test_names_are_known_before_the_rest(machine: Machine) -> None:
 
     assert process.known() == {"a-b": ""}
     assert process.refreshed() == {"a-b": "1.0"}
-    (found,) = process.index.search.table().projects
-    assert (found.summary, found.required_names) == ("First", ("c",))
+    (facts,) = process.index.search.table().projects
+    assert (facts.summary, facts.required_names) == ("First", ("c",))
 
 
 def test_a_stored_table_comes_first(machine: Machine) -> None:
@@ -260,10 +260,10 @@ def after_reading(act: Work) -> Iterator[None]:
         kind, read = FactsReader, FactsReader.read
 
         def slow(reader: FactsReader, *names: Any, **how: Any) -> Any:  # noqa: ANN401 - passed on
-            found = read(reader, *names, **how)
+            facts = read(reader, *names, **how)
             patch.setattr(kind, "read", read)
             act()
-            return found
+            return facts
 
         patch.setattr(kind, "read", slow)
         yield
