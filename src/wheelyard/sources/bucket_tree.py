@@ -1,5 +1,5 @@
 """
-Buckets as file trees, read at the versions that were listed; opening buckets and folders.
+Buckets as file trees, read at the versions that were listed, and what other indexes keep in them.
 
 Separate from `file_tree.py`, because `operations` may not import Google's storage.
 """
@@ -43,7 +43,7 @@ from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 
 
 class BucketTree(Struct, frozen=True):
-    """A bucket, or a prefix in it; objects are read at the versions that were listed."""
+    """A bucket, or a prefix in it. Objects are read at the versions that were listed."""
 
     bucket: BucketReader
 
@@ -56,40 +56,48 @@ class BucketTree(Struct, frozen=True):
 
     def entries(self) -> Iterator[Candidate]:
         """Yield every object whose name does not end with a slash (a folder)."""
-        for found in self.bucket.objects():
-            if found.name and not found.name.endswith("/"):
-                yield self._file(found)
+        for entry in self.bucket.objects():
+            if entry.name and not entry.name.endswith("/"):
+                yield self._file(entry)
 
     def find(self, path: str) -> Candidate | None:
-        """Return the object at a path below the prefix; None if it is missing."""
-        found = self.bucket.find(path)
-        return None if found is None else self._file(found)
+        """
+        Return the object at a path below the prefix, or None if it is missing.
 
-    def _file(self, found: BucketObject) -> Candidate:
-        has_md5 = found.md5 and not found.is_compressed
+        Raises Unavailable if the bucket does not answer.
+        """
+        entry = self.bucket.find(path)
+        return None if entry is None else self._file(entry)
+
+    def _file(self, entry: BucketObject) -> Candidate:
+        has_md5 = entry.md5 and not entry.is_compressed
         return Candidate(
-            filename=found.name.rpartition("/")[2],
-            location=f"{self.bucket}/{found.name}",
-            path=found.name,
-            read=partial(self._read, found),
-            size=None if found.is_compressed else found.size,
-            uploaded_at=found.created,
-            changed_at=found.created.timestamp(),
-            attributes=None if found.metadata is None else _attributes(found.metadata),
-            hashes={"md5": found.md5} if has_md5 else EMPTY_MAPPING,
-            version=found.version,
+            filename=entry.name.rpartition("/")[2],
+            location=f"{self.bucket}/{entry.name}",
+            path=entry.name,
+            read=partial(self._read, entry),
+            size=None if entry.is_compressed else entry.size,
+            uploaded_at=entry.created,
+            changed_at=entry.created.timestamp(),
+            attributes=None if entry.metadata is None else _attributes(entry.metadata),
+            hashes={"md5": entry.md5} if has_md5 else EMPTY_MAPPING,
+            version=entry.version,
         )
 
     @contextmanager
-    def _read(self, found: BucketObject) -> Iterator[Iterator[bytes]]:
-        """Yield the chunks of an object; raise OSError if it is compressed, or was replaced."""
-        if found.is_compressed:
+    def _read(self, entry: BucketObject) -> Iterator[Iterator[bytes]]:
+        """
+        Yield the chunks of an object.
+
+        Raises OSError if it is compressed, or was replaced.
+        """
+        if entry.is_compressed:
             raise unreadable(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
                 "uploaded; store it again without that"
             )
         try:
-            chunks = self.bucket.read(found.name, found.version)
+            chunks = self.bucket.read(entry.name, entry.version)
         except NotFound as fault:
             raise unreadable(fault.message.rstrip(".").lower()) from fault
         with closing(chunks):  # type: ignore[type-var]
@@ -100,7 +108,8 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
     """
     Return the file tree of a folder, without `excluded` folders, or of a place in a bucket.
 
-    Raise Invalid (`bad_source`) if it is neither, and Unavailable without credentials for a bucket.
+    Raises Invalid (code `bad_source`) if it is neither. Raises Unavailable without credentials for
+    a bucket.
     """
     if is_bucket(text):
         return _open_bucket(text, runtime)
@@ -125,11 +134,11 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
 
 def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Runtime) -> FileTree:
     """
-    Return the file tree of a folder or a bucket to watch; a store below the folder is excluded.
+    Return the file tree of a folder or a bucket to watch, without a store below the folder.
 
     `stores` has the locations of the parts of the store, `files` the key prefix of distributions.
-
-    Raise as `open_tree`, and Invalid (`bad_setting`) if the store's distributions would be seen.
+    Raises as `open_tree`, and Invalid (code `bad_setting`) if the store's distributions would be
+    seen.
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
     for store in stores:
@@ -170,16 +179,23 @@ def _attributes(metadata: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(renamed)
 
 
-def gaepypi_candidates(_: FileTree, file: Candidate) -> Iterator[SourceItem]:
-    """Yield a file if its path is GAEPyPI's, else a `Skipped`."""
-    if is_gaepypi_path(file.path, is_bare=True):
-        yield file
-    else:
-        yield Skipped(file.location, "it is not at packages/NAME/VERSION/FILE")
+class GaepypiFiles(Struct, frozen=True):
+    """The files of GAEPyPI's bucket."""
+
+    def describe(self, file: Candidate) -> Iterator[SourceItem]:
+        """Yield a file if its path is GAEPyPI's, else a `Skipped`."""
+        if is_gaepypi_path(file.path, is_bare=True):
+            yield file
+        else:
+            yield Skipped(file.location, "it is not at packages/NAME/VERSION/FILE")
 
 
 def is_gaepypi_path(path: str, *, is_bare: bool = False) -> bool:
-    """Return whether a path is `packages/NAME/VERSION/FILE`; `packages/` may lack if `is_bare`."""
+    """
+    Return whether a path is `packages/NAME/VERSION/FILE`.
+
+    If it `is_bare`, `packages/` may be missing.
+    """
     parts = path.split("/")
     if parts[0] == "packages":
         parts = parts[1:]
@@ -217,6 +233,7 @@ class S3pypiSource:
                 yield file
                 continue
             folder = _folder_of(file)
+            # files come folder by folder, so each page is read once
             if folder != current:
                 current = folder
                 try:
@@ -254,13 +271,17 @@ def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
 
 
 def _folder_of(file: Candidate) -> str:
-    """Return the folder of a distribution, with a slash at the end; empty at the root."""
+    """Return the folder of a distribution, with a slash at the end, or empty at the root."""
     folder, slash, _ = file.path.rpartition("/")
     return folder + slash
 
 
 def _read_page(tree: FileTree, folder: str) -> bytes:
-    """Return the page of the project in a folder, empty if there is none; raise OSError."""
+    """
+    Return the page of the project in a folder, or nothing if there is none.
+
+    Raises OSError if it cannot be read.
+    """
     for name in PAGES if folder else ():
         page = tree.find(f"{folder}{name}")
         if page is not None and page.size:  # an empty one is how consoles make a folder
@@ -284,25 +305,30 @@ class _Metadata(msgspec.Struct):
     uploader: str | None = None
 
 
-def pypicloud_candidates(tree: FileTree, file: Candidate) -> Iterator[SourceItem]:
-    """
-    Yield a file with its custom metadata, or with that of its .meta file.
+class PypicloudFiles(Struct, frozen=True):
+    """The files of pypicloud."""
 
-    If these are damaged, yield a `Skipped` with the damage, and the file without them.
-    """
-    file = _with_attributes(tree, file)
-    try:
-        metadata = file.attributes or _read_meta_file(tree, file)
-        declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
-        hashes = parse_digests({name: value for name, value in declared.items() if value})
-    except (OSError, ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, BadDigest) else "its .meta cannot be used"
-        why = f"{why}; the file is taken without it"
-        yield Skipped(file.location, why, is_error=True)
-        yield file
-    else:
-        uploader = clean_uploader(metadata.get("uploader"))
-        yield replace(file, hashes={**file.hashes, **hashes}, uploaded_by=uploader)
+    tree: FileTree
+
+    def describe(self, file: Candidate) -> Iterator[SourceItem]:
+        """
+        Yield a file with its custom metadata, or with that of its .meta file.
+
+        If these are damaged, yield a `Skipped` with the damage, and the file without them.
+        """
+        file = _with_attributes(self.tree, file)
+        try:
+            metadata = file.attributes or _read_meta_file(self.tree, file)
+            declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
+            hashes = parse_digests({name: value for name, value in declared.items() if value})
+        except (OSError, ValueError, RecursionError) as error:
+            why = str(error) if isinstance(error, BadDigest) else "its .meta cannot be used"
+            why = f"{why}; the file is taken without it"
+            yield Skipped(file.location, why, is_error=True)
+            yield file
+        else:
+            uploader = clean_uploader(metadata.get("uploader"))
+            yield replace(file, hashes={**file.hashes, **hashes}, uploaded_by=uploader)
 
 
 def looks_like_pypicloud(tree: FileTree, paths: set[str], distributions: list[Candidate]) -> bool:
@@ -345,18 +371,24 @@ def _read_meta_file(tree: FileTree, file: Candidate) -> Mapping[str, str | None]
 BACKUPNI_META_SUFFIX: Final = ".meta"
 
 
-def backupni_candidates(meta: FileTree, file: Candidate) -> Iterator[SourceItem]:
-    """Yield a file with the data of its .meta file; `Skipped` for a damaged one, and the file."""
-    path = file.path + BACKUPNI_META_SUFFIX
-    try:
-        found = meta.find(path)
-        if found is not None:
-            record = msgspec.json.decode(read_bounded(found), type=FileRecord)
-            file = record.described(file)
-    except (OSError, ValueError, RecursionError) as error:
-        why = f"it cannot be used, so the file is taken without it: {_why(error)}"
-        yield Skipped(f"{meta}/{path}", why, is_error=True)
-    yield file
+class BackupniFiles(Struct, frozen=True):
+    """The files of backupni."""
+
+    meta: FileTree
+    """The bucket with a .meta file for each of them."""
+
+    def describe(self, file: Candidate) -> Iterator[SourceItem]:
+        """Yield a file with the data of its .meta file, after a `Skipped` for a damaged one."""
+        path = file.path + BACKUPNI_META_SUFFIX
+        try:
+            meta_file = self.meta.find(path)
+            if meta_file is not None:
+                record = msgspec.json.decode(read_bounded(meta_file), type=FileRecord)
+                file = record.described(file)
+        except (OSError, ValueError, RecursionError) as error:
+            why = f"it cannot be used, so the file is taken without it: {_why(error)}"
+            yield Skipped(f"{self.meta}/{path}", why, is_error=True)
+        yield file
 
 
 def _why(error: Exception) -> str:

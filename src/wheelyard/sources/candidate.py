@@ -20,12 +20,12 @@ from wheelyard.model.distribution_filename import parse_known_filename, parse_ve
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
-"""Opens a file; yields its bytes in chunks."""
+"""Opens a file, and yields its bytes in chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A file of a source that an import may add; it has not been read or checked yet."""
+    """A file of a source that an import may add. It has not been read or checked yet."""
 
     filename: str  # the last segment of its path
     location: str  # path or URL for reports, without credentials
@@ -40,11 +40,11 @@ class Candidate:
     changed_at: float | None = None  # last change of the bytes, seconds since the epoch, if known
     last_modified: Callable[[], datetime | None] | None = field(default=None, repr=False)
     """
-    Returns when the source last changed the file, UTC; used if `uploaded_at` is None. May send a
-    request if `read` was not opened; raises nothing.
+    Returns when the source last changed the file, UTC. It is used if `uploaded_at` is None. It may
+    send a request if `read` was not opened, and raises nothing.
     """
     attributes: Mapping[str, str] | None = field(default_factory=lambda: EMPTY_MAPPING)
-    """Custom metadata; empty outside of buckets. None if a listing lacks it, and `find` has it."""
+    """Custom metadata of buckets. None if a listing lacks it, and `find` has it."""
 
 
 class Skipped(Struct, frozen=True):
@@ -61,10 +61,14 @@ SourceItem = Candidate | Skipped
 
 
 class Source(Protocol):
-    """An import source; each kind of source has one implementation."""
+    """An import source. Each kind of source has one implementation."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield all items in a stable order; raise WheelyardError if the source is unusable."""
+        """
+        Yield all candidates and what is skipped, in a stable order.
+
+        Raises WheelyardError if the source is unusable.
+        """
         ...
 
 
@@ -92,7 +96,7 @@ SIDECAR_SUFFIXES: Final = (
     *(".metadata", ".provenance", ".publish.attestation", ".meta", ".asc", ".sig"),
     *(".md5", ".sha1", ".sha256", ".sha512", ".html", ".json", ".xml", ".css", ".js", ".ico"),
 )
-"""Suffixes of files that describe distributions; the report does not list them."""
+"""Suffixes of files that describe distributions. The report does not list them."""
 SITE_FILES: Final = frozenset({"json", "index", "simple", "favicon.ico", "robots.txt"})
 """Files of a static site that lie among its packages."""
 
@@ -113,8 +117,8 @@ def guess_project(filename: str) -> str:
     """Return the probable normalised project name of a distribution, from its filename."""
     if filename.endswith(".whl"):
         return canonicalize_name(filename.partition("-")[0])
-    found = _SDIST.fullmatch(filename)
-    return canonicalize_name(found[1] if found else filename)
+    match = _SDIST.fullmatch(filename)
+    return canonicalize_name(match[1] if match else filename)
 
 
 def version_in(filename: str, project: NormalizedName) -> str:
@@ -124,9 +128,9 @@ def version_in(filename: str, project: NormalizedName) -> str:
     It is empty for a file of another project, and if no version can be made out.
     """
     with suppress(Invalid):
-        known = parse_known_filename(filename)
-        return str(known.version) if known.project == project else ""
-    for at in (found.start() for found in re.finditer("[-_]", filename)):
+        parsed = parse_known_filename(filename)
+        return str(parsed.version) if parsed.project == project else ""
+    for at in (separator.start() for separator in re.finditer("[-_]", filename)):
         if canonicalize_name(filename[:at]) != project:
             continue
         # what follows the version is a release, a platform or a suffix: take less of it each time
@@ -140,7 +144,8 @@ def version_in(filename: str, project: NormalizedName) -> str:
 def matches(project: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a normalised project name matches one of the patterns, or there are none."""
     # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
-    return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)
+    names = map(canonicalize_name, patterns)
+    return not patterns or any(fnmatchcase(project, name) for name in names)
 
 
 OLDEST_PLAUSIBLE_DATE: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -155,6 +160,7 @@ DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Algorithms of digests that a source may state, and hexadecimal digits of the longest digest."""
 
+_DATE_ERRORS: Final = (TypeError, ValueError, OverflowError, OSError)
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 
 
@@ -172,7 +178,11 @@ class FileRecord(Struct):
     yanked_reason: str | None = None
 
     def described(self, file: Candidate) -> Candidate:
-        """Return a file with this data; raise ValueError if it is of another, or malformed."""
+        """
+        Return a file with this data.
+
+        Raises ValueError if it is that of another file, or malformed.
+        """
         if self.filename != file.filename:
             raise ValueError("it describes another file")
         return replace(
@@ -185,39 +195,54 @@ class FileRecord(Struct):
 
 
 def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float() decides
-    """Return the UTC time of seconds since the epoch; None if invalid or before 1990."""
-    return _plausible(lambda text: datetime.fromtimestamp(float(text), UTC), value)
+    """Return the UTC time of seconds since the epoch, or None if invalid or before 1990."""
+    with suppress(*_DATE_ERRORS):
+        return _plausible(datetime.fromtimestamp(float(value), UTC))
+    return None
 
 
 def file_time(seconds: float) -> datetime | None:
-    """Return the UTC time of a file's modification time in seconds; None if it is out of range."""
+    """Return the UTC time of a file's modification time in seconds, or None if out of range."""
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(seconds, UTC)
     return None
 
 
 def parse_iso_date(value: object) -> datetime | None:
-    """Return the UTC time of an ISO 8601 text (no zone: UTC); None if invalid or before 1990."""
-    return _plausible(datetime.fromisoformat, value)
+    """
+    Return the UTC time of an ISO 8601 text, or None if invalid or before 1990.
+
+    A text without a zone is in UTC.
+    """
+    with suppress(*_DATE_ERRORS):
+        return _plausible(datetime.fromisoformat(value)) if isinstance(value, str) else None
+    return None
 
 
 def parse_http_date(value: object) -> datetime | None:
-    """Return the UTC time of an HTTP date; None if it is invalid or before 1990."""
-    return _plausible(parsedate_to_datetime, value)
+    """Return the UTC time of an HTTP date, or None if it is invalid or before 1990."""
+    with suppress(*_DATE_ERRORS):
+        return _plausible(parsedate_to_datetime(value)) if isinstance(value, str) else None
+    return None
 
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
-    """Return the UTC time of six numbers, year to second; None if invalid or before 1990."""
+    """Return the UTC time of six numbers, year to second, or None if invalid or before 1990."""
     if parts is None or len(parts) != 6:  # noqa: PLR2004 - year to second
         return None
     return parse_iso_date("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts))
 
 
 def clean_uploader(value: object) -> str:
-    """Return a name as one printable line of up to UPLOADER_LIMIT characters; empty if no text."""
+    """
+    Return a name as one printable line of up to UPLOADER_LIMIT characters.
+
+    It is empty for what is no text.
+    """
     if not isinstance(value, str):
         return ""
-    return "".join(each if each.isprintable() else " " for each in value).strip()[:UPLOADER_LIMIT]
+    line = "".join(character if character.isprintable() else " " for character in value)
+    return line.strip()[:UPLOADER_LIMIT]
 
 
 def sound_digests(declared: object) -> tuple[dict[str, str], str]:
@@ -243,7 +268,11 @@ def sound_digests(declared: object) -> tuple[dict[str, str], str]:
 
 
 def parse_digests(declared: object) -> dict[str, str]:
-    """Return digests that can be compared, by algorithm; raise BadDigest if one is malformed."""
+    """
+    Return digests that can be compared, by algorithm.
+
+    Raises BadDigest if one is malformed.
+    """
     digests, malformed = sound_digests(declared)
     if malformed:
         raise BadDigest(f"what it says is the {malformed} of the file is none")
@@ -252,12 +281,20 @@ def parse_digests(declared: object) -> dict[str, str]:
 
 
 def parse_hash(text: str) -> dict[str, str]:
-    """Return the digests in `sha256=...` or a URL's fragment; raise BadDigest if malformed."""
+    """
+    Return the digests in `sha256=...` or a URL's fragment.
+
+    Raises BadDigest if one is malformed.
+    """
     return parse_digests(stated_hashes(text))
 
 
 def stated_hashes(text: str) -> dict[str, str]:
-    """Return what `sha256=...` or a URL's fragment says, by algorithm; the first of two."""
+    """
+    Return what `sha256=...` or a URL's fragment says, by algorithm.
+
+    The first of two for an algorithm counts.
+    """
     if "&" not in text:  # most texts
         algorithm, sign, digest = text.partition("=")
         return {algorithm: digest} if sign else {}
@@ -268,10 +305,7 @@ def stated_hashes(text: str) -> dict[str, str]:
     return hashes
 
 
-def _plausible(parse: Callable[[Any], datetime], value: object) -> datetime | None:
-    with suppress(TypeError, ValueError, OverflowError, OSError):
-        found = parse(value)
-        if found.tzinfo is not UTC:
-            found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
-        return found if found >= OLDEST_PLAUSIBLE_DATE else None
-    return None
+def _plausible(time: datetime) -> datetime | None:
+    if time.tzinfo is not UTC:
+        time = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    return time if time >= OLDEST_PLAUSIBLE_DATE else None

@@ -16,6 +16,7 @@ It also has metadata of projects and hashes of passwords, which are not read.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -38,7 +39,7 @@ from wheelyard.sources.file_tree import FileTree, read_bounded
 
 INDEX_FILE: Final = "dataindex.json"
 INDEX_LIMIT_BYTES: Final = 1024**3
-"""Bytes of `dataindex.json`; with 100,000 files it has some 500 MB, mostly descriptions."""
+"""Bytes of `dataindex.json`. With 100,000 files it has some 500 MB, mostly descriptions."""
 RELEASE_FILE: Final = "releasefile"
 DUMP_VERSIONS: Final = ("1", "2")
 _OTHER_FILE_TYPES: Final = {"doczip": "documentation", "toxresult": "results of tests"}
@@ -78,7 +79,7 @@ class _IndexEntry(Struct):
 
     @property
     def package_count(self) -> int:
-        return sum(each.type == RELEASE_FILE for each in self.files)
+        return sum(file.type == RELEASE_FILE for file in self.files)
 
 
 class _DevpiExport(Struct):
@@ -91,17 +92,17 @@ class DevpiSource(Struct, frozen=True):
 
     tree: FileTree
     chosen: tuple[str, ...] = ()
-    """Indexes to import, as USER/INDEX; may be empty if only one has packages."""
+    """Indexes to import, as USER/INDEX. They may be left out if only one has packages."""
     mirrors: bool = False
-    """Whether mirrored files are imported too; a chosen mirror always is."""
+    """Whether mirrored files are imported too. A chosen mirror always is."""
 
     def candidates(self) -> Iterator[SourceItem]:
         """
         Yield a `Candidate` for each package of the chosen indexes.
 
         Yield a `Skipped` for each other index that has files, each other type of file in a chosen
-        index, and each package that is missing or has a malformed digest. Raise Invalid if there is
-        no package in them.
+        index, and each package that is missing or has a malformed digest. Raises Invalid if there
+        is no package in them.
         """
         indexes = self._read_export().indexes
         chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
@@ -121,12 +122,13 @@ class DevpiSource(Struct, frozen=True):
                 yield Skipped(f"{self.tree}/{name}", why)
 
     def _read_export(self) -> _DevpiExport:
-        found = self.tree.find(INDEX_FILE)
-        if found is None:
+        index_file = self.tree.find(INDEX_FILE)
+        if index_file is None:
             why = f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
             raise bad_source(why)
         try:
-            dump = msgspec.json.decode(read_bounded(found, INDEX_LIMIT_BYTES), type=_DevpiExport)
+            body = read_bounded(index_file, INDEX_LIMIT_BYTES)
+            dump = msgspec.json.decode(body, type=_DevpiExport)
         except (OSError, ValueError, RecursionError) as error:
             raise bad_source(f"{INDEX_FILE} in {self.tree} cannot be read, or is none.") from error
         if dump.dumpversion not in DUMP_VERSIONS:
@@ -137,10 +139,10 @@ class DevpiSource(Struct, frozen=True):
         return dump
 
     def _candidates_of(self, name: str, files: list[_FileEntry]) -> Iterator[SourceItem]:
-        for entry in sorted(files, key=lambda each: each.relpath):
+        for entry in sorted(files, key=attrgetter("relpath")):
             if entry.type == RELEASE_FILE:
                 yield self._candidate(entry)
-        others = Counter(each.type for each in files if each.type != RELEASE_FILE)
+        others = Counter(entry.type for entry in files if entry.type != RELEASE_FILE)
         for kind, count in sorted(others.items()):
             what = _OTHER_FILE_TYPES.get(kind, f"of the kind {quoted(kind)}")
             counted = "1 file is" if count == 1 else f"{count} files are"
@@ -158,7 +160,8 @@ class DevpiSource(Struct, frozen=True):
             hashes = {**parse_hash(mapping.hash_spec or ""), **hashes}
         except BadDigest as error:
             return Skipped(location, str(error), is_error=True)
-        upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
+        # the first one: a pushed file keeps the log of where it was uploaded
+        upload = next((action for action in entry.log if action.what == "upload"), _LogEntry())
         return replace(
             file,
             hashes=hashes,
@@ -168,14 +171,18 @@ class DevpiSource(Struct, frozen=True):
 
 
 def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> list[str]:
-    """Return the one index with own files, and requested mirrors; raise Invalid for several."""
-    own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
+    """
+    Return the one index with own files, and requested mirrors.
+
+    Raises Invalid if several indexes have own files.
+    """
+    own = [name for name, index in indexes.items() if index.files and not index.is_mirror]
     if len(own) > 1:
         raise bad_source(
             f"This export has the indexes {_joined(own)}. Choose with --index, which may be "
             "repeated: an index here is one."
         )
-    return own + [name for name, each in indexes.items() if each.is_mirror and mirrors]
+    return own + [name for name, index in indexes.items() if index.is_mirror and mirrors]
 
 
 def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]) -> str:
@@ -184,12 +191,13 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
         fact = "There is no index in this export, and so no package to import."
     else:
         has = _joined(
-            f"{name} ({'a mirror, ' * each.is_mirror}{counted(each.package_count, 'package')})"
-            for name, each in indexes.items()
+            f"{name} ({'a mirror, ' * index.is_mirror}{counted(index.package_count, 'package')})"
+            for name, index in indexes.items()
         )
         fact = f"There is no package to import. This export has {has}."
-    left = [each for name, each in indexes.items() if each.package_count and name not in chosen]
-    if any(each.is_mirror for each in left):
+    others = (index for name, index in indexes.items() if name not in chosen)
+    left = [index for index in others if index.package_count]
+    if any(index.is_mirror for index in left):
         return f"{fact} --mirrors imports what a mirror has, --index USER/INDEX what one index has."
     if left:
         return f"{fact} Choose another one with --index USER/INDEX."
@@ -201,5 +209,5 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
 
 def _joined(texts: Iterable[str]) -> str:
     """Return at most ten texts in one, for a message."""
-    every = sorted(texts)
-    return ", ".join(ascii(each)[1:-1] for each in every[:10]) + ", ..." * (len(every) > 10)  # noqa: PLR2004 - as said
+    texts = sorted(texts)
+    return ", ".join(ascii(text)[1:-1] for text in texts[:10]) + ", ..." * (len(texts) > 10)  # noqa: PLR2004 - as said

@@ -8,10 +8,10 @@ input of dumb-pypi. An object needs only `filename`; `hash` (`ALGORITHM=HEX`), `
 skip is an error here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os.path import normpath
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urljoin
 
 import msgspec
@@ -30,6 +30,14 @@ LINE_LIMIT_BYTES: Final = 1024**2
 """Bytes of one line."""
 
 
+class NamedFiles(Protocol):
+    """Where the files of a list are."""
+
+    def find(self, name: str, /) -> Candidate | None:
+        """Return the file with a name, or None if it is missing."""
+        ...
+
+
 class DumbPypiSource(Struct, frozen=True):
     """Source of the files that a package list names."""
 
@@ -37,19 +45,23 @@ class DumbPypiSource(Struct, frozen=True):
     """The list."""
     place: str
     """Where the files are, for reports."""
-    find: Callable[[str], Candidate | None]
-    """Returns the file with a name, None if it is missing."""
+    files: NamedFiles
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield a `Candidate` for each file; a `Skipped` for each wrong line and missing file."""
+        """
+        Yield a `Candidate` for each file, and a `Skipped` for each wrong line and missing file.
+
+        Raises Invalid if the list cannot be read.
+        """
         lines = enumerate(_read_lines(self.packages), 1)
-        yield from prefetch_map(self._candidate_of, (each for each in lines if each[1].strip()))
+        numbered = ((number, line) for number, line in lines if line.strip())
+        yield from prefetch_map(self._candidate_of, numbered)
 
     def _candidate_of(self, numbered: tuple[int, bytes]) -> SourceItem:
         number, line = numbered
         try:
             record = _parse_line(line)
-            file = self.find(record.filename)
+            file = self.files.find(record.filename)
             if file is not None:
                 return record.described(file)
             why = f"{quoted(record.filename)} is not at {self.place}"
@@ -61,7 +73,11 @@ class DumbPypiSource(Struct, frozen=True):
 
 
 def is_package_list(text: str) -> bool:
-    """Return whether a location has the suffix of a package list; a local one must be a file."""
+    """
+    Return whether a location has the suffix of a package list.
+
+    A local one must be a file.
+    """
     is_remote = is_url(text) or is_bucket(text)
     return text.endswith(LIST_SUFFIXES) and (is_remote or Path(text).is_file())
 
@@ -70,8 +86,8 @@ def resolve_packages_url(text: str, reference: str) -> str:
     """
     Return the location of the files of the list at `text`.
 
-    `reference` is the `--packages-url` of dumb-pypi: absolute, or relative to a project's page; for
-    a list in a file also a folder relative to the working directory.
+    `reference` is the `--packages-url` of dumb-pypi: absolute, or relative to a project's page. For
+    a list in a file it may also be a folder relative to the working directory.
     """
     if is_url(reference) or is_bucket(reference):
         return reference

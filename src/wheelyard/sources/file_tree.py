@@ -2,10 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final, Protocol
@@ -31,28 +32,33 @@ SIDECAR_LIMIT_BYTES: Final = 1024**2
 
 
 class FileTree(Protocol):
-    """A folder or bucket; `str` of it is its name for messages."""
+    """A folder or bucket. `str` of it is its name for messages."""
 
     def entries(self) -> Iterator[SourceItem]:
         """
-        Yield every file in a stable order; `Skipped` for what cannot be read or is no file.
+        Yield every file in a stable order, and `Skipped` for what cannot be read or is no file.
 
-        A folder omits hidden files, and files in hidden or excluded folders.
-
-        Raises:
-            Invalid: The tree does not exist; or, raised at the end, one of its folders cannot be
-                read (code `bad_source`).
-            Unavailable: The tree does not answer.
+        A folder omits hidden files, and files in hidden or excluded folders. Raises Invalid (code
+        `bad_source`) if the tree does not exist, or at the end if one of its folders cannot be
+        read. Raises Unavailable if the tree does not answer.
         """
         ...
 
     def find(self, path: str) -> Candidate | None:
-        """Return the file at a path, None if it is missing; raise Unavailable as `entries`."""
+        """
+        Return the file at a path, or None if it is missing.
+
+        Raises Unavailable as `entries`.
+        """
         ...
 
 
 def read_bounded(file: Candidate, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:
-    """Return all bytes of a file; raise OSError if it has more than `limit` bytes."""
+    """
+    Return all bytes of a file.
+
+    Raises OSError if it has more than `limit` bytes, or cannot be read.
+    """
     body = bytearray()
     with file.read() as chunks:
         for chunk in chunks:
@@ -63,7 +69,7 @@ def read_bounded(file: Candidate, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray
 
 
 class FolderTree(Struct, frozen=True):
-    """A local folder; links to files are followed, links to folders are not."""
+    """A local folder. Links to files are followed, links to folders are not."""
 
     root: Path
     excluded: tuple[Path, ...] = ()
@@ -73,8 +79,8 @@ class FolderTree(Struct, frozen=True):
         return str(self.root)
 
     def entries(self) -> Iterator[SourceItem]:
-        """See `FileTree`; a broken link, and what is no file, is `Skipped`."""
-        others = {os.path.realpath(each) for each in self.excluded}
+        """See `FileTree`. A broken link, and what is no file, is `Skipped`."""
+        excluded = {os.path.realpath(folder) for folder in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
         waiting, fault = [str(self.root)], None
         while waiting:
@@ -82,30 +88,38 @@ class FolderTree(Struct, frozen=True):
             try:
                 entries = _visible_entries(folder)
             except OSError as error:
+                # a folder may be deleted while others are listed, but not the root
                 if folder == str(self.root) or not isinstance(error, FileNotFoundError):
                     why = f"The folder {folder!a} cannot be read: {error.strerror}."
                     fault = fault or bad_source(why)
                 continue
-            for each in entries:
-                if not _leads_to_folder(each):
-                    yield self._item(each, below)
-            folders = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
-            waiting += [each for each in reversed(folders) if os.path.realpath(each) not in others]
+            for entry in entries:
+                if not _leads_to_folder(entry):
+                    yield self._describe(entry, below)
+            # the last one is popped first, and folders come in the order of their names
+            folders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            waiting += [
+                path for path in reversed(folders) if os.path.realpath(path) not in excluded
+            ]
         if fault is not None:
             raise fault
 
     @contextmanager
     def read(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Yield, for a `with` block, the chunks of a file; raise OSError if it cannot be opened."""
+        """
+        Yield, for a `with` block, the chunks of a file.
+
+        Raises OSError if it cannot be opened.
+        """
         with (self.root / path).open("rb") as file:
             yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
 
     def find(self, path: str) -> Candidate | None:
         """
-        Return the file at `path`; None if it is missing or no regular file.
+        Return the file at `path`, or None if it is missing or no regular file.
 
-        The path is untrusted: None, too, if it is absolute, has `..`, a backslash or NUL, or leads
-        through a link to a folder.
+        The path is untrusted: the result is None, too, if it is absolute, has `..`, a backslash or
+        NUL, or leads through a link to a folder.
         """
         folders = path.split("/")[:-1]
         if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
@@ -113,38 +127,38 @@ class FolderTree(Struct, frozen=True):
         if any(Path(self.root, *folders[: n + 1]).is_symlink() for n in range(len(folders))):
             return None
         with suppress(OSError):  # a broken link, or deleted meanwhile
-            found = (self.root / path).stat()
-            return self._file(path, found) if S_ISREG(found.st_mode) else None
+            status = (self.root / path).stat()
+            return self._file(path, status) if S_ISREG(status.st_mode) else None
         return None
 
-    def _item(self, entry: "os.DirEntry[str]", below: int) -> SourceItem:
-        """Return a file, or why it is none; `below` is the length of the root's path."""
+    def _describe(self, entry: "os.DirEntry[str]", below: int) -> SourceItem:
+        """Return a file, or why it is none. `below` is the length of the root's path."""
         try:
-            found = entry.stat()
+            status = entry.stat()
         except OSError as error:  # a broken link, or deleted meanwhile
             why = f"it cannot be read: {error.strerror}"
             return Skipped(entry.path, why, is_error=is_distribution_name(entry.name))
-        if not S_ISREG(found.st_mode):  # reading a pipe would block
+        if not S_ISREG(status.st_mode):  # reading a pipe would block
             return Skipped(entry.path, "it is no file")
-        return self._file(entry.path[below:], found)
+        return self._file(entry.path[below:], status)
 
-    def _file(self, path: str, found: os.stat_result) -> Candidate:
+    def _file(self, path: str, status: os.stat_result) -> Candidate:
         return Candidate(
             filename=path.rpartition("/")[2],
             location=f"{self.root}/{path}",
             path=path,
             read=partial(self.read, path),
-            size=found.st_size,
-            uploaded_at=file_time(found.st_mtime),
-            changed_at=max(found.st_mtime, found.st_ctime),
-            version=f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}.{found.st_ino}",
+            size=status.st_size,
+            uploaded_at=file_time(status.st_mtime),
+            changed_at=max(status.st_mtime, status.st_ctime),
+            version=f"{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}",
         )
 
 
 def _visible_entries(folder: str) -> list["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
-    return sorted(visible, key=lambda entry: entry.name)
+    return sorted(visible, key=attrgetter("name"))
 
 
 def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
@@ -159,28 +173,40 @@ _FROM_UPSTREAM: Final = re.compile(
 """The path of a public file that a wheelyard store has kept of an upstream index."""
 
 
+class FileDescriber(Protocol):
+    """What another index has kept beside its files."""
+
+    def describe(self, file: Candidate) -> Iterator[SourceItem]:
+        """Yield a file with what is kept of it, and a `Skipped` for what cannot be used."""
+        ...
+
+
 class FileTreeSource(Struct, frozen=True):
-    """Source of the distributions in a file tree; `describe` yields the items for one file."""
+    """Source of the distributions in a file tree."""
 
     tree: FileTree
-    describe: Callable[[FileTree, Candidate], Iterator[SourceItem]] | None = None
+    describer: FileDescriber | None = None
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the items of each distribution, and every `Skipped` of `distribution_files`."""
-        if self.describe is None:
+        """
+        Yield each distribution as it is described, and every `Skipped` of `distribution_files`.
+
+        Raises as `FileTree.entries`.
+        """
+        if self.describer is None:
             return distribution_files(self.tree)
-        return chain.from_iterable(prefetch_map(self._items, distribution_files(self.tree)))
+        return chain.from_iterable(prefetch_map(self._describe, distribution_files(self.tree)))
 
     def total(self) -> int | None:
-        """Return the number of distributions, after a scan of the folder; None for a bucket."""
+        """Return the number of distributions, after a scan of the folder, or None for a bucket."""
         if not isinstance(self.tree, FolderTree):
             return None
-        return sum(isinstance(each, Candidate) for each in distribution_files(self.tree))
+        return sum(isinstance(file, Candidate) for file in distribution_files(self.tree))
 
-    def _items(self, file: SourceItem) -> list[SourceItem]:
-        if isinstance(file, Skipped) or self.describe is None:
+    def _describe(self, file: SourceItem) -> list[SourceItem]:
+        if isinstance(file, Skipped) or self.describer is None:
             return [file]
-        return list(self.describe(self.tree, file))
+        return list(self.describer.describe(file))
 
 
 def distribution_files(tree: FileTree) -> Iterator[SourceItem]:

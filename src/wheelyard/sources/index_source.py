@@ -2,8 +2,8 @@
 Import source `index`: another index by its URL, with the Simple API in JSON or HTML.
 
 Some pages are prefetched at a time, so that memory is bounded. A project page that cannot be read
-is an error in the report; with 404 or 410 only if projects were named. A server that is
-unreachable, or fails MAX_FAILURES times in a row, ends the import; the next import skips what the
+is an error in the report, but with 404 or 410 only if projects were named. A server that is
+unreachable, or fails MAX_FAILURES times in a row, ends the import. The next import skips what the
 index has by then.
 
 Pages that are understood beside those of the Simple API: nginx's autoindex, whose first link is
@@ -56,18 +56,19 @@ class ProjectLink(Struct, frozen=True):
 
 def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
     """
-    Yield the projects of an index's root page, or its files; raise FetchError if it is invalid.
+    Yield the projects of an index's root page, or its files.
 
-    A `Skipped` is yielded for an invalid entry and a link from https to http.
+    A `Skipped` is yielded for an invalid entry and a link from https to http. Raises FetchError if
+    the page is invalid.
     """
-    found = read_simple_page(page, MAX_LINKS)
-    if found.is_html:
-        for link in found.files or ():
-            yield from _linked(page.url, found.base, link, web)
+    root = read_simple_page(page, MAX_LINKS)
+    if root.is_html:
+        for link in root.files or ():
+            yield from _linked(page.url, root.base, link, web)
         return
-    if found.projects is None:
+    if root.projects is None:
         raise FetchError("its page lists no projects")
-    for project in found.projects:
+    for project in root.projects:
         name = project.get("name") if isinstance(project, dict) else None
         if isinstance(name, str) and _is_name(name):
             normal = canonicalize_name(name)
@@ -79,7 +80,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
 def _linked(
     page: Url, base: Url, link: PageEntry, web: IndexClient
 ) -> Iterator[ProjectLink | SourceItem]:
-    """Yield what a link of the root page leads to; nothing for another one."""
+    """Yield what a link of the root page leads to, and nothing for a link to elsewhere."""
     with suppress(BadUrl):
         url = base.resolved(str(link.url))
         name = project_at(base, url)
@@ -88,31 +89,35 @@ def _linked(
         elif name:
             yield ProjectLink(canonicalize_name(name), url)
         elif is_distribution_name(url.filename):
-            yield from _items(page, base, link, web)
+            yield from _described(page, base, link, web)
 
 
 def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
-    """Yield the items of a project's page, without sidecars; raise FetchError if it is invalid."""
-    found = read_simple_page(page, MAX_LINKS)
-    if found.files is None:
+    """
+    Yield the files of a project's page, without sidecars.
+
+    Raises FetchError if the page is invalid.
+    """
+    project = read_simple_page(page, MAX_LINKS)
+    if project.files is None:
         raise FetchError("its page lists no files")
-    for entry in found.files:
-        if found.is_html and not is_distribution_name(str(entry.filename)):
-            yield from _folders(found.base, str(entry.url))
+    for entry in project.files:
+        if project.is_html and not is_distribution_name(str(entry.filename)):
+            yield from _folders(project.base, str(entry.url))
         else:
-            yield from _items(page.url, found.base, entry, web)
+            yield from _described(page.url, project.base, entry, web)
 
 
 def _folders(base: Url, reference: str) -> Iterator[Skipped]:
-    """Yield what a link of a project's page to a folder is; nothing for another one."""
+    """Yield a `Skipped` if a link of a project's page leads to a folder in it."""
     with suppress(BadUrl):
         url = base.resolved(reference)
         if url.path.endswith("/") and url.path != base.path and base.contains(url):
             yield Skipped(url.redacted, "it is a folder in a project's page")
 
 
-def _items(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
-    """Yield the candidate for a file, or why it is none; nothing for a sidecar."""
+def _described(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
+    """Yield the candidate for a file, or why it is none, and nothing for a sidecar."""
     filename, reference = entry.filename, entry.url
     size, yanked = entry.size, entry.yanked
     if not isinstance(filename, str) or not isinstance(reference, str):
@@ -170,9 +175,17 @@ DENIED_STATUSES: Final = frozenset({401, 403, 407})
 MAX_FAILURES: Final = 5
 """Pages that may fail one after the other before the import is ended."""
 MAX_PROJECTS: Final = 100_000
-"""Projects of one import; an index with more is a mirror of a public one."""
+"""Projects of one import. An index with more is a mirror of a public one."""
 _WILDCARDS: Final = frozenset("*?[")
-_Found = ProjectLink | SourceItem
+_RootEntry = ProjectLink | SourceItem
+
+
+class _ProjectFiles(Struct, frozen=True):
+    """What the page of a project lists."""
+
+    files: list[SourceItem]
+    fault: FetchError | None = None
+    """Why the page cannot be read."""
 
 
 class IndexSource(Struct, frozen=True):
@@ -181,77 +194,79 @@ class IndexSource(Struct, frozen=True):
     web: IndexClient
     root: Url
     projects: tuple[str, ...] = ()
-    """Patterns of project names; empty means all projects."""
+    """Patterns of project names. Without any, all projects are taken."""
 
     def candidates(self) -> Iterator[SourceItem]:
         """
         Yield the files of the wanted projects, and a `Skipped` for each unusable page or entry.
 
-        Raise WheelyardError if the root page is unusable, or the server stops answering.
+        Raises WheelyardError if the root page is unusable, or the server stops answering.
         """
         failures = 0
-        for candidates, fault in prefetch_map(self._files_of, self._projects()):
+        for result in prefetch_map(self._files_of, self._projects()):
+            fault = result.fault
             failures = failures + 1 if fault is not None and fault.is_transient else 0
             if fault is not None and (fault.is_unreachable or failures >= MAX_FAILURES):
                 raise _root_error(self.root, fault)
-            yield from candidates
+            yield from result.files
 
-    def _projects(self) -> Iterator[_Found]:
-        names = [canonicalize_name(each) for each in self.projects]
-        if names and not any(_WILDCARDS & set(each) for each in names):
+    def _projects(self) -> Iterator[_RootEntry]:
+        names = [canonicalize_name(pattern) for pattern in self.projects]
+        if names and not any(_WILDCARDS & set(name) for name in names):
             base = self.root.as_folder()
             yield from (ProjectLink(name, base.child_folder(name)) for name in dict.fromkeys(names))
             return
-        found = self._root_page_items()
-        if sum(isinstance(each, ProjectLink) for each in found) > MAX_PROJECTS:
+        entries = self._root_page_entries()
+        if sum(isinstance(entry, ProjectLink) for entry in entries) > MAX_PROJECTS:
             raise bad_source(
                 f"{self.root.redacted} lists more than {MAX_PROJECTS} projects: it stands before a "
                 "public index. Name what to take with --project, which may be repeated."
             )
-        yield from found
+        yield from entries
 
-    def _root_page_items(self) -> list[_Found]:
-        """Return what is wanted of the root page, without duplicates; raise if it is unusable."""
+    def _root_page_entries(self) -> list[_RootEntry]:
+        """
+        Return what is wanted of the root page, without duplicates.
+
+        Raises WheelyardError if the page is unusable.
+        """
         try:
             page = self.web.page(self.root.as_folder())
         except FetchError as fault:
             raise _root_error(self.root, fault) from fault
-        found = dict[object, _Found]()
+        entries = dict[object, _RootEntry]()
         try:
-            for each in parse_projects(page, self.web):
-                if self._is_wanted(each):
-                    found.setdefault(_duplicate_key(each), each)
+            for entry in parse_projects(page, self.web):
+                if self._is_wanted(entry):
+                    entries.setdefault(_duplicate_key(entry), entry)
         except FetchError as fault:
             raise _no_project_list(self.root, fault.why) from fault
-        return list(found.values())
+        return list(entries.values())
 
-    def _is_wanted(self, found: _Found) -> bool:
-        if isinstance(found, Skipped):
+    def _is_wanted(self, entry: _RootEntry) -> bool:
+        if isinstance(entry, Skipped):
             return True
-        name = found.name if isinstance(found, ProjectLink) else guess_project(found.filename)
+        name = entry.name if isinstance(entry, ProjectLink) else guess_project(entry.filename)
         return matches(name, self.projects)
 
-    def _files_of(self, found: _Found) -> tuple[list[SourceItem], FetchError | None]:
-        """
-        Return the items of a project's page, and the error if the page cannot be read.
-
-        A file or a `Skipped` of the root page is returned as the only item.
-        """
-        if not isinstance(found, ProjectLink):
-            return [found], None
+    def _files_of(self, entry: _RootEntry) -> _ProjectFiles:
+        """Return the files of a project's page, or the one that the root page has itself."""
+        if not isinstance(entry, ProjectLink):
+            return _ProjectFiles([entry])
         try:
-            return list(parse_files(self.web.page(found.url), self.web)), None
+            return _ProjectFiles(list(parse_files(self.web.page(entry.url), self.web)))
         except FetchError as fault:
             is_missing, named = fault.status in MISSING_STATUSES, bool(self.projects)
             why = "the index has no such project" if is_missing and named else fault.why
-            return [Skipped(found.url.redacted, why, is_error=named or not is_missing)], fault
+            skipped = Skipped(entry.url.redacted, why, is_error=named or not is_missing)
+            return _ProjectFiles([skipped], fault)
 
 
-def _duplicate_key(found: _Found) -> object:
+def _duplicate_key(entry: _RootEntry) -> object:
     """Return a key that is equal for duplicate entries of the root page."""
-    if not isinstance(found, Candidate):
-        return found
-    return found.location, tuple(found.hashes.items()), found.yanked
+    if not isinstance(entry, Candidate):
+        return entry
+    return entry.location, tuple(entry.hashes.items()), entry.yanked
 
 
 def _root_error(root: Url, fault: FetchError) -> WheelyardError:

@@ -38,10 +38,10 @@ YANKED_ATTRIBUTE: Final = "data-yanked"
 BASE_LIMIT: Final = 2048
 """Characters of the base URL, which every link contains."""
 UNESCAPE_LIMIT: Final = 4096
-"""Characters of a value; references such as `&amp;` in a longer value are not decoded."""
+"""Characters of a value. References such as `&amp;` in a longer value are not decoded."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
 LATIN_CHARSETS: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
-"""Charsets that are decoded as windows-1252, as browsers do; all others are UTF-8."""
+"""Charsets that are decoded as windows-1252, as browsers do. All others are UTF-8."""
 _MARKUP: Final = re.compile(r"<(?:!(?P<comment>--)|[!?/]|(?P<name>[A-Za-z][^ \t\n\r\f/>]*+))")
 _ATTRIBUTE: Final = re.compile(
     r"""
@@ -85,24 +85,28 @@ class Link(Struct, frozen=True):
 
     href: str
     yanked: str | None
-    """The reason, which may be empty; None if it is not yanked."""
+    """The reason, which may be empty, or None if it is not yanked."""
     requires_python: str | None = None
     core_metadata: str | None = None
-    """`true` or `sha256=...`; None if the link says nothing of core metadata."""
+    """`true` or `sha256=...`, or None if the link says nothing of core metadata."""
 
 
 class HtmlPage(Struct, frozen=True):
     """What an HTML page says in its links and `<meta name>` elements."""
 
     base: str
-    """The base URL of the links; empty if the page names none."""
+    """The base URL of the links, or empty if the page names none."""
     links: list[Link]
     meta: list[tuple[str, str]]
     """Name and content, in the order of the page."""
 
 
 def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[str, list[Link]]:
-    """Return the base URL of a page and its anchors; raise FetchError as `read_page` does."""
+    """
+    Return the base URL of a page and its anchors.
+
+    Raises FetchError as `read_page`.
+    """
     page = read_page(body.decode("latin-1"), content_type, limit)
     return page.base, page.links
 
@@ -111,7 +115,7 @@ def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
     """
     Return the links of a page, whose bytes were decoded as Latin-1.
 
-    Raise FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
+    Raises FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
     too long.
     """
     named = _CHARSET.search(content_type)
@@ -149,29 +153,29 @@ def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     Their values are decoded by `codec`.
     """
     at = 0
-    while found := _MARKUP.search(text, at):
-        if found["name"] is None:
+    while match := _MARKUP.search(text, at):
+        if match["name"] is None:
             # the dashes of `<!-->` begin the comment and end it
-            ending, begins = ("-->", found.end() - 2) if found["comment"] else (">", found.end())
+            ending, begins = ("-->", match.end() - 2) if match["comment"] else (">", match.end())
             end = text.find(ending, begins)
             at = len(text) if end < 0 else end + len(ending)
             continue
-        name, at = found["name"].lower(), found.end()
+        name, at = match["name"].lower(), match.end()
         attributes: dict[str, str] = {}
         kept = _KEPT.get(name, frozenset())
-        while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
-            at = found.end()
+        while (match := _ATTRIBUTE.match(text, at)) and match["key"]:
+            at = match.end()
             # the first of two attributes with one name counts; there may be many other attributes
-            key = found["key"].lower()
+            key = match["key"].lower()
             if key in kept:
-                value = found["double"] or found["single"] or found["bare"] or ""
+                value = match["double"] or match["single"] or match["bare"] or ""
                 value = value.encode("latin-1").decode(codec, errors="replace")
                 # unescape raises an error for a number with thousands of digits
                 value = html.unescape(value) if len(value) <= UNESCAPE_LIMIT else value
                 attributes.setdefault(key, value)
-        if not found or not found["end"]:
+        if not match or not match["end"]:
             return
-        at = found.end()
+        at = match.end()
         if kept:
             yield name, attributes
         if name in _TEXT:
@@ -189,7 +193,7 @@ ENTRY_LIMIT_BYTES: Final = 64 * 1024
 VERSIONS_LIMIT_BYTES: Final = 1024 * 1024
 """Bytes of the list of versions in a JSON page."""
 COMMAS_PER_FILE: Final = 20
-"""Commas in a JSON page, for each file that it may have; each could be a value in memory."""
+"""Commas in a JSON page, for each file that it may have. Each could be a value in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ class FetchedPage:
 
 
 class PageEntry(Struct, rename="kebab"):
-    """A file of a page; a digest of HTML is in mappings as it is in JSON."""
+    """A file of a page. A digest of HTML is in mappings as it is in JSON."""
 
     filename: object = None
     url: object = None
@@ -219,7 +223,7 @@ class PageEntry(Struct, rename="kebab"):
 
 
 class SimplePage(Struct, frozen=True, kw_only=True):
-    """What a page says; a value is UNSET or None if the page does not say it."""
+    """What a page says. A value is UNSET or None if the page does not say it."""
 
     is_html: bool
     base: Url
@@ -255,9 +259,10 @@ _ENTRIES: Final = msgspec.json.Decoder(PageEntry)
 
 def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
     """
-    Return what a page of at most `limit` files or links says; raise FetchError if it is unusable.
+    Return what a page of at most `limit` files or links says.
 
-    It is JSON if its content type says so, or its body begins with `{"`.
+    It is JSON if its content type says so, or its body begins with `{"`. Raises FetchError if it is
+    unusable.
     """
     is_json = "json" in page.content_type.lower() or page.body[:64].lstrip().startswith(b'{"')
     return _in_json(page, limit) if is_json else _in_html(page, limit)
@@ -270,6 +275,7 @@ def _in_json(page: FetchedPage, limit: int) -> SimplePage:
         document = _DOCUMENTS.decode(page.body)
     except (ValueError, RecursionError) as error:
         raise FetchError("its page is not the JSON that it should be") from error
+    # the entries are decoded one by one, as they are read: all at once need too much memory
     files, projects = document.files, document.projects
     if files is not None and len(files) > limit:
         raise FetchError(f"its page lists more than {limit} files")
@@ -329,7 +335,11 @@ def _entry(raw: Raw) -> PageEntry:
 
 
 def _value(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
-    """Return the decoded JSON of a small value; None if it is missing, too large or malformed."""
+    """
+    Return the decoded JSON of a small value.
+
+    Return None if it is missing, too large or malformed.
+    """
     with suppress(ValueError, RecursionError):
         if memoryview(raw).nbytes <= limit:
             return msgspec.json.decode(raw)

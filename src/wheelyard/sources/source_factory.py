@@ -2,7 +2,7 @@
 Kinds of import sources, detection of the kind, and opening of a source.
 
 A new kind is a module that implements `Source`, an entry in `KIND_TITLES`, and a case in
-`_SourceFactory.source`; options that only it has go to `SourceRequest` and `KIND_OPTIONS`.
+`_SourceFactory.source`. Options that only it has go to `SourceRequest` and `KIND_OPTIONS`.
 """
 
 from collections.abc import Iterator
@@ -30,15 +30,15 @@ from wheelyard.http_client.urls import (
 )
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.bucket_tree import (
+    BackupniFiles,
     BucketTree,
+    GaepypiFiles,
+    PypicloudFiles,
     S3pypiSource,
-    backupni_candidates,
-    gaepypi_candidates,
     is_gaepypi_path,
     looks_like_pypicloud,
     looks_like_s3pypi,
     open_tree,
-    pypicloud_candidates,
 )
 from wheelyard.sources.candidate import (
     Candidate,
@@ -50,7 +50,7 @@ from wheelyard.sources.candidate import (
     is_distribution_name,
     matches,
 )
-from wheelyard.sources.file_tree import FileTree, FileTreeSource
+from wheelyard.sources.file_tree import FileDescriber, FileTree, FileTreeSource
 from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
 from wheelyard.sources.index_source import IndexSource
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
@@ -99,26 +99,30 @@ class SourceRequest(Struct, frozen=True, kw_only=True):
 
 
 class OpenedSource(Struct, frozen=True):
-    """An open source and its connections; close it after the last read."""
+    """An open source and its connections. Close it after the last read."""
 
     kind: str
     """The kind, given or detected."""
     source: Source
     projects: tuple[str, ...]
-    """Patterns of project names; empty means all."""
+    """Patterns of project names. Without any, all projects are taken."""
     connections: ExitStack
 
     def total(self) -> int | None:
-        """Return the number of candidates after a scan of a folder; None if it is unknown."""
+        """Return the number of candidates after a scan of a folder, or None if it is unknown."""
         if self.projects or not isinstance(self.source, FileTreeSource):
             return None
         return self.source.total()
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the candidates of the requested projects, and every `Skipped` of the source."""
-        for each in self.source.candidates():
-            if isinstance(each, Skipped) or matches(guess_project(each.filename), self.projects):
-                yield each
+        """
+        Yield the candidates of the requested projects, and every `Skipped` of the source.
+
+        Raises as `Source.candidates`.
+        """
+        for file in self.source.candidates():
+            if isinstance(file, Skipped) or matches(guess_project(file.filename), self.projects):
+                yield file
 
     def close(self) -> None:
         """Close every connection of the source."""
@@ -126,12 +130,17 @@ class OpenedSource(Struct, frozen=True):
 
 
 def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
-    """Open the source of a request, and return it; raise Invalid or Unavailable."""
+    """
+    Open the source of a request, and return it.
+
+    Raises Invalid if the request cannot be used. Raises Unavailable if the source does not answer.
+    """
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
         kind = factory.kind()
         _check_options(request, kind)
         source = factory.source(kind)
+        # without an error, the connections stay open until the source is closed
         return OpenedSource(kind, source, request.projects, connections.pop_all())
 
 
@@ -139,7 +148,8 @@ def detect_kind(tree: FileTree) -> str:
     """Return the kind of a tree, as its first files suggest: `files` if they suggest no other."""
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    files = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, Candidate)]
+    first = islice(tree.entries(), DETECT_LIMIT)
+    files = [entry for entry in first if isinstance(entry, Candidate)]
     distributions = [file for file in files if is_distribution_name(file.filename)]
     if not distributions:
         return "files"
@@ -150,6 +160,17 @@ def detect_kind(tree: FileTree) -> str:
     return "s3pypi" if looks_like_s3pypi(tree, distributions[0]) else "files"
 
 
+class _FilesOfServer(Struct, frozen=True):
+    """Files at a URL, whose names a list has."""
+
+    client: IndexClient
+    root: Url
+
+    def find(self, name: str) -> Candidate:
+        """Return the file with a name. Whether it is there, its download shows."""
+        return ResumableDownload(self.client, self.root.resolved(quote(name))).candidate(name)
+
+
 class _SourceFactory(Struct, frozen=True):
     """Builds the source of one request, and registers its connections to be closed."""
 
@@ -158,7 +179,11 @@ class _SourceFactory(Struct, frozen=True):
     connections: ExitStack
 
     def kind(self) -> str:
-        """Return the requested kind of source, for `auto` the detected one; raise Invalid."""
+        """
+        Return the requested kind of source, or for `auto` the detected one.
+
+        Raises Invalid if the request cannot be used.
+        """
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
             name = redact_url(text)
@@ -177,7 +202,11 @@ class _SourceFactory(Struct, frozen=True):
         return detect_kind(self._tree(request.text))
 
     def source(self, kind: str) -> Source:
-        """Return the requested source, as one of `kind`; this is where a new kind is added."""
+        """
+        Return the requested source, as one of `kind`.
+
+        This is where a new kind is added.
+        """
         request = self.request
         if kind == "index":
             url = _url(request.text)
@@ -187,13 +216,16 @@ class _SourceFactory(Struct, frozen=True):
         tree = self._tree(request.text)
         if kind == "backupni":
             meta = self._tree(request.meta or _default_meta_bucket(request.text))
-            return FileTreeSource(tree, lambda _, file: backupni_candidates(meta, file))
+            return FileTreeSource(tree, BackupniFiles(meta))
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         if kind == "s3pypi":
             return S3pypiSource(tree)
-        described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
-        return FileTreeSource(tree, described.get(kind))
+        describers: dict[str, FileDescriber] = {
+            "gaepypi": GaepypiFiles(),
+            "pypicloud": PypicloudFiles(tree),
+        }
+        return FileTreeSource(tree, describers.get(kind))
 
     def _tree(self, text: str) -> FileTree:
         tree = open_tree(text, self.runtime, self.request.excluded)
@@ -202,7 +234,11 @@ class _SourceFactory(Struct, frozen=True):
         return tree
 
     def _package_list_source(self) -> Source:
-        """Return the source of the requested package list; raise Invalid without --packages-url."""
+        """
+        Return the source of the requested package list.
+
+        Raises Invalid without --packages-url, or if the list is not there.
+        """
         text, reference = self.request.text, self.request.packages_url
         if not reference:
             raise bad_source(
@@ -219,23 +255,19 @@ class _SourceFactory(Struct, frozen=True):
                 text.rpartition("/")[::2] if is_bucket(text) else (path.parent, path.name)
             )
             tree = self._tree(str(folder))
-            found = tree.find(name)
-            if found is None:
+            listed = tree.find(name)
+            if listed is None:
                 raise bad_source(
                     f"There is no package list {quoted(name)} in {tree}. Check the name."
                 )
-            packages = found
+            packages = listed
         location = dumb_pypi.resolve_packages_url(text, reference)
         if not is_url(location):
             tree = self._tree(location)
-            return dumb_pypi.DumbPypiSource(packages, str(tree), tree.find)
+            return dumb_pypi.DumbPypiSource(packages, str(tree), tree)
         root = _url(location).as_folder()
-        client = self._client(root)
-
-        def find(name: str) -> Candidate:  # whether it is there, its download shows
-            return ResumableDownload(client, root.resolved(quote(name))).candidate(name)
-
-        return dumb_pypi.DumbPypiSource(packages, root.redacted, find)
+        files = _FilesOfServer(self._client(root), root)
+        return dumb_pypi.DumbPypiSource(packages, root.redacted, files)
 
     def _client(self, url: Url) -> IndexClient:
         """Return the client for a server, with the credentials that it may receive."""
@@ -264,7 +296,11 @@ def _url(text: str) -> Url:
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
-    """Raise Invalid if an option has no effect on this kind of source."""
+    """
+    Check that each option has an effect on this kind of source.
+
+    Raises Invalid if one has none.
+    """
     for name, (option, only) in KIND_OPTIONS.items():
         if getattr(request, name) and kind != only:
             raise bad_source(
@@ -276,7 +312,11 @@ def _check_options(request: SourceRequest, kind: str) -> None:
 
 
 def _default_meta_bucket(text: str) -> str:
-    """Return the bucket `NAME-meta` for the packages in `NAME-packages`, or raise Invalid."""
+    """
+    Return the bucket `NAME-meta` for the packages in `NAME-packages`.
+
+    Raises Invalid for another bucket.
+    """
     bucket = text.rstrip("/")
     if is_bucket(bucket) and bucket.endswith("-packages"):
         return bucket.removesuffix("-packages") + "-meta"

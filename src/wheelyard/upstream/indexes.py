@@ -70,8 +70,8 @@ class Explainer(Struct, frozen=True):
         if self.upstream.names.is_private(name):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
         look = self._look(name)
-        found, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
-        listing = self.upstream.serve(found) if found else None
+        cached, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
+        listing = self.upstream.serve(cached) if cached else None
         page = listing.origin.page if listing else None
         return Explanation(
             name=name,
@@ -79,8 +79,8 @@ class Explainer(Struct, frozen=True):
             reasons=why,
             upstream=page.upstream if page else "",
             fetched_at=page.fetched_at if page else None,
-            age=found.age if found else 0.0,
-            is_stale=found.is_stale if found and not is_refused else False,
+            age=cached.age if cached else 0.0,
+            is_stale=cached.is_stale if cached and not is_refused else False,
             status=page.status if page else "",
             alternate_locations=page.alternate_locations if page else (),
             refused_hosts=page.refused_hosts if page else (),
@@ -258,13 +258,13 @@ class UpstreamIndex:
         view = PageView((), {}, None, self.policy.generation or "")
         return self._listing(page, view, "upstream-refused", refusal)
 
-    def serve(self, found: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
+    def serve(self, current: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
         """
         Return what clients may see of a page now.
 
         Without `state`, what decides is read. Raises Unavailable if the store does not say.
         """
-        page = self.files.with_digests(found.page)
+        page = self.files.with_digests(current.page)
         view = self.policy.view(page, self.runtime.now(), state)
         shown = self._shown.get(page.name)
         is_same = shown and shown.origin.page is page and shown.origin.view is view
@@ -272,7 +272,7 @@ class UpstreamIndex:
             shown = self._new(page, view, shown)
             self._shown.put(page.name, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
         # these change without a new version: what is made of the listing does not have them
-        origin = replace(shown.origin, is_stale=found.is_stale, age=found.age)
+        origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
         return replace(shown, origin=origin)
 
     def stored(self, name: NormalizedName) -> UpstreamListing | None:
@@ -301,11 +301,11 @@ class UpstreamIndex:
             raise Forbidden(refusal.text, code=refusal.code)
         before = self.pages.stored(name)
         earlier = frozenset(before.by_filename if before else ())
-        found = self.pages.refresh(name)
-        files = found.page.by_filename if found else {}
+        renewed = self.pages.refresh(name)
+        files = renewed.page.by_filename if renewed else {}
         return RefreshedPage(
             name=name,
-            upstream=self.config.label_of(found.page.upstream) if found else "",
+            upstream=self.config.label_of(renewed.page.upstream) if renewed else "",
             files=len(files),
             new=tuple(filename for filename in files if filename not in earlier),
             removed=tuple(sorted(earlier.difference(files))),

@@ -147,15 +147,15 @@ class Prefetch(Struct, frozen=True, kw_only=True):
         if reason is not None:
             return _all(files, FileState.REFUSED, reason.text)
         try:
-            found = index.pages.get(name)
-            if found is not None and not _lists(found.page, files):
+            current = index.pages.get(name)
+            if current is not None and not _lists(current.page, files):
                 index.pages.ask(name)  # a page of the cache may be older than the lock file
-                found = index.pages.get(name)
+                current = index.pages.get(name)
         except Unavailable as fault:
             return _all(files, FileState.FAILED, _own_message(fault))
-        if found is None:
+        if current is None:
             return _all(files, FileState.MISSING, f"No upstream index has {name}.")
-        page = index.files.with_digests(found.page)
+        page = index.files.with_digests(current.page)
         by_digest = {file.sha256: file for file in page.files}
         return [_find(page, by_digest, locked) for locked in files]
 
