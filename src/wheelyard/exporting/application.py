@@ -102,11 +102,9 @@ NOT_FOUND: Final = "404.html"
 
 class SiteApplication:
     """
-    Answers for the pages of a site, as an open index does; safe to share between threads.
+    Answers for the pages of a site, as an open index does. Threads may share it.
 
-    Args:
-        index: The index as `index_for_site` returns it.
-        options: How the site is made.
+    `index` is what `index_for_site` returns.
     """
 
     def __init__(self, index: Index, options: Options) -> None:
@@ -119,6 +117,7 @@ class SiteApplication:
         self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
         self._routes = build_routes(self._context, uploads, self._pages, metrics)
+        # answers are made in the threads of callers; what they wait for runs in this one
         self._loop = new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -139,7 +138,11 @@ class SiteApplication:
         self._names.show(facts.name for facts in table.projects if not facts.origin)
 
     def find(self, name: NormalizedName) -> OpenListing:
-        """Return what the site shows of a project; raise WheelyardError if that is nothing."""
+        """
+        Return what the site shows of a project.
+
+        Raises WheelyardError if that is nothing.
+        """
         request = _request(f"/simple/{name}/", b"", {"name": name})
         find = partial(find_for_installer, self._context, name, request, may_refresh=False)
         return self._answer(request, find)
@@ -154,7 +157,11 @@ class SiteApplication:
         return names
 
     def ask(self, question: Question) -> Page:
-        """Return a page; raise WheelyardError if there is none."""
+        """
+        Return a page.
+
+        Raises WheelyardError if there is none.
+        """
         path = f"/{question.path}"
         route = self._routes.find(path, "GET")
         assert route is not None  # noqa: S101 - each question is for a page
@@ -187,7 +194,11 @@ class SiteApplication:
         return [*pages, Page(NOT_FOUND, kind, missing)]
 
     def _answer(self, request: Request, work: Callable[[], T]) -> T:
-        """Return the result of work, which may wait for what is kept of an upstream index."""
+        """
+        Return the result of work, which may wait for what is kept of an upstream index.
+
+        It is called again after each wait, as a handler of the server is.
+        """
         while True:
             try:
                 return work()

@@ -1,5 +1,5 @@
 """
-The export of an index to a static site: asks for the pages that a change touches.
+The export of an index to a static site, which asks for the pages that a change touches.
 
 A site is public for everyone who can reach it. So the destination may not be in a bucket that holds
 the store or its credentials, and neither in, around nor equal to a folder that does.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from hashlib import sha256
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -98,7 +99,11 @@ class Export(Struct, frozen=True, kw_only=True):
     """Whether the `files/` folder of the site is not that of the store itself."""
 
     def check_destination(self) -> None:
-        """Raise Invalid (`bad_destination`) if the site has pages that no export has made."""
+        """
+        Check that an export has made the pages of the site.
+
+        Raises Invalid (code `bad_destination`) if another program has.
+        """
         store = self.place.store
         if self.lease.options is not None or any(True for _ in store.list(EXPORT_PREFIX)):
             return
@@ -113,11 +118,12 @@ class Export(Struct, frozen=True, kw_only=True):
 
     def run(self, progress: ExportProgress, *, everything: bool = False) -> ExportResult:
         """
-        Export what has changed; wait while another export writes the site.
+        Export what has changed, once no other export writes the site.
 
         Every page is made again if the site is new, was made with other options or by another
         version, if an export of it was interrupted, or if `everything`. The latter also replaces
-        pages that no export has made. Raise as `check_destination`.
+        pages that no export has made. Raises as `check_destination`. Raises Unavailable if the
+        store does not answer, or other exports interrupt this one again and again.
         """
         if not everything:
             self.check_destination()
@@ -140,6 +146,7 @@ class Export(Struct, frozen=True, kw_only=True):
                 self.lease.reload()
                 losses += 1
             except BaseException:
+                # without this, the next export waits until the lease ends
                 with suppress(Conflict, Unavailable):
                     self.lease.interrupt()
                 raise
@@ -174,11 +181,11 @@ class _Run:
         """Objects to delete as soon as no page links to them."""
 
     def _changed(self, serial: int) -> dict[NormalizedName, int] | None:
-        """Return the revisions of the projects that have changed since; None for a full export."""
+        """Return the revisions of the projects that have changed, or None for a full export."""
         if not self._is_full:
             with suppress(NotFound):
                 changes, self._serial = self._index.changes.since(serial)
-                return {each.project: each.revision for each in changes}
+                return {change.project: change.revision for change in changes}
         self._is_full, self._serial = True, self._index.changes.newest()
         return None
 
@@ -197,7 +204,9 @@ class _Run:
         ):
             pages = SitePages(app, self._writer, None if self._is_local else pool)
             shown = self._write(pages, existing, progress)
+        # no page links to these any more; a crash before this leaves them to the next export
         self._delete_obsolete(shown, existing)
+        # last of all: a crash before this leaves the lease, and then every page is made again
         entries = tuple(self._entry(facts) for facts in shown.projects)
         self._export.lease.finish(
             Manifest(
@@ -225,7 +234,7 @@ class _Run:
     def _write(
         self, pages: SitePages, existing: dict[Key, int], progress: ExportProgress
     ) -> ProjectTable:
-        """Write all pages; return the projects that the site has now."""
+        """Write all pages, and return the projects that the site has now."""
         table = self._table
         project = ProjectExport(
             pages=pages,
@@ -247,7 +256,7 @@ class _Run:
         if shown is not table:  # links to projects that could not be exported lead nowhere
             pages.app.show(shown)
             again = self._linked(table.projects, shown.projects) - self._failed.keys()
-            self._export_projects(project, shown, again, lambda *_: None)
+            self._export_projects(project, shown, again, None)
         if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
             self._write_lists(pages, tuple(name_questions(len(shown.projects))))
         if self._is_full or before != shown.projects:
@@ -266,31 +275,26 @@ class _Run:
         project: ProjectExport,
         table: ProjectTable,
         names: Iterable[NormalizedName],
-        progress: ExportProgress,
+        progress: ExportProgress | None,
     ) -> None:
-        def export(name: NormalizedName) -> ExportedProject | str:
-            try:
-                return project.export(table.find(name) or name_facts(name))
-            except (NotFound, Unavailable) as fault:
-                if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
-                    raise
-                return fault.message
-
         ordered, pool = sorted(names), ThreadPoolExecutor(REMOTE_PROJECTS, "project")
+        facts = [table.find(name) or name_facts(name) for name in ordered]
         try:
-            exports = map(export, ordered) if self._is_local else pool.map(export, ordered)
+            in_order = map if self._is_local else pool.map
+            exports = in_order(_export_project, repeat(project), facts)
             for ended, (name, result) in enumerate(zip(ordered, exports, strict=True), 1):
-                if isinstance(result, str):
-                    self._failed[name] = result
+                if isinstance(result, _FailedProject):
+                    self._failed[name] = result.message
                 else:
                     self._entries[name] = result.entry
                     self._obsolete |= result.obsolete
-                progress(ended, len(ordered))
+                if progress is not None:
+                    progress(ended, len(ordered))
         finally:  # also waits for those that have begun, which write
             pool.shutdown(cancel_futures=True)
 
     def _look_at_all(self) -> dict[Key, int]:
-        """Return the sizes of all pages; first remove what no web server must find any more."""
+        """Remove what no web server must find any more, and return the sizes of all pages."""
         place = self._export.place
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
@@ -307,7 +311,8 @@ class _Run:
         self, before: Iterable[ProjectFacts], after: Iterable[ProjectFacts]
     ) -> set[NormalizedName]:
         """Return the projects whose pages differ between two states of the site."""
-        old, new = {each.name: each for each in before}, {each.name: each for each in after}
+        old = {facts.name: facts for facts in before}
+        new = {facts.name: facts for facts in after}
         linked = set[NormalizedName]()
         for name in old.keys() | new.keys():
             was, now = old.get(name), new.get(name)
@@ -326,12 +331,12 @@ class _Run:
         """Return the table as the site has it now: the same one if nothing has failed."""
         if not self._failed:
             return table
-        facts = {each.name: each for each in table.projects}
+        by_name = {facts.name: facts for facts in table.projects}
         for name in self._failed:
-            facts.pop(name, None)
+            by_name.pop(name, None)
             if name in self._before:
-                facts[name] = self._before[name].facts
-        return table_of(facts.values())
+                by_name[name] = self._before[name].facts
+        return table_of(by_name.values())
 
     def _entry(self, facts: ProjectFacts) -> ManifestEntry:
         entry = self._entries.get(facts.name) or self._before[facts.name]
@@ -365,6 +370,28 @@ class _Run:
         self._writer.delete(by_kind)
 
 
+class _FailedProject(Struct, frozen=True):
+    """A project that could not be exported, which stays in the site as it was."""
+
+    message: str
+
+
+def _export_project(
+    project: ProjectExport, facts: ProjectFacts
+) -> ExportedProject | _FailedProject:
+    """
+    Export one project, in any thread.
+
+    Raises Unavailable if the store or the site does not answer, which ends the whole export.
+    """
+    try:
+        return project.export(facts)
+    except (NotFound, Unavailable) as fault:
+        if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
+            raise
+        return _FailedProject(fault.message)
+
+
 def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:
     projects = dict[str, dict[Key, int]]()
     for key, size in existing.items():
@@ -375,7 +402,7 @@ def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:
 
 
 def _project_of(key: Key) -> NormalizedName | None:
-    """Return the project whose page is at a key; None if it is that of no single project."""
+    """Return the project whose page is at a key, or None if it is that of no single project."""
     root, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
     return NormalizedName(name) if slash and f"{root}/" in ROOTS else None
@@ -398,7 +425,7 @@ def open_export(
     Return the export of an index to a folder, which is made, or to a bucket.
 
     An option that is not requested is that of the site's last export. `on_wait` is called if
-    another export is writing the site. Raise Invalid if the export is not allowed.
+    another export is writing the site. Raises Invalid if the export is not allowed.
     """
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
@@ -431,7 +458,11 @@ def open_export(
 
 
 def open_place(index: Index, dest: str) -> SitePlace:
-    """Return the destination of an export; raise Invalid if it is not allowed."""
+    """
+    Return the destination of an export.
+
+    Raises Invalid if it is not allowed.
+    """
     _check_destination(dest, index)
     if is_bucket(dest):
         store = store_in(dest, index.traits.operation_counter)

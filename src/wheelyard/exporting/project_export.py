@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -49,30 +50,38 @@ class SitePages(Struct, frozen=True):
     app: SiteApplication
     writer: SiteWriter
     pool: ThreadPoolExecutor | None
-    """Waits for a bucket; None if store and site are in folders."""
+    """Waits for a bucket. None if store and site are in folders."""
 
     def write(self, pages: Iterable[Page], existing: Sizes | None) -> None:
-        """Write those pages whose bytes have changed; without `existing`, each is compared."""
-        each = self.pool.map if self.pool else map
-        for _ in each(partial(self.writer.write, existing=existing), pages):
-            pass
+        """
+        Write those pages whose bytes have changed.
+
+        Without `existing`, each page is compared with that in the site. Raises as `SiteWriter`.
+        """
+        if self.pool is None:
+            for page in pages:
+                self.writer.write(page, existing)
+            return
+        for _ in self.pool.map(self.writer.write, pages, repeat(existing)):
+            pass  # the results are None, and an error of a thread is raised here
 
 
 class ProjectExport(Struct, frozen=True, kw_only=True):
-    """Exports single projects, private and public ones alike; threads may share it."""
+    """Exports single projects, private and public ones alike. Threads may share it."""
 
     pages: SitePages
     copies_files: bool
-    """Whether the site has copies of files; else they are left elsewhere."""
+    """Whether the site has copies of files. Otherwise they are left elsewhere."""
     before: Mapping[NormalizedName, ManifestEntry]
     existing: Mapping[str, Sizes] | None
-    """The pages of each project in the site; None if they are listed for each project."""
+    """The pages of each project in the site, or None if they are listed for each project."""
 
     def export(self, facts: ProjectFacts) -> ExportedProject:
         """
-        Write what has changed of a project; `facts` are those that the manifest will have.
+        Write what has changed of a project.
 
-        Raise NotFound or Unavailable (`damaged_document`) if the store has lost something of it.
+        `facts` are those that the manifest will have. Raises NotFound or Unavailable (code
+        `damaged_document`) if the store has lost something of the project.
         """
         listing = self._find(facts)
         while True:
@@ -99,7 +108,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         else:
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
-        if self.copies_files:
+        if self.copies_files:  # before the pages that link to them
             obsolete.update(writer.copy_missing(listing, listing.open.store))
         document = app.index.projects.documents.peek(keys.project(name), "any")
         project = document.value if document and document.value else Project(name=name)
@@ -109,7 +118,8 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         questions = list(project_questions(listing, history))
         is_final = True
         for start in range(0, len(questions), PAGES_AT_ONCE):
-            answers = [app.ask(each) for each in questions[start : start + PAGES_AT_ONCE]]
+            some_questions = questions[start : start + PAGES_AT_ONCE]
+            answers = [app.ask(question) for question in some_questions]
             is_final &= all(page.is_final for page in answers)
             self.pages.write(answers, existing)
         kept = [question.target for question in questions]
@@ -154,7 +164,7 @@ class SiteProjects(Struct, frozen=True):
     before: Mapping[NormalizedName, ManifestEntry]
     """The projects that the site has."""
     changed: Mapping[NormalizedName, int] | None
-    """The revisions of those that may have changed since; None for all."""
+    """The revisions of those that may have changed since, or None for all."""
 
     def read(self) -> tuple[ProjectTable, list[NormalizedName]]:
         """Return the facts of all projects, and the names of those whose document is damaged."""
@@ -165,18 +175,20 @@ class SiteProjects(Struct, frozen=True):
 
     def _private(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
         listed = self.index.projects.names.get_current().as_set
-        before = {name: each.facts for name, each in self.before.items() if not each.facts.origin}
+        earlier = ((name, entry.facts) for name, entry in self.before.items())
+        before = {name: facts for name, facts in earlier if not facts.origin}
         facts, changed = dict[NormalizedName, ProjectFacts](), self.changed
-        for name, entry in before.items():
-            if changed is not None and name in listed and entry.document:
-                revision = str(changed.get(name, entry.document))
-                facts |= {name: entry} if entry.document == revision else {}
+        for name, previous in before.items():
+            if changed is not None and name in listed and previous.document:
+                revision = str(changed.get(name, previous.document))
+                if previous.document == revision:
+                    facts[name] = previous
         # one that is not listed was released, or the list is damaged
         stale = sorted((listed | before.keys()) - facts.keys())
         read = self.index.search.reader.read(stale)
         damaged = [name for name in stale if name not in read]
         facts |= {name: before.get(name) or name_facts(name) for name in damaged}
-        facts |= {name: entry for name, entry in read.items() if entry is not None}
+        facts |= {name: new for name, new in read.items() if new is not None}
         for name in listed - facts.keys():  # a private name without any commit
             facts[name] = replace(name_facts(name), document=NO_COMMIT)
         return facts, damaged
@@ -191,7 +203,7 @@ class SiteProjects(Struct, frozen=True):
         return {facts.name: facts for facts in read if facts is not None}
 
     def _public_facts(self, upstream: "UpstreamIndex", name: NormalizedName) -> ProjectFacts | None:
-        """Return the facts of a public project; None if nothing of it is to be shown."""
+        """Return the facts of a public project, or None if nothing of it is to be shown."""
         # nothing of it is loaded without an upstream index
         from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 

@@ -92,7 +92,7 @@ OVERVIEWS: Final = (
 
 
 PAGE_CACHE_CONTROL: Final = "no-cache"
-"""Clients revalidate each page; a bucket would otherwise cache it for an hour."""
+"""Clients revalidate each page. A bucket would otherwise cache it for an hour."""
 FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
 METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
@@ -107,11 +107,11 @@ class Page(Struct, frozen=True):
     """A page to write."""
 
     path: str
-    """`project/demo/index.html`; see `SitePlace.is_in_google`."""
+    """Such as `project/demo/index.html`. `SitePlace.is_in_google` has an exception."""
     kind: WebType
     body: bytes
     is_final: bool = True
-    """Whether the next export would get the same; if not, a description could not be rendered."""
+    """Whether the next export would get the same. If not, a description could not be rendered."""
 
 
 class SitePlace(Struct, frozen=True):
@@ -121,7 +121,7 @@ class SitePlace(Struct, frozen=True):
     spool: Spool
     """The folder for scratch files."""
     bucket: BucketLocation | None = None
-    """None for a folder."""
+    """The bucket, or None for a folder."""
 
     @property
     def is_in_google(self) -> bool:
@@ -136,7 +136,7 @@ class SitePlace(Struct, frozen=True):
 
 class SiteWriter:
     """
-    Writes a site while its lease is held; safe to share between threads.
+    Writes a site while its lease is held. Threads may share it.
 
     Nothing is written whose bytes are the same. Every method raises Conflict if the lease is lost.
     """
@@ -178,6 +178,7 @@ class SiteWriter:
                 stored = self.place.store.get(key)
                 if isinstance(stored, Stored) and stored.body == body:
                     continue
+            # also renews it, so that it lasts longer than any one write
             self._lease.require()
             self.place.store.put(key, body, None, kind)
             is_written = True
@@ -194,11 +195,9 @@ class SiteWriter:
         """
         Copy those files of a project, and their core metadata, that are missing or incomplete.
 
-        Google copies from bucket to bucket without this machine; obstore only within one bucket,
-        and a site has one of its own.
-
-        Return its files in the site that it does not serve. Raise NotFound if the store has lost
-        one that it serves.
+        Return its files in the site that it does not serve. Google copies from bucket to bucket
+        without this machine. obstore does so within one bucket alone, and a site has one of its
+        own. Raises NotFound if the store has lost a file that the project serves.
         """
         required, existing = required_objects(listing), self.sizes([keys.files_of(listing.name)])
         for key, size in required.items():

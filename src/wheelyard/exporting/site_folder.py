@@ -58,12 +58,11 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 
 class SiteFolder:
     """
-    The objects of a site in a folder, which is made; follows no links, syncs nothing to the disk.
+    The objects of a site in a folder, which is made.
 
-    The version of an object is a digest of its bytes.
-
-    Raises:
-        Unavailable: Nothing can be written to the folder.
+    It follows no links, and syncs nothing to the disk: an export that was cut off is made again.
+    The version of an object is a digest of its bytes. Raises Unavailable if nothing can be written
+    to the folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -109,7 +108,7 @@ class SiteFolder:
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """See `Store`; a version can be expected of objects beside the incomplete files."""
+        """See `Store`. A version can be expected of objects beside the incomplete files."""
         del kind
         self._write(key, body, expect)
         return ABSENT if expect is None else _version(body)
@@ -130,6 +129,7 @@ class SiteFolder:
             try:
                 with FileIO(os.open(part, _NEW, 0o666), "w") as file:
                     write_all(file.fileno(), body)
+                # a web server reads the old file or the new one, and never a part
                 with self._locked(key, expect):
                     os.replace(part, target)  # noqa: PTH105 - hot
             except BaseException:
@@ -148,10 +148,10 @@ class SiteFolder:
                 self._folders.discard(folder)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """See `Store`; the entries have no version."""
+        """See `Store`. The entries have no version."""
         with storage_faults("a folder of the site"):
-            for path, found in walk_no_follow(str(self._root), prefix):
-                yield Entry(Key(path), found.st_size, found.st_mtime)
+            for path, status in walk_no_follow(str(self._root), prefix):
+                yield Entry(Key(path), status.st_size, status.st_mtime)
 
     def _path(self, key: Key) -> Path:
         return self._root / key
@@ -169,10 +169,15 @@ class SiteFolder:
 
     @contextmanager
     def _locked(self, key: Key, expect: ObjectVersion | None) -> Iterator[None]:
-        """Keep other exports from replacing an object; raise Conflict unless it is as expected."""
+        """
+        Keep other exports from replacing an object.
+
+        Raises Conflict if its version is not the expected one.
+        """
         if expect is None:
             yield
             return
+        # a lock on the folder, which stays, and not on the file, which is replaced
         descriptor = os.open(self._parts, os.O_RDONLY | os.O_DIRECTORY)
         try:
             flock(descriptor, LOCK_EX)
@@ -189,9 +194,7 @@ def _version(body: bytes) -> ObjectVersion:
 
 
 SiteStore = Store | SiteFolder
-"""Where a site is; a folder has what an export needs of a store."""
-
-
+"""Where a site is. A folder has what an export needs of a store."""
 BAD_DESTINATION: Final = "bad_destination"
 """The error code for a destination that cannot be written as it is."""
 EXPORT_PREFIX: Final = "wheelyard-export/"
@@ -209,7 +212,7 @@ PAGE_SOURCES: Final = ("exporting", "http/handlers", "operations/descriptions", 
 """The folders of wheelyard whose files decide what pages look like."""
 
 COMMON_PATHS: Final = ("404.html", "favicon.ico", "robots.txt", "health")
-"""Pages that the owner of a web server may have, too; theirs are left as they are."""
+"""Pages that the owner of a web server may have, too. Theirs are left as they are."""
 
 _JSON: Final = WebType("application/json", "no-cache")
 
@@ -218,13 +221,13 @@ class Options(Struct, frozen=True, kw_only=True):
     """How a site is made: its URL, where its files are, compression, and the store."""
 
     base_url: str = ""
-    """The public URL of the site, without a slash at the end; empty if unknown."""
+    """The public URL of the site, without a slash at the end, or empty if unknown."""
     files_url: str = ""
-    """Files are at `<files_url>/<project>/<sha256>/<filename>`; empty if the site has copies."""
+    """Files are at `<files_url>/<project>/<sha256>/<filename>`. Empty if the site has copies."""
     is_gzipped: bool = False
     """Whether each page is also written compressed, as `.gz`."""
     store: str = ""
-    """32 hexadecimal digits that identify the store without showing its location; or empty."""
+    """32 hexadecimal digits that identify the store without showing its location, or empty."""
     brand: str = ""
     """The fingerprint of the brand on all pages."""
     remote_images: bool = False
@@ -243,9 +246,10 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
 
     def merged_with(self, previous: Options | None, new: Options) -> Options:
         """
-        Return the options after `previous` ones; raise Invalid if they are of another store.
+        Return the options after `previous` ones.
 
-        `new` are those of a new site of the index.
+        `new` are those of a new site of the index. Raises Invalid if the previous ones are of
+        another store.
         """
         before = previous or new
         if new.store and before.store and new.store != before.store:
@@ -271,7 +275,7 @@ class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
     """An exported project."""
 
     facts: ProjectFacts
-    """Without `text`, which only a search needs; without `document` if it has to be read again."""
+    """Without `text`, which only a search needs. Without `document` if it has to be read again."""
     mentioned: str = ""
     """Names that older releases require, and the latest one does not, with a blank between two."""
 
@@ -286,7 +290,7 @@ class Lease(Struct, frozen=True):
 
     holder: str
     ends: float
-    """Seconds since the epoch; 0 if its export was interrupted."""
+    """Seconds since the epoch, or 0 if its export was interrupted."""
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -300,7 +304,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     lease: Lease | None = None
     """None if the last export has ended, and every page is what the rest of the manifest says."""
     foreign: tuple[str, ...] | None = None
-    """Pages that a web server's owner may have, too, and had; None if that is not known."""
+    """Pages that a web server's owner may have, too, and had. None if that is not known."""
     serial: int = 0
     """The serial up to which the site has all changes, except of facts without `document`."""
     has_copies: bool = True
@@ -326,7 +330,7 @@ class _OtherManifest(Struct, frozen=True):
 
 
 def _decode(body: bytes) -> Manifest:
-    """Return a stored manifest; of a damaged one, or of another version, what can be read."""
+    """Return a stored manifest, or what can be read of a damaged one, or of another version."""
     faults = (DecodeError, ValidationError, UnicodeDecodeError)
     with suppress(*faults):
         manifest = Decoder(Manifest).decode(body)
@@ -345,12 +349,9 @@ def _decode(body: bytes) -> Manifest:
 
 class SiteLease:
     """
-    The manifest of a site, and the right to write the site; safe to share between threads.
+    The manifest of a site, and the right to write the site. Threads may share it.
 
-    Args:
-        site: The store of the site.
-        runtime: The clock that says when a lease ends, and the source of the name of its holder.
-        on_wait: Called once if another export holds the lease.
+    `on_wait` is called once if another export holds the lease.
     """
 
     def __init__(self, site: SiteStore, runtime: Runtime, on_wait: Callable[[], None]) -> None:
@@ -364,22 +365,22 @@ class SiteLease:
 
     @property
     def options(self) -> Options | None:
-        """The options of the site's last export; None if it has none."""
+        """The options of the site's last export, or None if it has none."""
         return self._manifest.options if self._manifest.format else None
 
     def wait(self, *, replaces_others: bool) -> Manifest:
         """
-        Wait until no other export writes the site; return the manifest, for `take`.
+        Wait until no other export writes the site, and return the manifest, for `take`.
 
         It also says which pages are left to the site's owner: none if the export `replaces_others`.
         A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
         clock of this machine.
         """
-        changed_at, is_told = self._runtime.monotonic(), False
+        changed_at, was_called = self._runtime.monotonic(), False
         while self._is_held(changed_at):
-            if not is_told:
+            if not was_called:
                 self._on_wait()
-            is_told = True
+            was_called = True
             self._runtime.pause(POLL_SECONDS)
             if self.reload():
                 changed_at = self._runtime.monotonic()
@@ -389,23 +390,33 @@ class SiteLease:
 
     def take(self, before: Manifest, options: Options) -> None:
         """
-        Take the lease, if the manifest is what `wait` has returned; raise Conflict if it is not.
+        Take the lease, if the manifest is what `wait` has returned.
 
-        With it, the manifest gets the options, which stay if the export is interrupted.
+        With it, the manifest gets the options, which stay if the export is interrupted. Raises
+        Conflict if the manifest is another one.
         """
         has_copies = before.has_copies or not options.files_url
         self._manifest = replace(before, format=FORMAT, options=options, has_copies=has_copies)
         self._put(LEASE_SECONDS)
 
     def require(self) -> None:
-        """Renew the lease if that is due; raise Conflict if another export has taken it."""
+        """
+        Renew the lease if that is due.
+
+        Raises Conflict if another export has taken it.
+        """
         if self._runtime.monotonic() >= self._renew_at:
+            # one thread renews it: a second compare-and-swap would conflict with the first
             with self._lock:
                 if self._runtime.monotonic() >= self._renew_at:
                     self._put(LEASE_SECONDS)
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest of a complete site, without a lease; raise Conflict as `require`."""
+        """
+        Write the manifest of a complete site, without a lease.
+
+        Raises Conflict as `require`.
+        """
         with self._lock:
             self._site.put(MANIFEST_PATH, encode(manifest), self._version, _JSON)
 
@@ -420,7 +431,7 @@ class SiteLease:
         return is_running and now - changed_at < LEASE_SECONDS
 
     def reload(self) -> bool:
-        """Read the manifest again; return whether it has changed."""
+        """Read the manifest again, and return whether it has changed."""
         before = self._version
         self._manifest, self._version = self._load()
         return self._version != before
