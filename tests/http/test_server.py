@@ -35,10 +35,10 @@ main()
 LATE_WORKER = """
 import os
 from pathlib import Path
-from wheelyard.http.server import RunFolder, load_worker
+from wheelyard.http.server_process import RunFolder, WorkerProcess
 from wheelyard.settings.sections import Settings
 
-load_worker(Settings(), None, RunFolder(Path("removed")), os.getppid())
+WorkerProcess(Settings(), None, RunFolder(Path("removed")), os.getppid()).load()
 """
 
 

@@ -1,17 +1,27 @@
 """
-What a server process sets up: its certificate, and the memory allocator of the C library.
+What a server process does: its certificate, the allocator of the C library, and worker processes.
 
-What is accepted here, the TLS library of the web server (rustls with ring) accepts as well.
+What certificates are accepted here, the TLS library of the web server (rustls with ring) accepts
+as well.
 """
 
+import asyncio
 import ctypes
-from collections.abc import Callable
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
-from typing import Final
+from shutil import rmtree
+from threading import Thread
+from time import sleep
+from typing import Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -22,18 +32,47 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509 import Version, load_pem_x509_certificates
+from msgspec import Struct
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wheelyard.authentication.verifiers.verifier import FaultBeside, ParsedFile, ReloadingFile
+from wheelyard.catalog import keys
+from wheelyard.catalog.format import rewrite_format
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.http.app import App
+from wheelyard.http.forms import HttpsOnly
+from wheelyard.http.instrumentation import share_metrics
+from wheelyard.http.logs import configure_logging
 from wheelyard.model.decoding import escaped
+from wheelyard.operations import check_store
+from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.spool import try_lock
+from wheelyard.wiring.build import Index, open_index
 
 EXPIRY_WARNING: Final = timedelta(days=14)
 RSA_BITS: Final = range(2048, 4097)
 CURVES: Final = ("secp256r1", "secp384r1")
 KEY_ADVICE: Final = "Make one for RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"
 PRIVATE_KEY_END: Final = "PRIVATE KEY-----"
+
+GRACEFUL_SHUTDOWN_SECONDS: Final = 60
+"""How long running requests may take to finish at a graceful shutdown."""
+FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
+"""How long a server waits for the first write of its store probe before it listens."""
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may compute while others wait for the interpreter; Python's default is 5 ms."""
+POLL_SECONDS: Final = 0.01
+WORKER_START_SECONDS: Final = 0.3
+"""How long Granian may take to serve after the lifespan has started."""
+M_MMAP_THRESHOLD: Final = -3
+M_ARENA_MAX: Final = -8
+"""glibc's numbers of its parameters (`malloc.h`)."""
+LARGE_BLOCK_BYTES: Final = 1024 * 1024
+"""Larger than the batches of an upload, smaller than a page of 2,000 files."""
+
+logger = logging.getLogger("wheelyard")
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -51,21 +90,34 @@ TlsFiles = ReloadingFile[TlsCertificate]
 
 
 def open_tls_files(settings: Settings, runtime: Runtime) -> TlsFiles:
-    """Read and return the files of `[server] certificate` and `key`; raise Invalid if invalid."""
-    server = settings.server
-    parse = partial(_parse, Path(server.certificate), runtime.now)
-    return ReloadingFile(Path(server.key), parse, runtime.monotonic, (Path(server.certificate),))
-
-
-def _parse(
-    path: Path, now: Callable[[], datetime], key_text: str, chain_text: str
-) -> ParsedFile[TlsCertificate]:
     """
-    Return the certificate of two texts in PEM; raise Invalid or FaultBeside.
+    Read and return the files of `[server] certificate` and `key`.
 
-    `path` is the certificate's, for messages.
+    Raises Invalid if clients cannot verify the certificate now.
     """
-    shown, key = escaped(str(path)), _parse_key(key_text)
+    path = Path(settings.server.certificate)
+    parser = _CertificateParser(path, runtime)
+    return ReloadingFile(Path(settings.server.key), parser.parse, runtime.monotonic, (path,))
+
+
+class _CertificateParser(Struct, frozen=True):
+    """Parses a certificate and its key, both in PEM."""
+
+    path: Path
+    """Of the certificate, for messages."""
+    runtime: Runtime
+
+    def parse(self, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
+        """
+        Return the certificate with its key.
+
+        Raises Invalid for a wrong key, and FaultBeside for a wrong certificate.
+        """
+        return _parse(escaped(str(self.path)), self.runtime.now(), key_text, chain_text)
+
+
+def _parse(shown: str, now: datetime, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
+    key = _parse_key(key_text)
     try:
         chain = load_pem_x509_certificates(chain_text.encode())
     except ValueError:
@@ -81,12 +133,12 @@ def _parse(
             "belong together."
         )
     expires, begins = leaf.not_valid_after_utc, leaf.not_valid_before_utc
-    if not begins <= now() <= expires:
+    if not begins <= now <= expires:
         when = f"from {begins:%Y-%m-%d %H:%M} to {expires:%Y-%m-%d %H:%M} UTC"
         raise FaultBeside(f"{shown}: The certificate is valid {when} only. Put a valid one there.")
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    pem += b"".join(each.public_bytes(Encoding.PEM) for each in chain)
-    is_soon = expires - now() <= EXPIRY_WARNING
+    pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
+    is_soon = expires - now <= EXPIRY_WARNING
     warning = f"the certificate expires at {expires:%Y-%m-%d %H:%M} UTC; renew it"
     return ParsedFile(TlsCertificate(pem, expires), (warning,) if is_soon else ())
 
@@ -114,13 +166,6 @@ def _parse_key(text: str) -> _PrivateKey:
     raise reason  # outside of the handler: the library's error may quote the key
 
 
-M_MMAP_THRESHOLD: Final = -3
-M_ARENA_MAX: Final = -8
-"""glibc's numbers of its parameters (`malloc.h`)."""
-LARGE_BLOCK_BYTES: Final = 1024 * 1024
-"""Larger than the batches of an upload, smaller than a page of 2,000 files."""
-
-
 def return_freed_memory() -> None:
     """
     Make glibc return the memory of freed large blocks, and share one heap between threads.
@@ -132,3 +177,201 @@ def return_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_ARENA_MAX, 1)
         library.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+
+
+def prepare_process() -> None:
+    """Set what all threads of a server process share."""
+    return_freed_memory()  # before the first thread, which would get a heap
+    sys.setswitchinterval(SWITCH_SECONDS)  # so that pages do not wait for the threads of uploads
+
+
+class ServerCommand(Protocol):
+    """What a command does in one process of its server, for which it may be pickled."""
+
+    def open_index(self) -> Index:
+        """Open the index, make a missing store, and print the start message."""
+        ...
+
+    def start_watching(self, index: Index) -> None:
+        """
+        Start threads that watch for files to import.
+
+        Raises WheelyardError if a place to watch is gone.
+        """
+        ...
+
+    def stop_watching(self) -> None:
+        """End these threads, if there are some, and wait a limited time for them."""
+        ...
+
+
+class RunFolder:
+    """The folder that the processes of one run of a server share."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = path / "metrics"
+        self.tls = path / "server.pem"
+        """The key and the certificate in use: those of the settings may be half replaced."""
+        self.lead = path / "lead"
+        """Locked by the worker that does what one process does for all."""
+        self.is_open = path / "open"
+        """Exists once the first worker has opened the store."""
+        self.probe = path / "probe"
+        """The result of the probe of writes."""
+        self.failure = path / "failure"
+        """Why the first worker could not open the store."""
+
+    def write_failure(self) -> str:
+        """Return why the probe of writes has not succeeded, or an empty text if it has."""
+        return check_store.recorded_reason(self.probe)
+
+
+def with_tls(app: App, settings: Settings) -> ASGIApp:
+    """Return an application, which tells browsers to use HTTPS alone if it has a certificate."""
+    return HttpsOnly(app) if settings.server.certificate else app
+
+
+def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) -> None:
+    """Begin what one process does for all, and wait for the probe of writes."""
+    if not index.settings.server.read_only:
+        index.spool.remove_abandoned(index.runtime.seconds())
+        DailySweep(index.sweep, index.changes, index.runtime).start()
+    try:
+        command.start_watching(index)
+    except WheelyardError as error:  # a folder that was there at the start
+        logger.error("%s", error.message)  # noqa: TRY400 - it is no fault of ours
+    probe.start()
+    probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
+
+
+def store_probe(index: Index, result: Path | None = None) -> check_store.StoreProbe:
+    """Return the probe of the writes that must succeed, whose `result` all workers can read."""
+    steps, traits, new_id = list[check_store.Step](), index.traits, index.runtime.new_id
+    # a server that could write once must not become unready by another probe
+    is_writable = result is not None and not check_store.recorded_reason(result)
+    if not is_writable and not index.settings.server.read_only:
+        steps.append(partial(rewrite_format, index.stores.documents, index.retries))
+        if traits.files:
+            key = keys.probe(keys.FILES, new_id())
+            steps += check_store.scratch_write_steps(index.stores.files, key)
+        if traits.credentials:
+            key = keys.probe(keys.CREDENTIALS, new_id())
+            steps += check_store.scratch_write_steps(index.stores.credentials, key)
+    return check_store.StoreProbe(steps, index.runtime, result)
+
+
+class WorkerProcess(Struct, frozen=True):
+    """What a worker process begins with, for which it may be pickled."""
+
+    settings: Settings
+    command: ServerCommand
+    folder: RunFolder
+    manager: int
+    """The PID of the process that starts and ends the workers."""
+
+    def load(self) -> ASGIApp:
+        """Return the application of this process, in which Granian calls it."""
+        try:
+            return self._load()
+        except FileNotFoundError:
+            if self.folder.path.exists():
+                raise
+            os._exit(1)  # the manager was killed, and another worker has removed the folder
+
+    def _load(self) -> ASGIApp:
+        prepare_process()
+        share_metrics(self.folder.metrics)
+        worker = _WorkerApplication(self.command)
+        Thread(target=self._exit_with_manager, daemon=True).start()
+        lock = os.open(self.folder.lead, os.O_RDWR | os.O_CREAT, 0o600)
+        # the kernel frees the lock when its process ends, however it ends
+        while not (is_lead := try_lock(lock)) and not self.folder.is_open.exists():
+            sleep(POLL_SECONDS)
+        index, app = self._open()
+        configure_logging(self.settings.log)
+        self.folder.is_open.touch()
+        if is_lead:
+            lead(index, self.command, store_probe(index, self.folder.probe))
+        else:
+            Thread(target=self._lead_later, args=(lock, index), daemon=True).start()
+        worker.app = with_tls(app, self.settings)
+        return worker
+
+    def _open(self) -> tuple[Index, App]:
+        """Open the index, or else stop a server that starts, and wait in one that runs."""
+        is_first = not self.folder.is_open.exists()
+        if not is_first:  # the start message of the first has what the log would repeat
+            configure_logging(self.settings.log)
+        while True:
+            try:
+                index = (
+                    self.command.open_index()
+                    if is_first
+                    else open_index(self.settings, create=False)
+                )
+                return index, App(index, write_failure=self.folder.write_failure)
+            except WheelyardError as error:
+                if is_first:
+                    self.folder.failure.write_text(error.message)
+                    os.kill(self.manager, signal.SIGTERM)
+                    sleep(GRACEFUL_SHUTDOWN_SECONDS)  # until the manager ends this worker
+                # if it exited, the manager would soon give up, and stop the other workers, too
+                logger.critical("a worker cannot start, and tries again: %s", error.message)
+                sleep(5)
+
+    def _lead_later(self, lock: int, index: Index) -> None:
+        """Wait in a thread of its own until the worker that leads has died, then do what it did."""
+        flock(lock, LOCK_EX)
+        lead(index, self.command, store_probe(index, self.folder.probe))
+
+    def _exit_with_manager(self) -> None:
+        """Wait until the manager is killed, then stop, as a new server may need the port."""
+        while os.getppid() == self.manager:
+            sleep(1)
+        logger.error("the manager process was killed, so this worker stops")
+        rmtree(self.folder.path, ignore_errors=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        sleep(GRACEFUL_SHUTDOWN_SECONDS)
+        os._exit(1)
+
+
+class _WorkerApplication:
+    """
+    The application of a worker process, which learns from Granian when it starts and ends.
+
+    A worker of Granian loses a signal while it starts, and hangs at a second one; but all processes
+    may get the signals of the manager. So Ctrl-C reaches no worker, SIGTERM is blocked in all
+    threads, and a thread of its own that waits for it passes the first on, as SIGINT.
+    """
+
+    def __init__(self, command: ServerCommand) -> None:
+        self.app: ASGIApp
+        self._command = command
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serves_at = 0.0
+        os.setpgrp()  # the signals of a terminal are the manager's
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        Thread(target=self._pass_on_stop, daemon=True).start()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer as the application does."""
+
+        async def receive_lifespan() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                loop = asyncio.get_running_loop()
+                self._serves_at, self._loop = loop.time() + WORKER_START_SECONDS, loop
+            else:
+                self._command.stop_watching()
+            return message
+
+        return self.app(scope, receive_lifespan if scope["type"] == "lifespan" else receive, send)
+
+    def _pass_on_stop(self) -> None:
+        signal.sigwait([signal.SIGTERM])
+        if self._loop is None:
+            os._exit(0)  # it does not serve yet
+        self._loop.call_soon_threadsafe(
+            self._loop.call_at, self._serves_at, signal.raise_signal, signal.SIGINT
+        )
