@@ -13,7 +13,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from errno import EMFILE, ENFILE
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +38,6 @@ from wheelyard.http.logs import log_safe
 from wheelyard.http.messages import (
     CSP,
     REQUEST,
-    UNMATCHED_ROUTE,
     AsgiScope,
     ErrorBody,
     HeaderList,
@@ -71,7 +69,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class ErrorAnswers:
-    """Makes the answers to errors; they need neither the store nor the templates."""
+    """Makes the answers to errors, which need neither the store nor the templates."""
 
     def __init__(self, context: ServerContext, pages: WebPages) -> None:
         self._context = context
@@ -101,7 +99,7 @@ class ErrorAnswers:
         return error_response(500, "internal_error", message)
 
     async def page_of(self, request: Request, response: Response) -> Response:
-        """Return the answer with an error for this client: with a page, if it is a browser."""
+        """Return an answer as this client gets it, which is a page if a browser gets an error."""
         headers = request.joined_headers
         if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
             return response
@@ -116,9 +114,12 @@ class ErrorAnswers:
             )
         if response.error is None or not is_page:
             return response
-        pools, make = self._context.pools, partial(self._page, response, response.error, request)
-        content, of_page = await pools.run_in(pools.reads, make)
-        return with_body(response, MediaType.HTML.value.content_type, content, *of_page)
+        pools = self._context.pools
+        # the first page reads its template from the disk, for which the event loop must not wait
+        content, page_headers = await pools.run_in(
+            pools.reads, self._page, response, response.error, request
+        )
+        return with_body(response, MediaType.HTML.value.content_type, content, *page_headers)
 
     def _page(
         self, response: Response, error: ErrorBody, request: Request
@@ -161,8 +162,8 @@ def _comes_from_elsewhere(headers: Headers) -> bool:
     The browser then has not sent the cookie of a session. It does so with the next request, which a
     page of this index makes.
     """
-    site, mode = (header_text(headers, b"sec-fetch-" + each) for each in (b"site", b"mode"))
-    return site == "cross-site" and mode == "navigate"
+    site = header_text(headers, b"sec-fetch-site")
+    return site == "cross-site" and header_text(headers, b"sec-fetch-mode") == "navigate"
 
 
 class App:
@@ -208,7 +209,7 @@ class App:
             from wheelyard.http import opentelemetry  # noqa: PLC0415
 
             self._traced = self._telemetry = opentelemetry.Telemetry(
-                endpoint, self._traced, self._route_name
+                endpoint, self._traced, self.routes
             )
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -225,7 +226,7 @@ class App:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Do what a server process does in the background; at the end, close what it has open."""
+        """Serve requests in an `async with` block, and close at its end what is open."""
         try:
             yield
         finally:
@@ -236,14 +237,6 @@ class App:
             self._instrumentation.close()
             if self._telemetry is not None:
                 self._telemetry.close()
-
-    def _route_name(self, scope: AsgiScope) -> str:
-        """Return the name of the route that a request is for."""
-        try:
-            route = self.routes.find(self.routes.parse_path(scope["raw_path"]), scope["method"])
-        except WheelyardError:
-            route = None
-        return UNMATCHED_ROUTE if route is None else route[0].name
 
     async def _record(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, record it, and discard the rest of its body."""
@@ -259,6 +252,7 @@ class App:
         self._instrumentation.start(request)
         try:
             await self._checked(scope, body, send)
+            # many clients read the response only after they have sent the whole body
             if not body.has_ended:
                 await requests.drain(body, self._uploads.body_limit)
         finally:
@@ -275,11 +269,15 @@ class App:
         await self.routes.router(scope["path"])(scope, receive, send)
 
     async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answer a request of a route; raise what its handler raises."""
+        """Answer a request of a route, or raise what its handler raises."""
         request: Request = scope[REQUEST]
-        response = await self._dispatcher.answer(request, route)
+        response = await self._settle(request, await self._dispatcher.answer(request, route))
+        await response(scope, receive, send)
+
+    async def _settle(self, request: Request, response: Response) -> Response:
+        """Return a response as this client gets it, which log and metrics record."""
         request.response = await self._errors.page_of(request, response)
-        await request.response(scope, receive, send)
+        return request.response
 
     async def _answer_other_method(self, connection: HTTPConnection, _: Exception) -> Response:
         """Return the answer to a request whose path has a route, but none for its method."""
@@ -287,12 +285,12 @@ class App:
         path = connection.scope["path"]
         request.route = next(self.routes.matching(path))[0].name
         response = method_not_allowed(request.method, self.routes.allowed_methods(path))
-        request.response = await self._errors.page_of(request, response)
-        return request.response
+        return await self._settle(request, response)
 
     async def _answer_error(self, connection: HTTPConnection, error: Exception) -> Response:
         """Return the answer to a request that has failed."""
         request: Request = connection.scope[REQUEST]
-        response = await self._errors.page_of(request, self._errors.answer(request, error))
-        request.response = None if isinstance(error, ClientDisconnected) else response
+        response = await self._settle(request, self._errors.answer(request, error))
+        if isinstance(error, ClientDisconnected):
+            request.response = None  # nobody gets it: it is recorded as 499
         return response

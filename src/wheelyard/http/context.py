@@ -14,8 +14,9 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,7 +28,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import Turns
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
-from wheelyard.http.logs import StoreErrorLog, in_context
+from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.page_cache import PageCache
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
@@ -129,6 +130,7 @@ MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class ThreadPools:
@@ -147,15 +149,18 @@ class ThreadPools:
         self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
         self._turns = turns
 
-    def run_upload(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+    def run_upload(self, work: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]:
         """Run the blocking work of an upload in the pool for writes, in turn if there are turns."""
-        turn = work if self._turns is None else partial(self._turns.run, work)
-        return self.run_in(self.writes, turn)
+        if self._turns is None:
+            return self.run_in(self.writes, work, *args)
+        return self.run_in(self.writes, self._turns.run, partial(work, *args))
 
     @staticmethod
-    async def run_in(pool: Executor, work: Callable[[], T]) -> T:
-        """Run blocking work in `pool`, in the context of the request, and return its result."""
-        return await get_running_loop().run_in_executor(pool, in_context(work))
+    async def run_in(pool: Executor, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run blocking work in a pool, and return its result."""
+        # a thread has no CURRENT_REQUEST of its own, and the log asks for it there
+        run = copy_context().run
+        return await get_running_loop().run_in_executor(pool, run, work, *args)
 
     def close(self) -> None:
         """Wait for running work and for queued writes; cancel what is queued in the other pools."""
@@ -165,13 +170,13 @@ class ThreadPools:
 
 
 class NoThreads(ThreadPools):
-    """Runs all work at once, in the thread of the event loop: for whoever asks page by page."""
+    """Runs all work at once, in the thread that asks, as a static site is made page by page."""
 
     @staticmethod
-    async def run_in(pool: Executor, work: Callable[[], T]) -> T:
+    async def run_in(pool: Executor, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run blocking work, and return its result."""
         del pool
-        return work()
+        return work(*args)
 
 
 class StaticSite(Struct, frozen=True, kw_only=True):
@@ -260,7 +265,7 @@ def build_context(
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
         long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
-        store_errors=StoreErrorLog(index.runtime.monotonic, is_local=index.is_local),
+        store_errors=StoreErrorLog(index.runtime, is_local=index.is_local),
         site=site,
         write_failure=write_failure,
     )
@@ -296,24 +301,28 @@ class SingleFlight:
     async def run(
         self,
         key: Hashable,
-        work: Callable[[], Coroutine[Any, Any, T]],
-        get_stale: Callable[[], T | None] = lambda: None,
+        work: Callable[[*Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        get_stale: Callable[[], T | None] | None = None,
     ) -> T:
         """
-        Return the result of the task that runs for `key`; without one, start a task with `work`.
+        Return the result of the task that runs for `key`, or else start one with `work(*args)`.
 
         If the task has run for STALE_AFTER_SECONDS, and `get_stale` returns a value, return that
         value instead. A cancelled caller does not cancel the task.
         """
         now = get_running_loop().time()
         if key not in self._tasks:
-            started = create_task(work())
+            started = create_task(work(*args))
             started.add_done_callback(partial(self._finish, key))
             self._tasks[key] = started, now
         task, started_at = self._tasks[key]
-        await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
-        stale = None if task.done() else get_stale()
-        return await shield(task) if stale is None else stale
+        if get_stale is not None:
+            await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
+            stale = None if task.done() else get_stale()
+            if stale is not None:
+                return stale
+        return await shield(task)  # others wait for it, too
 
     def _finish(self, key: Hashable, task: Task[Any]) -> None:
         del self._tasks[key]

@@ -25,7 +25,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
-from wheelyard.http.messages import BegunBody
+from wheelyard.http.messages import BegunBody, close_chunks
 from wheelyard.http.representation import ByteRange
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File
@@ -50,7 +50,11 @@ class CoreMetadataCache(Struct, frozen=True):
     """Core metadata by digest; without capacity for a local store."""
 
     def load(self, name: NormalizedName, file: File) -> CoreMetadata:
-        """Return a file's core metadata, minimal if it has none; raise Unavailable if lost."""
+        """
+        Return a file's core metadata, minimal if it has none.
+
+        Raises Unavailable if the store has lost it, or does not answer.
+        """
         try:
             raw = self.load_bytes(name, file) if file.has_metadata else None
         except NotFound as error:
@@ -58,7 +62,11 @@ class CoreMetadataCache(Struct, frozen=True):
         return parse_any(raw, name, file.version)
 
     def load_bytes(self, name: NormalizedName, file: File) -> bytes:
-        """Return the bytes of a file's core metadata; raise NotFound if missing or damaged."""
+        """
+        Return the bytes of a file's core metadata.
+
+        Raises NotFound if the store has lost or changed it, and Unavailable if it does not answer.
+        """
         cached = self.cache.get(file.core_metadata)
         if cached is not None:
             return cached
@@ -76,6 +84,20 @@ def missing_file_error(file: File) -> Unavailable:
         f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
         code=DAMAGED,
     )
+
+
+class StoredBody(Struct, frozen=True):
+    """The body of a distribution in the store, which is opened once all else was checked."""
+
+    delivery: "FileDelivery"
+    name: NormalizedName
+    file: File
+    files: Files | None = None
+    """Where the file is, if it is not a private one."""
+
+    def open(self, part: ByteRange | None) -> bytes | Path | Iterator[bytes] | str:
+        """Return the body as `FileDelivery.open_body` does."""
+        return self.delivery.open_body(self.name, self.file, part, self.files)
 
 
 class FileDelivery:
@@ -99,7 +121,7 @@ class FileDelivery:
         Return a path, a signed URL, or the bytes or chunks of `part` (None: of the file).
 
         A path or a URL is for the whole file. `files` has the file, if it is not a private one.
-        Raise NotFound if the file is found to be missing.
+        Raises NotFound if the store lacks the file, and Unavailable if it does not answer.
         """
         start, stop = (part.start, part.stop) if part else (0, file.size)
         key = keys.distribution(name, file.sha256, file.filename)
@@ -136,7 +158,7 @@ def _check_file(path: Path, file: File) -> bytes | None:
     """
     Return the bytes of the file at `path` if it is small.
 
-    Raise NotFound or Unavailable unless it is a file of the listed size, behind no link. Raise
+    Raises NotFound or Unavailable unless it is a file of the listed size, behind no link, and
     OSError if this process or the machine can open no more files.
     """
     # Granian opens the path again: a writer to the store could put a link there in between
@@ -149,8 +171,8 @@ def _check_file(path: Path, file: File) -> bytes | None:
             raise link_error(file.filename) from error
         raise NotFound(f"{file.filename} cannot be reached.") from error
     try:
-        found = os.fstat(descriptor)
-        if found.st_size != file.size or not S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if status.st_size != file.size or not S_ISREG(status.st_mode):
             raise NotFound(f"{file.filename} has changed in the store.")
         if file.size > SMALL_FILE_BYTES:
             return None
@@ -165,11 +187,12 @@ def _check_file(path: Path, file: File) -> bytes | None:
 
 def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]:
     """
-    Yield chunks, which are closed at the end; the last one only if they are as they should be.
+    Yield chunks, but the last one only if all are as they should be, and close their iterator.
 
-    Raise Unavailable if they are not `size` bytes, or have another SHA-256 than `digest`, unless
-    that is empty. A service may send a damaged file, and not every library notices it.
+    A service may send a damaged file, and not every library notices it. Raises Unavailable if they
+    are not `size` bytes, or have another SHA-256 than `digest`, unless that is empty.
     """
+    # a client that lacks the last chunk knows by Content-Length that the body is incomplete
     received, last = sha256(), b""
     try:
         for chunk in chunks:
@@ -187,4 +210,4 @@ def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]
         if last:
             yield last
     finally:
-        getattr(chunks, "close", lambda: None)()
+        close_chunks(chunks)

@@ -10,28 +10,24 @@ principal instead of the credential.
 import logging
 import re
 import sys
-from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from io import TextIOWrapper
 from queue import Full, Queue
 from threading import Thread
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote
 
 from msgspec import Struct
 from msgspec.json import encode
 
-from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.concurrency.runtime import LogRateLimit, Runtime
 from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
 from wheelyard.http.messages import Headers, Request
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
-
-T = TypeVar("T")
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD_TRACE = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
@@ -53,7 +49,7 @@ CURRENT_REQUEST: Final[ContextVar[Request | None]] = ContextVar("request", defau
 
 def parse_trace(headers: Headers) -> TraceContext | None:
     """
-    Return the trace context in a request's headers; None if it is missing or malformed.
+    Return the trace context in a request's headers, or None if it is missing or malformed.
 
     `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older header.
     """
@@ -61,7 +57,7 @@ def parse_trace(headers: Headers) -> TraceContext | None:
         return None  # as for most requests
     match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
     if match is not None:
-        trace, span, flags = (each.decode() for each in match.groups())
+        trace, span, flags = (group.decode() for group in match.groups())
         is_valid = not match[0].startswith(b"ff") and int(trace, 16) and int(span, 16)
         return TraceContext(trace, span, is_sampled=bool(int(flags, 16) & 1)) if is_valid else None
     match = _CLOUD_TRACE.fullmatch(headers.get(b"x-cloud-trace-context", b""))
@@ -70,11 +66,6 @@ def parse_trace(headers: Headers) -> TraceContext | None:
     number = int(match[2] or 0)
     span = f"{number:016x}" if 0 < number < 2**64 else ""
     return TraceContext(match[1].decode().lower(), span, is_sampled=match[3] == b"1")
-
-
-def in_context(work: Callable[[], T]) -> Callable[[], T]:
-    """Return a function that runs `work` in any thread, with this thread's CURRENT_REQUEST."""
-    return partial(copy_context().run, work)
 
 
 def log_safe(sent: bytes) -> str:
@@ -110,7 +101,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
-        """Return a record's line, without traceback; a change has the client's address, too."""
+        """Return a record's line without its traceback, with the client's address of a change."""
         line, request = super().formatMessage(record), CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in getattr(record, EXTRA_FIELDS, ())
         return f"{line}, from {request.address}" if request and is_change else line
@@ -120,7 +111,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a log record as one line of JSON, with any traceback in `message`."""
 
     def __init__(self, project: str = "") -> None:
-        """Create a formatter; `project` is the Google Cloud project of the traces, or empty."""
+        """Create a formatter for the traces of a Google Cloud project, which may be empty."""
         super().__init__()
         self._project = project
 
@@ -250,13 +241,13 @@ def log_request(request: Request, seconds: float) -> None:
 class StoreErrorLog:
     """Logs store errors that made requests fail, at most six a minute."""
 
-    def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
-        self._rate_limit = LogRateLimit(6, monotonic)
+    def __init__(self, runtime: Runtime, *, is_local: bool) -> None:
+        self._rate_limit = LogRateLimit(6, runtime.monotonic)
         # the store of a bucket logs its outages itself
         self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
 
     def log(self, error: WheelyardError) -> None:
-        """Log a store error, at most six a minute; ignore errors that are logged elsewhere."""
+        """Log an error, unless it is no store error or is logged elsewhere."""
         if not isinstance(error, Unavailable) or error.code in self._ignored:
             return
         left_out = self._rate_limit.acquire()

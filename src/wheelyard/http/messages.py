@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from math import inf
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, TypeVarTuple, cast
 from urllib.parse import parse_qs
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.token import Session
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -52,10 +53,20 @@ logger = logging.getLogger("wheelyard")
 class Waiting(Exception):
     """A handler needs the result of a coroutine, and is called again once it is there."""
 
-    def __init__(self, key: Hashable, begin: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, key: Hashable, begin: Callable[..., Awaitable[object]], *args: object
+    ) -> None:
         super().__init__(key)
         self.key = key
-        self.begin = begin
+        self.timeout_seconds: float | None = None
+        """How long the coroutine may take before it ends with TimeoutError."""
+        self._begin = begin
+        self._args = args
+
+    async def run(self) -> object:
+        """Return the result of the coroutine, or raise its error."""
+        async with timeout(self.timeout_seconds):
+            return await self._begin(*self._args)
 
 
 class Request(StarletteRequest):
@@ -132,37 +143,33 @@ class Request(StarletteRequest):
         try:
             yield
         except Waiting as waiting:
-            begin = waiting.begin
+            waiting.timeout_seconds = seconds
+            raise
 
-            async def begin_in_time() -> object:
-                async with timeout(seconds):
-                    return await begin()
-
-            raise Waiting(waiting.key, begin_in_time) from None
-
-    def wait(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
+    def wait(self, key: Hashable, begin: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """
-        Return the result of a coroutine, for which no thread waits.
+        Return the result of the coroutine `begin(*args)`, for which no thread waits.
 
         The first call raises Waiting. The coroutine then runs, and the handler is called again from
         its beginning, in which this returns what the coroutine has returned, or raises its error.
         So a handler changes nothing before it waits, and what it has checked is checked again.
         """
+        # only one thread at a time works for a request, so its results need no lock
         if key not in self._results:
-            raise Waiting(key, begin)
+            raise Waiting(key, begin, *args)
         result, error = self._results[key]
         if error is not None:
             raise error
         return cast("T", result)  # of the coroutine with this key
 
-    def once(self, key: Hashable, look: Callable[[], T]) -> T:
+    def once(self, key: Hashable, look: Callable[[*Ts], T], *args: *Ts) -> T:
         """
-        Return what `look` has returned when the handler first came here.
+        Return what `look(*args)` has returned when the handler first came here.
 
         For what counts each call, or may find something else after the handler has waited.
         """
         if key not in self._results:
-            self._results[key] = look(), None
+            self._results[key] = look(*args), None
         return cast("T", self._results[key][0])  # of the function with this key
 
     def has_result(self, key: Hashable) -> bool:
@@ -172,12 +179,12 @@ class Request(StarletteRequest):
     def close_results(self) -> None:
         """End the reading of bodies that were waited for, and that no response has taken."""
         for result, _ in self._results.values():
-            getattr(result, "close", lambda: None)()
+            close_chunks(result)
 
     async def finish_waiting(self, waiting: Waiting) -> None:
         """Run the coroutine that a handler waits for, and keep its result for `wait`."""
         try:
-            self._results[waiting.key] = await waiting.begin(), None
+            self._results[waiting.key] = await waiting.run(), None
         except Exception as error:  # noqa: BLE001 - the handler gets it
             self._results[waiting.key] = None, error
 
@@ -340,7 +347,7 @@ class BegunBody:
 
     def close(self) -> None:
         """End the reading."""
-        getattr(self._rest, "close", lambda: None)()
+        close_chunks(self._rest)
 
 
 async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = None) -> None:
@@ -369,4 +376,10 @@ def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
     if reading is not None:
         wait([reading])  # the waiting task may have been cancelled
     with suppress(WheelyardError):
-        getattr(chunks, "close", lambda: None)()
+        close_chunks(chunks)
+
+
+def close_chunks(chunks: object) -> None:
+    """End the reading of a body, if it is one that has to be closed."""
+    if close := getattr(chunks, "close", None):
+        close()

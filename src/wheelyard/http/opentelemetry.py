@@ -7,7 +7,6 @@ or a proxy sent, or in a new one. The library's own environment variables (`OTEL
 """
 
 import os
-from collections.abc import Callable
 from importlib.metadata import version
 from threading import Thread
 from typing import Final
@@ -25,6 +24,7 @@ from requests import Session
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wheelyard.http.logs import log_safe, parse_trace
+from wheelyard.http.routing import RouteTable
 from wheelyard.settings.sections import is_loopback
 
 SERVICE: Final = "wheelyard"
@@ -36,19 +36,17 @@ _ORIGINAL: Final = "wheelyard.scope"
 
 class Telemetry:
     """
-    An application whose requests have spans; exports these and durations to a collector.
+    An application whose requests have spans, which a collector gets with their durations.
 
     Args:
         endpoint: The collector's URL, without `/v1/traces`.
         application: Answers the requests.
-        route_of: Returns the name of the route that a request is for.
+        routes: Its routes, whose names the spans have.
     """
 
-    def __init__(
-        self, endpoint: str, application: ASGIApp, route_of: Callable[[Scope], str]
-    ) -> None:
+    def __init__(self, endpoint: str, application: ASGIApp, routes: RouteTable) -> None:
         self._application = application
-        self._route_of = route_of
+        self._routes = routes
         # the names of the stable semantic conventions for HTTP
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
         base = endpoint.rstrip("/")
@@ -80,11 +78,11 @@ class Telemetry:
 
     def _describe(self, scope: Scope) -> tuple[str, dict[str, str]]:
         """Return the name and some attributes of a request's span."""
-        route = self._route_of(scope[_ORIGINAL])
+        route = self._routes.name_of(scope[_ORIGINAL]["raw_path"], scope["method"])
         return f"{scope['method']} {route}", {"http.route": route}
 
     def close(self) -> None:
-        """Export the spans and durations that are left; give up after five seconds."""
+        """Export the spans and durations that are left, within EXPORT_SECONDS."""
         last = Thread(target=self._shut_down, daemon=True)
         last.start()
         last.join(EXPORT_SECONDS)
@@ -121,7 +119,7 @@ def _without_secrets(scope: Scope) -> Scope:
 
 
 def _session(endpoint: str) -> Session:
-    """Return the HTTP session of an exporter; it uses no proxy for a collector on this machine."""
+    """Return the HTTP session of an exporter, without a proxy for a collector on this machine."""
     session = Session()
     session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")
     return session

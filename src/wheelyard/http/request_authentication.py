@@ -14,7 +14,6 @@ that one arrives as if signed out.
 
 import re
 from base64 import b64decode
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
@@ -49,7 +48,7 @@ _VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
 
 
 class RequestAuthenticator:
-    """Authenticates the callers of requests; remembers each for a second."""
+    """Authenticates the callers of requests, and remembers each for a second."""
 
     def __init__(self, context: ServerContext) -> None:
         self.session_cookie = SessionCookie.of(context.index.settings)
@@ -63,11 +62,11 @@ class RequestAuthenticator:
 
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
-        Give a request its caller, and the session if a cookie says who it is; may block.
+        Give a request its caller, and the session if a cookie says who it is.
 
         Where Identity-Aware Proxy is configured, nothing else counts for a request that
         `accepts_iap`. Raises Waiting while a credential is verified elsewhere, Unauthenticated if
-        it is not valid, and Unavailable if that cannot be said now.
+        it is not valid, and Unavailable if that cannot be said now. May block.
         """
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and accepts_iap:
@@ -86,14 +85,22 @@ class RequestAuthenticator:
         request.is_authenticated = True
 
     def use_session(self, request: Request) -> None:
-        """Give a request the caller of its cookie, whatever other credential it has; may block."""
+        """
+        Give a request the caller of its cookie, whatever other credential it has.
+
+        Without a session it is anonymous. Raises Unavailable if the store does not answer.
+        """
         request.caller, request.browser_session = self.anonymous, None
         cookies, name = request.joined_headers.get(b"cookie", b""), self.session_cookie
         if name is not None and (cookie := name.value_in(cookies)):
             self._use_session(request, cookie)
 
     def verify(self, request: Request, credential: Credential) -> Caller:
-        """Return the caller by a credential of a form, within the limits of one in a header."""
+        """
+        Return the caller by a credential of a form, within the limits of one in a header.
+
+        Raises as `authenticate` does.
+        """
         typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
         return self._verify(request, credential, self.recent.header_key(typed, request.address))
 
@@ -106,40 +113,66 @@ class RequestAuthenticator:
             request.caller, request.browser_session = caller, decoded_session(text)
 
     def _iap_caller(self, request: Request) -> Caller:
-        """Return the caller whom an assertion of Identity-Aware Proxy names; raise without one."""
+        """
+        Return the caller whom an assertion of Identity-Aware Proxy names.
+
+        Raises Unauthenticated without a valid one, and Waiting until it is verified.
+        """
         assertion = request.joined_headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
         if not assertion:
             raise Unauthenticated(
                 "This page is for people who come through Google's Identity-Aware Proxy, and this "
                 "request has not. Open the address of the proxy."
             )
-        verify = partial(self._index.authenticator.authenticate_assertion, assertion)
-        return request.wait("iap", partial(self._pools.run_in, self._pools.tokens, verify))
+        verify = self._index.authenticator.authenticate_assertion
+        return request.wait("iap", self._pools.run_in, self._pools.tokens, verify, assertion)
 
     def _verify(self, request: Request, credential: Credential, cache_key: bytes) -> Caller:
-        """Return the caller by a credential; what takes long is done in other threads."""
-        authenticate = partial(self._index.authenticator.authenticate, credential, request.address)
-        verify: Callable[[], Caller] = partial(self.recent.verified, cache_key, authenticate)
+        """
+        Return the caller by a credential, which is verified now.
+
+        Raises Waiting if that takes long, so that it is done in another thread.
+        """
+        sent = _SentCredential(credential, request.address, cache_key)
         key = CALLER, cache_key  # a form may have another credential than the header
         wait = self._index.authenticator.waits_for(credential)
+        # once the handler was called again, the credential may be remembered as one to verify here
         if wait == "local" and not request.has_result(key):
-            return verify()
-        apart = partial(self._verify_apart, credential, wait, verify)
-        return request.wait(key, partial(self._verifying.run, cache_key, apart))
+            return self._verify_here(sent)
+        return request.wait(key, self._verify_with_others, sent, wait)
 
-    async def _verify_apart(
-        self, credential: Credential, wait: Wait, verify: Callable[[], Caller]
-    ) -> Caller:
-        """Run `verify` in the pool for passwords or tokens; a password waits for a slot first."""
+    def _verify_here(self, sent: "_SentCredential") -> Caller:
+        """Return the caller by a credential, and remember it for a second; blocks this thread."""
+        authenticate = self._index.authenticator.authenticate
+        return self.recent.verified(
+            sent.cache_key, partial(authenticate, sent.credential, sent.address)
+        )
+
+    async def _verify_with_others(self, sent: "_SentCredential", wait: Wait) -> Caller:
+        """Return the caller by a credential, verified once for all requests that have it."""
+        return await self._verifying.run(sent.cache_key, self._verify_apart, sent, wait)
+
+    async def _verify_apart(self, sent: "_SentCredential", wait: Wait) -> Caller:
+        """Verify a credential in the pool for tokens, or, with a slot, in that for passwords."""
         pools, limit = self._pools, self._context.password_limit
         if wait != "password":
-            return await pools.run_in(pools.tokens, verify)
-        client = network_of(credential.client_network)
-        if self._index.authenticator.verified_recently(credential):
+            return await pools.run_in(pools.tokens, self._verify_here, sent)
+        client = network_of(sent.credential.client_network)
+        if self._index.authenticator.verified_recently(sent.credential):
             # by user: an office of many may be one network
-            limit, client = self._context.known_password_limit, credential.user
+            limit, client = self._context.known_password_limit, sent.credential.user
         async with limit.acquire(client):
-            return await pools.run_in(pools.passwords, verify)
+            return await pools.run_in(pools.passwords, self._verify_here, sent)
+
+
+class _SentCredential(Struct, frozen=True):
+    """A credential as a request has it."""
+
+    credential: Credential
+    address: str
+    """The IP address of the client."""
+    cache_key: bytes
+    """The key of its caller among those of the last second."""
 
 
 def signed_in_at(request: Request) -> datetime | None:
@@ -160,7 +193,11 @@ def signed_in_at(request: Request) -> datetime | None:
 
 
 def parse_authorization(header: bytes, network: str = "") -> Credential:
-    """Return the credential in a header, unverified; raise Unauthenticated or Invalid."""
+    """
+    Return the credential in a header, unverified.
+
+    Raises Unauthenticated if it has none, and Invalid if the header is too long or not ASCII.
+    """
     if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(
             f"The Authorization header is longer than {AUTHORIZATION_LIMIT_BYTES} bytes, as no "
@@ -205,7 +242,7 @@ class SessionCookie(Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "SessionCookie | None":
-        """Return the cookie by the settings; None if `cookie_login` is off."""
+        """Return the cookie by the settings, or None if `cookie_login` is off."""
         if not settings.access.cookie_login:
             return None
         attributes = "HttpOnly; SameSite=Strict"
@@ -222,12 +259,12 @@ class SessionCookie(Struct, frozen=True):
 
     def value_in(self, header: bytes) -> bytes:
         """
-        Return the value of the cookie in a Cookie header; empty if it has none of the right form.
+        Return the value of the cookie in a Cookie header, or nothing if it has none that is valid.
 
-        Also empty if there are several, of which one may be planted.
+        It is also empty if there are several, of which one may be planted.
         """
-        found = self.pattern.findall(header)
-        return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else b""
+        values = self.pattern.findall(header)
+        return values[0] if len(values) == 1 and _VALUE.fullmatch(values[0]) else b""
 
     def header(self, value: str, seconds: int) -> Header:
         """Return the header that gives a browser the cookie for so many seconds."""
@@ -240,7 +277,7 @@ class SessionCookie(Struct, frozen=True):
 
 
 def session_of(headers: Headers, cookie: SessionCookie | None) -> bytes:
-    """Return the value of the session's cookie; empty with an Authorization header, which wins."""
+    """Return the value of the session's cookie, but nothing beside an Authorization header."""
     if cookie is None or b"authorization" in headers:
         return b""
     return cookie.value_in(headers.get(b"cookie", b""))

@@ -13,7 +13,7 @@ import re
 from asyncio import get_running_loop, timeout
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -67,16 +67,16 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
     """
-    Return headers by name; the values of a repeated one are joined by commas (RFC 9110, 5.3).
+    Return headers by name, the values of a repeated one joined by commas (RFC 9110, 5.3).
 
     HTTP/2 repeats Cookie, whose values are joined by semicolons (RFC 9113, 8.2.3).
     """
-    if len(found := dict(headers)) == len(headers):
-        return found
-    values: dict[bytes, list[bytes]] = {name: [] for name in found}
+    if len(by_name := dict(headers)) == len(headers):
+        return by_name
+    values: dict[bytes, list[bytes]] = {name: [] for name in by_name}
     for name, value in headers:
         values[name].append(value)
-    joined = {name: b", ".join(each) for name, each in values.items()}
+    joined = {name: b", ".join(repeated) for name, repeated in values.items()}
     if b"cookie" in values:
         joined[b"cookie"] = b"; ".join(values[b"cookie"])
     return joined
@@ -134,8 +134,8 @@ def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
 @lru_cache(1024)  # the same few clients and proxies send all requests of a moment
 def _normalized(peer: str) -> str:
     peer = peer.partition("%")[0]  # an IPv6 zone may be any text
-    found = _WITH_PORT.fullmatch(peer)  # as some proxies write an address
-    for text in (peer, found and (found[1] or found[2])):
+    with_port = _WITH_PORT.fullmatch(peer)  # as some proxies write an address
+    for text in (peer, with_port and (with_port[1] or with_port[2])):
         with suppress(ValueError):
             return str(ip_address(text or ""))
     return UNKNOWN_ADDRESS
@@ -197,7 +197,11 @@ class RequestBody:
         """Whether all of the body was received, or the client has disconnected."""
 
     async def __call__(self) -> Message:
-        """Return the next ASGI event, a body chunk or the disconnect; or raise SlowClient."""
+        """
+        Return the next ASGI event, which is a chunk of the body or the disconnect.
+
+        Raises SlowClient if the client is behind the minimum rate for too long.
+        """
         now = get_running_loop().time
         asked_at = now()
         try:
@@ -214,7 +218,8 @@ class RequestBody:
         return message
 
     async def wait_for_disconnect(self) -> None:
-        """Wait until the client disconnects; for ever if the rest of the body is still to come."""
+        """Wait until the client disconnects, or for ever if the rest of the body is to come."""
+        # only one may receive at a time, and the handler still does
         if not self.has_ended:
             await get_running_loop().create_future()
         while (await self._receive())["type"] == "http.request":
@@ -222,7 +227,11 @@ class RequestBody:
 
 
 async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
-    """Return the next chunk of a body, and whether more will come; or raise ClientDisconnected."""
+    """
+    Return the next chunk of a body, and whether more will come.
+
+    Raises ClientDisconnected if the client has closed the connection.
+    """
     message = await receive()
     if message["type"] != "http.request":
         raise ClientDisconnected
@@ -230,7 +239,7 @@ async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
 
 
 async def drain(body: RequestBody, limit: int) -> None:
-    """Read and discard the rest of a request body; stop after `limit` bytes or if it is slow."""
+    """Read and discard the rest of a request body, but at most `limit` bytes, and no slow one."""
     with suppress(TimeoutError, SlowClient):
         async with timeout(BODY_TIMEOUT_SECONDS):
             while limit > 0 and not body.has_ended:
@@ -242,12 +251,16 @@ async def drain(body: RequestBody, limit: int) -> None:
 def read_body(
     request: Request, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
 ) -> bytes:
-    """Return a whole request body as `receive_body` does; a handler waits for it."""
-    return request.wait("body", partial(receive_body, request, limit, too_long))
+    """Return a whole request body as `receive_body` does, for which a handler waits."""
+    return request.wait("body", receive_body, request, limit, too_long)
 
 
 async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
-    """Return a whole request body; raise TooLarge (message: `too_long`) above `limit` bytes."""
+    """
+    Return a whole request body.
+
+    Raises TooLarge, with the message `too_long`, if it has more than `limit` bytes.
+    """
     body, more = b"", True
     while more:
         chunk, more = await next_chunk(request.receive)
@@ -258,7 +271,11 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
 
 
 def read_json(request: Request) -> bytes:
-    """Return a JSON body; raise Invalid for another type."""
+    """
+    Return a JSON body.
+
+    Raises Invalid if Content-Type is another, and TooLarge above `BODY_LIMIT_BYTES`.
+    """
     if request.body_type != JSON:
         raise Invalid(
             'Send the change as JSON, with "Content-Type: application/json".',
@@ -268,12 +285,16 @@ def read_json(request: Request) -> bytes:
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:
-    """Return a response with `body` encoded as JSON; caches may not store it."""
+    """Return a response with `body` encoded as JSON, which caches may not store."""
     return make_response(status, JSON, encode(body), CSP, NO_STORE, *headers)
 
 
 def decode_path(raw: bytes) -> str:
-    """Return a raw path decoded; raise Invalid if it is malformed, NotFound if it is ambiguous."""
+    """
+    Return a raw path decoded.
+
+    Raises Invalid if it is malformed, and NotFound if proxies could read it differently.
+    """
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)

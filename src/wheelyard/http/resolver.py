@@ -18,7 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
-from wheelyard.http.file_delivery import missing_file_error
+from wheelyard.http.file_delivery import StoredBody, missing_file_error
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.page_cache import project_key
 from wheelyard.http.responses import (
@@ -52,18 +52,26 @@ class PrivateFiles(Struct, frozen=True):
         return self.context.index.files.store
 
     def repeats(self) -> Repeats:
-        """Return the version of the document; None without one."""
+        """Return the version of the document, or None without one."""
         if self.version == ABSENT:
             return None, inf
         return ((project_key(self.project.name), self.version),), inf
 
     def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
-        """Return the core metadata of a listed file, minimal if it has none; raise Unavailable."""
+        """
+        Return the core metadata of a listed file, minimal if it has none.
+
+        Raises Unavailable if the store has lost it, or does not answer.
+        """
         file = self.project.by_filename[filename]
         return self.context.core_metadata.load(self.project.name, file)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
-        """Return the response with a file or its core metadata, perhaps 404; raise Unavailable."""
+        """
+        Return the response with a file or its core metadata, or 404 if the project lacks it.
+
+        Raises Unavailable if the store has lost the file, or does not answer.
+        """
         file, name = self.project.by_filename.get(wanted.filename), self.project.name
         if not self.project.status.serves_files or file is None or not wanted.is_served(file):
             return file_not_found()
@@ -78,7 +86,11 @@ class PrivateFiles(Struct, frozen=True):
             return file_not_found()
 
     def _send(self, request: Request, wanted: WantedFile, file: File) -> Response:
-        """Return the response with a file, or with its core metadata; may raise NotFound."""
+        """
+        Return the response with a file, or with its core metadata.
+
+        Raises NotFound if the store lacks the bytes.
+        """
         context, name = self.context, self.project.name
         is_public = context.read_policy.is_public(name)
         if wanted.is_metadata:
@@ -91,7 +103,7 @@ class PrivateFiles(Struct, frozen=True):
             sha256=file.sha256,
             size=file.size,
             headers=file_cache_headers(is_public=is_public),
-            body=partial(context.file_delivery.open_body, name, file),
+            body=StoredBody(context.file_delivery, name, file),
         )
         return file_response(request, context, sent)
 
@@ -124,10 +136,10 @@ def find_for_installer(
     context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
 ) -> OpenListing:
     """
-    Return the same; an empty listing for a private name without a project.
+    Return what `find` does, but an empty listing for a private name without a project.
 
     After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
-    index without an upstream index has no such names.
+    index without an upstream index has no such names. Raises as `find` does.
     """
     public = _find_public(context, name, request, may_refresh=may_refresh)
     if public is not None:
@@ -147,10 +159,15 @@ def find_for_installer(
 def _find_public(
     context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool
 ) -> OpenListing | None:
-    """Return a public project; None if the name is private, and the caller may read it."""
+    """
+    Return a public project, or None if the name is private, and the caller may read it.
+
+    Raises as `find` does.
+    """
     if context.upstream is None:
         return None
     listing = context.upstream.find(name, request, may_refresh=may_refresh)
+    # only now: until here, a name that the caller may not read is treated as a public one
     if listing is None:
         context.read_policy.require_project_read(request.caller, name)
         return None

@@ -5,7 +5,7 @@ A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata
 cached as pages are, and has no ranges.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import error_response
+from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import (
     CSP,
     NOSNIFF,
@@ -57,7 +58,7 @@ VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorizati
 VARY_BY_COOKIE: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Cookie")
 """Of public pages for people, if they can sign in: the page then has their name."""
 VARY_FILE: Final[Header] = (b"vary", b"Authorization, Cookie")
-VARY_METADATA: Final[Header] = (b"vary", b"Accept-Encoding")
+VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
 VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorization, Cookie")
 PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
 PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
@@ -65,7 +66,7 @@ PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immu
 
 
 def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header, ...]:
-    """Return Cache-Control and Vary of a page; `public_max_age` is for public ones, in seconds."""
+    """Return Cache-Control and Vary of a page, which lives `public_max_age` seconds if public."""
     if not is_public:
         return (VARY_BY_CALLER, PRIVATE_PAGE)
     lifetime = f"max-age={public_max_age}" if public_max_age else "no-cache"
@@ -80,7 +81,7 @@ def file_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
 def metadata_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
     """Return Cache-Control and Vary of a file's core metadata, which is compressed as pages are."""
     if is_public:
-        return (PUBLIC_FILE, VARY_METADATA)
+        return (PUBLIC_FILE, VARY_ENCODING)
     return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
 
 
@@ -97,7 +98,7 @@ FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
 
 
 def requested_media_type(request: Request) -> MediaType | None:
-    """Return the media type that `?format=`, or else Accept, asks for; None if it is not served."""
+    """Return the media type that `?format=`, or else Accept, asks for, or None for another one."""
     if b"format=" in request.query_string:
         query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
@@ -138,11 +139,12 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     headers: HeaderList | None = None,
 ) -> Response:
     """
-    Return a 200 response with the page of `what` and `version`, or 304; raise Invalid for 412.
+    Return a response with the page of `what` and `version`, whose status is 200 or 304.
 
     The page is rendered unless it is cached as the client accepts it. Identical requests get the
     same response as `repeats` says, and the `listing` that is shown, while the page is in its
-    cache. Without `headers`, it has those of `page_headers`.
+    cache. Without `headers`, it has those of `page_headers`. Raises Invalid (412) if If-Match has
+    another ETag, and what `render` raises.
     """
     if listing is not None:
         made_from, deadline = listing.open.repeats()
@@ -159,16 +161,16 @@ def page_response(  # noqa: PLR0913 - all that it depends on
 
 
 def with_age(response: Response, origin: Origin) -> Response:
-    """Return the response with a page of a listing; one that is stale says so, with its age."""
+    """Return the response with a page of a listing, which says how old it is if it is stale."""
     if not origin.is_stale:
         return response
-    others = (each for each in response.header_list if each[0] != SOURCE)
+    others = (header for header in response.header_list if header[0] != SOURCE)
     stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age))
     return response.with_headers((*others, *stale))
 
 
 def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
-    """Return a cache key for the set of projects that `caller` may read; None for all projects."""
+    """Return a cache key for the set of projects that `caller` may read, which is None for all."""
     if caller.may_everywhere(Action.READ):
         return None
     return caller.may_read_public_packages, caller.scopes
@@ -183,7 +185,7 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
 
 
 def load_projects(context: ServerContext) -> ProjectTable:
-    """Return the table of all projects; each caller is shown only what `readable_by` returns."""
+    """Return the table of all projects, of which a caller is shown what `readable_by` returns."""
     return context.index.search.peek() or context.index.search.table()
 
 
@@ -212,17 +214,13 @@ class FileToSend(Struct, frozen=True, kw_only=True):
     """A distribution that the caller may have."""
 
     sha256: str
-    """Empty if it is not known; then there is no ETag."""
+    """Empty if it is not known, so that there is no ETag."""
     size: int | None
-    """Bytes; None if they are not known."""
+    """In bytes, or None if it is not known."""
     takes_ranges: bool = True
     headers: HeaderList
-    body: Body | Callable[[ByteRange | None], Body] = b""
-    """
-    The bytes that were asked for, or what returns a part of it, or all.
-
-    A path or a URL is for all of it. May raise NotFound.
-    """
+    body: Body | StoredBody = b""
+    """The bytes that were asked for, or what opens them."""
 
     def close(self) -> None:
         """End the reading of a body that was opened, of which nothing is sent."""
@@ -231,7 +229,7 @@ class FileToSend(Struct, frozen=True, kw_only=True):
 
     @property
     def etag(self) -> bytes:
-        """The ETag; empty if there is none."""
+        """The ETag, or nothing if there is none."""
         return f'"{self.sha256}"'.encode() if self.sha256 else b""
 
     @property
@@ -247,7 +245,7 @@ class WantedFile(Struct, frozen=True):
 
     filename: str
     sha256: str | None
-    """The digest that the path has; None if it has none."""
+    """The digest that the path has, or None if it has none."""
     is_metadata: bool
 
     def is_served(self, file: ShownFile) -> bool:
@@ -258,7 +256,11 @@ class WantedFile(Struct, frozen=True):
 
 
 def response_without_bytes(request: Request, file: FileToSend) -> Response | None:
-    """Return the response 304 or 416, or that to HEAD; None if the client needs the bytes."""
+    """
+    Return the response 304 or 416, or that to HEAD, or None if the client needs the bytes.
+
+    Raises Invalid (412) if If-Match has another ETag.
+    """
     require_match(request.joined_headers, file.etag or None)
     if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
         return Response(304, file.common_headers)
@@ -276,12 +278,16 @@ def redirect_to_file(url: str) -> Response:
 
 
 def file_response(request: Request, context: ServerContext, file: FileToSend) -> Response:
-    """Return the response to GET or HEAD of a distribution; may raise NotFound."""
+    """
+    Return the response to GET or HEAD of a distribution.
+
+    Raises NotFound if the store lacks its bytes, Invalid (412), or Unavailable.
+    """
     response = response_without_bytes(request, file)
     if response is not None:
         return response
     part = requested_part(request, file)
-    body = file.body(part) if callable(file.body) else file.body
+    body = file.body.open(part) if isinstance(file.body, StoredBody) else file.body
     if isinstance(body, str):
         return redirect_to_file(body)
     status = 206 if part else 200
@@ -295,7 +301,7 @@ def core_metadata_response(
     request: Request,
     context: ServerContext,
     version: ObjectVersion,
-    load: Callable[[], bytes],
+    load: Render,
     repeats: Repeats,
     *,
     is_public: bool,
@@ -315,7 +321,7 @@ def core_metadata_response(
 
 
 def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
-    """Return the part of a file that a request asks for; None for all of it."""
+    """Return the part of a file that a request asks for, or None for all of it."""
     if file.size is None or not file.takes_ranges:
         return None
     return requested_range(request, file.etag, file.size)

@@ -6,15 +6,19 @@ each root path has its own `files/`. `/<name>/` is a project unless another rout
 """
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Final, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import account, api, home_and_probes, manage, packages, project_pages
-from wheelyard.http.handlers.api import TrustedPublishingApi
+from wheelyard.http.handlers import home_and_probes
+from wheelyard.http.handlers.account import AccountPages
+from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
+from wheelyard.http.handlers.home_and_probes import HomePages, Probes
+from wheelyard.http.handlers.manage import ManagePages
+from wheelyard.http.handlers.packages import Packages
+from wheelyard.http.handlers.project_pages import ProjectPages
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER
@@ -22,6 +26,8 @@ from wheelyard.http.responses import wants_html
 from wheelyard.http.routing import (
     GET,
     POST,
+    UPLOAD_ROUTE,
+    Handler,
     Route,
     RouteTable,
     always,
@@ -30,63 +36,47 @@ from wheelyard.http.routing import (
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import WebPages
 
-UPLOAD_ROUTE: Final = "upload"
-
-
-class PageHandler(Protocol):
-    """Answers with a page."""
-
-    def __call__(self, request: Request, web: WebPages) -> Response:
-        """Return the response to a request."""
-        ...
-
 
 def build_routes(
-    context: ServerContext,
-    uploads: UploadHandler,
-    pages: WebPages,
-    metrics: Instrumentation,
+    context: ServerContext, uploads: UploadHandler, pages: WebPages, metrics: Instrumentation
 ) -> RouteTable:
     """Return the table with every route of the server."""
-
-    def takes_uploads(raw_path: bytes) -> bool:
-        route = table.find(table.parse_path(raw_path), "POST")
-        return route is not None and route[0].name == UPLOAD_ROUTE
-
+    home, probes = HomePages(pages), Probes(context, metrics)
+    packages = Packages(context)
     rows = [
-        *_operations(context, pages, metrics),
-        *_trusted_publishing(TrustedPublishingApi(context, takes_uploads)),
-        *_files(context),
+        *_operations(home, probes, packages),
+        *_trusted_publishing(TrustedPublishingApi(context)),
+        *_files(packages),
         *_api(context),
-        *_pages(pages, uploads),
-        *_index(context, pages),
+        *_home(home),
+        *_account(AccountPages(pages)),
+        *_management(ManagePages(pages, uploads)),
+        *_projects(ProjectPages(pages)),
+        *_index(context, home, probes, packages),
         *_uploads(uploads),
     ]
-    table = RouteTable(context.index.settings.server.path_prefix, rows)
-    return table
+    return RouteTable(context.index.settings.server.path_prefix, rows)
 
 
-def _operations(
-    context: ServerContext, pages: WebPages, instrumentation: Instrumentation
-) -> Iterator[Route]:
-    public = Route("", "", home_and_probes.health, is_public=always, is_fixed=True, at_root=True)
-    is_ready = partial(home_and_probes.ready, context=context)
-    settings = context.index.settings
-    metrics = partial(home_and_probes.answer_metrics, settings=settings, observer=instrumentation)
-    is_allowed = partial(home_and_probes.is_allowed_without_login, settings=settings)
-    icon = partial(home_and_probes.answer_favicon, web=pages)
+def _operations(home: HomePages, probes: Probes, packages: Packages) -> Iterator[Route]:
+    health, robots = home_and_probes.health, home_and_probes.robots
+    public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
+    may_read_metrics = probes.is_allowed_without_login
     yield replace(public, name="health", path="/health", is_instant=True)
-    yield replace(public, name="ready", path="/ready", handler=is_ready)
-    yield replace(public, name="metrics", path="/metrics", handler=metrics, is_public=is_allowed)
+    yield replace(public, name="ready", path="/ready", handler=probes.ready)
     yield replace(
-        public, name="robots", path="/robots.txt", handler=home_and_probes.robots, is_instant=True
+        public,
+        name="metrics",
+        path="/metrics",
+        handler=probes.answer_metrics,
+        is_public=may_read_metrics,
     )
-    yield replace(public, name="asset", path="/favicon.ico", handler=icon)
-    search = partial(packages.answer_search, context=context)
+    yield replace(public, name="robots", path="/robots.txt", handler=robots, is_instant=True)
+    yield replace(public, name="asset", path="/favicon.ico", handler=home.answer_favicon)
     yield Route(
         "search",
         "/search.json",
-        search,
+        packages.answer_search,
         accepts_iap=_has_iap_assertion,
         is_fixed=True,
         is_long=True,
@@ -94,23 +84,20 @@ def _operations(
 
 
 def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
-    mint, burn = partial(publishing.handle, step="mint"), partial(publishing.handle, step="burn")
     # no CSRF check: the credential is in the body, where a browser does not add one
     public = Route(
         "trusted_publishing", "", publishing.audience, is_public=always, is_fixed=True, at_root=True
     )
     yield replace(public, path="/.well-known/pytp", handler=publishing.discovery)
     yield replace(public, path="/_/oidc/audience")
-    for path, step in (
-        ("/_/oidc/mint-token", mint),
-        ("/_/oidc/github/mint-token", mint),
-        ("/_/oidc/burn-token", burn),
-    ):
-        yield replace(public, path=path, handler=step, methods=POST, is_coroutine=True)
+    post = replace(public, methods=POST, is_coroutine=True)
+    yield replace(post, path="/_/oidc/mint-token", handler=publishing.mint)
+    yield replace(post, path="/_/oidc/github/mint-token", handler=publishing.mint)
+    yield replace(post, path="/_/oidc/burn-token", handler=publishing.burn)
 
 
-def _files(context: ServerContext) -> Iterator[Route]:
-    answer = partial(packages.answer_file, context=context)
+def _files(packages: Packages) -> Iterator[Route]:
+    answer = packages.answer_file
     for root in ("", "/{root}", "/pypi/simple"):
         yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", answer)
     yield Route("file", "/files/{project}/{filename}", answer)
@@ -119,87 +106,105 @@ def _files(context: ServerContext) -> Iterator[Route]:
         yield Route("file", f"/{root}/{{folders:path}}/{{filename}}", answer)
 
 
-def _pages(pages: WebPages, uploads: UploadHandler) -> Iterator[Route]:
-    def page(path: str, handler: PageHandler) -> Route:
-        return Route("page", path, partial(handler, web=pages), accepts_iap=always)
+def _page(path: str, handler: Handler) -> Route:
+    return Route("page", path, handler, accepts_iap=always)
 
-    def form(path: str, handler: PageHandler) -> Route:
-        answer = partial(handler, web=pages)
-        return Route("form", path, answer, POST, accepts_iap=always, takes_form=True)
 
-    asset = partial(home_and_probes.answer_asset, web=pages)
-    yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
-    yield page("/-/projects/{number}/", home_and_probes.answer_list)
-    for signing in (
-        page("/-/sign-in/", account.show_sign_in),
-        form("/-/sign-in/", account.sign_in),
-        form("/-/sign-out/", account.sign_out),
-    ):
-        yield replace(signing, needs_read=False)
-    yield replace(page("/project/{name}/", project_pages.answer_project), name="project_page")
-    for path in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
-        yield replace(page(path, project_pages.answer_history), is_long=True)
-    yield page("/project/{name}/manage/", manage.answer_manage)
-    yield form("/project/{name}/manage/", manage.answer_change)
-    yield replace(page("/project/{name}/access/", manage.answer_access), is_long=True)
-    yield page("/-/account/", account.answer_account)
+def _form(path: str, handler: Handler) -> Route:
+    return Route("form", path, handler, POST, accepts_iap=always, takes_form=True)
+
+
+def _home(home: HomePages) -> Iterator[Route]:
+    yield Route("asset", "/-/assets/{asset}", home.answer_asset, is_public=always)
+    yield _page("/-/projects/{number}/", home.answer_list)
+
+
+def _account(account: AccountPages) -> Iterator[Route]:
+    yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
+    yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
+    yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
+    yield _page("/-/account/", account.answer_account)
     for path in ("/-/account/tokens/", "/-/tokens/"):
-        yield replace(page(path, account.answer_tokens), is_long=True)
-        yield replace(form(path, account.answer_tokens_form), is_long=True)
-    yield page("/-/upload/", manage.answer_upload_page)
-    upload_form = partial(manage.answer_upload_form, web=pages, uploads=uploads)
-    upload = form("/-/upload/", manage.answer_upload_page)
-    yield replace(upload, handler=upload_form, is_coroutine=True)
-    for path, handler in (
-        ("/feed.xml", project_pages.answer_feed),
-        ("/project/{name}/feed.xml", project_pages.answer_project_feed),
-    ):
-        feed = partial(handler, web=pages)
-        yield Route("feed", path, feed, accepts_iap=_has_iap_assertion, is_long=True)
-    # after the paths above, of which none is a version
+        yield replace(_page(path, account.answer_tokens), is_long=True)
+        yield replace(_form(path, account.answer_tokens_form), is_long=True)
+
+
+def _management(manage: ManagePages) -> Iterator[Route]:
+    yield _page("/project/{name}/manage/", manage.answer_manage)
+    yield _form("/project/{name}/manage/", manage.answer_change)
+    yield replace(_page("/project/{name}/access/", manage.answer_access), is_long=True)
+    page, form = manage.answer_upload_page, manage.answer_upload_form
+    yield _page("/-/upload/", page)
+    yield replace(_form("/-/upload/", page), handler=form, is_coroutine=True)
+
+
+def _projects(projects: ProjectPages) -> Iterator[Route]:
+    yield replace(_page("/project/{name}/", projects.answer_project), name="project_page")
+    for path in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
+        yield replace(_page(path, projects.answer_history), is_long=True)
+    feed = Route("feed", "", projects.answer_feed, accepts_iap=_has_iap_assertion, is_long=True)
+    yield replace(feed, path="/feed.xml")
+    yield replace(feed, path="/project/{name}/feed.xml", handler=projects.answer_project_feed)
+    # after the paths above, and those of `_management`, of which none is a version
     release = "/project/{name}/{version}/"
-    yield page(release, project_pages.answer_release)
+    yield _page(release, projects.answer_release)
     for files in ("", "{facet}/", "{facet}/{number}/"):
-        yield page(f"{release}files/{files}", project_pages.answer_files)
+        yield _page(f"{release}files/{files}", projects.answer_files)
 
 
-def _index(context: ServerContext, pages: WebPages) -> Iterator[Route]:
-    def answer_root(request: Request) -> Response:
-        if not wants_html(request):
-            return packages.project_list(request, context)
-        return home_and_probes.answer_home(request, pages)
+class _SharedPaths(Struct, frozen=True):
+    """Answers at the paths that people and programs share."""
 
-    def answer_setup(request: Request) -> Response:
+    home: HomePages
+    packages: Packages
+
+    def answer_root(self, request: Request) -> Response:
+        """Handle GET `/`: the home page, or the list of projects."""
+        return (
+            self.home.answer_home(request)
+            if wants_html(request)
+            else self.packages.project_list(request)
+        )
+
+    def answer_setup(self, request: Request) -> Response:
+        """Handle GET `/setup/`: the settings of clients, or the project of that name."""
         if wants_html(request):
-            return home_and_probes.answer_setup(request, pages)
+            return self.home.answer_setup(request)
         request.path_params["name"] = "setup"
-        return packages.project_detail(request, context)
+        return self.packages.project_detail(request)
 
+
+def _index(
+    context: ServerContext, home: HomePages, probes: Probes, packages: Packages
+) -> Iterator[Route]:
+    shared, add_slash = _SharedPaths(home, packages), probes.redirect_to_slash
     help_text = home_and_probes.explain_upload_url
     yield Route("upload-url", "/legacy/?", help_text, is_public=always, is_instant=True)
-    pypi_json = partial(packages.answer_pypi_json, context=context)
-    list_page = partial(packages.project_list, context=context)
-    detail_page = partial(packages.project_detail, context=context)
-    add_slash = partial(home_and_probes.redirect_to_slash, context=context)
-    yield Route("setup", "/setup/", answer_setup, accepts_iap=wants_html)
+    yield Route("setup", "/setup/", shared.answer_setup, accepts_iap=wants_html)
     yield Route("redirect", "", add_slash)  # the prefix without its slash
     yield Route("redirect", "/setup", add_slash)
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)
+    for root in ("/pypi/simple", "/{root}/+simple", "/simple"):
+        yield from _simple_api(root, probes, packages)
+    # after `/pypi/simple/`, as this is also `/pypi/<name>/`
+    yield Route("legacy_json", "/pypi/{name}/json/?", packages.answer_pypi_json)
+    yield Route("legacy_json", "/pypi/{name}/{version}/json/?", packages.answer_pypi_json)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
-    # `/pypi/simple/` comes before `/pypi/<name>/`
-    for root in ("/pypi/simple", "/{root}/+simple", "/simple", "/pypi", "/+simple", *roots, ""):
-        if root == "/pypi":
-            yield Route("legacy_json", "/pypi/{name}/json/?", pypi_json)
-            yield Route("legacy_json", "/pypi/{name}/{version}/json/?", pypi_json)
-        if root:
-            yield Route("project_list", f"{root}/", list_page)
-            yield Route("redirect", root, add_slash)
-        else:
-            yield Route("project_list", "/", answer_root, accepts_iap=wants_html)
-        yield Route("project_detail", f"{root}/{{name}}/", detail_page)
-        yield Route("redirect", f"{root}/{{name}}", add_slash)
+    for root in ("/pypi", "/+simple", *roots):
+        yield from _simple_api(root, probes, packages)
+    yield Route("project_list", "/", shared.answer_root, accepts_iap=wants_html)
+    yield Route("project_detail", "/{name}/", packages.project_detail)
+    yield Route("redirect", "/{name}", add_slash)
     yield Route("redirect", "/project/{name}", add_slash)
+
+
+def _simple_api(root: str, probes: Probes, packages: Packages) -> Iterator[Route]:
+    """Yield the routes of the Simple API below a root path."""
+    yield Route("project_list", f"{root}/", packages.project_list)
+    yield Route("redirect", root, probes.redirect_to_slash)
+    yield Route("project_detail", f"{root}/{{name}}/", packages.project_detail)
+    yield Route("redirect", f"{root}/{{name}}", probes.redirect_to_slash)
 
 
 def _uploads(uploads: UploadHandler) -> Iterator[Route]:
@@ -213,7 +218,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
         yield Route(
             "api",
             f"/api/v1/{operation.path}/?",
-            partial(api.handle, context=context, operation=operation),
+            OperationHandler(context, operation).handle,
             GET if operation.method == "GET" else (operation.method,),
             accepts_iap=_has_iap_assertion if operation.takes_iap else never,
             is_long=operation.is_long,

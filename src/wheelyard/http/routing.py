@@ -9,9 +9,8 @@ nobody learns from an error what exists.
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
-from wheelyard.errors import NotFound
+from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import read_only
 from wheelyard.http.forms import cross_site_error, is_cross_site
@@ -41,6 +40,8 @@ GET: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
 ALL_METHODS: Final = (*GET, *POST, *DELETE)
+UPLOAD_ROUTE: Final = "upload"
+"""The name of the routes that uploads are sent to."""
 
 Handler = Callable[[Request], Response]
 AsyncHandler = Callable[[Request], Awaitable[Response]]
@@ -101,6 +102,11 @@ class Route(Struct, frozen=True):
         bare = self.path.removesuffix("/?")
         return tuple(replace(self, path=path) for path in (bare, f"{bare}/") if path)
 
+    def to_starlette(self) -> routing.Route:
+        """Return the same for Starlette's router."""
+        methods = None if self.is_fixed else self.methods
+        return routing.Route(self.path, Endpoint(self), methods=methods, name=self.name)
+
 
 class RouteTable:
     """
@@ -108,7 +114,7 @@ class RouteTable:
 
     Args:
         prefix: The path below which all routes are, but for some.
-        rows: The routes; the fixed ones come first.
+        rows: The routes, of which the fixed ones come first.
     """
 
     def __init__(self, prefix: str, rows: Iterable[Route]) -> None:
@@ -117,26 +123,22 @@ class RouteTable:
         self._bare = next((route for route in self.rows if not route.path), NO_ROUTE)
         """Answers at the prefix without its slash, which is no path for Starlette."""
         self._at_root = frozenset(route.path for route in self.rows if route.at_root)
-        starts = {_first_segment(route.path) for route in self.rows}
-        self._routers = {start: self._router(start) for start in starts if start[:1] != "{"}
-
-    def _router(self, start: str) -> routing.Router:
-        """Return the router for paths with this first segment."""
         routes = [
-            routing.Route(
-                route.path,
-                Endpoint(route),
-                methods=None if route.is_fixed else route.methods,
-                name=route.name,
-            )
-            for route in self.rows
-            if route.path
-            and ((segment := _first_segment(route.path)) == start or segment[:1] == "{")
+            (_first_segment(route.path), route.to_starlette()) for route in self.rows if route.path
         ]
-        return routing.Router(routes, redirect_slashes=False, default=Endpoint(NO_ROUTE))
+        # a router tries its routes one after the other, so each has only those that may match
+        self._routers = {
+            start: routing.Router(
+                [route for segment, route in routes if segment == start or segment[:1] == "{"],
+                redirect_slashes=False,
+                default=Endpoint(NO_ROUTE),
+            )
+            for start in {segment for segment, _ in routes if segment[:1] != "{"}
+        }
+        """By the first segment of a path."""
 
     def router(self, path: str) -> ASGIApp:
-        """Return the router for a path: it tries only routes with the same first segment."""
+        """Return the router for a path, which tries only routes with the same first segment."""
         return self._router_of(path) if path else Endpoint(self._bare)
 
     def _router_of(self, path: str) -> routing.Router:
@@ -146,7 +148,7 @@ class RouteTable:
         """
         Return a raw URL path, decoded and without the prefix, which `at_root` paths may lack.
 
-        Raise Invalid if it is malformed, NotFound if it is ambiguous or outside of the prefix.
+        Raises Invalid if it is malformed, and NotFound if it is ambiguous or outside of the prefix.
         """
         path, prefix = decode_path(raw), self._prefix
         if not prefix or path in self._at_root:
@@ -169,17 +171,25 @@ class RouteTable:
                     return
 
     def find(self, path: str, method: str) -> tuple[Route, dict[str, Any]] | None:
-        """Return the route that answers a method of a path, and its parameters; None without."""
-        return next((each for each in self.matching(path) if method in each[0].methods), None)
+        """Return the route that answers a method of a path with its parameters, or None."""
+        return next((match for match in self.matching(path) if method in match[0].methods), None)
+
+    def name_of(self, raw_path: bytes, method: str) -> str:
+        """Return the name of the route that answers a method of a raw path."""
+        try:
+            match = self.find(self.parse_path(raw_path), method)
+        except WheelyardError:
+            match = None
+        return UNMATCHED_ROUTE if match is None else match[0].name
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
-        """Return the methods of all routes of a path, and OPTIONS; empty if it has no route."""
+        """Return the methods of all routes of a path, and OPTIONS if it has a route."""
         taken = {method for route, _ in self.matching(path) for method in route.methods}
-        return (*(each for each in ALL_METHODS if each in taken), "OPTIONS") if taken else ()
+        return (*(method for method in ALL_METHODS if method in taken), "OPTIONS") if taken else ()
 
 
 def answer_not_found(_request: Request) -> Response:
-    """Handle a request whose path has no route: raise NotFound."""
+    """Raise NotFound, which answers a request whose path has no route."""
     message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
     raise NotFound(message)
 
@@ -193,15 +203,20 @@ def _first_segment(path: str) -> str:
 
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Endpoint(Struct, frozen=True):
-    """The ASGI application of one route: the application that has the route answers for it."""
+    """The ASGI application of one route, for which the application that has the route answers."""
 
     route: Route
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answer a request of the route; raise HTTPException 405 for another method."""
+        """
+        Answer a request of the route.
+
+        Raises HTTPException (405) for another method.
+        """
         if self.route.methods and scope["method"] not in self.route.methods:
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
         scope[REQUEST].route = self.route.name
@@ -215,7 +230,12 @@ class Dispatcher(Struct, frozen=True):
     _authenticator: RequestAuthenticator
 
     async def answer(self, request: Request, route: Route) -> Response:
-        """Return the response of a route; raise WheelyardError, or what its handler raises."""
+        """
+        Return the response of a route.
+
+        Raises WheelyardError if the request may not have one, and what its handler raises.
+        """
+        # the order of the checks is a promise: see the docstring of the module
         context, settings = self._context, self._context.index.settings
         is_write = request.method in route.methods and request.method not in GET
         is_public = route.is_public(request)
@@ -224,26 +244,34 @@ class Dispatcher(Struct, frozen=True):
         if is_write and settings.server.read_only and not route.takes_form:
             raise read_only()
         pool = context.pools.writes if is_write else context.pools.reads
-        handle: Callable[[], Response] = partial(self._handle, request, route, is_public=is_public)
-        if route.is_instant:
-            return handle()
-        if route.is_coroutine or route.is_long:  # both depend on who asks
-            if not is_public:
-                await run_blocking(context, pool, request, partial(self._admit, request, route))
-            if route.is_coroutine:
-                return await cast("Awaitable[Response]", route.handler(request))
-            async with context.long_read_limit.acquire(request.client_key):
-                return await run_blocking(context, pool, request, handle)
-        return await run_blocking(context, pool, request, handle)
+        if route.is_instant and is_public:
+            return self._call_handler(request, route)
+        if not is_public and (route.is_coroutine or route.is_long):  # both depend on who asks
+            await run_blocking(context, pool, request, self._admit, request, route)
+        if route.is_coroutine:
+            return await cast("Awaitable[Response]", route.handler(request))
+        handle = self._call_handler if is_public else self._admit_and_handle
+        if not route.is_long:
+            return await run_blocking(context, pool, request, handle, request, route)
+        async with context.long_read_limit.acquire(request.client_key):
+            return await run_blocking(context, pool, request, handle, request, route)
 
-    def _handle(self, request: Request, route: Route, *, is_public: bool) -> Response:
-        """Authenticate a request if that is still to be done, and call its handler; may block."""
-        if not is_public and not request.is_authenticated:
+    def _admit_and_handle(self, request: Request, route: Route) -> Response:
+        """Authenticate a request unless that was done before a wait, and call its handler."""
+        if not request.is_authenticated:
             self._admit(request, route)
+        return self._call_handler(request, route)
+
+    @staticmethod
+    def _call_handler(request: Request, route: Route) -> Response:
         return cast("Response", route.handler(request))
 
     def _admit(self, request: Request, route: Route) -> None:
-        """Authenticate a request; raise an error unless the route is for its caller."""
+        """
+        Authenticate a request.
+
+        Raises Unauthenticated or Forbidden unless the route is for its caller.
+        """
         self._authenticator.authenticate(
             request,
             accepts_iap=route.accepts_iap(request),
@@ -255,12 +283,16 @@ class Dispatcher(Struct, frozen=True):
 
 
 async def run_blocking(
-    context: ServerContext, pool: Executor, request: Request, work: Callable[[], T]
+    context: ServerContext,
+    pool: Executor,
+    request: Request,
+    work: Callable[[*Ts], T],
+    *args: *Ts,
 ) -> T:
-    """Return the result of blocking work; while it waits by `Request.wait`, it has no thread."""
+    """Return the result of blocking work, which has no thread while it waits by `Request.wait`."""
     while True:
         try:
-            result = await context.pools.run_in(pool, work)
+            result = await context.pools.run_in(pool, work, *args)
         except Waiting as waiting:
             await request.finish_waiting(waiting)
         except BaseException:

@@ -45,9 +45,7 @@ which decide what is stored; what a part's content begins with needs no rule her
 import logging
 import re
 from asyncio import timeout
-from collections.abc import Callable
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import to_builtins
 from msgspec.json import encode
@@ -63,7 +61,7 @@ from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multi
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
-from wheelyard.operations.uploads import PublishedFile, Uploads
+from wheelyard.operations.uploads import PublishedFile
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
@@ -76,8 +74,6 @@ _BOUNDARY = re.compile(
     r'"([0-9A-Za-z\'()+_,./:=? -]{0,69}[0-9A-Za-z\'()+_,./:=?-])"'
     r"|([0-9A-Za-z'()+_,./:=?-]{1,70})"
 )
-
-T = TypeVar("T")
 
 logger = logging.getLogger("wheelyard")
 
@@ -97,28 +93,34 @@ class UploadHandler:
 
     async def handle(self, request: Request) -> Response:
         """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
-        uploads, caller = self._index.uploads, request.caller
-        reader = FormReader(self.boundary_of(request), uploads, caller)
-        published = await self.receive(reader, request, partial(accept, uploads, caller))
+        reader = FormReader(self.boundary_of(request), self._index.uploads, request.caller)
+        published = await self.receive(reader, request)
         if published is None:
             message = "Registration is not needed, upload the files."
             return error_response(410, "invalid_action", message)
         return _success(request, published, self._index.settings.server.roots)
 
-    async def receive(
-        self, reader: FormReader, request: Request, accept: Callable[[SpooledUpload | None], T]
-    ) -> T:
-        """Read the body of an upload as soon as there is a slot; return what `accept` returns."""
+    async def receive(self, reader: FormReader, request: Request) -> PublishedFile | None:
+        """
+        Read the body of an upload as soon as there is a slot, and upload the file of its form.
+
+        Return None if the form asks for something else. Raises WheelyardError if the upload is
+        refused, and TimeoutError, SlowClient or ClientDisconnected if the body does not come.
+        """
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
                 last = await self._feed(reader, request.receive)
                 # one thread for all of it: each change of threads takes time
-                return await self._pools.run_upload(partial(_finish, reader, last, accept))
+                return await self._pools.run_upload(self._finish, reader, last, request.caller)
             finally:
                 reader.close()
 
     def boundary_of(self, request: Request) -> bytes:
-        """Return the boundary of a form; raise an error if caller or headers rule out an upload."""
+        """
+        Return the boundary of a form.
+
+        Raises WheelyardError if the caller or the headers rule out an upload.
+        """
         caller, headers = request.caller, request.joined_headers
         if caller.is_anonymous:
             require_upload(caller)
@@ -148,24 +150,44 @@ class UploadHandler:
         while more:
             chunk, more = await next_chunk(receive)
             if len(batch) >= BATCH_BYTES:
-                await self._pools.run_in(self._pools.writes, partial(reader.feed, bytes(batch)))
+                await self._pools.run_in(self._pools.writes, reader.feed, bytes(batch))
                 batch.clear()
             batch += chunk
         return bytes(batch)
+
+    def _finish(self, reader: FormReader, last: bytes, caller: Caller) -> PublishedFile | None:
+        """Read the last bytes of a form, and upload its file, in one thread for writes."""
+        try:
+            upload = reader.finish(last)
+            return None if upload is None else self._accept(upload, caller)
+        finally:
+            reader.close()  # here, because the event loop must not wait for the disk
+
+    def _accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
+        published = self._index.uploads.accept(upload, caller)
+        if not upload.has_attestations:
+            return published
+        logger.warning(
+            "the attestations that %s sent with %s were not kept",
+            escaped(caller.principal),
+            published.filename,
+        )
+        return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
 
 
 def parse_boundary(content_type: bytes | None) -> bytes | None:
     """
     Return the boundary of a form, or None if `content_type` is not multipart/form-data.
 
-    Raise Invalid if the boundary is missing or malformed. A charset is ignored: a form is UTF-8.
+    A charset is ignored, as a form is UTF-8. Raises Invalid if the boundary is missing or
+    malformed.
     """
     media_type, *parameters = (content_type or b"").decode("latin-1").split(";")
     if media_type.strip().lower() != "multipart/form-data":
         return None
-    named = [each.partition("=") for each in parameters]
+    pairs = [parameter.partition("=") for parameter in parameters]
     boundaries = [
-        value.strip(" \t") for name, _, value in named if name.strip().lower() == "boundary"
+        value.strip(" \t") for name, _, value in pairs if name.strip().lower() == "boundary"
     ]
     match = _BOUNDARY.fullmatch(boundaries[0]) if len(boundaries) == 1 else None
     if match is None:
@@ -174,34 +196,16 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
 
 
 def require_upload(caller: Caller) -> None:
-    """Raise Unauthenticated or Forbidden unless a caller may upload to some project."""
+    """
+    Check that a caller may upload to some project.
+
+    Raises Unauthenticated if an anonymous one may not, and Forbidden for anybody else.
+    """
     if caller.may_anywhere(Action.UPLOAD):
         return
     if caller.is_anonymous:
         raise invalid_credential()
     raise caller.forbidden("upload")
-
-
-def _finish(reader: FormReader, last: bytes, accept: Callable[[SpooledUpload | None], T]) -> T:
-    try:
-        return accept(reader.finish(last))
-    finally:
-        reader.close()  # here, because the event loop must not wait for the disk
-
-
-def accept(uploads: Uploads, caller: Caller, upload: SpooledUpload | None) -> PublishedFile | None:
-    """Upload the file of a form; return None if the form asks for something else."""
-    if upload is None:
-        return None
-    published = uploads.accept(upload, caller)
-    if not upload.has_attestations:
-        return published
-    logger.warning(
-        "the attestations that %s sent with %s were not kept",
-        escaped(caller.principal),
-        published.filename,
-    )
-    return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
 
 
 def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:

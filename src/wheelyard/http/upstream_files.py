@@ -7,7 +7,7 @@ if the store does not have it yet, while it is fetched.
 """
 
 from asyncio import get_running_loop, wrap_future
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -21,8 +21,9 @@ from packaging.utils import canonicalize_name
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
+from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import BegunBody, MadeFrom, Request, Response, until_readable
-from wheelyard.http.page_cache import NAMES, POLICY, project_key, upstream_page_key
+from wheelyard.http.page_cache import NAMES, POLICY, Render, project_key, upstream_page_key
 from wheelyard.http.responses import (
     FROM_UPSTREAM,
     FileToSend,
@@ -43,6 +44,7 @@ from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
 from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
+from wheelyard.upstream.policy.rules import Reason
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
@@ -90,10 +92,10 @@ class PublicFiles(Struct, frozen=True):
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
         """
-        Return the core metadata of a file that is shown; a minimum if it has none.
+        Return the core metadata of a file that is shown, a minimum if it has none.
 
-        None if its upstream index lists some, and answers 404. Raises Unavailable, Forbidden if the
-        licence in it is blocked, and NotFound if the name has become private meanwhile.
+        It is None if its upstream index lists some, and answers 404. Raises Unavailable, Forbidden
+        if the licence in it is blocked, and NotFound if the name has become private meanwhile.
         """
         page, raw = self._page, None
         file = next(file for file in self.listing.files if file.filename == filename)
@@ -111,9 +113,10 @@ class PublicFiles(Struct, frozen=True):
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """
-        Return the response with a file, or with its core metadata, perhaps 404.
+        Return the response with a file or its core metadata, or 404 if the page lacks it.
 
-        Raises Forbidden, NotFound, Unavailable or Waiting.
+        Raises Forbidden if the policy refuses it, NotFound if the name has become private,
+        Unavailable if neither store nor upstream index answers, and Waiting.
         """
         refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:
@@ -131,17 +134,20 @@ class PublicFiles(Struct, frozen=True):
         """Raise Forbidden if the policy does not allow to download a file."""
         upstream, page = self.reader.upstream, self._page
         if upstream.waits_for_licences:
-            look = partial(upstream.policy.refuses_file, page, file)
-            key = ("allowed", file.filename)
-            reason = request.wait(key, partial(self.reader.run_waiting, look))
+            reason = request.wait(("allowed", file.filename), self._refusal_by_licence, file)
         else:
             reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
         if reason is not None:
             upstream.observation.blocked(reason.code)
             raise Forbidden(reason.text, code=reason.code)
 
+    async def _refusal_by_licence(self, file: UpstreamFile) -> Reason | None:
+        """Return why the policy refuses a file, whose core metadata may have to be fetched."""
+        policy = self.reader.upstream.policy
+        return await self.reader.run_waiting(policy.refuses_file, self._page, file)
+
     def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
-        """Return the response with a file that its page does not list any more; never fetch it."""
+        """Return the response with a stored file that its page does not list any more."""
         upstream, page = self.reader.upstream, self._page
         removed = (file for file in page.removed if file.filename == wanted.filename)
         file = next((file for file in removed if file.sha256 == wanted.sha256), None)
@@ -155,7 +161,7 @@ class PublicFiles(Struct, frozen=True):
 
     def _distribution(self, request: Request, file: UpstreamFile) -> Response:
         files, page, context = self.reader.upstream.files, self._page, self.context
-        stored = request.once(("stored", file.filename), partial(files.find, page, file))
+        stored = request.once(("stored", file.filename), files.find, page, file)
         if stored is not None:
             with suppress(NotFound):  # removed from the store a moment ago
                 return file_response(request, context, self._stored(stored))
@@ -165,11 +171,10 @@ class PublicFiles(Struct, frozen=True):
         )
         if response is not None:
             return response
-        fetched = request.wait("file", partial(self._fetch, request, file))
-        return file_response(request, context, fetched)
+        return file_response(request, context, request.wait("file", self._fetch, request, file))
 
     async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
-        """Return a file once its first bytes have come: until then, an error can still be sent."""
+        """Return a file once its first bytes have come, as an error can be sent until then."""
         files, client = self.reader.upstream.files, request.client_key
         fetched = await wrap_future(files.fetch(self._page, file, client))
         if isinstance(fetched, StoredFile):
@@ -188,37 +193,33 @@ class PublicFiles(Struct, frozen=True):
         return replace(described, body=body)
 
     def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
-        load: Callable[[], bytes] = partial(self._metadata, request, file)
-        made_from, deadline = self.repeats()
-        version = ObjectVersion(file.core_metadata)
+        load: Render = partial(self._metadata, request, file)
+        version, repeats = ObjectVersion(file.core_metadata), self.repeats()
         if not version:  # nobody can say whether it has changed
-            made_from, body = None, load()
-            version, load = ObjectVersion(sha256(body).hexdigest()), lambda: body
-        repeats = (made_from, deadline)
+            version, repeats = ObjectVersion(sha256(load()).hexdigest()), (None, inf)
         return core_metadata_response(
             request, self.context, version, load, repeats, is_public=False
         )
 
     def _metadata(self, request: Request, file: UpstreamFile) -> bytes:
         """Return the core metadata of a file, from the store or the upstream index."""
-        files, page = self.reader.upstream.files, self._page
-        find = partial(files.find_metadata, page, file)
-        body = request.once(("stored metadata", file.filename), find)
+        files, page, name = self.reader.upstream.files, self._page, file.filename
+        body = request.once(("stored metadata", name), files.find_metadata, page, file)
         if body is None:
-
-            def fetch() -> Awaitable[bytes]:
-                return wrap_future(files.fetch_metadata(page, file, request.client_key))
-
-            body = request.wait(("metadata", file.filename), fetch)
+            body = request.wait(("metadata", name), self._fetch_metadata, file, request.client_key)
         return body
 
+    async def _fetch_metadata(self, file: UpstreamFile, client: str) -> bytes:
+        return await wrap_future(
+            self.reader.upstream.files.fetch_metadata(self._page, file, client)
+        )
+
     def _stored(self, stored: StoredFile) -> FileToSend:
-        open_body = self.context.file_delivery.open_body
         return FileToSend(
             sha256=stored.file.sha256,
             size=stored.file.size,
             headers=HEADERS,
-            body=partial(open_body, stored.name, stored.file, files=stored.files),
+            body=StoredBody(self.context.file_delivery, stored.name, stored.file, stored.files),
         )
 
 

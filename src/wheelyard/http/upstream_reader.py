@@ -9,9 +9,10 @@ packages are read as fast while an upstream does not answer. All requests for a 
 from asyncio import wrap_future
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from math import ceil
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar, TypeVarTuple
 
 from packaging.utils import NormalizedName
 
@@ -21,7 +22,6 @@ from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import RATE_LIMITED, Unavailable
 from wheelyard.http.context import ConcurrencyLimit, SingleFlight
 from wheelyard.http.error_responses import UPSTREAM_LOOP
-from wheelyard.http.logs import in_context
 from wheelyard.http.messages import Request
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
@@ -29,6 +29,7 @@ from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 UPSTREAM_THREADS: Final = 64
 """Names that a process looks up at upstream indexes at a time; half of them for one client."""
@@ -36,6 +37,9 @@ UNKNOWN_NAMES_PER_MINUTE: Final = 300
 """Names that no upstream index has, and that one client may ask for."""
 REFRESH_SECONDS: Final = 1.0
 """Age from which on a page is asked for again for a caller who wants it from no cache."""
+
+Wanted = Literal["fresh", "newest"]
+"""Whether a page may be one that is kept and not too old, or has to be asked for now."""
 
 
 class UpstreamReader:
@@ -51,22 +55,25 @@ class UpstreamReader:
         self._unknown_names = LoginRateLimit(UNKNOWN_NAMES_PER_MINUTE, now)
 
     def complete_names(self) -> None:
-        """List all private names; in a bucket without waiting, as it takes a request a thousand."""
+        """
+        List all private names.
 
-        def complete() -> None:
-            with suppress(Unavailable):  # each request asks for itself whether its name is private
-                self.upstream.names.complete_list()
-
+        A bucket is listed in a thread, as that takes a request for each thousand names.
+        """
         if self._is_local:
-            complete()
+            self._complete_names()
         else:
-            self._threads.submit(complete)
+            self._threads.submit(self._complete_names)
+
+    def _complete_names(self) -> None:
+        with suppress(Unavailable):  # each request asks for itself whether its name is private
+            self.upstream.names.complete_list()
 
     def find(
         self, name: NormalizedName, request: Request, *, may_refresh: bool
     ) -> UpstreamListing | None:
         """
-        Return what clients may see of a name; None if it is private.
+        Return what clients may see of a name, or None if it is private.
 
         With `may_refresh`, a caller who may upload can have the upstream indexes asked now.
 
@@ -78,7 +85,8 @@ class UpstreamReader:
         upstream = self.upstream
         if upstream.names.is_known(name) or upstream.names.is_private(name):
             return None
-        stored = request.once(("page", name), partial(upstream.pages.peek_stored, name))
+        # in this order: a page is read after the name was found not to be private
+        stored = request.once(("page", name), upstream.pages.peek_stored, name)
         state = upstream.policy.state()
         refused = upstream.refused(name, state)
         if refused is not None:
@@ -88,29 +96,34 @@ class UpstreamReader:
         if stored is not None and stored.page is not None:
             is_forced &= stored.page.age >= REFRESH_SECONDS
         if stored is None or is_forced:
-            ask = partial(self._ask, name, request.client_key, is_forced=is_forced)
-            page = request.wait(("upstream", name), ask)
+            wanted: Wanted = "newest" if is_forced else "fresh"
+            page = request.wait(("upstream", name), self._ask, name, request.client_key, wanted)
         else:
             page = stored.page
         if page is None:
             raise project_not_found(name)
         return upstream.serve(page, state)
 
-    async def run_waiting(self, work: Callable[[], T]) -> T:
-        """Run work that may wait for an upstream; it does not keep the process from ending."""
-        return await wrap_future(self._threads.start(in_context(work)))
+    async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run work that may wait for an upstream, without keeping the process from ending."""
+        run = partial(copy_context().run, work, *args)
+        return await wrap_future(self._threads.start(run))
 
-    async def _run_asking(self, client: str, work: Callable[[], T]) -> T:
+    async def _run_asking(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
         async with self._limit.acquire(client):
-            return await self.run_waiting(work)
+            return await self.run_waiting(work, *args)
 
-    async def answer(self, client: str, work: Callable[[], T]) -> T:
-        """Run an operation that may ask an upstream index for any name."""
+    async def answer(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """
+        Run an operation that may ask an upstream index for any name.
+
+        Raises Unavailable if the client has asked for too many unknown names.
+        """
         self._require_guesses(client)
-        found = await self._run_asking(client, work)
-        if isinstance(found, Explanation | RefreshedPage) and found.is_unknown:
+        answer = await self._run_asking(client, work, *args)
+        if isinstance(answer, Explanation | RefreshedPage) and answer.is_unknown:
             self._unknown_names.record_failure((_guesses_of(client),))
-        return found
+        return answer
 
     def _refuse_loop(self, request: Request) -> None:
         if self.upstream.config.is_loop(request.joined_headers.get(b"via", b"").decode("latin-1")):
@@ -118,26 +131,33 @@ class UpstreamReader:
                 "This index is its own upstream index. Change upstream.url.", code=UPSTREAM_LOOP
             )
 
-    async def _ask(self, name: NormalizedName, client: str, *, is_forced: bool) -> FoundPage | None:
+    async def _ask(self, name: NormalizedName, client: str, wanted: Wanted) -> FoundPage | None:
         """
-        Return the page of a name; wait for an upstream with all others that need it.
+        Return the page of a name, for which all who need it wait together; None without one.
 
-        If that takes long, a page that is known is returned instead, while the question goes on;
-        not if it `is_forced`, as the caller wants no such page.
+        If that takes long, an older page is returned instead, while the question goes on, unless
+        the newest is wanted.
         """
-        pages = self.upstream.pages
         self._require_guesses(client)
+        key, stale = (name, wanted), partial(self.upstream.pages.stale, name)
+        return await self._in_flight.run(
+            key,
+            self._ask_alone,
+            name,
+            client,
+            wanted,
+            get_stale=stale if wanted == "fresh" else None,
+        )
 
-        async def ask() -> FoundPage | None:
-            get = self._refreshed if is_forced else pages.get
-            page = await self._run_asking(client, partial(get, name))
-            if page is None:
-                self._unknown_names.record_failure((_guesses_of(client),))
-            return page
-
-        if is_forced:
-            return await self._in_flight.run(("refresh", name), ask)
-        return await self._in_flight.run(name, ask, partial(pages.stale, name))
+    async def _ask_alone(
+        self, name: NormalizedName, client: str, wanted: Wanted
+    ) -> FoundPage | None:
+        """Return the page of a name; counts a name that no index has against its client."""
+        get = self._refreshed if wanted == "newest" else self.upstream.pages.get
+        page = await self._run_asking(client, get, name)
+        if page is None:
+            self._unknown_names.record_failure((_guesses_of(client),))
+        return page
 
     def _refreshed(self, name: NormalizedName) -> FoundPage | None:
         try:

@@ -21,6 +21,7 @@ from tests.http.servers import running_server
 from tests.http_server import serving
 from tests.waiting import until
 from wheelyard.http.opentelemetry import Telemetry
+from wheelyard.http.routing import RouteTable
 
 pytestmark = pytest.mark.integration
 
@@ -146,7 +147,7 @@ def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with collecting() as collector:
-        telemetry = Telemetry(collector.url, _no_application, str)
+        telemetry = Telemetry(collector.url, _no_application, RouteTable("", ()))
         telemetry.tracers.get_tracer("a test").start_span("a request").end()
         telemetry.close()
 

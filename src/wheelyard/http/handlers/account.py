@@ -62,73 +62,207 @@ _DAYS = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,]+")
 
 
-def answer_account(request: Request, web: WebPages) -> Response:
-    """Handle GET: the account of the caller."""
-    caller, context = request.caller, web.context
-    if caller.is_anonymous:
-        raise invalid_credential()
-    session = request.browser_session
-    account = Account(
-        caller=caller,
-        session_ends_at=session.expiry if session else None,
-        is_by_proxy=session is None and b"authorization" not in request.joined_headers,
-        may_administer=is_token_admin(caller),
-    )
-    viewer, form = web.viewer(caller), FormState(form_token(request, context))
-    return web.show(viewer, 200, "account.html", "../../", account=account, form=form)
+TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
+"""The user name by which a password is a token, as in the settings of clients."""
+SEE_OTHER: Final = 303
 
 
-def answer_tokens(request: Request, web: WebPages) -> Response:
-    """Handle GET: the list and the form for a new token, or the question whether to revoke one."""
-    view, viewer = _view(request, web), web.viewer(request.caller)
-    fields = parse_form(request.query_string)
-    form, rows = FormState(form_token(request, web.context)), _rows(request, web, view)
-    by_id = {row.record.id: row for row in rows}
-    to_revoke = by_id.get(fields.text("revoke"))
-    if to_revoke is not None and to_revoke.state == "active":
-        return web.show(viewer, 200, "token_revoke.html", view.root, row=to_revoke, form=form)
-    revoked = by_id.get(fields.text("revoked"))
-    return web.own_page(200, tokens_page(web.environment, viewer, view, rows, form, revoked))
+class AccountPages:
+    """Signing in and out, the account of a caller, and the pages of API tokens."""
 
+    def __init__(self, web: WebPages) -> None:
+        self._web = web
 
-def answer_tokens_form(request: Request, web: WebPages) -> Response:
-    """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
-    view, fields = _view(request, web), read_form(request)
-    try:
-        require_form_token(request, web.context, fields.text(CSRF_FIELD))
-        if fields.action("create", "revoke") == "revoke":
-            return _revoke(request, web, fields.text("id"))
-        return _create(request, web, view, fields)
-    except WheelyardError as error:
-        form, rows = refused_form(request, web.context, fields, error), list[ListedToken]()
-        with suppress(WheelyardError):  # the form is worth more than the list
-            rows = _rows(request, web, view)
-        page = tokens_page(web.environment, web.viewer(request.caller), view, rows, form)
-        return web.own_page(status_of(error), page)
+    def answer_account(self, request: Request) -> Response:
+        """Handle GET: the account of the caller."""
+        caller, context = request.caller, self._web.context
+        if caller.is_anonymous:
+            raise invalid_credential()
+        session = request.browser_session
+        account = Account(
+            caller=caller,
+            session_ends_at=session.expiry if session else None,
+            is_by_proxy=session is None and b"authorization" not in request.joined_headers,
+            may_administer=is_token_admin(caller),
+        )
+        viewer, form = self._web.viewer(caller), FormState(form_token(request, context))
+        return self._web.show(viewer, 200, "account.html", "../../", account=account, form=form)
 
+    def answer_tokens(self, request: Request) -> Response:
+        """Handle GET: the tokens with the form for a new one, or the question whether to revoke."""
+        view, viewer = self._view(request), self._web.viewer(request.caller)
+        fields = parse_form(request.query_string)
+        form, rows = FormState(form_token(request, self._web.context)), self._rows(request, view)
+        by_id = {row.record.id: row for row in rows}
+        to_revoke = by_id.get(fields.text("revoke"))
+        if to_revoke is not None and to_revoke.state == "active":
+            return self._web.show(
+                viewer, 200, "token_revoke.html", view.root, row=to_revoke, form=form
+            )
+        revoked = by_id.get(fields.text("revoked"))
+        return self._web.own_page(
+            200, tokens_page(self._web.environment, viewer, view, rows, form, revoked)
+        )
 
-def _create(request: Request, web: WebPages, view: TokensView, fields: FormFields) -> Response:
-    caller, index = request.caller, web.context.index
-    if view.hindrance:
-        raise Forbidden(view.hindrance)
-    new = _new_token(view, fields)
-    signed_in = signed_in_at(request) if can_own_tokens(caller) else None
-    api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
-    made = api.call(access_operations.create_token, new)
-    row = ListedToken(index.tokens.find(made.id), made.state, None)
-    page = made_page(web.environment, web.viewer(caller), view, row, made.token)
-    return web.own_page(201, page)
+    def answer_tokens_form(self, request: Request) -> Response:
+        """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
+        view, fields = self._view(request), read_form(request)
+        try:
+            require_form_token(request, self._web.context, fields.text(CSRF_FIELD))
+            if fields.action("create", "revoke") == "revoke":
+                return self._revoke(request, fields.text("id"))
+            return self._create(request, view, fields)
+        except WheelyardError as error:
+            form = refused_form(request, self._web.context, fields, error)
+            rows = list[ListedToken]()
+            with suppress(WheelyardError):  # the form is worth more than the list
+                rows = self._rows(request, view)
+            page = tokens_page(
+                self._web.environment, self._web.viewer(request.caller), view, rows, form
+            )
+            return self._web.own_page(status_of(error), page)
 
+    def _create(self, request: Request, view: TokensView, fields: FormFields) -> Response:
+        caller, index = request.caller, self._web.context.index
+        if view.hindrance:
+            raise Forbidden(view.hindrance)
+        new = _new_token(view, fields)
+        signed_in = signed_in_at(request) if can_own_tokens(caller) else None
+        api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
+        made = api.call(access_operations.create_token, new)
+        row = ListedToken(index.tokens.find(made.id), made.state, None)
+        page = made_page(self._web.environment, self._web.viewer(caller), view, row, made.token)
+        return self._web.own_page(201, page)
 
-def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
-    LocalApi(index=web.context.index, caller=request.caller).call(
-        access_operations.revoke_token, token_id
-    )
-    return redirect(303, web.path(*request.segments, query=f"revoked={token_id}".encode()))
+    def _revoke(self, request: Request, token_id: str) -> Response:
+        LocalApi(index=self._web.context.index, caller=request.caller).call(
+            access_operations.revoke_token, token_id
+        )
+        return redirect(
+            303, self._web.path(*request.segments, query=f"revoked={token_id}".encode())
+        )
+
+    def _view(self, request: Request) -> TokensView:
+        """
+        Return what the pages know of the caller.
+
+        Raises Unauthenticated or Forbidden unless the caller may see them.
+        """
+        caller, index = request.caller, self._web.context.index
+        is_for_all, is_admin = request.segments == ALL_TOKENS, is_token_admin(caller)
+        if caller.is_anonymous:
+            raise invalid_credential()
+        if is_for_all and not is_admin:
+            raise Forbidden(
+                f"{caller.display_name} may not see the tokens of others. Ask an administrator of "
+                "this index."
+            )
+        hindrance, needs_sign_in = "", False
+        if index.settings.server.read_only:
+            hindrance = read_only().message
+        elif not is_for_all and not can_own_tokens(caller):
+            hindrance = (
+                "Only a person who has signed in with Google has tokens of their own. Ask an "
+                "administrator of this index to make one for you."
+            )
+        elif not is_for_all and not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
+            hindrance, needs_sign_in = "You have signed in more than an hour ago.", True
+        return TokensView(
+            is_for_all=is_for_all,
+            may_administer=is_admin,
+            hindrance=hindrance,
+            needs_sign_in=needs_sign_in,
+            may_revoke=not index.settings.server.read_only,
+            max_days=index.settings.tokens.max_days,
+        )
+
+    def _rows(self, request: Request, view: TokensView) -> list[ListedToken]:
+        return [
+            token
+            for token in self._web.context.index.caller_tokens.visible(request.caller)
+            if view.is_for_all or owns(request.caller, token.record)
+        ]
+
+    def show_sign_in(self, request: Request) -> Response:
+        """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
+        index = self._web.context.index
+        server, given = index.settings.server, request.query_field("next")
+        target = referring_page(request.joined_headers, server)
+        if given is not None:
+            target = local_path(given, server)
+        if not request.caller.is_anonymous:
+            return redirect(SEE_OTHER, target)
+        self._require_cookie()
+        has_signed_out = request.query_field("signed-out") is not None
+        return self._web.own_page(200, self._form(request, target, has_signed_out=has_signed_out))
+
+    def sign_in(self, request: Request) -> Response:
+        """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
+        cookie, index = self._require_cookie(), self._web.context.index
+        fields = read_form(request)
+        target = local_path(fields.exact_text("next"), index.settings.server)
+        try:
+            credential = _credential(fields, request.address)
+            authenticator = RequestAuthenticator(self._web.context)
+            caller = authenticator.verify(request, credential)
+            authenticator.use_session(request)
+            index.authenticator.count_sign_in(caller.principal, request.address)
+            value, session = index.sessions.begin(credential, caller)
+            if request.browser_session is not None:  # which the browser had before
+                index.sessions.end(request.browser_session, request.caller.principal)
+        except (Unauthenticated, Unavailable) as error:
+            self._web.context.store_errors.log(error)
+            page = self._form(request, target, _message_of(error))
+            content_type = MediaType.HTML.value.content_type
+            return with_body(
+                error_response_for(error), content_type, page, *self._web.security_headers
+            )
+        seconds = session.expires_at - int(index.runtime.seconds())
+        return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
+
+    def sign_out(self, request: Request) -> Response:
+        """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
+        cookie, context = self._require_cookie(), self._web.context
+        fields = read_form(request)
+        RequestAuthenticator(context).use_session(request)
+        if request.browser_session is not None:
+            require_form_token(request, context, fields.text(CSRF_FIELD))
+            context.index.sessions.end(request.browser_session, request.caller.principal)
+        prefix = context.index.settings.server.path_prefix
+        return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
+
+    def _require_cookie(self) -> SessionCookie:
+        cookie = SessionCookie.of(self._web.context.index.settings)
+        if cookie is None:
+            raise NotFound(
+                "This index has no page to sign in. Where it needs a name and a password, your "
+                "browser asks for them by itself."
+            )
+        return cookie
+
+    def _form(
+        self, request: Request, next_path: str, message: str = "", *, has_signed_out: bool = False
+    ) -> bytes:
+        settings = self._web.context.index.settings
+        return self._web.environment.render(
+            "sign_in.html",
+            self._web.viewer(request.caller),
+            "../../",
+            next_path=next_path,
+            has_passwords=bool(settings.access.htpasswd_file),
+            takes_id_tokens=bool(settings.google.id_token.audience),
+            message=message,
+            has_signed_out=has_signed_out,
+            contact=settings.web.contact,
+        )
 
 
 def _new_token(view: TokensView, fields: FormFields) -> NewToken:
-    """Return the token that a form asks for; raise Invalid if a field is wrong."""
+    """
+    Return the token that a form asks for.
+
+    Raises Invalid if a field is wrong.
+    """
     name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
     with checking("name"):
         require_token_name(name)
@@ -154,120 +288,15 @@ def _new_token(view: TokensView, fields: FormFields) -> NewToken:
     return replace(token, owner=owner)
 
 
-def _view(request: Request, web: WebPages) -> TokensView:
-    """Return what the pages know of the caller; raise an error unless the caller may see them."""
-    caller, index = request.caller, web.context.index
-    is_for_all, is_admin = request.segments == ALL_TOKENS, is_token_admin(caller)
-    if caller.is_anonymous:
-        raise invalid_credential()
-    if is_for_all and not is_admin:
-        raise Forbidden(
-            f"{caller.display_name} may not see the tokens of others. Ask an administrator of "
-            "this index."
-        )
-    hindrance, needs_sign_in = "", False
-    if index.settings.server.read_only:
-        hindrance = read_only().message
-    elif not is_for_all and not can_own_tokens(caller):
-        hindrance = (
-            "Only a person who has signed in with Google has tokens of their own. Ask an "
-            "administrator of this index to make one for you."
-        )
-    elif not is_for_all and not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
-        hindrance, needs_sign_in = "You have signed in more than an hour ago.", True
-    return TokensView(
-        is_for_all=is_for_all,
-        may_administer=is_admin,
-        hindrance=hindrance,
-        needs_sign_in=needs_sign_in,
-        may_revoke=not index.settings.server.read_only,
-        max_days=index.settings.tokens.max_days,
-    )
-
-
-def _rows(request: Request, web: WebPages, view: TokensView) -> list[ListedToken]:
-    return [
-        token
-        for token in web.context.index.caller_tokens.visible(request.caller)
-        if view.is_for_all or owns(request.caller, token.record)
-    ]
-
-
-TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
-"""The user name by which a password is a token, as in the settings of clients."""
-SEE_OTHER: Final = 303
-
-
-def show_sign_in(request: Request, web: WebPages) -> Response:
-    """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
-    index = web.context.index
-    server, given = index.settings.server, request.query_field("next")
-    target = referring_page(request.joined_headers, server)
-    if given is not None:
-        target = local_path(given, server)
-    if not request.caller.is_anonymous:
-        return redirect(SEE_OTHER, target)
-    _require_cookie(web)
-    has_signed_out = request.query_field("signed-out") is not None
-    return web.own_page(200, _form(request, web, target, has_signed_out=has_signed_out))
-
-
-def sign_in(request: Request, web: WebPages) -> Response:
-    """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
-    cookie, index = _require_cookie(web), web.context.index
-    fields = read_form(request)
-    target = local_path(fields.exact_text("next"), index.settings.server)
-    try:
-        credential = _credential(fields, request.address)
-        authenticator = RequestAuthenticator(web.context)
-        caller = authenticator.verify(request, credential)
-        authenticator.use_session(request)
-        index.authenticator.count_sign_in(caller.principal, request.address)
-        value, session = index.sessions.begin(credential, caller)
-        if request.browser_session is not None:  # which the browser had before
-            index.sessions.end(request.browser_session, request.caller.principal)
-    except (Unauthenticated, Unavailable) as error:
-        web.context.store_errors.log(error)
-        page = _form(request, web, target, _message_of(error))
-        content_type = MediaType.HTML.value.content_type
-        return with_body(error_response_for(error), content_type, page, *web.security_headers)
-    seconds = session.expires_at - int(index.runtime.seconds())
-    return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
-
-
-def sign_out(request: Request, web: WebPages) -> Response:
-    """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
-    cookie, context = _require_cookie(web), web.context
-    fields = read_form(request)
-    RequestAuthenticator(context).use_session(request)
-    if request.browser_session is not None:
-        require_form_token(request, context, fields.text(CSRF_FIELD))
-        context.index.sessions.end(request.browser_session, request.caller.principal)
-    prefix = context.index.settings.server.path_prefix
-    return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
-
-
-def _require_cookie(web: WebPages) -> SessionCookie:
-    cookie = SessionCookie.of(web.context.index.settings)
-    if cookie is None:
-        raise NotFound(
-            "This index has no page to sign in. Where it needs a name and a password, your browser "
-            "asks for them by itself."
-        )
-    return cookie
-
-
 def _credential(fields: FormFields, address: str) -> Credential:
     """
     Return what was typed as the credential that a program would send.
 
-    Raise Unauthenticated if it is an access token of Google's: before that is shown to Google.
+    Raises Unauthenticated if it is an access token of Google's, before that is shown to Google.
     """
-    user, secret, network = (
-        fields.text("user"),
-        fields.exact_text("password"),
-        client_network(address),
-    )
+    user = fields.text("user")
+    secret = fields.exact_text("password")
+    network = client_network(address)
     if len(secret) > AUTHORIZATION_LIMIT_BYTES:
         raise invalid_credential()
     token = Credential(TOKEN_USER, secret.strip(), client_network=network)
@@ -283,25 +312,3 @@ def _message_of(error: WheelyardError) -> str:
     if error.message in (invalid_credential().message, invalid_password("").message):
         return "That did not fit. Look at what you have typed, and try again."
     return error.on_page
-
-
-def _form(
-    request: Request,
-    web: WebPages,
-    next_path: str,
-    message: str = "",
-    *,
-    has_signed_out: bool = False,
-) -> bytes:
-    settings = web.context.index.settings
-    return web.environment.render(
-        "sign_in.html",
-        web.viewer(request.caller),
-        "../../",
-        next_path=next_path,
-        has_passwords=bool(settings.access.htpasswd_file),
-        takes_id_tokens=bool(settings.google.id_token.audience),
-        message=message,
-        has_signed_out=has_signed_out,
-        contact=settings.web.contact,
-    )

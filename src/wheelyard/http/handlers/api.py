@@ -1,7 +1,7 @@
 """
 Handlers of `/api/v1/` (docs/api.md), and of the endpoints of trusted publishing.
 
-GET  /_/oidc/audience      the audience to request an ID token for
+    GET  /_/oidc/audience      the audience to request an ID token for
     POST /_/oidc/mint-token    {"token": ID_TOKEN}: returns an upload token that lives for minutes
     POST /_/oidc/burn-token    {"token": UPLOAD_TOKEN}: revokes it before it expires
     GET  /.well-known/pytp     the URLs of these endpoints (PEP 807, a draft)
@@ -16,11 +16,10 @@ garbage does not lock out CI jobs behind the same address.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from math import ceil
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, ValidationError
@@ -52,53 +51,78 @@ from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Request, Respo
 from wheelyard.http.representation import require_match
 from wheelyard.http.request_authentication import parse_authorization, signed_in_at
 from wheelyard.http.requests import json_response, read_json, receive_body
+from wheelyard.http.routing import UPLOAD_ROUTE, RouteTable
 from wheelyard.model.token import parse_token
 from wheelyard.settings.sections import Settings
 
-
-def handle(request: Request, context: ServerContext, operation: ApiOperation) -> Response:
-    """Handle a request for an operation; blocks."""
-    call, params = _call(request, context, operation), request.path_params
-    operation.arguments(call, params)  # before a body is read
-    if operation.method != "GET":
-        _check_change(request, context, operation)
-    body: Struct | None = None
-    if operation.body is not None and operation.method == "GET":
-        body = decode_query(request.query_string, operation.body)
-    elif operation.body is not None:
-        body = decode_body(read_json(request), operation.body)
-    work, upstream = partial(operation.answer_to, call, params, body), context.upstream
-    # an approval that has the digests asks nobody
-    if operation.asks_upstream and upstream is not None and not getattr(body, "sha256", ()):
-        result = request.wait("operation", partial(upstream.answer, request.client_key, work))
-    else:
-        result = work()
-    if result is None:
-        return Response(204, (NOSNIFF, NO_STORE))
-    return json_response(operation.status, result)
+if TYPE_CHECKING:
+    from wheelyard.http.upstream_reader import UpstreamReader
 
 
-def _call(request: Request, context: ServerContext, operation: ApiOperation) -> Call:
-    index, caller = context.index, request.caller
-    call = Call(index=index, caller=caller, lists_public=True)
-    if operation.method == "GET" or not operation.takes_iap:
-        return call
-    header = request.joined_headers.get(b"authorization")
-    halves = parse_authorization(header).halves if header else ()
-    return replace(
-        call,
-        signed_in_at=signed_in_at(request) if can_own_tokens(caller) else None,
-        sent_token=next(filter(None, map(parse_token, halves)), None),
-    )
+class OperationHandler(Struct, frozen=True):
+    """Handles the requests for one operation."""
 
+    context: ServerContext
+    operation: ApiOperation
 
-def _check_change(request: Request, context: ServerContext, operation: ApiOperation) -> None:
-    """Raise an error if a changing request is cross-site, or has If-Match."""
-    # behind the proxy a browser is authenticated by cookies, which any site can make it send
-    by_proxy = operation.takes_iap and b"authorization" not in request.joined_headers
-    if by_proxy and not is_same_origin(request.joined_headers, context.index.settings.server):
-        raise cross_site_error()
-    require_match(request.joined_headers, None)
+    def handle(self, request: Request) -> Response:
+        """
+        Do the operation, and return its answer as JSON.
+
+        Raises WheelyardError if it fails, and Waiting for the body or an upstream index.
+        """
+        operation, upstream = self.operation, self.context.upstream
+        call, params = self._call(request), request.path_params
+        operation.arguments(call, params)  # before a body is read
+        if operation.method != "GET":
+            self._check_change(request)
+        body: Struct | None = None
+        if operation.body is not None and operation.method == "GET":
+            body = decode_query(request.query_string, operation.body)
+        elif operation.body is not None:
+            body = decode_body(read_json(request), operation.body)
+        # an approval that has the digests asks nobody
+        if operation.asks_upstream and upstream is not None and not getattr(body, "sha256", ()):
+            result = request.wait(
+                "operation", self._ask_upstream, upstream, request.client_key, call, params, body
+            )
+        else:
+            result = operation.answer_to(call, params, body)
+        if result is None:
+            return Response(204, (NOSNIFF, NO_STORE))
+        return json_response(operation.status, result)
+
+    async def _ask_upstream(
+        self,
+        upstream: "UpstreamReader",
+        client: str,
+        call: Call,
+        params: Mapping[str, str],
+        body: Struct | None,
+    ) -> object:
+        return await upstream.answer(client, self.operation.answer_to, call, params, body)
+
+    def _call(self, request: Request) -> Call:
+        caller = request.caller
+        call = Call(index=self.context.index, caller=caller, lists_public=True)
+        if self.operation.method == "GET" or not self.operation.takes_iap:
+            return call
+        header = request.joined_headers.get(b"authorization")
+        halves = parse_authorization(header).halves if header else ()
+        return replace(
+            call,
+            signed_in_at=signed_in_at(request) if can_own_tokens(caller) else None,
+            sent_token=next(filter(None, map(parse_token, halves)), None),
+        )
+
+    def _check_change(self, request: Request) -> None:
+        """Raise Forbidden if a changing request is cross-site, and Invalid if it has If-Match."""
+        headers, server = request.joined_headers, self.context.index.settings.server
+        # behind the proxy a browser is authenticated by cookies, which any site can make it send
+        by_proxy = self.operation.takes_iap and b"authorization" not in headers
+        if by_proxy and not is_same_origin(headers, server):
+            raise cross_site_error()
+        require_match(headers, None)
 
 
 BODY_LIMIT_BYTES: Final = 32 * 1024
@@ -115,6 +139,9 @@ ERROR_TITLE: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
 """PEP 807's name for a token that may upload more than one file."""
 
+Step = Literal["mint", "burn"]
+"""What is asked for: a token, or to revoke one."""
+
 _JWT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
 _DISCOVERY_TYPES: Final = frozenset(
     {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
@@ -124,7 +151,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class _TokenBody(Struct, frozen=True):
-    """The body of a request to mint or to revoke a token; other fields are ignored."""
+    """The body of a request to mint or to revoke a token, whose other fields are ignored."""
 
     token: str
 
@@ -132,12 +159,10 @@ class _TokenBody(Struct, frozen=True):
 class TrustedPublishingApi:
     """Handles the requests to the endpoints of trusted publishing, within rate limits."""
 
-    def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
-        """Create the handlers; `takes_uploads` returns whether a raw path is an upload URL."""
+    def __init__(self, context: ServerContext) -> None:
         monotonic = context.index.runtime.monotonic
         self._index = context.index
         self._pools = context.pools
-        self._takes_uploads = takes_uploads
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
         self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic)
         self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
@@ -148,10 +173,10 @@ class TrustedPublishingApi:
         if self._index.authenticator.trusted_publishing is None:
             return _problem_response(404)
         accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
-        if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
+        if not any(kind.partition(";")[0].strip() in _DISCOVERY_TYPES for kind in accepted):
             return _problem_response(406)
         origin = _public_origin(self._index.settings)
-        if not origin or not self._is_upload_url(request.query_string):
+        if not origin or not _asks_for_upload_url(request):
             return _problem_response(404)
         body = {
             "audience-endpoint": f"{origin}/_/oidc/audience",
@@ -161,14 +186,6 @@ class TrustedPublishingApi:
         }
         return json_response(200, body)
 
-    def _is_upload_url(self, query: bytes) -> bool:
-        """Return whether the query's `discover` is the path of an upload URL."""
-        with suppress(WheelyardError, LookupError, ValueError):
-            fields = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
-            (path,) = fields["discover"]
-            return path.startswith("/") and self._takes_uploads(path.encode())
-        return False
-
     def audience(self, _request: Request) -> Response:
         """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
         publishing = self._index.authenticator.trusted_publishing
@@ -176,8 +193,15 @@ class TrustedPublishingApi:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
 
-    async def handle(self, request: Request, step: str) -> Response:
-        """Handle POST `/_/oidc/<step>-token`, with `mint` or `burn` as step, within rate limits."""
+    async def mint(self, request: Request) -> Response:
+        """Handle POST `/_/oidc/mint-token`: return an upload token for an ID token."""
+        return await self._handle(request, "mint")
+
+    async def burn(self, request: Request) -> Response:
+        """Handle POST `/_/oidc/burn-token`: revoke an upload token before it expires."""
+        return await self._handle(request, "burn")
+
+    async def _handle(self, request: Request, step: Step) -> Response:
         if self._index.authenticator.trusted_publishing is None:
             return _not_enabled()
         try:
@@ -185,7 +209,12 @@ class TrustedPublishingApi:
         except WheelyardError as error:
             return _error_response_for(step, error)
 
-    async def _answer(self, request: Request, step: str) -> Response:
+    async def _answer(self, request: Request, step: Step) -> Response:
+        """
+        Do a step within the rate limits, and return the response.
+
+        Raises WheelyardError if it fails.
+        """
         genuine = address_key(request.address, step)
         garbage = address_key(request.address, f"{step}-garbage")
         try:
@@ -198,17 +227,24 @@ class TrustedPublishingApi:
         if is_well_formed:
             _require_try(self._well_formed_rate_limit.count_attempt(genuine))
             _require_try(self._rate_limit.seconds_until((genuine,)))
-            work = partial(self._mint_or_revoke_counted, step, token, genuine, garbage)
         else:
             _require_try(self._rate_limit.count_attempt(garbage))
-            work = partial(self._mint_or_revoke, step, token)
+        pools = self._pools
         async with self._concurrency.acquire(request.client_key):
-            return await self._pools.run_in(self._pools.writes, work)
+            if not is_well_formed:
+                return await pools.run_in(pools.writes, self._mint_or_revoke, step, token)
+            return await pools.run_in(
+                pools.writes, self._mint_or_revoke_counted, step, token, genuine, garbage
+            )
 
     def _mint_or_revoke_counted(
-        self, step: str, token: str, genuine: str, garbage: str
+        self, step: Step, token: str, genuine: str, garbage: str
     ) -> Response:
-        """Do a step with a token that counts as genuine until it proves not to be."""
+        """
+        Do a step with a token that counts as genuine until it proves not to be.
+
+        `genuine` and `garbage` are the keys of both counts. Raises WheelyardError if it fails.
+        """
         _require_try(self._rate_limit.count_attempt(genuine))
         try:
             return self._mint_or_revoke(step, token)
@@ -218,10 +254,14 @@ class TrustedPublishingApi:
                 _require_try(self._rate_limit.count_attempt(garbage))
             raise
 
-    def _mint_or_revoke(self, step: str, token: str) -> Response:
-        """Return the response to a step; raise WheelyardError if it fails."""
+    def _mint_or_revoke(self, step: Step, token: str) -> Response:
+        """
+        Do a step, and return the response.
+
+        Raises WheelyardError if it fails.
+        """
         publishing = self._index.authenticator.trusted_publishing
-        assert publishing is not None  # noqa: S101 - `handle` has looked
+        assert publishing is not None  # noqa: S101 - `_handle` has looked
         if step == "burn":
             publishing.revoke(token)
             return json_response(202, {})
@@ -230,8 +270,22 @@ class TrustedPublishingApi:
         return json_response(200, body)
 
 
+def _asks_for_upload_url(request: Request) -> bool:
+    """Return whether the query's `discover` is the path of an upload URL."""
+    routes: RouteTable = request.app.routes
+    with suppress(WheelyardError, LookupError, ValueError):
+        query = request.query_string.decode("ascii")
+        (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
+        return path.startswith("/") and routes.name_of(path.encode(), "POST") == UPLOAD_ROUTE
+    return False
+
+
 async def _read_token(request: Request) -> str:
-    """Return the token in a JSON body of any Content-Type; raise Invalid or TooLarge."""
+    """
+    Return the token in a JSON body of any Content-Type.
+
+    Raises Invalid or TooLarge.
+    """
     body = await receive_body(request, BODY_LIMIT_BYTES, BODY_TOO_LONG)
     try:
         return decode(body, type=_TokenBody).token
@@ -240,12 +294,12 @@ async def _read_token(request: Request) -> str:
 
 
 def _public_origin(settings: Settings) -> str:
-    """Return the scheme and host that the settings name for this index; empty if they name none."""
+    """Return the scheme and host that the settings name for this index, or an empty text."""
     hosts = settings.access.trusted_hosts
     return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
 
 
-def _error_response_for(step: str, error: WheelyardError) -> Response:
+def _error_response_for(step: Step, error: WheelyardError) -> Response:
     """Log the code of an error in a step of trusted publishing, and return the error response."""
     answer, code = error_response_for(error), error.code
     if code == RATE_LIMITED:  # without a line in the log, of which there could be many

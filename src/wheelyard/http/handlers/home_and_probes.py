@@ -31,7 +31,12 @@ from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.http.requests import build_path, has_forwarding_header
-from wheelyard.http.responses import load_projects, visibility_key
+from wheelyard.http.responses import (
+    PUBLIC_FILE,
+    VARY_ENCODING,
+    load_projects,
+    visibility_key,
+)
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
@@ -46,120 +51,12 @@ from wheelyard.rendering.web.home_page import (
     page_count,
     setup_page,
 )
-from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
 LOOKUP_SECONDS: Final = 3.0
 """How long a page of results waits for an upstream index."""
-
-
-def answer_home(request: Request, web: WebPages) -> Response:
-    """
-    Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
-
-    With `?page=` and no words, redirect to that page of the list of all names.
-    """
-    words = (request.query_field("q") or "").strip()
-    page = request.query_field("page")
-    if words:
-        return _answer_results(request, web, words, _page_number(page or "1"))
-    if page is not None:
-        return redirect(302, web.path("-", "projects", str(_page_number(page))))
-    caller, viewer, table = request.caller, web.viewer(request.caller), load_projects(web.context)
-
-    def render() -> bytes:
-        visible = table.readable_by(caller)
-        latest = visible.latest_uploads(LATEST_UPLOADS)
-        return home_page(web.environment, viewer, visible.projects, latest)
-
-    key, version = ("home", viewer, visibility_key(caller)), str(table.generation)
-    return web.respond(request, key, version, render, shows=((SEARCH, version),))
-
-
-def answer_setup(request: Request, web: WebPages) -> Response:
-    """Handle GET `/setup/` for a browser: the settings of each client for this index."""
-    can_publish = not web.context.index.settings.server.read_only
-    viewer = web.viewer(request.caller)
-
-    def render() -> bytes:
-        return setup_page(web.environment, viewer, can_publish=can_publish)
-
-    # it is made from no document, and so from no version of one
-    return web.respond(request, ("setup", viewer), ABSENT, render)
-
-
-def answer_list(request: Request, web: WebPages) -> Response:
-    """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
-    number = _page_number(request.path_params["number"])
-    caller, viewer, table = request.caller, web.viewer(request.caller), load_projects(web.context)
-
-    def render() -> bytes:
-        listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
-        if listed is None:
-            raise _no_page(number)
-        return web.environment.render("projects.html", viewer, "../../../", listed=listed)
-
-    key, version = ("projects", number, viewer, visibility_key(caller)), str(table.generation)
-    return web.respond(request, key, version, render, shows=((SEARCH, version),))
-
-
-def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
-    """Return a page of what a search finds; it is not cached, as there are too many of them."""
-    visible = load_projects(web.context).readable_by(request.caller)
-    start = (number - 1) * RESULTS_ON_A_PAGE
-    found = visible.search(words, start, start + RESULTS_ON_A_PAGE)
-    pages = page_count(found.total, RESULTS_ON_A_PAGE)
-    if number > pages:
-        raise _no_page(number)
-    public, unanswered = None, ""
-    if number == 1 and not visible.existing([canonicalize_name(words)]):
-        try:
-            public = _find_public(request, web.context, words)
-        except (Unavailable, TimeoutError):
-            unanswered = canonicalize_name(words)
-    projects = found.projects if public is None else [public, *found.projects]
-    shown = Excerpt(projects, found.total + (public is not None), number, pages)
-    values = {"words": words, "found": shown, "unanswered": unanswered}
-    body = web.environment.render("results.html", web.viewer(request.caller), "./", **values)
-    headers = web.headers(None, request.caller)
-    return make_response(200, MediaType.HTML.value.content_type, body, *headers)
-
-
-def _page_number(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise NotFound("There is no page of this number. Follow a link of the index.")
-    return int(text)
-
-
-def _no_page(number: int) -> NotFound:
-    return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
-
-
-def _find_public(request: Request, context: ServerContext, name: str) -> ProjectFacts | None:
-    """
-    Return the facts of a public project, looked up as its page would do it; None without one.
-
-    Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no upstream
-    index answers in time.
-    """
-    reader = context.upstream
-    if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
-        return None
-    # no server without an upstream index needs it
-    from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
-
-    try:
-        parsed = parse_name(name)
-        context.read_policy.require_lookup(request.caller, parsed)
-        with request.waiting_at_most(LOOKUP_SECONDS):
-            listing = reader.find(parsed, request, may_refresh=False)
-    except (Invalid, NotFound, Forbidden, Unauthenticated):
-        return None
-    if listing is None or listing.origin.refusal:
-        return None
-    return facts_of(reader.upstream, listing, "")
 
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -174,9 +71,7 @@ ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 ACCESS_HINT: Final = "Send the token that access.metrics_token has, as Bearer or as a password."
 
-IMMUTABLE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
 FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
-VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
 HARMLESS: Final[Header] = (
     b"content-security-policy",
     b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -184,6 +79,205 @@ HARMLESS: Final[Header] = (
 """Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
 _compressed = lru_cache(compressed)
+
+
+class HomePages:
+    """The pages about no project, and the files that all pages load."""
+
+    def __init__(self, web: WebPages) -> None:
+        self._web = web
+
+    def answer_home(self, request: Request) -> Response:
+        """
+        Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
+
+        With `?page=` and no words, redirect to that page of the list of all names.
+        """
+        words = (request.query_field("q") or "").strip()
+        page = request.query_field("page")
+        if words:
+            return self._answer_results(request, words, _page_number(page or "1"))
+        if page is not None:
+            return redirect(302, self._web.path("-", "projects", str(_page_number(page))))
+        caller = request.caller
+        viewer = self._web.viewer(request.caller)
+        table = load_projects(self._web.context)
+
+        def render() -> bytes:
+            visible = table.readable_by(caller)
+            latest = visible.latest_uploads(LATEST_UPLOADS)
+            return home_page(self._web.environment, viewer, visible.projects, latest)
+
+        key, version = ("home", viewer, visibility_key(caller)), str(table.generation)
+        return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
+
+    def answer_setup(self, request: Request) -> Response:
+        """Handle GET `/setup/` for a browser: the settings of each client for this index."""
+        can_publish = not self._web.context.index.settings.server.read_only
+        viewer = self._web.viewer(request.caller)
+
+        def render() -> bytes:
+            return setup_page(self._web.environment, viewer, can_publish=can_publish)
+
+        # it is made from no document, and so from no version of one
+        return self._web.respond(request, ("setup", viewer), ABSENT, render)
+
+    def answer_list(self, request: Request) -> Response:
+        """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
+        number = _page_number(request.path_params["number"])
+        caller = request.caller
+        viewer = self._web.viewer(request.caller)
+        table = load_projects(self._web.context)
+
+        def render() -> bytes:
+            listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
+            if listed is None:
+                raise _no_page(number)
+            return self._web.environment.render("projects.html", viewer, "../../../", listed=listed)
+
+        key, version = ("projects", number, viewer, visibility_key(caller)), str(table.generation)
+        return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
+
+    def _answer_results(self, request: Request, words: str, number: int) -> Response:
+        """Return a page of what a search finds, which no cache keeps, as there are too many."""
+        visible = load_projects(self._web.context).readable_by(request.caller)
+        start = (number - 1) * RESULTS_ON_A_PAGE
+        matches = visible.search(words, start, start + RESULTS_ON_A_PAGE)
+        pages = page_count(matches.total, RESULTS_ON_A_PAGE)
+        if number > pages:
+            raise _no_page(number)
+        public, unanswered = None, ""
+        if number == 1 and not visible.existing([canonicalize_name(words)]):
+            try:
+                public = self._find_public(request, self._web.context, words)
+            except (Unavailable, TimeoutError):
+                unanswered = canonicalize_name(words)
+        projects = matches.projects if public is None else [public, *matches.projects]
+        results = Excerpt(projects, matches.total + (public is not None), number, pages)
+        values = {"words": words, "found": results, "unanswered": unanswered}
+        body = self._web.environment.render(
+            "results.html", self._web.viewer(request.caller), "./", **values
+        )
+        headers = self._web.headers(None, request.caller)
+        return make_response(200, MediaType.HTML.value.content_type, body, *headers)
+
+    def _find_public(
+        self, request: Request, context: ServerContext, name: str
+    ) -> ProjectFacts | None:
+        """
+        Return the facts of a public project, looked up as its page would do it, or None.
+
+        Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no
+        upstream index answers in time.
+        """
+        reader = context.upstream
+        if (
+            reader is None or reader.upstream.config.offline
+        ):  # then the search knows all that there is
+            return None
+        # no server without an upstream index needs it
+        from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
+
+        try:
+            parsed = parse_name(name)
+            context.read_policy.require_lookup(request.caller, parsed)
+            with request.waiting_at_most(LOOKUP_SECONDS):
+                listing = reader.find(parsed, request, may_refresh=False)
+        except (Invalid, NotFound, Forbidden, Unauthenticated):
+            return None
+        if listing is None or listing.origin.refusal:
+            return None
+        return facts_of(reader.upstream, listing, "")
+
+    def answer_asset(self, request: Request) -> Response:
+        """Handle GET `/-/assets/<name>`: a file of the pages, whose digest is in its name."""
+        by_name = {asset.name: asset for asset in self._web.environment.assets.values()}
+        asset = by_name.get(request.path_params["asset"])
+        if asset is None:
+            message = "This page is of another version of the server. Load it again."
+            raise NotFound(message)
+        packed = _compressed(asset.body) if accepts_gzip(request.joined_headers) else None
+        headers = (PUBLIC_FILE, VARY_ENCODING, HARMLESS, *(() if packed is None else (GZIP,)))
+        return make_response(200, asset.media_type.encode(), packed or asset.body, *headers)
+
+    def answer_favicon(self, _request: Request) -> Response:
+        """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
+        icon = self._web.environment.assets["favicon.ico"]
+        return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
+
+
+class Probes:
+    """The readiness probe, the metrics, and redirects of paths without their slash."""
+
+    def __init__(self, context: ServerContext, observer: Instrumentation) -> None:
+        self._context = context
+        self._observer = observer
+
+    def ready(self, _request: Request) -> Response:
+        """
+        Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
+
+        That means that the list of projects can be read, or is cached and not too old, and that a
+        write has succeeded since the start, unless the server is read-only.
+        """
+        try:
+            self._context.index.projects.names.get()
+        except WheelyardError as error:
+            self._context.store_errors.log(error)  # there may be no other requests
+            return _not_ready("The store does not answer.", "storage_unavailable")
+        reason = self._context.write_failure()
+        if reason:
+            message = f"No write to the store has succeeded since the server was started. {reason}"
+            return _not_ready(message, "store_not_written")
+        return make_response(200, TEXT, HEALTHY, NO_STORE)
+
+    def redirect_to_slash(self, request: Request) -> Response:
+        """Handle GET of a path without its slash: redirect, if the caller may read the project."""
+        if "name" in request.path_params:
+            name = parse_project_name(request.path_params["name"])
+            self._context.read_policy.require_lookup(request.caller, name)
+        prefix = self._context.index.settings.server.path_prefix
+        return redirect(301, build_path(prefix, request.segments, request.query_string))
+
+    def is_allowed_without_login(self, request: Request) -> bool:
+        """Return whether the metrics are public, or a request has the metrics token."""
+        server = self._context.index.settings.server
+        is_direct = not server.trusted_proxies and not has_forwarding_header(request.joined_headers)
+        if server.is_loopback and is_direct:
+            return True
+        expected = self._context.index.settings.access.metrics_token.encode()
+        header = request.joined_headers.get(b"authorization")
+        if header is None or not expected:
+            return False
+        try:
+            secrets = tuple(parse_authorization(header).halves)
+        except WheelyardError:
+            return False
+        return any(compare_digest(secret.encode(), expected) for secret in secrets)
+
+    def answer_metrics(self, request: Request) -> Response:
+        """
+        Handle GET `/metrics`: the metrics of all workers.
+
+        Raises Unauthenticated or Forbidden unless they are public, or for the caller.
+        """
+        caller = request.caller
+        if not self.is_allowed_without_login(request):
+            if caller.is_anonymous:
+                raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")
+            if not caller.may_everywhere(Action.ADMIN):
+                raise Forbidden(f"{caller.display_name} may not read the metrics. {ACCESS_HINT}")
+        return make_response(200, CONTENT_TYPE, self._observer.render_metrics(), NO_STORE)
+
+
+def _page_number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise NotFound("There is no page of this number. Follow a link of the index.")
+    return int(text)
+
+
+def _no_page(number: int) -> NotFound:
+    return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
 
 
 def health(_request: Request) -> Response:
@@ -196,25 +290,6 @@ def explain_upload_url(_request: Request) -> Response:
     return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
-def ready(_request: Request, context: ServerContext) -> Response:
-    """
-    Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
-
-    That means that the list of projects can be read, or is cached and not too old; and that a write
-    has succeeded since the start, unless the server is read-only.
-    """
-    try:
-        context.index.projects.names.get()
-    except WheelyardError as error:
-        context.store_errors.log(error)  # there may be no other requests
-        return _not_ready("The store does not answer.", "storage_unavailable")
-    reason = context.write_failure()
-    if reason:
-        message = f"No write to the store has succeeded since the server was started. {reason}"
-        return _not_ready(message, "store_not_written")
-    return make_response(200, TEXT, HEALTHY, NO_STORE)
-
-
 def _not_ready(message: str, code: str) -> Response:
     fault = Unavailable(message, code=code, retry_after=RETRY_AFTER_SECONDS)
     return error_response_for(fault)
@@ -223,58 +298,3 @@ def _not_ready(message: str, code: str) -> Response:
 def robots(_request: Request) -> Response:
     """Handle GET `/robots.txt`: search engines are to leave out every page."""
     return make_response(200, TEXT, ROBOTS, FOR_A_DAY)
-
-
-def redirect_to_slash(request: Request, context: ServerContext) -> Response:
-    """Handle GET of a path without its slash: redirect, if the caller may read the project."""
-    if "name" in request.path_params:
-        name = parse_project_name(request.path_params["name"])
-        context.read_policy.require_lookup(request.caller, name)
-    prefix = context.index.settings.server.path_prefix
-    return redirect(301, build_path(prefix, request.segments, request.query_string))
-
-
-def is_allowed_without_login(request: Request, settings: Settings) -> bool:
-    """Return whether a request needs no login: metrics are public, or it has the metrics token."""
-    server = settings.server
-    is_direct = not server.trusted_proxies and not has_forwarding_header(request.joined_headers)
-    if server.is_loopback and is_direct:
-        return True
-    expected = settings.access.metrics_token.encode()
-    header = request.joined_headers.get(b"authorization")
-    if header is None or not expected:
-        return False
-    try:
-        secrets = tuple(parse_authorization(header).halves)
-    except WheelyardError:
-        return False
-    return any(compare_digest(secret.encode(), expected) for secret in secrets)
-
-
-def answer_metrics(request: Request, settings: Settings, observer: Instrumentation) -> Response:
-    """Handle GET `/metrics`: the metrics of all workers; raise Unauthenticated or Forbidden."""
-    caller = request.caller
-    if not is_allowed_without_login(request, settings):
-        if caller.is_anonymous:
-            raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")
-        if not caller.may_everywhere(Action.ADMIN):
-            raise Forbidden(f"{caller.display_name} may not read the metrics. {ACCESS_HINT}")
-    return make_response(200, CONTENT_TYPE, observer.render_metrics(), NO_STORE)
-
-
-def answer_asset(request: Request, web: WebPages) -> Response:
-    """Handle GET `/-/assets/<name>`: a file of the pages; its name has its digest."""
-    by_name = {asset.name: asset for asset in web.environment.assets.values()}
-    asset = by_name.get(request.path_params["asset"])
-    if asset is None:
-        message = "This page is of another version of the server. Load it again."
-        raise NotFound(message)
-    packed = _compressed(asset.body) if accepts_gzip(request.joined_headers) else None
-    headers = (IMMUTABLE, VARY_ENCODING, HARMLESS, *(() if packed is None else (GZIP,)))
-    return make_response(200, asset.media_type.encode(), packed or asset.body, *headers)
-
-
-def answer_favicon(_request: Request, web: WebPages) -> Response:
-    """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
-    icon = web.environment.assets["favicon.ico"]
-    return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)

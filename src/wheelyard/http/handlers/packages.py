@@ -43,115 +43,121 @@ SHOWN_RESULTS: Final = 20
 METADATA_SUFFIX: Final = ".metadata"
 
 
-def project_list(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/simple/`: the names of the projects that the caller may read."""
-    media_type, caller = requested_media_type(request), request.caller
-    if media_type is None:
-        return not_acceptable()
-    names = context.index.projects.names.get()
-    is_json = media_type.value.is_json
-    rendering = simple_pages.list_json if is_json else simple_pages.list_html
+class Packages:
+    """Answers programs that install, search and read."""
 
-    def render() -> bytes:
-        return rendering(visible_names(names, caller))
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
 
-    key, made_from = ("list", is_json, visibility_key(caller)), ((NAMES, names.version),)
-    page = (media_type, key, names.version, render)
-    return page_response(context, request, *page, repeats=(made_from, inf))
+    def project_list(self, request: Request) -> Response:
+        """Handle GET `/simple/`: the names of the projects that the caller may read."""
+        media_type, caller = requested_media_type(request), request.caller
+        if media_type is None:
+            return not_acceptable()
+        names = self._context.index.projects.names.get()
+        is_json = media_type.value.is_json
+        rendering = simple_pages.list_json if is_json else simple_pages.list_html
 
+        def render() -> bytes:
+            return rendering(visible_names(names, caller))
 
-def project_detail(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
-    name = parse_project_name(request.path_params["name"])
-    context.read_policy.require_lookup(request.caller, name)
-    prefix, root = context.index.settings.server.path_prefix, request.segments[:-1]
-    if prefix and not root:
-        # from this URL, the page's relative links would lead outside the prefix
-        return redirect(301, build_path("..", ("simple", name), request.query_string))
-    if name != request.path_params["name"]:
-        return redirect(301, build_path(prefix, (*root, name), request.query_string))
-    media_type = requested_media_type(request)
-    if media_type is None:
-        return not_acceptable()
-    listing = resolver.find_for_installer(context, name, request)
-    is_json = media_type.value.is_json
-    rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
+        key, made_from = ("list", is_json, visibility_key(caller)), ((NAMES, names.version),)
+        page = (media_type, key, names.version, render)
+        return page_response(self._context, request, *page, repeats=(made_from, inf))
 
-    def render() -> bytes:
-        return rendering(listing, context.files_from_page)
+    def project_detail(self, request: Request) -> Response:
+        """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
+        name = parse_project_name(request.path_params["name"])
+        self._context.read_policy.require_lookup(request.caller, name)
+        prefix, root = self._context.index.settings.server.path_prefix, request.segments[:-1]
+        if prefix and not root:
+            # from this URL, the page's relative links would lead outside the prefix
+            return redirect(301, build_path("..", ("simple", name), request.query_string))
+        if name != request.path_params["name"]:
+            return redirect(301, build_path(prefix, (*root, name), request.query_string))
+        media_type = requested_media_type(request)
+        if media_type is None:
+            return not_acceptable()
+        listing = resolver.find_for_installer(self._context, name, request)
+        is_json = media_type.value.is_json
+        rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
 
-    # types of HTML share a page, and so do those of JSON
-    page = (media_type, (name, is_json), listing.version, render)
-    return page_response(context, request, *page, listing=listing)
+        def render() -> bytes:
+            return rendering(listing, self._context.files_from_page)
 
+        # types of HTML share a page, and so do those of JSON
+        page = (media_type, (name, is_json), listing.version, render)
+        return page_response(self._context, request, *page, listing=listing)
 
-def answer_pypi_json(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling of both."""
-    try:
-        name = parse_name(request.path_params["name"])
-        context.read_policy.require_lookup(request.caller, name)
-        sent = request.path_params.get("version")
-        version = None if sent is None else parse_version(sent)
-    except Invalid as error:
-        raise NotFound(error.message) from error
-    listing = resolver.find(context, name, request)
+    def answer_pypi_json(self, request: Request) -> Response:
+        """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling."""
+        try:
+            name = parse_name(request.path_params["name"])
+            self._context.read_policy.require_lookup(request.caller, name)
+            sent = request.path_params.get("version")
+            version = None if sent is None else parse_version(sent)
+        except Invalid as error:
+            raise NotFound(error.message) from error
+        listing = resolver.find(self._context, name, request)
 
-    def render() -> bytes:
-        releases = None if version else releases_of(listing)
-        release = (
-            latest_release(releases or ()) if version is None else release_of(listing, version)
+        def render() -> bytes:
+            releases = None if version else releases_of(listing)
+            release = (
+                latest_release(releases or ()) if version is None else release_of(listing, version)
+            )
+            if release is None:
+                raise NotFound(f"{name} has no such release. See /simple/{name}/ for those it has.")
+            core = listing.open.core_metadata(request, release.metadata_file.filename)
+            core = core or parse_any(None, name, release.version)
+            return project_json(name, release, core, self._context.files_from_root, releases)
+
+        page = (MediaType.PLAIN_JSON, ("pypi_json", name, version), listing.version, render)
+        return page_response(self._context, request, *page, listing=listing)
+
+    def answer_search(self, request: Request) -> Response:
+        """
+        Handle GET `/search.json`: names, versions and summaries of projects the caller may read.
+
+        With `?q=`, those that have these words: how many, and the first of them.
+        """
+        caller, table = request.caller, load_projects(self._context)
+        words = request.query_field("q")
+        if words is not None:
+            found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
+            body = results_json(found.total, found.projects)
+            return make_response(
+                200, JSON, body, *page_headers(self._context, MediaType.PLAIN_JSON)
+            )
+
+        def render() -> bytes:
+            return search_json(table.readable_by(caller).projects)
+
+        key, version = ("search", visibility_key(caller)), str(table.generation)
+        page, made_from = (MediaType.PLAIN_JSON, key, version, render), ((SEARCH, version),)
+        return page_response(self._context, request, *page, repeats=(made_from, inf))
+
+    def answer_file(self, request: Request) -> Response:
+        """
+        Handle GET of a distribution or its core metadata, which is 404 if no project serves it.
+
+        The path has the name of the project and the SHA-256, or the name in any spelling, or none.
+        """
+        sent, sha256 = request.path_params.get("project"), request.path_params.get("sha256")
+        sent_filename = request.path_params["filename"]
+        filename = sent_filename.removesuffix(METADATA_SUFFIX)
+        require_lookup = self._context.read_policy.require_lookup
+        try:
+            named = None if sent is None else parse_name(sent)
+            if named is not None:  # before the filename is parsed
+                require_lookup(request.caller, named)
+            name = named if named and sha256 else parse_known_filename(filename).project
+        except Invalid:
+            return file_not_found()
+        if named is None:
+            require_lookup(request.caller, name)
+        elif name != named or (sha256 and named != sent):
+            return file_not_found()
+        listing = resolver.find(self._context, name, request, may_refresh=False)
+        return listing.open.response(
+            request, WantedFile(filename, sha256, filename != sent_filename)
         )
-        if release is None:
-            raise NotFound(f"{name} has no such release. See /simple/{name}/ for those it has.")
-        core = listing.open.core_metadata(request, release.metadata_file.filename)
-        core = core or parse_any(None, name, release.version)
-        return project_json(name, release, core, context.files_from_root, releases)
-
-    page = (MediaType.PLAIN_JSON, ("pypi_json", name, version), listing.version, render)
-    return page_response(context, request, *page, listing=listing)
-
-
-def answer_search(request: Request, context: ServerContext) -> Response:
-    """
-    Handle GET `/search.json`: names, versions and summaries of projects the caller may read.
-
-    With `?q=`, those that have these words: how many, and the first of them.
-    """
-    caller, table = request.caller, load_projects(context)
-    words = request.query_field("q")
-    if words is not None:
-        found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
-        body = results_json(found.total, found.projects)
-        return make_response(200, JSON, body, *page_headers(context, MediaType.PLAIN_JSON))
-
-    def render() -> bytes:
-        return search_json(table.readable_by(caller).projects)
-
-    key, version = ("search", visibility_key(caller)), str(table.generation)
-    page, made_from = (MediaType.PLAIN_JSON, key, version, render), ((SEARCH, version),)
-    return page_response(context, request, *page, repeats=(made_from, inf))
-
-
-def answer_file(request: Request, context: ServerContext) -> Response:
-    """
-    Handle GET of a distribution or its core metadata; 404 if its project does not serve it.
-
-    The path has the name of the project and the SHA-256, or the name in any spelling, or neither.
-    """
-    sent, sha256 = request.path_params.get("project"), request.path_params.get("sha256")
-    sent_filename = request.path_params["filename"]
-    filename = sent_filename.removesuffix(METADATA_SUFFIX)
-    require_lookup = context.read_policy.require_lookup
-    try:
-        named = None if sent is None else parse_name(sent)
-        if named is not None:  # before the filename is parsed
-            require_lookup(request.caller, named)
-        name = named if named and sha256 else parse_known_filename(filename).project
-    except Invalid:
-        return file_not_found()
-    if named is None:
-        require_lookup(request.caller, name)
-    elif name != named or (sha256 and named != sent):
-        return file_not_found()
-    listing = resolver.find(context, name, request, may_refresh=False)
-    return listing.open.response(request, WantedFile(filename, sha256, filename != sent_filename))
