@@ -109,6 +109,7 @@ class SecretFilter:
         self._folded = {
             folded for folded in map(_folded, secrets) if len(folded) >= MIN_FOLDED_CHARS
         }
+        # a server may show a part of a token, such as its beginning
         self._parts = {part for folded in map(_folded, secrets) for part in _parts_of(folded)}
         # a user name is no secret, and may be long
         self._folded |= {_folded(pair) for pair in _pairs_in(header)}
@@ -350,6 +351,7 @@ class ApiConnection:
         self.server, self.runtime = server, runtime
         self._credential = credential
         self._secrets = SecretFilter(credential.header if credential else "")
+        # a person has named the server, so it may have any address, but no other scheme
         policies = {server.scheme: AddressPolicy(is_allowed=every_address)}
         network = Network(policies=policies, uses_proxies=not is_here)
         self._requester = Requester(runtime, network)
@@ -414,6 +416,7 @@ class ApiConnection:
         headers = {"User-Agent": "wheelyard", "Accept": "application/json", **request.headers}
         if self._credential is not None:
             headers["Authorization"] = self._credential.header
+        # a form begins anew with each attempt
         body = request.body.chunks() if isinstance(request.body, UploadForm) else request.body
         try:
             response = self._requester.send(request.method, url, headers, body, request.seconds)

@@ -180,6 +180,7 @@ class Examination:
             text = finding.text
             for secret in sorted(self.secrets, key=len, reverse=True):
                 text = text.replace(secret, "***")  # a response may have quoted it
+            # no finding leaves this function with a secret in it
             yield structs.replace(finding, text=text)
 
     def _findings(self) -> Iterator[Finding]:
@@ -197,6 +198,7 @@ class Examination:
         try:
             if proxy := proxy_for(self.url):
                 way += f" through the proxy {proxy.authority}"
+            # any address and proxy: this is the machine of the person who asks
             network = Network(
                 policies=dict.fromkeys(DEFAULT_PORTS, AddressPolicy(is_allowed=every_address)),
                 tls=lambda: tls,
@@ -254,6 +256,7 @@ class Examination:
         used = credentials[0] if credentials else None
         text = "there is none for this server; requests are anonymous"
         if used is not None:
+            # clients take the first one, and a wrong one hides those after it
             later = ", ".join(credential.source for credential in credentials[1:])
             user = f"user {used.login.username}" if used.login.password else "without a password"
             text = f"{used.source}, {user}{later and '; not used: '}{later}"
@@ -271,6 +274,7 @@ class Examination:
                 yield ClientCredential(index.login, index.source)
         environ, home = self.settings.machine.environ, self.settings.machine.home
         path = Path(environ.get("NETRC") or home / ".netrc")
+        # pip looks into netrc and the keyring only if no URL has a credential
         if login := read_netrc(path).get(self.url.host.strip("[]")):
             yield ClientCredential(login, str(path))
         if program := which("keyring", path=environ.get("PATH")):
@@ -302,16 +306,12 @@ class Examination:
         url = url.child_folder(self.project) if self.project else url
         answer = self._get(client, url, credential)
         if answer.status != HTTPStatus.OK:
-            return _failed(
-                "page",
-                f"{shown(url)}: {answer.summary}",
-                PAGE_ADVICE.get(answer.status, ASK_OPERATOR),
-            )
+            advice = PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
+            return _failed("page", f"{shown(url)}: {answer.summary}", advice)
         place, number = shown(answer.url), self._listed(answer)
-        if number is None:
-            return _failed(
-                "page", f"{place} is no page of an index: {answer.summary}", BROWSER_ADVICE
-            )
+        if number is None:  # such as one to log in
+            text = f"{place} is no page of an index: {answer.summary}"
+            return _failed("page", text, BROWSER_ADVICE)
         text = f"{place} lists {counted(number, 'file' if self.project else 'project')}"
         if answer.url.origin != url.origin or (self.project and not number):
             return _failed("page", text, BROWSER_ADVICE)

@@ -132,6 +132,8 @@ class Export(Struct, frozen=True, kw_only=True):
             before = self.lease.wait(replaces_others=everything)
             options = self.requested.merged_with(self.lease.options, self.new)
             is_same = before.is_whole and before.options == options
+            # after a loss, the other export may have written pages of an older state: make all
+            # again
             run = _Run(self, options, before, is_full=everything or losses > 0 or not is_same)
             if not run.is_needed:
                 return run.result(before.projects)
@@ -246,6 +248,7 @@ class _Run:
         names = self._linked(before, table.projects) | set(self._unread)
         if self._is_full:
             names |= {facts.name for facts in table.projects}
+        # before any page, as each links only to what is shown
         pages.app.show(table)
         if self._is_full:
             fixed = pages.app.fixed_pages()
@@ -353,6 +356,7 @@ class _Run:
             gone |= {name for name in map(_project_of, existing) if name} - names
             state = {key for key in existing if key.startswith(EXPORT_PREFIX)}
             self._obsolete |= state - {MANIFEST_PATH}
+        # of projects that are gone, all pages, also those of earlier versions
         pages = self._writer.sizes(f"{root}{name}/" for root in ROOTS for name in gone)
         self._obsolete |= pages.keys()
         is_own_url = options.files_url == f"{options.base_url}/files"

@@ -141,6 +141,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
     seen.
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
+    # its own files would be imported again and again
     for store in stores:
         if _overlaps_store(text, store, files):
             raise Invalid(

@@ -106,6 +106,7 @@ def _read_lines(packages: Candidate) -> Iterator[bytes]:
     try:
         with packages.read() as chunks:
             for chunk in chunks:
+                # the last part is perhaps not complete
                 *whole, rest = (rest + chunk).split(b"\n")
                 yield from whole
                 if len(rest) > LINE_LIMIT_BYTES:

@@ -158,6 +158,7 @@ class ResumableDownload:
         """
         with _translated_errors(self.url):
             response = self.web.open(self.url, IDENTITY_ENCODING)
+        # `last_modified` needs no request of its own now
         self._modified = response.headers.get("last-modified", "")
         chunks = self._chunks(response)
         try:

@@ -70,6 +70,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
         raise FetchError("its page lists no projects")
     for project in root.projects:
         name = project.get("name") if isinstance(project, dict) else None
+        # a name with a slash would lead to another page of the server
         if isinstance(name, str) and _is_name(name):
             normal = canonicalize_name(name)
             yield ProjectLink(normal, page.url.child_folder(normal))
@@ -202,7 +203,7 @@ class IndexSource(Struct, frozen=True):
 
         Raises WheelyardError if the root page is unusable, or the server stops answering.
         """
-        failures = 0
+        failures = 0  # in a row, as pages come in the order of their projects
         for result in prefetch_map(self._files_of, self._projects()):
             fault = result.fault
             failures = failures + 1 if fault is not None and fault.is_transient else 0

@@ -78,13 +78,13 @@ work there unchanged. `upstream/upstream_files.py` fetches any other one:
    that is also the way of files that are not to be kept. If others fill the disk meanwhile,
    readers break off.
 
-`file_fetch.py` compares what came with all that the page states, and pins its digest before the
+`file_check.py` compares what came with all that the page states, and pins its digest before the
 last bytes are sent: one object for each file, create-only, says which bytes came first
 (`file_cache.py`). The document of the project, by compare-and-swap, lists the pins for its
 page. A use is noted as an empty object at most once a day, so that the sweep
 needs one listing and no reads. It sees only what is below `upstream/`, by a `PrefixedStore`.
 
-Prefetch and offline. `upstream/lock_files/` reads lock files into the digests that they list;
+Prefetch and offline. `upstream/lock_files.py` reads lock files into the digests that they list;
 `prefetch.py` finds each on the page of its project, and fetches pages and files at the same time,
 in threads that Ctrl-C need not wait for. While the upstream is offline, `file_cache.py` takes
 from each page what the store lacks, by one listing of the project's files, and the clients raise

@@ -168,6 +168,7 @@ class FileUses:
         """Note that the file at `key` in `store`, written at `modified`, is used now."""
         if self._noted.get((upstream, key)):
             return
+        # before it is written: a second request must not write it, too
         self._noted.put((upstream, key), True, NOTE_EVERY.total_seconds())  # noqa: FBT003 - a value
         owner = keys.parse_file_key(key)
         if owner is None or self._is_recent(modified):
@@ -245,6 +246,7 @@ class FileCache:
         self.files.put(name, [FileContent(listed, path, None)])
         key = keys.distribution(name, file.sha256, file.filename)
         entry = Entry(key, size, self._runtime.seconds())
+        # so that the first readers do not ask the bucket whether it is there
         self._remembered.put(key, entry, REMEMBERED_SECONDS)
         return StoredFile(name, listed, self.files)
 
@@ -385,6 +387,7 @@ class UpstreamSweep(Struct, frozen=True):
         below = PrefixedStore(self.store, keys.UPSTREAM)
         files = sorted(_files(below), key=lambda file: file.last_use)
         chosen = self._choose(files, rules)
+        # in the order of `chosen`, while threads remove later ones
         for file in chosen if dry_run else prefetch_map(partial(_remove, below), chosen):
             progress(file)
         kept_bytes = sum(file.size for file in files) - sum(file.size for file in chosen)

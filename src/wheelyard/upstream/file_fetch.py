@@ -1,40 +1,26 @@
-"""The fetching of one file, whose bytes are compared as they come with what its page says."""
+"""The fetching of one file into the spool, or past it, and of all files that a process fetches."""
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from hashlib import sha256
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import (
-    BAD_UPSTREAM,
-    OVERLOADED,
-    RETRY_AFTER_SECONDS,
-    Unavailable,
-    WheelyardError,
-)
+from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.storage.filesystem import storage_faults, sync_file, write_all
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.file_cache import FileCache, Pin, PinnedDigests, StoredFile
+from wheelyard.upstream.file_cache import FileCache, StoredFile
+from wheelyard.upstream.file_check import FileCheck, check_size, limit_of
 from wheelyard.upstream.growing_file import HELD_BACK_BYTES, GrowingFile, OpenDescriptor
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile
-
-if TYPE_CHECKING:
-    from _hashlib import _HashObject as Hasher
-
-
-MAX_UNKNOWN_BYTES: Final = 4 * 1024**3
-"""The largest file whose size neither its page nor the upstream's answer says."""
 
 
 class FileResponse(Protocol):
@@ -72,148 +58,6 @@ class FileSource(Protocol):
         ...
 
 
-def bad_file(filename: str, why: str) -> Unavailable:
-    """Return the Unavailable (code `bad_upstream`) for a file that is not what its page says."""
-    return Unavailable(
-        f"The upstream index has sent {filename} {why}. Nothing of it was kept. Try again; if it "
-        "stays so, tell the operator of this index.",
-        code=BAD_UPSTREAM,
-    )
-
-
-def too_long(filename: str) -> Unavailable:
-    """Return the error for a file that has more bytes than its page, or a limit of ours, allows."""
-    return bad_file(filename, "with more bytes than it may have")
-
-
-def too_short(filename: str) -> Unavailable:
-    """Return the error for a file that ended before all of its bytes were there."""
-    return bad_file(filename, "with fewer bytes than its page says")
-
-
-def wrong_digest(filename: str) -> Unavailable:
-    """Return the error for a file whose bytes have not the digest that its page says."""
-    return bad_file(filename, "with another digest than its page says")
-
-
-def check_size(file: UpstreamFile, announced: int | None) -> int | None:
-    """
-    Return the size that a file has to have, by its page or by the answer, or None.
-
-    Raises Unavailable (code `bad_upstream`) if they say different ones.
-    """
-    if announced is not None and file.size not in (None, announced):
-        raise bad_file(file.filename, "with another size than its page says")
-    return announced if file.size is None else file.size
-
-
-def limit_of(size: int | None) -> int:
-    """Return the most bytes that are read of a file with this size, which may be unknown."""
-    return MAX_UNKNOWN_BYTES if size is None else size
-
-
-class FileCheck:
-    """
-    The check of one file from its first byte to its last.
-
-    `size` is the number of bytes that it has to have, or None if nobody has said it.
-    """
-
-    def __init__(
-        self,
-        name: NormalizedName,
-        file: UpstreamFile,
-        size: int | None,
-        pins: PinnedDigests,
-        observation: Observation,
-    ) -> None:
-        self._name = name
-        self._file = file
-        self._expected_size = size
-        self._pins = pins
-        self._observation = observation
-        self._size, self._limit = 0, limit_of(size)
-        self._sha256 = sha256()
-        self._others = OtherHashes(file.other_hashes)
-
-    def add(self, chunk: bytes) -> None:
-        """
-        Take the next bytes.
-
-        Raises Unavailable (code `bad_upstream`) if they are too many.
-        """
-        self._size += len(chunk)
-        if self._size > self._limit:
-            raise too_long(self._file.filename)
-        self._sha256.update(chunk)
-        self._others.update(chunk)
-
-    @property
-    def received(self) -> Pin:
-        """The digest and the size of the bytes so far."""
-        return Pin(self._sha256.hexdigest(), self._size)
-
-    def finish(self) -> None:
-        """
-        Check that size and digests are those of the page and of the first fetch.
-
-        It is called when all bytes have come, and before the last ones leave: it pins a digest that
-        the page does not say. Raises Unavailable (code `bad_upstream`) if they are not. Raises
-        Unavailable if the store does not take the pin.
-        """
-        name, file, observation = self._name, self._file, self._observation
-        if self._expected_size not in (None, self._size):
-            raise too_short(file.filename)
-        received = self.received
-        if file.sha256 not in ("", received.sha256) or not self._others.agree:
-            pin = self._pins.load(name).get(file.filename) if file.sha256 else None
-            # the digest on the page may be ours, of an earlier fetch, and not the upstream's
-            is_pinned = pin is not None and pin.sha256 == file.sha256
-            note = observation.digest_change if is_pinned else observation.digest_mismatch
-            note(name, file.filename)
-            raise wrong_digest(file.filename)
-        if not file.sha256 and self._pins.pin(name, file.filename, received) != received:
-            observation.digest_change(name, file.filename)
-            raise bad_file(file.filename, "with another digest than before")
-
-    def list_digest(self) -> None:
-        """
-        Have the page of the project list a pinned digest.
-
-        If that fails, the next fetch does it.
-        """
-        name, filename = self._name, self._file.filename
-        if self._file.sha256:
-            return
-        try:
-            self._pins.list_on_page(name, filename, self.received)
-        except Unavailable as error:
-            self._observation.not_stored(name, filename, error.message)
-
-
-class OtherHashes:
-    """Digests other than SHA-256, each as `ALGORITHM=HEX`, that bytes are compared with."""
-
-    def __init__(self, stated: Iterable[str]) -> None:
-        self._hashers: list[tuple[Hasher, str]] = []
-        for algorithm_and_digest in stated:
-            algorithm, _, digest = algorithm_and_digest.partition("=")
-            # BLAKE2 has digests of many lengths
-            length = {"digest_size": len(digest) // 2} if algorithm.startswith("blake2") else {}
-            make: Callable[..., Hasher] = getattr(hashlib, algorithm)
-            self._hashers.append((make(usedforsecurity=False, **length), digest))
-
-    def update(self, chunk: bytes | bytearray) -> None:
-        """Take the next bytes."""
-        for hasher, _ in self._hashers:
-            hasher.update(chunk)
-
-    @property
-    def agree(self) -> bool:
-        """Whether the bytes so far have all of the digests."""
-        return all(hasher.hexdigest() == digest for hasher, digest in self._hashers)
-
-
 PASSED_ON_LIMIT: Final = 32
 """Files that a process passes on at a time: each occupies a thread until its reader has it all."""
 
@@ -242,8 +86,8 @@ class PassedOnFiles:
     """Passes files on to readers, a limited number at a time. Threads may share it."""
 
     def __init__(self, source: FileSource, observation: Observation) -> None:
+        self.observation = observation
         self._source = source
-        self._observation = observation
         self._slots = BoundedSemaphore(PASSED_ON_LIMIT)
 
     def begin(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> "PassedOnFile":
@@ -258,28 +102,7 @@ class PassedOnFiles:
         except WheelyardError:
             response.close()
             raise
-        return PassedOnFile(
-            name=name,
-            file=file,
-            size=size,
-            cache=cache,
-            observation=self._observation,
-            source=self,
-            response=response,
-        )
-
-    def postpone(
-        self, cache: FileCache, name: NormalizedName, file: UpstreamFile
-    ) -> "PassedOnFile":
-        """Return a file for which each of its readers asks the upstream."""
-        return PassedOnFile(
-            name=name,
-            file=file,
-            size=file.size,
-            cache=cache,
-            observation=self._observation,
-            source=self,
-        )
+        return PassedOnFile(self, cache, name, file, size, response)
 
     def open(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> FileResponse:
         """
@@ -295,6 +118,7 @@ class PassedOnFiles:
                 retry_after=RETRY_AFTER_SECONDS,
             )
         try:
+            # the slot goes with the response, and back when that is closed
             response = self._source.open_file(cache.upstream, name, file.url, Kind.FILE)
         except BaseException:
             self._slots.release()
@@ -302,16 +126,15 @@ class PassedOnFiles:
         return _SlottedResponse(response, self._slots)
 
 
-class PassedOnFile(Struct, frozen=True, kw_only=True):
+class PassedOnFile(Struct, frozen=True):
     """A file that readers get from the upstream, verified on the way. Nothing is kept."""
 
+    source: PassedOnFiles
+    cache: FileCache
     name: NormalizedName
     file: UpstreamFile
     size: int | None
     """Bytes, or None if neither the page nor the answer has said it."""
-    cache: FileCache
-    observation: Observation
-    source: PassedOnFiles
     response: FileResponse | None = None
     """The answer of the upstream, or None if each reader asks for one."""
 
@@ -326,7 +149,8 @@ class PassedOnFile(Struct, frozen=True, kw_only=True):
 
         Raises Unavailable if they are not the right ones.
         """
-        check = FileCheck(self.name, self.file, self.size, self.cache.digests, self.observation)
+        pins, observation = self.cache.digests, self.source.observation
+        check = FileCheck(self.name, self.file, self.size, pins, observation)
         response, held = self.response, b""
         if response is None:
             response = self.source.open(self.cache, self.name, self.file)
@@ -498,7 +322,11 @@ class FileFetch:
                 spool.require_room(limit_of(size))
                 path, number = spool.open_new()
         except Unavailable as error:
-            self._answer(self._tools.passed_on.postpone(self._cache, self._name, self._file))
+            file = self._file
+            passed_on = PassedOnFile(
+                self._tools.passed_on, self._cache, self._name, file, file.size
+            )
+            self._answer(passed_on)
             self._note_not_stored(error)
             raise
         return Path(path), OpenDescriptor(number)

@@ -75,6 +75,7 @@ class GrowingFile:
         self.descriptor = descriptor
         self.size = size
         self._runtime = runtime
+        # changed by the writing thread alone; readers see `_noticed`, which changes under the lock
         self._written = 0
         self._noticed, self._noticed_at = 0, -1.0
         self._patient_until = runtime.monotonic() + SMALL_FILE_SECONDS
@@ -139,6 +140,7 @@ class GrowingFile:
         Its disk space is given back at once, as readers may keep it open.
         """
         if not self._is_verified:
+            # readers that have noticed bytes before it get this error instead of the rest
             self._error = error
             self._wake()
             # after the readers know: none takes the shorter file for the whole one

@@ -267,6 +267,7 @@ class UpstreamIndex:
         page = self.files.with_digests(current.page)
         view = self.policy.view(page, self.runtime.now(), state)
         shown = self._shown.get(page.name)
+        # the same objects: the view is made again when something that decides has changed
         is_same = shown and shown.origin.page is page and shown.origin.view is view
         if shown is None or not is_same or self.config.offline:  # the store may have more by now
             shown = self._new(page, view, shown)

@@ -282,6 +282,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         is_comment = line.lstrip().startswith("#")
         parts.append(f" {line}" if is_comment else line.removesuffix("\\"))
+        # errors name the line where a requirement begins
         first = first or number
         if line.endswith("\\") and not is_comment and number < len(lines):
             continue

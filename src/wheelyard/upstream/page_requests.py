@@ -115,6 +115,7 @@ class StoredPages(Struct, frozen=True):
         below = keys.upstream(upstream_id)
         self.store.delete(keys.upstream_page(upstream_id, name))
         self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"))
+        # the pins of single files, which are not in the page's list if a process was killed
         for entry in list(self.store.list(f"{below}{keys.upstream_digest_folder(name)}")):
             self.store.delete(entry.key)
 
@@ -180,6 +181,7 @@ class IndexProof:
             if not self.is_stored(upstream_id):  # another process may have read a page
                 why = self._faults.get(upstream_id) or self.ask(client)
             if not why:
+                # never taken back: an index that was one stays one
                 self._proven.add(upstream_id)
             return why
 
@@ -248,6 +250,7 @@ class PageRequests:
         # what its owner has taken away goes at once, also while another index is silent
         if page.is_gone or not page.status.serves_files:
             return answer
+        # an index that comes first and has the name now may be an attack, or the one that is meant
         for client in self._before(last):
             if isinstance(self._answer(client, last.name, kind, ""), UpstreamPage):
                 other = client.server.label

@@ -130,6 +130,8 @@ class UpstreamPages:
         self._start_saving = start_saving
         self._saving = set[Future[None]]()
         self._memory: LruCache[NormalizedName, _Held] = LruCache(MEMORY_BYTES)
+        # an absent name is asked for again after `NEGATIVE_SECONDS`, and in between the store is
+        # asked for a page of it after `LOOK_SECONDS`
         self._absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
             runtime.monotonic, MAX_ABSENT
         )
@@ -161,6 +163,7 @@ class UpstreamPages:
             return KnownPage(self._found(held))
         if held is not None and now < held.retry_at and self._may_serve(held):
             return KnownPage(self._found(held))
+        # both, as another process may have stored a page of it meanwhile
         if self._absent.get(name) and self._looked_absent.get(name):
             self._observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
             return KnownPage(None)
@@ -186,6 +189,7 @@ class UpstreamPages:
         if peeked is None:
             held = self._load(name)
             if held is not None and self._runtime.monotonic() < held.fresh_until:
+                # another process has fetched it
                 self._remember(held)
                 peeked = self.peek(name)
             elif held is None and self._is_still_absent(name):
@@ -317,6 +321,7 @@ class UpstreamPages:
         if renewed is not None:
             self._remember(renewed)
             if not (renewed.is_saved or self._config.read_only):
+                # the page is returned now; a crash before it is stored loses only the memory of it
                 saving = self._start_saving(partial(self._save, renewed))
                 self._saving.add(saving)
                 saving.add_done_callback(self._saving.discard)
@@ -374,6 +379,7 @@ class UpstreamPages:
     def _asked(self, name: NormalizedName, kind: Kind, held: _Held | None) -> _Held | None:
         if held is None:
             self._observation.cache(kind, CacheResult.MISS)
+            # no index owns the name yet
             page = self._requests.find(name, kind)
             if page is None:
                 self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
@@ -402,6 +408,7 @@ class UpstreamPages:
 
     def _confirmed(self, held: _Held) -> _Held:
         now = self._runtime.now()
+        # only in memory, so that not every confirmation writes to the store
         if now - held.page.fetched_at < CONFIRMATION:
             at = self._runtime.monotonic()
             return replace(
@@ -418,6 +425,7 @@ class UpstreamPages:
         is_read = page.is_gone or page.reading == self._servers[page.upstream].reading
         if age < -MAX_SKEW_SECONDS or not is_read:  # a clock was wrong, or the settings were others
             age = max(age, self._servers[page.upstream].page_ttl)
+        # times in the store are of the day, and those in memory monotonic
         confirmed_at = self._runtime.monotonic() - max(0.0, age)
         return _Held(
             page=page,

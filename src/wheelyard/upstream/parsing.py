@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from html import unescape
+from itertools import starmap
 from typing import Final
 from urllib.parse import unquote
 
@@ -117,10 +118,7 @@ def parse_page(
         status=_status(page.status),
         reason=_text(page.reason),
         files=tuple(by_filename[filename] for filename in sorted(by_filename)),
-        other_formats=tuple(
-            OtherFormat(filename, version)
-            for filename, version in sorted(files.other_formats.items())
-        ),
+        other_formats=tuple(starmap(OtherFormat, sorted(files.other_formats.items()))),
         empty_versions=_empty_versions(page.versions, by_filename.values()),
         alternate_locations=_locations(page.locations),
         refused_hosts=tuple(files.refused),
@@ -233,6 +231,7 @@ class _FileParser(Struct):
         required = _requires_python(entry.requires_python)
         if digest is None or required is None:
             return
+        # the URL last, as a refused host is remembered: only for files that would be shown
         url = self._checked(reference)
         if not url:
             return

@@ -129,6 +129,7 @@ class Prefetch(Struct, frozen=True, kw_only=True):
                     else:
                         work = partial(self._plan, *projects.popleft())
                     running.add(threads.start(work))
+                # work runs in other threads, and what it returns is handled in this one
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 steps = [step for future in done for step in future.result()]
                 wanted.extend(step for step in steps if isinstance(step, _Wanted))
@@ -155,6 +156,7 @@ class Prefetch(Struct, frozen=True, kw_only=True):
             return _all(files, FileState.FAILED, _own_message(fault))
         if current is None:
             return _all(files, FileState.MISSING, f"No upstream index has {name}.")
+        # a file without a digest on its page may have one since it was fetched
         page = index.files.with_digests(current.page)
         by_digest = {file.sha256: file for file in page.files}
         return [_find(page, by_digest, locked) for locked in files]

@@ -79,6 +79,7 @@ class PublicProjectList(Struct):
             for name, decisions in accepted
             if not self.upstream.names.patterns.match(name)
         }
+        # only as long as the version is the same, else the facts are read again
         self._left_out = dict(self._left_out.items() & versions.items())
         self._undescribed = {
             name: since for name, since in self._undescribed.items() if name in versions

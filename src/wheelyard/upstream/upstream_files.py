@@ -20,19 +20,16 @@ from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, FileUses, StoredFile
+from wheelyard.upstream.file_check import OtherHashes, too_long, too_short, wrong_digest
 from wheelyard.upstream.file_fetch import (
     FetchedFile,
     FetchKey,
     FetchTools,
     FileFetch,
     FileSource,
-    OtherHashes,
     PassedOnFiles,
     Received,
     RunningFetches,
-    too_long,
-    too_short,
-    wrong_digest,
 )
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
@@ -159,6 +156,7 @@ class UpstreamFiles:
                 receive = partial(self._receive_metadata, page, file)
                 future = self._small_threads.start(receive, client)
                 self._metadata[key] = future
+                # it may run at once, in this thread, and so takes no lock
                 future.add_done_callback(lambda _: self._metadata.pop(key, None))
             return future
 
@@ -179,6 +177,7 @@ class UpstreamFiles:
         cache = self._caches.get(upstream)
         if cache is None:
             cache = FileCache(upstream, self._store, self._retries, self._uses)
+            # of two threads that make one, both get that of the first
             cache = self._caches.setdefault(upstream, cache)
         return cache
 
@@ -221,6 +220,7 @@ class UpstreamFiles:
             return bytes(body)  # it is kept by its SHA-256 alone
         if file.sha256 and self._rules.mode == "cache":
             try:
+                # only what has agreed is kept
                 self.cache(page.upstream).put_metadata(page.name, file, bytes(body))
             except WheelyardError as error:
                 self._observation.not_stored(page.name, what, error.message)

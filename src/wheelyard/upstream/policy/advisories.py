@@ -73,6 +73,7 @@ class _Releases:
         self._bits = dict[Version, int]()
         for number, text in enumerate(self._texts):
             version = Version(text)
+            # a range or list with 2.0 is about 2.0+cpu, too
             for form in {version, Version(version.public)}:
                 self._bits[form] = self._bits.get(form, 0) | 1 << number
         self._public = sorted(version for version in self._bits if version.local is None)

@@ -133,6 +133,7 @@ class Evaluation(Struct, frozen=True):
             yield from self._cooldown_reason(file)
 
     def _of_version(self, version: str, decision: Decision | None) -> _OfVersion:
+        # `decisions` keeps each decision alive, so no other object gets its id
         key = version, id(decision)
         if key not in self._of_versions:
             lifted = self._lifted(decision)

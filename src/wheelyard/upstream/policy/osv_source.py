@@ -162,6 +162,7 @@ class OsvSource:
         """
         with self._lock:
             if self._table is None:
+                # what was accepted last is compared even if this process never saw it
                 accepted = self._record.load() if self._record else None
                 read: AcceptedOsv | None = None
                 try:
@@ -245,6 +246,7 @@ class OsvSource:
                 f"{accepted.entries}: more than a tenth is missing",
                 "If that is right, run 'wheelyard upstream accept-osv'; else replace it.",
             )
+        # kept first, so that a process that starts anew has no older one to compare with
         if self._record is not None and read != accepted:
             with suppress(Unavailable):  # a server that only reads, or a store that is full
                 self._record.save(read)

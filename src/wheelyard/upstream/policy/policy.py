@@ -149,6 +149,7 @@ class Policy:
         It is cached as long as nothing that decides changes. Without `state`, what decides is read.
         Raises Unavailable if the store does not say.
         """
+        # first uses are written down before the view, whose generation has them
         state = self._noted(page, now, state)
         key = page.upstream, page.name
         made_of = page.status, page.reason, page.empty_versions, page.files

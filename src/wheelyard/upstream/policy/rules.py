@@ -307,6 +307,7 @@ class VersionNotes(Generic[V]):
         `replaces` it. Raises Unavailable if the document cannot be written.
         """
         for attempt in self._retries.attempts():
+            # another server has changed the document, and what it has added counts
             if attempt:
                 before = self._documents.get(self._key, "current")
             noted = self.of(name, before)
