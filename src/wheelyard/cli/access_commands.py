@@ -369,6 +369,7 @@ def create(
     Documentation: docs/tokens.md
     """
     lifetime = parse_duration(expires)
+    # a server counts whole days by its own clock, and any other time needs one of this machine
     days, rest = divmod(lifetime, timedelta(days=1))
     wanted = NewToken(
         name=name,
@@ -382,6 +383,7 @@ def create(
     # asked first, so that no token is made if there is no answer
     clients = api.call(client_projects, ClientProjectsQuery()) if ci is not None else None
     made = api.call(access_operations.create_token, wanted)
+    # the token alone is on standard output, so that a pipe can take it
     click.echo(_announcement(made), err=True)
     with show_token(made.id):
         click.echo(made.token)

@@ -61,7 +61,7 @@ COMMAND_GROUPS: Final = {
 }
 """The subcommands and their descriptions, as `--help` groups them."""
 COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, what in group.items()}
-"""The subcommands; a module is imported only when its command runs."""
+"""The subcommands. A module is imported only when its command runs."""
 COMMAND_MODULES: Final = {
     "access": "access_commands",
     "check": "store_commands",

@@ -45,7 +45,7 @@ LOGIN_NAME_LIMIT: Final = 100
 
 
 Tables = Mapping[str, Mapping[str, Any]]
-"""Settings by section and key; None is an option that was not given."""
+"""Settings by section and key. None is an option that was not given."""
 
 
 CONFIG: Final = kept_option(

@@ -118,7 +118,7 @@ class LossyOutput(FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._quiet = quiet
         self.lost: OSError | None = None
-        """The first error; nothing is written after it."""
+        """The first error. Nothing is written after it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """
@@ -203,7 +203,7 @@ def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
 
 _IN_LOG: Final = f"{__name__}.in_log"
 _BAR: Final = f"{__name__}.bar"
-"""Keys of click's context: whether messages go to the log; the progress bar."""
+"""Keys of click's context: whether messages go to the log, and the progress bar."""
 _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
 
 

@@ -351,7 +351,7 @@ def release(*, name: str, reason: str, yes: bool) -> int:
 
 LOCAL_PAUSE_SECONDS: Final = 1.0
 REMOTE_PAUSE_SECONDS: Final = 10.0
-"""The pause of `--follow` between two looks; a look at a bucket costs money."""
+"""The pause of `--follow` between two looks. A look at a bucket costs money."""
 
 
 @cli_command(
@@ -459,6 +459,7 @@ def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -
 def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
     """Print entries as they come, until nobody reads the output any more, and return the status."""
     pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
+    # the first look may be at thousands of projects, later ones at those that have changed
     read, printed = _read_with_progress, list[str]()
     is_away, status = False, 0
     while not is_output_lost():

@@ -197,7 +197,7 @@ class FileResult(Struct, omit_defaults=True):
     status: str
     """`uploaded`, `there` or `refused`."""
     filename: str = ""
-    """Empty if it was refused; then there are an error code and a message."""
+    """Empty if it was refused. Then there are an error code and a message."""
     sha256: str = ""
     warnings: tuple[str, ...] = ()
     error: str = ""
@@ -383,9 +383,9 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
 
 FOLDER_INTERVAL_SECONDS: Final = 2.0
 BUCKET_INTERVAL_SECONDS: Final = 60.0
-"""Seconds between two scans; scans of a bucket cost money."""
+"""Seconds between two scans. Scans of a bucket cost money."""
 STOP_TIMEOUT_SECONDS: Final = 2.0
-"""Seconds to finish the current import; after a crash the next one continues there."""
+"""Seconds to finish the current import. After a crash the next one continues there."""
 
 
 class WatcherThreads(Struct, frozen=True):

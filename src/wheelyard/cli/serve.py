@@ -82,7 +82,7 @@ ACCESS: Final = (
         help="Let everybody publish who reaches the server, though others than this machine do.",
     ),
 )
-"""Who may do what; `-P` and `-a` are pypiserver's."""
+"""Who may do what. `-P` and `-a` are pypiserver's."""
 
 
 @cli_command(
@@ -376,7 +376,7 @@ Install   uv pip install --index {read} NAME
 
 
 STORE_FOLDER: Final = ".wheelyard"
-"""The store in the first folder of packages; imports skip hidden folders."""
+"""The store in the first folder of packages. Imports skip hidden folders."""
 ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
 
 _IGNORED_OPTIONS: Final = {

@@ -131,6 +131,8 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     Documentation: docs/backup.md
     """
     settings = command_settings()
+    # as early as possible: first the places that were typed, before a store is opened, and then
+    # those in which each store has its files and credentials, before the target is made
     _require_apart([source], [target])
     opened = open_copy_source(_settings_of(settings, source))
     _require_apart(_locations(source, opened.traits), [target])
@@ -162,6 +164,7 @@ def _store_copy(
 ) -> StoreCopy:
     """Return the copy of an opened store, at this location, into an index."""
     is_local = opened.traits.is_local and target_index.is_local
+    # with a bucket of its own, both stores see the same memory of upstream indexes
     is_shared = settings.upstream.bucket and opened.old is None
     counter = target_index.traits.operation_counter
     upstream = upstream_store(settings, target_index.stores, counter)
@@ -221,6 +224,7 @@ def _locations(location: str, traits: StoreTraits) -> list[str]:
 
 
 def _require_apart(source: list[str], target: list[str]) -> None:
+    # with the slash at their ends, `/srv/packages` is not taken for a part of `/srv/pack`
     for one in source:
         for other in target:
             if _place(one).startswith(_place(other)) or _place(other).startswith(_place(one)):

@@ -112,6 +112,7 @@ def approve(
         _print_files((), in_force.for_version(str(wanted)))
         click.echo(f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides")
         return
+    # asked after the decision is in force: what hides a file now is another rule
     explained = _explanation(api, PackageQuestion(name, approval.version))
     if wanted is not None:
         _print_files(explained.files if explained else (), in_force.for_version(str(wanted)))
@@ -262,6 +263,7 @@ def _page_lines(explanation: Explanation) -> Iterator[str]:
 
 def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
     """Yield a line for each file by version, and its reasons once for those that share them."""
+    # groups are of neighbours, so files with the same reasons have to be sorted together
     ordered = sorted(files, key=lambda file: (parse_version(file.version), _texts(file)))
     for _, files_alike in groupby(ordered, key=lambda file: (file.version, _texts(file))):
         group = list(files_alike)

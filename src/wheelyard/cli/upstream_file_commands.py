@@ -88,6 +88,7 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
         click.echo(f"wheelyard: {escaped(line)}", err=True)
     result = _described(locked, report, dry_run=dry_run)
     print_result(result, _lines(locked, report, dry_run=dry_run))
+    # what failed may succeed the next time; what is missing or refused needs a person
     if report.of(FileState.FAILED):
         return 1
     is_complete = not report.of(FileState.MISSING) and not report.of(FileState.REFUSED)
@@ -111,6 +112,7 @@ def _lines(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> Ite
 
 def _problems(report: PrefetchReport) -> Iterator[str]:
     """Yield a line for each reason why files of a project are not in the store."""
+    # one line for a project whose index does not answer, and not one for each of its files
     groups = dict[tuple[str, str], list[LockedFile]]()
     for result in report.results:
         if result.why:

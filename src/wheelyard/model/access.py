@@ -82,13 +82,13 @@ class Credential:
     """A parsed Authorization header, not verified yet."""
 
     user: str = field(repr=False)  # people put tokens there
-    """The user name of a Basic pair; empty for Bearer."""
+    """The user name of a Basic pair, or empty for Bearer."""
     secret: str = field(repr=False)
     """The password of a Basic pair, or the Bearer token."""
     is_bearer: bool = False
     """Whether the scheme is Bearer."""
     is_unicode: bool = True
-    """Whether a Basic pair is UTF-8; old clients send Latin-1, which only passwords may be."""
+    """Whether a Basic pair is UTF-8. Old clients send Latin-1, which only passwords may be."""
     client_network: str = ""
     """
     The network of the client. A password is cached for one network: otherwise an attacker in
@@ -123,7 +123,7 @@ class Caller(Struct, frozen=True):
     principals: frozenset[str] = frozenset()
     """All principals by which a grant can name this caller."""
     name: str = ""
-    """The name of the caller's API token, which the principal lacks; else empty."""
+    """The name of the caller's API token, which the principal lacks, or empty."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -183,11 +183,11 @@ class AccessEntry(Struct, frozen=True):
     """Something that gives somebody rights on a project."""
 
     who: str
-    """A principal or a group, as in a grant; or words, such as `everybody`."""
+    """A principal or a group, as in a grant, or words, such as `everybody`."""
     actions: Action
     """What they may do to the project."""
     reason: str
-    """What gives them the right, in words; it names no other project."""
+    """What gives them the right, in words. It names no other project."""
     members: tuple[str, ...] = ()
     """If it is a group, its members."""
     details: str = ""
@@ -260,7 +260,7 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     others = tuple(scopes)
     # each action alone: one scope may have `read` on a pattern, and another `upload`
     return all(
-        any(action & each.actions and matches_any(each.projects, pattern) for each in others)
+        any(action in other.actions and matches_any(other.projects, pattern) for other in others)
         for action in Action
         if action & scope.actions
         for pattern in scope.projects

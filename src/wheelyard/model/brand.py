@@ -35,7 +35,7 @@ class Brand(Struct, frozen=True):
 
     name: str = DEFAULT_NAME
     accent: str = ""
-    """Of links and buttons, as `#1b62b5`; empty for that of the style sheet."""
+    """The colour of links and buttons, as `#1b62b5`, or empty for that of the style sheet."""
     logo: Logo | None = None
 
     @property

@@ -37,7 +37,7 @@ class ClaimCheck(Struct, frozen=True):
     """A claim of an ID token, its value, and whether that is what a publisher expects."""
 
     claim: str
-    """The name; dots lead into nested objects."""
+    """The name. Dots lead into nested objects."""
     received: object
     """None if it is missing or ambiguous."""
     is_right: bool

@@ -85,7 +85,7 @@ _INSTALLER = re.compile(
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
-_NO_TAGS = frozenset(each[1:] for each in _EXTENSIONS)
+_NO_TAGS = frozenset(extension[1:] for extension in _EXTENSIONS)
 """Words that are not allowed as wheel tags, because they are file extensions."""
 _OBSOLETE = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
 """Obsolete binary formats, by suffix."""
@@ -151,7 +151,7 @@ class ObsoleteDistribution(Struct, frozen=True):
     python_version: str
     """The Python version, or `any`."""
     platform: str
-    """The platform as in the filename; empty for all platforms."""
+    """The platform as in the filename, or empty for all platforms."""
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
@@ -189,6 +189,7 @@ def parse_version(text: str) -> Version:
     """
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
         with suppress(InvalidVersion, ValueError):
+            # packaging takes blanks around a version, and no filename or page may have them
             if text == text.strip():
                 return Version(text)
     is_long = len(text) > VERSION_LIMIT
@@ -292,6 +293,7 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     except (InvalidWheelFilename, InvalidVersion, ValueError) as error:
         raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
+    # packaging gives a build tag as number and rest, by which installers order wheels
     spelled = "".join(str(part) for part in build)
     return Wheel(filename, project, version, spelled, tuple(sorted(str(tag) for tag in tags)))
 

@@ -42,7 +42,7 @@ _GROUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CASE_INSENSITIVE_KINDS: Final = frozenset({"user", "serviceAccount", "domain"})
 _Texts = tuple[str, ...]
 Groups = Mapping[str, frozenset[str]]
-"""The members of each group, by its name; no group is a member."""
+"""The members of each group, by its name. No group is a member."""
 NO_GROUPS: Final[Groups] = MappingProxyType({})
 
 
@@ -61,9 +61,9 @@ class Grant(Struct, frozen=True):
     """A valid grant: a scope, and the principals that have it."""
 
     id: str
-    """Its position among the tables of the settings, from 1; of a stored grant `g` and digits."""
+    """Its position among the tables of the settings, from 1, or `g` and digits if it is stored."""
     who: frozenset[str]
-    """The principals and groups that it names; a group as `group:NAME`."""
+    """The principals that it names, and the groups, as `group:NAME`."""
     principals: frozenset[str]
     """The principals that have the scope, the members of its groups, too."""
     scope: Scope
@@ -277,6 +277,7 @@ def is_match(wanted: str, principal: str, name: str) -> bool:
     a whole API token. The case of letters counts except in an e-mail address.
     """
     _, _, rest = principal.partition(":")
+    # a principal of a publisher's token has several ids, with commas between them
     candidates = {principal, name, rest, *rest.split(",")} - {""}
     if wanted in candidates or token_id_in(wanted) == rest != "":
         return True
@@ -291,7 +292,7 @@ class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fie
     by: str
     """The principal: `local:NAME`, `user:EMAIL`."""
     note: str = ""
-    """Why, in the words of who has made the change; of a grant, its own note is the reason."""
+    """Why, in the words of who has made the change. A grant has its own note instead."""
 
 
 class Granted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="granted"):
@@ -335,7 +336,7 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grants: tuple[Granted, ...] = ()
     """In the order in which they were made."""
     groups: dict[str, tuple[str, ...]] = {}
-    """The sorted members of each group, by its name; sorted."""
+    """The sorted members of each group, by its name, in the order of names."""
     commit: AccessCommit | None = None
     """The last commit, number `revision`."""
 

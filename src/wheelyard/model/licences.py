@@ -25,11 +25,11 @@ from wheelyard.model.metadata import EXPRESSION_LIMIT, CoreMetadata, parse_lenie
 UNKNOWN: Final = ""
 """The licence of a release whose metadata does not say, or says it in words that are ambiguous."""
 UNREADABLE: Final = "unreadable"
-"""The licence of a release whose metadata says one in a way that cannot be read; no SPDX id."""
+"""Stands for a licence that the metadata says in a way that cannot be read. It is no SPDX id."""
 BLOCK_UNKNOWN: Final = "unknown"
 """The pattern of an operator who wants no release without a known licence."""
 TEXT_LIMIT: Final = 100
-"""Characters of a `License` field that can be an expression; longer ones are whole documents."""
+"""Characters of a `License` field that can be an expression. Longer ones are whole documents."""
 
 _HEADINGS: Final = frozenset(
     ("License", "License :: OSI Approved", "License :: DFSG approved", "License :: Public Domain")

@@ -21,16 +21,16 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import parse_name, parse_version
 
 HEADER_LIMIT = 64 * 1024
-"""Characters of one header; `Description` and `License` hold whole documents and are exempt."""
+"""Characters of one header. `Description` and `License` hold whole documents and are exempt."""
 HEADER_COUNT_LIMIT = 10_000
 REQUIRES_PYTHON_LIMIT = 1024
 """Characters of `Requires-Python`, which clients parse for each file of a page."""
 REQUIRES_DIST_LIMIT = 512 * 1024
-"""Characters of all `Requires-Dist` together; parsing takes about a second per MiB."""
+"""Characters of all `Requires-Dist` together. Parsing takes about a second per MiB."""
 EXPRESSION_LIMIT = 8 * 1024
-"""Characters of `License-Expression`; the longest known one has some hundreds."""
+"""Characters of `License-Expression`. The longest known one has some hundreds."""
 PROJECT_URL_LIMIT = 64
-"""Project URLs that are used; later ones are ignored."""
+"""Project URLs that are used. Later ones are ignored."""
 
 NEWEST_VERSION = (2, 6)
 """The highest `Metadata-Version` whose fields are all known."""
@@ -61,7 +61,7 @@ _CONTENT_TYPES = frozenset({"text/plain", "text/x-rst", "text/markdown"})
 _VARIANTS = frozenset({"gfm", "commonmark"})
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 _CHECKED_ALONE = ("import-name", "import-namespace", "requires-external", "supported-platform")
-"""Fields that nothing here uses; a control character in them is refused as in others."""
+"""Fields that nothing here uses. A control character in them is refused as in others."""
 _REQUIRED = frozenset({"metadata-version", "name", "version"})
 """Fields that every metadata has, and `Dynamic` cannot name."""
 
@@ -199,7 +199,7 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
     requires_dist: tuple[str, ...]
     requires_python: str | None
     project_urls: tuple[tuple[str, str], ...]
-    """Pairs of label and URL; labels are unique and may be empty."""
+    """Pairs of label and URL. Labels are unique and may be empty."""
     provides_extra: tuple[str, ...]
     platforms: tuple[str, ...]
     dynamic: tuple[str, ...]
@@ -410,7 +410,7 @@ def _dynamic(headers: Headers) -> tuple[str, ...]:
 
 
 FIELD_LIMIT: Final = 1000
-"""Fields that are parsed; later ones are ignored."""
+"""Fields that are parsed. Later ones are ignored."""
 
 _REPEATED: Final = frozenset(
     {
@@ -427,7 +427,7 @@ _REPEATED: Final = frozenset(
         "supported-platform",
     }
 )
-"""Fields that may be repeated; of other fields the first one counts."""
+"""Fields that may be repeated. Of other fields the first one counts."""
 _FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
 
 _LENIENT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")

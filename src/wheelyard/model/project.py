@@ -52,21 +52,21 @@ class File(
     size: int
     """Bytes."""
     uploaded_at: datetime
-    """UTC; for an imported file the upload time at its source, if that is known."""
+    """The time of the upload, in UTC. For an imported file that at its source, if it is known."""
     uploaded_by: str
     sidecars: Mapping[str, str] = {}
     """SHA-256 by suffix of what is stored beside the file: `metadata` is its core metadata."""
     requires_python: str | None = None
     yanked: str | None = None
-    """The reason, perhaps empty, if the file is yanked; else None."""
+    """The reason, perhaps empty, if the file is yanked, or None."""
     imported_at: datetime | None = None
-    """UTC; when the file was imported; None if it was uploaded."""
+    """When the file was imported, in UTC, or None if it was uploaded."""
     waived_rules: tuple[str, ...] = ()
-    """Sorted codes of the rules that the file breaks; a lenient import waived them."""
+    """Sorted codes of the rules that the file breaks. A lenient import waived them."""
     uploaded_by_name: str = ""
-    """The name that the token in `uploaded_by` had; empty for any other uploader."""
+    """The name that the token in `uploaded_by` had, or empty for any other uploader."""
     keep_until: datetime | None = None
-    """UTC; until when its bytes are kept after it was deleted; None if they go at once."""
+    """Until when its bytes are kept after it was deleted, in UTC, or None if they go at once."""
 
     @property
     def core_metadata(self) -> str:
@@ -118,7 +118,7 @@ class EventKind(StrEnum):
     UNYANKED = "unyanked"
     """Files are no longer yanked."""
     DELETED = "deleted"
-    """Files were removed; their filenames can never be used again."""
+    """Files were removed. Their filenames can never be used again."""
     STATUS = "status"
     """The project's status was set (PEP 792)."""
     RESERVED = "reserved"
@@ -153,14 +153,14 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     by: str
     """The principal: `token:ID`, `local:NAME`."""
     by_name: str = ""
-    """The name that the token in `by` had, which may be deleted since; else empty."""
+    """The name that the token in `by` had, which may be deleted since, or empty."""
     files: tuple[str, ...] = ()
     """The names of the files that it is about."""
     reason: str = ""
     data: Raw = NO_JSON
-    """A JSON object with what is special to the kind; `NO_JSON` without any."""
+    """A JSON object with what is special to the kind, or `NO_JSON`."""
     needs: str = ""
-    """The version of wheelyard that knows the kind, if no reader may pass it over; else empty."""
+    """The version of wheelyard that knows the kind, if no reader may pass it over, or empty."""
 
     @classmethod
     def uploaded(
@@ -233,9 +233,9 @@ class NumberedCommit(Struct, frozen=True, kw_only=True):
     number: int
     """1 for the first."""
     id: str
-    """Random; shows whether a write without a reply has succeeded."""
+    """A random text that shows whether a write without a reply has succeeded."""
     previous: str
-    """SHA-256 of the stored bytes of the previous commit; empty for the first."""
+    """SHA-256 of the stored bytes of the previous commit, or empty for the first."""
 
 
 class EventCommit(NumberedCommit, Generic[E], frozen=True, kw_only=True, omit_defaults=True):
@@ -304,7 +304,7 @@ class Project(
     files: tuple[File, ...] = ()
     """Sorted by filename."""
     deleted_filenames: tuple[str, ...] = ()
-    """Sorted; none of them can be uploaded again."""
+    """The sorted names of deleted files, which can never be uploaded again."""
     is_released: bool = field(default=False, name="released")
     """Whether its name was given up, and not taken since, so that it is no project any more."""
     trash: tuple[File, ...] = ()
@@ -369,6 +369,8 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
 
     An event of an unknown kind changes nothing but `needs`.
     """
+    # An event that no reader may pass over makes the document say so. An older version that reads
+    # the document then refuses it.
     if event.needs:
         project = replace(project, needs={**project.needs, event.what: event.needs})
     match event.what:

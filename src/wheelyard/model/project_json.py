@@ -30,6 +30,7 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def from_file(cls, file: File) -> "FileJson":
         """Return what is shown of a file."""
+        # only the named fields: what else is stored is no promise to clients
         return cls(**{name: getattr(file, name) for name in cls.__struct_fields__})
 
 
@@ -97,7 +98,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     at: datetime
     project: NormalizedName | None
-    """None for a change of the grants and groups in the store; public, if it is a decision's."""
+    """Public for a decision, and None for a change of the grants and groups in the store."""
     commit: int
     """The number of its commit."""
     what: str
@@ -110,13 +111,13 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str
     """The principal."""
     by_name: str
-    """The name of the token in `by`; empty if it has none, or if it is not known any more."""
+    """The name of the token in `by`, or empty if it has none, or if it is not known any more."""
     credential: str
     """The type of credential, for people."""
     status: str = ""
     """The new status of the project."""
     reason: str = ""
-    """The reason; of a decision, or a change of grants or groups, the change in words."""
+    """The reason. Of a decision, or a change of grants or groups, the change in words."""
     sha256: str = ""
     """The digest of an uploaded or imported file."""
     uploaded_by: str = ""
@@ -126,6 +127,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
     """Return the entry of an event in commit `number`, without the tokens in its reason."""
     what, file, uploaded_by = event.what, event.file, ""
+    # an import and an upload are stored as the same event, and people tell them apart
     if file is not None and file.imported_at is not None:
         what = "imported"
         uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""

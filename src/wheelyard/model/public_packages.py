@@ -35,12 +35,12 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     verdict: Verdict
     project: NormalizedName
     version: str = EVERY_VERSION
-    """Normalised; empty for the whole project."""
+    """The normalised version, or an empty text for the whole project."""
     reason: str = ""
     despite: tuple[str, ...] = ()
-    """Codes of the rules that an approval lifts, such as `licence`; sorted."""
+    """The sorted codes of the rules that an approval lifts, such as `licence`."""
     sha256: tuple[str, ...] | None = None
-    """The digests of the files that the approval of a version is about; None for others."""
+    """The digests of the files that the approval of a version is about, or None for others."""
 
     def covers(self, sha256: str) -> bool:
         """
@@ -96,6 +96,7 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
     def _candidates(self, version: str) -> Iterator[Decision]:
         """Yield the decisions that may count for a version, the most specific one first."""
         own = self.versions.get(strip_trailing_zeros(version))
+        # an own approval may not cover a file, which then falls to the decision behind it
         if own is not None:
             yield own
         public = self.versions.get(strip_trailing_zeros(version.partition("+")[0]))
@@ -122,7 +123,7 @@ class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
 
     revision: int = 0
     decisions: tuple[Decision, ...] = ()
-    """At most one for each project and version; sorted by these."""
+    """Sorted by project and version, with at most one for each."""
     commit: DecisionCommit | None = None
     """The last commit, number `revision`."""
 
@@ -157,6 +158,7 @@ def apply(decided: DecisionList, new: Decision) -> DecisionList:
 def _replaces(new: Decision, old: Decision) -> bool:
     if new.project != old.project:
         return False
+    # a version that was approved before must not stay open in a project that is blocked now
     ends_approvals = new.version == EVERY_VERSION and new.verdict is Verdict.BLOCKED
     return new.key == old.key or (ends_approvals and old.verdict is Verdict.APPROVED)
 
@@ -197,7 +199,7 @@ class RefreshedPage(Struct, frozen=True, kw_only=True):
 
     name: NormalizedName
     upstream: str
-    """The label of the index that has the project; empty if none has it."""
+    """The label of the index that has the project, or empty if none has it."""
     files: int
     """How many files its page lists."""
     new: tuple[str, ...]
@@ -225,7 +227,7 @@ class ExplainedFile(Struct, frozen=True, omit_defaults=True):
     version: str
     shown: bool
     reasons: tuple[FileReason, ...] = ()
-    """Every reason, the most serious one first; none for a file that is shown."""
+    """Every reason, the most serious one first. A file that is shown has none."""
     uploaded_at: datetime | None = None
     sha256: str = ""
     """Empty if its page has none, and it was never fetched."""
@@ -248,7 +250,7 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it should have been asked again, and has not answered."""
     status: str = ""
     alternate_locations: tuple[str, ...] = ()
-    """Other indexes of which the page says that they have the project, too; never asked."""
+    """Other indexes that have the project, too, as the page says. They are never asked."""
     refused_hosts: tuple[str, ...] = ()
     """Hosts of files that `file_hosts` lacks."""
     decisions: tuple[Decision, ...] = ()

@@ -92,6 +92,7 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
 
     `claims` are verified. `run` is the URL of the CI run.
     """
+    # an ID token has any text and any length, and a log has lines
     plain = {
         name: escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
         for name, value in claims.items()
@@ -204,6 +205,7 @@ def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
         _check_url(table.id, "jwks_url", issuer.keys_url, issuer)
     if not isinstance(table, Oidc) and name.endswith("/"):
         raise _wrong(table.id, "issuer", "expected no slash at its end")
+    # `oidc` would go around the checks of ids that the class of the provider makes
     provider = PROVIDER_BY_ISSUER.get(name.rstrip("/"))
     if provider not in (None, type(table).__name__.lower()):
         why = f'{quoted(name)} has rules of its own, which provider = "{provider}" knows'

@@ -134,7 +134,7 @@ class ProviderIssuer(Struct, frozen=True):
     names: tuple[str, ...]
     """The accepted values of `iss`."""
     keys_url: str
-    """The URL of its JWKS; empty if the discovery document has it."""
+    """The URL of its JWKS, or empty if the discovery document has it."""
     algorithms: tuple[str, ...] = ("RS256",)
     may_be_private: bool = False
     """Whether it may have a private address."""
@@ -197,13 +197,14 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
         return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
-        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
         yield job.equals("repository_owner_id", str(self.owner_id))
         yield job.equals("repository_id", str(self.repository_id))
         yield job.has_event("event_name", self.events)
         yield job.has_workflow("workflow_ref", self.workflow)
         yield job.has_reusable_workflow("job_workflow_ref", self.reusable_workflows)
         if self.environment:
+            # for GitHub `Release` and `release` are one environment
             yield job.equals("environment", self.environment, ignores_case=True)
         yield from self._given(job, "ref", "ref_protected", "ref_type", "runner_environment")
 
@@ -236,7 +237,7 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
         return f"{self.issuer}/{{project_path}}/-/jobs/{{job_id}}"
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
-        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
         project, namespace, path = str(self.project_id), str(self.namespace_id), self.project_path
         yield job.equals("namespace_id", namespace)
         yield job.equals("project_id", project)
@@ -248,6 +249,7 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
         yield job.has_event("pipeline_source", self.events)
         project_url = f"{urlsplit(self.issuer).netloc}/{path}"
         yield job.has_pipeline("ci_config_ref_uri", project_url, self.config)
+        # anybody who may push a branch can run its pipeline file, unless the branch is protected
         if not self.allow_unprotected:
             yield job.equals("ref_protected", "true")
         yield from self._given(job, "environment_protected", "ref", "environment", "ref_type")
@@ -259,7 +261,7 @@ class Google(PublisherTable, frozen=True, kw_only=True):
     email: Email
     sub: AccountId
     project_id: Text = ""
-    """The project of the virtual machine; only in ID tokens with `format=full`."""
+    """The project of the virtual machine, which only ID tokens with `format=full` have."""
 
     provider_issuer: ClassVar[ProviderIssuer] = ProviderIssuer(
         (GOOGLE_ISSUER, GOOGLE_ISSUER.removeprefix("https://")),
@@ -268,7 +270,7 @@ class Google(PublisherTable, frozen=True, kw_only=True):
     run_url: ClassVar[str] = ""
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
-        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
         yield job.equals("sub", self.sub)
         yield job.equals("email", self.email, ignores_case=True)
         yield job.equals("email_verified", expected=True)
@@ -297,7 +299,7 @@ class Buildkite(PublisherTable, frozen=True, kw_only=True):
     )
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
-        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
         yield from self._given(job, "organization_id", "pipeline_id")
         yield job.equals("organization_slug", self.organization)
         yield job.equals("pipeline_slug", self.pipeline)
@@ -326,7 +328,7 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
         )
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
-        """Yield the checks of the claims of an ID token, in order; none of `iss` and `exp`."""
+        """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
         # exact values come first, so that an error message names a pattern only to the right job
         for claim, value in sorted(self.match.items(), key=lambda pair: not is_exact(pair[1])):
             if isinstance(value, str):

@@ -70,17 +70,17 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     revoked_at: datetime | None = None
     revoked_by: str = ""
     publishers: tuple[str, ...] = ()
-    """Ids of the publishers that it was minted for; empty for other tokens."""
+    """Ids of the publishers that it was minted for, or empty for other tokens."""
     owner: str = ""
-    """The principal that made it for itself, and limits it; empty for an operator's token."""
+    """The principal that made it for itself, and limits it, or empty for an operator's token."""
     owner_names: tuple[str, ...] = ()
     """All principals of its owner, for grants."""
     rotation: Rotation | None = None
-    """Set once a new token has replaced it; it then expires soon."""
+    """Set once a new token has replaced it. It then expires soon."""
     revision: int = 0
     """The number of writes of the record."""
     write_id: str = ""
-    """Random; shows whether a write without a reply has succeeded."""
+    """A random text that shows whether a write without a reply has succeeded."""
 
     @property
     def lifetime(self) -> timedelta:
@@ -198,6 +198,7 @@ def new_token(random: Random) -> ApiToken:
 
 def _check(body: str) -> str:
     """Return the CRC-32 of a text as six digits in base 62."""
+    # it protects nothing: it lets a scanner of secrets, or a typing error, be told without a store
     number, text = zlib.crc32(body.encode()), ""
     while number:
         number, digit = divmod(number, len(ALPHABET))
@@ -225,10 +226,10 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     proof: str
     """The fingerprint of what has to be unchanged: the password's hash, or the token's digest."""
     issued_at: int
-    """When the person signed in, or the ID token was issued; seconds since the epoch."""
+    """When the person signed in, or the ID token was issued, in seconds since the epoch."""
     expires_at: int
     principals: tuple[str, ...] = ()
-    """All principals of a Google account; empty for credentials that this index can look up."""
+    """All principals of a Google account, or empty for credentials that this index can look up."""
 
     @property
     def expiry(self) -> datetime:
@@ -252,7 +253,8 @@ def verified_session(cookie: str, key: bytes, now: float) -> Session | None:
     payload, _, signature = cookie.partition(".")
     if len(cookie) > MAX_COOKIE_CHARS or not cookie.isascii():
         return None
-    # nothing of a cookie is decoded before its signature is known to be right
+    # nothing of a cookie is decoded before its signature is known to be right: who has no key
+    # cannot reach the decoder
     if not hmac.compare_digest(signature, _signature(payload, key)):
         return None
     session = decoded_session(cookie)

@@ -42,7 +42,7 @@ from wheelyard.operations.audit_log import log_access
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["set", "add", "remove", "delete"]
-"""A change of a group; `set` makes one, or gives it other members."""
+"""A change of a group. `set` makes one, or gives it other members."""
 NOTE_LIMIT_CHARS: Final = 200
 
 _Members = frozenset[str]
@@ -153,6 +153,9 @@ class AccessControl:
         draft = Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
         with _field_errors():
             canonical = _fields(parse_granted(draft, {}))
+
+        # Each of these intents may be asked several times, with the rules of another commit, as
+        # other processes may commit first. So it decides by its argument alone.
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             unknown = sorted(groups_in(canonical.who) - {*self.configured.groups, *rules.groups})
@@ -266,6 +269,7 @@ class AccessControl:
         self, intent: Intent[AccessRules, AnyAccessEvent]
     ) -> Committed[AccessRules, AnyAccessEvent]:
         committed = self.records.change(intent)
+        # after the commit: a process that dies here has changed rights without a line in the log
         for event in committed.events:
             log_access(event.by, describe_event(event))
         return committed

@@ -162,7 +162,7 @@ class CredentialsCheck(Struct, frozen=True):
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 CheckProgress = Callable[[str, int], None]
-"""Called with a distribution's filename, and how many bytes were just read; 0 at its start."""
+"""Called with a distribution's filename, and how many bytes were just read, 0 at its start."""
 
 
 class CheckedProject(Struct, frozen=True):
@@ -170,9 +170,9 @@ class CheckedProject(Struct, frozen=True):
 
     name: NormalizedName
     project: Project | None
-    """The document, read or rebuilt; None if it is missing or damaged."""
+    """The document, read or rebuilt, or None if it is missing or damaged."""
     is_consistent: bool
-    """Whether document and journal are intact and agree; if not, its list of files is uncertain."""
+    """Whether document and journal are intact and agree. If not, its list of files is uncertain."""
 
 
 CheckedProjects = Mapping[NormalizedName, CheckedProject]
@@ -333,15 +333,15 @@ class Check(Struct, frozen=True):
         now = self.runtime.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
         may_sweep = sweep and listed is not None
-        for found in self._find_orphans(findings):
-            project = checked.get(found.project)
+        for project_orphans in self._find_orphans(findings):
+            project = checked.get(project_orphans.project)
             # without the list of names, any project may have existed
-            is_lost = listed is None or found.project in listed
+            is_lost = listed is None or project_orphans.project in listed
             # an inconsistent project may list these bytes once it is restored
             if project.is_consistent if project else not is_lost:
-                swept = self.sweep.remove(found, now.timestamp()) if may_sweep else 0
+                swept = self.sweep.remove(project_orphans, now.timestamp()) if may_sweep else 0
                 findings.swept += swept
-                orphans += len(found.entries) - swept
+                orphans += len(project_orphans.entries) - swept
         for path in self.spool.leftovers(cutoff) if sweep else ():
             path.unlink(missing_ok=True)
             findings.swept += 1

@@ -20,7 +20,7 @@ class Findings(Struct):
     size: int = 0
     """Bytes that were read and hashed."""
     problems: list[str] = []
-    """Damage; each sentence says what the operator can do."""
+    """Damage. Each sentence says what the operator can do."""
     notes: list[str] = []
     """Harmless leftovers of crashes or operators."""
     repaired: list[str] = []

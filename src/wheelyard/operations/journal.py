@@ -161,7 +161,7 @@ class OtherJournal(Struct):
     """Its entries in words, such as `the changes of grants`."""
     source: OtherSource
     only: NormalizedName | None = None
-    """The project whose entries are wanted; None for all."""
+    """The project whose entries are wanted, or None for all."""
     newest: int = 0
     """The number of the last commit that was read."""
     at: datetime = BEGINNING
@@ -429,7 +429,7 @@ def _concerning(
 
 
 DECISION_COMMITS: Final = 200
-"""The commits that are read; decisions in force are known without them."""
+"""The commits that are read. Decisions in force are known without them."""
 
 
 def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[list[Decision], bool]:

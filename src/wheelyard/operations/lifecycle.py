@@ -43,7 +43,7 @@ class Selection(Struct, frozen=True):
 
     versions: Version | SpecifierSet
     filenames: frozenset[str] | None = None
-    """Selects only files of these names; none of them may be missing."""
+    """Selects only files of these names. None of them may be missing."""
 
     def files_of(self, project: Project, *, allow_deleted: bool = False) -> tuple[File, ...]:
         """
@@ -85,7 +85,7 @@ class Changed(Struct, frozen=True):
     """The result of a change of files."""
 
     project: Project
-    """The project after the change; in a dry run, as it is."""
+    """The project after the change, or in a dry run, as it is."""
     files: tuple[File, ...]
     """The files, as they were, that the change has changed, or would change."""
 
@@ -118,6 +118,8 @@ class Lifecycle(Struct, frozen=True):
         """Yank or unyank files (PEP 592), or delete them for good, for a reason."""
         _check_request(caller, name, reason)
         is_delete = action == "delete"
+
+        # asked again for each commit that others were faster with: a file may be gone by then
 
         def select(project: Project) -> tuple[File, ...]:
             files = selection.files_of(project, allow_deleted=is_delete)

@@ -261,7 +261,7 @@ class ClientProjects(Struct, frozen=True):
     """What the settings of a client say about the projects of an index."""
 
     serves_public: bool
-    """Whether public packages come from this index, too; then no project has to be named."""
+    """Whether public packages come from this index, too, so that no project has to be named."""
     projects: tuple[NormalizedName, ...] = ()
     """The wanted projects, and then all private ones that these need, also indirectly."""
 

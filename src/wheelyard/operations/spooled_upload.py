@@ -29,9 +29,9 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
 
     uploaded_at: datetime | None = None
     uploaded_by: str = ""
-    """One line of text; empty if unknown."""
+    """One line of text, or empty if unknown."""
     yanked: str | None = None
-    """The reason of the yank as one line, which may be empty; None if the file is not yanked."""
+    """The reason of the yank as one line, which may be empty, or None if the file is not yanked."""
 
     def upload_time(self, now: datetime) -> datetime | None:
         """Return the time of the upload in UTC, from 1970 to `now`, or None if it is unknown."""
@@ -49,15 +49,15 @@ class SpooledUpload(Struct, frozen=True, kw_only=True):
     distribution: Distribution
     """The parsed filename, from `Uploads.authorize`."""
     path: Path
-    """The file in the spool; the caller removes it."""
+    """The file in the spool. The caller removes it."""
     size: int
     """Bytes."""
     sha256: str
     """64 lower-case hexadecimal digits."""
     form_name: str = ""
-    """The name in the upload form; empty if missing."""
+    """The name in the upload form, or empty if missing."""
     form_version: str = ""
-    """The version in the upload form; empty if missing."""
+    """The version in the upload form, or empty if missing."""
     has_attestations: bool = False
     """Whether the client sent attestations (PEP 740)."""
     source_metadata: SourceMetadata | None = None
@@ -93,6 +93,7 @@ class SpoolWriter:
 
         Raises TooLarge above the limit, and Unavailable if the disk fails.
         """
+        # counted before it is written, so the spool never has more than the limit of one file
         self.size += len(data)
         if self.size > self._limit:
             raise file_too_large(self._limit)

@@ -24,7 +24,7 @@ from wheelyard.catalog.document_cache import Codec, UnreadableIgnored
 from wheelyard.catalog.files import ORPHAN_AGE, FileRemoval
 from wheelyard.catalog.journals import project_journal
 from wheelyard.catalog.projects import NameList
-from wheelyard.catalog.stored_credentials import TokenRecords, UsedIdTokens
+from wheelyard.catalog.stored_credentials import CLOCK_SKEW, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, WheelyardError
@@ -55,7 +55,7 @@ class LeaseDocument(Struct, frozen=True, omit_defaults=True):
 
     revision: int = 0
     holder: str = ""
-    """Random; with `revision` it makes each write another one."""
+    """A random text that, with `revision`, makes each write another one."""
     ends: datetime | None = None
     completed: datetime | None = None
     """When the job was done last."""
@@ -183,11 +183,13 @@ class Sweep(Struct, frozen=True):
         indexes = tuple(self.removal.indexes())
         orphans = list[Orphans]()
         find_orphans = partial(self._orphans, indexes)
-        for found in prefetch_map(find_orphans, self._projects(indexes, findings), self.threads):
+        for project_orphans in prefetch_map(
+            find_orphans, self._projects(indexes, findings), self.threads
+        ):
             if lease is not None:
                 lease.renew()
-            if found.entries:
-                orphans.append(found)
+            if project_orphans.entries:
+                orphans.append(project_orphans)
         return orphans
 
     def run(self, now: float, lease: JobLease | None = None) -> int:
@@ -301,7 +303,7 @@ class DailySweep:
         self._runtime = runtime
         self._lease = JobLease(sweep.stores.documents, JOB, runtime)
         self._logged = ""
-        """The last failure that the log has; each is there once."""
+        """The last failure that the log has. Each is there once."""
 
     def start(self) -> None:
         """Start `run` in a daemon thread, and return at once."""
@@ -362,11 +364,6 @@ class DailySweep:
 
 RETENTION: Final = timedelta(hours=1)
 """How long the record of a minted API token stays after it expires."""
-CLOCK_SKEW: Final = timedelta(minutes=2)
-"""
-The largest difference between clocks. If the record of a used ID token were removed while another
-server still accepts the ID token, it could be used twice.
-"""
 
 
 class PublishingCleanup(Struct, frozen=True):
@@ -386,6 +383,8 @@ class PublishingCleanup(Struct, frozen=True):
         """
         now = self.runtime.now()
         removed = 0
+        # if a record were removed while another server, whose clock is late, still accepts the ID
+        # token, it could be used twice
         expired = self.used_id_tokens.expired_before(
             now - self.token_lifetime - RETENTION - CLOCK_SKEW
         )

@@ -89,7 +89,7 @@ class ValidatedFile(Struct, frozen=True):
     file: File
     """The entry in the project, existing or new."""
     contents: "DistributionContents | None"
-    """What was read from it; None if it is listed and stored, so that it was not read."""
+    """What was read from it, or None if it is listed and stored, and was not read again."""
     is_listed: bool = False
     """Whether it is listed already."""
 
@@ -168,9 +168,9 @@ class Uploads(Struct, frozen=True):
     runtime: Runtime
     rules: UploadRules
     claims: NameClaims | None = None
-    """What decides about new names; None if there is no upstream index."""
+    """What decides about new names, or None if there is no upstream index."""
     descriptions: "Descriptions | None" = None
-    """What renders the description of each new file; None if nobody looks at it here."""
+    """What renders the description of each new file, or None if nobody looks at it here."""
 
     @property
     def with_waivers(self) -> "Uploads":

@@ -66,7 +66,7 @@ class CopyReport(Struct):
     """The results of a copy."""
 
     moment: datetime | None = None
-    """UTC; the time of the newest commit in the source. Later ones are not in the target."""
+    """The time of the newest commit in the source, in UTC. Later ones are not in the target."""
     projects: int = 0
     """Names in the list of the target, but those that were left out."""
     changed: int = 0
@@ -84,7 +84,7 @@ class CopyReport(Struct):
     notes: list[str] = []
     """What has arrived in part only, as sentences."""
     problems: list[str] = []
-    """Projects that stay in the target as they were; each sentence says why."""
+    """Projects that stay in the target as they were. Each sentence says why."""
 
 
 class CopyState(Struct, frozen=True):
@@ -109,7 +109,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
 
     source: Stores
     source_changes: Changes | None
-    """The feed of the source; None for a store of format 2, which has none."""
+    """The feed of the source, or None for a store of format 2, which has none."""
     origin: str
     """The location of the source."""
     target: Stores
@@ -119,7 +119,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     access: AccessRecords
     decisions: DecisionRecords
     upstream: UpstreamCopy | None
-    """Copies what is remembered of upstream indexes; None if both stores share that."""
+    """Copies what is remembered of upstream indexes, or None if both stores share that."""
     spool: Spool
     """Where the bytes of an object wait until their digest is verified."""
     threads: int
@@ -179,11 +179,11 @@ class _Copying(Struct):
     progress: CopyProgress
     report: CopyReport = field(default_factory=CopyReport)
     state: CopyState | None = None
-    """What the last copy has seen; None if this one compares all projects."""
+    """What the last copy has seen, or None if this one compares all projects."""
     serial: int | None = None
-    """The newest serial of the source before this copy; None if there is none."""
+    """The newest serial of the source before this copy, or None if there is none."""
     target_serial: int | None = None
-    """The newest serial of the target before this copy; None if its feed is damaged."""
+    """The newest serial of the target before this copy, or None if its feed is damaged."""
     again: frozenset[NormalizedName] = frozenset()
     """Projects to compare beside those that have changed in the source."""
     listed: frozenset[NormalizedName] = frozenset()

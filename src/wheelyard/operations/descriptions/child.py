@@ -32,7 +32,7 @@ from msgspec import Struct
 from pygments.token import STANDARD_TYPES
 
 MAX_DEPTH: Final = 100
-"""Elements within each other; browsers and screen readers have limits, too."""
+"""Elements within each other. Browsers and screen readers have limits, too."""
 ID_PREFIX: Final = "user-content-"
 """Begins every id of a description, and no other id of a page."""
 HEADING_ABOVE: Final = 2
@@ -322,13 +322,13 @@ def _is_definition_list(element: _Element) -> bool:
 PROCESSOR_SECONDS: Final = 1.0
 """Processor time for one description."""
 MEMORY: Final = 256 * 1024**2
-"""Address space of the process; without a description it takes 40 MB."""
+"""Address space of the process. Without a description it takes 40 MB."""
 MAX_OUTPUT: Final = 2 * 1024**2
 """Characters of a rendered description."""
 OPEN_FILES: Final = 16
 
 Render = Callable[[str], str | None]
-"""Returns a text as HTML; None if it is no such markup."""
+"""Returns a text as HTML, or None if it is no such markup."""
 
 _FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
 

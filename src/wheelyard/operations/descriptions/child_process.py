@@ -9,9 +9,9 @@ from threading import Timer
 from typing import Final
 
 START_SECONDS: Final = 20.0
-"""Time for the start; it takes a third of a second on an idle machine."""
+"""Time for the start. It takes a third of a second on an idle machine."""
 RENDER_SECONDS: Final = 6.0
-"""Time for one description; the processor time is limited more strictly, by the process itself."""
+"""Time for one description. The process itself limits its processor time more strictly."""
 
 _OWN_FAULT: Final = frozenset(
     {signal.SIGPROF, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}

@@ -35,11 +35,11 @@ MAX_LENGTH: Final = 512 * 1024
 CACHE_CAPACITY: Final = 8 * 1024**2
 """Characters of HTML that are kept in memory."""
 MAX_WAITING: Final = 100
-"""Descriptions that wait to be rendered; the others begin to when their pages are asked for."""
+"""Descriptions that wait to be rendered. The others begin to when their pages are asked for."""
 RETRY_SECONDS: Final = 60.0
 """After this time a description is tried again that failed for no fault of its own."""
 KEPT_SECONDS: Final = 90 * 86_400.0
-"""The age from which a result is deleted; it is made again if a page needs it."""
+"""The age from which a result is deleted. It is made again if a page needs it."""
 LIBRARIES: Final = ("readme_renderer", "docutils", "nh3", "Pygments")
 """The libraries that decide what the HTML of a description is."""
 
@@ -62,7 +62,7 @@ class RenderedDescription(Struct, frozen=True, kw_only=True):
     html: Markup
     """Empty if there is no description."""
     is_final: bool = True
-    """Whether it stays so; if not, a page with it must not be cached."""
+    """Whether it stays so. If not, a page with it must not be cached."""
 
 
 class _Result(Struct, frozen=True):

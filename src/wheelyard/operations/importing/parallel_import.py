@@ -218,7 +218,7 @@ class _FileState(Struct, frozen=True):
 
     version: str
     retry_at: float = -inf
-    """When it is imported again, on the monotonic clock; inf for never."""
+    """When it is imported again, on the monotonic clock, or inf for never."""
     pause: float = 0.0
     """The last pause before a retry, in seconds."""
     reason: str | None = None
@@ -238,7 +238,7 @@ class FolderWatch:
     is_atomic: bool = False
     """Whether files appear complete, as in a bucket."""
     is_first_scan: bool = dataclasses.field(default=True, init=False)
-    """Whether no scan has ended yet; later, a file must be unchanged in two scans."""
+    """Whether no scan has ended yet. Later, a file must be unchanged in two scans."""
     states: dict[str, _FileState] = dataclasses.field(default_factory=dict, init=False)
     """The files that were found, by their location."""
     errors: set[str] = dataclasses.field(default_factory=set, init=False)

@@ -49,14 +49,14 @@ from wheelyard.operations.uploads import FileDecision, Uploads, ValidatedFile, f
 from wheelyard.sources.candidate import UPLOADER_LIMIT, Candidate
 
 MAX_NAMED: Final = 10_000
-"""The refused files that a report keeps, and the skipped ones; more are only counted."""
+"""The refused files that a report keeps, and the skipped ones. More are only counted."""
 
 
 class FileStatus(Enum):
     """The status of one entry of a source after the import."""
 
     NEW = "new"
-    """It was added; in a dry run it would be."""
+    """It was added. In a dry run it would be."""
     THERE = "there"
     """It was listed already with equal bytes."""
     DELETED = "deleted"
@@ -166,14 +166,14 @@ class ImportContext:
     started_at: datetime
     progress: ImportProgress
     dry_run_projects: dict[NormalizedName, Project] | None
-    """In a dry run, the projects as they would be; otherwise None."""
+    """In a dry run, the projects as they would be, otherwise None."""
     # Worker threads only add to `unlisted`, and one other thread takes away: no lock is needed.
     unlisted: set[NormalizedName] = dataclasses.field(default_factory=set)
     """Projects that may be missing in the list of names."""
     stopped: Event = dataclasses.field(default_factory=Event)
     """Set to stop the worker threads before the next file."""
     _refusals: dict[NormalizedName, WheelyardError | None] = dataclasses.field(default_factory=dict)
-    """Why each new name is refused; None if it is free."""
+    """Why each new name is refused, or None if it is free."""
     _lock: Lock = dataclasses.field(default_factory=Lock)
     """Held while a dry run changes a project, as a commit would be alone with a document."""
 
@@ -343,6 +343,7 @@ class ProjectImport:
         if listed is None:
             return None
         expected = _expected_digest(candidate, SHA256)
+        # a source without digests is believed if size and times say that nothing has changed
         if expected == listed.sha256 or (not expected and self._is_unchanged(listed, candidate)):
             return Outcome(location=candidate.location, status=FileStatus.THERE)
         return refused(candidate, filename_taken(candidate.filename)) if expected else None
@@ -388,6 +389,7 @@ def _fetch(
 ) -> SpooledUpload:
     uploads = context.uploads
     limit = uploads.rules.max_size
+    # what the source says of the size saves a download, and the writer counts anyway
     if candidate.size is not None and candidate.size > limit:
         raise file_too_large(limit)
     names = DIGEST_ALGORITHMS & candidate.hashes.keys()
@@ -401,6 +403,7 @@ def _fetch(
     except BaseException:
         writer.remove()
         raise
+    # closed until its batch is committed, as a batch may have more files than a process may open
     writer.close()
     uploaded_at = candidate.uploaded_at
     if uploaded_at is None and candidate.last_modified is not None:

@@ -45,7 +45,7 @@ from wheelyard.rendering.project_facts import (
 from wheelyard.storage.base import ABSENT, NotModified
 
 MAX_WORDS: Final = 32
-"""The words of a search that are looked for; others are ignored."""
+"""The words of a search that are looked for. Others are ignored."""
 _NAME: Final = attrgetter("name")
 _ABOVE_ALL: Final = "~"
 """Sorts after each character of a normalised name."""
@@ -130,7 +130,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
     generation: int = 0
     """Different for each table that a process has had."""
     serial: int = 0
-    """All changes up to it are in the table, except those of `unread`; 0 if none is known."""
+    """All changes up to it are in the table, except those of `unread`, or 0 if none is known."""
     unread: frozenset[NormalizedName] = frozenset()
     """Names that are to be read whatever the feed says: new, unlisted and damaged ones."""
 

@@ -40,7 +40,7 @@ READ_ALL_SECONDS: Final = 600.0
 WAIT_SECONDS: Final = 1.0
 """How long the caller who begins a refresh waits for it."""
 MAX_COMMITS_AT_ONCE: Final = 64
-"""How many commits of this process are applied before an answer; after more, a refresh does it."""
+"""How many commits of this process are applied before an answer. After more, a refresh does it."""
 CHUNK: Final = 500
 """Projects that are read before what was found in them can be searched."""
 SAVE_SECONDS: Final = 60.0
@@ -75,13 +75,15 @@ class PublicProjects(Protocol):
 
 NO_NAMES: Final = frozenset[NormalizedName]()
 Facts = Mapping[NormalizedName, ProjectFacts | None]
+FactsRead = tuple[Facts, AbstractSet[NormalizedName]]
+"""Facts of some projects, and the names of those that are to be read again."""
 
 
 class _FactsSource(Protocol):
     """Reads the facts of projects that may have changed."""
 
-    def read(self, names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
-        """Return the facts of these projects, and which of them are to be read again."""
+    def read(self, names: Sequence[NormalizedName]) -> FactsRead:
+        """Return the facts of these projects."""
 
 
 class _ChangedPrivate(Struct, frozen=True):
@@ -90,7 +92,7 @@ class _ChangedPrivate(Struct, frozen=True):
     reader: FactsReader
     listed: AbstractSet[NormalizedName]
 
-    def read(self, names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+    def read(self, names: Sequence[NormalizedName]) -> FactsRead:
         facts = self.reader.read(names)
         # a name is listed after its first commit, and removed before it is released
         unlisted = {name for name, project in facts.items() if project and name not in self.listed}
@@ -104,7 +106,7 @@ class _ChangedPublic(Struct, frozen=True):
     public: PublicProjects
     versions: Mapping[NormalizedName, str]
 
-    def read(self, names: Sequence[NormalizedName]) -> tuple[Facts, AbstractSet[NormalizedName]]:
+    def read(self, names: Sequence[NormalizedName]) -> FactsRead:
         return self.public.read([(name, self.versions[name]) for name in names]), NO_NAMES
 
 
@@ -145,7 +147,7 @@ class SearchIndex(Struct):
     _save_at: float = -inf
     """When the table may be stored again, unless much has changed."""
     _lock: RLock = field(default_factory=RLock)
-    """Held while the table is replaced; a refresh reads without it."""
+    """Held while the table is replaced. A refresh reads without it."""
     _commit_lock: Lock = field(default_factory=Lock)
     """Held only while names are noted, so that no commit waits for a reader."""
 
