@@ -152,7 +152,7 @@ def test_senseless_grant_is_refused(access: AccessControl, fields: GrantFields, 
 
     assert words in caught.value.message
     assert caught.value.code == "invalid_field"
-    assert not access.records.exist()
+    assert not access.records.has_journal()
 
 
 def test_what_is_in_use_cannot_be_taken_away(access: AccessControl) -> None:

@@ -1,14 +1,22 @@
 """
 The commit protocol: how a document with a journal moves from one revision to the next.
 
-Such documents are those of projects, the grants and groups, and the decisions (`journals.py`). The
-document of revision n contains commit n whole, and its compare-and-swap is the commit point.
-Right after, commit n is written to the journal; if the writer dies in between, the next writer of
-the document does that first. So the journal lacks at most the newest commit. Each commit has the
-digest of the one before, and folding all commits gives the document byte for byte.
+Such documents are those of projects, the grants and groups, and the decisions (`journals.py`). A
+writer does this:
 
-Before a commit of a project comes a mark, so that the commit gets its serial (`changes.py`). Of
-several commits that a copy adds at once, the mark has all but the newest, until the journal does.
+1. It reads the document, of revision n. If the journal lacks commit n, because the writer of that
+   died, it writes commit n into the journal.
+2. It asks each intent, in turn, for the events to add to the document.
+3. For a project, it puts a mark, so that the commit gets a serial (`changes.py`).
+4. It writes the document of revision n + 1 with compare-and-swap. This is the commit point: the
+   document contains commit n + 1 completely. If another writer was faster, it begins again.
+5. It writes commit n + 1 into the journal.
+
+So the journal lacks the newest commit at most. Each commit has the digest of the one before, and
+folding all commits gives the document byte for byte.
+
+`wheelyard copy` adds several commits of a project by one write. Until the journal has them, the
+mark has all but the newest.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +41,7 @@ from wheelyard.catalog.document_cache import (
 )
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.concurrency.threads import GroupCommit, TakeRequests, prefetch_map
+from wheelyard.concurrency.threads import Batch, GroupCommit, prefetch_map
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
 from wheelyard.model.project import Commit, Event, EventCommit, Project
@@ -45,7 +53,12 @@ C = TypeVar("C", bound=Commit | EventCommit[Any])
 
 
 class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
-    """What the documents of two kinds differ in: keys, classes, and how events are applied."""
+    """
+    What the documents with a journal differ in: their keys and classes, and how events change them.
+
+    Every method that is not said to raise something else may raise Unavailable: of the store, or
+    for a damaged document (code `damaged_document`).
+    """
 
     what: str
     """The content in words, such as `the grants and groups`."""
@@ -58,22 +71,32 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     """The document before its first commit."""
     documents: Codec[D]
     commits: Codec[C]
-    new_commit: Callable[..., C]
-    """Returns a commit of its `number`, `id`, digest of the `previous` commit, and `events`."""
-    apply: Callable[..., D]
-    """Returns a document after an event, with its revision and last commit unchanged."""
-    with_commit: Callable[[D, C], D]
-    """Returns a document, to which the events of a commit were applied, after that commit."""
     project: NormalizedName | None = None
-    """The project whose document it is: the feed has its commits."""
-    unknown_parts: Callable[[D, Iterable[C]], Mapping[str, str]] = lambda _document, _commits: {}
-    """
-    Returns what of a document and its commits only a newer version of wheelyard knows.
+    """The project whose document it is; None for the others, whose commits get no serials."""
 
-    By its name in words; with the version that knows it, or an empty text.
-    """
-    require_valid: Callable[[D], object] = lambda document: document
-    """Raises Invalid for a document that has what only a person can have written there."""
+    def new_commit(self, number: int, commit_id: str, previous: str, events: Sequence[Any]) -> C:
+        """Return a commit of these events, at least one; `previous` is the digest before it."""
+        raise NotImplementedError
+
+    def apply(self, document: D, event: Any) -> D:  # noqa: ANN401 - D says of which class
+        """Return a document after an event, with its revision and last commit unchanged."""
+        raise NotImplementedError
+
+    def with_commit(self, document: D, commit: C) -> D:
+        """Return a document, to which the events of a commit were applied, after that commit."""
+        raise NotImplementedError
+
+    def unknown_parts(self, document: D, commits: Iterable[C]) -> Mapping[str, str]:
+        """
+        Return what of a document and its commits only a newer version of wheelyard knows.
+
+        The keys are names in words. The values are the versions that know it, or empty texts.
+        """
+        del document, commits
+        return {}
+
+    def require_valid(self, document: D) -> None:
+        """Raise Invalid for a document that has what only a person can have written there."""
 
     def entry_key(self, number: int) -> Key:
         """Return the key of the commit `number` in the journal."""
@@ -90,9 +113,10 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
 
     def read(self, store: Store) -> tuple[D, ObjectVersion]:
         """
-        Return the document of a store and its version.
+        Return the document in a store, and its version.
 
-        If there is none, it is the empty document and ABSENT.
+        Without one, they are the empty document and ABSENT. Raises Unavailable if the document is
+        damaged, or has parts that this version does not know.
         """
         stored = store.get(self.key)
         if not isinstance(stored, Stored):
@@ -101,9 +125,9 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
 
     def decode_entry(self, number: int, body: bytes) -> C:
         """
-        Return the commit of a journal entry.
+        Return the commit in the bytes of the journal entry `number`.
 
-        Raises Unavailable unless it is the one `number`.
+        Raises Unavailable if they are damaged, or are another commit.
         """
         key = self.entry_key(number)
         commit = self.commits.decode(key, body)
@@ -126,7 +150,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
 
     def fold_all(self, document: D, commits: Iterable[C]) -> D:
         """
-        Return a document after commits.
+        Return a document after several commits.
 
         Raises Unavailable if they do not continue it.
         """
@@ -140,19 +164,25 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return document
 
     def was_written(self, store: Store, written: D, current: D | None) -> bool:
-        """Return whether `found`, read after an unclear write of `written`, includes its commit."""
+        """
+        Return whether the document `written` was written, although the store gave no answer.
+
+        `current` is the document that was read afterwards.
+        """
         if current is None or current.revision < written.revision:
             return False
         if current.revision == written.revision:
+            # another writer's commit of the same number has another random id
             return self.last_commit(current) == self.last_commit(written)
-        # the writer of the next commit has put this one into the journal
+        # others have committed since, and the first of them has put this commit into the journal
         return self._is_journaled(store, written)
 
     def ensure_journaled(self, store: Store, document: D, *, is_own: bool = False) -> None:
         """
-        Write a document's last commit to its journal, if it is not there.
+        Write a document's last commit into its journal, if it is not there.
 
-        A commit that this process has just made `is_own`.
+        `is_own` is for a commit that this process has just made: the entry is written without a
+        look. Raises Unavailable if the journal has another commit of this number.
         """
         commit = self.last_commit(document)
         # another writer's commit is there unless that writer died; a read costs less than a write
@@ -161,6 +191,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         try:
             store.put(self.entry_key(commit.number), self.commits.encode(commit), ABSENT)
         except Conflict:
+            # the next writer may have written the same entry, as this one was slow
             if not self._is_journaled(store, document):
                 raise self.contradiction(commit.number) from None
 
@@ -181,7 +212,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
 
 
 class Journal(Struct, Generic[D, C], frozen=True):
-    """Reads the commits of a document, which has the newest one: the journal may lack that."""
+    """Reads the commits of `document`, which has the newest one itself: the journal may lack it."""
 
     kind: JournalKind[D, C]
     store: Store
@@ -191,10 +222,10 @@ class Journal(Struct, Generic[D, C], frozen=True):
 
     def read(self, number: int, *, is_whole: bool = False) -> C:
         """
-        Return a commit.
+        Return the commit `number`.
 
-        If it has to be `is_whole`, also if this version does not know a part of it. Raises
-        Unavailable (code `damaged_document`) if the journal has lost it.
+        Raises Unavailable (code `damaged_document`) if the journal has lost it or, with `is_whole`,
+        if it has parts that this version does not know.
         """
         last, key = self.kind.last_commit(self.document), self.kind.entry_key(number)
         if last is not None and last.number == number:
@@ -214,18 +245,14 @@ class Journal(Struct, Generic[D, C], frozen=True):
         return None
 
     def find_all(self, numbers: Sequence[int]) -> Iterator[tuple[int, C | None]]:
-        """
-        Yield commits with their numbers, in the order of these.
-
-        For a commit that is lost it yields None.
-        """
+        """Yield each number, in order, with its commit, or with None if the commit is lost."""
         return zip(numbers, prefetch_map(self.find, numbers, self.threads), strict=True)
 
     def read_all(self, numbers: Sequence[int]) -> Iterator[C]:
         """
-        Yield commits, in the order of their numbers.
+        Yield the commits of these numbers, in order.
 
-        Raises Unavailable for one that is lost.
+        Raises Unavailable if one is lost.
         """
         return prefetch_map(self.read, numbers, self.threads)
 
@@ -237,23 +264,20 @@ E = TypeVar("E")
 
 Intent: TypeAlias = Callable[[D], tuple[E, ...]]
 """
-Returns the events that a caller wants to add to a document, none if there is nothing to do.
+Returns the events that a caller wants to add to a document, or none if there is nothing to do.
 
-Raises a WheelyardError to refuse. It must be pure: after a conflict it is called again with a newer
-document.
+Raises a WheelyardError to refuse. It must be pure: after a conflict it is called again, with a
+newer document, and perhaps by the thread of another caller.
 """
 
 
 class Committed(Struct, Generic[D, E], frozen=True):
-    """
-    The result of an intent: the document it was last called with, its events, and the result.
-
-    If the commit has the events of several intents, those of the earlier ones are in `before`, and
-    all are in `after`.
-    """
+    """The result of an intent: the document before its events, and the one after the commit."""
 
     before: D
+    """The document with which the intent was last called: with the events of earlier intents."""
     after: D
+    """The document after the commit: with the events of later intents, too."""
     events: tuple[E, ...] = ()
 
 
@@ -271,22 +295,26 @@ class _PendingIntent(Struct, Generic[D, C, E], frozen=True):
 
 
 class _Decision(Struct, Generic[D, E], frozen=True):
-    """The result of one intent for the document `before`: events, or the error that it raised."""
+    """What one intent has decided for the document `before`: events, or the error it raised."""
 
     context: Context
     before: D
     events: tuple[E, ...] = ()
     refusal: WheelyardError | None = None
 
-    def outcome(self, after: D) -> Committed[D, E] | WheelyardError:
-        return self.refusal or Committed(self.before, after, self.events)
+
+class _Outcome(Struct, Generic[D, E], frozen=True):
+    """The decision of an intent, and the document after the commit that it is part of."""
+
+    decision: _Decision[D, E]
+    after: D
 
 
 class Commits(Generic[D, C, E]):
     """
     Changes documents of one class, and writes their journals.
 
-    Besides, only `wheelyard check` repairs documents.
+    Nothing else writes them but `wheelyard check`, which repairs them. Threads may share it.
 
     Args:
         threads: The number of entries of a journal that are read concurrently.
@@ -300,7 +328,7 @@ class Commits(Generic[D, C, E]):
         documents: DocumentCache[D],
         retries: ConflictRetries,
         threads: int = 1,
-        on_event: Callable[[D, E], object] = lambda _document, _event: None,
+        on_event: Callable[[D, E], object] | None = None,
     ) -> None:
         self.store = store
         self.documents = documents
@@ -311,8 +339,9 @@ class Commits(Generic[D, C, E]):
         self._threads = threads
         self._on_event = on_event
         self._journaled: LruCache[Key, int] = LruCache(JOURNALED_LIMIT)
-        self._group_commit = GroupCommit[Key, _PendingIntent[D, C, E], Committed[D, E]](
-            self._handle
+        """The revision up to which the journal of a document is known to be complete."""
+        self._group_commit = GroupCommit[Key, _PendingIntent[D, C, E], _Outcome[D, E]](
+            self._commit_batch
         )
 
     def journal(self, kind: JournalKind[D, C], document: D) -> Journal[D, C]:
@@ -324,11 +353,18 @@ class Commits(Generic[D, C, E]):
         Commit the events of `intent` to a document, together with those of concurrent intents.
 
         Blocks until the commit. If no intent has events, nothing is written, and `before` and
-        `after` are equal. Raises the error that `intent` raised, and Unavailable if the outcome is
-        unknown, if too many writers change the document, or if it is damaged, or has parts that
-        would be lost, as this version does not know them.
+        `after` are equal.
+
+        Raises what `intent` raised. Raises Unavailable if the outcome is unknown, if too many
+        writers change the document, if it is damaged, or if it has parts that would be lost, as
+        this version does not know them.
         """
-        return self._group_commit.submit(kind.key, _PendingIntent(kind, intent, copy_context()))
+        pending = _PendingIntent(kind, intent, copy_context())
+        outcome = self._group_commit.submit(kind.key, pending)
+        decision = outcome.decision
+        if decision.refusal is not None:
+            raise decision.refusal
+        return Committed(decision.before, outcome.after, decision.events)
 
     def add(self, kind: JournalKind[D, C], commits: Sequence[C]) -> None:
         """
@@ -337,7 +373,8 @@ class Commits(Generic[D, C, E]):
         Those of a project are added at once, so that it never lists a file that was deleted later.
         Without any, only what its journal lacks is written.
 
-        Raises Conflict, and adds none, if the document has others; and Unavailable as `submit`.
+        Raises Conflict, and adds none, if the document has other commits. Raises Unavailable as
+        `submit` does.
         """
         for part in [commits] if kind.project else [[commit] for commit in commits]:
             self._add(kind, part)
@@ -347,6 +384,7 @@ class Commits(Generic[D, C, E]):
             before, document = self._read(kind, "current")
             new = [commit for commit in commits if commit.number > document.revision]
             if not new:
+                # an earlier copy, or a lost answer, may have added them all
                 if commits and self.journal(kind, document).find(commits[-1].number) != commits[-1]:
                     raise diverged()
                 return
@@ -354,6 +392,7 @@ class Commits(Generic[D, C, E]):
                 raise diverged()
             after = kind.fold_all(document, new)
             if self._write(kind, before.version, after, new[:-1]):
+                # a crash from here on leaves a mark that has these commits
                 for commit in new[:-1]:
                     with suppress(Conflict):  # whoever gave a serial was faster
                         entry = kind.entry_key(commit.number)
@@ -362,13 +401,15 @@ class Commits(Generic[D, C, E]):
                 return
         raise self.retries.exhausted(kind.what)
 
-    def _handle(
-        self, key: Key, take: TakeRequests[_PendingIntent[D, C, E]]
-    ) -> list[Committed[D, E] | WheelyardError]:
-        intents = take()
-        kind = intents[0].kind
+    def _commit_batch(
+        self, key: Key, batch: Batch[_PendingIntent[D, C, E], _Outcome[D, E]]
+    ) -> list[_Outcome[D, E]]:
+        """Commit the events of all intents that wait for one document, by one write."""
+        # runs in the thread of the first caller, while the others wait
+        kind = batch.take()[0].kind
         for attempt in self.retries.attempts():
-            intents, started_at = take(), self.runtime.monotonic()
+            intents, started_at = batch.take(), self.runtime.monotonic()
+            # an outdated document of the cache only costs an attempt: it loses the compare-and-swap
             before, document = self._read(kind, "fresh" if attempt == 0 else "current")
             decisions, decided = _decide(kind, document, intents)
             events = tuple(event for decision in decisions for event in decision.events)
@@ -377,17 +418,23 @@ class Commits(Generic[D, C, E]):
                 is_old = before.validated_at < started_at
                 if is_old and self.documents.get(key, "current").version != before.version:
                     continue
-                return [decision.outcome(document) for decision in decisions]
-            after = kind.with_commit(decided, self._new_commit(kind, document, events))
+                return [_Outcome(decision, document) for decision in decisions]
+            number, commit_id = document.revision + 1, self.runtime.new_id()
+            commit = kind.new_commit(number, commit_id, kind.digest(document), events)
+            after = kind.with_commit(decided, commit)
             if self._write(kind, before.version, after):
                 self._report(decisions, after)
                 with suppress(Unavailable):  # it is in force; the next writer adds the entry
                     self._ensure_journaled(kind, after, is_own=True)
-                return [decision.outcome(after) for decision in decisions]
+                return [_Outcome(decision, after) for decision in decisions]
         raise self.retries.exhausted(kind.what)
 
     def _read(self, kind: JournalKind[D, C], max_age: MaxAge) -> tuple[Snapshot[D], D]:
-        """Return the document, and write its last commit into the journal if it is not there."""
+        """
+        Return the document, after writing its last commit into the journal if it is not there.
+
+        Raises Unavailable if it is damaged, or has parts that this version would lose.
+        """
         snapshot = self.documents.get(kind.key, max_age)
         document = kind.empty
         if snapshot.value is not None:
@@ -404,20 +451,21 @@ class Commits(Generic[D, C, E]):
         earlier: Sequence[C] = (),
     ) -> bool:
         """
-        Write a document over the version `before`.
+        Write a document over the version `before`, and return whether no other writer was faster.
 
-        Returns False if another writer was faster. `earlier` are commits that the journal lacks
-        beside the last one.
+        `earlier` are commits that the journal lacks beside the last one.
 
-        Raise Unavailable if the journal has the next commit although the document has not changed:
+        Raises Unavailable if the journal has the next commit although the document has not changed:
         then the document is outdated or lost, and a commit would contradict the journal.
         """
         number = earlier[0].number if earlier else after.revision
+        # an entry of this number is another writer's, or the store's document is from a backup
         if self.store.get(kind.entry_key(number)) is not None:
             if self.documents.get(kind.key, "current").version == before:
                 raise kind.contradiction(number)
             return False
         if kind.project is not None:
+            # a crash after this leaves a mark without a commit, which the daily sweep deletes
             bodies = [kind.commits.encode(commit) for commit in earlier]
             mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
         was_written = partial(kind.was_written, self.store, after)
@@ -426,17 +474,12 @@ class Commits(Generic[D, C, E]):
         return is_written
 
     def _report(self, decisions: Sequence[_Decision[D, E]], after: D) -> None:
+        if self._on_event is None:
+            return
         for decision in decisions:
             for event in decision.events:
+                # the thread is the leader's: the log needs the request of whoever wanted the event
                 decision.context.run(self._on_event, after, event)
-
-    def _new_commit(self, kind: JournalKind[D, C], document: D, events: tuple[E, ...]) -> C:
-        return kind.new_commit(
-            number=document.revision + 1,
-            id=self.runtime.new_id(),
-            previous=kind.digest(document),
-            events=events,
-        )
 
     def _ensure_journaled(
         self, kind: JournalKind[D, C], document: D, *, is_own: bool = False
@@ -448,7 +491,7 @@ class Commits(Generic[D, C, E]):
 
 
 def diverged() -> Conflict:
-    """Return the Conflict for what has commits in the target of a copy that the source lacks."""
+    """Return the Conflict for a document that has commits in a copy's target, not in its source."""
     return Conflict(
         "TO has changes that FROM lacks, so it was left as it is there. Copy to another place."
     )
@@ -463,6 +506,7 @@ def _decide(
     """Return the results of intents, one after another, and the document with all their events."""
     decisions = list[_Decision[D, E]]()
     for pending in intents:
+        # one that refuses changes nothing, and does not keep the others from their commit
         try:
             events = pending.intent(document)
         except WheelyardError as refusal:
@@ -478,30 +522,23 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     """
     Reads and changes the only document of its kind.
 
-    Threads may share it.
+    Threads may share it. Every method may raise Unavailable: if the store does not answer, or for a
+    damaged document.
     """
 
     kind: JournalKind[D, C]
     commits: Commits[D, C, E]
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
-        """
-        Return the document if it is cached and recent enough, else None.
-
-        See DocumentCache.
-        """
+        """Return the document if it is cached and recent enough, else None (see DocumentCache)."""
         return self.commits.documents.peek(self.kind.key, max_age)
 
     def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
-        """
-        Return the document, from the cache or the store.
-
-        The value is None if there is no document.
-        """
+        """Return the document, from the cache or the store; its value is None if there is none."""
         return self.commits.documents.get(self.kind.key, max_age)
 
-    def exist(self) -> bool:
-        """Return whether the store has, or has had, such a document."""
+    def has_journal(self) -> bool:
+        """Return whether the journal has an entry: the store has, or has had, such a document."""
         return next(self.commits.store.list(self.kind.entries), None) is not None
 
     def change(self, intent: Intent[D, E]) -> Committed[D, E]:
@@ -509,11 +546,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return self.commits.submit(self.kind, intent)
 
     def history(self, after: int = 0) -> Iterator[C]:
-        """
-        Yield the commits of the journal behind the number `after`, oldest first.
-
-        Raise Unavailable at an entry that is damaged or missing.
-        """
+        """Yield the commits after the number `after`, oldest first."""
         document = self.get("current").value or self.kind.empty
         numbers = range(after + 1, document.revision + 1)
         return self.commits.journal(self.kind, document).read_all(numbers)

@@ -10,9 +10,8 @@ commits byte for byte, since their digests are the hash chain of the journal. If
 that a reader has to know an event which this version does not, it is not read at all.
 """
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from msgspec import Raw, ValidationError
 from msgspec.json import Decoder, encode
@@ -29,6 +28,7 @@ from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent, Gr
 from wheelyard.model.project import (
     KNOWN_KINDS,
     Commit,
+    Event,
     File,
     Project,
     apply,
@@ -71,7 +71,8 @@ class ProjectCodec(Codec[Project]):
         """
         Return the project.
 
-        Raises Unavailable (`newer_document`) if it must not be read.
+        Raises DecodeError if the bytes are invalid, and Unavailable (code `newer_document`) if only
+        a newer version may read them.
         """
         try:
             project = self._decoder.decode(body)
@@ -144,14 +145,79 @@ AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAcces
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
 
-R = TypeVar("R", AccessRules, DecisionList)
+
+class AccessJournal(JournalKind[AccessRules, AccessCommit], frozen=True, kw_only=True):
+    """What the document and the journal of grants and groups are."""
+
+    def new_commit(
+        self, number: int, commit_id: str, previous: str, events: Sequence[AnyAccessEvent]
+    ) -> AccessCommit:
+        """See `JournalKind`."""
+        return AccessCommit.of_events(
+            number=number, id=commit_id, previous=previous, events=tuple(events)
+        )
+
+    def apply(self, document: AccessRules, event: AnyAccessEvent) -> AccessRules:
+        """See `JournalKind`."""
+        return grants.apply(document, event)
+
+    def with_commit(self, document: AccessRules, commit: AccessCommit) -> AccessRules:
+        """See `JournalKind`."""
+        return replace(document, revision=commit.number, commit=commit)
+
+    def require_valid(self, document: AccessRules) -> None:
+        """See `JournalKind`."""
+        grants.merge(Grants(), document)
 
 
-def _with_commit(document: R, commit: AccessCommit | DecisionCommit) -> R:
-    return replace(document, revision=commit.number, commit=commit)
+class DecisionJournal(JournalKind[DecisionList, DecisionCommit], frozen=True, kw_only=True):
+    """What the document and the journal of decisions are."""
+
+    def new_commit(
+        self, number: int, commit_id: str, previous: str, events: Sequence[Decision]
+    ) -> DecisionCommit:
+        """See `JournalKind`."""
+        return DecisionCommit.of_events(
+            number=number, id=commit_id, previous=previous, events=tuple(events)
+        )
+
+    def apply(self, document: DecisionList, event: Decision) -> DecisionList:
+        """See `JournalKind`."""
+        return public_packages.apply(document, event)
+
+    def with_commit(self, document: DecisionList, commit: DecisionCommit) -> DecisionList:
+        """See `JournalKind`."""
+        return replace(document, revision=commit.number, commit=commit)
 
 
-ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
+class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
+    """What the document and the journal of a project are."""
+
+    def new_commit(
+        self, number: int, commit_id: str, previous: str, events: Sequence[Event]
+    ) -> Commit:
+        """See `JournalKind`."""
+        return Commit(number=number, id=commit_id, previous=previous, events=tuple(events))
+
+    def apply(self, document: Project, event: Event) -> Project:
+        """See `JournalKind`."""
+        return apply(document, event)
+
+    def with_commit(self, document: Project, commit: Commit) -> Project:
+        """See `JournalKind`."""
+        return with_commit(document, commit)
+
+    def unknown_parts(self, document: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
+        """See `JournalKind`."""
+        return unknown_parts(document, commits)
+
+    def require_valid(self, document: Project) -> None:
+        """See `JournalKind`."""
+        if document.name != self.project:
+            raise Invalid(f"The document of {self.project} is that of another project.")
+
+
+ACCESS: Final = AccessJournal(
     what="the grants and groups",
     consequence="servers may refuse callers who have a grant",
     key=keys.ACCESS,
@@ -159,12 +225,8 @@ ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     empty=AccessRules(),
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
-    new_commit=AccessCommit.of_events,
-    apply=grants.apply,
-    with_commit=_with_commit,
-    require_valid=partial(grants.merge, Grants()),
 )
-DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
+DECISIONS: Final = DecisionJournal(
     what="the decisions about upstream packages",
     consequence="servers may refuse packages of upstream indexes",
     key=keys.DECISIONS,
@@ -172,22 +234,14 @@ DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     empty=DecisionList(),
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
-    new_commit=DecisionCommit.of_events,
-    apply=public_packages.apply,
-    with_commit=_with_commit,
 )
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()
 
 
-def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
+def project_journal(name: NormalizedName) -> ProjectJournal:
     """Return what the document and the journal of a project are."""
-
-    def require_name(project: Project) -> None:
-        if project.name != name:
-            raise Invalid(f"The document of {name} is that of another project.")
-
-    return JournalKind(
+    return ProjectJournal(
         what=f"the project {name}",
         consequence="clients may see other files than they should",
         key=keys.project(name),
@@ -195,10 +249,5 @@ def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
         empty=Project(name=name),
         documents=_PROJECTS,
         commits=_COMMITS,
-        new_commit=Commit,
-        apply=apply,
-        with_commit=with_commit,
         project=name,
-        unknown_parts=unknown_parts,
-        require_valid=require_name,
     )

@@ -9,14 +9,14 @@ published by a process that knows no upstream index, which lists a name only aft
 That a name is private may come from a cache. That it is not is read from the store each time:
 another process may publish it the next second.
 
-That is which of them owns a public name, as its page says, and the digests of files that pages do
-not say. Everything else below `upstream/` can be fetched again.
+`kept_upstream_keys` has what a copy takes along of upstream indexes: which of them owns a public
+name, as its page says, and the digests of files that pages do not say. Everything else below
+`upstream/` can be fetched again.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -24,7 +24,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.concurrency.threads import GroupCommit, TakeRequests
+from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import NamePatterns
 from wheelyard.model.project import Project
@@ -52,32 +52,33 @@ class PrivateNames:
         self._lists = GroupCommit[str, None, Snapshot[NameList]](self._read_list)
         self._documents = GroupCommit[NormalizedName, None, Snapshot[Project]](self._read_document)
         self._marker: ObjectVersion | None = None
-        """The version of the document that each store has."""
+        """The version of `wheelyard.json`, without which the store is not mounted or is another."""
         self.patterns = patterns
 
     def is_private(self, name: NormalizedName) -> bool:
         """
         Return whether a name is private.
 
-        The store is read unless that is known already. Raises Unavailable if the store does not
-        say. It may have said True for a name that was released a moment ago, and never False for a
-        name that was private when this was called.
+        The store is read unless a pattern or the cache says yes. The answer may be True for a name
+        that was released a moment ago. It is never False for a name that was private when this was
+        called. Raises Unavailable if the store does not answer, and nothing is cached of the name.
         """
         if self.is_known(name):
             return True
         try:
             return self._is_listed(name) or self._is_stored(name)
         except Unavailable:
+            # an error is never a no: the caller would ask the upstream index for a private name
             if self._projects.was_seen(name):
                 return True
             raise
 
     def absence(self, name: NormalizedName) -> tuple[ObjectVersion, ObjectVersion] | None:
         """
-        Return the versions of the list of names and of a name's document, which is not private.
+        Return the cached versions of the list of names and of a document that say: not private.
 
-        They are what the cache has. None if it lacks one, if they say that the name is private, or
-        on a remote store, whose current versions nobody knows without reading it.
+        Returns None if the cache lacks one, if they say that the name is private, or on a remote
+        store, whose current versions nobody knows without reading it.
         """
         names = self._projects.names.peek("any")
         document = self._projects.documents.peek(keys.project(name), "any")
@@ -87,22 +88,26 @@ class PrivateNames:
         return None if is_private else (names.version, document.version)
 
     def claim(self, *names: NormalizedName) -> None:
-        """Make names private: list them, before their first file is published."""
+        """
+        Make names private: list them, before their first file is published.
+
+        Raises Unavailable as `ProjectNames.claim` does.
+        """
         self._projects.names.claim(*names)
 
     def is_known(self, name: NormalizedName) -> bool:
-        """
-        Return whether a pattern or a cached document says that a name is private.
-
-        It does no I/O.
-        """
+        """Return whether a pattern or a cached document says so; it does no I/O."""
         if self.patterns.match(name):
             return True
         cached = self._projects.documents.peek(keys.project(name), "any")
         return cached is not None and cached.value is not None and bool(cached.value.files)
 
     def complete_list(self) -> None:
-        """List the projects that are not listed: the list may come from an older backup."""
+        """
+        List the projects that are not listed: the list may come from an older backup.
+
+        Raises Unavailable if the store does not answer, or if a document is damaged.
+        """
         listed = self._projects.names.get_current().as_set
         stored = (keys.project_of(entry.key) for entry in self._projects.store.list(keys.PROJECTS))
         missing = [name for name in stored if name is not None and name not in listed]
@@ -126,25 +131,28 @@ class PrivateNames:
         """Return the list of names and the document of one, as both are in the store now."""
         if self._is_local:  # two looks take less than to share them would
             return self._list_now(), self._document_now(name)
-        read_list = partial(self._lists.submit, "", None)
-        names = self._threads.submit(copy_context().run, read_list)
+        names = self._threads.submit(copy_context().run, self._lists.submit, "", None)
         document = self._documents.submit(name, None)
         return names.result(), document
 
-    def _read_list(self, _: str, take: TakeRequests[None]) -> list[Snapshot[NameList]]:
-        waiting = take()
+    def _read_list(
+        self, _: str, batch: Batch[None, Snapshot[NameList]]
+    ) -> list[Snapshot[NameList]]:
+        # taken before the read begins: what is read must be newer than the question of each caller
+        callers = batch.take()
         snapshot = self._list_now()
-        return [snapshot for _ in waiting]
+        return [snapshot for _ in callers]
 
     def _read_document(
-        self, name: NormalizedName, take: TakeRequests[None]
+        self, name: NormalizedName, batch: Batch[None, Snapshot[Project]]
     ) -> list[Snapshot[Project]]:
-        waiting = take()
+        callers = batch.take()
         snapshot = self._document_now(name)
-        return [snapshot for _ in waiting]
+        return [snapshot for _ in callers]
 
     def _list_now(self) -> Snapshot[NameList]:
         snapshot = self._projects.names.read()
+        # no list: the store is new, or an empty disk is mounted in its place
         if snapshot.value is None:
             marker = self._projects.store.get(keys.FORMAT, self._marker)
             if marker is None:
@@ -179,8 +187,8 @@ def upstream_ids(store: Store) -> Iterator[str]:
             yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
 
 
-def remembered(store: Store) -> Iterator[Key]:
-    """Yield the key of each object that has such a memory."""
+def kept_upstream_keys(store: Store) -> Iterator[Key]:
+    """Yield the keys of the objects of upstream indexes that cannot be fetched again."""
     for top in _tops(store):
         if top in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
             yield Key(top)

@@ -23,7 +23,7 @@ from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits,
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
 from wheelyard.catalog.journals import project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.concurrency.threads import GroupCommit, TakeRequests
+from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store
@@ -43,6 +43,10 @@ class NameList(Struct, frozen=True, dict=True):
         # `sorted` is fast on a nearly sorted list
         return NameList(tuple(sorted(names)), self.revision + 1, write_id)
 
+    def is_same_write(self, other: "NameList | None") -> bool:
+        """Return whether a list that was read later comes from the same write as this one."""
+        return other is not None and other.write_id == self.write_id
+
     @cached_property
     def as_set(self) -> frozenset[NormalizedName]:
         """The project names as a frozenset."""
@@ -50,19 +54,20 @@ class NameList(Struct, frozen=True, dict=True):
 
 
 class ProjectNames:
-    """Reads the list of project names, adds names to it, and removes released ones."""
+    """
+    Reads the list of project names, adds names to it, and removes released ones.
+
+    Threads may share it. Every method but `peek` raises Unavailable if the store does not answer,
+    if the list is damaged, or if too many writers change it.
+    """
 
     def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
         self._retries = retries
-        self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
+        self._additions = GroupCommit[str, frozenset[NormalizedName], None](self._add)
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
-        """
-        Return the list if it is cached and recent enough, else None.
-
-        Reads no remote store.
-        """
+        """Return the list if it is cached and recent enough, else None (see DocumentCache)."""
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
 
     def get(self) -> Snapshot[NameList]:
@@ -78,7 +83,8 @@ class ProjectNames:
         return self._documents.get(keys.PROJECT_NAMES, "current")
 
     def ensure(self, *names: NormalizedName) -> None:
-        """Add those of `names` to the list that were never seen in it."""
+        """Add those of `names` to the list that this process has not seen in it."""
+        # an old list of the cache is enough: names are only removed by a release, see `change`
         cached = self.peek("any")
         listed = cached.value.as_set if cached and cached.value else frozenset()
         missing = frozenset(names) - listed
@@ -102,35 +108,32 @@ class ProjectNames:
         if names:
             raise self._retries.exhausted("the list of projects")
 
-    def _add(self, _: str, take: TakeRequests[frozenset[NormalizedName]]) -> list[bool]:
+    def _add(self, _: str, batch: Batch[frozenset[NormalizedName], None]) -> list[None]:
         for _attempt in self._retries.attempts():
-            wanted = take()
+            wanted = batch.take()
             snapshot = self.read()
             before = snapshot.value or NameList()
             missing = frozenset[NormalizedName]().union(*wanted) - before.as_set
-            if not missing:
-                return [True for _ in wanted]
-            if self._swap(snapshot, [*before.names, *missing]):
-                return [True for _ in wanted]
+            if not missing or self._swap(snapshot, [*before.names, *missing]):
+                return [None for _ in wanted]
         raise self._retries.exhausted("the list of projects")
 
     def _swap(self, snapshot: Snapshot[NameList], names: Iterable[NormalizedName]) -> bool:
-        """
-        Write a list of these names over the one of `snapshot`.
-
-        Returns whether it was written.
-        """
+        """Write a list of these names over that of `snapshot`, or return False after a conflict."""
         write_id = self._retries.runtime.new_id()
         after = (snapshot.value or NameList()).with_names(names, write_id)
-
-        def was_written(current: NameList | None) -> bool:
-            return current is not None and current.write_id == write_id
-
-        return self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version, was_written)
+        return self._documents.swap(
+            keys.PROJECT_NAMES, after, snapshot.version, after.is_same_write
+        )
 
 
 class Projects(Struct, frozen=True):
-    """Reads and changes the projects of an index."""
+    """
+    Reads and changes the projects of an index.
+
+    Every method that reads the store raises Unavailable if the store does not answer, if the
+    document or the list of names is damaged, or if only a newer version may read the document.
+    """
 
     store: Store
     documents: DocumentCache[Project]
@@ -139,10 +142,10 @@ class Projects(Struct, frozen=True):
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """
-        Return a project's cached document.
+        Return a project's cached document, or None if the cache has no answer within `max_age`.
 
-        The result is None if the cache has no answer within `max_age`. If the cached list of names
-        lacks the project, the snapshot has no value. Does not read a remote store.
+        If the cached list of names lacks the project, the snapshot has no value. Does not read a
+        remote store.
         """
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None and not snapshot.value.is_released:
@@ -155,8 +158,10 @@ class Projects(Struct, frozen=True):
         Return a snapshot of a project's document, from the cache or the store.
 
         It has no value if the project's name is not listed. A listed name without any commit is a
-        project without files. Raises Unavailable if only the document is missing.
+        project without files. Raises Unavailable if the journal has commits, and the document is
+        missing.
         """
+        # the list first: for a name that is not listed, one read is enough
         if not self.was_seen(name):
             names = self.names.get()
             if not _is_listed(names, name):
@@ -187,11 +192,7 @@ class Projects(Struct, frozen=True):
         return replace(snapshot, value=Project(name=name))
 
     def has_journal(self, name: NormalizedName) -> bool:
-        """
-        Return whether the store has any commit of a project.
-
-        It is asked if there is no document.
-        """
+        """Return whether the store has a commit of a project, which may have no document."""
         return any(True for _ in self.store.list(keys.journal(name)))
 
     def was_seen(self, name: NormalizedName) -> bool:
@@ -204,9 +205,9 @@ class Projects(Struct, frozen=True):
 
     def get(self, name: NormalizedName) -> Project:
         """
-        Return a project.
+        Return a project, from the cache or the store.
 
-        Raises NotFound if no file was ever uploaded under `name`.
+        Raises NotFound if its name is not listed.
         """
         snapshot = self.peek(name) or self.load(name)
         if snapshot.value is None:
@@ -217,21 +218,23 @@ class Projects(Struct, frozen=True):
         """
         Return a project as it is in the store now.
 
-        Raises NotFound as `get` does.
+        Raises NotFound if it has no document now, and the cached list of names does not have it.
         """
         project = self.documents.get(keys.project(name), "current").value
         return project if project is not None and project.exists else self.get(name)
 
     def get_for_update(self, name: NormalizedName) -> Project:
-        """Return a project for a writer, listed or not, an empty one if it does not exist."""
+        """Return a project for a writer, listed or not; it is empty if it does not exist."""
         return self.documents.get(keys.project(name)).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """
-        Commit the events of `intent`, and list the project's name.
+        Commit the events of `intent`, list the project's name, and return the result of the commit.
 
-        Returns the result of the commit. A project that does not exist after that is not listed.
+        A project that does not exist after the commit is not listed. Raises as `Commits.submit`
+        does. If it raises Unavailable, the commit may have been made.
         """
+        # a crash after the commit leaves a project that is not listed; the next commit lists it
         committed = self.commits.submit(project_journal(name), intent)
         if committed.after.exists:
             # a cached list may still have a name that was released

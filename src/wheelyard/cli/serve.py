@@ -312,7 +312,7 @@ def _first_token(index: Index) -> ApiToken | None:
         projects=(EVERY_PROJECT,),
     )
     try:
-        if index.access.records.exist() or index.tokens.all():
+        if index.access.records.has_journal() or index.tokens.all():
             return None
         token, record = index.tokens.create(request, by="serve")
     except Unavailable as fault:  # a read-only store needs no token

@@ -1,9 +1,10 @@
 """
-Threads: some may be cut off, some compute in turns, some map in parallel.
+Threads that may be cut off, threads that compute in turns, parallel maps, and group commits.
 
-The first caller for a key becomes the leader: it handles all waiting requests of that key in one
-batch. When it has to retry, it adds the requests that have arrived meanwhile. Afterwards the first
-caller that still waits becomes the leader, so that no caller works after its own request is done.
+In a group commit, the first caller for a key becomes the leader: it handles all waiting requests of
+that key in one batch. When it has to retry, it adds the requests that have arrived meanwhile.
+Afterwards the first caller that still waits becomes the leader, so that no caller works after its
+own request is done.
 """
 
 from collections import Counter, defaultdict, deque
@@ -11,13 +12,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Condition, Lock, Thread, get_ident
+from threading import Condition, Event, Lock, Thread, get_ident
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct, field
 
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import WheelyardError
 
 T = TypeVar("T")
 
@@ -73,6 +73,8 @@ class DaemonThreads:
         return future
 
     def _enqueue(self, client: str, work: Work) -> None:
+        # the caller holds `_changed`: an idle thread is counted until it has taken its work, so
+        # that several pieces of work that come at once do not count on the same idle thread
         self._queue.append((client, work))
         if self._idle >= len(self._queue):
             self._changed.notify()
@@ -100,6 +102,7 @@ class DaemonThreads:
 
     def _end_share(self, client: str) -> None:
         with self._changed:
+            # work that had to wait takes over the share, so the number stays as it is
             if client in self._surplus:
                 self._enqueue(client, self._surplus[client].popleft())
                 if not self._surplus[client]:
@@ -126,6 +129,7 @@ class Turns:
 
     def run(self, work: Callable[[], T]) -> T:
         """Run work in turn, except while it is in a `waiting` block, and return its result."""
+        # work that gets no turn in time runs all the same: turns save time, and protect nothing
         turn = _Turn(self)
         before = _CURRENT_TURN.set(turn)
         turn.take()
@@ -197,8 +201,9 @@ def prefetch_map(
 
     With one thread it is that of the caller, and nothing is computed ahead.
 
-    An exception of `work`, and one of `arguments`, is raised in its turn. Closing the iterator
-    cancels the calls that have not begun; running ones go on, and nobody waits for them.
+    An exception of `work` or of `arguments` is raised when the results before it were yielded.
+    Closing the iterator cancels the calls that have not begun. Running ones go on, and nobody waits
+    for them.
     """
     if threads == 1:
         yield from map(work, arguments)
@@ -230,19 +235,30 @@ def prefetch_map(
 K = TypeVar("K", bound=Hashable)
 I = TypeVar("I")  # noqa: E741 - the input of a request
 
-TakeRequests = Callable[[], Sequence[I]]
-"""Adds the waiting requests to a batch, and returns all of the batch in order of arrival."""
-
 
 class _Submission(Struct, Generic[I, R], eq=False):
-    """
-    A request, and the future of its result.
-
-    A result of None makes its caller the leader.
-    """
+    """The request of one caller, and its result."""
 
     request: I
-    future: Future[R | None] = field(default_factory=Future)
+    result: Future[R] = field(default_factory=Future)
+    woken: Event = field(default_factory=Event)
+    """Set once the result is there, or once the caller has to lead."""
+
+
+class Batch(Struct, Generic[I, R], eq=False):
+    """The requests for one key that its leader handles together."""
+
+    _queue: list[_Submission[I, R]]
+    """The submissions that no batch has taken yet; others append to it, holding the lock."""
+    _lock: Lock
+    submissions: list[_Submission[I, R]] = []
+
+    def take(self) -> list[I]:
+        """Add the requests that wait now, and return all of the batch, in order of arrival."""
+        with self._lock:
+            self.submissions += self._queue
+            self._queue.clear()
+        return [submission.request for submission in self.submissions]
 
 
 class GroupCommit(Generic[K, I, R]):
@@ -250,14 +266,12 @@ class GroupCommit(Generic[K, I, R]):
     Handles submitted requests in batches, one batch at a time for each key.
 
     Args:
-        handle: Gets a key and a `TakeRequests`, and handles the batch. Returns a result or an error
-            for each request that its last `TakeRequests` returned, in that order. An exception that
+        handle: Handles a batch for a key. It calls `Batch.take` once or, to retry, several times,
+            and returns a result for each request of the last call, in that order. An exception that
             it raises is raised in every caller of the batch.
     """
 
-    def __init__(
-        self, handle: Callable[[K, TakeRequests[I]], Sequence[R | WheelyardError]]
-    ) -> None:
+    def __init__(self, handle: Callable[[K, Batch[I, R]], Sequence[R]]) -> None:
         self._handle = handle
         self._waiting: dict[K, list[_Submission[I, R]]] = {}
         """The submissions that wait for a batch, by key; a key without an entry has no leader."""
@@ -265,51 +279,43 @@ class GroupCommit(Generic[K, I, R]):
 
     def submit(self, key: K, request: I) -> R:
         """
-        Handle `request` in a batch, and return its result or raise its error.
+        Handle `request` in a batch, and return its result.
 
-        Blocks.
+        Blocks. Raises what `handle` raised for the batch.
         """
         own = _Submission[I, R](request)
         with self._lock:
-            is_leader = key not in self._waiting
+            is_first = key not in self._waiting
             self._waiting.setdefault(key, []).append(own)
-        result = None
-        if not is_leader:
+        if not is_first:
             with waiting():
-                result = own.future.result()
-        if result is None:
-            self._lead(key, own)
-            result = own.future.result()
-        assert result is not None  # noqa: S101 - the leader's own request has a result
-        return result
+                own.woken.wait()
+        # without a result, this caller is the first in the queue, and nobody leads any more
+        if not own.result.done():
+            self._lead(key)
+        return own.result.result()
 
-    def _lead(self, key: K, own: _Submission[I, R]) -> None:
-        own.future = Future()
-        batch: list[_Submission[I, R]] = []
-
-        def take() -> list[I]:
-            with self._lock:
-                batch.extend(self._waiting[key])
-                self._waiting[key] = []
-            return [submission.request for submission in batch]
-
-        take()  # so that the leader's own request is in the batch even if `handle` fails
+    def _lead(self, key: K) -> None:
+        # only the leader removes the entry of its key, so it is there until the end of this method
+        queue = self._waiting[key]
+        batch = Batch(queue, self._lock)
+        batch.take()  # so that the leader's own request is in the batch even if `handle` fails
         try:
-            outcomes = self._handle(key, take)
+            results = self._handle(key, batch)
+            pairs = list(zip(batch.submissions, results, strict=True))
         except BaseException as error:
-            for submission in batch:
-                submission.future.set_exception(error)
+            for submission in batch.submissions:
+                submission.result.set_exception(error)
             raise
         else:
-            for submission, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, WheelyardError):
-                    submission.future.set_exception(outcome)
-                else:
-                    submission.future.set_result(outcome)
+            for submission, result in pairs:
+                submission.result.set_result(result)
         finally:
+            # results first: whoever is woken without one takes itself for the next leader
+            for submission in batch.submissions:
+                submission.woken.set()
             with self._lock:
-                waiting = self._waiting[key]
-                if waiting:
-                    waiting[0].future.set_result(None)
+                if queue:
+                    queue[0].woken.set()
                 else:
                     del self._waiting[key]

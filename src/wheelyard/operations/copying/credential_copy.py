@@ -19,7 +19,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, D, Journal, JournaledDocument, JournalKind, diverged
 from wheelyard.catalog.document_cache import Codec, gunzipped
 from wheelyard.catalog.journals import AccessRecords
-from wheelyard.catalog.private_names import remembered
+from wheelyard.catalog.private_names import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.token import TokenRecord
@@ -157,7 +157,7 @@ class UpstreamCopy(Struct, frozen=True):
 
     def wanted(self) -> Iterator[Key]:
         """Yield the key of each object that may have to be copied."""
-        return remembered(self.source)
+        return kept_upstream_keys(self.source)
 
     def copy(self, key: Key) -> int:
         """Copy one of the wanted objects, or what the target lacks of it, and return how many."""

@@ -238,7 +238,7 @@ class Policy:
         snapshot = self.records.get()
         if snapshot.value is None and not self._is_undecided:
             # only asked until this process knows that nothing was ever decided
-            if self.records.exist():
+            if self.records.has_journal():
                 raise damaged(
                     f"The document {keys.DECISIONS} is lost: what is blocked cannot be said. Run "
                     "'wheelyard check --rebuild'.",
