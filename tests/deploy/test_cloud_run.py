@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, system_program
-from tests.deploy.gcloud import lines
+from tests.clients.harness import Sandbox, new_sandbox, system_program
 from tests.deploy.running import (
     BUCKET,
     DEPLOY,
     PRODUCT,
-    VALUES,
     Deployed,
     discovery,
     problems,
@@ -25,8 +23,6 @@ from tests.deploy.running import (
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.packages import wheel
 from wheelyard.settings.load import load_settings
-
-PAGE = REPOSITORY / "docs" / "deploy" / "cloud-run.md"
 
 
 @dataclass(frozen=True)
@@ -160,28 +156,6 @@ def test_large_wheel_arrives_by_http2(deployed: Deployed, cloud: FakeGcs, sandbo
     assert status == "200"
     assert " 302" in answer.splitlines()[0]
     assert f"location: {cloud.url}/{BUCKET}/files/acme-large/" in answer
-
-
-def test_one_command_is_the_same(service: Service) -> None:
-    """The page's one command sets the variables, limits and volumes that service.yaml sets."""
-    matches = re.findall(r"^VARIABLES=(?:\$VARIABLES,)?(.*)$", PAGE.read_text(), re.MULTILINE)
-    variables = ",".join(matches)
-    for name, value in VALUES.items():
-        variables = variables.replace(f"${name}", value)
-    (line,) = (line for line in lines(PAGE) if line.startswith("gcloud run deploy"))
-    words = [each for each in line.split() if each.startswith("--")]
-    flags = dict(word.split("=", 1) for word in words if "=" in word)
-    limits = service.container["resources"]["limits"]
-
-    assert dict(each.split("=", 1) for each in variables.split(",")) == {
-        each["name"]: each["value"] for each in service.container["env"]
-    }
-    assert (flags["--cpu"], flags["--memory"]) == (limits["cpu"], limits["memory"])
-    assert flags["--concurrency"] == str(service.revision["containerConcurrency"])
-    assert flags["--timeout"] == str(service.revision["timeoutSeconds"])
-    assert f"size-limit={service.spool}" in flags["--add-volume"]
-    assert f"{service.mounts['settings']}/wheelyard.toml=" in flags["--update-secrets"]
-    assert {"--use-http2", "--no-invoker-iam-check", "--cpu-boost"} <= set(words)
 
 
 def test_a_hole_prints_nothing_but_its_name(sandbox: Sandbox) -> None:
