@@ -1,15 +1,19 @@
 """
 The feed: which projects have changed, in one order over all projects.
 
-Right before a commit its writer puts a mark, an object of its own (`mark_commit`), which is empty
-unless `wheelyard copy` makes several commits of a project at once: then it has the others. Whoever
-asks for changes lists the marks, reads the revisions of the marked projects, gives a serial to each
-that has changed, by one compare-and-swap of `changes.json`, and then deletes the marks of commits
-that have one. So no commit waits for an object that commits of other projects write, and a commit
-without a serial has a mark, also if its writer or whoever gave serials has died.
+A commit gets its serial in two steps.
 
-`changes.json` has the newest entries. The older ones are sealed: objects that never change, each
-with the serial before its first entry, so that a lost one is noticed.
+1. Right before the commit its writer puts a mark, an object of its own (`mark_commit`). It is empty
+   unless `wheelyard copy` adds several commits of a project at once: then it has all but the last.
+2. Whoever asks for changes lists the marks, and reads the revisions of the marked projects. It adds
+   an entry with a serial for each that has changed, by one compare-and-swap of `changes.json`. Then
+   it deletes the marks of the commits that have a serial.
+
+So no commit waits for an object that commits of other projects write. A commit without a serial has
+a mark, also if its writer has died, or whoever gave serials.
+
+`changes.json` has the newest entries. The older ones are sealed: they are in objects that never
+change. Each of these has the serial before its first entry, so that a lost one is noticed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +41,7 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored
 MARK_AGE: Final = timedelta(days=1)
 """The age from which a mark without a commit is deleted."""
 COMMIT_SECONDS: Final = (MARK_AGE / 2).total_seconds()
-"""How old its mark may be when a commit is made; half, as clocks differ."""
+"""How old its mark may be when a commit is made: half of that age, as clocks differ."""
 BATCH: Final = 500
 """The most entries that are added by one write of `changes.json`."""
 MOST_ENTRIES: Final = 1_000
@@ -58,12 +62,12 @@ def mark_commit(
     earlier: Sequence[bytes] = (),
 ) -> None:
     """
-    Mark that a project may get the commit `number`.
+    Mark that a project may get the commit `number`, which has to be made right after.
 
-    It has to be made right after. `earlier` are stored commits that come with it, so that the
-    journal has none of them yet. If the writer dies, whoever gives the serial writes them.
+    `earlier` are stored commits that are added with it and that the journal does not have yet. If
+    the writer dies, whoever gives the serial writes them into the journal.
 
-    Raises Unavailable if that took so long that the mark may be deleted before the commit is made.
+    Raises Unavailable if putting the mark took so long that it may be deleted before the commit.
     """
     began = runtime.monotonic()
     body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier]) if earlier else b""
@@ -75,11 +79,7 @@ def mark_commit(
 
 
 class ProjectChange(Struct, frozen=True, array_like=True):
-    """
-    An entry: at this serial, a project had this revision.
-
-    It may have a newer one by now.
-    """
+    """An entry: at this serial, a project had this revision, and perhaps a newer one since."""
 
     serial: int
     project: NormalizedName
@@ -143,11 +143,14 @@ class Changes(Struct, frozen=True):
     """
     The changes of all projects, each with its serial.
 
-    Threads and processes may share it. Serials rise, with gaps. Who has seen a serial never finds a
-    new change at it or below. They follow the clock if that is ahead of them, so that a feed that
-    was made again, or is another store's copy, does not repeat serials which somebody has seen. A
-    project's serial is that of its newest entry. After a crash a project may have two entries with
-    one revision.
+    Threads and processes may share it. Serials rise, with gaps. A client that has seen a serial
+    never finds a new change at it or below. Serials follow the clock if that is ahead of them, so
+    that a feed that was made again, or is another store's copy, does not repeat serials which
+    somebody has seen. A project's serial is that of its newest entry. After a crash a project may
+    have two entries with one revision.
+
+    Every method raises Unavailable if the store does not answer, or if a document of the feed is
+    damaged or lost.
     """
 
     store: Store
@@ -162,14 +165,12 @@ class Changes(Struct, frozen=True):
         Return the changes after a serial that was returned before, and the newest serial.
 
         0 is the beginning. Each commit that was made before this call is among the changes, unless
-        there are more than `limit`. Those that got no serial, as nothing could be written, come
-        last with `NO_SERIAL`, and again each time until they have one; and so do those of a project
-        whose document is damaged or lost, with the revision 0.
+        there are more than `limit`. Changes that got no serial, because nothing could be written,
+        come last, with `NO_SERIAL`, and again each time until they have one. So do those of a
+        project whose document is damaged or lost, with the revision 0.
 
-        Raises:
-            NotFound: The feed has no such serial (code `unknown_serial`), since the store was
-                restored from a backup, or the feed made again.
-            Unavailable: A document of the feed is damaged, or the store does not answer.
+        Raises NotFound (code `unknown_serial`) if the feed has no such serial, since the store was
+        restored from a backup, or the feed made again.
         """
         log, unnumbered = self._sequenced()
         entries, first = self._entries(log, serial, limit)
@@ -181,9 +182,9 @@ class Changes(Struct, frozen=True):
 
     def made_since(self, moment: datetime) -> tuple[list[ProjectChange], int]:
         """
-        Return all changes that were made since then, some older ones, and the newest serial.
+        Return all changes that were made since a moment, some older ones, and the newest serial.
 
-        Clocks differ, so `moment` must be earlier than what is wanted. May raise Unavailable.
+        Clocks differ, so `moment` must be earlier than what is wanted.
         """
         log, unnumbered = self._sequenced()
         # a serial is not below the seconds at which it was given, which is after the commit
@@ -192,33 +193,30 @@ class Changes(Struct, frozen=True):
         return [change for change in entries if change.serial > serial] + unnumbered, log.newest
 
     def newest(self) -> int:
-        """
-        Return the serial of the last commit that has one.
-
-        May raise Unavailable.
-        """
+        """Return the serial of the last commit, which gets one if it has none."""
         return self._sequenced()[0].newest
 
     def remove_stale(self, now: float) -> int:
         """
-        Delete the marks that are older than a day and have no commit.
+        Delete the marks that are older than a day and have no commit, and return their number.
 
-        Returns their number. Before that, it gives serials to all commits. `now` is in seconds
-        since the epoch, best by the store's clock.
+        `now` is in seconds since the epoch, best by the store's clock.
         """
+        # all commits get serials first: what is still marked then has none, or is damaged
         self._sequenced()
         limit, removed = now - MARK_AGE.total_seconds(), 0
         for entry in self.store.list(keys.PENDING):
             mark = keys.parse_pending_mark(entry.key)
             if mark is not None and entry.modified < limit:
                 revision = self._revision(mark.project)
+                # the writer of such an old mark gives up its commit (see `COMMIT_SECONDS`)
                 if revision is not None and revision < mark.number:
                     self.store.delete(entry.key)
                     removed += 1
         return removed
 
     def complete_journals(self) -> None:
-        """Write what writers of several commits at once have not written, as they died."""
+        """Write the journal entries that a writer of several commits left out because it died."""
         for marks in self._marks().values():
             for mark in marks:
                 with UnreadableIgnored():
@@ -228,8 +226,9 @@ class Changes(Struct, frozen=True):
         """
         Return those of `revisions`, read before this call, that have neither serial nor mark.
 
-        Gives no serials. Raises Unavailable if a document of the feed is damaged or lost.
+        It gives no serials.
         """
+        # in this order: a mark that is missing here was deleted after its serial was written
         marks = self._marks()
         log = self.documents.get(keys.CHANGES, "current").value
         entries = self._entries(log, 0)[0] if log else []
@@ -245,19 +244,19 @@ class Changes(Struct, frozen=True):
         return missing
 
     def mark(self, revisions: Mapping[NormalizedName, int]) -> None:
-        """Let these revisions of projects get a serial."""
+        """Put marks, so that these revisions of projects get a serial."""
         for name, revision in revisions.items():
             mark_commit(self.store, self.runtime, name, revision)
 
     def rebuild(self, revisions: Mapping[NormalizedName, int]) -> None:
         """
-        Begin the feed again, with entries of these projects to come.
+        Begin the feed again, without any old serial, and have these projects get new ones.
 
-        No old serial is known then. Raises Conflict if the feed was changed meanwhile. Call
-        `unmarked` afterwards: marks may have been deleted by a process that knew the feed as it
-        was.
+        Call `unmarked` afterwards: marks may have been deleted by a process that knew the feed as
+        it was. Raises Conflict if the feed was changed meanwhile.
         """
         stored = self.store.get(keys.CHANGES)
+        # marks first: a crash after them changes nothing, and one after the new log loses nothing
         self.mark(revisions)
         last = _seconds_of_serials(self.runtime.now())
         for entry in self.store.list(keys.SEALED_CHANGES):
@@ -269,8 +268,12 @@ class Changes(Struct, frozen=True):
         self.store.put(keys.CHANGES, self.documents.codec.encode(log), version)
 
     def _sequenced(self) -> tuple[ChangeLog, list[ProjectChange]]:
-        """Give a serial to each commit made before, and return the log, and what got none."""
-        # listed before the log is read: who deleted a mark had written its commit's serial before
+        """
+        Give a serial to each commit made before.
+
+        Returns the log, and the changes that got none.
+        """
+        # listed before the log is read: whoever deleted a mark had written its serial before
         marks, unnumbered = self._marks(), list[ProjectChange]()
         names, log = sorted(marks), ChangeLog()
         for start in range(0, max(len(names), 1), BATCH):
@@ -283,7 +286,8 @@ class Changes(Struct, frozen=True):
         """
         Give serials to those marked projects that have changed, and delete their marks.
 
-        Return the log, and the projects that got none, with their revisions; 0 for a damaged one.
+        Returns the log, and the revisions of the projects that got no serial. The revision of a
+        damaged project is 0.
         """
         log, unnumbered = ChangeLog(), list[tuple[NormalizedName, int]]()
         for _ in self.retries.attempts():
@@ -295,12 +299,13 @@ class Changes(Struct, frozen=True):
             revisions = dict(
                 zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True)
             )
-            # a document that had a commit before the marked one is never missing
+            # no document (0) is right only for a project whose first commit is marked
             damaged_names = [
                 (name, 0)
                 for name, revision in revisions.items()
                 if revision is None or (revision == 0 and marks[name][-1].number > 1)
             ]
+            # a mark above the revision is of a commit that is under way, or was never made
             made = {
                 name: revision
                 for name, revision in revisions.items()
@@ -312,23 +317,26 @@ class Changes(Struct, frozen=True):
             unnumbered = changed + damaged_names
             try:
                 if changed:
-                    after = self._added(log, changed)
+                    after = self._extended(log, changed)
                     # if the answer is lost, the next attempt finds the entries, or adds them
                     if not self.documents.swap(keys.CHANGES, after, before.version):
                         continue
                     log, unnumbered = after, damaged_names
+                # a crash before all marks are deleted costs a look at them: the entries are there
                 all_marks = (mark for name in made for mark in marks[name])
                 done = (mark for mark in all_marks if mark.number <= made[mark.project])
                 for _ in prefetch_map(self._finish, done, self.threads):
                     pass
             except Unavailable as fault:
+                # nothing can be written now, so the changes are told without serials
                 if fault.code == DAMAGED:
                     raise
             break
         return log, unnumbered
 
     def _finish(self, mark: keys.PendingMark) -> None:
-        """Delete the mark of a commit that was made, once the journal has all commits up to it."""
+        """Delete the mark of a commit that was made, once the journal has all commits before it."""
+        # a damaged project keeps its mark, so that it gets its serial once it is repaired
         with UnreadableIgnored():
             self._write_earlier(mark)
             self.store.delete(mark.key)
@@ -356,11 +364,11 @@ class Changes(Struct, frozen=True):
         stored = self.store.get(key)
         return _LINKS.decode(key, stored.body).previous if isinstance(stored, Stored) else ""
 
-    def _added(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
+    def _extended(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
         """
-        Return the log after these revisions of projects.
+        Return the log with entries for these revisions of projects.
 
-        Writes what it no longer has.
+        Writes the oldest entries to an object of their own if the log has too many.
         """
         previous, entries = log.previous, log.entries
         if len(entries) >= MOST_ENTRIES:
@@ -375,7 +383,7 @@ class Changes(Struct, frozen=True):
         return ChangeLog(log.revision + 1, write_id, log.start, previous, (*entries, *new))
 
     def _revision(self, name: NormalizedName) -> int | None:
-        """Return a project's revision, or 0 without a document, None if it is damaged."""
+        """Return a project's revision: 0 if it has no document, None if that is damaged."""
         key = keys.project(name)
         stored = self.store.get(key)
         with UnreadableIgnored():
@@ -391,7 +399,7 @@ class Changes(Struct, frozen=True):
         return marks
 
     def _require_new(self) -> None:
-        """Raise Unavailable if the store has projects without mark, so that the log is lost."""
+        """Raise Unavailable if a project has no mark: then the log of this store is lost."""
         names = {keys.project_of(entry.key) for entry in self.store.list(keys.PROJECTS)} - {None}
         # marks and log again, in this order: another process may give the first serials just now
         if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
@@ -401,7 +409,7 @@ class Changes(Struct, frozen=True):
         self, log: ChangeLog, serial: int, limit: int | None = None
     ) -> tuple[list[ProjectChange], int]:
         """
-        Return the entries after a serial, and some older ones, and the serial before all of them.
+        Return the entries after a serial and perhaps older ones, and the serial before all of them.
 
         Once `limit` are there, no more objects are read.
         """
@@ -415,6 +423,7 @@ class Changes(Struct, frozen=True):
             if not isinstance(stored, Stored):
                 raise _lost(entry.key)
             sealed = _SEALED.decode(entry.key, stored.body)
+            # the objects form a chain: a gap means that the one in between is lost
             if sealed.previous > end:
                 raise _lost(keys.sealed_changes(sealed.previous))
             entries += sealed.entries

@@ -30,12 +30,12 @@ The maximum age of a cached document.
 
 - current: as it is in the store now
 - fresh: at most `freshness` seconds on a remote store; as it is now on a local one
-- stale: at most `stale_if_error` seconds; for a remote store that does not answer
+- stale: at most `stale_if_error` seconds, for a remote store that does not answer
 - any: whatever its age
 """
 
 LOCKS: Final = 256
-"""Documents share so many locks."""
+"""The number of locks that all documents of a cache share."""
 MEMORY_PER_STORED_BYTE: Final = 4
 """Estimated bytes of memory for each stored byte of a decoded document."""
 SNAPSHOT_BYTES: Final = 512
@@ -76,26 +76,22 @@ class Codec(Generic[T]):
             ) from error
 
     def _read(self, key: Key, body: bytes) -> T:
-        """
-        Return the value of `body`.
-
-        Raises DecodeError if it is invalid.
-        """
+        """Return the value of `body`, or raise DecodeError."""
         del key
         return self._decoder.decode(body)
 
     def decode_whole(self, key: Key, body: bytes) -> T:
         """
-        Return the value of `body`.
+        Return the value of the stored bytes `body`.
 
-        Raises Unavailable if invalid, or if a part is unknown.
+        Raises Unavailable if they are invalid, or have parts that this version does not know.
         """
         value = self.decode(key, body)
         self.require_whole(key, value, len(body))
         return value
 
     def require_whole(self, key: Key, value: T, size: int) -> None:
-        """Raise Unavailable if `value`, which was read from so many bytes, lacks a part of them."""
+        """Raise Unavailable if `value`, read from `size` bytes, has not all that these say."""
         # an older version writes the fields that it does not know last, so their order may differ
         if len(self.encode(value)) != size:
             raise damaged(
@@ -116,9 +112,9 @@ def damaged(message: str) -> Unavailable:
 
 class UnreadableIgnored:
     """
-    Suppresses the Unavailable of a document that is damaged, or of a newer version, in a `with`.
+    Suppresses, in a `with`, the Unavailable of a document that is damaged or of a newer version.
 
-    `check` reports it.
+    `wheelyard check` reports it.
     """
 
     def __enter__(self) -> None:
@@ -129,13 +125,10 @@ class UnreadableIgnored:
 
 
 class Snapshot(Struct, Generic[T], frozen=True):
-    """
-    A document as it was read or written.
-
-    `value` is None if it did not exist.
-    """
+    """A document as it was read or written."""
 
     value: T | None
+    """None if it did not exist."""
     version: ObjectVersion
     validated_at: float
     """When the read or write began that gave this version, on the monotonic clock."""
@@ -213,11 +206,13 @@ class DocumentCache(Generic[T]):
         Return the document, read from the store unless the cached one is recent enough.
 
         A local store is always asked. If a remote store does not answer, the cached document is
-        returned for `stale_if_error` seconds, unless `max_age` is `current`; else Unavailable is
-        raised.
+        returned for `stale_if_error` seconds, unless `max_age` is `current`.
+
+        Raises Unavailable if the store does not answer otherwise, and if the document is damaged.
         """
         if max_age == "current" or self._policy.is_local:
             return self._revalidate(key, max_age)
+        # who waits here finds the cached document that the holder of the lock has read
         with self._locks.setdefault(hash(key) % LOCKS, Lock()):
             return self._get_remote(key, max_age)
 
@@ -237,12 +232,17 @@ class DocumentCache(Generic[T]):
             return stale
 
     def get_listed(self, entry: Entry) -> Snapshot[T]:
-        """Return the cached document if a listing says that it has not changed, else read it."""
+        """
+        Return the cached document if a listing says that it has not changed, else read it.
+
+        Raises Unavailable if the store does not answer, or if the document is damaged.
+        """
         cached = self._cache.get(entry.key)
         now = self._runtime.seconds()
         state = entry.state(now)
         if cached is not None and cached.listed == state and entry.is_settled(now):
             return cached
+        # read after the listing, so it is at least as new as the entry says
         snapshot = replace(self.get(entry.key, "current"), listed=state)
         cached = self._cache.get(entry.key)
         if cached is not None and cached.version == snapshot.version:
@@ -250,7 +250,11 @@ class DocumentCache(Generic[T]):
         return snapshot
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
-        """Write `value` over the version `expect`, and cache it (see `Store.put`)."""
+        """
+        Write `value` over the version `expect`, and cache it.
+
+        Raises Conflict and Unavailable as `Store.put` does.
+        """
         body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
         self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
@@ -260,13 +264,15 @@ class DocumentCache(Generic[T]):
         key: Key,
         value: T,
         expect: ObjectVersion,
-        was_written: Callable[[T | None], bool] = lambda _: False,
+        was_written: Callable[[T | None], bool] | None = None,
     ) -> bool:
         """
         Write `value`, as by `put`, and return whether it was written.
 
-        If the answer was lost, `was_written` decides, by the document that is there now. Raise
-        Unavailable if the write may still happen.
+        If the answer was lost, `was_written` decides, by the document that is there now. Without
+        it, a lost answer counts as a write that did not happen.
+
+        Raises Unavailable if the write may still happen.
         """
         try:
             self.put(key, value, expect)
@@ -274,7 +280,7 @@ class DocumentCache(Generic[T]):
             return False
         except Unavailable as fault:
             snapshot = self.get(key, "current")
-            if was_written(snapshot.value):
+            if was_written is not None and was_written(snapshot.value):
                 return True
             # the write may still happen; a retry is safe, because only one of both can succeed
             if snapshot.version == expect and fault.code != OVERLOADED:
@@ -286,7 +292,7 @@ class DocumentCache(Generic[T]):
         """
         Cache a document that this process has just written to the store over the version `over`.
 
-        If another version than `over` is cached, remove that instead, as it may be newer.
+        If another version than `over` is cached, it may be newer, and is removed instead.
         `validated_at` of `written` is the time before the write: later writes of other processes
         are not in it.
         """
@@ -346,19 +352,15 @@ _GZIP_WINDOW_BITS: Final = 31
 
 
 def gzipped(body: bytes) -> bytes:
-    """
-    Return `body` compressed.
-
-    Equal bytes give equal bytes.
-    """
+    """Return `body` compressed, equal bytes as equal bytes."""
     return gzip.compress(body, _LEVEL, mtime=0)
 
 
 def gunzipped(body: bytes, limit: int) -> bytes | None:
     """
-    Return what `gzipped` has compressed, at most `limit` bytes.
+    Return what `gzipped` has compressed, or None if it is anything else.
 
-    None for anything else: damaged, cut off, followed by other bytes, or larger. No more than
+    That is: damaged, cut off, followed by other bytes, or larger than `limit` bytes. No more than
     `limit` bytes and one are ever in memory.
     """
     inflater = zlib.decompressobj(_GZIP_WINDOW_BITS)

@@ -35,12 +35,17 @@ class FileContent(Struct, frozen=True):
 
 
 class Files(Struct, frozen=True):
-    """Stores and checks the distributions of an index and their core metadata."""
+    """
+    Stores and checks the distributions of an index and their core metadata.
+
+    Every method raises Unavailable if the store does not answer.
+    """
 
     store: Store
 
     def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
         """Store distributions and their core metadata, over what is at their keys."""
+        # before the commit that lists them: a crash leaves bytes that the sweep deletes after a day
         for body in bodies:
             for key, content in _objects(name, body):
                 self.store.put_file(key, content)
@@ -53,7 +58,7 @@ class Files(Struct, frozen=True):
         """
         Return the bytes of a distribution's core metadata.
 
-        Raises NotFound if missing.
+        Raises NotFound if they are missing.
         """
         key = keys.core_metadata(name, file.sha256, file.filename)
         stored = self.store.get(key)
@@ -104,8 +109,10 @@ class FileRemoval(Struct, frozen=True):
         Each is looked at right before it is deleted: an upload writes its bytes anew, and commits
         within half a day, so what is older than a day, and listed by nobody, is needed by nobody.
 
-        Raises Unavailable if a document cannot be read; then nothing is deleted.
+        Raises Unavailable, before anything is deleted, if a document of the project is damaged.
+        Raises Unavailable if the store does not answer.
         """
+        # of all indexes: they share the files, and each has its own document of the project
         listed, count = self.kept(self.documents(name, self.indexes())), 0
         for key in objects:
             if key in listed:
@@ -132,7 +139,7 @@ class FileRemoval(Struct, frozen=True):
         """
         Return a project's documents, one of each index that has it.
 
-        May raise Unavailable.
+        Raises Unavailable if one of them is damaged, or is that of another project.
         """
         projects = list[Project]()
         for prefix in indexes:

@@ -77,17 +77,20 @@ def open_catalog(
     stores: Stores, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
-    Return the catalog of an index.
+    Return the catalog of an index, and write `wheelyard.json` if its store is new.
 
-    Writes `wheelyard.json` if its store is new. `on_event` is called with each event of a project
-    after its commit. `files` is the location of a new store's distributions, if they have a bucket
-    of their own. Raises Invalid as `ensure_format` does.
+    `on_event` is called with each event of a project after its commit. `files` is the location of a
+    new store's distributions, if they have a bucket of their own.
+
+    Raises Invalid as `ensure_format` does. Raises Unavailable if the store does not answer.
     """
+    # before anything else is read: an older version must not misread a newer store
     written = ensure_format(stores.documents, files)
     stores = _writable(stores, written)
     store, credentials = stores.documents, stores.credentials
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
     retries = make_retries(runtime=runtime)
+    # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
@@ -135,10 +138,9 @@ def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
     """
     Return the content of `wheelyard.json`, or None if the store has none.
 
-    Raises:
-        Invalid: The format is below `oldest` or above `FORMAT`, or only a newer version of
-            wheelyard may read the store (code `newer_store` or `older_store`), or `wheelyard.json`
-            is damaged (code `damaged_document`).
+    Raises Invalid if the format is below `oldest` (code `older_store`), if only a newer version of
+    wheelyard may read the store (code `newer_store`), or if `wheelyard.json` is damaged (code
+    `damaged_document`).
     """
     stored = store.get(keys.FORMAT)
     if not isinstance(stored, Stored):
@@ -185,18 +187,17 @@ def _older(number: int) -> Invalid:
 
 def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     """
-    Write `wheelyard.json` if the store has none, and return None.
+    Return what `wheelyard.json` says, or write it and return None if the store has none.
 
-    If it has one, return what it says. `files` is the location of a new store's distributions, if
-    they have a bucket of their own.
+    `files` is the location of a new store's distributions, if they have a bucket of their own.
 
-    Raises:
-        Invalid: As `read_format` does, and if a store has projects but no format (code
-            `damaged_document`).
+    Raises Invalid as `read_format` does. Raises Invalid (code `damaged_document`) if the store has
+    projects but no `wheelyard.json`.
     """
     existing = read_format(store)
     if existing is not None:
         return existing
+    # a store that lost this one document must not be taken for a new one of the present format
     if any(True for _ in store.list(keys.PROJECTS)):
         raise Invalid(
             f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
@@ -237,7 +238,7 @@ def rewrite_format(store: Store, retries: ConflictRetries) -> None:
     """
     Write `wheelyard.json` again unchanged, to prove that this process can write to the store.
 
-    Raises NotFound if it is missing.
+    Raises NotFound if it is missing, and Unavailable if the store cannot be written.
     """
     for _ in retries.attempts():
         stored = store.get(keys.FORMAT)

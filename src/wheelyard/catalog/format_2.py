@@ -10,7 +10,7 @@ Without a module that reads it, only the owner of a name arrives, as the key say
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
@@ -63,11 +63,7 @@ C = TypeVar("C", bound="_Commit | DecisionCommit")
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    An object of format 2.
-
-    Nothing that it has is lost, as nothing else was ever written.
-    """
+    """An object of format 2, without unknown fields: no version wrote others, so none is lost."""
 
 
 class _File(_Strict, frozen=True, kw_only=True):
@@ -213,7 +209,7 @@ class Format2Documents(ForwardingStore):
 
     No document can be written. It converts what a copy reads: projects and decisions with their
     journals. `upstream` has the pages of upstream indexes, `target` what an earlier copy has
-    converted. What format 2 cannot have written is damaged (Unavailable).
+    converted. Reading raises Unavailable for what format 2 cannot have written: it is damaged.
     """
 
     def __init__(self, inner: Store, upstream: "Format2Upstream", target: Store) -> None:
@@ -223,28 +219,25 @@ class Format2Documents(ForwardingStore):
         self._converted: LruCache[Key, _Converted] = LruCache(CACHED_BYTES)
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """
-        See `Store`.
-
-        What is converted is returned whatever `unless` is.
-        """
+        """See `Store`; what is converted is returned whatever `unless` is."""
         entry = _ENTRY.fullmatch(key)
         name = NormalizedName(entry[1]) if entry else keys.project_of(key)
         if name is not None:
-            return self._part(key, keys.project(name), keys.journal(name), self._project)
+            return self._part(key, keys.project(name), keys.journal(name))
         if key == keys.DECISIONS or key.startswith(keys.DECISIONS_JOURNAL):
-            return self._part(key, keys.DECISIONS, keys.DECISIONS_JOURNAL, self._decisions)
+            return self._part(key, keys.DECISIONS, keys.DECISIONS_JOURNAL)
         return self.inner.get(key, unless)
 
-    def _part(
-        self, key: Key, document: Key, entries: str, convert: Callable[[Key, Stored], _Converted]
-    ) -> Found:
+    def _part(self, key: Key, document: Key, entries: str) -> Found:
         """Return a document, or the entry of its journal that has the key."""
         number = keys.entry_number(entries, key)
         converted = self._converted.get(document)
+        # a copy reads a document first, and then its entries, which must be those of that document
         if converted is None or number is None:
             stored = self.inner.get(document, converted.version if converted else None)
             if isinstance(stored, Stored):
+                is_project = document != keys.DECISIONS
+                convert = self._project if is_project else self._decisions
                 converted = convert(document, stored)
                 size = len(converted.document) + sum(map(len, converted.commits))
                 self._converted.put(document, converted, size)
@@ -267,6 +260,7 @@ class Format2Documents(ForwardingStore):
             for event in commit.events:
                 events.append(event.converted(project))
                 project = apply(project, events[-1])
+            # the bytes of each commit are others now, so the hash chain is made anew
             number, previous = commit.number, journal.digest(before)
             new = Commit(number=number, id=commit.id, previous=previous, events=tuple(events))
             project = with_commit(project, new)
@@ -313,9 +307,9 @@ class Format2Documents(ForwardingStore):
 
     def _entry(self, key: Key) -> bytes:
         """
-        Return an entry of a journal.
+        Return the bytes of a journal entry, which a copy that died may have left in `incoming/`.
 
-        A copy that died may have left it below `incoming/`.
+        Raises Unavailable if it is lost.
         """
         stored = self.inner.get(key)
         if isinstance(stored, Stored):
@@ -341,6 +335,7 @@ class Format2Documents(ForwardingStore):
         needs_digests = decision.verdict is Verdict.APPROVED and bool(decision.version)
         if not needs_digests or decision.sha256 is not None:
             return decision
+        # what an earlier copy has written is kept: with other digests the journals would diverge
         there, _ = DECISIONS.read(self._target)
         if there.revision >= commit.number:
             copied = Journal(DECISIONS, self._target, there).read(commit.number)
@@ -384,31 +379,23 @@ class Format2Upstream(ForwardingStore):
         return notes
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """
-        See `Store`.
-
-        A page is returned whatever `unless` is.
-        """
+        """See `Store`; a page is returned whatever `unless` is."""
         page = _PAGE.fullmatch(key)
         if page is None:
             return self.inner.get(key, unless)
         return self._page(key, page[2], NormalizedName(page[3]))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """
-        See `Store`.
-
-        The sizes are those of format 2.
-        """
+        """See `Store`; the sizes are those of format 2."""
         for entry in self.inner.list(prefix, after):
             page = _PAGE.fullmatch(entry.key)
             yield entry._replace(key=Key(f"{page[1]}.gz")) if page else entry
 
     def digests_of(self, decision: Decision) -> tuple[str, ...]:
         """
-        Return the digests of the files of an approved version.
+        Return the digests of the files of an approved version, or none if no page is stored.
 
-        The result is empty if no page is stored. Raise Conflict if nothing can decompress the page.
+        Raises Conflict if nothing can decompress the page.
         """
         name = decision.project
         for upstream_id in upstream_ids(self.inner):
@@ -436,11 +423,7 @@ class Format2Upstream(ForwardingStore):
         return ()
 
     def _page(self, key: Key, upstream_id: str, name: NormalizedName) -> Found:
-        """
-        Return a page, compressed with gzip.
-
-        A page that cannot be read is returned without files.
-        """
+        """Return a page, compressed with gzip, and without files if it cannot be read."""
         stored = self.inner.get(_old_page(upstream_id, name))
         if not isinstance(stored, Stored):
             return None

@@ -1,7 +1,5 @@
 """
-The object layout of a store.
-
-The only module that builds and parses keys.
+The object layout of a store; no other module builds or parses keys.
 
     wheelyard.json                                         format of the store
     files/<project>/<sha256>/<filename>                    a distribution
@@ -130,11 +128,7 @@ def format_2_incoming(name: NormalizedName) -> Key:
 
 
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
-    """
-    Return the key of a mark that a commit may be made.
-
-    `unique` is 16 hexadecimal digits.
-    """
+    """Return the key of a mark that a commit may be made; `unique` is 16 hexadecimal digits."""
     # one folder for all: listing it is one call, and a new mark makes no folder
     return Key(f"{PENDING}{name}.{number:010}.{unique}")
 
@@ -171,11 +165,7 @@ def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
 
 
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """
-    Return the key of a distribution's core metadata.
-
-    `sha256` is the distribution's digest.
-    """
+    """Return the key of a distribution's core metadata; `sha256` is the distribution's digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
@@ -187,11 +177,7 @@ def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:
 
 
 def probe(prefix: str, unique: str) -> Key:
-    """
-    Return a key for a trial write below a prefix.
-
-    `unique` is a random text.
-    """
+    """Return a key for a trial write below a prefix; `unique` is a random text."""
     return Key(f"{prefix}probe-{unique}")
 
 
@@ -252,11 +238,7 @@ def last_use(token_id: str) -> Key:
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:
-    """
-    Return the key of the record of a used ID token.
-
-    `digest` is that of `digest_of`.
-    """
+    """Return the key of the record of a used ID token; `digest` is that of `digest_of`."""
     return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 
@@ -271,11 +253,7 @@ def is_project_name(text: str) -> bool:
 
 
 def project_of(key: Key) -> NormalizedName | None:
-    """
-    Return the project whose document has this key.
-
-    The result is None if it is not the key of a document.
-    """
+    """Return the project whose document has this key, or None for any other key."""
     match = _PROJECT.fullmatch(key)
     return NormalizedName(match[1]) if match else None
 
@@ -297,11 +275,7 @@ def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:
 
 
 class FileKey(Struct, frozen=True):
-    """
-    The parts of a distribution's key.
-
-    The keys of its sidecars have equal parts.
-    """
+    """The parts of the key of a distribution, which the keys of its sidecars have, too."""
 
     project: str
     sha256: str
@@ -330,7 +304,7 @@ def expiry_hour(key: Key) -> datetime | None:
     """
     Return when the expiry hour in a key begins.
 
-    Only the keys of used ID tokens and ended sessions have one; return None for any other key.
+    The key is that of a used ID token or of an ended session. Returns None for any other key.
     """
     match = _USED_ID_TOKEN.fullmatch(key) or _ENDED_SESSION.fullmatch(key)
     try:

@@ -10,7 +10,7 @@ from itertools import islice
 from threading import Lock, Thread
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
@@ -53,27 +53,24 @@ class LastUse(Struct, frozen=True):
 
 
 class UsedIdToken(Struct, frozen=True):
-    """
-    The stored document of a used ID token.
-
-    The ID token itself is not in it.
-    """
+    """The stored document of a used ID token, which is not in it."""
 
     token: str
     """The id of the API token that it was exchanged for."""
 
 
 def in_background(work: Callable[[], None]) -> None:
-    """
-    Start a daemon thread that runs `work`.
-
-    It does not keep the process from exiting.
-    """
+    """Run `work` in a daemon thread, which does not keep the process from exiting."""
     Thread(target=work, daemon=True).start()
 
 
 class TokenRecords(Struct, frozen=True):
-    """Reads and writes the records of API tokens."""
+    """
+    Reads and writes the records of API tokens.
+
+    Threads may share it. Every method but `peek` raises Unavailable if the store does not answer,
+    and those that return one record also if it is damaged.
+    """
 
     store: Store
     documents: DocumentCache[TokenRecord]
@@ -81,22 +78,22 @@ class TokenRecords(Struct, frozen=True):
     last_uses: "LastUses"
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
-        """
-        Return the record if it is cached and recent enough, else None.
-
-        Reads no remote store.
-        """
+        """Return the record if it is cached and recent enough, else None (see DocumentCache)."""
         return self.documents.peek(keys.token(token_id), max_age)
 
     def get(self, token_id: str) -> Snapshot[TokenRecord]:
         """Return a snapshot of a record, read from the store unless a fresh one is cached."""
         return self.documents.get(keys.token(token_id))
 
+    def find(self, token_id: str) -> TokenRecord | None:
+        """Return a record, from the cache or the store, or None if there is none."""
+        return self.get(token_id).value
+
     def create(self, record: TokenRecord) -> TokenRecord:
         """
         Store a new record, and return it as stored.
 
-        Raises Conflict if there is one of its id.
+        Raises Conflict if a token has this id.
         """
         written = self._next(record)
         self.store.put(keys.token(record.id), self.documents.codec.encode(written), ABSENT)
@@ -137,7 +134,7 @@ class TokenRecords(Struct, frozen=True):
         Yield the records, sorted by id.
 
         A record cached in its current version is not read. A damaged record is left out: `check`
-        reports it. Raise Unavailable if the store does not answer.
+        reports it.
         """
         for entry in self.store.list(keys.TOKENS):
             with UnreadableIgnored():
@@ -149,14 +146,13 @@ class TokenRecords(Struct, frozen=True):
         """
         Return the name of the API token that is this principal (`token:ID`).
 
-        Return an empty text for other principals, and for a token whose record is gone or damaged.
-        Raise Unavailable if the store does not answer.
+        It is empty for other principals, and for a token whose record is gone or damaged.
         """
         kind, _, token_id = principal.partition(":")
         if kind != "token" or not is_token_id(token_id):
             return ""
         with UnreadableIgnored():
-            record = self.get(token_id).value
+            record = self.find(token_id)
             return record.name if record else ""
         return ""
 
@@ -190,8 +186,10 @@ class LastUses:
         if self._recorded.get(token_id) == now.date() or now < self._retry_at:
             return
         with self._lock:
+            # again: another request with this token may have been faster
             if self._recorded.get(token_id) == now.date():
                 return
+            # before it is written, so that no request in between records it once more
             self._recorded.put(token_id, now.date(), 1)
             self._pending.append((token_id, now))
             if self._is_writing:
@@ -211,8 +209,8 @@ class LastUses:
         Return the day of the last recorded use by token id.
 
         A token that was never used is left out. A few tokens are read one by one. For more, all
-        last uses are listed, and only those read that have changed since this process last read
-        them.
+        last uses are listed, and only those are read that have changed since this process last read
+        them. Raises Unavailable if the store does not answer.
         """
         if len(token_ids) <= SINGLE_READ_LIMIT:
             uses = {token_id: self._load(keys.last_use(token_id)) for token_id in token_ids}
@@ -227,9 +225,11 @@ class LastUses:
                 yield token_id, self._load(entry.key, entry)
 
     def _write(self) -> None:
+        # runs in the one background thread, which ends when nothing is pending
         while True:
             with self._lock:
                 if not self._pending:
+                    # in the same lock as the look: what is recorded after this starts a new thread
                     self._is_writing = False
                     return
                 token_id, now = self._pending.popleft()
@@ -263,27 +263,33 @@ class LastUses:
         return None
 
 
+_USED_ID_TOKENS: Final = Codec(UsedIdToken)
+
+
 class UsedIdTokens(Struct, frozen=True):
     """
     OIDC ID tokens that were used: each is recorded once, so that only one process can use it.
 
     The keys of the records begin with the hour in which the ID token expires, so that a listing has
     the expired ones first. A record has the id of the API token that the ID token was exchanged
-    for, so that a cleanup can remove both.
+    for, so that a cleanup can remove both. Every method raises Unavailable if the store does not
+    answer.
     """
 
     store: Store
-    codec: Codec[UsedIdToken] = field(default_factory=lambda: Codec(UsedIdToken))
 
     def consume(self, issuer: str, jti: str, expires_at: datetime, token_id: str) -> None:
         """
         Record that an ID token is used.
 
-        `issuer` and `jti` are its claims; the record is not needed after `expires_at`. `token_id`
-        is the API token that the ID token is exchanged for. Raises Conflict if it was used before.
+        `issuer` and `jti` are its claims. The record is not needed after `expires_at`. `token_id`
+        is the API token that the ID token is exchanged for.
+
+        Raises Conflict if the ID token was used before.
         """
         key = keys.used_id_token(expires_at, digest_of(issuer, jti))
-        self.store.put(key, self.codec.encode(UsedIdToken(token_id)), ABSENT)
+        # create-only: of two processes that get the same ID token, one gets the Conflict
+        self.store.put(key, _USED_ID_TOKENS.encode(UsedIdToken(token_id)), ABSENT)
 
     def expired_before(self, limit: datetime) -> Iterator[Key]:
         """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""
@@ -293,7 +299,8 @@ class UsedIdTokens(Struct, frozen=True):
         """Return the API token's id in the record at `key`, or None if missing or damaged."""
         stored = self.store.get(key)
         with UnreadableIgnored():
-            return self.codec.decode(key, stored.body).token if isinstance(stored, Stored) else None
+            if isinstance(stored, Stored):
+                return _USED_ID_TOKENS.decode(key, stored.body).token
         return None
 
 
@@ -303,17 +310,15 @@ def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
         hour = keys.expiry_hour(entry.key)
         if hour is None:
             continue
+        # keys are sorted by hour, so all that follow are later
         if hour + HOUR > limit:
             return
         yield entry.key
 
 
 def digest_of(issuer: str, jti: str) -> str:
-    """
-    Return the hex SHA-256 that identifies an ID token.
-
-    It is unique, as no issuer contains a NUL.
-    """
+    """Return the hexadecimal SHA-256 of issuer and `jti`, which no two ID tokens share."""
+    # the NUL keeps them apart, as no issuer has one
     # a JSON string can hold a lone surrogate
     return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -343,7 +348,8 @@ class SessionRecords(Struct, frozen=True):
     """
     Reads and writes the key of sessions, and the records of ended ones.
 
-    Threads may share it.
+    Threads may share it. Every method but `peek_key` raises Unavailable if the store does not
+    answer.
     """
 
     store: Store
@@ -352,11 +358,7 @@ class SessionRecords(Struct, frozen=True):
     runtime: Runtime
 
     def peek_key(self) -> bytes | None:
-        """
-        Return the key if it is cached and recent enough.
-
-        Reads no remote store.
-        """
+        """Return the key if it is cached and recent enough, without a read of a remote store."""
         return _key_in(self.key_documents.peek(keys.SESSION_KEY))
 
     def key(self, max_age: MaxAge = "fresh") -> bytes | None:
@@ -367,9 +369,9 @@ class SessionRecords(Struct, frozen=True):
 
     def require_key(self) -> bytes:
         """
-        Return the key.
+        Return the key, which is created if there is none.
 
-        If there is none, create it. Raise Unavailable if it is damaged.
+        Raises Unavailable if it is damaged.
         """
         key = _key_in(self.key_documents.get(keys.SESSION_KEY))
         while key is None:
@@ -380,37 +382,27 @@ class SessionRecords(Struct, frozen=True):
                 pass  # another process was faster
             else:
                 logger.info("the key of browser sessions was created: %s", keys.SESSION_KEY)
+            # read, also after the own write: two servers that begin at once must use the same key
             key = _key_in(self.key_documents.get(keys.SESSION_KEY, "current"))
         return key
 
     def end(self, session_id: str, expires_at: datetime) -> None:
-        """
-        Record that a session, which expires at a moment, has ended.
-
-        It may have been before.
-        """
+        """Record that a session has ended, unless that is recorded already."""
         key, ended = keys.ended_session(expires_at, session_id), EndedSession(self.runtime.now())
         with suppress(Conflict):  # it was ended in another tab
             self.store.put(key, self.ended_documents.codec.encode(ended), ABSENT)
+        # this server has cached that there is no such record: read it, so that the end counts here
         self.ended_documents.get(key, "current")
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
-        """
-        Return whether a session was signed out.
-
-        A damaged record says so, too.
-        """
+        """Return whether a session was signed out, as a damaged record says, too."""
         with UnreadableIgnored():
             key = keys.ended_session(expires_at, session_id)
             return self.ended_documents.get(key).value is not None
         return True
 
     def remove_expired(self, at_most: int | None = None) -> int:
-        """
-        Delete records of ended sessions that have expired, at most so many.
-
-        Returns how many.
-        """
+        """Delete records of ended sessions that have expired, and return how many."""
         limit = self.runtime.now() - CLOCK_SKEW
         expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
         for key in expired:

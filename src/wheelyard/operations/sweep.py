@@ -383,8 +383,7 @@ class PublishingCleanup(Struct, frozen=True):
         """
         now = self.runtime.now()
         removed = 0
-        # if a record were removed while another server, whose clock is late, still accepts the ID
-        # token, it could be used twice
+        # not while a server whose clock is behind accepts the ID token, and would exchange it again
         expired = self.used_id_tokens.expired_before(
             now - self.token_lifetime - RETENTION - CLOCK_SKEW
         )
