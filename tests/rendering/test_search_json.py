@@ -25,11 +25,6 @@ def entry_of(facts: ProjectFacts) -> list[str]:
     return [facts.name, facts.version, facts.summary, *keywords]
 
 
-def test_nothing_at_all() -> None:
-    """An empty index has an empty list."""
-    assert search_json([]) == b"[]\n"
-
-
 @given(st.lists(FACTS, max_size=5, unique_by=lambda each: each.name))
 def test_any_projects(every: list[ProjectFacts]) -> None:
     """There is one entry on a line for each project, sorted by name, with what it has."""

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.integration
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 KINDS = (V1_JSON, "application/vnd.pypi.simple.v1+html", "text/html", "application/json")
 PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "/pypi/demo/json")
-NEVER = '"00000000000000000000000000000000-hi"'
 
 
 def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
@@ -110,13 +109,6 @@ def test_etag_of_another_coding_will_do(stocked: RunningServer) -> None:
     assert fetch(stocked, "/simple/demo/", f"If-None-Match: {json_etag}").status == 200
     as_v1 = ("Accept: application/vnd.pypi.simple.v1+html", f"If-None-Match: {packed}")
     assert fetch(stocked, "/simple/demo/", *as_v1).status == 200
-
-
-def test_credential_is_checked_before_the_etag(private: RunningServer) -> None:
-    """A matching ETag gives no 304 to a caller without access."""
-    etag = private.get("/simple/demo/", private.token).headers["ETag"]
-    assert private.get("/simple/demo/", If_None_Match=etag).status_code == 401
-    assert private.get("/simple/demo/", private.token, If_None_Match=etag).status_code == 304
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
-from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.page_cache import CurrentVersions, project_key
 from wheelyard.operations.lifecycle import Selection
@@ -203,18 +202,6 @@ def test_looks_of_one_turn(app: InProcessServer) -> None:
     assert before is not None
     assert shared == before
     assert after != before
-
-
-def test_a_revoked_token(tmp_path: Path) -> None:
-    """A token that was revoked opens a page in memory for one more second."""
-    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
-        app.publish(DEMO)
-        secret = token_of(app.index, "demo", can="read")
-        assert [app.get(PAGE, login(secret)).was_quick for _ in range(2)] == [False, True]
-        app.index.tokens.revoke(secret, by="local:test")
-        app.clock.advance(seconds=REMEMBERED_SECONDS)
-
-        assert app.get(PAGE, login(secret)).status == 401
 
 
 def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:

@@ -57,10 +57,6 @@ def other_index(server: InProcessServer, store: RemoteStore) -> Index:
     return build_index(Stores.of(store), Spool(server.folder), Settings(), runtime, traits)
 
 
-def _closed(store: RemoteStore) -> list[bool]:
-    return [each.is_closed for each in store.streams]
-
-
 def test_first_page(server: InProcessServer, store: RemoteStore, login: tuple[str, str]) -> None:
     """With a list of names, the first page of a project is one request to the bucket."""
     store.calls.clear()
@@ -88,14 +84,3 @@ def test_file_that_is_not_served_any_more(server: InProcessServer, store: Remote
     server.clock.advance(seconds=2)
     assert server.get(PATH).status == 404
     assert store.streams == []
-
-
-def test_revoked_token(server: InProcessServer, store: RemoteStore, login: tuple[str, str]) -> None:
-    """A revoked token gets 401, and no document is read for it."""
-    other_index(server, store).tokens.revoke(login[1].removeprefix("Bearer "), "user:ana")
-    server.clock.advance(seconds=20)
-    for _ in range(2):
-        store.calls.clear()
-        assert server.get(PAGE, login).status == 401
-        assert store.calls.count(DOCUMENT) == 0
-        server.clock.advance(seconds=20)

@@ -55,12 +55,6 @@ def test_whole_file(published: RunningServer) -> None:
     assert "content-encoding" not in dict(answer.headers)
 
 
-def test_private_file_is_kept_by_its_reader_only(private: RunningServer) -> None:
-    """A file that needs a token is not for shared caches."""
-    answer = private.get("/packages/demo-1.0-py3-none-any.whl", private.token)
-    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
-
-
 def test_core_metadata_is_that_of_the_wheel(published: RunningServer) -> None:
     """`.metadata` is the wheel's METADATA byte for byte, with the digest that the page names."""
     (file,) = (

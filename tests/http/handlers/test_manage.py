@@ -232,37 +232,6 @@ def test_who_may_not_manage(server: InProcessServer, name: str, status: int) -> 
     assert anonymous.send(MANAGE, fields).status == 401
 
 
-@pytest.mark.parametrize(
-    "headers", [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")], ids=str
-)
-def test_other_sites(server: InProcessServer, manager: Browser, headers: tuple[str, str]) -> None:
-    """A form on a page of another site changes nothing, whatever token it has."""
-    before, token = project(server), manager.form_token(f"{MANAGE}?action=status")
-    fields = {"csrf_token": token, "action": "status", "status": "archived"}
-
-    assert manager.send(MANAGE, fields, headers).status == 403
-
-    assert project(server) == before
-
-
-def test_the_token_of_another(server: InProcessServer, manager: Browser) -> None:
-    """The token of another person's form is refused, and so is one from before a new sign-in."""
-    before, admin = project(server), signed_in(server, "admin")
-    fields = {"action": "status", "status": "archived"}
-    path = f"{MANAGE}?action=status"
-    old = manager.form_token(path)
-    server.clock.advance(seconds=2)
-    manager = Browser(server, dict(manager.cookies))
-    manager.sign_in("manager", PASSWORD)
-
-    for token in (admin.form_token(path), old, ""):
-        answer = manager.send(MANAGE, {**fields, "csrf_token": token})
-        assert answer.status == 403
-        assert 'value="archived" checked' in answer.body.decode()
-
-    assert project(server) == before
-
-
 def test_a_read_only_server(tmp_path: Path) -> None:
     """A read-only server offers no form, and keeps what was typed into one that was open."""
     with in_process(tmp_path, settings_in(tmp_path, read_only=True)) as server:

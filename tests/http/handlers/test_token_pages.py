@@ -125,17 +125,6 @@ def test_administrators(users: GoogleUsersServer) -> None:
     assert (wrong.status_code, 'id="owner-error"' in wrong.text) == (400, True)
 
 
-def test_other_sites(users: GoogleUsersServer) -> None:
-    """A page of another site makes no token behind the proxy."""
-    headers = {
-        "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),
-        "Origin": "https://evil.example",
-    }
-    fields = {"csrf_token": secret(users, ANA), **WANTED}
-
-    assert users.server.client.post(OWN, headers=headers, data=fields).status_code == 403
-
-
 @pytest.mark.parametrize("header", ["Bearer rubbish", "Basic x", "Bearer a.e30.c", "Digest a.b"])
 def test_a_header_that_the_proxy_passes_on(users: GoogleUsersServer, header: str) -> None:
     """What nobody has verified says nothing of a person whom the proxy has signed in."""

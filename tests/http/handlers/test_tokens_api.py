@@ -61,8 +61,16 @@ def listed(users: GoogleUsersServer, email: str) -> list[dict[str, object]]:
     return found
 
 
+def time_left(token: dict[str, str]) -> timedelta:
+    """Return how long a token is still good for."""
+    return datetime.fromisoformat(token["expires"]) - system_runtime().now()
+
+
 def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
-    """A user creates a token, uploads with it, lists it, and revokes it."""
+    """A user creates a token, good for 90 days unless said, uses it, lists it, and revokes it."""
+    usual = asked(users).json()
+    assert usual["can"] == ["read", "upload"]
+    assert timedelta(days=89) < time_left(usual) <= timedelta(days=90)
     answer = asked(users, can=["upload"], days=7)
     created = answer.json()
     token = created.pop("token")
@@ -71,8 +79,7 @@ def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
     assert (created["name"], created["owner"]) == ("my laptop", f"user:{ANA}")
     assert (created["can"], created["projects"]) == (["read", "upload"], ["acme-core"])
     assert (created["state"], created["created-by"]) == ("active", f"user:{ANA}")
-    left = datetime.fromisoformat(created["expires"]) - system_runtime().now()
-    assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
+    assert timedelta(days=6, hours=23) < time_left(created) <= timedelta(days=7)
     assert post(users.server, wheel("acme-core"), token=token).status_code == 200
     (seen,) = [each for each in listed(users, ANA) if each["id"] == created["id"]]
     assert {**seen, "last-used": None} == created
@@ -215,19 +222,15 @@ def test_who_may_keep_a_page_behind_googles_proxy(users: GoogleUsersServer) -> N
     assert (page.status_code, page.headers["cache-control"]) == (200, "private, no-cache")
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        *(("GET", "tokens"), ("POST", "tokens"), ("DELETE", "tokens/0123456789")),
-        *(("POST", "tokens/self/revoke"), ("GET", "whoami"), ("GET", "tokens/x/y")),
-    ],
-)
-def test_nobody_in_particular(users: GoogleUsersServer, method: str, path: str) -> None:
+def test_nobody_in_particular(users: GoogleUsersServer) -> None:
     """On a private index, requests without valid credentials are 401."""
-    for secret in ("", "wyd_nothing", "x"):
-        answer = users.ask(method, path, secret, {} if method == "POST" else None)
-        assert answer.status_code == 401
-        assert "WWW-Authenticate" in answer.headers
+    requests = ("GET tokens", "POST tokens", "DELETE tokens/0123456789", "GET tokens/x/y")
+    for request in (*requests, "POST tokens/self/revoke", "GET whoami"):
+        method, path = request.split()
+        for secret in ("", "wyd_nothing", "x"):
+            answer = users.ask(method, path, secret, {} if method == "POST" else None)
+            assert answer.status_code == 401
+            assert "WWW-Authenticate" in answer.headers
 
 
 def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
@@ -271,15 +274,6 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
     with running_google_server(tmp_path / "never", GRANTS[3:], store) as users:
         assert users.server.get("/simple/acme-core/", token).status_code == 404
         assert users.ask("POST", "tokens/self/revoke", token).status_code == 204
-
-
-def test_the_usual_token(users: GoogleUsersServer) -> None:
-    """A token for which nothing else is said reads and uploads for 90 days."""
-    created = asked(users).json()
-
-    assert created["can"] == ["read", "upload"]
-    left = datetime.fromisoformat(created["expires"]) - system_runtime().now()
-    assert timedelta(days=89) < left <= timedelta(days=90)
 
 
 @pytest.mark.parametrize(
@@ -373,15 +367,15 @@ def test_what_makes_no_sense(users: GoogleUsersServer, changes: dict[str, object
     assert answer.json()["error"] in ("invalid_field", "invalid_name")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 10_000])
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff"])
 def test_what_is_no_json_object(users: GoogleUsersServer, body: bytes) -> None:
-    """A body that is no JSON object makes no token."""
+    """A body that is no JSON object, or does not say that it is one, makes no token."""
     headers = {"Authorization": f"Bearer {users.id_token(ANA)}"}
-    url = "/api/v1/tokens"
-
-    plain = users.server.client.post(url, content=body, headers=headers)
     typed = {**headers, "Content-Type": "application/json; charset=utf-8"}
-    answer = users.server.client.post(url, content=body, headers=typed)
+    plain, answer = (
+        users.server.client.post("/api/v1/tokens", content=body, headers=sent)
+        for sent in (headers, typed)
+    )
 
     assert (plain.status_code, plain.json()["error"]) == (415, "unsupported_media_type")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")

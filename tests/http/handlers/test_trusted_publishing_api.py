@@ -78,8 +78,7 @@ def test_below_a_prefix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"{", b"[]", b"null", b"{}", b'{"token": 1}', b'{"token": ["x"]}'),
-        *(b'{"token": "x.y"}', b'{"token": "a.b.c"}', b'{"token": "\\ud800"}'),
+        *(b"", b"[]", b'{"token": 1}', b'{"token": "a.b.c"}', b'{"token": "\\ud800"}'),
         *(b"[" * 10_000, b'{"token": "' + b"x" * 9000 + b'.x.x"}'),
     ],
 )
@@ -89,20 +88,12 @@ def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
     assert refused(ci.server.client.post(MINT, content=body, headers=headers)) == "invalid-payload"
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "named"),
-    [
-        ({"iss": "https://token.example.com"}, "invalid-payload", "token.example.com"),
-        ({"aud": "other.example.com"}, "invalid-token", AUDIENCE),
-        ({"sub": "repo:acme/fork:environment:release"}, "invalid-publisher", "acme/fork"),
-    ],
-)
-def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, named: str) -> None:
+def test_statement_of_another_job(ci: Ci) -> None:
     """A refusal for another job's ID token names its claims, not the expected ones."""
-    answer = ci.mint(**changes)
+    answer = ci.mint(sub="repo:acme/fork:environment:release")
 
-    assert refused(answer) == code
-    assert named in answer.text
+    assert refused(answer) == "invalid-publisher"
+    assert "acme/fork" in answer.text
     assert "acme/demo" not in answer.text
 
 

@@ -96,12 +96,6 @@ def test_pages_for_people_link_below_the_prefix(server: RunningServer) -> None:
     assert lost.status_code == 404
 
 
-def test_search_is_beside_the_home_page(server: RunningServer) -> None:
-    """What the home page searches in is below the prefix, where that one asks for it."""
-    assert server.get("/team/python/search.json").status_code == 200
-    assert server.get("/search.json").status_code == 404
-
-
 def test_pypi_json_has_addresses_below_the_prefix(server: RunningServer) -> None:
     """Addresses in PyPI's JSON hold the prefix, and lead to the file."""
     (file,) = server.get("/team/python/pypi/demo/json").json()["urls"]
