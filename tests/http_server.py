@@ -247,6 +247,24 @@ def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -
     until(lambda: is_healthy(address), log.read_text, process)
 
 
+def workers_of(manager: int) -> list[int]:
+    """Return the processes that a server has begun, but for Python's own helper."""
+    tasks = Path(f"/proc/{manager}/task").glob("*/children")
+    children = [int(pid) for task in tasks for pid in task.read_text().split()]
+    workers = list[int]()
+    for pid in children:
+        with suppress(OSError):  # it has ended meanwhile
+            if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                workers.append(pid)
+    return workers
+
+
+def count_listeners(port: int) -> int:
+    """Return how many processes listen at a port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
 def is_healthy(address: str, path: str = "/health") -> bool:
     """Return whether a server answers its health probe with 200."""
     connection = HTTPConnection(address, timeout=5)

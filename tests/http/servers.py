@@ -64,6 +64,11 @@ class RunningServer:
         return f"http://{self.address}"
 
     @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
     def store(self) -> Path:
         """The folder of the store."""
         return self.folder / "store"

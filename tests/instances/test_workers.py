@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.durability.serving import get
+from tests.http_server import workers_of
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
 from tests.services.fixtures import RARELY, Emulators
@@ -54,23 +55,23 @@ def test_killed_workers(cluster: BucketCluster) -> None:
     made = make_wheel("first")
     with cluster.serving("", "--workers", "3") as instance:
         until(lambda: all_ready(instance), instance.log.read_text)
-        first = workers_of(instance)
+        first = workers_of(instance.server.pid)
         for number, pid in enumerate(first, start=1):
             os.kill(pid, signal.SIGKILL)
             until(partial(has_lost, instance, number))
-            until(lambda: len(workers_of(instance)) == 3)
+            until(lambda: len(workers_of(instance.server.pid)) == 3)
             assert 503 not in readiness(instance)
         instance.token = cluster.make_token()
         until(lambda: instance.post(made) == 200)
-        assert set(first).isdisjoint(workers_of(instance))
+        assert set(first).isdisjoint(workers_of(instance.server.pid))
         assert instance.log.read_text().count(" serves ") == 1
 
 
 def test_dead_manager(cluster: BucketCluster) -> None:
     """Workers whose manager is killed end, so that a new server gets their port."""
     with cluster.serving("", "--workers", "3") as instance:
-        until(lambda: len(workers_of(instance)) == 3)
-        workers = workers_of(instance)
+        until(lambda: len(workers_of(instance.server.pid)) == 3)
+        workers = workers_of(instance.server.pid)
         instance.server.process.kill()
         instance.server.process.wait()
         until(lambda: not any(map(is_running, workers)))
@@ -99,12 +100,6 @@ def all_ready(instance: Instance) -> bool:
 def has_lost(instance: Instance, number: int) -> bool:
     """Return whether the log speaks of so many deaths."""
     return instance.log.read_text().count("Unexpected exit") == number
-
-
-def workers_of(instance: Instance) -> list[int]:
-    """Return the processes that the manager has started."""
-    tasks = Path(f"/proc/{instance.server.process.pid}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
 def is_running(pid: int) -> bool:

@@ -33,37 +33,23 @@ Dynamic: License-File
 # A demo
 """
 NOTHING = b"Metadata-Version: 1.0\nName: demo\nVersion: 1.0\nLicense: as is\n"
+ABSENT = (
+    "bugtrack_url description_content_type docs_url dynamic license_expression license_files "
+    "project_urls provides_extra requires_dist requires_python yanked_reason"
+)
+EMPTY = (
+    "author author_email description download_url home_page keywords maintainer maintainer_email "
+    "package_url platform project_url release_url summary"
+)
 INFO: dict[str, object] = {
-    "author": "",
-    "author_email": "",
-    "bugtrack_url": None,
+    **dict.fromkeys(ABSENT.split()),
+    **dict.fromkeys(EMPTY.split(), ""),
     "classifiers": [],
-    "description": "",
-    "description_content_type": None,
-    "docs_url": None,
-    "download_url": "",
     "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
-    "dynamic": None,
-    "home_page": "",
-    "keywords": "",
     "license": "as is",
-    "license_expression": None,
-    "license_files": None,
-    "maintainer": "",
-    "maintainer_email": "",
     "name": "demo",
-    "package_url": "",
-    "platform": "",
-    "project_url": "",
-    "project_urls": None,
-    "provides_extra": None,
-    "release_url": "",
-    "requires_dist": None,
-    "requires_python": None,
-    "summary": "",
     "version": "1.0",
     "yanked": False,
-    "yanked_reason": None,
 }
 """The page of a release with only a licence."""
 WHEEL: dict[str, object] = {

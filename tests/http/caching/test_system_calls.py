@@ -15,6 +15,7 @@ import pytest
 from tests.clients.harness import system_program
 from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
+from tests.http_server import count_listeners, workers_of
 from tests.waiting import until
 
 CONNECTIONS = 16
@@ -88,19 +89,8 @@ def _ask(connections: Sequence[HTTPConnection], token: str) -> None:
 
 def _pids(server: RunningServer, workers: int) -> list[int]:
     """Wait until all workers listen; return their process ids."""
-    port = f":{int(server.address.rpartition(':')[2]):04X} "
-    listening = re.compile(rf"{port}.* 0A ")
-
-    def listeners() -> int:
-        lines = Path("/proc/net/tcp").read_text().splitlines()
-        return sum(port in line and listening.search(line) is not None for line in lines)
-
-    until(lambda: listeners() == workers)
-    if workers == 1:
-        return [server.pid]
-    found = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    command_lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in found}
-    return [pid for pid, line in command_lines.items() if "resource_tracker" not in line]
+    until(lambda: count_listeners(server.port) == workers)
+    return [server.pid] if workers == 1 else workers_of(server.pid)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import RunningServer, running_server
+from tests.http_server import count_listeners, workers_of
 from tests.plain_http import LOCALLY
 from tests.waiting import until
 
@@ -96,9 +97,9 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
     passwords.write_text("")
     config = f'[log]\nformat = "json"\n[access]\nhtpasswd_file = "{passwords}"\n'
     with running_server(tmp_path, "--workers", "2", config=config) as server:
-        until(lambda: _listening(server.url) == 2)
+        until(lambda: count_listeners(server.port) == 2)
         passwords.unlink()
-        os.kill(_workers(server.pid)[0], signal.SIGKILL)
+        os.kill(workers_of(server.pid)[0], signal.SIGKILL)
         until(lambda: "a worker cannot start" in server.log)
         for _ in range(3):
             assert server.get("/health").status_code == 200
@@ -130,28 +131,13 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
         def has_two_workers() -> bool:
             with suppress(httpx2.TransportError):  # the one that is killed got the request
                 seconds.append(shown(processor_time))
-            return len(_workers(server.pid)) == 2 and "Unexpected exit" in server.log
+            return len(workers_of(server.pid)) == 2 and "Unexpected exit" in server.log
 
-        until(lambda: _listening(server.url) == 2)
-        os.kill(_workers(server.pid)[0], signal.SIGKILL)
+        until(lambda: count_listeners(server.port) == 2)
+        os.kill(workers_of(server.pid)[0], signal.SIGKILL)
         until(has_two_workers)
         assert shown(requests) >= before
         assert seconds == sorted(seconds)
 
         lines = [line for line in server.log.splitlines() if "Unexpected exit" in line]
         assert json.loads(lines[0])["severity"] == "ERROR"
-
-
-def _listening(url: str) -> int:
-    """Return how many processes listen at the port of a URL."""
-    port = f":{int(url.rpartition(':')[2]):04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1].endswith(port) and row[3] == "0A" for row in rows)
-
-
-def _workers(manager: int) -> list[int]:
-    """Return the processes that a server has begun, but for Python's own helper."""
-    tasks = Path(f"/proc/{manager}/task").glob("*/children")
-    children = [int(pid) for task in tasks for pid in task.read_text().split()]
-    named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-    return [pid for pid, line in named.items() if b"resource_tracker" not in line]
