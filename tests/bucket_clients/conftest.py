@@ -7,7 +7,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 
 from tests.bucket_clients.bucket_server import BUCKET
 from tests.clients.conftest import build as _build
-from tests.clients.projects import Builder, Built
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 build = _build
@@ -24,15 +23,3 @@ def cloud(private_key: RSAPrivateKey) -> Iterator[FakeGcs]:
     """Yield a fake GCS server that requires an access token by default."""
     with running_fake_gcs(BUCKET, private_key=private_key) as server:
         yield server
-
-
-@pytest.fixture
-def tool(build: Builder) -> Built:
-    """Return a project whose version has a `+`, and which wants another one."""
-    return build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2")
-
-
-@pytest.fixture
-def base(build: Builder) -> Built:
-    """Return the project that it wants, whose version has a `!`."""
-    return build("flit-core", "yard-base", "1!2.0")

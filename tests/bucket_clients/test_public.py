@@ -14,7 +14,7 @@ from tests.bucket_clients.bucket_server import (
     publish,
     running_bucket_index,
 )
-from tests.clients.harness import Sandbox, program, wheelyard
+from tests.clients.harness import Sandbox, wheelyard
 from tests.fake_gcs.clients import ask as ask_bucket
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
@@ -63,22 +63,6 @@ def test_only_files_are_public(index: BucketIndex) -> None:
             ask_bucket(index.cloud.address, "GET", f"/{BUCKET}/{name.replace(' ', '%20')}").status
             == 403
         )
-
-
-@pytest.mark.clients
-@pytest.mark.parametrize("client", ["pip", "uv"])
-def test_install(index: BucketIndex, sandbox: Sandbox, client: str) -> None:
-    """A client installs from the public bucket, without any credentials."""
-    python = sandbox.python()
-    where = ("--no-deps", "--index-url", f"{index.server.url}/simple/", "yard-hard")
-    index.cloud.log.clear()
-
-    if client == "pip":
-        sandbox.run(program("pip"), "--python", python, "install", *where)
-    else:
-        sandbox.run(program("uv"), "pip", "install", "--python", python, *where)
-
-    assert [each.status for each in index.cloud.log.records("public")] == [200]
 
 
 def test_check_and_delete(index: BucketIndex, sandbox: Sandbox) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.projects import Builder, build_project
+from tests.clients.projects import Builder, Built, build_project
+from tests.clients.public_index import PublicIndex, public_index
+from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
+from tests.http.packages import wheel
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,37 @@ def index(shared_server: Server) -> Iterator[Server]:
     before = len(shared_server.log)
     yield shared_server
     sys.stderr.write(shared_server.log[before:])  # which pytest shows if the test fails
+
+
+@pytest.fixture(scope="session")
+def tool(build: Builder) -> Built:
+    """A project that depends on another one; its version has a `+`."""
+    return build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2")
+
+
+@pytest.fixture(scope="session")
+def base(build: Builder) -> Built:
+    """The project that it depends on; its version has a `!`."""
+    return build("flit-core", "yard-base", "1!2.0")
+
+
+@pytest.fixture(scope="session")
+def projects(build: Builder, tool: Built, base: Built) -> list[Built]:
+    """What an index has: both, and an older version."""
+    return [base, build("hatchling", "acme-tool", "1.4", "yard-base>=2"), tool]
+
+
+@pytest.fixture
+def stocked(index: Server, projects: list[Built]) -> Server:
+    """The server with these projects."""
+    publish(index, *projects)
+    return index
+
+
+@pytest.fixture
+def public(tool: Built, base: Built) -> Iterator[PublicIndex]:
+    """A public index with that dependency, and with a stranger's files under our name."""
+    strangers = (wheel("acme-tool", "9.9"), wheel("acme-tool", tool.version))
+    files = {each.filename: each.data for each in strangers}
+    with public_index({base.wheel.name: base.wheel.read_bytes(), **files}) as public:
+        yield public

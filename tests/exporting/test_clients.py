@@ -3,16 +3,19 @@
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.clients import test_install as known
+from tests.clients.conftest import base as _base
 from tests.clients.conftest import build as _build
+from tests.clients.conftest import public as _public
+from tests.clients.conftest import tool as _tool
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, system_program, wheelyard
+from tests.clients.installing import CLIENTS as INSTALL
 from tests.clients.projects import Builder, Built
 from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server
@@ -23,31 +26,12 @@ from tests.services.service import ProxiedService
 
 pytestmark = pytest.mark.clients
 
-build, public = _build, known.public
+build, public, tool, base = _build, _public, _tool, _base
 
 PLACE = "a/b/c"
 """The prefix of the site in its bucket."""
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
-CLIENTS: dict[str, Callable[[Server, PublicIndex, Sandbox, Built, Built], None]] = {
-    "pip": lambda index, _, *rest: known.test_pip_install(index, *rest),
-    "uv": known.test_uv_pip_install,
-    "uv-lock": known.test_uv_lock,
-    "poetry": known.test_poetry,
-    "pdm": known.test_pdm,
-}
-"""The install tests of a live index."""
-
-
-@pytest.fixture(scope="module")
-def tool(build: Builder) -> Built:
-    """Return a project whose version has a `+`, and which wants another one."""
-    return build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2")
-
-
-@pytest.fixture(scope="module")
-def base(build: Builder) -> Built:
-    """Return the project that it wants, whose version has a `!`."""
-    return build("flit-core", "yard-base", "1!2.0")
+CLIENTS = {client: install for client, install in INSTALL.items() if client != "pipenv"}
 
 
 @pytest.fixture(scope="module")
