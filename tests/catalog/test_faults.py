@@ -135,19 +135,6 @@ def test_a_race_that_never_ends_is_given_up(tmp_path: Path) -> None:
     assert harness.snapshot("projects/") == {}
 
 
-def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
-    """A commit whose reply was lost is found by its id, and committed once only."""
-    harness = IndexHarness(tmp_path)
-    harness.upload(ONE)
-    index, _ = faulty_index(harness, Fault(FaultKind.DONE, "put", "projects/demo.json"))
-
-    OPERATIONS["delete"](harness, index)
-
-    assert document(harness.store).revision == 2
-    assert document(harness.store).deleted_filenames == (ONE.filename,)
-    assert harness.snapshot("files/") == {}
-
-
 def _prepared(folder: Path, new_store: NewStore, operation: str, before: str) -> IndexHarness:
     harness = IndexHarness(folder, other=new_store())
     if before == "a file" or operation != "upload":

@@ -79,15 +79,6 @@ def test_an_unknown_event_is_passed_over(newer: IndexHarness) -> None:
     ]
 
 
-def test_an_unknown_field_survives_an_upload(harness: IndexHarness) -> None:
-    """A field of the document is still there after an upload by this version."""
-    harness.upload(WHEEL)
-    write(harness, replace(stored(harness), other_fields=(("new", Raw(b'{"a": 1}')),)))
-    harness.opened(3).uploads.accept(SDIST.arrival(harness.folder), ALICE)
-
-    assert harness.bytes_at(keys.project(DEMO)).endswith(b'"new":{"a": 1}}\n')
-
-
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("has_field", [False, True])
 def test_check_blames_no_event(newer: IndexHarness, *, rebuild: bool, has_field: bool) -> None:

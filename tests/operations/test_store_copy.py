@@ -398,36 +398,6 @@ def test_two_copies_do_no_harm(source: IndexHarness, target: IndexHarness, prefi
     assert stored(target) == stored(source)
 
 
-def test_serials_given_meanwhile_take_nothing(source: IndexHarness, target: IndexHarness) -> None:
-    """A server that gives serials to what a copy writes takes nothing from it."""
-
-    def happens(verb: str, _key: str) -> None:
-        if verb == "put":
-            target.index.changes.newest()
-
-    assert copy(source, target, write_to=BusyStore(target.store, happens)).problems == []
-
-    assert stored(target) == stored(source)
-    assert target.check().problems == []
-
-
-def test_a_server_completes_a_dead_copys_work(source: IndexHarness, target: IndexHarness) -> None:
-    """Whoever asks for changes writes what a dead copy has not written into the journal."""
-    copy(source, target)
-    for version in ("2.0", "3.0", "4.0"):
-        source.upload(make_wheel(version=version))
-    dying = FaultyStore(target.store, (Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)),))
-    with pytest.raises(ProcessCrash):
-        copy(source, target, write_to=dying)
-    assert commit_key(DEMO, 6) not in target.snapshot()
-
-    target.index.changes.newest()
-
-    assert target.bytes_at(commit_key(DEMO, 6)) == source.bytes_at(commit_key(DEMO, 6))
-    assert target.bytes_at(commit_key(DEMO, 7)) == source.bytes_at(commit_key(DEMO, 7))
-    assert target.snapshot(keys.PENDING) == {}
-
-
 def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str = "") -> None:
     """Overwrite the objects with this prefix and ending, or delete them."""
     for key in harness.snapshot(prefix):
