@@ -45,6 +45,16 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+def test_pages_that_messages_name_exist() -> None:
+    """Every page of the documentation that a message names by its URL is there."""
+    text = "".join(path.read_text() for path in SOURCES)
+    pages = set(re.findall(r"{DOCUMENTATION}/([\w/-]+\.md)", text))
+
+    assert len(pages) > 5
+    assert {page for page in pages if not (DOCS / page).is_file()} == set()
+    assert "docs/settings.md" not in text
+
+
 def test_no_class_has_the_name_of_another() -> None:
     """A public class name means one thing in the whole package."""
     classes = [

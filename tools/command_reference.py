@@ -12,12 +12,13 @@ from typing import Final
 import click
 
 from wheelyard.cli.main import cli
+from wheelyard.errors import DOCUMENTATION
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 BEGIN: Final = (
     "<!-- commands: made by `nox -s commands` from the help texts in src/wheelyard/cli -->"
 )
-PAGE_LINE: Final = re.compile(r"\n *Documentation: docs/(\S+)\n*\Z")
+PAGE_LINE: Final = re.compile(r"\n *Documentation:\n *" + re.escape(DOCUMENTATION) + r"/(\S+)\n*\Z")
 """The last line of a help text, which becomes a link."""
 WIDTH: Final = 80
 

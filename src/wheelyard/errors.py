@@ -8,6 +8,9 @@ status in `wheelyard.http.error_responses` is complete. They know nothing of HTT
 import re
 from typing import ClassVar, Final
 
+DOCUMENTATION: Final = "https://github.com/wheelyard/wheelyard/blob/main/docs"
+"""The folder of the documentation, without a slash, for the messages that name a page of it."""
+
 MESSAGE_LIMIT = 1024
 """Characters of a message; longer ones are cut."""
 

@@ -10,6 +10,7 @@ import pytest
 from tests.clients.harness import REPOSITORY, Sandbox, system_program
 from tools.command_reference import PAGE, commands, help_text, with_reference
 from wheelyard.cli.main import COMMANDS, cli
+from wheelyard.errors import DOCUMENTATION
 
 CONTEXTS = {context.command_path: context for context in commands()}
 SHELL = shlex.shlex("", punctuation_chars=True).punctuation_chars
@@ -37,9 +38,9 @@ def test_help_has_examples_and_names_its_page(path: str) -> None:
     is_group = isinstance(CONTEXTS[path].command, click.Group)
     assert len(examples(text)) in ((0,) if is_group else (2, 3))
     assert [line for line in text.splitlines() if len(line) > 80] == []
-    page = re.search(r"Documentation: (docs/\S+)\Z", text)
+    page = re.search(rf"Documentation:\n +{DOCUMENTATION}/(\S+)\Z", text)
     assert page is not None
-    assert (REPOSITORY / page[1]).is_file()
+    assert (REPOSITORY / "docs" / page[1]).is_file()
 
 
 @pytest.mark.parametrize("path", CONTEXTS)

@@ -18,6 +18,7 @@ from tests.clients.harness import Sandbox
 from tests.http_server import TOKEN, WHEELYARD, free_port, is_listening
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
+from wheelyard.errors import DOCUMENTATION
 
 pytestmark = pytest.mark.integration
 
@@ -235,7 +236,7 @@ def test_a_misspelt_variable_stops_every_command(wheelyard: Typed, command: list
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "wheelyard: WHEELYARD_PRIVAT is no setting. Correct the name, or remove the variable. See "
-        "docs/settings.md.\n"
+        f"{DOCUMENTATION}/settings.md.\n"
     )
 
 

@@ -173,7 +173,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     assert refusal(text, tmp_path) == (
         "server.port: expected a number from 0 to 65535, and found 'many'. server.workers: "
         "expected a number from 1 to 64, and found 0. log.format: expected text or json, and "
-        "found 'xml'. See docs/settings.md."
+        "found 'xml'. See https://github.com/wheelyard/wheelyard/blob/main/docs/settings.md."
     )
     text = '[server]\nworkers = 2\nkey = "k"\n[store]\nlocation = "memory:"'
     message = refusal(text, tmp_path)

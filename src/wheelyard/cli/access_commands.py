@@ -79,7 +79,7 @@ def access_command() -> None:
     Grants and groups of the store add to those of the settings, and need no restart: every server
     on the store obeys a change within 15 seconds.
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
 
 
@@ -107,7 +107,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
         wheelyard access grant group:ml-team --project 'ml-*' --can upload
         wheelyard access grant user:bo@acme.dev --project '*' --can admin
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
@@ -131,7 +131,7 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
         wheelyard access revoke g1f0c92ab
         wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     api = open_api()
     for grant_id in ids:
@@ -146,7 +146,7 @@ def group() -> None:
 
     If the settings have a group of the same name, its members are those of both.
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
 
 
@@ -164,7 +164,7 @@ def set_group(name: str, who: tuple[str, ...], note: str) -> None:
         wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev
         wheelyard access group set ml-team
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     _edit_group("set", name, who, note)
 
@@ -178,7 +178,7 @@ def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
         wheelyard access group add ml-team user:ana@acme.dev
         wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     _edit_group("add", name, who, note)
 
@@ -192,7 +192,7 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
         wheelyard access group remove ml-team user:bo@acme.dev
         wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     _edit_group("remove", name, who, note)
 
@@ -208,7 +208,7 @@ def delete_group(name: str, note: str) -> None:
         wheelyard access group delete ml-team
         wheelyard access group delete ml-team --note 'merged into research'
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     _edit_group("delete", name, (), note)
 
@@ -230,7 +230,7 @@ def show(*, history: bool) -> None:
         wheelyard access show --history
         wheelyard access show --server https://packages.acme.dev
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     api = open_api()
     if history:
@@ -285,7 +285,7 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
         wheelyard access explain token:x7Kq2mPz4A acme-core manage
         wheelyard access explain anonymous acme-core read
 
-    Documentation: docs/access.md
+    Documentation: access.md
     """
     with _usage_errors():
         name = parse_name(project)
@@ -326,7 +326,7 @@ def token_command() -> None:
     """
     Create, list, rotate and revoke API tokens.
 
-    Documentation: docs/tokens.md
+    Documentation: tokens.md
     """
 
 
@@ -366,7 +366,7 @@ def create(
         wheelyard token create ci-of-core --project acme-core --for-ci github
         wheelyard token create ana --can manage --owner user:ana@acme.dev
 
-    Documentation: docs/tokens.md
+    Documentation: tokens.md
     """
     lifetime = parse_duration(expires)
     # a server counts whole days by its own clock, and any other time needs one of this machine
@@ -404,7 +404,7 @@ def list_tokens() -> None:
         wheelyard token list
         wheelyard token list --json
 
-    Documentation: docs/tokens.md
+    Documentation: tokens.md
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
     tokens = open_api().call(access_operations.list_tokens).tokens
@@ -448,7 +448,7 @@ def rotate_token(token: str, overlap: str) -> None:
         wheelyard token rotate x7Kq2mPz4A --overlap 1h
         wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN
 
-    Documentation: docs/tokens.md
+    Documentation: tokens.md
     """
     lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
     # of a token in full, only the id is sent
@@ -476,7 +476,7 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
         wheelyard token revoke x7Kq2mPz4A
         wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev
 
-    Documentation: docs/tokens.md
+    Documentation: tokens.md
     """
     api = open_api()
     for token_id in map(require_token_id, ids):

@@ -143,7 +143,7 @@ def cli() -> None:
     """
     Run a private Python package index that lives in your own bucket or folder.
 
-    Documentation: docs/commands.md
+    Documentation: commands.md
     """
 
 

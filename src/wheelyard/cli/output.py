@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from click import Argument, Option
 
-from wheelyard.errors import Invalid, Unavailable, quoted
+from wheelyard.errors import DOCUMENTATION, Invalid, Unavailable, quoted
 from wheelyard.model.decoding import escaped
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class CliCommand(click.Command):
     Command whose docstring is its help.
 
     After the text, it may have `Options:`, a line for each; then come `Examples:`, unless it is a
-    group, and `Documentation: PAGE`. `--help` shows these two below the options.
+    group, and `Documentation: PAGE`. `--help` shows these two below the options,
+    with the URL of the page.
     """
 
     def __init__(self, *args: Any, help: str, **attributes: Any) -> None:  # noqa: A002, ANN401 - click's
@@ -43,6 +44,7 @@ class CliCommand(click.Command):
         text, _, options = before.partition("\n\nOptions:\n")
         # click keeps the lines of a paragraph that begins with \b
         epilog = epilog.replace("Examples:\n", "\b\nExamples:\n").replace("\n    ", "\n  ")
+        epilog = epilog.replace("Documentation: ", f"\b\nDocumentation:\n{DOCUMENTATION}/")
         super().__init__(*args, **attributes | {"help": text, "epilog": epilog})
         by_name = {name: option for option in self.params for name in option.opts}
         for name, what in _OPTION.findall(options):

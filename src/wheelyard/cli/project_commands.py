@@ -81,7 +81,7 @@ def list_command(project: str | None) -> None:
         wheelyard list acme-core
         wheelyard list acme-core --server https://packages.acme.dev
 
-    Documentation: docs/projects.md
+    Documentation: projects.md
     """
     api = open_api()
     if project is None:
@@ -138,7 +138,7 @@ def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
         wheelyard yank acme-core --versions '<2' --reason 'no longer supported'
         wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl
 
-    Documentation: docs/projects.md
+    Documentation: projects.md
     """
     _change(project_operations.yank, "yanked", "already yanked", **release)
 
@@ -152,7 +152,7 @@ def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
         wheelyard unyank acme-core 1.0
         wheelyard unyank acme-core --versions '>=1.5,<2'
 
-    Documentation: docs/projects.md
+    Documentation: projects.md
     """
     _change(project_operations.unyank, "no longer yanked", "not yanked", **release)
 
@@ -211,7 +211,7 @@ def delete_command(*, project: str, dry_run: bool, yes: bool, **release: Any) ->
         wheelyard delete acme-core --versions '<2' --dry-run
         wheelyard delete acme-core --versions '<2' --yes
 
-    Documentation: docs/projects.md
+    Documentation: projects.md
     """
     change = _parse_change(**release)
     if not (dry_run or yes or is_interactive()):
@@ -255,7 +255,7 @@ def status_command(project: str, status: str, reason: str) -> None:
         wheelyard status acme-core archived
         wheelyard status acme-core deprecated --reason 'use acme-kernel'
 
-    Documentation: docs/projects.md
+    Documentation: projects.md
     """
     change = StatusChange(Status(status), reason)
     changed = open_api().call(project_operations.set_status, parse_name(project), change)
@@ -270,7 +270,7 @@ def names_command() -> None:
     A private name is never looked up at an upstream index. Every name under which something was
     published is private, also after all of its files are deleted.
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
 
 
@@ -283,7 +283,7 @@ def list_names() -> None:
         wheelyard names list
         wheelyard names list --json
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
     listed = open_api().call(project_operations.list_names)
     print_result(listed, ((name.name, *_facts(name)) for name in listed.names))
@@ -314,7 +314,7 @@ def reserve(name: str, reason: str) -> None:
         wheelyard names reserve acme-next
         wheelyard names reserve acme-next --reason 'starts in spring'
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
     reserved = open_api().call(
         project_operations.reserve_name, parse_name(name), NameChange(reason)
@@ -335,7 +335,7 @@ def release(*, name: str, reason: str, yes: bool) -> int:
         wheelyard names release acme-next
         wheelyard names release acme-next --reason 'never started' --yes
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
     if not (yes or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
@@ -385,7 +385,7 @@ def journal_command(
         wheelyard journal --since 7d --by ci
         wheelyard journal --follow --json
 
-    Documentation: docs/projects.md
+    Documentation: projects.md
     """
     name = None if project is None else parse_name(project)
     if by == "":

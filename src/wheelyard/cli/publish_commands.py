@@ -93,7 +93,7 @@ def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
         wheelyard upload dist/* --export /srv/www/packages
         wheelyard upload --server https://packages.acme.dev dist/*
 
-    Documentation: docs/publish.md
+    Documentation: publish.md
     """
     index = remote_api() or local_api(ensure_index(command_settings()))
     if isinstance(index, LocalApi):
@@ -323,7 +323,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         wheelyard import https://packages.example.com/simple/ --project 'acme-*'
         wheelyard import s3://old-packages/pypi --lenient
 
-    Documentation: docs/importing.md
+    Documentation: importing.md
     """
     settings, dry_run = command_settings(), options["dry_run"]
     opened = open_source(_request(options, settings), system_runtime())

@@ -115,7 +115,7 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
         wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private
         wheelyard serve --watch ~/packages --port 9000
 
-    Documentation: docs/operating.md
+    Documentation: operating.md
     """
     if not options["places"] and (options["lenient"] or options["every"]):
         raise click.UsageError("--lenient and --watch-every go with --watch.")
@@ -445,7 +445,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         wheelyard run ~/packages
         wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages
 
-    Documentation: docs/migration/pypiserver.md
+    Documentation: migration/pypiserver.md
     """
     packages = tuple(folder.expanduser() for folder in folders or (Path("~/packages"),))
     overrides = overrides_of(options)

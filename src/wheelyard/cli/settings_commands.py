@@ -63,7 +63,7 @@ def config_command() -> None:
     """
     Check the settings, and print those in force.
 
-    Documentation: docs/settings.md
+    Documentation: settings.md
     """
 
 
@@ -81,7 +81,7 @@ def check() -> None:
         wheelyard config check
         wheelyard config check --config /etc/wheelyard/wheelyard.toml
 
-    Documentation: docs/settings.md
+    Documentation: settings.md
     """
     settings = command_settings()
     index = index_without_store(settings)
@@ -229,7 +229,7 @@ def doctor_command(url: str | None, project: str) -> int:
         wheelyard doctor https://packages.example.com/simple/
         wheelyard doctor https://packages.example.com --project acme-core
 
-    Documentation: docs/troubleshooting.md
+    Documentation: troubleshooting.md
     """
     machine = Machine(process_environment(), Path.home(), Path.cwd())
     chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
@@ -289,7 +289,7 @@ def print_settings_command(
         wheelyard print-settings pip >> ~/.config/pip/pip.conf
         wheelyard print-settings twine --with-token >> ~/.pypirc
 
-    Documentation: docs/private-and-public.md
+    Documentation: private-and-public.md
     """
     token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
     # each project once, in the order given

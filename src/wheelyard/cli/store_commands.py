@@ -62,7 +62,7 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
         wheelyard check --sweep --json
         wheelyard check --store gs://acme-packages
 
-    Documentation: docs/store.md
+    Documentation: store.md
     """
     index = existing_index()
     columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
@@ -128,7 +128,7 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
         wheelyard copy gs://acme-packages gs://acme-backup --with-credentials
         wheelyard copy --quiet gs://acme-packages/team ./copy
 
-    Documentation: docs/backup.md
+    Documentation: backup.md
     """
     settings = command_settings()
     # as early as possible: first the places that were typed, before a store is opened, and then
@@ -274,7 +274,7 @@ def export_command(
         wheelyard export s3://acme-site
         wheelyard export site --all
 
-    Documentation: docs/static-site.md
+    Documentation: static-site.md
     """
     requested = RequestedOptions(
         base_url=base_url and _url(base_url, "--base-url"),

@@ -52,7 +52,7 @@ def upstream_command() -> None:
     """
     Bring, approve, block and clear out packages of upstream indexes.
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
 
 
@@ -98,7 +98,7 @@ def approve(
         wheelyard upstream approve requests 2.32.5 --sha256 2462f94637a3...
         wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'
 
-    Documentation: docs/upstream-policy.md
+    Documentation: upstream-policy.md
     """
     api, name, wanted = open_api(), parse_name(project), parse_version(version) if version else None
     approval = Approval(name, str(wanted or ""), reason, despite, sha256)
@@ -131,7 +131,7 @@ def block(*, project: str, version: str | None, reason: str) -> None:
         wheelyard upstream block leftpad --reason 'taken over'
         wheelyard upstream block requests 2.32.0 --reason 'loses cookies'
 
-    Documentation: docs/upstream-policy.md
+    Documentation: upstream-policy.md
     """
     name, wanted = parse_name(project), str(parse_version(version)) if version else ""
     open_api().call(public_package_operations.block, Block(name, wanted, reason))
@@ -157,7 +157,7 @@ def decisions(project: str | None, *, history: bool) -> None:
         wheelyard upstream decisions requests
         wheelyard upstream decisions --history
 
-    Documentation: docs/upstream-policy.md
+    Documentation: upstream-policy.md
     """
     api, name = open_api(), parse_name(project) if project else None
     if history:
@@ -221,7 +221,7 @@ def why(project: str, version: str | None) -> int:
         wheelyard upstream why requests --json
         wheelyard upstream why requests --server https://packages.acme.dev
 
-    Documentation: docs/upstream-policy.md
+    Documentation: upstream-policy.md
     """
     question = PackageQuestion(parse_name(project), version or "")
     explanation = open_api().call(explain_package, question)
@@ -299,7 +299,7 @@ def refresh(project: str) -> int:
         wheelyard upstream refresh requests
         wheelyard upstream refresh requests --server https://packages.acme.dev
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
     page = open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
     print_result(page, _page_changes(page))
@@ -332,7 +332,7 @@ def forget(*, project: str) -> None:
         wheelyard upstream forget requests
         wheelyard upstream forget requests --json
 
-    Documentation: docs/upstream-behaviour.md
+    Documentation: upstream-behaviour.md
     """
     index, name = existing_index(), parse_name(project)
     owner = require_upstream(index).pages.forget(name)
@@ -353,7 +353,7 @@ def accept_osv() -> None:
         wheelyard upstream accept-osv
         wheelyard upstream accept-osv --config /etc/wheelyard/wheelyard.toml
 
-    Documentation: docs/upstream-policy.md
+    Documentation: upstream-policy.md
     """
     osv = require_upstream(existing_index()).policy.osv
     if osv is None:

@@ -69,7 +69,7 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
         wheelyard upstream prefetch -r requirements.txt
         wheelyard upstream prefetch -r pylock.toml -r tools/pylock.toml --dry-run
 
-    Documentation: docs/upstream.md
+    Documentation: upstream.md
     """
     locked = read_lock_files(paths)
     upstream = require_upstream(ensure_index(command_settings()))
@@ -177,7 +177,7 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
         wheelyard upstream sweep --unused-for 90d --dry-run
         wheelyard upstream sweep --unused-for 90d --max-size 200GiB
 
-    Documentation: docs/upstream-behaviour.md
+    Documentation: upstream-behaviour.md
     """
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")

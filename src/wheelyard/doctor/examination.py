@@ -17,7 +17,7 @@ from msgspec.json import decode
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.doctor.installed_clients import EXTRA, ClientIndex, ConfiguredClients, Machine
-from wheelyard.errors import Invalid
+from wheelyard.errors import DOCUMENTATION, Invalid
 from wheelyard.http_client.client import Network, Requester, RequestRules
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import (
@@ -41,9 +41,12 @@ MAX_LINKS: Final = 1_000_000
 MESSAGE_LENGTH: Final = 160
 MIN_SECRET_LENGTH: Final = 4
 """A shorter word is no secret, and may be a part of any text."""
-TOKENS_PAGE: Final = "docs/credentials.md"
+TOKENS_PAGE: Final = f"{DOCUMENTATION}/credentials.md"
 NETWORK_ADVICE: Final = (
-    ("certificate", "Let the clients trust its authority: docs/tls.md, 'An own authority'."),
+    (
+        "certificate",
+        f"Let the clients trust its authority: {DOCUMENTATION}/tls.md#an-own-authority",
+    ),
     ("TLS", "Check the port, and whether the URL should begin with http://."),
     ("name", "Check the spelling, the network or VPN, and /etc/resolv.conf."),
     ("proxy", "Correct the variable with the proxy, or name the host in no_proxy."),
@@ -234,7 +237,10 @@ class Examination:
                 advice = f"That is not {self.url.authority}. Correct that file or variable."
                 yield _warning(index.client, text, advice)
             elif index.client == EXTRA:
-                advice = "pip takes the highest version of all indexes: docs/private-and-public.md."
+                advice = (
+                    "pip takes the highest version of all indexes: "
+                    f"{DOCUMENTATION}/private-and-public.md"
+                )
                 yield _warning(index.client, text, advice)
             else:
                 yield Finding(index.client, CheckOutcome.OK, text)
@@ -247,7 +253,9 @@ class Examination:
             return _warning("network", f"{way} answers with {health.summary}", ASK_OPERATOR)
         if not (self.url.is_secure or self.url.host in ("localhost", "127.0.0.1", "[::1]")):
             text = f"{way} answers without TLS: pip refuses it, and others can read tokens"
-            return _warning("network", text, "Ask the operator for an https:// URL (docs/tls.md).")
+            return _warning(
+                "network", text, f"Ask the operator for an https:// URL: {DOCUMENTATION}/tls.md"
+            )
         verified = f"; its certificate is verified by {trusted}" if self.url.is_secure else ""
         return Finding("network", CheckOutcome.OK, f"{way} answers{verified}")
 

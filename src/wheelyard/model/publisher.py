@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import DOCUMENTATION, Invalid, quoted
 from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
@@ -244,6 +244,6 @@ def _check_match(table: Oidc) -> None:
 def _wrong(publisher: object, *what: str) -> Invalid:
     name = quoted(publisher) if isinstance(publisher, str) else "without an id"
     return Invalid(
-        f"[[publisher]] {name}: {': '.join(what)}. See docs/settings.md.",
+        f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/settings.md.",
         code="bad_setting",
     )

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
+from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import Action, Scope
 
 NAME: Final = "wheelyard"
@@ -265,7 +266,7 @@ class CiService(Struct, frozen=True, kw_only=True):
 SERVICES: Final = {
     "github": CiService(
         title="GitHub Actions",
-        page="docs/trusted-publishing.md#github-actions",
+        page=f"{DOCUMENTATION}/trusted-publishing.md#github-actions",
         storing="gh secret set WHEELYARD_TOKEN     # asks for the token\n",
         place="the steps of a job in .github/workflows",
         publishing="""\
@@ -282,7 +283,7 @@ SERVICES: Final = {
     ),
     "gitlab": CiService(
         title="GitLab CI",
-        page="docs/trusted-publishing.md#gitlab-ci",
+        page=f"{DOCUMENTATION}/trusted-publishing.md#gitlab-ci",
         storing="""\
 Settings, CI/CD, Variables, Add variable: the key WHEELYARD_TOKEN, "Masked and hidden",
 and "Protect variable" if only protected branches and tags need it
@@ -306,7 +307,7 @@ install:
     ),
     "cloud-build": CiService(
         title="Cloud Build",
-        page="docs/deploy/cloud-build.md#trusted-publishing",
+        page=f"{DOCUMENTATION}/deploy/cloud-build.md#trusted-publishing",
         storing="""\
 printf %s "$TOKEN" | gcloud secrets create wheelyard-token --data-file=-
 gcloud secrets add-iam-policy-binding wheelyard-token \\
@@ -362,12 +363,12 @@ def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool 
         "Both ask only this index there: it has the public packages, too."
         if serves_public
         else "pip asks only this index there, and fails where a package is missing here; "
-        "uv does not:\ndocs/private-and-public.md."
+        f"uv does not:\n{DOCUMENTATION}/private-and-public.md."
     )
     hint = "" if url else "YOUR-INDEX stands for the host of the index: server.public_url.\n"
     return f"""\
 {service.title} needs no stored token: trusted publishing gives each job one for minutes,
-{pages}to install (docs/trusted-publishing.md#installing-in-ci).
+{pages}to install ({DOCUMENTATION}/trusted-publishing.md#installing-in-ci).
 
 To use this token all the same, store it:
 

@@ -1,8 +1,8 @@
 """
 All settings: the sections of `wheelyard.toml`, with types, defaults, variables and options.
 
-A new setting is a field of a section. The string below it is its description in docs/settings.md,
-which `nox -s settings` writes.
+A new setting is a field of a section. The string below it is its description in the page
+`settings.md`, which `nox -s settings` writes.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,7 +2,7 @@
 Types of settings, and the check of a value with its message.
 
 A type is an `Annotated` whose `Meta` msgspec checks. Its description is what messages and the table
-of docs/settings.md say that a value is. Where a pattern is not enough, `extra` has a function
+of the page `settings.md` say that a value is. Where a pattern is not enough, `extra` has a function
 `accepts`, which is false for a wrong text, or raises Invalid or ValueError.
 """
 
@@ -18,7 +18,7 @@ from msgspec import Meta, ValidationError, convert
 from msgspec.json import encode
 from packaging.version import Version
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import DOCUMENTATION, Invalid, quoted
 from wheelyard.model.access import normalise_pattern, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
@@ -39,7 +39,7 @@ _SEGMENT: Final = r"(?!\.{1,2}(?:/|\Z))[^\s\x00-\x1f\x7f%?#\\/]+"
 
 def bad_setting(why: str) -> Invalid:
     """Return Invalid (code `bad_setting`); `why` is `section.key: what is wrong, what is right`."""
-    return Invalid(f"{why}. See docs/settings.md.", code="bad_setting")
+    return Invalid(f"{why}. See {DOCUMENTATION}/settings.md.", code="bad_setting")
 
 
 def quote_safely(text: str) -> str:

@@ -1,5 +1,5 @@
 """
-Handlers of `/api/v1/` (docs/api.md), and of the endpoints of trusted publishing.
+Handlers of `/api/v1/` (the page `api.md`), and of the endpoints of trusted publishing.
 
     GET  /_/oidc/audience      the audience to request an ID token for
     POST /_/oidc/mint-token    {"token": ID_TOKEN}: returns an upload token that lives for minutes

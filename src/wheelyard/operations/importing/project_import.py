@@ -75,7 +75,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """The location in the source."""
     status: FileStatus
     code: str = ""
-    """The error code of a refusal, as in docs/errors.md."""
+    """The error code of a refusal, as in the page `errors.md`."""
     why: str = ""
     """Why it was not added, in one or two sentences."""
     waived_rules: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ from google.oauth2 import service_account
 from requests import RequestException, Session
 
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import DOCUMENTATION
 from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
 from wheelyard.storage.buckets import BucketObject, BucketReader, OpenStore
 from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
@@ -156,7 +157,7 @@ class UrlSigner:
             why = (
                 f"The permission iam.serviceAccounts.signBlob on {email} is missing, or the API "
                 "iamcredentials.googleapis.com is off. Grant a role that has it on that account "
-                "(docs/bucket.md), or have downloads streamed."
+                f"({DOCUMENTATION}/bucket.md), or have downloads streamed."
             )
             no_answer = f"IAM does not sign for {email}."
             raise signing_error(why if is_denied else no_answer, is_denied=is_denied) from error
