@@ -11,7 +11,6 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import file_digest
 from os import pathsep
 from pathlib import Path
@@ -31,7 +30,7 @@ from wheelyard.http_client.client import (
     ClientResponse,
     Network,
     Requester,
-    with_retries,
+    Retries,
 )
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, ask_keyring, parse_url, read_netrc
@@ -399,7 +398,7 @@ class ApiConnection:
     def _answer(self, request: _Request, kind: type[T], attempts: int) -> T:
         """Send a request up to `attempts` times, and return the answer."""
         try:
-            return with_retries(partial(self._exchange, request, kind), self.runtime, attempts)
+            return Retries(self.runtime, attempts).run(self._exchange, request, kind)
         except FetchError as fault:
             # the error that the server answered with, if it was the last attempt's
             if isinstance(fault.__cause__, WheelyardError):

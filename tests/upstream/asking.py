@@ -54,8 +54,8 @@ class Asking:
         self.config = replace(
             config or UpstreamConfig(servers=(), allow_private_networks=LOOPBACK), servers=servers
         )
-        self.observation = Observation(self.clock.seconds)
         runtime = fake_runtime(self.clock, 1)
+        self.observation = Observation(runtime)
         self.clients = UpstreamClients(self.config, runtime, self.observation)
         stored = StoredPages(self.store)
         self.pages = UpstreamPages(

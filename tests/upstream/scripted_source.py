@@ -119,7 +119,7 @@ class FilesHarness:
         self.runtime = system_runtime()
         local = LocalStore(self.folder / "store", self.runtime.random)
         self.store, self.spool = local, local.spool
-        self.observation = Observation(self.runtime.monotonic)
+        self.observation = Observation(self.runtime)
 
     def files(self, **other: Any) -> UpstreamFiles:  # noqa: ANN401
         """Return the files as one process has them."""

@@ -23,7 +23,7 @@ from wheelyard.cli.output import (
 )
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.upstream.file_cache import SweepReport, SweepRules, SweptFile, UpstreamSweep
+from wheelyard.upstream.file_cache import SweepReport, SweepRules, UpstreamSweep
 from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
 from wheelyard.upstream.prefetch import FileState, Prefetch, PrefetchReport
 from wheelyard.wiring.build import open_index

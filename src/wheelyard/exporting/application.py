@@ -8,11 +8,10 @@ reads it again, so all pages of a project are made from one state of it.
 
 from asyncio import new_event_loop, run_coroutine_threadsafe
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from http import HTTPStatus
 from math import inf
 from threading import Thread
-from typing import Final, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -94,6 +93,7 @@ class ExportedNames(ProjectNames):
         return self._snapshot
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 NOT_FOUND: Final = "404.html"
@@ -144,16 +144,16 @@ class SiteApplication:
         Raises WheelyardError if that is nothing.
         """
         request = _request(f"/simple/{name}/", b"", {"name": name})
-        find = partial(find_for_installer, self._context, name, request, may_refresh=False)
-        return self._answer(request, find)
+        context = self._context
+        return self._answer(request, find_for_installer, context, name, request, may_refresh=False)
 
     def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """Return the names of all projects that any release may need, once its pages were asked."""
         names, request = set[NormalizedName](), _request("/", b"", {})
         for release in releases_of(listing):
             metadata = ReleaseMetadata(request, listing, release.metadata_file)
-            required = partial(metadata.required_names, self._pages.required_names)
-            names |= self._answer(request, required)
+            cache = self._pages.required_names
+            names |= self._answer(request, metadata.required_names, cache)
         return names
 
     def ask(self, question: Question) -> Page:
@@ -166,9 +166,8 @@ class SiteApplication:
         route = self._routes.find(path, "GET")
         assert route is not None  # noqa: S101 - each question is for a page
         request = _request(path, question.accept, route[1])
-        response = self._answer(
-            request, cast("Callable[[], Response]", partial(route[0].handler, request))
-        )
+        handler = cast("Callable[[Request], Response]", route[0].handler)
+        response = self._answer(request, handler, request)
         if response.status_code != HTTPStatus.OK or not isinstance(response.content, bytes):
             raise Unavailable(f"The page /{question.path} has the status {response.status_code}.")
         content_type = dict(response.header_list)[b"content-type"].decode("latin-1")
@@ -193,7 +192,9 @@ class SiteApplication:
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
         return [*pages, Page(NOT_FOUND, kind, missing)]
 
-    def _answer(self, request: Request, work: Callable[[], T]) -> T:
+    def _answer(
+        self, request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """
         Return the result of work, which may wait for what is kept of an upstream index.
 
@@ -201,7 +202,7 @@ class SiteApplication:
         """
         while True:
             try:
-                return work()
+                return work(*args, **kwargs)
             except Waiting as waiting:
                 run_coroutine_threadsafe(request.finish_waiting(waiting), self._loop).result()
 

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from itertools import islice
 from operator import attrgetter
 from threading import Lock
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import httpcore2
 from msgspec import Struct
@@ -34,6 +34,7 @@ from wheelyard.http_client.hosts import (
 )
 from wheelyard.http_client.urls import BadUrl, Url, proxy_for
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -230,7 +231,7 @@ class Requester:
         self._runtime = runtime
         self._network = network
         self._rules = rules
-        self._deadline = NetworkDeadline(runtime.monotonic)
+        self._deadline = NetworkDeadline(runtime)
         self._pools: dict[tuple[str, Url | None], httpcore2.ConnectionPool] = {}
         self._circuits: dict[tuple[str, str, int], Circuit] = {}
         self._cleanup = ExitStack()
@@ -441,29 +442,33 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
-def with_retries(
-    call: Callable[[], T],
-    runtime: Runtime,
-    attempts: int = MAX_ATTEMPTS,
-    is_worth: Callable[[FetchError], bool] = attrgetter("is_transient"),
-) -> T:
-    """
-    Return the result of `call`, which is repeated after a pause if an error `is_worth` it.
+class Retries(Struct, frozen=True):
+    """Repeats requests that have failed, after growing random pauses."""
 
-    Raises the last FetchError.
-    """
-    waits = backoff_pauses(runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
-    waits, is_asked = islice(waits, attempts - 1), False
-    while True:
-        try:
-            return call()
-        except FetchError as fault:
-            is_asked |= fault.is_asked
-            fault.is_asked = is_asked
-            pause = next(waits, None)
-            if pause is None or not is_worth(fault):
-                raise
-            runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
+    runtime: Runtime
+    attempts: int = MAX_ATTEMPTS
+    is_worth: Callable[[FetchError], bool] = attrgetter("is_transient")
+    """Whether an error may not come again."""
+
+    def run(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Return the result of a function that sends a request.
+
+        Raises the last FetchError.
+        """
+        waits = backoff_pauses(self.runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
+        waits, is_asked = islice(waits, self.attempts - 1), False
+        while True:
+            try:
+                return request(*args, **kwargs)
+            except FetchError as fault:
+                # the last error says whether any of the attempts has reached the network
+                is_asked |= fault.is_asked
+                fault.is_asked = is_asked
+                pause = next(waits, None)
+                if pause is None or not self.is_worth(fault):
+                    raise
+                self.runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
 
 
 def _core_proxy(proxy: Url) -> httpcore2.Proxy:

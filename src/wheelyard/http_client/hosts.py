@@ -23,6 +23,8 @@ from typing import Final
 import httpcore2
 from msgspec import Struct, field
 
+from wheelyard.concurrency.runtime import Runtime
+
 Address = IPv4Address | IPv6Address
 
 NON_PUBLIC_V4: Final = tuple(
@@ -195,15 +197,15 @@ class NetworkDeadline(local):
     Each thread sees its own attributes: this is a `threading.local`.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._end: float | None = None
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """End this thread's network calls in this block after `seconds`, or earlier if it must."""
         before = self._end
-        end = self._monotonic() + seconds
+        end = self._runtime.monotonic() + seconds
         self._end = end if before is None else min(end, before)
         try:
             yield
@@ -218,7 +220,7 @@ class NetworkDeadline(local):
         """
         if self._end is None:
             return timeout
-        seconds = self._end - self._monotonic()
+        seconds = self._end - self._runtime.monotonic()
         if seconds <= 0:
             raise httpcore2.ReadTimeout
         return seconds if timeout is None else min(seconds, timeout)

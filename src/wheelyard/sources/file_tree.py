@@ -9,7 +9,7 @@ from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from msgspec import Struct
 
@@ -112,7 +112,7 @@ class FolderTree(Struct, frozen=True):
         Raises OSError if it cannot be opened.
         """
         with (self.root / path).open("rb") as file:
-            yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
+            yield _chunks(file)
 
     def find(self, path: str) -> Candidate | None:
         """
@@ -153,6 +153,11 @@ class FolderTree(Struct, frozen=True):
             changed_at=max(status.st_mtime, status.st_ctime),
             version=f"{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}",
         )
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(READ_CHUNK_BYTES):
+        yield chunk
 
 
 def _visible_entries(folder: str) -> list["os.DirEntry[str]"]:

@@ -13,7 +13,6 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from http import HTTPStatus
 from itertools import count
 from typing import Final
@@ -25,8 +24,8 @@ from wheelyard.http_client.client import (
     Network,
     Requester,
     RequestRules,
+    Retries,
     at_minimum_rate,
-    with_retries,
 )
 from wheelyard.http_client.hosts import AddressPolicy, FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
@@ -87,6 +86,7 @@ class IndexClient:
         self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
     ) -> None:
         self.runtime = runtime
+        self._retries = Retries(runtime)
         network = Network(policies=dict.fromkeys(DEFAULT_PORTS, policy))
         self._requester = Requester(runtime, network, credentials)
 
@@ -101,7 +101,7 @@ class IndexClient:
         Raises FetchError if that fails.
         """
         with self._requester.deadline(PAGE_TIMEOUT_SECONDS):
-            return with_retries(partial(self._page, url), self.runtime)
+            return self._retries.run(self._page, url)
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         """
@@ -109,7 +109,7 @@ class IndexClient:
 
         Raises FetchError if its status is not 200, or 206 for a Range request.
         """
-        return with_retries(partial(self._open, url, headers, method), self.runtime)
+        return self._retries.run(self._open, url, headers, method)
 
     def _page(self, url: Url) -> FetchedPage:
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}

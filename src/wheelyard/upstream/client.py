@@ -27,10 +27,10 @@ from wheelyard.http_client.client import (
     Network,
     Requester,
     RequestRules,
+    Retries,
     at_minimum_rate,
     is_number,
     tls_context,
-    with_retries,
 )
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, PublicOr
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
@@ -80,6 +80,7 @@ class UpstreamClient:
         self.server = server
         self._config = config
         self._runtime = runtime
+        self._retries = Retries(runtime, 2, _is_worth_a_retry)
         agent = f"wheelyard/{version('wheelyard')}"  # takes a millisecond
         agent += f" (+{config.contact})" if config.contact else ""
         self._headers = {"User-Agent": agent, "Via": f"1.1 {config.via}"}
@@ -101,8 +102,7 @@ class UpstreamClient:
         `etag` is that of the page from the last time. Raises FetchError if there is no answer, or
         none that can be used.
         """
-        request = partial(self._request_page, name, etag)
-        page, place = with_retries(request, self._runtime, 2, _is_worth_a_retry)
+        page, place = self._retries.run(self._request_page, name, etag)
         with place:
             yield page
 

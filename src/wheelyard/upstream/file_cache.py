@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -372,26 +372,25 @@ class UpstreamSweep(Struct, frozen=True):
     store: Store
     runtime: Runtime
 
-    def run(
-        self,
-        rules: SweepRules,
-        *,
-        dry_run: bool = False,
-        progress: Callable[[SweptFile], None] = lambda _: None,
-    ) -> SweepReport:
+    def run(self, rules: SweepRules, *, dry_run: bool = False) -> SweepReport:
         """
-        Remove what the rules say, and call `progress` for each file.
+        Remove what the rules say, or in a dry run nothing, and return what that is.
 
         A server that runs meanwhile may fetch a removed file again.
         """
         below = PrefixedStore(self.store, keys.UPSTREAM)
-        files = sorted(_files(below), key=lambda file: file.last_use)
+        files = sorted(_files(below), key=attrgetter("last_use"))
         chosen = self._choose(files, rules)
-        # in the order of `chosen`, while threads remove later ones
-        for file in chosen if dry_run else prefetch_map(partial(_remove, below), chosen):
-            progress(file)
+        for _ in prefetch_map(self._remove, () if dry_run else chosen):
+            pass
         kept_bytes = sum(file.size for file in files) - sum(file.size for file in chosen)
         return SweepReport(tuple(chosen), len(files) - len(chosen), kept_bytes)
+
+    def _remove(self, file: SweptFile) -> None:
+        """Remove a file, in a thread of its own. A crash leaves the rest to the next sweep."""
+        below = PrefixedStore(self.store, keys.UPSTREAM)
+        for entry in file.objects:
+            below.delete(entry.key)
 
     def _choose(self, files: list[SweptFile], rules: SweepRules) -> list[SweptFile]:
         """Return the files to remove, of `files` in the order of their last use."""
@@ -417,9 +416,3 @@ def _files(store: Store) -> Iterable[SweptFile]:
             file = files.setdefault((upstream, path), SweptFile(upstream=upstream, path=path))
             file.add(entry, is_note=note is not None)
     return files.values()
-
-
-def _remove(store: Store, file: SweptFile) -> SweptFile:
-    for entry in file.objects:
-        store.delete(entry.key)
-    return file

@@ -6,7 +6,7 @@ a project stands in the log, and is never a label of a metric.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final, Literal
@@ -15,6 +15,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.model.decoding import escaped
 from wheelyard.storage.forwarding import BUCKET_BOUNDS_SECONDS
@@ -115,8 +116,8 @@ class UpstreamRequest(Struct):
 class Observation:
     """Counts, times and logs what the upstream indexes are asked. Threads may share it."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self.registry = CollectorRegistry()
         """All metrics of the upstream indexes."""
         self._durations = Histogram(
@@ -140,12 +141,12 @@ class Observation:
     @contextmanager
     def request(self, kind: Kind, name: NormalizedName, label: str) -> Iterator[UpstreamRequest]:
         """Observe one request to the upstream `label`, until the end of its body."""
-        request, began_at = UpstreamRequest(), self._monotonic()
+        request, began_at = UpstreamRequest(), self._runtime.monotonic()
         self._gauges["inflight"].inc()
         try:
             yield request
         finally:
-            seconds = self._monotonic() - began_at
+            seconds = self._runtime.monotonic() - began_at
             self._gauges["inflight"].dec()
             if kind is Kind.PAGE and request.status != NO_ANSWER and request.status < "5":
                 self.stale(0.0)

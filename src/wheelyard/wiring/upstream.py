@@ -80,7 +80,7 @@ def build_upstream(
     if is_read_only:
         store = ReadOnlyStore(store)
     config = upstream_config(settings)
-    observation = Observation(runtime.monotonic)
+    observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     limit = upstream.max_cache_file_mb * MIB or None
