@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage, gone, merge
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage, merge, remembered_page
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NAME = canonicalize_name("acme-tool")
@@ -31,7 +31,7 @@ def test_a_file_never_becomes_another_one(answers: list[list[UpstreamFile] | Non
     for number, answer in enumerate(answers):
         now = NOW + timedelta(days=number)
         if answer is None:
-            page = page and gone(page, now, "")
+            page = page and remembered_page(page, now, "")
             continue
         fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=now, files=tuple(answer))
         page = merge(fresh, page, now)[0]

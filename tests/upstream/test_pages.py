@@ -429,14 +429,14 @@ def test_a_name_that_an_earlier_index_gets_later(
         both.clock.advance(seconds=601)
         assert process.found("rare") is None
         assert process.pages.ask(rare)  # nobody may upload it by mistake
-        assert "rare belongs to the upstream index second, and" in process.pages.contested(rare)
+        assert "rare belongs to the upstream index second, and" in process.pages.why_contested(rare)
     assert (len(upstream.asked("rare")), len(other.asked("rare"))) == asked
 
     assert both.pages.forget(rare) == "second"
     both.clock.advance(seconds=6)
     for process in (both, second):
         assert process.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
-        assert process.pages.contested(rare) == ""
+        assert process.pages.why_contested(rare) == ""
 
 
 def test_an_earlier_index_and_a_process_that_writes_nothing(
@@ -481,7 +481,7 @@ def test_an_earlier_index_is_seen_despite_another_writer(
         gate.set()
         assert late.result() is None
 
-    assert both.again().pages.contested(rare) != ""
+    assert both.again().pages.why_contested(rare) != ""
 
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON])

@@ -451,7 +451,7 @@ def assert_safe(body: bytes, kind: str) -> None:
         parsed = parse_filename(file.filename, zip_sdists=True)
         assert (parsed.project, str(parsed.version)) == (NAME, file.version)
         url = parse_url(file.url)
-        assert not SERVER.refuses(url)
+        assert not SERVER.refusal(url)
         assert url.login is None
         assert file.url.isascii()
         assert file.sha256 == "" or len(file.sha256) == 64

@@ -95,10 +95,10 @@ def test_what_the_upstream_lacks_is_said(team: Team) -> None:
     text = f"idna==3.10 --hash=sha256:{IDNA.sha256} --hash=sha256:{other}\n"
     report = team.prefetch(f"{text}nothing==1 --hash=sha256:{other}\n")
 
-    missing = report.of(FileState.MISSING)
+    missing = report.in_state(FileState.MISSING)
     assert {each.file.project for each in missing} == {"idna", "nothing"}
     assert all(each.why for each in missing)
-    assert len(report.of(FileState.FETCHED)) == 1
+    assert len(report.in_state(FileState.FETCHED)) == 1
 
 
 def test_a_page_that_is_older_than_the_lock_file(team: Team) -> None:
@@ -122,7 +122,7 @@ def test_the_policy_applies(team: Team) -> None:
     """What the rules of [upstream] hide is not fetched, and the rule is named."""
     report = team.prefetch(locked(IDNA, RICH), deny=("rich",))
     assert states(report) == {IDNA.sha256: FileState.FETCHED, RICH.sha256: FileState.REFUSED}
-    assert "rich is denied" in report.of(FileState.REFUSED)[0].why
+    assert "rich is denied" in report.in_state(FileState.REFUSED)[0].why
     assert team.upstream.asked("rich") == []
 
     hidden = team.prefetch(locked(OLD_IDNA), snapshot="2001-01-01")

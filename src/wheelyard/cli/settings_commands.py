@@ -39,7 +39,7 @@ from wheelyard.cli.output import (
     printable,
     warn,
 )
-from wheelyard.doctor.examination import CheckOutcome, Finding, examination, shown
+from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import Machine
 from wheelyard.errors import Invalid, WheelyardError, quoted
 from wheelyard.http.instrumentation import require_telemetry
@@ -233,7 +233,7 @@ def doctor_command(url: str | None, project: str) -> int:
     """
     machine = Machine(process_environment(), Path.home(), Path.cwd())
     chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
-    index = printable(shown(chosen.url))
+    index = printable(without_secrets(chosen.url))
     print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
     findings = list[Finding]()
     for finding in chosen.run():

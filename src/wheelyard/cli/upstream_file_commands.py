@@ -23,7 +23,7 @@ from wheelyard.cli.output import (
 )
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.upstream.file_cache import SweepReport, SweepRules, UpstreamSweep
+from wheelyard.upstream.file_cache import SweepReport, SweepRules, SweptFile, UpstreamSweep
 from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
 from wheelyard.upstream.prefetch import FileState, Prefetch, PrefetchReport
 from wheelyard.wiring.build import open_index
@@ -89,9 +89,9 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     result = _described(locked, report, dry_run=dry_run)
     print_result(result, _lines(locked, report, dry_run=dry_run))
     # what failed may succeed the next time; what is missing or refused needs a person
-    if report.of(FileState.FAILED):
+    if report.in_state(FileState.FAILED):
         return 1
-    is_complete = not report.of(FileState.MISSING) and not report.of(FileState.REFUSED)
+    is_complete = not report.in_state(FileState.MISSING) and not report.in_state(FileState.REFUSED)
     return 0 if is_complete else INCOMPLETE_STATUS
 
 
@@ -101,7 +101,7 @@ def _lines(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> Ite
     for name in report.private:
         yield f"left out: {name} is private, and never asked for elsewhere"
     verb = "would be fetched" if dry_run else "fetched"
-    fetched, present = report.of(FileState.FETCHED), report.of(FileState.PRESENT)
+    fetched, present = report.in_state(FileState.FETCHED), report.in_state(FileState.PRESENT)
     lacking = len(report.results) - len(fetched) - len(present)
     size = describe_size(report.fetched_bytes)
     yield (
@@ -133,7 +133,7 @@ def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) ->
     return {
         "dry-run": dry_run,
         "bytes": report.fetched_bytes,
-        **{state.value: len(report.of(state)) for state in FileState},
+        **{state.value: len(report.in_state(state)) for state in FileState},
         "private": report.private,
         "foreign": [str(foreign.place) for foreign in locked.foreign],
         "refusals": [

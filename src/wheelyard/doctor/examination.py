@@ -215,7 +215,7 @@ class Examination:
                 yield from self._server(client)
         except FetchError as fault:
             if self._rules.asked.origin != self.url.origin:
-                way += f" leads to {shown(self._rules.asked)}"
+                way += f" leads to {without_secrets(self._rules.asked)}"
             # the last of them fits every reason
             advice = next(advice for word, advice in NETWORK_ADVICE if word in fault.why)
             yield _failed("network", f"{way}: {fault.why}", advice)
@@ -229,7 +229,7 @@ class Examination:
             yield _warning("settings", text, "wheelyard print-settings pip prints what to add.")
         for index in self.settings.installs:
             secret = ", with a credential" if index.login else ""
-            place = shown(index.url) if index.url else "what is no URL"
+            place = without_secrets(index.url) if index.url else "what is no URL"
             text = f"asks {place}{secret} ({index.source})"
             if index.is_folder:
                 text = f"asks a folder of this machine ({index.source})"
@@ -247,7 +247,7 @@ class Examination:
 
     def _network(self, health: _Answer, way: str, trusted: str) -> Finding:
         if health.url.origin != self.url.origin:
-            text = f"{way} leads to {shown(health.url)}"
+            text = f"{way} leads to {without_secrets(health.url)}"
             return _warning("network", text, "Give that URL, unless it is a log-in page.")
         if health.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _warning("network", f"{way} answers with {health.summary}", ASK_OPERATOR)
@@ -315,8 +315,8 @@ class Examination:
         answer = self._get(client, url, credential)
         if answer.status != HTTPStatus.OK:
             advice = PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
-            return _failed("page", f"{shown(url)}: {answer.summary}", advice)
-        place, number = shown(answer.url), self._listed(answer)
+            return _failed("page", f"{without_secrets(url)}: {answer.summary}", advice)
+        place, number = without_secrets(answer.url), self._listed(answer)
         if number is None:  # such as one to log in
             text = f"{place} is no page of an index: {answer.summary}"
             return _failed("page", text, BROWSER_ADVICE)
@@ -399,7 +399,7 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
     return Examination(settings, url, chosen.source, project, runtime)
 
 
-def shown(url: Url) -> str:
+def without_secrets(url: Url) -> str:
     """Return a URL for messages, without what may be secret: user, password, query, long words."""
     words = ("***" if _TOKEN.fullmatch(word) else word for word in url.path.split("/"))
     return replace(url, path="/".join(words)).redacted

@@ -222,7 +222,7 @@ class _UpstreamRules(RequestRules):
         """Return why nothing may be fetched from a URL, or an empty text."""
         if url.host.removesuffix(".") in METADATA_HOSTS:
             return "its host is that of the machine's metadata"
-        return self._server.refuses(url)
+        return self._server.refusal(url)
 
     def circuit_changed(self, *, is_open: bool) -> None:
         """Count and log it."""

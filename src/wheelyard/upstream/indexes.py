@@ -100,7 +100,7 @@ class Explainer(Struct, frozen=True):
         except Unavailable as fault:
             why = FileReason(fault.code, fault.message)
             return _Look(pages.cached(name), NameAnswer.UNAVAILABLE, (why,))
-        if page is None and (text := pages.contested(name)):
+        if page is None and (text := pages.why_contested(name)):
             return _Look(None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),))
         if page is None:
             text = "No upstream index has it. Check the spelling, or publish it here."

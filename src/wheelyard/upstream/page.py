@@ -195,7 +195,7 @@ def _with_earlier(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> U
     )
 
 
-def gone(
+def remembered_page(
     last: UpstreamPage, now: datetime, moved_to: str, *, is_contested: bool = False
 ) -> UpstreamPage:
     """

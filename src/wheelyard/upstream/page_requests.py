@@ -17,7 +17,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from threading import Lock
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
@@ -37,7 +37,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
 from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.observation import SSRF, Kind, Observation
-from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, gone, merge
+from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
 from wheelyard.upstream.parsing import parse_page, why_no_index
 from wheelyard.upstream.settings import unanswered, unproven
 
@@ -50,6 +50,15 @@ _PAGES: Final = Decoder(UpstreamPage)
 logger = logging.getLogger("wheelyard")
 
 
+class StoredPage(NamedTuple):
+    """What the store has of the page of a project."""
+
+    page: UpstreamPage | None
+    """None if there is none, or it is damaged."""
+    version: ObjectVersion
+    """That of the object."""
+
+
 class StoredPages(Struct, frozen=True):
     """Reads and writes pages of upstream indexes in a store."""
 
@@ -57,27 +66,26 @@ class StoredPages(Struct, frozen=True):
 
     def load(
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
-    ) -> tuple[UpstreamPage | None, ObjectVersion] | None:
+    ) -> StoredPage | None:
         """
-        Return the page of a project, and the version of its object.
+        Return the page of a project, or None if the version of its object is `unless`.
 
-        Return None instead of both if the version is `unless`, and None instead of the page if
-        there is none, or it is damaged. Raises Unavailable if the store does not answer.
+        Raises Unavailable if the store does not answer.
         """
         stored = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
         if isinstance(stored, NotModified):
             return None
         if stored is None:
-            return None, ABSENT
+            return StoredPage(None, ABSENT)
         page = _decoded(stored.body)
         if page is not None and page.name == name and page.upstream == upstream_id:
-            return page, stored.version
+            return StoredPage(page, stored.version)
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",
             name,
         )
-        return None, stored.version
+        return StoredPage(None, stored.version)
 
     def has_files(self, upstream_id: str) -> bool:
         """Return whether one of the first pages of an index that are stored has listed a file."""
@@ -257,7 +265,7 @@ class PageRequests:
                 self._observation.owner_change(
                     last.name, self._clients[last.upstream].server.label, other
                 )
-                return gone(page, self._runtime.now(), other, is_contested=True)
+                return remembered_page(page, self._runtime.now(), other, is_contested=True)
         return answer
 
     def _ask_owner(self, last: UpstreamPage, kind: Kind) -> UpstreamPage | None:
@@ -272,7 +280,7 @@ class PageRequests:
             if last.is_gone and last.moved_to == moved_to:
                 return None
             is_contested = moved_to in [earlier.server.label for earlier in self._before(last)]
-            return gone(last, self._runtime.now(), moved_to, is_contested=is_contested)
+            return remembered_page(last, self._runtime.now(), moved_to, is_contested=is_contested)
         gains = gains_digests(answer, last)
         first_fetched = self._stored.first_fetched(last) if gains else NO_DIGESTS
         page, new_changes = merge(answer, last, answer.fetched_at, first_fetched)

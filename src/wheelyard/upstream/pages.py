@@ -267,7 +267,7 @@ class UpstreamPages:
         self._memory.discard(name)
         return "" if held is None else self._servers[held.page.upstream].label
 
-    def contested(self, name: NormalizedName) -> str:
+    def why_contested(self, name: NormalizedName) -> str:
         """Return why a name is not shown although an index has it, or else an empty text."""
         held = self._load(name)
         if held is None or not held.page.moved_to:

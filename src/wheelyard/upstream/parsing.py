@@ -303,7 +303,7 @@ class _FileParser(Struct):
             url = self.base.resolved(reference)
         except BadUrl:
             return ""
-        why = "its URL has a user name" if "@" in host else self.server.refuses(url)
+        why = "its URL has a user name" if "@" in host else self.server.refusal(url)
         if why:
             if len(self.refused) < MAX_LOCATIONS:
                 self.refused[url.authority] = why

@@ -58,14 +58,14 @@ class PrefetchReport(Struct, frozen=True):
     """Listed projects that are private, and were left out, sorted."""
     results: list[PrefetchedFile]
 
-    def of(self, state: FileState) -> list[PrefetchedFile]:
+    def in_state(self, state: FileState) -> list[PrefetchedFile]:
         """Return the files that are in this state now."""
         return [result for result in self.results if result.state is state]
 
     @property
     def fetched_bytes(self) -> int:
         """The size of all fetched files."""
-        return sum(result.size for result in self.of(FileState.FETCHED))
+        return sum(result.size for result in self.in_state(FileState.FETCHED))
 
 
 class _Wanted(Struct, frozen=True):
@@ -76,8 +76,14 @@ class _Wanted(Struct, frozen=True):
     file: UpstreamFile
 
 
-_Step = _Wanted | PrefetchedFile | NormalizedName
-"""A file to bring, or a final result. A name is that of a private project."""
+class _Private(Struct, frozen=True):
+    """A project that is private, or became so."""
+
+    name: NormalizedName
+
+
+_Step = _Wanted | PrefetchedFile | _Private
+"""A file to bring, or a final result."""
 
 
 class Prefetch(Struct, frozen=True, kw_only=True):
@@ -108,12 +114,12 @@ class Prefetch(Struct, frozen=True, kw_only=True):
             if isinstance(result, PrefetchedFile):
                 results.append(result)
             else:
-                private.add(result)
+                private.add(result.name)
         return PrefetchReport(sorted(private), results)
 
     def _results(
         self, locked: LockedFiles, *, dry_run: bool
-    ) -> Iterator[PrefetchedFile | NormalizedName]:
+    ) -> Iterator[PrefetchedFile | _Private]:
         """
         Yield results as they come.
 
@@ -143,7 +149,7 @@ class Prefetch(Struct, frozen=True, kw_only=True):
         """Return what to do for the listed files of a project."""
         index = self.index
         if index.names.is_private(name):
-            return [name]
+            return [_Private(name)]
         reason = index.policy.refuses_name(name)
         if reason is not None:
             return _all(files, FileState.REFUSED, reason.text)
@@ -164,7 +170,7 @@ class Prefetch(Struct, frozen=True, kw_only=True):
     def _bring(self, wanted: _Wanted, *, dry_run: bool) -> list[_Step]:
         locked, page = wanted.locked, wanted.page
         if self.index.names.is_private(page.name):  # claimed since its page was read
-            return [page.name]
+            return [_Private(page.name)]
         try:
             return [self._result(wanted, dry_run=dry_run)]
         except NotFound as fault:

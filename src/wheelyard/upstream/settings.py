@@ -55,7 +55,7 @@ class UpstreamServer:
         rules = " ".join((READING, *sorted(self.file_hosts)))
         return sha256(rules.encode()).hexdigest()[:8]
 
-    def refuses(self, url: Url) -> str:
+    def refusal(self, url: Url) -> str:
         """Return why nothing may be fetched from a URL of a page or redirect, or an empty text."""
         if self.url.is_secure and not url.is_secure:
             return "its URL is http, and that of the index is https"

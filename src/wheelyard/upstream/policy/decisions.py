@@ -113,7 +113,7 @@ class Deciding(Struct, frozen=True):
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
         if fresh is None:
-            moved = self.upstream.pages.contested(project)
+            moved = self.upstream.pages.why_contested(project)
             reason = f" now: {moved}" if moved else ", as no upstream index has it."
             raise NotFound(f"{project} cannot be approved{reason}")
         page = self.upstream.files.with_digests(fresh.page)

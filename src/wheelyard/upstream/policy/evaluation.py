@@ -214,11 +214,11 @@ class FirstUses(Struct, frozen=True):
     is_read_only: bool
     """Whether an exception counts only once another server, which may write, has used it."""
 
-    def of(
+    def of_page(
         self, page: UpstreamPage, noted: Snapshot[NoteDocument[datetime]]
     ) -> Mapping[str, datetime]:
         """Return the first use of the exception for each version of a page that has one."""
-        uses = self.notes.of(page.name, noted)
+        uses = self.notes.of_project(page.name, noted)
         wanted = self._wanted(page) if uses else {}
         return {version: uses[key] for version, key in wanted.items() if key in uses}
 
@@ -271,7 +271,7 @@ class KnownLicences:
 
     def blocked(self, page: UpstreamPage, noted: Snapshot[NoteDocument[str]]) -> Mapping[str, str]:
         """Return the blocked licences of a page by version, as far as they are known."""
-        licences = self.notes.of(page.name, noted).items()
+        licences = self.notes.of_project(page.name, noted).items()
         blocked = {version: text for version, text in licences if self._patterns.blocks(text)}
         if self._patterns.blocks_unknown:
             described = {file.version for file in page.files if file.has_metadata}

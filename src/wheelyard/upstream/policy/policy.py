@@ -265,7 +265,7 @@ class Policy:
             decisions=state.decisions.for_project(page.name),
             advisories=state.advisories.hits(page.name, versions),
             licences=licences.blocked(page, state.licences) if licences else {},
-            first_uses=first_uses.of(page, state.first_uses) if first_uses else {},
+            first_uses=first_uses.of_page(page, state.first_uses) if first_uses else {},
         )
 
 

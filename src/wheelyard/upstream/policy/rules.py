@@ -288,7 +288,7 @@ class VersionNotes(Generic[V]):
         """
         return self._documents.get(self._key)
 
-    def of(self, name: NormalizedName, noted: Snapshot[NoteDocument[V]]) -> Mapping[str, V]:
+    def of_project(self, name: NormalizedName, noted: Snapshot[NoteDocument[V]]) -> Mapping[str, V]:
         """Return what the document says of a project, by version."""
         return (noted.value or {}).get(self._member, {}).get(name, {})
 
@@ -310,7 +310,7 @@ class VersionNotes(Generic[V]):
             # another server has changed the document, and what it has added counts
             if attempt:
                 before = self._documents.get(self._key, "current")
-            noted = self.of(name, before)
+            noted = self.of_project(name, before)
             updated = {**noted, **notes} if replaces else {**notes, **noted}
             if updated == noted:
                 return before
