@@ -1,4 +1,4 @@
-"""Operations on grants, groups and API tokens; no answer has a token's digest."""
+"""Operations on grants, groups and API tokens, of which no answer has a token's digest."""
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -78,7 +78,7 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
 
 
 def add_grant(call: Call, body: GrantFields) -> AddedGrant:
-    """Add a grant to the store; an equal one that is there stays, and is returned."""
+    """Add a grant to the store, or return an equal one that is there."""
     return call.index.add_grant(body, call.by)
 
 
@@ -104,7 +104,9 @@ class CallerRights(Struct, frozen=True):
     @classmethod
     def of(cls, scope: Scope) -> "CallerRights":
         """Return the rights of a scope."""
-        return cls(tuple(each.word for each in Action if each & scope.actions), scope.projects)
+        return cls(
+            tuple(action.word for action in Action if action & scope.actions), scope.projects
+        )
 
 
 class WhoAmI(Struct, frozen=True):
@@ -123,7 +125,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     id: str
     name: str
     owner: str | None
-    """The principal that may do all that it may; None for a token of nobody."""
+    """The principal that may do all that it may, or None for a token of nobody."""
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
     state: str
@@ -202,7 +204,11 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """
 
     def lifetime(self, now: datetime) -> timedelta:
-        """Return how long the token is to live; raise Invalid if that is said twice."""
+        """
+        Return how long the token is to live.
+
+        Raises Invalid if that is said twice.
+        """
         if self.days is not None and self.expires is not None:
             raise Invalid("Send days or expires, and not both.", code="invalid_field")
         if self.expires is not None:
@@ -228,7 +234,7 @@ def whoami(call: Call) -> WhoAmI:
 
 
 def list_tokens(call: Call) -> TokenList:
-    """List the caller's own tokens; for an administrator all."""
+    """List the caller's own tokens, or all for an administrator."""
     return TokenList(tuple(map(_listed, call.index.caller_tokens.visible(call.caller))))
 
 
@@ -237,7 +243,7 @@ def _listed(token: ListedToken) -> TokenAnswer:
 
 
 def create_token(call: Call, body: NewToken) -> MadeToken:
-    """Make a token for the caller, who has signed in lately; as an administrator for anybody."""
+    """Make a token for the caller, who has signed in lately, or as an administrator for anybody."""
     tokens, now = call.index.caller_tokens, call.index.runtime.now()
     tokens.require_maker(call.caller, call.signed_in_at)
     lifetime, can = body.lifetime(now), body.can or ()

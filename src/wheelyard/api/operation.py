@@ -31,7 +31,7 @@ class Call(Struct, frozen=True, kw_only=True):
     lists_public: bool = False
     """Whether a list of projects has the public packages that are used here, too."""
     signed_in_at: datetime | None = None
-    """When the caller has signed in, if that is known and counts; None is now."""
+    """When the caller has signed in, if that is known and counts, or None for now."""
     sent_token: ApiToken | None = None
     """The API token that the caller has sent as the credential, if it is one."""
 
@@ -42,7 +42,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class RequiredRight(Enum):
-    """Who may call an operation; what it changes it may check more narrowly."""
+    """Who may call an operation, which may check more for what it changes."""
 
     READER = auto()
     """Whoever may read something; the operation checks what."""
@@ -82,7 +82,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
 
     @cached_property
     def body(self) -> type[Struct] | None:
-        """The type of the body, or of the query of a GET; None if there is none."""
+        """The type of the body, or of the query of a GET, or None if there is none."""
         kind: type[Struct] | None = get_type_hints(self.run).get("body")
         return kind
 
@@ -99,9 +99,10 @@ class ApiOperation(Struct, frozen=True, dict=True):
 
     def arguments(self, call: Call, params: Mapping[str, str]) -> dict[str, NormalizedName | str]:
         """
-        Return the arguments in a path; raise an error unless the caller may call the operation.
+        Return the arguments in a path, once the caller is known to have the right of the row.
 
-        Raise NotFound if the name of a project is none.
+        Raises Unauthenticated, Forbidden or NotFound without that right, and NotFound if the name
+        of a project is none.
         """
         parsed = {
             name: parse_project_name(text) if name == "name" else text
@@ -125,7 +126,11 @@ _WORDS: Final[Mapping[type[inspect.Type], str]] = {
 
 
 def decode_body(body: bytes, kind: type[S]) -> S:
-    """Return the JSON object of a body as a `kind`; raise Invalid if it is not one."""
+    """
+    Return the JSON object of a body as a `kind`.
+
+    Raises Invalid if it is not one.
+    """
     try:
         sent = decode(body)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -138,9 +143,10 @@ def decode_body(body: bytes, kind: type[S]) -> S:
 
 def decode_query(query: bytes, kind: type[S]) -> S:
     """
-    Return the fields of a query as a `kind`; raise Invalid if one is wrong or missing.
+    Return the fields of a query as a `kind`.
 
-    Unknown fields are ignored, and several of one name are joined by commas.
+    Unknown fields are ignored, and several of one name are joined by commas. Raises Invalid if a
+    field is wrong or missing.
     """
     sent = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     texts = dict[str, str]()
@@ -153,7 +159,11 @@ def decode_query(query: bytes, kind: type[S]) -> S:
 
 
 def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
-    """Return fields as a `kind`; raise Invalid, which names the first one that is wrong."""
+    """
+    Return fields as a `kind`.
+
+    Raises Invalid, which names the first field that is wrong, with InvalidField as its cause.
+    """
     try:
         return decode_table(sent, kind, strict=strict)
     except InvalidField as wrong:
@@ -175,7 +185,9 @@ def _wanted(kind: inspect.Type) -> str:
         case inspect.Metadata(type=inner):
             return _wanted(inner)
         case inspect.UnionType(types=kinds):
-            texts = (_wanted(each) for each in kinds if not isinstance(each, inspect.NoneType))
+            texts = (
+                _wanted(member) for member in kinds if not isinstance(member, inspect.NoneType)
+            )
             return " or ".join(texts)
         case inspect.EnumType(cls=enum):
             choices = (member.value for member in enum)

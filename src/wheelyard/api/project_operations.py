@@ -162,7 +162,11 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def selection(self) -> Selection:
-        """The files that are meant; Invalid if it is malformed."""
+        """
+        The files that are meant.
+
+        Raises Invalid if the version is malformed.
+        """
         if bool(self.version) == bool(self.versions):
             what = "version or versions, not both" if self.version else "version is missing"
             message = f'{what}. Send "version": "1.0", or "versions": "<2".'
@@ -224,9 +228,9 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
 def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
     if since is not None:
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
-        return sorted({each.project for each in changes})
-    known = call.index.projects.names.get().value
-    return known.names if known else ()
+        return sorted({change.project for change in changes})
+    listed = call.index.projects.names.get().value
+    return listed.names if listed else ()
 
 
 def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:

@@ -40,7 +40,11 @@ class PackageQuestion(Struct, frozen=True):
 
     @property
     def parsed(self) -> tuple[NormalizedName, packaging.version.Version | None]:
-        """The name and the version; None for the whole project. Raise Invalid if one is none."""
+        """
+        The name, and the version or None for the whole project.
+
+        Raises Invalid if one of them is malformed.
+        """
         return parse_name(self.project), parse_version(self.version) if self.version else None
 
 
@@ -67,8 +71,8 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
 
 def list_decisions(call: Call) -> Decisions:
     """List the decisions about public packages that are in force."""
-    known = call.index.decisions.get("current").value
-    return Decisions(tuple(known.decisions) if known else ())
+    stored = call.index.decisions.get("current").value
+    return Decisions(tuple(stored.decisions) if stored else ())
 
 
 def decision_history(call: Call, body: After) -> DecisionHistory:
@@ -77,19 +81,19 @@ def decision_history(call: Call, body: After) -> DecisionHistory:
 
 
 def approve(call: Call, body: Approval) -> Decisions:
-    """Approve a public project, or one version of it; return all decisions about it."""
+    """Approve a public project, or one version of it, and return all decisions about it."""
     name, version = body.parsed
-    known = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
+    decisions = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
     call.index.search.note_decision()
-    return Decisions(tuple(known.all))
+    return Decisions(tuple(decisions.all))
 
 
 def block(call: Call, body: Block) -> Decisions:
-    """Block a public project, or one version of it; return all decisions about it."""
+    """Block a public project, or one version of it, and return all decisions about it."""
     name, version = body.parsed
-    known = _deciding(call).block(name, version, body.reason)
+    decisions = _deciding(call).block(name, version, body.reason)
     call.index.search.note_decision()
-    return Decisions(tuple(known.all))
+    return Decisions(tuple(decisions.all))
 
 
 def _deciding(call: Call) -> "Deciding":
@@ -110,7 +114,7 @@ def explain_package(call: Call, body: PackageQuestion) -> Explanation:
 
 
 def refresh(call: Call, body: Refresh) -> RefreshedPage:
-    """Ask the upstream indexes for a project now; for whoever may upload something."""
+    """Ask the upstream indexes for a project now, as whoever may upload something can do."""
     caller = call.caller
     if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
         if caller.is_anonymous:

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class RemoteApi:
-    """The index of a server; safe to share between threads."""
+    """The index of a server, which threads may share."""
 
     is_local: Final = False
     """Each read is a request."""
@@ -52,11 +52,15 @@ class RemoteApi:
     def call(
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Have the server do an operation; its errors are those of the function."""
+        """
+        Have the server do an operation.
+
+        Raises what the function raises, and Unavailable if the server does not answer.
+        """
         row, values = ROWS[operation], signature(operation).bind(None, *args, **kwargs).arguments
         body = values.pop("body", None)
         path = row.path.format_map(
-            {name: quote(str(each), safe="") for name, each in values.items()}
+            {name: quote(str(value), safe="") for name, value in values.items()}
         )
         if row.method == "GET" and body is not None:
             fields = to_builtins(body).items()
@@ -69,7 +73,7 @@ class RemoteApi:
         """Return the name of the API token that is this principal, if the caller may know it."""
         if not principal.startswith("token:"):
             return ""
-        with self._lock:
+        with self._lock:  # one request, however many threads want a name
             if self._token_names is None:
                 tokens = self.call(list_tokens).tokens if self.connection.has_credential else ()
                 self._token_names = {f"token:{token.id}": token.name for token in tokens}
@@ -80,7 +84,7 @@ class RemoteApi:
         return RemoteJournals(self, only)
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
-        """Upload a file; call `progress` with the size of each chunk."""
+        """Upload a file, and call `progress` with the size of each chunk."""
         form = open_form(path, self.connection.runtime.new_id(), progress)
         return self.connection.upload(form, PublishedFile)
 
@@ -100,9 +104,9 @@ class RemoteJournals:
         moment = max(since, self._looked_at)
         looked_at = self.api.connection.runtime.now()
         # with a time the server looks at the documents, of which released names have one, too
-        found = self.api.call(list_projects, ProjectsQuery(moment))
-        self._looked_at = looked_at
-        return [project.name for project in found.projects], []
+        listed = self.api.call(list_projects, ProjectsQuery(moment))
+        self._looked_at = looked_at  # only after an answer: else a change could be missed
+        return [project.name for project in listed.projects], []
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """Yield the commits of a project, newest first: the oldest page, then pages backwards."""
@@ -123,7 +127,7 @@ class RemoteJournals:
 def _newest_first(
     page: JournalPage, after: int, end: int
 ) -> Iterator[tuple[int, CommitJson | None]]:
-    """Yield the commits `after + 1` to `end` with their numbers; None for a lost one."""
-    known = {commit.number: commit for commit in page.commits}
+    """Yield the commits `after + 1` to `end` with their numbers, and None for a lost one."""
+    commits = {commit.number: commit for commit in page.commits}
     for number in range(end, after, -1):
-        yield number, known.get(number)
+        yield number, commits.get(number)

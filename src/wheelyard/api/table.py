@@ -70,11 +70,11 @@ BUCKET_UPLOADS: Final = 8
 
 
 class LocalApi(Call, frozen=True):
-    """The index of a store; the caller is the sender of a form, or the user of a command."""
+    """The index of a store, for the sender of a form or the user of a command."""
 
     @property
     def url(self) -> str:
-        """The root URL for clients, without a slash at its end; empty if it is not known."""
+        """The root URL for clients without a slash at its end, empty if it is not known."""
         settings = self.index.settings
         return settings.base_url if settings.server.public_url else ""
 
@@ -91,9 +91,14 @@ class LocalApi(Call, frozen=True):
     def call(
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do an operation; raise an error unless the caller may."""
+        """
+        Do an operation.
+
+        Raises what the function raises, and an error unless the caller has the right of the row.
+        """
         values = signature(operation).bind(None, *args, **kwargs).arguments
         in_path = {name: value for name, value in values.items() if isinstance(value, str)}
+        # a server checks the right of the row in the same way before it reads a body
         ROWS[operation].arguments(self, in_path)
         return operation(self, *args, **kwargs)
 
@@ -108,5 +113,5 @@ class LocalApi(Call, frozen=True):
         )
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
-        """Upload a file; call `progress` with the size of each chunk."""
+        """Upload a file, and call `progress` with the size of each chunk."""
         return self.index.uploads.accept_path(path, self.caller, progress)

@@ -1,5 +1,5 @@
 """
-The web server, an ASGI application; below it, only `http/context.py` is async.
+The web server, an ASGI application.
 
 A request passes these layers (`http/app.py`): the fast path; the record for log and metrics;
 Starlette's `ExceptionMiddleware`, which asks `app.py`; the checks of URL, headers and

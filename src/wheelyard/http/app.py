@@ -87,6 +87,7 @@ class ErrorAnswers:
         if isinstance(error, WheelyardError):
             self._context.store_errors.log(error)
             return error_response_for(error)
+        # what follows is no answer of a handler: the body did not come, or the program has a fault
         if isinstance(error, ClientDisconnected):
             message = "The body ended before all of it had come. Send it again."
             return error_response(400, "incomplete_body", message)
@@ -144,6 +145,7 @@ class ErrorAnswers:
             contact=self._settings.web.contact,
         )
         root = f"{server.path_prefix}/"
+        # this needs neither the store nor anybody's rights, which may be what has failed
         with suppress(OSError):  # a template cannot be read
             return self._pages.error_page(facts, root, request.caller)
         return plain_error_page(root, facts), (CSP,)
@@ -196,11 +198,7 @@ class App:
         }
         self._checked = ExceptionMiddleware(self._check, handlers)
         self._traced: AsgiApp = FastPath(
-            self._record,
-            context,
-            authenticator,
-            self._host_policy,
-            self._instrumentation,
+            self._record, context, authenticator, self._host_policy, self._instrumentation
         )
         self._telemetry: Telemetry | None = None
         if endpoint := index.settings.telemetry.otlp_endpoint:
@@ -230,6 +228,7 @@ class App:
         try:
             yield
         finally:
+            # first what the threads of the pools may wait for
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
             self._context.pools.close()

@@ -79,12 +79,13 @@ class ConcurrencyLimit:
         """
         Wait for a slot for one request of `client`, and hold it within an `async with` block.
 
-        Raise Unavailable (code `overloaded`) after `wait_timeout` seconds, or at once if
+        Raises Unavailable (code `overloaded`) after `wait_timeout` seconds, or at once if
         `max_waiting` requests of the client wait already.
         """
         queue = self._queues.setdefault(client, deque())
         if len(queue) >= self._max_waiting:
             raise self._overloaded()
+        # all of this runs in one event loop, so nothing changes between two `await`
         turn: Future[None] = get_running_loop().create_future()
         queue.append(turn)
         self._serve()
@@ -109,6 +110,7 @@ class ConcurrencyLimit:
                     self._queues[client] = queue
 
     def _leave(self, client: str, turn: Future[None]) -> None:
+        # a caller that was cancelled while it waited may have been given its slot in the meantime
         if turn.done():
             self._free += 1
             self._held -= Counter((client,))
@@ -163,7 +165,7 @@ class ThreadPools:
         return await get_running_loop().run_in_executor(pool, run, work, *args)
 
     def close(self) -> None:
-        """Wait for running work and for queued writes; cancel what is queued in the other pools."""
+        """Wait for running work and for queued writes, and cancel what other pools have queued."""
         self.writes.shutdown()
         for pool in (self.reads, self.streams, self.passwords, self.tokens):
             pool.shutdown(cancel_futures=True)
@@ -226,7 +228,11 @@ class ServerContext(Struct, frozen=True, kw_only=True):
         return (self.site.files_url if self.site else "") or f"{root}/files"
 
     def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
-        """Return a project and its document's version, or raise NotFound; may read the store."""
+        """
+        Return a project and its document's version, which may be read from the store.
+
+        Raises NotFound if there is no such project, and Unavailable if the store does not answer.
+        """
         snapshot = self.index.projects.load(name)
         if snapshot.value is None:
             raise project_not_found(name)

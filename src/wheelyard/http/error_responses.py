@@ -45,7 +45,7 @@ STATUS_BY_CODE: Final = {
 }
 """HTTP status of error codes that do not have the status of their exception type."""
 
-REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
+REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
@@ -62,7 +62,7 @@ _OF_BODY: Final = (b"content-", b"x-content-")
 
 
 def error_response_for(error: WheelyardError) -> Response:
-    """Return the response to a request that has failed with `error`; every error has this one."""
+    """Return the one response to requests that have failed with `error`."""
     headers: tuple[Header, ...] = ()
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
@@ -71,7 +71,7 @@ def error_response_for(error: WheelyardError) -> Response:
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
     """Return an error response for a client that expects another body, such as a page."""
-    kept = (each for each in response.header_list if not each[0].startswith(_OF_BODY))
+    kept = (header for header in response.header_list if not header[0].startswith(_OF_BODY))
     return make_response(response.status_code, content_type, body, *kept, *headers)
 
 
@@ -100,7 +100,7 @@ def file_not_found() -> Response:
 
 
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
-    """Return the response to OPTIONS (204) or to an unsupported method (405); both have Allow."""
+    """Return the response to OPTIONS (204) or to an unsupported method (405), with Allow."""
     methods = ", ".join(allowed)
     header = (b"allow", methods.encode())
     if method == "OPTIONS":

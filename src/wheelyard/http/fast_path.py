@@ -106,6 +106,7 @@ class FastPath:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, repeating the answer to an identical one if that is still current."""
+        # until `await` nothing else runs in the event loop, so this needs no lock
         started_at = self._instrumentation.now()
         key = self._key_of(scope)
         entry = None if key is None else self._entries.get(key)
@@ -125,7 +126,7 @@ class FastPath:
             self._remember(key, scope)
 
     def _key_of(self, scope: AsgiScope) -> RequestKey | None:
-        """Return the key of a request; None if only the application can answer it."""
+        """Return the key of a request, or None if only the application can answer it."""
         headers, method = scope["headers"], scope["method"]
         if method not in _METHODS or len(headers) > MAX_HEADERS:
             return None
@@ -145,11 +146,12 @@ class FastPath:
                 return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:
                 variant += (name, value)
+        # a header wins over a cookie, as in `session_of`
         caller_key = caller_key or self._session_key(headers)
         return caller_key, scope["raw_path"], tuple(variant)
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
-        """Return the key of the cached caller by a session's cookie; empty without one."""
+        """Return the key of the cached caller by a session's cookie, or nothing without one."""
         session_cookie, cookies = self._authenticator.session_cookie, b""
         if session_cookie is None:
             return b""
@@ -163,6 +165,7 @@ class FastPath:
         self, key: RequestKey, entry: Remembered, scope: AsgiScope, now: float
     ) -> Response | None:
         """Return the response that is remembered, if an identical request would get it now."""
+        # the credential was verified within the last second, or only the application can answer
         caller = self._recent(key[0]) if key[0] else self._authenticator.anonymous
         if caller is not entry.caller and caller != entry.caller:
             return None
@@ -201,6 +204,7 @@ class FastPath:
         """Remember the answer that the application has just given, if it may be repeated."""
         request: Request = scope[REQUEST]
         response = request.response
+        # the entry refers to the page of the cache: it ends when the cache drops the page
         if response is None or response.made_from is None or response.cached is None:
             return
         caller_key, path, variant = key
@@ -220,7 +224,7 @@ class FastPath:
     def _shared(self, value: V) -> V:
         """Return an equal value that other remembered requests have, too."""
         if len(self._values) >= MAX_SHARED:
-            self._values.clear()
+            self._values.clear()  # the entries keep theirs; later ones share others
         shared: V = self._values.setdefault(value, value)
         return shared
 

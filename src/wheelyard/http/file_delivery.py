@@ -111,11 +111,7 @@ class FileDelivery:
         self._signing_paused_until = -inf
 
     def open_body(
-        self,
-        name: NormalizedName,
-        file: File,
-        part: ByteRange | None,
-        files: Files | None = None,
+        self, name: NormalizedName, file: File, part: ByteRange | None, files: Files | None = None
     ) -> bytes | Path | Iterator[bytes] | str:
         """
         Return a path, a signed URL, or the bytes or chunks of `part` (None: of the file).

@@ -54,16 +54,20 @@ S = TypeVar("S", bound=Struct)
 
 
 class FormFields(Struct, frozen=True):
-    """The fields of a form; several of one name are the ticked boxes of a list."""
+    """The fields of a form, of which several with one name are the ticked boxes of a list."""
 
     values: Mapping[str, tuple[str, ...]]
 
     def text(self, name: str) -> str:
-        """Return the stripped text of a field, empty without one; raise Invalid for several."""
+        """
+        Return the stripped text of a field, empty without one.
+
+        Raises Invalid for several.
+        """
         return self.exact_text(name).strip()
 
     def exact_text(self, name: str) -> str:
-        """Return the text of a field as it was typed; otherwise like `text`."""
+        """Return the text of a field as it was typed, and otherwise as `text` does."""
         texts = self.values.get(name, ("",))
         if len(texts) > 1:
             raise Invalid(
@@ -72,7 +76,11 @@ class FormFields(Struct, frozen=True):
         return texts[0]
 
     def action(self, *actions: str) -> str:
-        """Return the field `action`, which is one of `actions`; raise Invalid."""
+        """
+        Return the field `action`.
+
+        Raises Invalid unless it is one of `actions`.
+        """
         action = self.text("action")
         if action not in actions:
             raise Invalid("The form does not say what to do. Load it again.", code="invalid_field")
@@ -86,7 +94,11 @@ class FormFields(Struct, frozen=True):
 def read_form(
     request: Request, limit: int = BODY_LIMIT_BYTES, max_fields: int = MAX_FIELDS
 ) -> FormFields:
-    """Return the fields of the form in a request's body; raise Invalid or TooLarge."""
+    """
+    Return the fields of the form in a request's body.
+
+    Raises Invalid for what is no form, TooLarge, and Waiting until the body has come.
+    """
     if request.body_type != FORM:
         raise Invalid(
             f'Send the form as a browser does, with "Content-Type: {FORM.decode()}".',
@@ -97,9 +109,13 @@ def read_form(
 
 
 def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
-    """Return the fields in the bytes of a form; raise Invalid if it is malformed."""
+    """
+    Return the fields in the bytes of a form.
+
+    Raises Invalid if it is malformed, or has too many fields.
+    """
     try:
-        found = parse_qs(
+        texts_by_name = parse_qs(
             body.decode(), keep_blank_values=True, errors="strict", max_num_fields=max_fields
         )
     except UnicodeDecodeError:
@@ -107,13 +123,17 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
     except ValueError:
         reason, code = f"The form has more than {max_fields} fields. Send fewer.", "invalid_field"
     else:
-        return FormFields({name: tuple(texts) for name, texts in found.items()})
+        return FormFields({name: tuple(texts) for name, texts in texts_by_name.items()})
     # outside of the handler: the decoder's error contains the whole body, and so passwords
     raise Invalid(reason, code=code)
 
 
 def form_token(request: Request, context: ServerContext) -> str:
-    """Return the token for the forms of a page; empty on a read-only server, which has no key."""
+    """
+    Return the token for the forms of a page, which is empty on a read-only server.
+
+    Raises Unavailable if the store with the key does not answer.
+    """
     if context.index.settings.server.read_only:
         return ""
     issued_at = f"{int(context.index.runtime.seconds()):x}"
@@ -122,12 +142,14 @@ def form_token(request: Request, context: ServerContext) -> str:
 
 def require_form_token(request: Request, context: ServerContext, sent: str) -> None:
     """
-    Raise Forbidden (code `stale_form`) unless `sent` is the token that the page of a form had.
+    Check that `sent` is the token that the page of a form had.
 
-    It also is stale once the caller has signed in anew, or after `FORM_TOKEN_SECONDS`.
+    Raises Forbidden (code `stale_form`) if it is another one, if the caller has signed in anew, or
+    after `FORM_TOKEN_SECONDS`.
     """
     if context.index.settings.server.read_only:
         raise read_only()
+    # any process of this index may have made the token: all have the key
     issued_at, _, signature = sent[:MAX_TOKEN_CHARS].partition(".")
     expected = _signature(request, context, issued_at).encode()
     is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
@@ -144,6 +166,7 @@ def _signature(request: Request, context: ServerContext, issued_at: str) -> str:
     records = context.index.sessions.records
     key = records.peek_key() or records.require_key()
     session, principal = request.browser_session, request.caller.principal
+    # so that nobody can send a form that was made for another session
     binding = f"session:{session.id}" if session else f"principal:{principal}"
     signed = f"form\0{issued_at}\0{binding}".encode("utf-8", "surrogatepass")
     return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")
@@ -161,9 +184,9 @@ def checking(field: str) -> Iterator[None]:
 
 def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
     """
-    Return the fields of a form as the body of an operation; raise Invalid if one is wrong.
+    Return the fields of a form as the body of an operation.
 
-    A field of `lists` may be there several times.
+    A field of `lists` may be there several times. Raises Invalid, with the field that is wrong.
     """
     names = {field.encode_name for field in struct_fields(kind)} & fields.values.keys()
     sent = {name: fields.all(name) if name in lists else fields.text(name) for name in names}
@@ -179,7 +202,11 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
 def refused_form(
     request: Request, context: ServerContext, fields: FormFields, error: WheelyardError
 ) -> FormState:
-    """Return a form to be shown again, with what was typed and why it was refused; log why."""
+    """
+    Return a form to be shown again, with what was typed, and why it was refused.
+
+    An error of the store is logged.
+    """
     context.store_errors.log(error)
     try:
         token = form_token(request, context)
@@ -230,7 +257,7 @@ def cross_site_error() -> Forbidden:
 
 
 def public_origin(server: ServerSettings) -> str:
-    """Return `public_url` without its path, such as `https://host:8443`; empty if it is not set."""
+    """Return `public_url` without its path, such as `https://host:8443`, or an empty text."""
     parts = urlsplit(server.public_url)
     return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
 
@@ -239,7 +266,7 @@ def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
     if header_text(headers, b"sec-fetch-site", "none") not in SAFE_FETCH_SITES:
         return True
     if b"origin" not in headers:
-        return False
+        return False  # a program, or a browser that has sent Sec-Fetch-Site
     origin, public = header_text(headers, b"origin"), public_origin(server)
     scheme, _, host = origin.partition("://")
     if scheme not in ("http", "https") or not host:
@@ -256,6 +283,7 @@ def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
     is_public = server.public_url or server.trusted_proxies or not server.is_loopback
     if is_public and not access.anonymous_uploads:  # the page's origin has no stored password
         return False
+    # the page has a name that its owner has pointed at this machine, and no address
     host = header_text(headers, b"host")
     return host != public_origin(server).partition("://")[2] and not _is_local(host)
 
@@ -272,12 +300,12 @@ def _is_local(host: str) -> bool:
 
 
 def header_text(headers: Headers, name: bytes, default: str = "") -> str:
-    """Return the value of a header, stripped and in lower case; `default` if it is missing."""
+    """Return the value of a header, stripped and in lower case, or `default` if it is missing."""
     return headers.get(name, default.encode()).decode("latin-1").strip().lower()
 
 
 def strip_port(host: str) -> str:
-    """Return the value of a Host header without its port; an IPv6 address keeps its brackets."""
+    """Return the value of a Host header without its port, an IPv6 address in its brackets."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdecimal() else host
 
@@ -299,7 +327,7 @@ class HostPolicy(Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "HostPolicy | None":
-        """Return the policy of the settings; None if they restrict neither host nor scheme."""
+        """Return the policy of the settings, or None if they restrict neither host nor scheme."""
         access, server = settings.access, settings.server
         if not access.trusted_hosts and not access.require_https:
             return None
@@ -339,12 +367,13 @@ class HostPolicy(Struct, frozen=True):
             peer = str((scope.get("client") or ("",))[0])
             return is_loopback(peer) and not has_forwarding_header(headers)
         # each proxy appends, as to X-Forwarded-For
-        seen = [each.strip() for each in header_text(headers, b"x-forwarded-proto").split(",")]
-        return seen[-self.trusted_proxies if len(seen) >= self.trusted_proxies else 0] == HTTPS
+        schemes = [text.strip() for text in header_text(headers, b"x-forwarded-proto").split(",")]
+        is_whole = len(schemes) >= self.trusted_proxies
+        return schemes[-self.trusted_proxies if is_whole else 0] == HTTPS
 
 
 def local_path(text: str, server: ServerSettings) -> str:
-    """Return `text` if it is the path of a page to return to, with its query; else that of home."""
+    """Return `text` if it is the path of a page to return to, with its query, or that of home."""
     home = f"{server.path_prefix}/"
     is_local = len(text) <= MAX_PATH_CHARS and _LOCAL.fullmatch(text) and text.startswith(home)
     if not is_local or "#" in text or not _stays_below(text):
@@ -353,7 +382,7 @@ def local_path(text: str, server: ServerSettings) -> str:
 
 
 def referring_page(headers: Headers, server: ServerSettings) -> str:
-    """Return the path of the page of this index whose link was followed; else that of home."""
+    """Return the path of the page of this index whose link was followed, or that of home."""
     try:
         referer = urlsplit(headers.get(b"referer", b"").decode("ascii"))
     except ValueError:
@@ -379,6 +408,7 @@ def _stays_below(text: str) -> bool:
     a backslash after it.
     """
     path = text.partition("?")[0]
+    # what is still encoded after that, a proxy may decode to anything
     for _ in range(MAX_ENCODINGS):
         path = unquote(path)
     return bool(_PLAIN_PATH.fullmatch(path)) and unquote(path) == path

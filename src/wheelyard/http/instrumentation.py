@@ -111,10 +111,10 @@ class _Processes(Collector):
             for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
                 by_name.setdefault(metric.name, []).append(metric)
         for name, (metric, *others) in by_name.items():
-            found = [each.samples[0].value for each in (metric, *others)]
+            amounts = [process_metric.samples[0].value for process_metric in (metric, *others)]
             if name == _PROCESSOR_TIME:  # a counter never goes down, also if a worker exits
-                found.append(_time_of_exited_children(self._pids[0]))
-            total = _MERGES.get(name, fsum)(found)
+                amounts.append(_time_of_exited_children(self._pids[0]))
+            total = _MERGES.get(name, fsum)(amounts)
             metric.samples = [metric.samples[0]._replace(value=total)]
             yield metric
 
@@ -129,7 +129,7 @@ def _time_of_exited_children(parent: int) -> float:
 
 
 def _running_workers(folder: Path) -> Iterator[int]:
-    """Yield the PIDs of the workers that run; remove the gauges of the others."""
+    """Yield the PIDs of the workers that run, and remove the gauges of the others."""
     for path in folder.glob("gauge_livesum_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         if _is_running(pid):
@@ -172,9 +172,13 @@ class ExpiringTokens:
         )
 
     def refresh(self) -> None:
-        """Start a count, unless one was started within the last hour; never waits or raises."""
+        """
+        Start a count, unless one was started within the last hour.
+
+        This never waits and never raises an error.
+        """
         now = self._tokens.runtime.monotonic()
-        with self._lock:
+        with self._lock:  # several threads may be asked for the metrics at once
             if now < self._next_at:
                 return
             self._next_at = now + INTERVAL_SECONDS
@@ -225,7 +229,7 @@ class Instrumentation:
             self._registry.register(index.upstream.observation.registry)
 
     def start(self, request: Request) -> None:
-        """Count a request as in progress until `finish`; it becomes CURRENT_REQUEST."""
+        """Make a request CURRENT_REQUEST, and count it as in progress until `finish`."""
         self._in_progress.inc()
         request.started_at = self.now()
         CURRENT_REQUEST.set(request)
@@ -267,7 +271,7 @@ class Instrumentation:
         return render_metrics(self._registry)
 
     def close(self) -> None:
-        """Write the last log lines; give up after a second."""
+        """Write the last log lines, or give up after a second."""
         for handler in logs.access_logger.handlers:
             handler.flush()
 

@@ -82,12 +82,7 @@ class Request(StarletteRequest):
     """
 
     def __init__(
-        self,
-        scope: AsgiScope,
-        receive: Receive,
-        headers: Headers,
-        caller: Caller,
-        address: str,
+        self, scope: AsgiScope, receive: Receive, headers: Headers, caller: Caller, address: str
     ) -> None:
         super().__init__(scope, receive)
         self.joined_headers = headers
@@ -102,12 +97,12 @@ class Request(StarletteRequest):
         self.is_authenticated = False
         """Whether `caller` was authenticated; it may be anonymous."""
         self.browser_session: Session | None = None
-        """The session by whose cookie the caller is signed in; None for any other credential."""
+        """The session by whose cookie the caller is signed in, or None for any other credential."""
         self._results = dict[Hashable, tuple[object, Exception | None]]()
 
     @property
     def status(self) -> int:
-        """The status of the response; 499 if there is none."""
+        """The status of the response, or 499 if there is none."""
         return CLIENT_CLOSED_REQUEST if self.response is None else self.response.status_code
 
     @property
@@ -117,7 +112,7 @@ class Request(StarletteRequest):
         return query
 
     def query_field(self, name: str) -> str | None:
-        """Return the values of a field of the query, joined; None if it is missing."""
+        """Return the values of a field of the query, joined, or None if it is missing."""
         query = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
         return ", ".join(query[name]) if name in query else None
 
@@ -176,6 +171,7 @@ class Request(StarletteRequest):
         """Return whether `wait` would return at once, or raise an error of the coroutine."""
         return key in self._results
 
+    # this and `finish_waiting` run in the event loop, while no thread works for the request
     def close_results(self) -> None:
         """End the reading of bodies that were waited for, and that no response has taken."""
         for result, _ in self._results.values():
@@ -236,7 +232,7 @@ class Response:
 
     def until(self, made_from: MadeFrom | None, deadline: float = inf) -> "Response":
         """Return this response of a cache, which may be repeated while those are the versions."""
-        response = copy(self)
+        response = copy(self)  # the one in the cache has no deadline, and is shared by all callers
         response.made_from, response.deadline, response.cached = made_from, deadline, self
         return response
 
@@ -281,6 +277,7 @@ class StreamedResponse(Response):
         if scope["method"] == "HEAD":
             await super().__call__(scope, receive, send)
             return
+        # at most one thread reads the chunks at a time, and `_close` waits for it
         hung_up = getattr(receive, "wait_for_disconnect", None)
         watch = None if hung_up is None else create_task(hung_up())
         reading: Future[bytes] | None = None
@@ -316,14 +313,14 @@ def make_response(status: int, content_type: bytes, body: bytes, *headers: Heade
 
 
 def redirect(status: int, location: str, *headers: Header) -> Response:
-    """Return a redirect to an (ASCII) path or URL; without `headers`, caches may not store it."""
+    """Return a redirect to an (ASCII) path or URL, which without `headers` caches may not store."""
     target = location.encode("ascii")
     length = (b"content-length", b"0")
     return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
 
 
 class BegunBody:
-    """Iterator of the chunks of a body whose first chunk was read already; empty if it has none."""
+    """The chunks of a body whose first chunk was read already, or none if it is empty."""
 
     def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
         self._first = first
@@ -341,7 +338,7 @@ class BegunBody:
         return next(self._rest)
 
     def when_ready(self, call: Callable[[], None]) -> bool:
-        """Return whether the next chunk is there; if not, call `call` once it is."""
+        """Return whether the next chunk is there, or else call `call` once it is."""
         when_ready = getattr(self._rest, "when_ready", None)
         return bool(self._first or when_ready is None or when_ready(call))
 
@@ -362,7 +359,7 @@ async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = Non
         if not ready.done():
             ready.set_result(None)
 
-    def wake() -> None:
+    def wake() -> None:  # in the thread that fetches the body
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(note)
 

@@ -83,6 +83,7 @@ class Telemetry:
 
     def close(self) -> None:
         """Export the spans and durations that are left, within EXPORT_SECONDS."""
+        # a collector that takes a connection and never answers must not keep the process
         last = Thread(target=self._shut_down, daemon=True)
         last.start()
         last.join(EXPORT_SECONDS)

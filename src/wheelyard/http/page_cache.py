@@ -42,11 +42,11 @@ class CachedPage(Struct, frozen=True):
 
     def response(self, media_type: MediaType, *, is_known: bool) -> Response:
         """Return the page (200), or 304 if the client `is_known` to have it."""
-        found = self.responses.get((media_type, is_known))
-        if found is None:
-            found = self._response(media_type, is_known=is_known)
-            self.responses[media_type, is_known] = found
-        return found
+        response = self.responses.get((media_type, is_known))
+        if response is None:
+            response = self._response(media_type, is_known=is_known)
+            self.responses[media_type, is_known] = response
+        return response
 
     def is_known(self, media_type: MediaType, if_none_match: bytes | None) -> bool:
         """Return whether If-None-Match has the ETag of the page in any encoding."""
@@ -68,7 +68,7 @@ class CachedPage(Struct, frozen=True):
 
 
 class PageCache:
-    """A cache of rendered pages by key; `cache` is the memory that they may take."""
+    """Rendered pages by key, in a cache that limits the memory they may take."""
 
     def __init__(self, cache: LruCache[PageKey, CachedPage]) -> None:
         self._pages = cache
@@ -76,19 +76,24 @@ class PageCache:
         """Held while a page is rendered, so that each is rendered once; pages share them."""
 
     def get(self, key: PageKey, version: str) -> CachedPage | None:
-        """Return the page cached under `key`; None if there is none of this document version."""
+        """Return the page cached under `key`, or None if there is none of this document version."""
         page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
     def get_or_render(
         self, key: PageKey, version: str, render: Render, headers: HeaderList
     ) -> CachedPage:
-        """Return the page of `key` and `version`; render it if it is not cached; blocks."""
+        """
+        Return the page of `key` and `version`, which is rendered unless it is cached.
+
+        Raises what `render` raises. A thread waits here while another one renders the same page.
+        """
         page = self.get(key, version)
         if page is not None:
             return page
+        # `render` must not take another of these locks: two pages may share one
         with self._locks.setdefault(hash(key) % LOCKS, Lock()):
-            page = self.get(key, version)
+            page = self.get(key, version)  # another thread may have rendered it meanwhile
             if page is None:
                 body = render()
                 digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
@@ -131,7 +136,12 @@ class CurrentVersions:
         self._of_this_turn = dict[Key, str | None]()
 
     def __call__(self, key: Key) -> str | None:
-        """Return the version of a key now; None if it is not known. May raise Unavailable."""
+        """
+        Return the version of a key now, or None if it is not known.
+
+        Raises Unavailable if the store does not answer.
+        """
+        # only the event loop calls this, so it needs no lock
         versions = self._of_this_turn
         if not versions:
             get_running_loop().call_soon(versions.clear)

@@ -39,7 +39,7 @@ class _MediaTypeTraits(Struct, frozen=True):
 
 
 class MediaType(Enum):
-    """The media types of a page of the Simple API; of equal preferences, the first is sent."""
+    """The media types of a page of the Simple API, of which the first of equal ones is sent."""
 
     JSON = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+json", "j", is_json=True)
     PLAIN_JSON = _MediaTypeTraits(b"application/json", "p", is_json=True)
@@ -69,20 +69,21 @@ _BY_WILDCARD: Final = {
 
 
 def media_type_by_format(name: str) -> MediaType | None:
-    """Return the media type that `?format=` names, where a blank counts as `+`; None if unknown."""
+    """Return the media type that `?format=` names, where a blank counts as `+`, or None."""
     return _BY_NAME.get(name.replace(" ", "+"))
 
 
 def best_media_type(accept: bytes) -> MediaType | None:
     """
-    Return the media type that an Accept header prefers; None if it accepts none of them.
+    Return the media type that an Accept header prefers, or None if it accepts none of them.
 
     An empty header, or one above `ACCEPT_LIMIT_BYTES`, prefers HTML.
     """
     if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
         return MediaType.HTML
     qualities = _media_type_qualities(accept.decode("latin-1"))
-    best = max(MediaType, key=lambda each: qualities.get(each, 0.0))  # the first of equal ones
+    # the first of equal ones
+    best = max(MediaType, key=lambda media_type: qualities.get(media_type, 0.0))
     return best if qualities.get(best, 0.0) > 0 else None
 
 
@@ -92,23 +93,23 @@ def prefers_html(accept: bytes) -> bool:
 
 
 def _elements(header: str) -> Iterator[tuple[str, float]]:
-    """Yield the names in a header, each with its quality; leave out those that are malformed."""
+    """Yield the names in a header that are well-formed, with their qualities."""
     for element in header.lower().split(","):
         name, *parameters = map(str.strip, element.split(";"))
-        quality = next((each for each in parameters if each.startswith("q")), "q=1")
+        quality = next((parameter for parameter in parameters if parameter.startswith("q")), "q=1")
         if match := _QUALITY.fullmatch(quality):
             yield name, float(match[1])
 
 
 def _media_type_qualities(accept: str) -> dict[MediaType, float]:
     """Return qualities by media type, as the most specific matching ranges of Accept give them."""
-    found = dict[MediaType, tuple[int, float]]()
+    best = dict[MediaType, tuple[int, float]]()
     for name, quality in _elements(accept):
         exact = _BY_NAME.get(name)
         specificity = 2 if exact else int(name != "*/*")
-        for each in (exact,) if exact else _BY_WILDCARD.get(name, ()):
-            found[each] = max((specificity, quality), found.get(each, (0, 0.0)))
-    return {each: quality for each, (_, quality) in found.items()}
+        for media_type in (exact,) if exact else _BY_WILDCARD.get(name, ()):
+            best[media_type] = max((specificity, quality), best.get(media_type, (0, 0.0)))
+    return {media_type: quality for media_type, (_, quality) in best.items()}
 
 
 def accepts_gzip(headers: Headers) -> bool:
@@ -121,7 +122,7 @@ def accepts_gzip(headers: Headers) -> bool:
 
 
 def compressed(body: bytes) -> bytes | None:
-    """Return `body` in gzip; None if it is under `MIN_COMPRESSED_BYTES`, and sent as it is."""
+    """Return `body` in gzip, or None if it is under `MIN_COMPRESSED_BYTES`, and sent as it is."""
     return None if len(body) < MIN_COMPRESSED_BYTES else gzip.compress(body, 6, mtime=0)
 
 
@@ -133,7 +134,7 @@ class ByteRange(Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """The number of bytes; 0 for a range outside the body."""
+        """The number of bytes, which is 0 for a range outside the body."""
         return self.stop - self.start
 
 
@@ -153,7 +154,7 @@ def require_match(headers: Headers, etag: bytes | None) -> None:
 
 def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | None:
     """
-    Return the range that is asked for, of a body of `size` bytes; None for the whole body.
+    Return the range that is asked for, of a body of `size` bytes, or None for the whole body.
 
     A range outside the body has size 0. Return None, too, if Range is malformed or has several
     ranges, if If-Range is another ETag than `etag`, and for HEAD.

@@ -142,7 +142,7 @@ class RequestAuthenticator:
         return request.wait(key, self._verify_with_others, sent, wait)
 
     def _verify_here(self, sent: "_SentCredential") -> Caller:
-        """Return the caller by a credential, and remember it for a second; blocks this thread."""
+        """Return the caller by a credential, verified in this thread, and remember it."""
         authenticate = self._index.authenticator.authenticate
         return self.recent.verified(
             sent.cache_key, partial(authenticate, sent.credential, sent.address)

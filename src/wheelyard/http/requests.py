@@ -212,6 +212,7 @@ class RequestBody:
             raise SlowClient from error
         earned = len(message.get("body", b"")) / self._timeouts.min_bytes_per_second
         left = self._budget_seconds - (now() - asked_at) + earned
+        # only the time in `receive` was counted: this server may have been busy before it
         self._budget_seconds = min(max(left, 0.0), self._timeouts.idle_seconds)
         if message["type"] != "http.request" or not message.get("more_body", False):
             self.has_ended = True
@@ -265,7 +266,7 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
     while more:
         chunk, more = await next_chunk(request.receive)
         body += chunk
-        if len(body) > limit:
+        if len(body) > limit:  # whatever Content-Length has said
             raise TooLarge(too_long)
     return body
 

@@ -151,6 +151,7 @@ def page_response(  # noqa: PLR0913 - all that it depends on
         repeats = None if made_from is None else (*made_from, *(repeats[0] or ())), deadline
     if headers is None:
         headers = page_headers(context, media_type, listing)
+    # a page in gzip and as it is are two entries, of which each is made when it is asked for
     key = (what, accepts_gzip(request.joined_headers))
     page = context.pages.get_or_render(key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
@@ -261,6 +262,7 @@ def response_without_bytes(request: Request, file: FileToSend) -> Response | Non
 
     Raises Invalid (412) if If-Match has another ETag.
     """
+    # in the order of RFC 9110, 13.2.2: If-Match, If-None-Match, then the range
     require_match(request.joined_headers, file.etag or None)
     if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
         return Response(304, file.common_headers)

@@ -243,6 +243,7 @@ class Dispatcher(Struct, frozen=True):
             raise cross_site_error()
         if is_write and settings.server.read_only and not route.takes_form:
             raise read_only()
+        # readers never wait for the threads of uploads
         pool = context.pools.writes if is_write else context.pools.reads
         if route.is_instant and is_public:
             return self._call_handler(request, route)
@@ -283,17 +284,14 @@ class Dispatcher(Struct, frozen=True):
 
 
 async def run_blocking(
-    context: ServerContext,
-    pool: Executor,
-    request: Request,
-    work: Callable[[*Ts], T],
-    *args: *Ts,
+    context: ServerContext, pool: Executor, request: Request, work: Callable[[*Ts], T], *args: *Ts
 ) -> T:
     """Return the result of blocking work, which has no thread while it waits by `Request.wait`."""
     while True:
         try:
             result = await context.pools.run_in(pool, work, *args)
         except Waiting as waiting:
+            # the thread is free now; the work begins again from its first line
             await request.finish_waiting(waiting)
         except BaseException:
             request.close_results()

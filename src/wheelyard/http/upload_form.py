@@ -62,7 +62,7 @@ class PartHeaders(Struct, frozen=True):
 
     name: str
     filename: str | None
-    """The last component of the path that was sent; None for a text field."""
+    """The last component of the path that was sent, or None for a text field."""
     size: int
     """Bytes of the headers."""
 
@@ -84,10 +84,14 @@ class MultipartParser:
         self._recent = b""
         """The last bytes, with which the closing boundary may begin; at first all bytes."""
         self._epilogue: bytes | None = None
-        """The bytes after the closing boundary; None before it has come."""
+        """The bytes after the closing boundary, or None before it has come."""
 
     def feed(self, chunk: bytes) -> Iterator[PartHeaders | bytes | None]:
-        """Parse the next bytes; yield a part's headers, then its content in chunks, then None."""
+        """
+        Parse the next bytes, and yield a part's headers, then its content in chunks, then None.
+
+        Raises Invalid for a malformed form.
+        """
         if not self._has_begun:
             chunk = self._recent + chunk
             if len(chunk) < len(LINE_END + self._opening):
@@ -97,6 +101,7 @@ class MultipartParser:
                 raise bad_multipart("it does not begin with the boundary that Content-Type names")
             self._has_begun, self._recent = True, LINE_END
         if self._epilogue is None:
+            # the closing boundary may be divided between two chunks
             recent = self._recent + chunk
             closing_at = recent.find(self._closing)
             if closing_at < 0:
@@ -152,7 +157,7 @@ def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
         except UnicodeDecodeError as error:
             raise bad_encoding("A filename of the form") from error
     # some programs send the path of the file, such as C:\dist\x.whl
-    plain = {each.replace("\\", "/").rpartition("/")[2] for each in filenames}
+    plain = {filename.replace("\\", "/").rpartition("/")[2] for filename in filenames}
     if len(plain) > 1:
         raise bad_multipart("a part has two filenames")
     size = sum(len(header) + len(value) for header, value in lines)
@@ -169,7 +174,7 @@ def bad_multipart(reason: str) -> Invalid:
 
 
 def bad_encoding(what: str) -> Invalid:
-    """Return the error for text that is not UTF-8; `what` names the part of the form."""
+    """Return the error for text that is not UTF-8, in the part of the form that `what` names."""
     return Invalid(
         f"{what} is not UTF-8. Send the form in UTF-8, whatever charset its headers name.",
         code="bad_encoding",
@@ -247,11 +252,17 @@ class FormReader:
         self._has_attestations = False
         self._file: SpoolWriter | None = None
         self._part: SpoolWriter | _Field | None = None
-        """The target of the current part's bytes; None if they are ignored."""
+        """The target of the current part's bytes, or None if they are ignored."""
+        # counted while they come: a form may be endless, whatever its headers say
         self._part_count = self._part_size = self._fields_size = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Read the next bytes of the form; raise Invalid, Forbidden, TooLarge or Unavailable."""
+        """
+        Read the next bytes of the form.
+
+        Raises Invalid for a wrong form, Forbidden if the caller may not upload its file, TooLarge,
+        and Unavailable if the spool cannot be written.
+        """
         for event in self._parser.feed(chunk):
             if isinstance(event, PartHeaders):
                 self._start_part(event)
@@ -268,11 +279,11 @@ class FormReader:
 
         It has none, and this is None, if it asks for one of `RETIRED_ACTIONS`.
 
-        Raise Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
+        Raises Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
         has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
         """
         self.feed(last)
-        self._parser.close()
+        self._parser.close()  # before anything is stored: a form that was cut off may look complete
         if self._fields.get(":action") in RETIRED_ACTIONS:
             return None
         self._require_token()
@@ -285,7 +296,7 @@ class FormReader:
         return self._checked(self._file)
 
     def close(self) -> None:
-        """Remove the file of the form from the spool; called after success, too."""
+        """Remove the file of the form from the spool, also after success."""
         if self._file is not None:
             self._file.remove()
 
@@ -310,7 +321,7 @@ class FormReader:
             self._part = _Field(part.name)
 
     def _start_file(self, name: str, filename: str) -> SpoolWriter | None:
-        """Return where the file goes; None if the part is no package, but a signature, say."""
+        """Return where the file goes, or None if the part is no package, but a signature, say."""
         if name == ATTESTATIONS_FIELD:
             self._has_attestations = True
         elif name in _MAX_CHARACTERS:
@@ -320,7 +331,7 @@ class FormReader:
         is_named_so = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
         if not (is_named_so or name == FILE_FIELD):
             return None
-        self._require_token()
+        self._require_token()  # before a byte is spooled
         if self._file is not None:
             raise _duplicate("The form has more than one package. Upload one file at a time.")
         if not filename:
@@ -329,6 +340,7 @@ class FormReader:
                 code="invalid_filename",
             )
         uploads = self._uploads
+        # the right is checked again in `Uploads.accept`, as it may be revoked meanwhile
         distribution = uploads.authorize(filename, self._caller)
         hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
@@ -372,7 +384,11 @@ class FormReader:
         return (".whl", ".tar.gz", *zip_sdist)
 
     def _checked(self, file: SpoolWriter) -> SpooledUpload:
-        """Return a file; raise Invalid unless it has the declared type and every digest."""
+        """
+        Return a file, after its type and its digests were compared with those of the form.
+
+        Raises Invalid if one differs.
+        """
         fields, filename = self._fields, file.distribution.filename
         filetype = fields.get("filetype")
         if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
@@ -405,7 +421,7 @@ class FormReader:
 
 
 class _Field:
-    """Decodes and checks the text of a form field, chunk by chunk; keeps it only if it is used."""
+    """Decodes and checks the text of a form field, chunk by chunk, and keeps it if it is used."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -414,7 +430,11 @@ class _Field:
         self._forbidden = _CONTROL_CHARACTERS if name in _ONE_LINE else _NUL
 
     def write(self, data: bytes, *, is_last: bool = False) -> None:
-        """Decode the next bytes; raise Invalid if the text has bad characters or is too long."""
+        """
+        Decode the next bytes.
+
+        Raises Invalid if the text has bad characters or is too long.
+        """
         try:
             text = self._decoder.decode(data, is_last)
         except UnicodeDecodeError as error:
@@ -434,7 +454,11 @@ class _Field:
 
 
 def _checked_value(field: str, text: str) -> str:
-    """Return the value of a field, empty for UNKNOWN; raise Invalid if it is not accepted."""
+    """
+    Return the value of a field, empty for UNKNOWN.
+
+    Raises Invalid if it is not accepted.
+    """
     if text.strip() in ("", "UNKNOWN"):
         return ""
     if field not in _ACCEPTED:

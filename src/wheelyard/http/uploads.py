@@ -122,6 +122,7 @@ class UploadHandler:
         Raises WheelyardError if the caller or the headers rule out an upload.
         """
         caller, headers = request.caller, request.joined_headers
+        # an anonymous caller learns first that a credential is missing
         if caller.is_anonymous:
             require_upload(caller)
         # `check_limits` has checked the header: it has digits only, and few of them
@@ -146,6 +147,7 @@ class UploadHandler:
 
     async def _feed(self, reader: FormReader, receive: Receive) -> bytes:
         """Feed a body to the reader in batches, and return the last batch, which was not fed."""
+        # the last batch is left for the thread that does all the rest
         batch, more = bytearray(), True
         while more:
             chunk, more = await next_chunk(receive)

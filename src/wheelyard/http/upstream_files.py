@@ -67,7 +67,7 @@ class PublicFiles(Struct, frozen=True):
         return self.listing.origin.page
 
     def repeats(self) -> Repeats:
-        """Return the page, the policy and what says that the name is not private; or None."""
+        """Return the page, the policy and what says that the name is not private, or None."""
         upstream, origin = self.reader.upstream, self.listing.origin
         page, view, now = origin.page, origin.view, upstream.runtime.monotonic
         # digests that a page lacks become known as soon as the files are fetched; and while nothing

@@ -133,7 +133,7 @@ class UpstreamReader:
 
     async def _ask(self, name: NormalizedName, client: str, wanted: Wanted) -> FoundPage | None:
         """
-        Return the page of a name, for which all who need it wait together; None without one.
+        Return the page of a name, or None, once all who need it have waited together.
 
         If that takes long, an older page is returned instead, while the question goes on, unless
         the newest is wanted.
@@ -152,7 +152,7 @@ class UpstreamReader:
     async def _ask_alone(
         self, name: NormalizedName, client: str, wanted: Wanted
     ) -> FoundPage | None:
-        """Return the page of a name; counts a name that no index has against its client."""
+        """Return the page of a name, or None after counting it as unknown for its client."""
         get = self._refreshed if wanted == "newest" else self.upstream.pages.get
         page = await self._run_asking(client, get, name)
         if page is None:

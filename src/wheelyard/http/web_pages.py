@@ -99,6 +99,7 @@ class ReleaseMetadata:
         names = remembered.get(key) if digest else None
         if names is None:
             names = dependency_names(self.core)
+            # a minimum must not be remembered: the next request may get what was sent
             if digest and not self.is_missing:
                 size = 256 + len(key) + sum(100 + len(name) for name in names)
                 remembered.put(key, names, size)
@@ -106,7 +107,7 @@ class ReleaseMetadata:
 
 
 class WebPages:
-    """Makes viewers, headers and responses of pages; made at the first request for a page."""
+    """Makes viewers, headers and responses of pages."""
 
     def __init__(self, context: ServerContext) -> None:
         self.context = context
@@ -147,19 +148,32 @@ class WebPages:
         return build_path(prefix, segments, query)
 
     def require_lookup(self, request: Request) -> NormalizedName:
-        """Return the name of the project in a URL; raise unless the caller may ask for it."""
+        """
+        Return the name of the project in a URL.
+
+        Raises NotFound for no name, and Unauthenticated or NotFound unless the caller may ask for
+        it.
+        """
         name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_lookup(request.caller, name)
         return name
 
     def require_reader(self, request: Request) -> NormalizedName:
-        """Return the name of the project in a URL; raise unless the caller may read it."""
+        """
+        Return the name of the project in a URL.
+
+        Raises NotFound for no name, and Unauthenticated or NotFound unless the caller may read it.
+        """
         name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_project_read(request.caller, name)
         return name
 
     def require_manager(self, request: Request) -> NormalizedName:
-        """Return the name of the project in a URL; raise unless the caller may manage it."""
+        """
+        Return the name of the project in a URL.
+
+        Raises Forbidden unless the caller may manage it, and else as `require_reader` does.
+        """
         name, caller = self.require_reader(request), request.caller
         if caller.is_anonymous:
             raise invalid_credential()
@@ -188,6 +202,7 @@ class WebPages:
         if is_upstream:  # no shared cache may keep it: the name may become private any time
             caching = page_cache_headers(0, is_public=False)
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
+        # keys of people's pages must differ from those of programs in the same cache
         page, repeats = (MediaType.HTML, ("web", key), version, render), (shows, inf)
         try:
             return page_response(
@@ -202,7 +217,7 @@ class WebPages:
     def show(
         self, viewer: Viewer, status: int, template: str, root: str, **values: object
     ) -> Response:
-        """Return the page of a template, for this viewer alone; see `PageEnvironment.render`."""
+        """Return the page of a template, as `PageEnvironment.render` makes it, for one viewer."""
         return self.own_page(status, self.environment.render(template, viewer, root, **values))
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
@@ -229,5 +244,5 @@ class WebPages:
         max_age = context.index.settings.http.public_max_age
         headers = page_cache_headers(max_age, is_public=is_shared)
         if is_shared and context.index.settings.access.cookie_login:
-            headers = (VARY_BY_COOKIE, *(each for each in headers if each != VARY))
+            headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))
         return (*self.security_headers, *headers)

@@ -1,1 +1,1 @@
-"""Renders projects as JSON and HTML, for servers and static exports; reads nothing of the store."""
+"""Renders projects as JSON and HTML, for servers and static exports, without reading the store."""

@@ -77,7 +77,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         return "" if is_trusted else parts.netloc
 
     def for_each(self, lines: str, head: str = "") -> str:
-        """Return `head`, and `lines` for each project in place of NAME; as a comment for none."""
+        """Return `head`, and `lines` for each project in place of NAME, or as a comment."""
         if self.projects:
             parts = (head, *(lines.replace("NAME", name) for name in self.projects))
             return "".join(f"\n{part}" for part in parts if part)
@@ -85,7 +85,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         return f"\n# For each project that comes from this index:\n{comments}"
 
     def next_step(self, client: str, command: str) -> str:
-        """Return the comment that says what to type next; `command` is safe once all are listed."""
+        """Return the comment that says to type `command`, which is safe once all are listed."""
         if self.projects:
             return f"# Then: {command}\n"
         printing = f"wheelyard print-settings {client} {self.asked} {self.plain_index_url}"
@@ -347,8 +347,8 @@ def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool 
     """
     uploads = scope.actions & Action.UPLOAD
     scheme, _, host = (url or UNKNOWN_URL).partition("://")
-    names = (each for each in scope.projects if not each.endswith("*"))
-    known = {
+    names = (project for project in scope.projects if not project.endswith("*"))
+    values = {
         "<URL>": url or UNKNOWN_URL,
         "<UV_INDEX>": "UV_DEFAULT_INDEX" if serves_public else "UV_INDEX",
         "<LOGIN>": f"{scheme}://__token__:",
@@ -356,7 +356,7 @@ def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool 
         "<NAME>": next(names, "NAME"),
     }
     job = service.opening + (service.publishing if uploads else "") + service.installing
-    for placeholder, value in known.items():
+    for placeholder, value in values.items():
         job = job.replace(placeholder, value)
     pages = f"to publish ({service.page})\nand " if uploads else ""
     rule = (

@@ -60,7 +60,7 @@ def project_feed(
     """Return the feed of a project: its releases, and its other changes, by whole commits."""
     name, releases = project.name, releases_of(project)
     shown = {release.version for release in releases}
-    entries = [release_entry(name, each) for each in releases]
+    entries = [release_entry(name, release) for release in releases]
     entries += _change_entries(name, changes, shown)
     root = root_url or _RELATIVE_ROOT
     path, title = f"project/{name}/", f"{name} · {brand}"
@@ -69,7 +69,7 @@ def project_feed(
 
 
 def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry]) -> bytes:
-    """Return the feed of all projects with these entries; see `project_feed`."""
+    """Return the feed of all projects with these entries, which is like `project_feed`."""
     return _feed(root_url, "", brand, "", _newest(entries, INDEX_FEED_ENTRIES))
 
 
@@ -80,11 +80,12 @@ def latest_entries(project: Project) -> list[FeedEntry]:
     events = CommitJson.from_commit(commit).events if commit else ()
     changes = [entry_of(name, project.revision, event, event.by_name) for event in events]
     shown = {release.version for release in releases}
-    return [release_entry(name, each) for each in newest] + _change_entries(name, changes, shown)
+    entries = [release_entry(name, release) for release in newest]
+    return entries + _change_entries(name, changes, shown)
 
 
 def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
-    """Return the entry of a release; a file that is added later updates it."""
+    """Return the entry of a release, which a file that is added later updates."""
     files = sorted(release.files, key=lambda file: (file.uploaded_at, file.filename))
     first, last = files[0], files[-1]
     text = _named([file.filename for file in files])
@@ -105,13 +106,14 @@ def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
 def _change_entries(
     name: NormalizedName, changes: Iterable[JournalEntry], shown: set[str]
 ) -> list[FeedEntry]:
-    """Return the entries of changes; those of the releases `shown` link to their pages."""
-    found, number, commit = list[FeedEntry](), 0, 0
-    for each in changes:
-        number, commit = (number + 1 if each.commit == commit else 0), each.commit
-        if each.what not in ("uploaded", "imported"):
-            found.append(change_entry(name, each, number, shown))
-    return found
+    """Return the entries of changes, which link to the pages of the releases `shown`."""
+    entries, number, commit = list[FeedEntry](), 0, 0
+    for change in changes:
+        number, commit = (number + 1 if change.commit == commit else 0), change.commit
+        # the entry of a release tells of its uploads
+        if change.what not in ("uploaded", "imported"):
+            entries.append(change_entry(name, change, number, shown))
+    return entries
 
 
 def change_entry(
@@ -154,7 +156,7 @@ def _uploaded_at(release: Release) -> datetime:
 
 
 def _named(filenames: Sequence[str]) -> str:
-    """Return the names of files, one on a line; of many only the first ones."""
+    """Return the names of files, one on a line, of many only the first ones."""
     lines = list(filenames[:FILES_TOLD])
     if len(filenames) > FILES_TOLD:
         lines.append(f"and {counted(len(filenames) - FILES_TOLD, 'more file')}")
@@ -162,11 +164,11 @@ def _named(filenames: Sequence[str]) -> str:
 
 
 def _newest(entries: Iterable[FeedEntry], limit: int) -> list[FeedEntry]:
-    return sorted(entries, key=lambda each: (each.updated, each.identity), reverse=True)[:limit]
+    return sorted(entries, key=lambda entry: (entry.updated, entry.identity), reverse=True)[:limit]
 
 
 def _feed(root: str, path: str, title: str, head: str, entries: Sequence[FeedEntry]) -> bytes:
-    """Return a feed; `path` is the folder in which it is, relative to the root of the index."""
+    """Return a feed in the folder `path`, which is relative to the root of the index."""
     updated = entries[0].updated if entries else _BEGINNING
     feed = (
         '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -175,7 +177,7 @@ def _feed(root: str, path: str, title: str, head: str, entries: Sequence[FeedEnt
         f"<updated>{seconds_text(updated)}</updated>\n"
         f'<link rel="self" type="application/atom+xml" href="{_text(f"{root}{path}feed.xml")}"/>\n'
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{path}" or "./")}"/>\n'
-        f"{''.join(_entry(root, each) for each in entries)}</feed>\n"
+        f"{''.join(_entry(root, entry) for entry in entries)}</feed>\n"
     )
     return feed.encode()
 
@@ -196,5 +198,5 @@ def _id(identity: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return `text` escaped for XML; a character that XML cannot hold becomes U+FFFD."""
+    """Return `text` escaped for XML, with U+FFFD for characters that XML cannot hold."""
     return escape(_NOT_XML.sub("�", text))

@@ -24,19 +24,19 @@ class ShownFile(Protocol):
 
     @property
     def sha256(self) -> str:
-        """64 lower-case hexadecimal digits; empty if it is not known."""
+        """64 lower-case hexadecimal digits, or an empty text if it is not known."""
 
     @property
     def size(self) -> int | None:
-        """Bytes; None if it is not known."""
+        """In bytes, or None if it is not known."""
 
     @property
     def uploaded_at(self) -> datetime | None:
-        """UTC; None if it is not known."""
+        """In UTC, or None if it is not known."""
 
     @property
     def core_metadata(self) -> str:
-        """SHA-256 of its core metadata; empty if there is none, or it is not known."""
+        """SHA-256 of its core metadata, or an empty text if there is none, or it is not known."""
 
     @property
     def has_metadata(self) -> bool:
@@ -52,7 +52,7 @@ class ShownFile(Protocol):
 
     @property
     def yanked(self) -> str | None:
-        """The reason, perhaps empty, if it is yanked; else None."""
+        """The reason, perhaps empty, if it is yanked, or None."""
 
     @property
     def is_wheel(self) -> bool:
@@ -96,7 +96,11 @@ class HiddenFiles(Struct, frozen=True):
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """Where a project is from, and what people are told about that; as it stands, of a private."""
+    """
+    Where a project is from, and what people are told about that.
+
+    Without arguments it is that of a private project.
+    """
 
     label: str = ""
     """The label of its upstream index; empty for a private one, or if no index was asked."""
@@ -107,7 +111,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     age: float = 0.0
     """Seconds since its upstream index has confirmed it."""
     confirmed_at: datetime | None = None
-    """UTC; when that was; None of a private one."""
+    """When that was, in UTC, or None of a private one."""
     refusal: str = ""
     """Why nothing of the project is shown, whatever its upstream index has; empty if it is."""
     generation: str = ""
@@ -118,7 +122,7 @@ class Origin(Struct, frozen=True, kw_only=True):
         return ()
 
     def decisions(self) -> Sequence[Decision]:
-        """Return the decisions in force about the project; may read the store."""
+        """Return the decisions in force about the project, which may be read from the store."""
         return ()
 
 

@@ -48,7 +48,7 @@ class ReleaseOf(Struct, Generic[F_co], frozen=True):
 
     @property
     def metadata_file(self) -> F_co:
-        """The first file with core metadata, which describes the release; else the first file."""
+        """The first file with core metadata, which describes the release, or the first file."""
         return next((file for file in self.files if file.has_metadata), self.files[0])
 
 
@@ -57,7 +57,7 @@ Release = ReleaseOf[File]
 
 
 def releases_of(project: ShownProject[FileT]) -> tuple[ReleaseOf[FileT], ...]:
-    """Return the project's releases, newest first; none if it is quarantined."""
+    """Return the project's releases, newest first, but none if it is quarantined."""
     return _releases(served_files(project))
 
 
@@ -67,17 +67,20 @@ def all_releases(project: Project) -> tuple[Release, ...]:
 
 
 def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[FileT] | None:
-    """Return the release with this version; None if there is none, or it is quarantined."""
+    """Return the release with this version, or None if there is none, or it is quarantined."""
     files, wanted = served_files(project), strip_trailing_zeros(str(version))
     texts = {file.version for file in files}  # far fewer than files
     texts = {text for text in texts if strip_trailing_zeros(text) == wanted}
-    found = [file for file in files if file.version in texts]
-    return ReleaseOf(str(listed_version(found[0].version)), _wheels_first(found)) if found else None
+    released = [file for file in files if file.version in texts]
+    if not released:
+        return None
+    return ReleaseOf(str(listed_version(released[0].version)), _wheels_first(released))
 
 
 def versions_of(filenames: Iterable[str]) -> list[str]:
     """Return the versions of files, oldest first."""
-    return [str(each) for each in sorted({parse_known_filename(f).version for f in filenames})]
+    versions = {parse_known_filename(filename).version for filename in filenames}
+    return [str(version) for version in sorted(versions)]
 
 
 def _releases(files: Iterable[FileT]) -> tuple[ReleaseOf[FileT], ...]:
@@ -95,7 +98,7 @@ def _wheels_first(files: list[FileT]) -> tuple[FileT, ...]:
 
 def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | None:
     """
-    Return the release that describes a project; `releases` are sorted newest first.
+    Return the release that describes a project, whose `releases` are sorted newest first.
 
     It is the newest final release, else the newest pre-release, both without yanked ones; else the
     newest yanked one. None if there are no releases.
@@ -170,7 +173,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
-        """The names of the projects that the latest release requires, sorted; extras count."""
+        """The names of the projects that the latest release requires, also for extras, sorted."""
         return tuple(map(NormalizedName, self.requires.split()))
 
     @property
@@ -192,7 +195,7 @@ def name_facts(name: NormalizedName) -> ProjectFacts:
 def private_facts_of(
     project: Project, latest: Release | None, description: Description
 ) -> ProjectFacts:
-    """Return the facts of a private project; its own summary takes the place of a missing one."""
+    """Return the facts of a private project, whose own summary stands for a missing one."""
     description = description._replace(summary=description.summary or project.summary)
     events = project.commit.events if project.commit else ()
     changed = max((_milliseconds(event.at) for event in events), default=0)
@@ -202,11 +205,9 @@ def private_facts_of(
 
 
 def facts_of(
-    project: ShownProject[F],
-    latest: ReleaseOf[F] | None,
-    description: Description = NOT_DESCRIBED,
+    project: ShownProject[F], latest: ReleaseOf[F] | None, description: Description = NOT_DESCRIBED
 ) -> ProjectFacts:
-    """Return the facts of a project; `description` is that of its latest release."""
+    """Return the facts of a project, with the `description` of its latest release."""
     name, shown = project.name, _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
     words = _encodable(description.keywords[:KEYWORDS_LIMIT])
     uploads = [
@@ -231,8 +232,8 @@ def facts_of(
 
 def required_name(requirement: str) -> str:
     """Return the normalised name of the project that a requirement (PEP 508) names, or ""."""
-    found = _REQUIRED_NAME.match(requirement.lstrip())
-    return fold(found[0]) if found else ""
+    match = _REQUIRED_NAME.match(requirement.lstrip())
+    return fold(match[0]) if match else ""
 
 
 def _status(project: ShownProject[F], latest: ReleaseOf[F] | None) -> str:
@@ -286,7 +287,7 @@ def project_json(
     body: dict[str, object] = {"info": _info(release, core), "last_serial": 0}
     url = f"{files_url}/"
     if releases is not None:
-        body["releases"] = {each.version: _files(name, each, url) for each in releases}
+        body["releases"] = {other.version: _files(name, other, url) for other in releases}
     urls = _files(name, release, url)
     return Encoder().encode(body | {"urls": urls, "vulnerabilities": []})
 

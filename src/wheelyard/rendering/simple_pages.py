@@ -71,7 +71,7 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
 
 
 def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return the JSON bytes of the Simple API's page of a project; files are below `files_url`."""
+    """Return the JSON of the Simple API's page of a project, whose files are below `files_url`."""
     files, status = served_files(project), project.status
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if not _has_sizes(files):
@@ -85,7 +85,7 @@ def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DE
 
 
 def detail_html(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return the HTML bytes of the Simple API's page of a project; files are below `files_url`."""
+    """Return the HTML of the Simple API's page of a project, whose files are below `files_url`."""
     files, status = served_files(project), ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'

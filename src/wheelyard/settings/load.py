@@ -110,15 +110,16 @@ def load_settings(
     """
     _require_known_variables(environ)
     config_source, tables = _read_file(file, environ)
+    # the last one of a path wins: an option, then the environment, the file, and the command
     given = {
-        each.path: each
-        for each in (
+        value.path: value
+        for value in (
             *_from_tables(defaults, "this command"),
             *_from_tables(tables, config_source),
             *_from_environment(environ),
             *_from_tables(overrides, OPTION_SOURCE),
         )
-        if each.value is not None  # an option that was not given
+        if value.value is not None  # an option that was not given
     }
     index = given.get(INDEX_TABLES)
     _insert_index_credentials(index.value if index else (), environ)
@@ -132,7 +133,7 @@ def load_settings(
         if value != "":  # that is the default, or refused above
             table[name] = value
     settings = validate(convert(nested, Settings, strict=False))
-    sources = {path: each.source for path, each in given.items()}
+    sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
 
 
@@ -152,13 +153,13 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the names of the `WHEELYARD_*` variables that this version does not know, sorted."""
-    known = {each.variable for each in all_settings().values()} | NON_SETTING_VARIABLES
+    variables = {setting.variable for setting in all_settings().values()} | NON_SETTING_VARIABLES
     return sorted(
         name
         for name, value in environ.items()
         if name.startswith(VARIABLE_PREFIX)
         and value  # an empty one counts as unset
-        and name not in known
+        and name not in variables
         and not _PASSED_OVER.fullmatch(name)
         and not _is_service_url(name, value)
     )
@@ -170,8 +171,10 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
         # earlier names lacked the section, or a part of it
         end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
         settings = all_settings().values()
-        near = (each for each in settings if f"_{'_'.join(each.path)}".upper().endswith(end))
-        hint = next((f"; there is {each.variable}" for each in near if each.variable), "")
+        near = (
+            setting for setting in settings if f"_{'_'.join(setting.path)}".upper().endswith(end)
+        )
+        hint = next((f"; there is {setting.variable}" for setting in near if setting.variable), "")
         why = f"{escaped(name)} is no setting{hint}"
         raise bad_setting(f"{why}. Correct the name, or remove the variable")
 
@@ -182,7 +185,11 @@ def _is_service_url(variable: str, value: str) -> bool:
 
 
 def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Return `LoadedSettings.config_source` and its tables; raise Invalid for two of them."""
+    """
+    Return `LoadedSettings.config_source` and its tables.
+
+    Raises Invalid if two files are there, or one cannot be read.
+    """
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
     text = environ.get(TEXT_VARIABLE, "")
     if text and named:
@@ -204,7 +211,11 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict
 
 
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
-    """Make file names relative to `folder`; raise Invalid for a secret in the tables."""
+    """
+    Make file names relative to `folder`.
+
+    Raises Invalid for a secret in the tables.
+    """
     for path, value, _ in [*_from_tables(tables, "")]:
         if path in _FROM_ENVIRONMENT:
             raise _secret_in_file(".".join(path), _FROM_ENVIRONMENT[path])
@@ -225,7 +236,7 @@ def _secret_in_file(name: str, variable: str) -> Invalid:
 def _from_tables(
     tables: Mapping[str, Any], source: str, above: SettingPath = ()
 ) -> Iterator[_SettingValue]:
-    """Yield each value in nested tables, with its path; an unknown name is yielded, too."""
+    """Yield each value in nested tables with its path, which may be unknown."""
     for name, value in tables.items():
         path = (*above, name)
         if isinstance(value, dict) and path not in all_settings() and names_in(path):
@@ -247,15 +258,17 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
 
 
 def _entries(tables: object) -> list[dict[str, Any]]:
-    """Return the tables of an array; what is none is refused later."""
-    return [each for each in tables if isinstance(each, dict)] if isinstance(tables, list) else []
+    """Return the tables of an array, without what is none, which is refused later."""
+    return (
+        [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+    )
 
 
 def _insert_index_credentials(index: object, environ: Mapping[str, str]) -> None:
     """
     Put the user names and passwords of variables into the `[[upstream.index]]` tables.
 
-    `WHEELYARD_UPSTREAM_LABEL_PASSWORD` is that of the table whose label is `label`. Raise Invalid
+    `WHEELYARD_UPSTREAM_LABEL_PASSWORD` is that of the table whose label is `label`. Raises Invalid
     for a variable without a table: its password would be sent nowhere, and nobody would know why.
     """
     by_label = {variable_part(str(entry.get("label", ""))): entry for entry in _entries(index)}

@@ -45,7 +45,7 @@ PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[server]`: address, workers, URLs and proxies of the server; read-only mode."""
+    """Section `[server]`: address, workers, URLs, proxies and read-only mode of the server."""
 
     host: kinds.ListenAddress = "127.0.0.1"
     """Address to listen on."""
@@ -285,7 +285,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def private_patterns(self) -> tuple[Pattern, ...]:
         """The patterns of `access.private_names`, parsed."""
-        return tuple(parse_pattern(each) for each in self.access.private_names)
+        return tuple(parse_pattern(text) for text in self.access.private_names)
 
     @property
     def upstream_private(self) -> tuple[str, ...]:
@@ -296,7 +296,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def grants(self) -> Grants:
         """The `[[grant]]` tables and `[groups]`, parsed."""
         groups = parse_groups(self.groups)
-        parsed = (parse_grant(number, each, groups) for number, each in enumerate(self.grant, 1))
+        parsed = (
+            parse_grant(number, fields, groups) for number, fields in enumerate(self.grant, 1)
+        )
         return Grants(tuple(parsed), groups)
 
     @property
@@ -309,7 +311,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Setting(Struct, frozen=True):
-    """The path, type and default of one setting; its value is in `Settings`."""
+    """The path, type and default of one setting, whose value is in `Settings`."""
 
     path: SettingPath
     hint: Any
@@ -344,7 +346,7 @@ class Setting(Struct, frozen=True):
 
     @property
     def variable(self) -> str:
-        """The name of its `WHEELYARD_` variable; empty for a table."""
+        """The name of its `WHEELYARD_` variable, or an empty text for a table."""
         path = ("store",) if self.path == ("store", "location") else self.path
         return "" if self.is_table else VARIABLE_PREFIX + "_".join(path).upper()
 
@@ -358,12 +360,12 @@ class Setting(Struct, frozen=True):
 
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
-    """Return every setting by its path, in the order of `Settings`; arrays of tables are last."""
-    return MappingProxyType({each.path: each for each in _within(Settings, ())})
+    """Return every setting by its path, in the order of `Settings`, arrays of tables last."""
+    return MappingProxyType({setting.path: setting for setting in _within(Settings, ())})
 
 
 def names_in(section: SettingPath) -> list[str]:
-    """Return the names directly in a section, of settings and sections; `()` is the top level."""
+    """Return the names of settings and sections directly in a section, where `()` is the top."""
     depth = len(section)
     below = (path for path in all_settings() if path[:depth] == section)
     return list(dict.fromkeys(path[depth] for path in below if path[depth:]))
@@ -382,9 +384,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
-    for each in fields(section):
-        path = (*above, each.name)
-        if is_section(each.type):
-            yield from _within(each.type, path)
+    for field in fields(section):
+        path = (*above, field.name)
+        if is_section(field.type):
+            yield from _within(field.type, path)
         else:
-            yield Setting(path, each.type, each.default)
+            yield Setting(path, field.type, field.default)

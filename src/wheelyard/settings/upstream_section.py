@@ -27,7 +27,7 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     password: str = ""
     google: bool = False
     allow: tuple[kinds.Pattern, ...] | None = None
-    """The names that it is asked for; None for all."""
+    """The names that it is asked for, or None for all."""
     deny: tuple[kinds.Pattern, ...] = ()
     page_ttl: kinds.Seconds = 600
 
@@ -114,7 +114,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:
-        """The upstream indexes in order; what one lacks is as in `[upstream]`."""
+        """The upstream indexes in order, with what one lacks as in `[upstream]`."""
         allow = self.allow if self.mode == "allowlist" else None
         defaults: dict[str, Any] = {
             "allow": allow,
@@ -122,7 +122,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "page_ttl": self.page_ttl,
         }
         if self.index:
-            tables = [{**defaults, **each} for each in self.index]
+            tables = [{**defaults, **table} for table in self.index]
             return convert(tables, tuple[UpstreamIndexSettings, ...])
         if not self.url:
             return ()
@@ -133,7 +133,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def snapshot_at(self) -> datetime | None:
-        """The last moment (UTC) of `snapshot`; a date is the whole day. None if there is none."""
+        """The last moment (UTC) of `snapshot`, where a date is the whole day, or None."""
         return parse_moment(self.snapshot) if self.snapshot else None
 
 
@@ -144,12 +144,12 @@ def variable_part(label: str) -> str:
 
 def index_problems(tables: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """Yield a sentence for each key of the `[[upstream.index]]` tables that is wrong or missing."""
-    known = {each.name: each for each in fields(UpstreamIndexSettings)}
+    fields_by_name = {field.name: field for field in fields(UpstreamIndexSettings)}
     for number, table in enumerate(tables, 1):
         place = f"upstream.index {number}"
-        for name in table.keys() - known:
-            yield f"{place}: there is no {quote_safely(name)}, but {', '.join(known)}"
-        for name, field in known.items():
+        for name in table.keys() - fields_by_name:
+            yield f"{place}: there is no {quote_safely(name)}, but {', '.join(fields_by_name)}"
+        for name, field in fields_by_name.items():
             if name in table:
                 why = problem(table[name], field.type, strict=True, is_secret=name == "password")
                 if why:

@@ -31,8 +31,8 @@ def validate(settings: Settings) -> Settings:
     """
     Return settings that fit together, with `path_prefix` normalised.
 
-    Raise Invalid (code `bad_setting`) for all that contradict each other. Each value is one of its
-    type already.
+    Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
+    contradict each other.
     """
     checks = (_place_errors, _contradictions, _upstream_errors)
     if problems := [*chain.from_iterable(check(settings) for check in checks)]:
@@ -158,8 +158,8 @@ def _publishing_errors(settings: Settings) -> Iterator[str]:
     shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
     if shared:
         why = "so that a job's ID token could pass for a user's. Use different ones"
-        found = f"{quote_safely(min(shared))} is the audience of google.id_token or iap as well"
-        yield f"trusted_publishing.audience: {found}, {why}"
+        fault = f"{quote_safely(min(shared))} is the audience of google.id_token or iap as well"
+        yield f"trusted_publishing.audience: {fault}, {why}"
     if settings.publisher and not audiences:
         why = "Set it to that of the jobs' ID tokens, such as the host of this index"
         yield f"trusted_publishing.audience: there is a [[publisher]], and publishing is off. {why}"
@@ -320,7 +320,8 @@ def _locations(settings: Settings) -> Iterator[str]:
     if settings.access.cookie_login and not credentials:
         why = f"read there past the index can sign in as anybody; {advice}"
         yield f"the keys of sessions lie in {kept} {why}"
-    packages = {parse_location(each).root for each in (store.location, store.files) if each}
+    locations = filter(None, (store.location, store.files))
+    packages = {parse_location(location).root for location in locations}
     if is_bucket(credentials) and parse_location(credentials).root in packages:
         yield (
             "access.credentials_store is in a bucket of the packages, so who may write to that "

@@ -38,7 +38,7 @@ _SEGMENT: Final = r"(?!\.{1,2}(?:/|\Z))[^\s\x00-\x1f\x7f%?#\\/]+"
 
 
 def bad_setting(why: str) -> Invalid:
-    """Return Invalid (code `bad_setting`); `why` is `section.key: what is wrong, what is right`."""
+    """Return Invalid (`bad_setting`) with `why`: `section.key: what is wrong, what is right`."""
     return Invalid(f"{why}. See {DOCUMENTATION}/settings.md.", code="bad_setting")
 
 
@@ -53,15 +53,19 @@ def is_url(text: str) -> bool:
 
 
 def parse_moment(text: str) -> datetime:
-    """Return the end of a date, or a time, in UTC; raise ValueError if it is malformed."""
-    found = datetime.fromisoformat(text)
+    """
+    Return the end of a date, or a time, in UTC.
+
+    Raises ValueError if it is malformed.
+    """
+    moment = datetime.fromisoformat(text)
     if len(text) == len("2026-10-31"):
-        return datetime.combine(found.date(), time.max, UTC)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        return datetime.combine(moment.date(), time.max, UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def unpack(hint: Any) -> tuple[Any, Meta]:  # noqa: ANN401 - any type of a setting
-    """Return a type without its limits, and these; of a type or None, those of the type."""
+    """Return a type without its limits, and these, where `T | None` counts as T."""
     if type(None) in get_args(hint):
         hint = get_args(hint)[0]
     kind, meta = get_args(hint) if get_origin(hint) is Annotated else (hint, Meta())
@@ -80,37 +84,37 @@ def expected(hint: Any) -> str:  # noqa: ANN401 - see above
         return f"a number from {meta.ge} to {meta.le}"
     if get_origin(kind) is not tuple:
         return {bool: "true or false", str: "text"}.get(kind, "a table")
-    item = get_args(kind)[0]
-    return f"a list of {expected(item)}" if unpack(item)[0] is str else "tables, in [[ ]]"
+    member = get_args(kind)[0]
+    return f"a list of {expected(member)}" if unpack(member)[0] is str else "tables, in [[ ]]"
 
 
 def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) -> str:  # noqa: ANN401 - see above
     """
-    Return why a value is none of a type, as `expected ..., and found ...`; empty if it is one.
+    Return why a value is none of a type, as `expected ..., and found ...`, or an empty text.
 
     Unless `strict`, texts count as numbers and switches where they are written so. A secret is not
     repeated.
     """
     kind, meta = unpack(hint)
     if get_origin(kind) is tuple and isinstance(value, list):
-        for item in value:
-            if why := problem(item, get_args(kind)[0], strict=strict, is_secret=is_secret):
+        for member in value:
+            if why := problem(member, get_args(kind)[0], strict=strict, is_secret=is_secret):
                 return why
-    found = "" if is_secret else _found(value)
+    remark = "" if is_secret else _found(value)
     try:
         encode(value)
         convert(value, hint, strict=strict)
         if not meta.extra or meta.extra["accepts"](value):
             return ""
     except UnicodeEncodeError:  # bytes of a variable
-        return f"expected text in UTF-8{found}"
+        return f"expected text in UTF-8{remark}"
     except (ValidationError, Invalid, ValueError, RecursionError):
         pass  # msgspec's message is for programmers, and may have the value in it
-    return f"expected {expected(hint)}{found}"
+    return f"expected {expected(hint)}{remark}"
 
 
 def _found(value: object) -> str:
-    """Return `, and found VALUE`; empty if it is no text or number, or too large to be printed."""
+    """Return `, and found VALUE` for text and numbers that are not too large to be printed."""
     if isinstance(value, str):
         return f", and found {quote_safely(value)}"
     is_short = isinstance(value, int | float) and abs(value) <= LARGEST

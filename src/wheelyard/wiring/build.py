@@ -106,7 +106,12 @@ def build_authenticator(
     runtime: Runtime,
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
-    """Return the authenticator of the settings; raise Invalid for a file that cannot be read."""
+    """
+    Return the authenticator of the settings.
+
+    Raises Invalid for a file that cannot be read.
+    """
+    # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
     factory = _VerifierFactory(settings, runtime, google, process_key)
     access = settings.access
@@ -132,7 +137,7 @@ def build_authenticator(
 
 
 class _VerifierFactory(Struct, frozen=True):
-    """Makes the verifiers of the settings; they share HTTP clients and an HMAC key."""
+    """Makes the verifiers of the settings, which share HTTP clients and an HMAC key."""
 
     settings: Settings
     runtime: Runtime
@@ -197,7 +202,7 @@ class _VerifierFactory(Struct, frozen=True):
         stores = (settings.store.location, settings.store.files, settings.access.credentials_store)
         # who may write to a bucket with a part of the store bypasses the index
         is_store = any(
-            is_bucket(each) and parse_location(each).root == resource.root for each in stores
+            is_bucket(place) and parse_location(place).root == resource.root for place in stores
         )
         return access_tokens.AccessTokenVerifier(
             access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
@@ -247,7 +252,11 @@ class _VerifierFactory(Struct, frozen=True):
 
 
 def brand_of(web: WebSettings) -> Brand:
-    """Return the brand of the settings; raise Invalid if the logo is missing or unfit."""
+    """
+    Return the brand of the settings.
+
+    Raises Invalid if the logo is missing or unfit.
+    """
     return Brand(web.name, web.accent.lower(), _read_logo(web.logo) if web.logo else None)
 
 
@@ -362,27 +371,35 @@ class Index(Struct, frozen=True, kw_only=True):
         """
         Return whether a name is not private, and there is an upstream index that may have it.
 
-        Raise Unavailable if the store does not say whether it is private.
+        Raises Unavailable if the store does not say whether it is private.
         """
         return self.upstream is not None and not self.upstream.names.is_private(name)
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
-        """Add a grant to the store; return it, with warnings that the settings give reason for."""
+        """Add a grant to the store, and return it, with warnings by the settings."""
         grant_id = self.access.grant(fields, by)
-        made = next(each for each in self.access.load().all if each.id == grant_id)
+        made = next(grant for grant in self.access.load().all if grant.id == grant_id)
         warnings = tuple(stored_grant_warnings(self.settings, made))
         return AddedGrant(grant_id, describe_grant(made), warnings)
 
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
-    """Return the index of the settings; if its store is missing, `create` it or raise Invalid."""
+    """
+    Return the index of the settings, whose store is made if it is missing and `create` is set.
+
+    Raises Invalid for a wrong setting or a missing store, and Unavailable if it does not answer.
+    """
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
     return build_index(opened.stores, opened.spool, settings, runtime, opened.traits, google)
 
 
 def index_without_store(settings: Settings) -> Index:
-    """Return the index of the settings over an empty store in memory; may raise Invalid."""
+    """
+    Return the index of the settings over an empty store in memory.
+
+    Raises Invalid for a wrong setting.
+    """
     opened, google = empty_store(), google_endpoints(process_environment())
     settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
     return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
@@ -397,15 +414,15 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     google: GoogleEndpoints = GOOGLE,
     documents: CachePolicy | None = None,
 ) -> Index:
-    """Return an index over its stores, local without `traits`; write the format of a new one."""
+    """Return an index over stores (local without `traits`), and write the format of a new one."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     stores = instrumented(stores, store_metrics)
     policy = documents or cache_policy_in(traits, settings.store)
 
-    def on_event(project: Project, event: Event) -> None:
+    def on_event(project: Project, event: Event) -> None:  # right after the commit point
         log_event(project.name, event)
-        search.note_commit(project.name)
+        search.note_commit(project.name)  # it is made below, before anything is committed
 
     catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
@@ -417,7 +434,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     authenticator = build_authenticator(
         settings, access, tokens, publishing_cleanup, runtime, google
     )
-    domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
+    domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
     limits = settings.uploads
@@ -451,11 +468,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
 
 def _upstream(
-    settings: Settings,
-    catalog: Catalog,
-    spool: Spool,
-    runtime: Runtime,
-    traits: StoreTraits,
+    settings: Settings, catalog: Catalog, spool: Spool, runtime: Runtime, traits: StoreTraits
 ) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
     """
     Return the upstream indexes, what decides who may take a new name, and the public projects.

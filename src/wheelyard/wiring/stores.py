@@ -78,7 +78,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     if settings.store.location == MEMORY_LOCATION:
         return OpenedStore(Stores.of(MemoryStore(time.time)), scratch_spool(), StoreTraits())
     if not create:
-        _require_folders(settings)
+        _require_folders(settings)  # before one is opened, which would make it
     opened = _open_main(settings, counter, runtime, create=create)
     if not credentials:
         return opened
@@ -93,7 +93,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
 
 
 def has_store(settings: Settings) -> bool:
-    """Return whether the folders of the settings are there; of buckets that is not looked at."""
+    """Return whether the folders of the settings are there, whatever buckets they name."""
     return not any(_missing_folders(settings))
 
 
@@ -106,7 +106,11 @@ def _require_folders(settings: Settings) -> None:
 
 
 def require_places(settings: Settings) -> None:
-    """Raise Unavailable unless each folder of the settings may be made, or written; make none."""
+    """
+    Check that each folder of the settings may be made, or written, without making one.
+
+    Raises Unavailable if one may not.
+    """
     for _, folder in _folders(settings):
         require_place(Path(folder))
 
@@ -139,6 +143,7 @@ def _open_main(
     if is_bucket(location):
         downloads = settings.store.downloads
         opened = _open_bucket(location, downloads, counter, runtime)
+        # an existing store says itself where its files are, whatever the settings say
         files = _files_location(opened.stores.documents, settings.store, create=create)
         if not files:
             return opened
@@ -192,6 +197,7 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
     """Try the operations of an index on its buckets, and yield each error."""
     runtime = system_runtime()
+    # an object of this command alone, as several may run at once
     key = keys.probe("", runtime.new_id())
     try:
         for store in _buckets(settings):
@@ -210,12 +216,12 @@ def _buckets(settings: Settings) -> Iterator[Store]:
         store = store_in(location)
         yield store
         with suppress(WheelyardError):  # `read_steps` reports this error
-            found = read_format(store)
-            files = found.files if found else files
+            stored_format = read_format(store)
+            files = stored_format.files if stored_format else files
     upstream = settings.upstream.bucket if settings.upstream.enabled else ""
-    for each in (files, settings.access.credentials_store, upstream):
-        if is_bucket(each):
-            yield store_in(each)
+    for location in (files, settings.access.credentials_store, upstream):
+        if is_bucket(location):
+            yield store_in(location)
 
 
 def exposed_credentials(settings: Settings) -> Iterator[Path]:
@@ -227,7 +233,11 @@ def exposed_credentials(settings: Settings) -> Iterator[Path]:
 
 
 def scratch_spool() -> Spool:
-    """Return a spool in a private temporary folder; raise Unavailable if others may enter it."""
+    """
+    Return a spool in a private temporary folder.
+
+    Raises Unavailable if others may enter it.
+    """
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -254,7 +264,7 @@ def _open_separate(
     private: str = keys.CREDENTIALS,
     downloads: "Downloads" = "proxy",
 ) -> OpenedStore:
-    """Open a bucket, or a folder, which is made; `private` is as of `LocalStore`."""
+    """Open a bucket, or a folder, which is made, with `private` as of `LocalStore`."""
     if is_bucket(location):
         return _open_bucket(location, downloads, counter, runtime)
     store = LocalStore(
@@ -295,16 +305,18 @@ def _open_bucket(
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
-    found = read_format(store, oldest=0)  # what may be done with an older one is decided later
-    if found is None:
+    stored_format = read_format(
+        store, oldest=0
+    )  # what may be done with an older one is decided later
+    if stored_format is None:
         if not create:
             next(store.list(keys.FORMAT), None)  # raises if the bucket is missing
             raise _missing_store(settings.location)
         return settings.files
-    if settings.files and settings.files != found.files:
-        place = escaped(found.files or settings.location)
+    if settings.files and settings.files != stored_format.files:
+        place = escaped(stored_format.files or settings.location)
         raise bad_setting(f"store.files: the files of this store are in {place}. Leave it out")
-    return found.files
+    return stored_format.files
 
 
 def _missing_store(location: str) -> Invalid:
@@ -323,7 +335,7 @@ class CopySource(Struct, frozen=True):
     """What is kept of upstream indexes."""
     traits: StoreTraits
     changes: Changes | None
-    """Its feed; None for a store of format 2, which has none."""
+    """Its feed, or None for a store of format 2, which has none."""
     old: Format2Upstream | None
     """The same as `upstream` if it is a store of format 2, else None."""
 
@@ -341,13 +353,17 @@ class CopySource(Struct, frozen=True):
 
 
 def open_copy_source(settings: Settings) -> CopySource:
-    """Return the store of the settings; raise Invalid if it is missing, or cannot be copied."""
+    """
+    Return the store of the settings.
+
+    Raises Invalid if it is missing, or cannot be copied.
+    """
     runtime = system_runtime()
     opened = open_store(settings, runtime, create=False)
     stores, traits = opened.stores, opened.traits
     upstream = upstream_store(settings, stores, traits.operation_counter)
-    found = read_format(stores.documents, format_2.NUMBER)
-    if found is not None and found.format == format_2.NUMBER:
+    stored_format = read_format(stores.documents, format_2.NUMBER)
+    if stored_format is not None and stored_format.format == format_2.NUMBER:
         old = Format2Upstream(upstream)
         return CopySource(stores, old, traits, None, old)
     ensure_format(stores.documents)

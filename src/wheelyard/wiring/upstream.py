@@ -55,14 +55,10 @@ SAVING_THREADS: Final = 8
 
 
 def build_upstream(
-    settings: Settings,
-    catalog: Catalog,
-    spool: Spool,
-    runtime: Runtime,
-    traits: StoreTraits,
+    settings: Settings, catalog: Catalog, spool: Spool, runtime: Runtime, traits: StoreTraits
 ) -> UpstreamIndex:
     """
-    Return the upstream indexes that the settings name; open no connection to them.
+    Return the upstream indexes that the settings name, without a connection to them.
 
     Raises Invalid if a file that the settings name cannot be read.
     """
@@ -156,7 +152,11 @@ def _name_filter(index: UpstreamIndexSettings) -> NameFilter:
 
 
 def policy_rules(settings: UpstreamSettings) -> PolicyRules:
-    """Return the rules of the settings; raise Invalid (code `bad_setting`) for a wrong one."""
+    """
+    Return the rules of the settings.
+
+    Raises Invalid (code `bad_setting`) for a wrong one.
+    """
     try:
         licences = parse_licence_patterns(settings.blocked_licenses)
     except Invalid as fault:
@@ -183,9 +183,10 @@ def build_policy(
     is_read_only: bool,
 ) -> Policy:
     """
-    Return the policy of the settings; raise Invalid for a wrong one.
+    Return the policy of the settings.
 
-    `store` has what is below `upstream/`. The database of `osv` is not read yet.
+    `store` has what is below `upstream/`. The database of `osv` is not read yet. Raises Invalid for
+    a wrong one.
     """
     rules, commits = policy_rules(settings), decisions.commits
     runtime, retries = commits.runtime, commits.retries
@@ -195,8 +196,8 @@ def build_policy(
         osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
     if rules.blocked_licences:
         documents = DocumentCache(store, LICENCES, runtime, caching)
-        known = VersionNotes(keys.UPSTREAM_LICENCES, "releases", documents, retries)
-        licences = KnownLicences(rules.blocked_licences, read_metadata, known)
+        notes = VersionNotes(keys.UPSTREAM_LICENCES, "releases", documents, retries)
+        licences = KnownLicences(rules.blocked_licences, read_metadata, notes)
     if rules.cooldown and rules.cooldown_exceptions.versions:
         uses = DocumentCache(store, FIRST_USES, runtime, caching)
         noted = VersionNotes(keys.UPSTREAM_FIRST_USES, "projects", uses, retries)

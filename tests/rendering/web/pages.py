@@ -36,7 +36,7 @@ def release_content(
         latest=latest.version,
         core=metadata,
         description=Markup("<pre>{}</pre>").format(metadata.description or ""),
-        known=frozenset(map(NormalizedName, known)),
+        linked_names=frozenset(map(NormalizedName, known)),
     )
 
 

@@ -72,10 +72,11 @@ class AccountPages:
 
     def __init__(self, web: WebPages) -> None:
         self._web = web
+        self._context = web.context
 
     def answer_account(self, request: Request) -> Response:
         """Handle GET: the account of the caller."""
-        caller, context = request.caller, self._web.context
+        caller, context = request.caller, self._context
         if caller.is_anonymous:
             raise invalid_credential()
         session = request.browser_session
@@ -92,7 +93,7 @@ class AccountPages:
         """Handle GET: the tokens with the form for a new one, or the question whether to revoke."""
         view, viewer = self._view(request), self._web.viewer(request.caller)
         fields = parse_form(request.query_string)
-        form, rows = FormState(form_token(request, self._web.context)), self._rows(request, view)
+        form, rows = FormState(form_token(request, self._context)), self._rows(request, view)
         by_id = {row.record.id: row for row in rows}
         to_revoke = by_id.get(fields.text("revoke"))
         if to_revoke is not None and to_revoke.state == "active":
@@ -108,12 +109,12 @@ class AccountPages:
         """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
         view, fields = self._view(request), read_form(request)
         try:
-            require_form_token(request, self._web.context, fields.text(CSRF_FIELD))
+            require_form_token(request, self._context, fields.text(CSRF_FIELD))
             if fields.action("create", "revoke") == "revoke":
                 return self._revoke(request, fields.text("id"))
             return self._create(request, view, fields)
         except WheelyardError as error:
-            form = refused_form(request, self._web.context, fields, error)
+            form = refused_form(request, self._context, fields, error)
             rows = list[ListedToken]()
             with suppress(WheelyardError):  # the form is worth more than the list
                 rows = self._rows(request, view)
@@ -123,7 +124,7 @@ class AccountPages:
             return self._web.own_page(status_of(error), page)
 
     def _create(self, request: Request, view: TokensView, fields: FormFields) -> Response:
-        caller, index = request.caller, self._web.context.index
+        caller, index = request.caller, self._context.index
         if view.hindrance:
             raise Forbidden(view.hindrance)
         new = _new_token(view, fields)
@@ -135,7 +136,7 @@ class AccountPages:
         return self._web.own_page(201, page)
 
     def _revoke(self, request: Request, token_id: str) -> Response:
-        LocalApi(index=self._web.context.index, caller=request.caller).call(
+        LocalApi(index=self._context.index, caller=request.caller).call(
             access_operations.revoke_token, token_id
         )
         return redirect(
@@ -148,7 +149,7 @@ class AccountPages:
 
         Raises Unauthenticated or Forbidden unless the caller may see them.
         """
-        caller, index = request.caller, self._web.context.index
+        caller, index = request.caller, self._context.index
         is_for_all, is_admin = request.segments == ALL_TOKENS, is_token_admin(caller)
         if caller.is_anonymous:
             raise invalid_credential()
@@ -179,13 +180,13 @@ class AccountPages:
     def _rows(self, request: Request, view: TokensView) -> list[ListedToken]:
         return [
             token
-            for token in self._web.context.index.caller_tokens.visible(request.caller)
+            for token in self._context.index.caller_tokens.visible(request.caller)
             if view.is_for_all or owns(request.caller, token.record)
         ]
 
     def show_sign_in(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
-        index = self._web.context.index
+        index = self._context.index
         server, given = index.settings.server, request.query_field("next")
         target = referring_page(request.joined_headers, server)
         if given is not None:
@@ -198,12 +199,12 @@ class AccountPages:
 
     def sign_in(self, request: Request) -> Response:
         """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
-        cookie, index = self._require_cookie(), self._web.context.index
+        cookie, index = self._require_cookie(), self._context.index
         fields = read_form(request)
         target = local_path(fields.exact_text("next"), index.settings.server)
         try:
             credential = _credential(fields, request.address)
-            authenticator = RequestAuthenticator(self._web.context)
+            authenticator = RequestAuthenticator(self._context)
             caller = authenticator.verify(request, credential)
             authenticator.use_session(request)
             index.authenticator.count_sign_in(caller.principal, request.address)
@@ -211,7 +212,7 @@ class AccountPages:
             if request.browser_session is not None:  # which the browser had before
                 index.sessions.end(request.browser_session, request.caller.principal)
         except (Unauthenticated, Unavailable) as error:
-            self._web.context.store_errors.log(error)
+            self._context.store_errors.log(error)
             page = self._form(request, target, _message_of(error))
             content_type = MediaType.HTML.value.content_type
             return with_body(
@@ -222,7 +223,7 @@ class AccountPages:
 
     def sign_out(self, request: Request) -> Response:
         """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
-        cookie, context = self._require_cookie(), self._web.context
+        cookie, context = self._require_cookie(), self._context
         fields = read_form(request)
         RequestAuthenticator(context).use_session(request)
         if request.browser_session is not None:
@@ -232,7 +233,7 @@ class AccountPages:
         return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
 
     def _require_cookie(self) -> SessionCookie:
-        cookie = SessionCookie.of(self._web.context.index.settings)
+        cookie = SessionCookie.of(self._context.index.settings)
         if cookie is None:
             raise NotFound(
                 "This index has no page to sign in. Where it needs a name and a password, your "
@@ -243,7 +244,7 @@ class AccountPages:
     def _form(
         self, request: Request, next_path: str, message: str = "", *, has_signed_out: bool = False
     ) -> bytes:
-        settings = self._web.context.index.settings
+        settings = self._context.index.settings
         return self._web.environment.render(
             "sign_in.html",
             self._web.viewer(request.caller),

@@ -31,12 +31,7 @@ from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.http.requests import build_path, has_forwarding_header
-from wheelyard.http.responses import (
-    PUBLIC_FILE,
-    VARY_ENCODING,
-    load_projects,
-    visibility_key,
-)
+from wheelyard.http.responses import PUBLIC_FILE, VARY_ENCODING, load_projects, visibility_key
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
@@ -86,6 +81,7 @@ class HomePages:
 
     def __init__(self, web: WebPages) -> None:
         self._web = web
+        self._context = web.context
 
     def answer_home(self, request: Request) -> Response:
         """
@@ -101,7 +97,7 @@ class HomePages:
             return redirect(302, self._web.path("-", "projects", str(_page_number(page))))
         caller = request.caller
         viewer = self._web.viewer(request.caller)
-        table = load_projects(self._web.context)
+        table = load_projects(self._context)
 
         def render() -> bytes:
             visible = table.readable_by(caller)
@@ -113,7 +109,7 @@ class HomePages:
 
     def answer_setup(self, request: Request) -> Response:
         """Handle GET `/setup/` for a browser: the settings of each client for this index."""
-        can_publish = not self._web.context.index.settings.server.read_only
+        can_publish = not self._context.index.settings.server.read_only
         viewer = self._web.viewer(request.caller)
 
         def render() -> bytes:
@@ -127,7 +123,7 @@ class HomePages:
         number = _page_number(request.path_params["number"])
         caller = request.caller
         viewer = self._web.viewer(request.caller)
-        table = load_projects(self._web.context)
+        table = load_projects(self._context)
 
         def render() -> bytes:
             listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
@@ -140,16 +136,17 @@ class HomePages:
 
     def _answer_results(self, request: Request, words: str, number: int) -> Response:
         """Return a page of what a search finds, which no cache keeps, as there are too many."""
-        visible = load_projects(self._web.context).readable_by(request.caller)
+        visible = load_projects(self._context).readable_by(request.caller)
         start = (number - 1) * RESULTS_ON_A_PAGE
         matches = visible.search(words, start, start + RESULTS_ON_A_PAGE)
         pages = page_count(matches.total, RESULTS_ON_A_PAGE)
         if number > pages:
             raise _no_page(number)
+        # an upstream index is asked at most for the first page, and never for a name that is listed
         public, unanswered = None, ""
         if number == 1 and not visible.existing([canonicalize_name(words)]):
             try:
-                public = self._find_public(request, self._web.context, words)
+                public = self._find_public(request, self._context, words)
             except (Unavailable, TimeoutError):
                 unanswered = canonicalize_name(words)
         projects = matches.projects if public is None else [public, *matches.projects]

@@ -81,11 +81,12 @@ class ManagePages:
 
     def __init__(self, web: WebPages, uploads: UploadHandler) -> None:
         self._web = web
+        self._context = web.context
         self._uploads = uploads
 
     def answer_manage(self, request: Request) -> Response:
         """Handle GET: what can be changed, one release, or the form of one change."""
-        context, name = self._web.context, self._web.require_manager(request)
+        context, name = self._context, self._web.require_manager(request)
         if name != request.path_params["name"]:
             return redirect(
                 301, self._web.path("project", name, "manage", query=request.query_string)
@@ -119,24 +120,25 @@ class ManagePages:
 
     def answer_change(self, request: Request) -> Response:
         """Handle POST: make the change of a form, and redirect to a page that says what it was."""
-        context, name = self._web.context, self._web.require_manager(request)
+        context, name = self._context, self._web.require_manager(request)
+        # the handler is called again once the body has come, and changes nothing before
         fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
         fields.action(STATUS, *VERBS)
         try:
             require_form_token(request, context, fields.text(CSRF_FIELD))
             number = _change(LocalApi(index=context.index, caller=request.caller), name, fields)
-        except WheelyardError as error:
+        except WheelyardError as error:  # nothing was changed
             return self._ask_again(request, name, fields, error)
         return redirect(303, self._web.path("project", name, "manage", query=b"commit=%d" % number))
 
     def answer_access(self, request: Request) -> Response:
         """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
-        index, name = self._web.context.index, self._web.require_manager(request)
+        index, name = self._context.index, self._web.require_manager(request)
         if name != request.path_params["name"]:
             return redirect(
                 301, self._web.path("project", name, "access", query=request.query_string)
             )
-        self._web.context.require_project(name)
+        self._context.require_project(name)
         viewer, is_admin = self._web.viewer(request.caller, name), is_token_admin(request.caller)
         entries = effective_access(name, index.authenticator, index.tokens.all())
         values = {"name": name, "entries": entries, "has_details": is_admin}
@@ -163,8 +165,8 @@ class ManagePages:
         self, request: Request, name: NormalizedName, fields: FormFields, error: WheelyardError
     ) -> Response:
         """Return the page with the form that was refused, with the reason and what was typed."""
-        store, viewer = self._web.context.index.projects, self._web.viewer(request.caller, name)
-        form = refused_form(request, self._web.context, fields, error)
+        store, viewer = self._context.index.projects, self._web.viewer(request.caller, name)
+        form = refused_form(request, self._context, fields, error)
         if isinstance(error, Unavailable):
             # while the store does not answer, what is remembered has to do
             cached = store.peek(name, "any")
@@ -185,13 +187,13 @@ class ManagePages:
     def answer_upload_page(self, request: Request) -> Response:
         """Handle GET: the form."""
         require_upload(request.caller)
-        if self._web.context.index.settings.server.read_only:
+        if self._context.index.settings.server.read_only:
             raise read_only()
-        return self._page(request, 200, FormState(form_token(request, self._web.context)))
+        return self._page(request, 200, FormState(form_token(request, self._context)))
 
     async def answer_upload_form(self, request: Request) -> Response:
         """Handle POST: upload the file, and answer with what became of it."""
-        context, pools = self._web.context, self._web.context.pools
+        context, pools = self._context, self._context.pools
         wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
         try:
             if context.index.settings.server.read_only:
@@ -221,7 +223,7 @@ class ManagePages:
     def _page(
         self, request: Request, status: int, form: FormState, uploaded: UploadedFile | None = None
     ) -> Response:
-        settings = self._web.context.index.settings.uploads
+        settings = self._context.index.settings.uploads
         viewer = self._web.viewer(request.caller)
         return self._web.show(
             viewer,

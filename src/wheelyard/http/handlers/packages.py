@@ -55,6 +55,7 @@ class Packages:
         if media_type is None:
             return not_acceptable()
         names = self._context.index.projects.names.get()
+        # a caller gets only the page that was made for the same set of readable projects
         is_json = media_type.value.is_json
         rendering = simple_pages.list_json if is_json else simple_pages.list_html
 
@@ -123,8 +124,8 @@ class Packages:
         caller, table = request.caller, load_projects(self._context)
         words = request.query_field("q")
         if words is not None:
-            found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
-            body = results_json(found.total, found.projects)
+            results = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
+            body = results_json(results.total, results.projects)
             return make_response(
                 200, JSON, body, *page_headers(self._context, MediaType.PLAIN_JSON)
             )

@@ -64,7 +64,7 @@ _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 class _Neighbours(Struct, frozen=True):
     """What a page shows of other projects, as far as the caller may read them, and of grants."""
 
-    known: frozenset[NormalizedName]
+    linked_names: frozenset[NormalizedName]
     """The dependencies that are projects of this index."""
     used_by: tuple[ProjectFacts, ...] = ()
     uploaders: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class _Neighbours(Struct, frozen=True):
     def version_with(self, listing: OpenListing) -> str:
         """Return the version of a page that shows this and a project."""
         users = (f"{user.name}:{user.status}:{user.origin}" for user in self.used_by)
-        parts = (*sorted(self.known), "", *users, "", *self.uploaders)
+        parts = (*sorted(self.linked_names), "", *users, "", *self.uploaders)
         origin = listing.origin
         since = origin.confirmed_at if origin.is_stale else ""
         # a decision may change a page without changing which files are shown
@@ -88,21 +88,23 @@ class ProjectPages:
 
     def __init__(self, web: WebPages) -> None:
         self._web = web
+        self._context = web.context
 
     def answer_project(self, request: Request) -> Response:
         """Handle GET `/project/<name>/`: a project's page, or a redirect from another spelling."""
         name = self._web.require_lookup(request)
         if name != request.path_params["name"]:
             return self._redirect(request, name)
-        listing = resolver.find(self._web.context, name, request)
-        table, viewer = load_projects(self._web.context), self._viewer(request, listing)
+        listing = resolver.find(self._context, name, request)
+        table, viewer = load_projects(self._context), self._viewer(request, listing)
         described_by = self._latest_file(listing)
         metadata = ReleaseMetadata(request, listing, described_by) if described_by else None
         required = metadata.required_names(self._web.required_names) if metadata else frozenset()
         visible, uploaders = table.readable_by(request.caller), tuple[str, ...]()
+        # all that the page shows besides the listing, so that a change of it ends the answer
         shows: MadeFrom = ((SEARCH, str(table.generation)),)
         if viewer.may_manage:
-            access = self._web.context.index.access
+            access = self._context.index.access
             shows = (*shows, (GRANTS, access.records.get().version))
             uploaders = _uploaders(name, access.load())
         seen = _Neighbours(
@@ -133,16 +135,18 @@ class ProjectPages:
     def answer_release(self, request: Request) -> Response:
         """Handle GET `/project/<name>/<version>/`: the page of a release, or a redirect to it."""
         name, sent = self._web.require_lookup(request), request.path_params["version"]
-        listing = resolver.find(self._web.context, name, request)
+        listing = resolver.find(self._context, name, request)
         release = _release(listing, sent)
         if release is None:
             return self._missing_release(request, listing)
         if (name, release.version) != (request.path_params["name"], sent):
             return self._redirect(request, name, release.version)
-        table, viewer = load_projects(self._web.context), self._viewer(request, listing)
+        table, viewer = load_projects(self._context), self._viewer(request, listing)
         metadata = ReleaseMetadata(request, listing, release.metadata_file)
         required = metadata.required_names(self._web.required_names)
-        seen = _Neighbours(known=frozenset(table.readable_by(request.caller).existing(required)))
+        seen = _Neighbours(
+            linked_names=frozenset(table.readable_by(request.caller).existing(required))
+        )
 
         def render() -> bytes:
             latest, public = latest_release(releases_of(listing)), public_package(listing.origin)
@@ -159,7 +163,7 @@ class ProjectPages:
     def answer_files(self, request: Request) -> Response:
         """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
         name, params = self._web.require_lookup(request), request.path_params
-        listing = resolver.find(self._web.context, name, request)
+        listing = resolver.find(self._context, name, request)
         release = _release(listing, params["version"])
         if release is None:
             return self._missing_release(request, listing)
@@ -188,14 +192,14 @@ class ProjectPages:
         seen: _Neighbours,
     ) -> ReleaseContent:
         """Return what a page shows of a release."""
-        described = self._web.context.descriptions.render(metadata.core)
+        described = self._context.descriptions.render(metadata.core)
         return ReleaseContent(
             project=metadata.listing,
             release=release,
             latest=latest,
             core=metadata.core,
             description=described.html,
-            known=seen.known,
+            linked_names=seen.linked_names,
             lacks_core=metadata.is_missing,
             is_final=described.is_final and not metadata.is_missing,
         )
@@ -238,7 +242,7 @@ class ProjectPages:
         if name != request.path_params["name"]:
             path = ("project", name, "history", *filter(None, (sent,)))
             return redirect(301, self._web.path(*path, query=request.query_string))
-        listing = resolver.find(self._web.context, name, request)
+        listing = resolver.find(self._context, name, request)
         is_private = isinstance(listing.open, PrivateFiles)
         if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
             raise NotFound("A page of a history has a number, from 1.")
@@ -249,7 +253,7 @@ class ProjectPages:
 
     def _decisions(self, request: Request, listing: OpenListing) -> Response:
         """Return the response with what was decided about a public project."""
-        index = self._web.context.index
+        index = self._context.index
         name = listing.name
         viewer = self._web.viewer(request.caller)
         version = f"decisions {index.decisions.get().version}"
@@ -274,8 +278,9 @@ class ProjectPages:
 
         Who may manage the project also sees on the newest page who got rights for it.
         """
-        index, name, version = self._web.context.index, project.name, listing.version
+        index, name, version = self._context.index, project.name, listing.version
         viewer, shows = self._web.viewer(request.caller, name), MadeFrom()
+        # whoever may manage has another `Viewer`, and so another page in the cache
         if viewer.may_manage and number is None:
             access = index.access.records.get()
             version, shows = f"{version} {access.version}", ((GRANTS, access.version),)
@@ -295,9 +300,9 @@ class ProjectPages:
 
     def answer_feed(self, request: Request) -> Response:
         """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
-        index = self._web.context.index
+        index = self._context.index
         caller = request.caller
-        table = load_projects(self._web.context)
+        table = load_projects(self._context)
 
         def render() -> bytes:
             newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
@@ -311,15 +316,15 @@ class ProjectPages:
         page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
         headers = self._web.headers(None, None)
         return page_response(
-            self._web.context, request, *page, repeats=(made_from, inf), headers=headers
+            self._context, request, *page, repeats=(made_from, inf), headers=headers
         )
 
     def answer_project_feed(self, request: Request) -> Response:
         """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
-        name, index = self._web.require_reader(request), self._web.context.index
+        name, index = self._web.require_reader(request), self._context.index
         if name != request.path_params["name"]:
             return redirect(301, f"{self._web.path('project', name)}feed.xml")
-        project, version = self._web.context.require_project(name)
+        project, version = self._context.require_project(name)
 
         def render() -> bytes:
             history = HistoryReader(index.projects, index.tokens.records)
@@ -331,7 +336,7 @@ class ProjectPages:
         page = (MediaType.ATOM, ("feed", name), version, render)
         made_from, headers = ((project_key(name), version),), self._web.headers(name, None)
         return page_response(
-            self._web.context, request, *page, repeats=(made_from, inf), headers=headers
+            self._context, request, *page, repeats=(made_from, inf), headers=headers
         )
 
 

@@ -17,7 +17,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
     caller: Caller
     session_ends_at: datetime | None
-    """When the session ends by itself; None if the browser sends a credential each time."""
+    """When the session ends by itself, or None if the browser sends a credential each time."""
     is_by_proxy: bool
     """Whether Identity-Aware Proxy says who it is."""
     may_administer: bool
@@ -29,12 +29,12 @@ class Account(Struct, frozen=True, kw_only=True):
 
     @property
     def credential(self) -> str:
-        """The kind of credential, in words; empty for one without a name."""
+        """The kind of credential, in words, or an empty text for one without a name."""
         return credential_of(self.caller.principal)
 
 
 class FormState(Struct, frozen=True):
-    """A form as a page shows it; without `values` nobody has sent it yet."""
+    """A form as a page shows it, which has no `values` if nobody has sent it yet."""
 
     token: str
     values: Mapping[str, tuple[str, ...]] = {}
@@ -44,13 +44,13 @@ class FormState(Struct, frozen=True):
     """The field that the error is about; empty if it is about no single one."""
 
     def value(self, name: str, default: str = "") -> str:
-        """Return the text of a field; `default` if the form was not sent."""
+        """Return the text of a field, or `default` if the form was not sent."""
         if not self.values:
             return default
         return next(iter(self.values.get(name, ())), "")
 
     def ticked(self, name: str, value: str, *, default: bool = False) -> bool:
-        """Return whether a box or a button has a value; `default` if the form was not sent."""
+        """Return whether a box or a button has a value, or `default` if the form was not sent."""
         return value in self.values.get(name, ()) if self.values else default
 
     def error_of(self, name: str) -> str:
@@ -107,10 +107,7 @@ def made_page(
     url = environment.client_settings.upload_url
     to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
     to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
-    commands = {
-        "uv": f"{to_uv} uv publish dist/*",
-        "twine": f"{to_twine} twine upload dist/*",
-    }
+    commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
     return environment.render(
         "token_made.html",
         viewer,

@@ -82,16 +82,16 @@ def dependency_groups(
 
     `extras` are all extras of the release, of which some may need nothing.
     """
-    groups: dict[str, list[Dependency]] = {"": [], **{each: [] for each in extras}}
+    groups: dict[str, list[Dependency]] = {"": [], **{extra: [] for extra in extras}}
     for text in requirements:
         dependency = parse_dependency(text)
         for extra in dependency.extras or ("",):
             groups.setdefault(extra, []).append(dependency)
-    return {extra: tuple(found) for extra, found in groups.items() if extra or found}
+    return {extra: tuple(group) for extra, group in groups.items() if extra or group}
 
 
 def parse_dependency(text: str) -> Dependency:
-    """Return a requirement (PEP 508) in words; one that is malformed is shown as it is."""
+    """Return a requirement (PEP 508) in words, or as it is if it is malformed."""
     return _parse_known(text) if len(text) <= _SHORT else _parse(text)
 
 
@@ -120,12 +120,13 @@ def _split_marker(marker: str) -> tuple[tuple[str, ...], str]:
     """Return the extras that a marker asks for, and its other conditions in words."""
     alternatives = marker.strip("()").split(" or ")
     if all(map(_EXTRA.fullmatch, alternatives)):
-        return tuple(canonicalize_name(_EXTRA.sub(r"\1", each)) for each in alternatives), ""
+        names = (_EXTRA.sub(r"\1", alternative) for alternative in alternatives)
+        return tuple(map(canonicalize_name, names)), ""
     parts = marker.split(" and ")
     extras = [match for match in map(_EXTRA.fullmatch, parts) if match is not None]
     # an `or` outside of parentheses would bind less than the `and` before the extra
     if len(extras) == 1 and not _has_outer_or(marker):
-        others = " and ".join(each for each in parts if _EXTRA.fullmatch(each) is None)
+        others = " and ".join(part for part in parts if _EXTRA.fullmatch(part) is None)
         return (canonicalize_name(extras[0][1]),), _in_words(others)
     return (), _in_words(marker)
 
@@ -221,17 +222,17 @@ def people(names: str | None, mails: str | None) -> tuple[Person, ...]:
 
 @lru_cache(1024)  # releases have them in common
 def _people(names: str, mails: str) -> tuple[Person, ...]:
-    found = dict[str, Person]()
+    persons = dict[str, Person]()
     for encoded, mail in _addresses(mails):
         name = decode_words(encoded)
         if _MAIL.fullmatch(mail):
             shown = name.strip() or mail
-            found.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
-    text = decode_words(names if found else names or mails).strip()
-    with_mail = {name.casefold() for name in found}
+            persons.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
+    text = decode_words(names if persons else names or mails).strip()
+    with_mail = {name.casefold() for name in persons}
     if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:
-        return (Person(text[:TEXT_LIMIT], ""), *found.values())
-    return tuple(found.values())
+        return (Person(text[:TEXT_LIMIT], ""), *persons.values())
+    return tuple(persons.values())
 
 
 def _addresses(text: str) -> Iterator[tuple[str, str]]:
@@ -257,8 +258,8 @@ def decode_words(text: str) -> str:
 
 
 def _decode_run(run: re.Match[str]) -> str:
-    """Return what is in a row of encoded words; a letter may have its bytes in two of them."""
-    words = [word for each in run[0].split() if (word := _ENCODED_WORD.fullmatch(each))]
+    """Return what is in a row of encoded words, of which two may share the bytes of a letter."""
+    words = [word for text in run[0].split() if (word := _ENCODED_WORD.fullmatch(text))]
     if len(words) < len(run[0].split()):
         return run[0]
     try:
@@ -272,7 +273,11 @@ def _decode_run(run: re.Match[str]) -> str:
 
 
 def _decode_bytes(word: re.Match[str]) -> bytes:
-    """Return the bytes in an encoded word; raise ValueError if they are no Base64."""
+    """
+    Return the bytes in an encoded word.
+
+    Raises ValueError if they are no Base64.
+    """
     content = word[3].encode()
     if word[2] in "bB":
         return b64decode(content + b"=" * (-len(content) % 4), validate=True)

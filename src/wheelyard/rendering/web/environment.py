@@ -42,12 +42,12 @@ def accent_css(accent: str) -> str:
 
 def readable_on(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
     """Return the colour nearest to `accent`, on its way to `end`, that is readable everywhere."""
-    behind = [parse_colour(each) for each in surfaces]
+    backgrounds = [parse_colour(colour) for colour in surfaces]
     start = parse_colour(accent)
     for step in range(STEPS + 1):
         mixed = _mix(start, end, step / STEPS)
         text = _format(mixed)
-        if all(contrast(parse_colour(text), each) >= MIN_CONTRAST for each in behind):
+        if all(contrast(parse_colour(text), colour) >= MIN_CONTRAST for colour in backgrounds):
             return text
     return _format(end)
 
@@ -128,7 +128,7 @@ def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
     The style sheet has the accent colour of the brand. `LOGO` is its logo, if it has one.
     """
     folder = files(__package__).joinpath("assets")
-    bodies = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+    bodies = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
     if brand.accent:
         bodies[STYLE] += accent_css(brand.accent).encode()
     assets = {name: _asset(name, body) for name, body in bodies.items()}
@@ -154,7 +154,7 @@ _INCLUDE: Final = re.compile(r'{% include "(.+?)" %}\n')
 
 class Viewer(Struct, frozen=True, kw_only=True):
     """
-    The person who looks at a page, as far as the page shows it; a part of each page's cache key.
+    The person who looks at a page, as far as the page shows it, which is in its cache key.
 
     The defaults are those of an anonymous person on a site that knows no sign-in, as an export is.
     """
@@ -232,44 +232,44 @@ class PageEnvironment:
         }
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
-        """Return the bytes of a page; `root` is the URL of the home page, relative to it."""
+        """Return the bytes of a page, from which `root` is the relative URL of the home page."""
         page = self._templates.get_template(template)
         text = page.render(**self._values, viewer=viewer, root=root, **values)
         # metadata may have lone surrogates, which cannot be encoded
         return text.encode("utf-8", "replace")
 
     def index_link(self, root: str) -> Markup:
-        """Return the URL of the Simple API as HTML; a script replaces it if it is uncertain."""
+        """Return the URL of the Simple API as HTML, which a script replaces if it is uncertain."""
         if self._is_certain:
             return Markup.escape(self.index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
 
     def _pip_option(self) -> str:
-        """Return the option without which pip refuses the index, with a blank; perhaps empty."""
+        """Return the option without which pip refuses the index, with a blank, or an empty text."""
         host = self.client_settings.untrusted_host if self.base_url else ""
         return f"--trusted-host {host} " if host else ""
 
     def with_links(self, text: str, root: str) -> Markup:
-        """Return `text` as HTML; a script replaces each URL of the index if that is uncertain."""
+        """Return `text` as HTML, where a script replaces URLs of the index that are uncertain."""
         if self._is_certain:
             return Markup.escape(text)
         url = self.client_settings.upload_url.removesuffix("/legacy/")
         first, *others = re.split(f"({re.escape(url)}/[a-z]+/?)", text)
         made = Markup.escape(first)
-        for found, rest in zip(others[::2], others[1::2], strict=True):
+        for link, rest in zip(others[::2], others[1::2], strict=True):
             made += Markup('<span data-root="{}{}">{}</span>{}').format(
-                root, found.removeprefix(f"{url}/"), found, rest
+                root, link.removeprefix(f"{url}/"), link, rest
             )
         return made
 
 
 def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield name and text of each template below a folder."""
-    for each in folder.iterdir():
-        if each.is_dir():
-            yield from _read_templates(each, f"{prefix}{each.name}/")
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _read_templates(entry, f"{prefix}{entry.name}/")
         else:
-            yield f"{prefix}{each.name}", each.read_text("utf-8")
+            yield f"{prefix}{entry.name}", entry.read_text("utf-8")
 
 
 @cache  # compiling a template takes much longer than rendering it

@@ -56,7 +56,7 @@ def page_count(total: int, size: int) -> int:
 
 
 def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
-    """Return the page `number` of a list of projects, `size` on each; None if there is no such."""
+    """Return the page `number` of a list of projects, `size` on each, or None if there is none."""
     pages = page_count(len(projects), size)
     if not 1 <= number <= pages:
         return None
@@ -70,9 +70,10 @@ def home_page(
     projects: Sequence[ProjectFacts],
     latest: Sequence[ProjectFacts],
 ) -> bytes:
-    """Return the bytes of the home page; `projects` and `latest` are those the viewer may read."""
+    """Return the bytes of the home page, with `projects` and `latest` that the viewer may read."""
     root, private = "./", _private(projects)
-    listed = next((some for some in (projects, private) if len(some) <= PROJECTS_ON_HOME), ())
+    # all of them, or else the private ones, or else none
+    listed = next((names for names in (projects, private) if len(names) <= PROJECTS_ON_HOME), ())
     clients = {label: INSTALLERS[client] for client, label in _CLIENTS.items()}
     return environment.render(
         "home.html",
@@ -93,7 +94,7 @@ def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
 
 
 def _counted(private: int, public: int) -> str:
-    """Return both numbers in words; a number of none is only said without any other."""
+    """Return both numbers in words, but a number of none only if the other is none, too."""
     texts = [f"{private:,} project{'' if private == 1 else 's'}"] if private or not public else []
     texts += [f"{public:,} public package{'' if public == 1 else 's'}"] if public else []
     return " and ".join(texts)
@@ -175,7 +176,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
 
     @property
     def for_operator(self) -> str:
-        """What to tell the operator of a failure that lasts; empty if it may be over soon."""
+        """What to tell the operator of a failure, or an empty text if it may be over soon."""
         return OFFLINE if self._is_offline else LASTING.get(self.code, "")
 
     @property

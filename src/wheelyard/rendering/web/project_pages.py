@@ -47,14 +47,14 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
     releases: Sequence[ReleaseOf[ShownFile]]
     """Newest first."""
     latest: ReleaseContent | None
-    """The release that describes the project; None without releases."""
+    """The release that describes the project, or None without releases."""
     used_by: Sequence[ProjectFacts] = ()
     """The projects that require this one and that may be shown."""
     uploaders: Sequence[str] = ()
     """The principals that may upload, for viewers who may know them."""
     has_deleted_files: bool = False
     public: PublicPackage | None = None
-    """What else is shown of a project of an upstream index; None for a private one."""
+    """What else is shown of a project of an upstream index, or None for a private one."""
 
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
@@ -80,7 +80,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         **latest.values,
         **file_values(environment, project.name, files, base, ""),
         releases=content.releases,
-        is_all_yanked=all(each.is_yanked for each in content.releases),
+        is_all_yanked=all(release.is_yanked for release in content.releases),
         recent_rows=release_rows(content.releases[:RELEASES_SHOWN]),
         older=len(content.releases[RELEASES_SHOWN:]),
         older_rows=release_rows(content.releases[RELEASES_SHOWN:]),
@@ -110,23 +110,23 @@ def _release_row(release: ReleaseOf[ShownFile]) -> str:
 
 
 class HistoryLinks(Struct, frozen=True):
-    """The numbers of the pages beside one page of a history; 1 is the oldest."""
+    """The numbers of the pages beside one page of a history, of which 1 is the oldest."""
 
     number: int | None
-    """Of this page; None is the newest one, which has no number."""
+    """Of this page, or None for the newest one, which has no number."""
     count: int
     """How many pages have a number."""
 
     @property
     def older(self) -> str:
-        """The URL of the next older page, relative to this one; empty if this is the oldest."""
+        """The URL of the next older page, relative to this one, or an empty text on the oldest."""
         if self.number is None:
             return f"{self.count}/" if self.count else ""
         return f"../{self.number - 1}/" if self.number > 1 else ""
 
     @property
     def newer(self) -> str:
-        """The URL of the next newer page, relative to this one; empty if this is the newest."""
+        """The URL of the next newer page, relative to this one, or an empty text on the newest."""
         if self.number is None:
             return ""
         return f"../{self.number + 1}/" if self.number < self.count else "../"
@@ -169,7 +169,7 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
-    """Return entries as changes, newest first; uploads of one release by one person are one."""
+    """Return entries as changes, newest first, uploads of one release by one person as one."""
     return [_change(list(group)) for _, group in groupby(reversed(entries), key=_group)]
 
 
@@ -179,7 +179,7 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
         return (entry.what, entry.by, entry.by_name, *versions_of(entry.files))
     if entry.what == "imported":
         return (entry.what, entry.by, entry.by_name)
-    return (id(entry),)
+    return (id(entry),)  # so that it is alone
 
 
 def _change(entries: Sequence[JournalEntry]) -> Change:
@@ -188,14 +188,14 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
         at=seconds_text(newest.at),
         who=with_name(newest.by, newest.by_name),
         credential=newest.credential,
-        what=_in_words(newest, versions_of(file for each in entries for file in each.files)),
+        what=_in_words(newest, versions_of(file for entry in entries for file in entry.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,
     )
 
 
 def change_by(decision: Decision) -> Change:
-    """Return a decision as a change; its reason is among its words."""
+    """Return a decision as a change, with its reason among its words."""
     return Change(seconds_text(decision.at), decision.by, "", describe(decision), (), "")
 
 
@@ -240,7 +240,7 @@ class ChoosableFile(Struct, frozen=True):
 
     filename: str
     file: File | None
-    """What the index knows of it; None if the project could not be read."""
+    """What the index knows of it, or None if the project could not be read."""
     is_ticked: bool = True
 
 

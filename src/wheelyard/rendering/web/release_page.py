@@ -53,7 +53,7 @@ class FileSelection(Struct, frozen=True):
     """A page of the list of files."""
 
     facet: Facet | None = None
-    """What its files have in common; None for all files."""
+    """What its files have in common, or None for all files."""
     number: int = 1
     """1 for the first page of the files with this facet."""
 
@@ -87,16 +87,18 @@ class FileList(Struct, frozen=True):
 
 
 def file_list(release: ReleaseOf[ShownFile], facet: str = "", number: int = 1) -> FileList | None:
-    """Return a page of the files of a release by the path of its facet; None if there is none."""
+    """Return a page of the files of a release by the path of its facet, or None."""
     files = sorted(
         ((compatibility_of(file.filename), file) for file in release.files),
-        key=lambda each: (each[0].order, each[1].filename),
+        key=lambda pair: (pair[0].order, pair[1].filename),
     )
-    interpreters = _facets(each.interpreters for each, _ in files)
-    platforms = _facets(each.platforms for each, _ in files)
-    chosen = next((each for each, _ in (*interpreters, *platforms) if each.path == facet), None)
+    interpreters = _facets(compatibility.interpreters for compatibility, _ in files)
+    platforms = _facets(compatibility.platforms for compatibility, _ in files)
+    chosen = next(
+        (option for option, _ in (*interpreters, *platforms) if option.path == facet), None
+    )
     if chosen is None and facet:
-        return None
+        return None  # no file of the release has it
     if chosen is not None:
         files = [pair for pair in files if chosen in (*pair[0].interpreters, *pair[0].platforms)]
     count = -(-len(files) // FILES_PER_PAGE)
@@ -108,7 +110,7 @@ def file_list(release: ReleaseOf[ShownFile], facet: str = "", number: int = 1) -
         tuple(file for _, file in files[start : start + FILES_PER_PAGE]),
         start + 1,
         len(files),
-        tuple(FileSelection(chosen, each) for each in range(1, count + 1)) if count > 1 else (),
+        tuple(FileSelection(chosen, page) for page in range(1, count + 1)) if count > 1 else (),
         interpreters,
         platforms,
     )
@@ -127,7 +129,7 @@ def file_pages(release: ReleaseOf[ShownFile]) -> Iterator[FileSelection]:
 
 
 def _facets(of_files: Iterable[Sequence[Facet]]) -> tuple[tuple[Facet, int], ...]:
-    """Return the facets of files with their counts, in order; none if one page has all files."""
+    """Return the facets of files with their counts, in order, or none if one page has all files."""
     every = tuple(of_files)
     if len(every) <= FILES_PER_PAGE:
         return ()
@@ -204,12 +206,12 @@ class PublicPackage(Struct, frozen=True):
     def of_release(self, version: str) -> "PublicPackage":
         """Return what the page of one release says: nothing of what others hide."""
         wanted = strip_trailing_zeros(version)
-        hidden = [some for some in self.hidden if strip_trailing_zeros(some.version) == wanted]
+        hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == wanted]
         return replace(self, hidden=hidden)
 
     @property
     def stale_time(self) -> str:
-        """When its upstream index has confirmed it, if that does not answer now; else empty."""
+        """When its upstream index confirmed it, if that does not answer now, or an empty text."""
         confirmed_at = self.origin.confirmed_at
         return timestamp(confirmed_at) if self.origin.is_stale and confirmed_at else ""
 
@@ -220,7 +222,7 @@ class PublicPackage(Struct, frozen=True):
 
     @property
     def older_rows(self) -> Markup:
-        """The other rows; empty if there are few."""
+        """The other rows, or none if there are few."""
         return _rows(self.hidden[HIDDEN_SHOWN:])
 
     @property
@@ -235,7 +237,11 @@ class PublicPackage(Struct, frozen=True):
 
 
 def public_package(origin: Origin) -> PublicPackage | None:
-    """Return what pages say of an upstream index; None of a private project; `origin` may read."""
+    """
+    Return what pages say of an upstream index, or None for a private project.
+
+    The decisions about the project may be read from the store.
+    """
     if not origin.is_upstream:
         return None
     return PublicPackage(origin, origin.hidden(), origin.decisions())
@@ -270,10 +276,10 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
     """The version of the release that describes the project."""
     core: CoreMetadata
     description: Markup
-    known: Container[str] = frozenset()
+    linked_names: Container[str] = frozenset()
     """The names that dependencies are linked to: projects of this index that may be shown."""
     public: PublicPackage | None = None
-    """What else is shown of a release of an upstream index; None for a private one."""
+    """What else is shown of a release of an upstream index, or None for a private one."""
     lacks_core: bool = False
     """Whether `core` is a minimum because the upstream index has not sent it."""
     is_final: bool = True
@@ -299,7 +305,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "keywords": _keywords(core.keywords or ""),
             "classifiers": _classifier_groups(core.classifiers),
             "dependencies": dependency_groups(core.requires_dist, core.provides_extra),
-            "known": self.known,
+            "known": self.linked_names,
             "description": self.description,
             "lacks_core": self.lacks_core,
         }
@@ -356,8 +362,8 @@ def file_values(
 
 def dependency_names(core: CoreMetadata) -> frozenset[NormalizedName]:
     """Return the names of all projects that a release may need."""
-    found = frozenset(parse_dependency(each).name for each in core.requires_dist)
-    return found - {""}
+    names = frozenset(parse_dependency(text).name for text in core.requires_dist)
+    return names - {""}
 
 
 def version_path(version: str) -> str:
@@ -366,7 +372,7 @@ def version_path(version: str) -> str:
 
 
 def release_date(release: ReleaseOf[ShownFile]) -> str:
-    """Return the time of the first upload to a release as `upload-time` is; empty if not known."""
+    """Return the time of the first upload to a release as `upload-time` is, or an empty text."""
     times = [file.uploaded_at for file in release.files if file.uploaded_at is not None]
     return timestamp(min(times)) if times else ""
 
@@ -376,23 +382,23 @@ def _license(core: CoreMetadata) -> str:
     if core.license_expression:
         return core.license_expression
     named = [
-        each.rpartition(" :: ")[2]
-        for each in core.classifiers
-        if each.startswith(_LICENSE) and each not in _LICENSE_FAMILIES
+        classifier.rpartition(" :: ")[2]
+        for classifier in core.classifiers
+        if classifier.startswith(_LICENSE) and classifier not in _LICENSE_FAMILIES
     ]
     return (", ".join(dict.fromkeys(named)) or (core.license or "").partition("\n")[0])[:TEXT_LIMIT]
 
 
 def _keywords(text: str) -> tuple[str, ...]:
-    """Return keywords, which are separated by commas; of old tools by spaces."""
+    """Return keywords, which commas separate, or spaces in those of old tools."""
     words = text.split(",") if "," in text else text.split()
-    return tuple(dict.fromkeys(word for each in words if (word := each.strip()[:TEXT_LIMIT])))
+    return tuple(dict.fromkeys(word for text in words if (word := text.strip()[:TEXT_LIMIT])))
 
 
 def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return classifiers, besides those of licenses, by their first part, with the rest of each."""
-    others = (each for each in classifiers if not each.startswith(_LICENSE))
-    split = sorted((each.split(" :: ") for each in others), key=_natural_order)
+    others = (text for text in classifiers if not text.startswith(_LICENSE))
+    split = sorted((text.split(" :: ") for text in others), key=_natural_order)
     return tuple(
         (first, tuple(" :: ".join(rest) for _, *rest in group))
         for first, group in groupby(split, key=lambda parts: parts[0])

@@ -136,7 +136,7 @@ class Compatibility(Struct, frozen=True):
 
 
 def compatibility_of(filename: str) -> Compatibility:
-    """Return what the distribution of this name is for; the name is one of a listed file."""
+    """Return what the distribution of this name is for, which is the name of a listed file."""
     if filename.endswith(".whl"):
         return _of_wheel("-".join(filename[: -len(".whl")].lower().split("-")[-3:]))
     if filename.endswith(SDIST_SUFFIXES):
@@ -182,7 +182,7 @@ def _interpreters(pythons: list[str], abis: list[str]) -> str:
     builds = list(dict.fromkeys(_build(abi, pythons) for abi in abis))
     if builds == [""]:
         return words
-    return f"{words} ({' or '.join(each or 'usual build' for each in builds)})"
+    return f"{words} ({' or '.join(build or 'usual build' for build in builds)})"
 
 
 def _interpreter(tag: str) -> str:
@@ -196,7 +196,7 @@ def _interpreter(tag: str) -> str:
 
 
 def _split_interpreter(tag: str) -> tuple[str, int, int]:
-    """Return name, major and minor version of an interpreter tag; `("", 0, 0)` if it has others."""
+    """Return name, major and minor version of an interpreter tag, or `("", 0, 0)`."""
     match = _INTERPRETER.fullmatch(tag)
     if match is None or len(match[3]) > 3:  # noqa: PLR2004 - and so no version
         return "", 0, 0
@@ -220,15 +220,15 @@ def _build(abi: str, pythons: list[str]) -> str:
 def _interpreter_facets(pythons: list[str], abis: list[str]) -> tuple[Facet, ...]:
     if any(abi.startswith("abi3") for abi in abis):
         return (_STABLE,)
-    words = ((each, _interpreter(each)) for each in pythons)
-    return tuple(Facet(each, f"{text[0].upper()}{text[1:]}") for each, text in words)
+    words = ((tag, _interpreter(tag)) for tag in pythons)
+    return tuple(Facet(tag, f"{text[0].upper()}{text[1:]}") for tag, text in words)
 
 
 # --- platforms ------------------------------------------------------------------------------------
 
 
 def _platform_words(tags: Iterable[str]) -> Iterator[str]:
-    """Yield the platforms in words; none for `any`."""
+    """Yield the platforms in words, but none for `any`."""
     lowest = dict[tuple[str, str], Version]()
     for tag in tags:
         for system, architecture, version in _platforms(tag):
@@ -256,22 +256,22 @@ def _words_of(system: str, version: Version, architectures: str) -> str:
 
 
 def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
-    """Yield system, architecture and lowest version of a platform tag; itself if it is unknown."""
+    """Yield system, architecture and lowest version of a platform tag, or an unknown tag itself."""
     if tag == "any":
         return
     system, match = _parse(tag)
     if match is None:
         yield "", tag, ()
         return
-    found = match.groupdict()
-    text, architecture = found.get("version") or "", found.get("architecture") or "x86"
+    parts = match.groupdict()
+    text, architecture = parts.get("version") or "", parts.get("architecture") or "x86"
     version = tuple(map(int, text.split("_"))) if text else ()
     version = _OLD_MANYLINUX.get(tag.partition("_")[0], version)
     if system != "macOS":
         yield system, ARCHITECTURES.get(architecture, architecture), version
         return
-    for each in _APPLE_FORMATS.get(architecture, (architecture,)):
-        yield system, _APPLE.get(each, each), version
+    for name in _APPLE_FORMATS.get(architecture, (architecture,)):
+        yield system, _APPLE.get(name, name), version
 
 
 def _parse(tag: str) -> tuple[str, re.Match[str] | None]:
