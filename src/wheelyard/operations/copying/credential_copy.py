@@ -30,29 +30,31 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
     """Add the commits that the target lacks of a document to it, and return how many."""
     kind = target.kind
     with source_faults(source):
-        newest, _ = kind.read(source)
-    if not newest.revision:
+        in_source, _ = kind.read(source)
+    if not in_source.revision:
         return 0
     with target_faults():
-        there, _ = kind.read(target.commits.store)
+        in_target, _ = kind.read(target.commits.store)
     with source_faults(source):
-        if not kind.is_state_of(there, source, newest):
+        if not kind.is_state_of(in_target, source, in_source):
             raise diverged()
-        commits = commits_of(kind, source, newest, range(there.revision + 1, newest.revision + 1))
+        commits = commits_of(
+            kind, source, in_source, range(in_target.revision + 1, in_source.revision + 1)
+        )
     if commits:
         with target_faults():
             target.commits.add(kind, commits)
     return len(commits)
 
 
-def commits_of(kind: JournalKind[D, C], source: Store, newest: D, numbers: range) -> list[C]:
+def commits_of(kind: JournalKind[D, C], source: Store, in_source: D, numbers: range) -> list[C]:
     """
     Return commits of a document of the source.
 
     Raises Conflict if one of them cannot be read.
     """
     with source_faults(source):
-        journal = Journal(kind, source, newest)
+        journal = Journal(kind, source, in_source)
         return [journal.read(number, is_whole=True) for number in numbers]
 
 
@@ -104,32 +106,32 @@ class CredentialCopy(Struct, frozen=True):
         if key == keys.ACCESS:
             return copy_document(self.source, self.access)
         with source_faults(self.source):
-            stored = self.source.get(key)
+            in_source = self.source.get(key)
         retries = self.access.commits.retries
         for _ in retries.attempts():
-            there = self.target.get(key)
-            if not isinstance(stored, Stored) or not _is_newer(key, stored, there):
+            in_target = self.target.get(key)
+            if not isinstance(in_source, Stored) or not _is_newer(key, in_source, in_target):
                 return 0
-            version = there.version if isinstance(there, Stored) else ABSENT
+            version = in_target.version if isinstance(in_target, Stored) else ABSENT
             with suppress(Conflict):  # another copy, or a server of the target, was faster
-                self.target.put(key, stored.body, version)
+                self.target.put(key, in_source.body, version)
                 return 1
         raise retries.exhausted(key)
 
 
-def _is_newer(key: Key, stored: Stored, there: object) -> bool:
+def _is_newer(key: Key, in_source: Stored, in_target: object) -> bool:
     """Return whether the target needs an object of the source."""
-    if not isinstance(there, Stored):
+    if not isinstance(in_target, Stored):
         return True
     if key.startswith(keys.LAST_USES):
-        return stored.body > there.body  # days, which sort as text
-    if stored.body == there.body or not key.startswith(keys.TOKENS):
-        return stored.body != there.body
-    ours, theirs = _RECORDS.decode(key, stored.body), _RECORDS.decode(key, there.body)
-    if ours.revoked_at is not None:
+        return in_source.body > in_target.body  # days, which sort as text
+    if in_source.body == in_target.body or not key.startswith(keys.TOKENS):
+        return in_source.body != in_target.body
+    token, token_there = (_RECORDS.decode(key, stored.body) for stored in (in_source, in_target))
+    if token.revoked_at is not None:
         return True
-    # of two ends the earlier one counts: a later one of ours means that it was rotated there
-    return theirs.revoked_at is None and ours.expires_at <= theirs.expires_at
+    # a token that ends earlier in the target was rotated there
+    return token_there.revoked_at is None and token.expires_at <= token_there.expires_at
 
 
 _Json = dict[str, Any]
@@ -162,15 +164,16 @@ class UpstreamCopy(Struct, frozen=True):
     def copy(self, key: Key) -> int:
         """Copy one of the wanted objects, or what the target lacks of it, and return how many."""
         with source_faults(self.source):
-            stored = self.source.get(key)
-            if not isinstance(stored, Stored) or not _is_sound(key, stored.body):
+            in_source = self.source.get(key)
+            if not isinstance(in_source, Stored) or not _is_sound(key, in_source.body):
                 return 0
         for _ in self.retries.attempts():
-            there = self.target.get(key)
-            version = there.version if isinstance(there, Stored) else ABSENT
-            body = _joined(key, stored.body, there.body if isinstance(there, Stored) else None)
+            answer = self.target.get(key)
+            in_target = answer if isinstance(answer, Stored) else None
+            body = _joined(key, in_source.body, in_target.body if in_target else None)
             if body is None:
                 return 0
+            version = in_target.version if in_target else ABSENT
             with suppress(Conflict):
                 self.target.put(key, body, version)
                 return 1
@@ -189,23 +192,23 @@ def _is_sound(key: Key, body: bytes) -> bool:
     return True
 
 
-def _joined(key: Key, body: bytes, there: bytes | None) -> bytes | None:
-    """Return what the target gets, which has `there`, or None if that has everything."""
-    if there is None:
-        return body
+def _joined(key: Key, in_source: bytes, in_target: bytes | None) -> bytes | None:
+    """Return the new bytes of an object of the target, or None if it needs none."""
+    if in_target is None:
+        return in_source
     if _is_page(key):
-        return body if _fetched_at(body) > _fetched_at(there) else None
-    ours = _DOCUMENTS.decode(key, there)
-    joined = _with(_DOCUMENTS.decode(key, body), ours)
-    return _DOCUMENTS.encode(joined) if joined != ours else None
+        return in_source if _fetched_at(in_source) > _fetched_at(in_target) else None
+    before = _DOCUMENTS.decode(key, in_target)
+    joined = _with(_DOCUMENTS.decode(key, in_source), before)
+    return _DOCUMENTS.encode(joined) if joined != before else None
 
 
-def _with(theirs: _Json, ours: _Json) -> _Json:
-    """Return what two documents say, with `ours` where they do not agree."""
-    joined = theirs | ours
-    for name in theirs.keys() & ours.keys():
-        if isinstance(theirs[name], dict) and isinstance(ours[name], dict):
-            joined[name] = _with(theirs[name], ours[name])
+def _with(in_source: _Json, in_target: _Json) -> _Json:
+    """Return what two documents say, with that of the target where they do not agree."""
+    joined = in_source | in_target
+    for name in in_source.keys() & in_target.keys():
+        if isinstance(in_source[name], dict) and isinstance(in_target[name], dict):
+            joined[name] = _with(in_source[name], in_target[name])
     return joined
 
 

@@ -225,7 +225,7 @@ class _Copying(Struct):
             notes.clear()
         at = self.state.moment if self.state else None
         names, self.serial = self._names()
-        for project in self._run_all(self._newest, names):
+        for project in self._run_all(self._read_source, names):
             if project is not None and project.commit is not None:
                 self.revisions[project.name] = project.revision
                 newest = max(event.at for event in project.commit.events)
@@ -365,7 +365,7 @@ class _Copying(Struct):
         stored = (keys.project_of(entry.key) for entry in documents)
         return sorted(self.listed.union(name for name in stored if name)), serial
 
-    def _newest(self, name: NormalizedName) -> Project:
+    def _read_source(self, name: NormalizedName) -> Project:
         """Return a project of the source, without commits if there is none, or only a claim."""
         source = self.copy.source.documents
         with source_faults(source):
@@ -380,36 +380,40 @@ class _Copying(Struct):
     def _plan(self, name: NormalizedName) -> _Plan | None:
         """Return what the target needs of a project, or None if it did not exist at the moment."""
         at, kind, source = self.report.moment, project_journal(name), self.copy.source.documents
-        newest, there = self._newest(name), self._there(name)
-        if not newest.revision:
+        in_source, in_target = self._read_source(name), self._read_target(name)
+        if not in_source.revision:
             return None
         with source_faults(source):
-            if not kind.is_state_of(there, source, newest):
+            if not kind.is_state_of(in_target, source, in_source):
                 raise diverged()
-        revision = max(there.revision, self.revisions.get(name, 0))
+        revision = max(in_target.revision, self.revisions.get(name, 0))
         # commits were made since that belong to the moment, as their time was taken before
-        while revision < newest.revision:
-            (commit,) = self._commits(newest, revision, revision + 1)
+        while revision < in_source.revision:
+            (commit,) = self._commits(in_source, revision, revision + 1)
             if at is None or any(event.at > at for event in commit.events):
                 break
             revision += 1
         if not revision:
             return None
-        project = newest
-        if revision < newest.revision:
-            project = kind.fold_all(there, self._commits(newest, there.revision, revision))
+        project = in_source
+        if revision < in_source.revision:
+            project = kind.fold_all(
+                in_target, self._commits(in_source, in_target.revision, revision)
+            )
         return _Plan(
             name=name,
             revision=revision,
             sha256=digest(kind.documents.encode(project)),
             is_released=project.is_released and name not in self.listed,
-            missing=tuple(self._missing(project, there)),
+            missing=tuple(self._missing(project, in_target)),
         )
 
-    def _missing(self, project: Project, there: Project) -> Iterator[_Missing]:
+    def _missing(self, project: Project, in_target: Project) -> Iterator[_Missing]:
         objects = self.copy.target.files.list(keys.files_of(project.name))
         present = {entry.key: entry for entry in objects} if project.files else {}
-        listed = {key for file in there.files for key, _ in listed_objects(there.name, file)}
+        listed = {
+            key for file in in_target.files for key, _ in listed_objects(in_target.name, file)
+        }
         oldest = self.copy.projects.commits.runtime.seconds() - RENEWAL_AGE.total_seconds()
         for file in project.files:
             for key, expected in listed_objects(project.name, file):
@@ -427,7 +431,7 @@ class _Copying(Struct):
         try:
             return self._copy_verified(missing)
         except NotFound as fault:
-            if missing.filename not in self._newest(missing.name).deleted_filenames:
+            if missing.filename not in self._read_source(missing.name).deleted_filenames:
                 raise NotFound(f"{fault.message} Run 'wheelyard check' there.") from fault
             self.deleted.add(missing.name)
             raise Conflict("files were deleted while they were copied. Copy again.") from fault
@@ -452,14 +456,14 @@ class _Copying(Struct):
 
     def _copy_project(self, plan: _Plan) -> bool:
         """Add the commits that the target lacks of a project, and return whether there are any."""
-        kind, newest = project_journal(plan.name), self._newest(plan.name)
-        there = self._there(plan.name)
-        if there.revision > plan.revision:  # another copy has brought a later moment
+        kind, in_source = project_journal(plan.name), self._read_source(plan.name)
+        in_target = self._read_target(plan.name)
+        if in_target.revision > plan.revision:  # another copy has brought a later moment
             return False
-        commits = self._commits(newest, there.revision, plan.revision)
+        commits = self._commits(in_source, in_target.revision, plan.revision)
         # the bytes were compared for exactly this document
-        if digest(kind.documents.encode(kind.fold_all(there, commits))) != plan.sha256:
-            unknown = kind.unknown_parts(newest, commits)
+        if digest(kind.documents.encode(kind.fold_all(in_target, commits))) != plan.sha256:
+            unknown = kind.unknown_parts(in_source, commits)
             if unknown:
                 raise Conflict(
                     f"this version of wheelyard does not know {', '.join(unknown)} of it. Copy "
@@ -472,10 +476,10 @@ class _Copying(Struct):
             self.copy.projects.commits.add(kind, commits)
         return bool(commits)
 
-    def _commits(self, newest: Project, after: int, last: int) -> list[Commit]:
-        numbers, kind = range(after + 1, last + 1), project_journal(newest.name)
-        return commits_of(kind, self.copy.source.documents, newest, numbers)
+    def _commits(self, in_source: Project, after: int, last: int) -> list[Commit]:
+        numbers, kind = range(after + 1, last + 1), project_journal(in_source.name)
+        return commits_of(kind, self.copy.source.documents, in_source, numbers)
 
-    def _there(self, name: NormalizedName) -> Project:
+    def _read_target(self, name: NormalizedName) -> Project:
         with target_faults():
             return project_journal(name).read(self.copy.target.documents)[0]
