@@ -261,6 +261,8 @@ class JournalReader(Struct):
     ) -> tuple[JournalPart, _LastCommit | None]:
         """Return what a project has behind `last`, and its last commit, if it was read."""
         limit = since - CLOCK_TOLERANCE
+        # Newest first, down to the commit that was read last: if its number belongs to another
+        # commit now, or to none, the store was restored.
         commits, lost, newest = list[CommitJson](), list[int](), last
         part, is_continued = JournalPart([], []), not last.number
         try:
@@ -273,6 +275,7 @@ class JournalReader(Struct):
                 if commit is None:
                     lost.append(number)
                 elif all(event.at < limit for event in commit.events):
+                    # all commits before are older, as clocks differ by less than the tolerance
                     is_continued = True
                     break
                 else:

@@ -1,9 +1,7 @@
 """
 Sweeps: bytes of uploads and deletions that died, and what is past its time.
 
-A lease is a document with its holder and its end. It is taken and renewed by compare-and-swap, and
-never deleted: it also says when the job was completed last. It saves work, and protects nothing: a
-process that was stopped may go on with a job that another one has taken meanwhile.
+The docstring of this package says in which order, and what the lease is for.
 """
 
 import logging

@@ -1,15 +1,9 @@
 """
 Copying a store into another one: incremental, verified, and safe while the source is written.
 
-The feed of the source (`catalog/changes.py`) says which projects have changed since the last copy,
-and that of the target which ones somebody else has changed there. These are compared; all of them
-in a first copy, and if a feed does not go back so far.
-
-What arrives is the state of the source at one moment: the time of the newest commit that the copy
-finds when it begins. A commit with a later time is left to the next copy. First the bytes of all
-projects are copied, then each project's commits are added (`Commits.add`), and then the names. So
-the target can be served at any time, also after a copy that was interrupted. The next one goes on:
-it compares the same projects, and copies only what the target lacks.
+The target can be served at any time, also after a copy that was interrupted. The next one goes on:
+it compares the same projects, and copies only what the target lacks. The docstring of this package
+has the steps, and why they are in this order.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -88,14 +82,14 @@ class CopyReport(Struct):
 
 
 class CopyState(Struct, frozen=True):
-    """What the last copy into a store has seen: its document `derived/copied.json`."""
+    """The stored document of what the last copy into a store has seen."""
 
     origin: str
     """Where it copied from."""
     source: int
-    """A serial there: of all changes up to it, those of `again` may be missing here."""
+    """A serial of the source. Of all changes up to it, those of `again` may be missing here."""
     target: int
-    """A serial here: all changes up to it are the copy's own, but those of `again`."""
+    """A serial of the target. All changes up to it are the copy's own, but those of `again`."""
     moment: datetime | None
     again: tuple[NormalizedName, ...]
     """Projects that the next copy has to compare, whether they have changed or not."""

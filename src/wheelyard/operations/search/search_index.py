@@ -1,15 +1,8 @@
 """
 The search index of a process: the table of all projects, kept up to date.
 
-A process begins with the table that another one has stored, or with the names of all projects. A
-refresh asks the feed what has changed since the serial of the table, reads the documents of that,
-with the core metadata of their latest release, and stores the table. It runs in the background; who
-asks waits a second for it at most, and then gets the table before it. Commits of this very process
-are applied before the next answer.
-
-Beside the private projects it has public ones, which another source lists. A private name wins.
-
-The stored table is derived. It may be missing, damaged or outdated, and two servers may write it.
+The docstring of this package has how that is done. The stored table is derived: it may be missing,
+damaged or outdated, and several servers may write it.
 """
 
 import logging
