@@ -45,7 +45,7 @@ def open_signer() -> Signer:
 def test_a_window(longest: float, seconds: int) -> None:
     """Within half of its lifetime, or the longest time, a URL is reused; then there is another."""
     clock, signer = [36000.0], open_signer()
-    urls = SignedUrls(signer.sign, lambda: clock[0], longest)
+    urls = SignedUrls(signer, lambda: clock[0], longest)
 
     first = urls.url("o", 2 * HOUR)
     clock[0] += seconds - 1
@@ -58,7 +58,7 @@ def test_a_window(longest: float, seconds: int) -> None:
 
 def test_a_name_without_url() -> None:
     """What cannot be signed has no URL."""
-    assert SignedUrls(open_signer().sign, lambda: 0.0).url("", HOUR) is None
+    assert SignedUrls(open_signer(), lambda: 0.0).url("", HOUR) is None
 
 
 def test_a_public_url() -> None:
@@ -78,7 +78,7 @@ def threads_in(code: CodeType) -> int:
 def test_many_at_once_share_a_call(*, denied: bool) -> None:
     """When many want one file in the same moment, it is signed once, and an error is not kept."""
     signer = Signer(denied=denied)
-    urls = SignedUrls(signer.sign, lambda: 0.0)
+    urls = SignedUrls(signer, lambda: 0.0)
     with ThreadPoolExecutor(4) as pool:
         wanted = [pool.submit(urls.url, "o", HOUR) for _ in range(4)]
         until(lambda: threads_in(Future.result.__code__) == 3)

@@ -219,7 +219,7 @@ class Format2Documents(ForwardingStore):
         self._converted: LruCache[Key, _Converted] = LruCache(CACHED_BYTES)
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`; what is converted is returned whatever `unless` is."""
+        """See `Store`. What is converted is returned whatever `unless` is."""
         entry = _ENTRY.fullmatch(key)
         name = NormalizedName(entry[1]) if entry else keys.project_of(key)
         if name is not None:
@@ -379,14 +379,14 @@ class Format2Upstream(ForwardingStore):
         return notes
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`; a page is returned whatever `unless` is."""
+        """See `Store`. A page is returned whatever `unless` is."""
         page = _PAGE.fullmatch(key)
         if page is None:
             return self.inner.get(key, unless)
         return self._page(key, page[2], NormalizedName(page[3]))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`; the sizes are those of format 2."""
+        """See `Store`. The sizes are those of format 2."""
         for entry in self.inner.list(prefix, after):
             page = _PAGE.fullmatch(entry.key)
             yield entry._replace(key=Key(f"{page[1]}.gz")) if page else entry

@@ -1,17 +1,18 @@
 """
 The storage contract: what every store (folder, memory, bucket) can do with named objects.
 
-An object is a key and bytes. There are two kinds. A document is small and is replaced by
+An object is a key and bytes. There are two kinds. A document is small, and is replaced by
 compare-and-swap. A file is content-addressed: its key contains its digest, so two writers of a key
 write the same bytes. Reads and listings see the latest finished write.
-`tests/storage/conformance.py` asserts the contract.
 
-A write is durable when it returns. `put` raises `Conflict` if the object has another version: this
-write has certainly not happened. Any call may raise `Unavailable`: after it the outcome of a write
-is unknown, and the caller reads the object to find out.
+A write is durable when it returns. After `Conflict` it has certainly not happened: the object has
+another version. After `Unavailable` its outcome is unknown, and the caller reads the object to find
+out.
 
 A version is opaque, and equal bytes may share one (the ETag of S3 is a digest). So a document that
 must be told from another one with the same content carries a random id.
+
+`tests/storage/conformance.py` asserts the contract.
 """
 
 from collections.abc import Iterator
@@ -27,10 +28,10 @@ Key = NewType("Key", str)
 """A slash-separated path, 1 to 1024 bytes of UTF-8; a store's are built by `catalog.keys` only."""
 
 ObjectVersion = NewType("ObjectVersion", str)
-"""An opaque id of what a key holds; compare with ==, never parse."""
+"""An opaque id of what is at a key, to be compared with ==, and never parsed."""
 
 FileBody = bytes | Path
-"""The bytes of a file, or a file on disk that has them; the caller removes that."""
+"""The bytes of a file, or a file on disk that has them, which the caller removes."""
 
 ABSENT: Final = ObjectVersion("")
 """The version of an object that does not exist."""
@@ -71,22 +72,23 @@ class Entry(NamedTuple):  # a listing has thousands
     size: int
     """Bytes."""
     modified: float
-    """When it was written, by the store's clock; seconds since the epoch."""
+    """When it was written, in seconds since the epoch, by the store's clock."""
 
     def state(self, now: float) -> str:
         """
-        Return a text that is another one after a write, once the entry is settled at `now`.
+        Return a text that changes whenever the object is written.
 
         A service whose times are whole seconds does not show a second write of the same size in the
-        same second, so a later listing of an entry that is not settled has another text.
+        same second. So an entry that is not settled at `now` has a text of its own, which a later
+        listing does not have.
         """
         return f"{self.modified!r}.{self.size}{'' if self.is_settled(now) else '?'}"
 
     def is_settled(self, now: float) -> bool:
         """
-        Return whether another write gives another time or size.
+        Return whether any later write gives another time or size.
 
-        `now` is as `modified`.
+        `now` is in seconds since the epoch.
         """
         return bool(self.modified % 1) or now - self.modified > SETTLED_SECONDS
 
@@ -107,25 +109,19 @@ class Store(Protocol):
     """
 
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """
-        Return a document, or None if it is absent.
-
-        The result is NOT_MODIFIED if the document has the version `unless`.
-        """
+        """Return a document, NOT_MODIFIED if its version is `unless`, or None if it is absent."""
         ...
 
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
-        Write a document atomically and return its version.
+        Write a document atomically, and return its version.
 
-        Args:
-            key: The object's key.
-            body: Its bytes.
-            expect: The version to replace; ABSENT if the key must be new; None for any. Conflict is
-                raised if the object has another version.
-            kind: The headers of downloads from a bucket; None for the store's default.
+        `expect` is the version to replace: ABSENT if the key must be new, None for any. `kind` has
+        the headers of downloads from a bucket, None for the store's default.
+
+        Raises Conflict if the object has another version than `expect`.
         """
         ...
 
@@ -133,8 +129,8 @@ class Store(Protocol):
         """
         Write a file, whose key contains its digest.
 
-        Over one that is there, which has its bytes. The object's `modified` is now. A body on disk
-        is sent in pieces.
+        An object that is there already has its bytes. It is written again, so that its `modified`
+        is now. A body on disk is sent in pieces.
         """
         ...
 
@@ -142,17 +138,14 @@ class Store(Protocol):
         """
         Return an iterator of the bytes from offset `start` up to `stop`, which is not included.
 
-        A chunk has at most CHUNK_BYTES. All are of one object, or Unavailable is raised between
-        them. Raises NotFound, before it returns, if the object does not exist.
+        A chunk has at most CHUNK_BYTES. All chunks are of one version of the object. Raises
+        NotFound, before it returns, if the object does not exist. The iterator raises Unavailable
+        if the object is replaced meanwhile.
         """
         ...
 
     def delete(self, key: Key) -> None:
-        """
-        Delete an object, whatever its version.
-
-        A missing one is no error.
-        """
+        """Delete an object, whatever its version, or do nothing if it is absent."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
@@ -160,16 +153,12 @@ class Store(Protocol):
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """
-        Return a download URL, valid for half of `lifetime` at least.
-
-        The result is None if there are none.
-        """
+        """Return a download URL, valid for half of `lifetime` at least, or None if it has none."""
         del key, lifetime
         return None
 
     def path_of(self, key: Key) -> Path | None:
-        """Return the path of the object's file, existing or not, None if it is not a local file."""
+        """Return the path of the object's file, existing or not, or None outside of a folder."""
         del key
         return None
 
@@ -180,14 +169,10 @@ class Store(Protocol):
 
 
 class Stores(Struct, frozen=True):
-    """
-    Where the objects of an index are.
-
-    Each store may be a location of its own.
-    """
+    """Where the objects of an index are: each store may be a location of its own."""
 
     documents: Store
-    """What is changed by compare-and-swap, journals, and what can be made again."""
+    """Documents, journals, and what can be made again from them."""
     credentials: Store
     """Tokens, sessions, and the grants and groups."""
     files: Store

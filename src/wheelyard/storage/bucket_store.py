@@ -18,7 +18,7 @@ from itertools import islice
 from math import inf
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import ClassVar, Final, Literal, ParamSpec, TypeVar
+from typing import ClassVar, Final, Literal, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, field
@@ -73,21 +73,27 @@ class PublicUrls(Struct, frozen=True):
         return self.base + quote(name)
 
 
+class UrlSigner(Protocol):
+    """Signs URLs of downloads, by credentials that can sign."""
+
+    def sign(self, name: str, lifetime: timedelta) -> str | None:
+        """
+        Return the URL of the object `name`, or None if no URL of it can be signed.
+
+        Raises Unavailable if signing is denied, or if the service does not answer.
+        """
+        ...
+
+
 class SignedUrls:
     """
     Signs URLs, and reuses each for at most half of its lifetime, and `longest` seconds.
 
-    `sign` returns the URL of an object's name for a lifetime; None if it has none. Concurrent
-    callers of one URL share a call.
+    Threads may share it. Concurrent callers of one URL share a call of the signer.
     """
 
-    def __init__(
-        self,
-        sign: Callable[[str, timedelta], str | None],
-        now: Clock,
-        longest: float = inf,
-    ) -> None:
-        self._sign = sign
+    def __init__(self, signer: UrlSigner, now: Clock, longest: float = inf) -> None:
+        self._signer = signer
         self._now = now
         self._longest = longest
         self._urls: LruCache[_Place, Future[str | None]] = LruCache(URL_CACHE_ENTRIES)
@@ -95,10 +101,11 @@ class SignedUrls:
 
     def url(self, name: str, lifetime: timedelta) -> str | None:
         """
-        Return a URL, valid for half of `lifetime` at least.
+        Return a URL, valid for half of `lifetime` at least, or None if none can be signed.
 
-        An error is not cached.
+        Raises Unavailable as `UrlSigner.sign` does. An error is not cached.
         """
+        # all calls in one window of time get the same URL, so that a client can cache the download
         window = min(max(1, int(lifetime.total_seconds()) // 2), self._longest)
         place = name, lifetime, int(self._now() // window)
         with self._lock:
@@ -108,7 +115,7 @@ class SignedUrls:
                 self._urls.put(place, future, 1)
         if is_first:
             try:
-                future.set_result(self._sign(name, lifetime))
+                future.set_result(self._signer.sign(name, lifetime))
             except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
                 self._urls.discard(place)
                 future.set_exception(error)
@@ -122,7 +129,7 @@ DownloadUrls = PublicUrls | SignedUrls
 def download_urls(
     downloads: Downloads,
     public_base: str,
-    sign: Callable[[str, timedelta], str | None] | None,
+    signer: UrlSigner | None,
     now: Clock,
     longest: float = inf,
 ) -> DownloadUrls | None:
@@ -132,7 +139,7 @@ def download_urls(
     Args:
         downloads: How clients get files.
         public_base: As of `PublicUrls`.
-        sign: As of `SignedUrls`; None if the credentials cannot sign.
+        signer: None if the credentials cannot sign.
         now: The clock, in seconds.
         longest: As of `SignedUrls`.
 
@@ -141,23 +148,19 @@ def download_urls(
     """
     if downloads == "public":
         return PublicUrls(public_base)
-    if downloads == "redirect" and sign is None:
+    if downloads == "redirect" and signer is None:
         raise Invalid(
             "store.downloads: these credentials cannot sign a URL to redirect to. Use those of a "
             'service account, an account key or an identity, or downloads = "proxy".',
             code="bad_setting",
         )
-    if downloads == "proxy" or sign is None:
+    if downloads == "proxy" or signer is None:
         return None
-    return SignedUrls(sign, now, longest)
+    return SignedUrls(signer, now, longest)
 
 
 def signing_error(why: str, *, is_denied: bool) -> Unavailable:
-    """
-    Return the Unavailable for a URL that cannot be signed.
-
-    `why` is a sentence.
-    """
+    """Return the Unavailable for a URL that cannot be signed, with the sentence `why`."""
     return Unavailable(
         f"Download URLs cannot be signed. {why}",
         code="signing_denied" if is_denied else "signing_unavailable",
@@ -192,11 +195,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class Outage(Struct):
-    """
-    Whether a bucket does not answer, as all threads that call it know.
-
-    Threads may share it.
-    """
+    """Whether a bucket does not answer, as all threads know that share it."""
 
     monotonic: Clock
     _asked_again_at: float = 0.0
@@ -204,10 +203,12 @@ class Outage(Struct):
 
     def take_turn(self) -> bool:
         """
-        Return whether this call asks a bucket again.
+        Return whether this call is the one that asks whether an outage has ended.
 
-        Raises Failure if another one does.
+        It is False if there is no outage. Raises Failure (OUTAGE) if another call asks, or if it is
+        too early to ask.
         """
+        # without the lock: a call that misses the beginning of an outage only asks in vain
         if not self._asked_again_at:
             return False
         with self._lock:
@@ -230,7 +231,8 @@ class BucketStore(Store, ABC):
     """
     A store in a bucket.
 
-    A service adds its single requests, each of which raises Failure.
+    A service adds its single requests (`..._once` and `entries`). Each raises Failure if it has no
+    success, and is repeated here.
     """
 
     large_file_bytes: ClassVar[int]
@@ -259,22 +261,22 @@ class BucketStore(Store, ABC):
         """
         Return an object, whole.
 
-        The failure is UNCHANGED if it has the version `unless`.
+        Raises Failure of the kind UNCHANGED if it has the version `unless`.
         """
 
     @abstractmethod
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """
-        Return the chunks of an object.
-
-        `stop`, if any, is behind `start`.
-        """
+        """Return the chunks of an object; `stop`, if any, is behind `start`."""
 
     @abstractmethod
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
     ) -> ObjectVersion:
-        """Write an object if it has the version `expect`, and return its new version."""
+        """
+        Write an object if it has the version `expect`, and return its new version.
+
+        Raises Failure of the kind CONFLICT if it has another version.
+        """
 
     @abstractmethod
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
@@ -282,11 +284,7 @@ class BucketStore(Store, ABC):
 
     @abstractmethod
     def delete_once(self, name: str) -> None:
-        """
-        Delete an object.
-
-        The failure may be ABSENT.
-        """
+        """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
 
     @abstractmethod
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
@@ -297,11 +295,7 @@ class BucketStore(Store, ABC):
         return self.location.name_of(key)
 
     def account_email(self) -> str | None:
-        """
-        Return the e-mail of the account, if known.
-
-        A service account's after the first use.
-        """
+        """Return the e-mail of the account, or None until it is known, after the first use."""
         return None
 
     def before_write(self) -> None:
@@ -310,20 +304,12 @@ class BucketStore(Store, ABC):
     def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         try:
-            return self.repeat(READ_RETRY_SECONDS, self.get_once, self.name_of(key), unless)
+            return self._get(key, unless, READ_RETRY_SECONDS)
         except Failure as failure:
-            if failure.kind is FailureKind.ABSENT:
-                return None
-            if failure.kind is FailureKind.UNCHANGED:
-                return NOT_MODIFIED
             raise self.fault(failure, READ) from failure
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """
-        See `Store`.
-
-        The stream goes on after a broken connection.
-        """
+        """See `Store`."""
         is_empty = stop is not None and stop <= start
         # no service has empty ranges; that the object exists, its first byte shows as well
         span = (0, 1) if is_empty else (start, stop)
@@ -348,7 +334,7 @@ class BucketStore(Store, ABC):
             name = self.name_of(key)
             return self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, expect, kind)
         except Failure as failure:
-            return self._settled(key, body, expect, failure)
+            return self._version_after(key, body, expect, failure)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
@@ -358,6 +344,7 @@ class BucketStore(Store, ABC):
             try:
                 self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, None, kind)
             except Failure as failure:
+                # the key has the digest: an object of this size has these bytes
                 if not failure.is_unclear or not self._has_just_got(key, len(body)):
                     raise self.fault(failure, WRITE) from failure
             return
@@ -385,11 +372,7 @@ class BucketStore(Store, ABC):
             raise self.fault(failure, LIST) from failure
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """
-        See `Store`.
-
-        There are none if the server streams downloads itself.
-        """
+        """See `Store`. It is None if the server streams downloads itself."""
         return self._urls.url(self.name_of(key), lifetime) if self._urls else None
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str]:
@@ -402,9 +385,10 @@ class BucketStore(Store, ABC):
         """
         Return what a request returns, sent again after failures that pass.
 
-        No try begins after `seconds`. During an outage there is one, or none. Raises its last
-        Failure.
+        No try begins after `seconds`. During an outage there is one, or none. Raises the Failure of
+        the last try, whose `is_unclear` says whether any try may have been executed.
         """
+        # the call that asks during an outage has one try: others fail until it has ended
         end = self.runtime.monotonic() + (0.0 if self._outage.take_turn() else seconds)
         is_unclear, pauses = False, self._pauses()
         while True:
@@ -415,7 +399,7 @@ class BucketStore(Store, ABC):
                 is_unclear |= failure.is_unclear
                 is_unclear |= is_throttled and failure.status != TOO_MANY_REQUESTS
                 failure.is_unclear = is_unclear
-                if failure.kind not in SILENCE:
+                if failure.kind not in SILENCE:  # any answer shows that the bucket answers
                     self._outage.end()
                 pause = next(pauses) + failure.retry_after
                 if failure.kind not in TRANSIENT or self.runtime.monotonic() + pause >= end:
@@ -436,25 +420,40 @@ class BucketStore(Store, ABC):
             logger.warning("%s%s", fault.message, more)
         return fault
 
-    def _settled(
+    def _get(self, key: Key, unless: ObjectVersion | None, seconds: float) -> Found:
+        """Return an object as `get` does, by tries for so many seconds, or raise Failure."""
+        try:
+            return self.repeat(seconds, self.get_once, self.name_of(key), unless)
+        except Failure as failure:
+            if failure.kind is FailureKind.ABSENT:
+                return None
+            if failure.kind is FailureKind.UNCHANGED:
+                return NOT_MODIFIED
+            raise
+
+    def _version_after(
         self, key: Key, body: bytes, expect: ObjectVersion | None, failure: Failure
     ) -> ObjectVersion:
         """
-        Return the version that a write with this failure has made, or raise what has come of it.
+        Return the version that a write has made although it ended with a failure.
 
-        Conflict is raised only if no try of the write can have succeeded.
+        Raises Conflict only if no try of the write can have succeeded. Raises Unavailable if the
+        write may have succeeded, or still may.
         """
         # a service may say "absent" of an object that has not the version
         has_lost = failure.kind is FailureKind.CONFLICT or (
             failure.kind is FailureKind.ABSENT and bool(expect)
         )
-        current: Stored | Failure = failure
-        if failure.is_unclear:
-            current = self._look(key, READ_RETRY_SECONDS if has_lost else 0.0)
-        elif has_lost:
+        if has_lost and not failure.is_unclear:
             raise Conflict(conflict_message(key)) from failure
-        if isinstance(current, Stored) and current.body == body:
-            return current.version
+        answers_reads = False
+        if failure.is_unclear:
+            # an earlier try may have been executed, and the last may have lost against that one
+            with suppress(Failure):
+                current = self._get(key, None, READ_RETRY_SECONDS if has_lost else 0.0)
+                if isinstance(current, Stored) and current.body == body:
+                    return current.version
+                answers_reads = True
         if failure.status == TOO_MANY_REQUESTS:  # nobody need have changed it
             failure = Failure(FailureKind.THROTTLED, failure.status)
         elif has_lost:
@@ -464,23 +463,12 @@ class BucketStore(Store, ABC):
                 retry_after=RETRY_AFTER_SECONDS,
             ) from failure
         fault = self.fault(failure, WRITE)
-        if isinstance(current, Stored) or current.kind is FailureKind.ABSENT:  # it answers reads
+        if answers_reads:  # only writes fail, so other calls need not wait
             self._outage.end()
         raise fault from failure
 
-    def _look(self, key: Key, seconds: float) -> Stored | Failure:
-        """Return an object after an unclear write, or why there is none."""
-        try:
-            return self.repeat(seconds, self.get_once, self.name_of(key), None)
-        except Failure as failure:
-            return failure
-
     def _is_sent(self, key: Key, path: Path, size: int, kind: WebType, *, is_last: bool) -> bool:
-        """
-        Return whether a file was sent.
-
-        Raises Unavailable if it need not be tried again.
-        """
+        """Return whether a file was sent, or raise Unavailable if it need not be tried again."""
         try:
             self.send_once(self.name_of(key), path, size, kind)
         except Failure as failure:
@@ -507,10 +495,8 @@ class BucketStore(Store, ABC):
             yield from chunks
         except Failure as failure:
             fault = failure
-            if failure.kind in (
-                FailureKind.ABSENT,
-                FailureKind.CONFLICT,
-            ):  # the object is another one now
+            # the object is another one now: its bytes must not follow those of the first
+            if failure.kind in (FailureKind.ABSENT, FailureKind.CONFLICT):
                 fault = Failure(FailureKind.UNCLEAR, failure.status, "when a download goes on")
             raise self.fault(fault, READ) from failure
 

@@ -5,7 +5,7 @@ An object is read at the version that was listed, so its bytes are those that th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -43,8 +43,8 @@ class BucketReader(ABC):
     """
     Lists and reads the objects below a location.
 
-    Threads may share it. `str` of it is that location. Every method may raise Unavailable. A
-    service adds what asks it, each of which raises Failure.
+    Threads may share it. `str` of it is that location. Every public method may raise Unavailable. A
+    service adds the methods with an underscore, each of which raises Failure.
     """
 
     def __init__(self, location: BucketLocation) -> None:
@@ -59,40 +59,31 @@ class BucketReader(ABC):
 
     @abstractmethod
     def _objects(self) -> Iterator[BucketObject]:
-        """Yield as `objects`."""
+        """Yield what `objects` yields."""
 
     @abstractmethod
     def _find(self, name: str) -> BucketObject:
-        """
-        Return as `find`.
-
-        The failure may be ABSENT.
-        """
+        """Return what `find` returns, or raise Failure, of the kind ABSENT if there is none."""
 
     @abstractmethod
     def _read(self, name: str, version: str) -> Iterator[bytes]:
-        """
-        Return as `read`.
-
-        The failure is ABSENT if it was replaced.
-        """
+        """Return what `read` returns, or raise Failure, of the kind ABSENT if it was replaced."""
 
     def objects(self) -> Iterator[BucketObject]:
         """
         Yield every object below the prefix, sorted by name.
 
-        A folder's own object may be left out. Raise Unavailable (`storage_refused`) if the service
-        has names that cannot be listed.
+        A folder's own object may be left out. Raises Unavailable (code `storage_refused`) if the
+        bucket has names that cannot be listed.
         """
         with self._faults(LIST):
             yield from self._objects()
 
     def find(self, name: str) -> BucketObject | None:
         """
-        Return the object `name` below the prefix, with its metadata.
+        Return the object `name` below the prefix, with its metadata, or None if there is none.
 
-        The result is None if it does not exist. A name that ends with a slash is that of a folder's
-        own object.
+        A name that ends with a slash is that of a folder's own object.
         """
         with self._faults(READ):
             try:
@@ -106,7 +97,7 @@ class BucketReader(ABC):
         """
         Return an iterator of the bytes of one version.
 
-        Raises NotFound if it was replaced.
+        Raises NotFound if the object was replaced or deleted, also from the iterator.
         """
         with self._faults(READ):
             return self._chunks(self._read(name, version))
@@ -126,25 +117,22 @@ class BucketReader(ABC):
             raise unavailable(failure, self._location, rights) from failure
 
 
-OpenStore = Callable[[BucketLocation, Downloads, str], BucketStore]
-"""Returns the store at a location, with a way of downloads and a value of Cache-Control."""
+class StoreOpener(Protocol):
+    """Opens the stores of a service by one connection."""
+
+    def open_store(
+        self, location: BucketLocation, downloads: Downloads, caching: str
+    ) -> BucketStore:
+        """Return the store at a location; `caching` is the Cache-Control of its objects."""
 
 
 class BucketService(Protocol):
-    """
-    What the module of a service does.
-
-    Both without a request to the bucket.
-    """
+    """What the module of a service does, without a request to the bucket."""
 
     def store_opener(
         self, location: BucketLocation, runtime: Runtime, counter: OperationCounter
-    ) -> OpenStore:
-        """
-        Return what opens stores, all by one connection.
-
-        `location` is for messages.
-        """
+    ) -> StoreOpener:
+        """Return what opens the stores; messages name `location`."""
 
     def open_bucket_reader(self, location: BucketLocation, runtime: Runtime) -> BucketReader:
         """Return a reader of a bucket that is no store."""
@@ -177,13 +165,13 @@ def open_bucket(
             URLs, and the credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    open_store = _service(location.scheme).store_opener(location, runtime, counter)
+    opener = _service(location.scheme).store_opener(location, runtime, counter)
     # only the bucket of the files is public
     is_apart = files_location is not None and downloads == "public"
     scope = "public" if downloads == "public" else "private"
     return ConnectedBucket(
-        open_store(location, "auto" if is_apart else downloads, ""),
-        open_store(files_location or location, downloads, f"{scope}, {IMMUTABLE_CACHING}"),
+        opener.open_store(location, "auto" if is_apart else downloads, ""),
+        opener.open_store(files_location or location, downloads, f"{scope}, {IMMUTABLE_CACHING}"),
     )
 
 
@@ -191,7 +179,7 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketRead
     """
     Return a reader of a bucket that is no store, without a request.
 
-    Raises as `open_bucket`.
+    Raises Invalid and Unavailable as `open_bucket` does.
     """
     return _service(location.scheme).open_bucket_reader(location, runtime)
 

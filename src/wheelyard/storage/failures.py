@@ -75,11 +75,7 @@ _BY_STATUS: Final = {
 
 
 class Failure(Exception):
-    """
-    A failed request, without the text of a library.
-
-    It leaves a store as an Unavailable.
-    """
+    """A failed request, without the text of a library, which leaves a store as an Unavailable."""
 
     def __init__(
         self,
@@ -110,7 +106,7 @@ class Failure(Exception):
 
 
 def kind_of_status(status: int) -> FailureKind:
-    """Return what an HTTP status says of which nothing else is known."""
+    """Return the kind of a failure of which nothing but the HTTP status is known."""
     return _BY_STATUS.get(
         status, FailureKind.UNCLEAR if status >= SERVER_ERROR else FailureKind.REFUSED
     )

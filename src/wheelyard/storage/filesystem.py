@@ -53,17 +53,14 @@ class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, l
 
 
 def write_all(descriptor: int, body: FileBody) -> None:
-    """
-    Write all bytes to a file descriptor.
-
-    One `os.write` may write only some of them.
-    """
+    """Write all bytes to a file descriptor, or raise OSError."""
     if isinstance(body, Path):
         with body.open("rb", buffering=0) as source:
             while chunk := source.read(CHUNK_BYTES):
                 write_all(descriptor, chunk)
         return
     view = memoryview(body)
+    # one `os.write` may write only some of the bytes
     while view:
         view = view[os.write(descriptor, view) :]
 
@@ -75,11 +72,7 @@ def sync_file(descriptor: int) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """
-    Make the names in a folder durable.
-
-    Do nothing if it is missing: it was deleted meanwhile.
-    """
+    """Make the names in a folder durable, unless the folder was deleted meanwhile."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -90,12 +83,13 @@ def sync_folder(path: str) -> None:
 
 def open_no_follow(path: str, flags: int) -> int:
     """
-    Open an absolute path and return the descriptor.
+    Open the file, or with O_DIRECTORY the folder, at an absolute path; return the descriptor.
 
     On Linux the path of the open file is compared, so a symbolic link is noticed whenever it was
     made. Elsewhere the path is resolved after opening, so a folder that was a link only in between
-    is not noticed. With O_DIRECTORY it opens a folder. Raises OSError (ELOOP) if it has a link in
-    it.
+    is not noticed.
+
+    Raises OSError (ELOOP) if the path has a symbolic link in it.
     """
     # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
     # O_NONBLOCK: opening a named pipe must not wait for its writer
@@ -113,7 +107,8 @@ def walk_no_follow(
     """
     Yield the visible files whose paths begin with `prefix` and are greater than `after`, sorted.
 
-    Paths are relative to `root`. What is missing has no files. Raises OSError as `open_no_follow`.
+    Paths are relative to `root`. A folder that is missing has no files. Raises OSError as
+    `open_no_follow` does.
     """
     folder = folder or prefix[: prefix.rfind("/") + 1]
     for name, is_folder in _names(f"{root}/{folder}".rstrip("/")):

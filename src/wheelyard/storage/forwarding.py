@@ -1,7 +1,7 @@
 """
 Stores whose objects are in another one: a part of it, read-only, or measured.
 
-They belong to no registry until a server puts them into its own.
+The metrics belong to no registry until a server puts them into its own.
 """
 
 from collections.abc import Iterator
@@ -34,8 +34,12 @@ READ_ONLY: Final = "read_only"
 """The error code of each write to a store that is only read."""
 
 
-class ForwardingStore:
-    """A store that passes each call on to another one."""
+class ForwardingStore(Store):
+    """
+    A store that passes each call on to another one.
+
+    A subclass whose keys are not those of the other store has a `_full` and a `list` of its own.
+    """
 
     __slots__ = ()
 
@@ -114,11 +118,7 @@ class PrefixedStore(ForwardingStore):
 
 @dataclass(frozen=True, slots=True)
 class ReadOnlyStore(ForwardingStore):
-    """
-    The objects of `inner`.
-
-    Each attempt to write one raises Unavailable, and says why.
-    """
+    """The objects of `inner`: each attempt to write one raises Unavailable, and says why."""
 
     inner: Store
     why: str = "server.read_only forbids it."
@@ -126,6 +126,7 @@ class ReadOnlyStore(ForwardingStore):
 
     def delete(self, key: Key) -> NoReturn:
         """Raise Unavailable."""
+        # the base class deletes in `inner`, without asking `_for_write`
         self._for_write(key)
 
     def _for_write(self, key: Key) -> NoReturn:
@@ -149,11 +150,7 @@ class Operation(Struct, frozen=True, order=True):
 
 
 class OperationCounter:
-    """
-    Counts bucket operations, free ones, too.
-
-    Threads may share it.
-    """
+    """Counts bucket operations, free ones, too, in any thread."""
 
     def __init__(self) -> None:
         self.metric = Counter(

@@ -115,6 +115,7 @@ class LocalStore(Store):
         """See `Store`."""
         path = self._path(key)
         try:
+            # one `stat` is enough: a version never repeats, and no file is changed in place
             if unless and _version(os.lstat(path)) == unless:
                 return NOT_MODIFIED
             with open(path, "rb", buffering=0, opener=open_no_follow) as file:
@@ -206,11 +207,10 @@ class LocalStore(Store):
     @contextmanager
     def _spooled(self, body: FileBody, *, is_synced: bool) -> Iterator[str]:
         """
-        Yield the path of a spool file with the bytes of `body`.
+        Yield the path of a spool file with the bytes of `body`, and remove that name afterwards.
 
-        Then remove it. A body that is in the spool gets a second name there, which the object takes
-        over. Whoever wrote it may have synced its bytes, even if this is not to be done here
-        (`is_synced`).
+        A body that is in the spool gets a second name there, which the object takes over. Its bytes
+        are synced here if `is_synced`; whoever wrote it may have done so already.
         """
         is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
         path, descriptor = self._linked(str(body)) if is_spooled else self.spool.open_new()
@@ -248,7 +248,12 @@ class LocalStore(Store):
     def _move_into_place(
         self, key: Key, spooled: str, expect: ObjectVersion | None, *, is_synced: bool
     ) -> ObjectVersion:
-        """Give a spool file its name, and return its version as an object, or raise Conflict."""
+        """
+        Give a spool file its name as an object, and return its version.
+
+        A crash before leaves a file in the spool, which the next start removes. Raises Conflict if
+        the object has not the version `expect`.
+        """
         target = self._path(key)
         if target.startswith(self._private):
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
@@ -260,6 +265,7 @@ class LocalStore(Store):
                     version = _create(key, spooled, name, folder)
                 else:
                     version = self._replace(key, spooled, name, folder, expect)
+                # before this, a power cut may lose the new name
                 if is_synced:
                     sync_file(folder)
                 return version
@@ -269,6 +275,7 @@ class LocalStore(Store):
     def _replace(
         self, key: Key, spooled: str, name: str, folder: int, expect: ObjectVersion | None
     ) -> ObjectVersion:
+        # all writers of a key take this lock, so the version that is compared is the one replaced
         with self._locked(key):
             try:
                 before = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -286,11 +293,7 @@ class LocalStore(Store):
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """
-        Open a folder, made if it is missing.
-
-        Raises Unavailable if its path has a link.
-        """
+        """Open a folder, made if it is missing, or raise Unavailable if its path has a link."""
         try:
             try:
                 folder = open_no_follow(path, os.O_DIRECTORY)
@@ -348,11 +351,7 @@ class LocalStore(Store):
 
 
 def require_place(root: Path) -> None:
-    """
-    Raise Unavailable unless a store may be made, or written, at a folder.
-
-    Make none.
-    """
+    """Raise Unavailable unless a store may be made, or written, at a folder; make none."""
     try:
         folder = root.resolve()
         while not folder.exists():

@@ -60,7 +60,7 @@ def parse_location(text: str) -> BucketLocation:
     """
     Return the location that a bucket's URL names.
 
-    Raises Invalid (`bad_setting`) if malformed.
+    Raises Invalid (code `bad_setting`) if it is malformed.
     """
     scheme, _, rest = text.partition("://")
     bucket, _, path = rest.partition("/")

@@ -1,8 +1,4 @@
-"""
-The store in memory, for trials and tests.
-
-Its objects are lost when the process ends.
-"""
+"""The store in memory, for trials and tests: its objects are lost when the process ends."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -33,11 +29,7 @@ LEAST_SECONDS: Final = 1e-6
 
 
 class MemoryStore(Store):
-    """
-    Objects in a dictionary.
-
-    `clock` returns the time of a write in seconds since the epoch.
-    """
+    """Objects in a dictionary; `clock` returns the time of a write in seconds since the epoch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -42,7 +42,7 @@ class Spool:
         """
         Create an empty temporary file, and return its path and a writer.
 
-        The caller removes it.
+        The caller removes the file. Raises Unavailable if it cannot be created.
         """
         with storage_faults("a file in the spool folder"):
             path, descriptor = self.open_new()
@@ -60,9 +60,9 @@ class Spool:
 
     def open_new(self) -> tuple[str, int]:
         """
-        Create an empty temporary file, or raise OSError.
+        Create an empty temporary file, and return its path and a descriptor.
 
-        Returns its path and a descriptor. The file is locked until the descriptor is closed.
+        The file is locked until the descriptor is closed. Raises OSError if it cannot be created.
         """
         while True:
             path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
@@ -90,6 +90,7 @@ class Spool:
                     continue
                 descriptor = os.open(path, _EXISTING)
                 try:
+                    # the name may have gone to another file between `open` and the lock
                     if try_lock(descriptor) and _is_at(descriptor, path):
                         path.unlink()
                 finally:

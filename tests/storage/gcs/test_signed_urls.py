@@ -24,7 +24,7 @@ from tests.fake_gcs.identity import EMAIL
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.refused import refused
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.connect import UrlSigner
+from wheelyard.storage.gcs.connect import GoogleSigner
 from wheelyard.storage.gcs.store import Credentials, can_sign
 
 HOUR: Final = timedelta(hours=1)
@@ -50,7 +50,7 @@ def iam(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
 def url_of(credentials: Credentials, name: str = "o", lifetime: timedelta = HOUR) -> str:
     """Return a URL that credentials sign."""
     bucket = Client(project="p", credentials=nobody()).bucket("b")
-    return UrlSigner(bucket, credentials, STORAGE).sign(name, lifetime)
+    return GoogleSigner(bucket, credentials, STORAGE).sign(name, lifetime)
 
 
 def federated(account: str | None, token: str = "") -> Credentials:
@@ -132,11 +132,11 @@ from google.auth import iam
 from google.auth.compute_engine import Credentials
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
-from wheelyard.storage.gcs.connect import UrlSigner
+from wheelyard.storage.gcs.connect import GoogleSigner
 
 iam._IAM_SIGN_ENDPOINT = sys.argv[1] + "/v1/projects/-/serviceAccounts/{}:signBlob"
 bucket = Client(project="p", credentials=AnonymousCredentials()).bucket("b")
-signer = UrlSigner(bucket, Credentials(), "https://storage.googleapis.com")
+signer = GoogleSigner(bucket, Credentials(), "https://storage.googleapis.com")
 print("made", flush=True)
 input()
 print(signer.sign("o", timedelta(hours=1)))

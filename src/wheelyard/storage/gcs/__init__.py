@@ -4,12 +4,10 @@ The store in a Cloud Storage bucket.
 The only package that imports google-cloud-storage. An object is an object, and its generation is
 the version.
 
-- `connect.py`: finds credentials, endpoint and signer (a private key, or IAM); builds the store;
-  counts operations by price class
-- `store.py`: the single requests, one for each download, resumed on the same generation; Google's
-  exceptions as failures
-- `store.py`: whose credentials are, and whether they can sign
-- `connect.py`: reads a bucket of somebody else
+- `connect.py`: finds credentials, endpoint and signer (a private key, or IAM), builds the store,
+  counts operations by price class, and reads a bucket of somebody else
+- `store.py`: the single requests (a download is one, resumed on the same generation), Google's
+  exceptions as failures, and whose the credentials are
 
 Downloads from a bucket use our own loop over the library's session. The library's reader first
 asks for the metadata and then makes a request for each chunk, and each is billed. Ours makes one

@@ -29,12 +29,13 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 from google.cloud.storage import Blob, Bucket, Client
 from google.oauth2 import service_account
+from msgspec import Struct
 from requests import RequestException, Session
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
-from wheelyard.storage.buckets import BucketObject, BucketReader, OpenStore
+from wheelyard.storage.buckets import BucketObject, BucketReader
 from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.forwarding import Operation, OperationCounter
 from wheelyard.storage.gcs.store import (
@@ -122,8 +123,8 @@ _iam_signer: Final[Callable[..., Any]] = iam.Signer
 _account_credentials: Final[Callable[..., Credentials]] = service_account.Credentials
 
 
-class UrlSigner:
-    """Signs URLs of downloads from a bucket, by credentials that can sign."""
+class GoogleSigner:
+    """See `UrlSigner`."""
 
     def __init__(self, bucket: Bucket, credentials: Credentials, endpoint: str) -> None:
         self._bucket = bucket
@@ -136,11 +137,7 @@ class UrlSigner:
         self._credentials = credentials.with_scopes([SCOPE]) if is_scoped else credentials
 
     def sign(self, name: str, lifetime: timedelta) -> str:
-        """
-        Return the URL of an object.
-
-        Raises Unavailable if it is denied or fails.
-        """
+        """See `UrlSigner`."""
         blob = self._bucket.blob(name)
         try:
             return str(
@@ -188,30 +185,31 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
 
 def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
-) -> OpenStore:
+) -> "GcsStoreOpener":
     """See `BucketService`."""
-    return partial(_open, _connect(location, counter), runtime)
+    return GcsStoreOpener(_connect(location, counter), runtime)
 
 
-def _open(
-    client: Client, runtime: Runtime, location: BucketLocation, downloads: Downloads, caching: str
-) -> GcsStore:
-    credentials, endpoint = credentials_of(client), str(client.api_endpoint)
-    if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
-        with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
-            credentials, _ = google.auth.default()
-    bucket = client.bucket(location.bucket)
-    sign = UrlSigner(bucket, credentials, endpoint).sign if can_sign(credentials) else None
-    urls = download_urls(downloads, f"{endpoint}/{location.bucket}/", sign, runtime.seconds)
-    return GcsStore(client, location, runtime, urls, caching)
+class GcsStoreOpener(Struct, frozen=True):
+    """See `StoreOpener`."""
+
+    client: Client
+    runtime: Runtime
+
+    def open_store(self, location: BucketLocation, downloads: Downloads, caching: str) -> GcsStore:
+        """See `StoreOpener`."""
+        credentials, endpoint = credentials_of(self.client), str(self.client.api_endpoint)
+        if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
+            with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
+                credentials, _ = google.auth.default()
+        bucket, base = self.client.bucket(location.bucket), f"{endpoint}/{location.bucket}/"
+        signer = GoogleSigner(bucket, credentials, endpoint) if can_sign(credentials) else None
+        urls = download_urls(downloads, base, signer, self.runtime.seconds)
+        return GcsStore(self.client, location, self.runtime, urls, caching)
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
-    """
-    Return the operation that an HTTP request to a bucket is.
-
-    The result is None if it is not about objects.
-    """
+    """Return the operation that a request to a bucket is, or None if it is about no object."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
         # of a large upload, only the first request is billed
@@ -229,9 +227,7 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
 
 
 def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
-    client = _new_client()
-    if isinstance(client, Failure):  # not chained: the exception may quote a whole key file
-        raise unavailable(client, location, READ)
+    client = _new_client(location)
     # with the cache it would read the bucket's metadata, which needs one more permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
@@ -248,13 +244,15 @@ def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
     return client
 
 
-def _new_client() -> Client | Failure:
+def _new_client(location: BucketLocation) -> Client:
     try:
         return Client(project=None)
     except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
         # the library raises the last two for a file that is JSON without a key
         is_missing = "default credentials were not found" in str(error)
-        if is_missing:
-            return Failure(FailureKind.NO_CREDENTIALS)
+    # outside of the handler: the library's exception may quote a whole key file
+    failure = Failure(FailureKind.NO_CREDENTIALS)
+    if not is_missing:
         malformed = "their file cannot be read, or is malformed"
-        return Failure(FailureKind.BAD_CREDENTIALS, code=malformed)
+        failure = Failure(FailureKind.BAD_CREDENTIALS, code=malformed)
+    raise unavailable(failure, location, READ)

@@ -66,11 +66,10 @@ def can_sign(credentials: Credentials) -> bool:
 
 def email_of(credentials: Credentials) -> str | None:
     """
-    Return the e-mail of the account of some credentials, for the journal.
+    Return the e-mail of the account of some credentials, for the journal, or None if it is unknown.
 
-    The result is None if it is unknown. A service account's e-mail is known after the first use of
-    the credentials (before, those of the metadata server have `default`). A user's is known if
-    Google has sent an ID token as well.
+    A service account's e-mail is known after the first use of the credentials (before, those of the
+    metadata server have `default`). A user's is known if Google has sent an ID token as well.
     """
     emails = [getattr(credentials, name, None) for name in ("service_account_email", "account")]
     with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
@@ -159,11 +158,7 @@ _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 
 
 class GcsStore(BucketStore):
-    """
-    A store in a bucket.
-
-    Safe to share between threads, not across a fork.
-    """
+    """A store in a bucket, which threads may share, and processes that fork may not."""
 
     large_file_bytes = UPLOAD_CHUNK_BYTES
     large_files_at_a_time = 16  # each takes up to three chunks of memory
@@ -205,11 +200,7 @@ class GcsStore(BucketStore):
     def stream_once(
         self, name: str, start: int, stop: int | None, generation: str = ""
     ) -> Iterator[bytes]:
-        """
-        See `BucketStore`.
-
-        `generation` is that of the object, if it may be no other one.
-        """
+        """See `BucketStore`. With a `generation`, the object must have that one."""
         response = self._open(name, start, stop, generation)
         return self._resumed(name, response, start, stop)
 
@@ -235,11 +226,7 @@ class GcsStore(BucketStore):
             raise
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
-        """
-        See `BucketStore`.
-
-        Each chunk is repeated.
-        """
+        """See `BucketStore`."""
         blob, is_large = self._new_blob(name, kind), size > UPLOAD_CHUNK_BYTES
         if is_large:  # without a size the library sends chunks
             blob.chunk_size = UPLOAD_CHUNK_BYTES
@@ -286,8 +273,10 @@ class GcsStore(BucketStore):
         """
         Have the bucket copy an object of this or another bucket, over one that is there.
 
-        `name` is the original's whole name in the bucket of `source`; raises NotFound if it does
-        not exist. `key` and `kind` are those of the copy, as in `put`.
+        `name` is the original's whole name in the bucket of `source`. `key` and `kind` are those of
+        the copy, as in `put`.
+
+        Raises NotFound if the original does not exist, and Unavailable if the bucket refuses.
         """
         blob = self._new_blob(self.name_of(key), kind)
         original = self.client.bucket(source.bucket).blob(name)
@@ -305,21 +294,13 @@ class GcsStore(BucketStore):
             raise self.fault(failure, WRITE) from failure
 
     def repeated(self, call: Callable[[], T]) -> Callable[[], T]:
-        """
-        Return a function that repeats a call.
-
-        What Google's library takes as `retry=`.
-        """
+        """Return a function that repeats a call, as Google's library wants its `retry=`."""
         return partial(self.repeat, WRITE_RETRY_SECONDS, _answer_of, call)
 
     def _resumed(
         self, name: str, response: requests.Response, position: int, stop: int | None
     ) -> Iterator[bytes]:
-        """
-        Yield the bytes from `position` on.
-
-        After a break, the rest of the same generation.
-        """
+        """Yield the bytes from `position` on, and after a break the rest of the same generation."""
         generation, fruitless = response.headers.get("X-Goog-Generation", ""), 0
         while True:
             fruitless += 1
@@ -335,7 +316,7 @@ class GcsStore(BucketStore):
             response = self.repeat(READ_RETRY_SECONDS, self._open, name, position, stop, generation)
 
     def _open(self, name: str, start: int, stop: int | None, generation: str) -> requests.Response:
-        """Request the bytes of an object from `start` up to `stop`."""
+        """Return the response with the bytes from `start` up to `stop`, or raise Failure."""
         query = {"generation": generation} if generation else {}
         if not start and stop is None:
             return self._request(name, query)

@@ -38,11 +38,7 @@ NOT_KEPT: Final = "conditions_ignored"
 
 
 class ConditionCheck:
-    """
-    The check of one bucket, made before the first write of a process.
-
-    Safe between threads.
-    """
+    """The check of one bucket, which any thread makes before the first write of a process."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -50,10 +46,11 @@ class ConditionCheck:
 
     def ensure(self, store: "ObjectStore") -> None:
         """
-        Raise Unavailable (`conditions_ignored`) unless the bucket keeps conditions.
+        Raise Unavailable (code `conditions_ignored`) unless the bucket keeps conditions.
 
-        The bucket is asked once. What a lost answer leaves open is asked again with another key for
-        some time; then, as after any other error, Failure is raised, and the next write asks again.
+        The bucket is asked once. After a lost answer it is asked again for some time, with another
+        key. Raises Failure if that does not help, or after any other error: then the next write
+        asks again.
         """
         if self._is_kept is None:
             with self._lock:
@@ -157,11 +154,7 @@ _BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
 
 
 def failure_of(error: Exception) -> Failure:
-    """
-    Return what an exception of obstore says.
-
-    Its class counts if its text has no answer.
-    """
+    """Return what an exception of obstore says, by its text or else by its class."""
     text = str(error).partition("\n\nDebug source:")[0]
     answer, named = _ANSWER.search(text), _CODE.search(text)
     status = int(answer[1] or answer[2]) if answer else 0

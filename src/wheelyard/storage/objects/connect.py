@@ -17,7 +17,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +28,7 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
-from wheelyard.storage.buckets import BucketObject, BucketReader, OpenStore
+from wheelyard.storage.buckets import BucketObject, BucketReader
 from wheelyard.storage.failures import READ, SIGN, UNLISTED, Failure, FailureKind, unavailable
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
@@ -82,11 +81,7 @@ class ObjectReader(BucketReader):
         self._clients = make_clients(location, config)
 
     def close(self) -> None:
-        """
-        See `BucketReader`.
-
-        Obstore closes the connections of a client that nobody has.
-        """
+        """Do nothing: obstore closes the connections of a client that nobody has."""
 
     def _objects(self) -> Iterator[BucketObject]:
         # objects of folders are left out, unless nothing is in the folder
@@ -131,11 +126,7 @@ class ObjectReader(BucketReader):
         )
 
     def _place(self, name: str) -> tuple[Clients, str]:
-        """
-        Return the clients for an object and its name for them.
-
-        Raises Failure if it has none.
-        """
+        """Return the clients for an object and its name for them, or raise Failure."""
         whole = self._location.name_of(name)
         if not whole.endswith("/"):
             return self._clients, whole
@@ -210,27 +201,33 @@ class _Service(Struct, frozen=True):
 
 def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
-) -> OpenStore:
+) -> "ObjectStoreOpener":
     """See `BucketService`."""
     del location
-    return partial(_open, runtime, counter)
+    return ObjectStoreOpener(runtime, counter)
 
 
-def _open(
-    runtime: Runtime,
-    counter: OperationCounter,
-    location: BucketLocation,
-    downloads: Downloads,
-    caching: str,
-) -> ObjectStore:
-    service = _service(location)
-    clients = make_clients(location, service.config)
-    place = location.root, service.endpoint
-    check = _checks.setdefault(place, ConditionCheck())
-    sign = partial(_signed, clients.reads, location) if service.can_sign else None
-    longest = TEMPORARY_SECONDS if service.is_temporary else inf
-    urls = download_urls(downloads, service.public_base, sign, runtime.seconds, longest)
-    return ObjectStore(clients, location, runtime, counter, check, urls=urls, caching=caching)
+class ObjectStoreOpener(Struct, frozen=True):
+    """See `StoreOpener`."""
+
+    runtime: Runtime
+    counter: OperationCounter
+
+    def open_store(
+        self, location: BucketLocation, downloads: Downloads, caching: str
+    ) -> ObjectStore:
+        """See `StoreOpener`."""
+        service = _service(location)
+        clients = make_clients(location, service.config)
+        # one check for all stores of a bucket, also for a store that is opened again
+        check = _checks.setdefault((location.root, service.endpoint), ConditionCheck())
+        signer = ObjectSigner(clients.reads, location) if service.can_sign else None
+        longest = TEMPORARY_SECONDS if service.is_temporary else inf
+        now = self.runtime.seconds
+        urls = download_urls(downloads, service.public_base, signer, now, longest)
+        return ObjectStore(
+            clients, location, self.runtime, self.counter, check, urls=urls, caching=caching
+        )
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> ObjectReader:
@@ -253,14 +250,21 @@ def _service(location: BucketLocation) -> _Service:
     return service(location, environ)
 
 
-def _signed(client: Client, location: BucketLocation, name: str, lifetime: timedelta) -> str | None:
-    if location.scheme == AZURE and not _SIGNED_BY_AZURE.fullmatch(name):
-        return None
-    try:
-        return answer_of(obstore.sign, client, "GET", name, lifetime)
-    except Failure as failure:
-        why = unavailable(failure, location, SIGN).message
-        raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure
+class ObjectSigner(Struct, frozen=True):
+    """See `UrlSigner`."""
+
+    client: Client
+    location: BucketLocation
+
+    def sign(self, name: str, lifetime: timedelta) -> str | None:
+        """See `UrlSigner`."""
+        if self.location.scheme == AZURE and not _SIGNED_BY_AZURE.fullmatch(name):
+            return None
+        try:
+            return answer_of(obstore.sign, self.client, "GET", name, lifetime)
+        except Failure as failure:
+            why = unavailable(failure, self.location, SIGN).message
+            raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure
 
 
 def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
@@ -291,9 +295,9 @@ def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
 
 def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3's
     """
-    Return what gives the credentials of a profile.
+    Return what gives the credentials of a profile, or None without a profile or without boto3.
 
-    The result is None if there is no profile, or no boto3.
+    Raises Invalid or Unavailable if AWS_PROFILE names one that cannot be read.
     """
     named = environ.get("AWS_PROFILE")
     files = [environ.get(name) or path for name, path in PROFILE_FILES.items()]
@@ -357,11 +361,7 @@ def _connection(text: str) -> Mapping[str, str]:
 
 
 def _identity_endpoint(environ: Mapping[str, str]) -> str:
-    """
-    Return the URL that gives tokens of the managed identity.
-
-    The result is an empty one for an instance's address.
-    """
+    """Return the URL that gives tokens of the managed identity, or "" for that of an instance."""
     if endpoint := environ.get("IDENTITY_ENDPOINT"):  # Container Apps, App Service
         return endpoint
     host = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")

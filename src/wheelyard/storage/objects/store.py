@@ -62,11 +62,7 @@ def answer_of(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def chunks_of(answer: "GetResult") -> Iterator[bytes]:
-    """
-    Yield the bytes of an answer.
-
-    Raises Failure.
-    """
+    """Yield the bytes of an answer, or raise Failure."""
     stream = answer.stream(CHUNK_BYTES)
     while (chunk := answer_of(next, stream, None)) is not None:
         whole = memoryview(chunk)  # obstore's may be larger
@@ -102,13 +98,21 @@ def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients
     """
     Return the clients of a bucket, without a request.
 
-    `config` is what obstore takes. Raises Invalid (`bad_setting`) if something in it is malformed.
+    `config` is what obstore takes. Raises Invalid (code `bad_setting`) if a part is malformed.
     """
     endpoint = str(config.get("endpoint", "https://of-the-region"))
     # obstore panics at the first request to anything else
     if _URL.fullmatch(endpoint):
         with suppress(BaseError, ValueError):  # whose text may have the key
-            return _clients(location, config, allow_http=endpoint.startswith("http://"))
+            http = endpoint.startswith("http://")
+            # an installer waits for 15 seconds
+            return Clients(
+                reads=_Times(6, 6, 5, 8).client(location, config, http=http),
+                writes=_Times(10, 10, 0, 8).client(location, config, http=http),
+                # a stream that began before its retry time is not resumed
+                downloads=_Times(3600, 10, 9, 3600).client(location, config, http=http),
+                uploads=_Times(300, 120, 5, 600).client(location, config, http=http),
+            )
     raise Invalid(
         f"The variables of the environment for {location.root} are malformed: look at the key, "
         "the region and the URL of the service.",
@@ -116,36 +120,36 @@ def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients
     )
 
 
-def _clients(location: BucketLocation, config: Mapping[str, Any], *, allow_http: bool) -> Clients:
-    def client(seconds: int, of_a_read: int, retries: int, retry_seconds: int) -> Client:
-        make = partial(
-            AzureStore if location.scheme == AZURE else S3Store,
+class _Times(Struct, frozen=True):
+    """The limits of a client: seconds for a request, without a byte and for retries; retries."""
+
+    request: int
+    byte: int
+    retries: int
+    retrying: int
+
+    def client(self, location: BucketLocation, config: Mapping[str, Any], *, http: bool) -> Client:
+        """Return a client with these limits, which may use plain HTTP."""
+        make: Callable[..., Client] = AzureStore if location.scheme == AZURE else S3Store
+        return make(
             location.bucket,
             client_options={
-                "allow_http": allow_http,
+                "allow_http": http,
                 "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-                "read_timeout": timedelta(seconds=of_a_read),
-                "timeout": timedelta(seconds=seconds),
+                "read_timeout": timedelta(seconds=self.byte),
+                "timeout": timedelta(seconds=self.request),
             },
             retry_config={
-                "max_retries": retries,
-                "retry_timeout": timedelta(seconds=retry_seconds),
+                "max_retries": self.retries,
+                "retry_timeout": timedelta(seconds=self.retrying),
                 "backoff": {
                     "init_backoff": timedelta(seconds=0.2),
                     "max_backoff": timedelta(seconds=4),
                     "base": 2,
                 },
             },
+            **config,
         )
-        return make(**config)
-
-    # an installer waits for 15 seconds; a stream that began before its retry time is not resumed
-    return Clients(
-        reads=client(6, 6, 5, 8),
-        writes=client(10, 10, 0, 8),
-        downloads=client(3600, 10, 9, 3600),
-        uploads=client(300, 120, 5, 600),
-    )
 
 
 PART_BYTES: Final = 8 * 1024**2
@@ -279,11 +283,7 @@ class ObjectStore(BucketStore):
             raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """
-        See `BucketStore`.
-
-        Obstore resumes the stream after a broken connection.
-        """
+        """See `BucketStore`. Obstore resumes the stream after a broken connection."""
         options: GetOptions = {"range": {"offset": start}} if start else {}
         if stop is not None:
             options = {"range": (start, stop)}
@@ -295,11 +295,7 @@ class ObjectStore(BucketStore):
         self._ask(DELETED, obstore.delete, self._clients.reads, name)
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """
-        See `BucketStore`.
-
-        A listing that breaks off goes on after its last key.
-        """
+        """See `BucketStore`. A listing that breaks off goes on after its last key."""
         listing, is_more = _Listing(prefix, after), True
         while is_more:
             page = self.repeat(READ_RETRY_SECONDS, self._page, listing)
@@ -318,10 +314,11 @@ class ObjectStore(BucketStore):
 
     def name_of(self, key: Key) -> str:
         """
-        See `BucketStore`.
+        Return the name of an object in the bucket.
 
-        Obstore would strip some slashes, and refuse the rest.
+        Raises Invalid for a name that obstore cannot have.
         """
+        # obstore would strip some slashes, and refuse the rest
         if not _NAME.fullmatch(key):
             raise Invalid(
                 "A key of an object in this bucket may not have an empty part, '.', '..', or a "
@@ -371,11 +368,7 @@ class ObjectStore(BucketStore):
     def _ask(
         self, operation: Operation, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """
-        Count a request, and return its answer.
-
-        Raises Failure.
-        """
+        """Count a request, and return its answer, or raise Failure."""
         self._counter.add(operation)
         return answer_of(request, *args, **kwargs)
 
