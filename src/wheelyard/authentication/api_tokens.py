@@ -82,7 +82,12 @@ class RotatedToken(Struct, frozen=True):
 
 
 class ApiTokens(Struct, frozen=True):
-    """Creates, lists, revokes, rotates and verifies the API tokens of an index."""
+    """
+    Creates, lists, revokes, rotates and verifies the API tokens of an index.
+
+    Threads may share it. Every method that reads or writes tokens raises Unavailable if the store
+    does not answer, and for one token also if its record is damaged.
+    """
 
     records: TokenRecords
     runtime: Runtime
@@ -96,7 +101,7 @@ class ApiTokens(Struct, frozen=True):
         """
         Return a new API token and its stored record, which does not have the token's text.
 
-        `by` is the principal that makes the token. Raise Invalid for a bad name or lifetime.
+        `by` is the principal that makes the token. Raises Invalid for a bad name or lifetime.
         """
         require_token_name(request.name)
         if request.lifetime <= timedelta(0):
@@ -111,6 +116,7 @@ class ApiTokens(Struct, frozen=True):
                 code="invalid_field",
             )
         now, token = self.runtime.now(), new_token(self.runtime.random)
+        # only the digest is stored: this is the one moment at which somebody can see the token
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
@@ -128,11 +134,7 @@ class ApiTokens(Struct, frozen=True):
         return token, record
 
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
-        """
-        Store the record of a new token.
-
-        Returns both, with another token if its id was taken.
-        """
+        """Store the record of a new token, or of another if its id is taken, and return both."""
         for _ in self.records.retries.attempts():
             try:
                 return token, self.records.create(record)
@@ -147,9 +149,9 @@ class ApiTokens(Struct, frozen=True):
 
     def expiring(self) -> list[TokenRecord]:
         """
-        Return the records of the tokens that expire soon, the first one first.
+        Return the records of the tokens that expire soon, sorted by that time.
 
-        Reads all. A token that was rotated is left out while a token that replaces it is active.
+        Reads all tokens. One that was rotated is left out while its replacement is active.
         """
         now = self.runtime.now()
         records = {record.id: record for record in self.records.all()}
@@ -173,11 +175,7 @@ class ApiTokens(Struct, frozen=True):
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
-        """
-        Return the day (UTC) of the last use of these tokens, by id.
-
-        Unused ones are left out.
-        """
+        """Return the day (UTC) of the last use of these tokens, by id, without unused ones."""
         return self.records.last_uses.days(frozenset(record.id for record in records))
 
     def any_active(self) -> bool:
@@ -190,8 +188,7 @@ class ApiTokens(Struct, frozen=True):
         Revoke the API token with this id, or with the id in this whole token.
 
         Returns its record. The secret in the token is not checked. The record of a revoked token
-        stays unchanged. Raise NotFound for an unknown token; its message never has a whole token,
-        which is a secret.
+        stays unchanged. Raises NotFound, whose message never has the secret, for an unknown token.
         """
         token_id = require_token_id(text)
         now = self.runtime.now()
@@ -209,10 +206,13 @@ class ApiTokens(Struct, frozen=True):
         self, token_id: str, change: Callable[[TokenRecord], TokenRecord]
     ) -> tuple[TokenRecord, TokenRecord]:
         """
-        Store `change(record)` as the record of a token, with compare-and-swap.
+        Store `change(record)` as the record of a token, with compare-and-swap, and return both.
 
-        Returns both. After a conflict, `change` is called again, with the record of that time. It
-        may return the record itself, or raise. Raise NotFound for an unknown token.
+        After a conflict, `change` is called again, with the record of that time. It may return the
+        record itself, so that nothing is written.
+
+        Raises NotFound for an unknown token, Unavailable if too many writers change it, and what
+        `change` raises.
         """
         for _ in self.records.retries.attempts():
             snapshot = self.records.get_for_update(token_id)
@@ -221,6 +221,7 @@ class ApiTokens(Struct, frozen=True):
             changed = change(record)
             if changed == record:
                 return record, record
+            # None after a conflict: the next attempt decides again, by the record of that time
             written = self.records.replace(changed, snapshot)
             if written is not None:
                 return record, written
@@ -231,10 +232,12 @@ class ApiTokens(Struct, frozen=True):
         Return the record of the token with this id, or with this name, or of this whole token.
 
         The token with a name is the active one. One that was rotated does not count while the one
-        that replaces it is active. Raise NotFound if there is none, Conflict if there are several.
+        that replaces it is active.
+
+        Raises NotFound if there is no such token, and Conflict if several have this name.
         """
         token_id = token_id_in(text)
-        record = None if token_id is None else self.records.get(token_id).value
+        record = None if token_id is None else self.records.find(token_id)
         if record is not None:
             return record
         if has_token_prefix(text):  # it may be a secret, with a typing error
@@ -263,15 +266,14 @@ class ApiTokens(Struct, frozen=True):
 
     def rotate(self, old: TokenRecord, overlap: timedelta, by: str) -> RotatedToken:
         """
-        Store and return a new token with the name, rights, owner and lifetime of `old`.
+        Replace the token `old` by a new one of the same name, rights, owner and lifetime.
 
-        Shorten it. The old token expires after `overlap`, or earlier by itself; without an overlap
-        it is revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
+        The old token expires after `overlap`, or earlier by itself. Without an overlap it is
+        revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
 
-        Raises:
-            Invalid: The old token is not active, or is of a CI job.
-            Conflict: It was rotated already, or is changed by somebody else at the same time.
-            Unavailable: The store does not answer. The message names the new token, if any.
+        Raises Invalid if the old token is not active, or is of a CI job. Raises Conflict if it was
+        rotated already, or is changed by somebody else at the same time. Raises Unavailable if the
+        store does not answer: the message names the new token, if there may be one.
         """
         self._require_rotatable(old)
         request = TokenRequest(
@@ -283,6 +285,7 @@ class ApiTokens(Struct, frozen=True):
             owner_names=old.owner_names,
         )
         token, new = self.create(request, by)
+        # a crash here leaves two working tokens, the new one shown to nobody
         try:
             shorter = self._shorten(old, new.id, overlap, by)
         except WheelyardError as fault:
@@ -304,10 +307,10 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the record of an active token, from the cache or the store, and record its use.
 
-        Raise Unauthenticated if the token is unknown or its secret is wrong, with one message for
-        both; and if it is revoked or expired, with a message that says so.
+        Raises Unauthenticated, with one message, if the token is unknown or its secret is wrong.
+        Raises Unauthenticated, with a message that says so, if it is revoked or expired.
         """
-        record = self.records.get(token.id).value
+        record = self.records.find(token.id)
         # without the secret, nobody learns whether there is a token with this id
         if not (record or NO_RECORD).matches(token):
             reason = "token_secret" if record else "token_unknown"
@@ -318,9 +321,9 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the record of an active token by its id, and record its use.
 
-        Raises as `get`.
+        Raises Unauthenticated if the token is unknown, revoked or expired.
         """
-        return self._use(self.records.get(token_id).value)
+        return self._use(self.records.find(token_id))
 
     def _require_rotatable(self, record: TokenRecord) -> None:
         now = self.runtime.now()
@@ -335,9 +338,7 @@ class ApiTokens(Struct, frozen=True):
                 f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
                 "'wheelyard token create'."
             )
-        replacement = active_replacement(
-            record, lambda token_id: self.records.get(token_id).value, now
-        )
+        replacement = active_replacement(record, self.records.find, now)
         if replacement is not None:
             raise Conflict(
                 f"Token {record.id} was rotated already. Rotate the one that replaces it: "
@@ -350,11 +351,12 @@ class ApiTokens(Struct, frozen=True):
         """
         Store and return the record of a token that ends after `overlap`.
 
-        Raises as `update`.
+        Raises Conflict if somebody else has rotated or revoked it.
         """
 
         def shortened(record: TokenRecord) -> TokenRecord:
             now = self.runtime.now()
+            # called with the record as it is stored now: of two rotations at once one is late here
             if record.state(now) != "active" or record.rotation != old.rotation:
                 raise Conflict(
                     f"Token {record.id} was rotated or revoked by somebody else just now, and not "
@@ -422,11 +424,7 @@ def require_token_name(text: str) -> None:
 
 
 def no_token_id() -> NotFound:
-    """
-    Return the error for a text that is neither a token nor an id.
-
-    Its message has no secret.
-    """
+    """Return the error for a text that is neither a token nor an id, without that text."""
     return NotFound(
         "This is neither a token nor the id of one. Give the ten characters after 'wyd_', which "
         "'wheelyard token list' shows, too."
@@ -434,11 +432,7 @@ def no_token_id() -> NotFound:
 
 
 def require_token_id(text: str) -> str:
-    """
-    Return the id that is `text`, or is in this whole token.
-
-    Raises NotFound for other text.
-    """
+    """Return the id that is `text`, or is in this whole token, or raise NotFound."""
     token_id = token_id_in(text)
     if token_id is None:
         raise no_token_id()
@@ -446,11 +440,7 @@ def require_token_id(text: str) -> str:
 
 
 def invalid_credential() -> Unauthenticated:
-    """
-    Return the error for a missing, unknown or misspelt credential.
-
-    It does not say which.
-    """
+    """Return the one error for a missing, unknown or misspelt credential."""
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name, or whatever else its operator takes: a name and its password, or a token of "

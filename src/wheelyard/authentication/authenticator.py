@@ -1,19 +1,22 @@
 """
 Authentication of credentials: from a credential to a caller.
 
-The order of the checks is part of the contract: API tokens by their shape, static tokens by their
-digest, then the type that user name and shape tell. Each credential has exactly one type, and only
-the verifiers of this type get it: so Google gets only what is sent as a Google access token.
+The order of the checks is part of the contract:
+
+1. What begins as an API token is an API token, or invalid.
+2. What has the digest of a static token is that token.
+3. User name and shape tell the type (`classify`). Only the verifier of this type gets the
+   credential, so Google gets only what is sent as a Google access token.
 
 A client sends its credential with each of many requests at once. For a second it is not verified
-again, so a revoked credential works that much longer.
+again (`RecentCallers`), so a revoked credential works that much longer.
 """
 
 import logging
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from hashlib import blake2b
 from math import ceil
@@ -72,8 +75,9 @@ def api_token_in(credential: Credential) -> ApiToken | None:
     """
     Return the API token in a credential, or None.
 
-    Raises Unauthenticated for a malformed one.
+    Raises Unauthenticated for a malformed API token.
     """
+    # clients differ in whether they send a token as the user name or as the password
     for half in credential.halves:
         if has_token_prefix(half):
             token = parse_token(half)
@@ -84,11 +88,7 @@ def api_token_in(credential: Credential) -> ApiToken | None:
 
 
 def classify(credential: Credential) -> CredentialType:
-    """
-    Return the type that a credential's user name and shape show.
-
-    The type is PASSWORD if they show none.
-    """
+    """Return the type that user name and shape of a credential show, PASSWORD if they show none."""
     is_token = credential.is_bearer or credential.user in TOKEN_USERS
     if is_token and _is_jwt(credential.secret):
         return CredentialType.ID_TOKEN
@@ -129,7 +129,7 @@ MAX_REMEMBERED: Final = 512
 
 class RecentCallers:
     """
-    Callers by a keyed hash of what they sent.
+    The callers that were verified in the last second, by a keyed hash of what they sent.
 
     Threads may share it.
     """
@@ -144,11 +144,7 @@ class RecentCallers:
         """Returns the caller that was verified under a key in the last second; never blocks."""
 
     def header_key(self, header: bytes, address: str) -> bytes:
-        """
-        Return the key of an Authorization header from an address.
-
-        Never empty.
-        """
+        """Return the key of an Authorization header from an address, which is never empty."""
         hashed = self._keyed_hash.copy()
         hashed.update(header + b"\0" + client_network(address).encode())
         return hashed.digest()
@@ -161,8 +157,9 @@ class RecentCallers:
         """
         Return the caller that `verify` returns, and remember it.
 
-        Errors are not remembered.
+        Raises what `verify` raises. An error is not remembered.
         """
+        # from the beginning: what was revoked while `verify` ran must not count for longer
         started_at = self._monotonic()
         caller = verify()
         if caller is not None:
@@ -198,7 +195,7 @@ class RejectionLog:
         """
         Log a rejection with its reason code and client network, up to a limit for each minute.
 
-        `name` is the principal, or empty if it is unknown.
+        `name` is the principal, or empty if it does not exist.
         """
         left_out = self._rejections.acquire()
         if left_out is None:
@@ -213,7 +210,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     """
     Authenticates credentials.
 
-    A verifier is None if its type is not enabled.
+    Threads may share it. A verifier is None if its type is not enabled.
     """
 
     tokens: ApiTokens
@@ -236,9 +233,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def waits_for(self, credential: Credential) -> Wait:
         """
-        Return what `authenticate` would wait for, so that it can be run in a pool of its own.
+        Return what `authenticate` would wait for, so that the caller can choose a pool of threads.
 
-        `local` is also whatever is known, or cannot be valid.
+        A credential is `local`, too, if its result is cached, or if it cannot be valid. Hashes and
+        asks nothing.
         """
         if any(map(has_token_prefix, credential.halves)):
             return "local"
@@ -252,15 +250,14 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def authenticate(self, credential: Credential, address: str) -> Caller:
         """
-        Return the caller.
+        Return the caller whom a credential identifies.
 
         May wait for the store, for Google, or for a password hash. Rejections are logged. Wrong
         passwords, rejected access tokens and unknown API tokens count for the rate limit of the
         network of `address`.
 
-        Raises:
-            Unauthenticated: The credential is invalid.
-            Unavailable: It cannot be verified now, or there are too many failures (`rate_limited`).
+        Raises Unauthenticated if the credential is invalid. Raises Unavailable if it cannot be
+        verified now, or (code `rate_limited`) after too many failures.
         """
         try:
             token = api_token_in(credential)
@@ -278,7 +275,8 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return the caller whom an assertion of Identity-Aware Proxy names.
 
-        Raises the same.
+        Raises Unauthenticated if it is invalid, or if the index is not behind such a proxy. Raises
+        Unavailable if it cannot be verified now.
         """
         if self.iap is None:
             raise invalid_credential()
@@ -293,8 +291,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return the caller for the record of an API token, with its present scopes.
 
-        The state of the token is not checked. Raise Unauthenticated if it was minted and none of
-        its publishers is configured any more.
+        The state of the token is not checked. Raises Unauthenticated if it is of a CI job, and none
+        of its publishers is configured any more. Raises Unavailable if the grants of its owner
+        cannot be read.
         """
         if record.publishers:
             service = self.trusted_publishing
@@ -306,6 +305,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             principal, scopes = f"token:{record.id}", (record.scope,)
             principals = frozenset({principal})
         if record.owner:
+            # cut down at each use: what the owner may not do any more, the token may not do either
             allowed = self.policy.scopes_for(frozenset(record.owner_names))
             scopes = intersection(record.scope, allowed)
         return Caller(principal, (*scopes, *self.policy.public), principals, record.name)
@@ -315,11 +315,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         return self.htpasswd is not None and self.htpasswd.verified_recently(credential)
 
     def count_sign_in(self, principal: str, address: str) -> None:
-        """
-        Count a sign-in in a browser.
-
-        Raises Unavailable (`rate_limited`) if they are too many.
-        """
+        """Count a sign-in in a browser, or raise Unavailable (code `rate_limited`) for too many."""
         keys = (f"{SIGN_IN}:{principal}", address_key(address, NETWORK_SIGN_IN))
         wait = ceil(self.rate_limit.seconds_until(keys))
         if wait:
@@ -332,19 +328,20 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         if self.tokens.records.peek(token.id, "any") is not None:
             return self.tokens.get(token)
         key = address_key(address, UNKNOWN_TOKEN)
-        with self._rate_limited(key, "token", lambda: not self._is_cached(token)):
+        self._require_try(key, "token")
+        try:
             return self.tokens.get(token)
+        except Unauthenticated:
+            if not self._is_cached(token):  # there is no token with this id
+                self.rate_limit.record_failure((key,))
+            raise
 
     def _is_cached(self, token: ApiToken) -> bool:
         snapshot = self.tokens.records.peek(token.id, "any")
         return snapshot is not None and snapshot.value is not None
 
     def _log_rejection(self, fault: WheelyardError, credential: Credential, network: str) -> None:
-        """
-        Log why a credential is rejected.
-
-        A user name without a password is not logged.
-        """
+        """Log why a credential is rejected, unless it is a user name without a password."""
         # uv asks with a name alone before it asks with the password
         is_probe = not credential.secret and not has_token_prefix(credential.user)
         is_rejection = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
@@ -360,11 +357,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         self.rejection_log.log(reason, network, name)
 
     def _verifier_of(self, credential: Credential) -> Verifier | None:
-        """
-        Return the one verifier that may see a credential.
-
-        The result is None if there is none for its type.
-        """
+        """Return the one verifier that may see a credential, or None if there is none."""
         match classify(credential):
             case CredentialType.ID_TOKEN:
                 return self.id_tokens
@@ -375,10 +368,11 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def _cached_identity(self, credential: Credential) -> Identity | None:
         """
-        Return the identity if that needs no waiting.
+        Return the identity of a credential that is no API token, or None if it takes a wait.
 
-        Raises Unauthenticated if it is invalid.
+        Raises Unauthenticated if the credential is invalid.
         """
+        # before anything else: a static token may look like a credential of another type
         token = self.static_tokens.find(credential.halves)
         if token is not None:
             return token.identity
@@ -394,41 +388,39 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         return verifier.cached_identity(credential) if verifier else None
 
     def _verified_identity(self, credential: Credential, address: str) -> Identity:
-        kind, verifier = classify(credential), self._verifier_of(credential)
-        key = address_key(address)
+        """Return the identity of a credential, verified now within the rate limit."""
+        kind, key = classify(credential), address_key(address)
         if kind is CredentialType.ACCESS_TOKEN:  # Google's cannot be guessed: only Google is spared
             key = f"access_token:{client_network(address)}"
         # An invalid signature is cheap to detect and cannot be guessed. A client that had the right
         # password lately does not guess.
         is_limited = kind is not CredentialType.ID_TOKEN and not self.verified_recently(credential)
-        with self._rate_limited(key, kind.value) if is_limited else nullcontext():
-            if verifier is not None:
-                return verifier.verify(credential)
-            is_password = kind is CredentialType.PASSWORD and not credential.is_bearer
-            if is_password and self.policy.allows_anonymous_uploads:
-                return ANONYMOUS_IDENTITY  # upload clients insist on sending some password
-            raise invalid_credential() from CredentialRejected("not_enabled")
+        if is_limited:
+            self._require_try(key, kind.value)
+        try:
+            return self._verify(credential, kind)
+        except Unauthenticated:
+            # counted once it has failed: several at once exceed the limit by one each
+            if is_limited:
+                self.rate_limit.record_failure((key,))
+            raise
 
-    @contextmanager
-    def _rate_limited(
-        self, key: str, prefix: str, counts: Callable[[], bool] = lambda: True
-    ) -> Iterator[None]:
-        """
-        Count the wrapped verification as failed if it raises Unauthenticated and `counts()`.
+    def _verify(self, credential: Credential, kind: CredentialType) -> Identity:
+        verifier = self._verifier_of(credential)
+        if verifier is not None:
+            return verifier.verify(credential)
+        is_password = kind is CredentialType.PASSWORD and not credential.is_bearer
+        if is_password and self.policy.allows_anonymous_uploads:
+            return ANONYMOUS_IDENTITY  # upload clients insist on sending some password
+        raise invalid_credential() from CredentialRejected("not_enabled")
 
-        If no try is left, raise Unavailable (`rate_limited`) instead of running it.
-        """
+    def _require_try(self, key: str, prefix: str) -> None:
+        """Raise Unavailable (code `rate_limited`) if the rate limit leaves no try for a key."""
         wait = self.rate_limit.seconds_until((key,))
         if wait:
             raise Unavailable(
                 "Too many credentials did not hold.", code=RATE_LIMITED, retry_after=ceil(wait)
             ) from CredentialRejected(f"{prefix}_rate")
-        try:
-            yield
-        except Unauthenticated:
-            if counts():
-                self.rate_limit.record_failure((key,))
-            raise
 
 
 def rejection_reason(fault: WheelyardError, otherwise: str) -> str:

@@ -41,16 +41,21 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         Return the caller for an identity: with its own scopes, those of grants, and public ones.
 
-        A user of the htpasswd file has `htpasswd_scope` as well. Raise Unavailable if the grants
+        A user of the htpasswd file has `htpasswd_scope` as well. Raises Unavailable if the grants
         cannot be read.
         """
+        # scopes only add rights, so their order does not matter
         scopes = (*identity.scopes, *self.scopes_for(identity.principals))
         if self.htpasswd_scope is not None and identity.principal.startswith("htpasswd:"):
             scopes = (self.htpasswd_scope, *scopes)
         return Caller(identity.principal, scopes, identity.principals)
 
     def scopes_for(self, principals: frozenset[str]) -> tuple[Scope, ...]:
-        """Return the scopes that grants give to these principals now, and the public ones."""
+        """
+        Return the scopes that grants give to these principals now, and the public ones.
+
+        Raises Unavailable if the grants cannot be read.
+        """
         return (*self.access.load().scopes_of(principals), *self.public)
 
 
@@ -63,11 +68,7 @@ class ReadPolicy(Struct, frozen=True):
     """Whether a name that is not private may be that of a public package."""
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
-        """
-        Return whether anonymous callers may read a project.
-
-        For None: every project.
-        """
+        """Return whether anonymous callers may read a project, or for None every project."""
         if name is None:
             return self.anonymous.may_everywhere(Action.READ)
         return self.anonymous.may(Action.READ, name)
@@ -81,8 +82,8 @@ class ReadPolicy(Struct, frozen=True):
         """
         Raise an error unless `caller` may read `name`.
 
-        It is Unauthenticated if the caller is anonymous, Forbidden if the name matches
-        `private_names`, else NotFound.
+        Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches
+        `private_names`, and NotFound otherwise. None of them depends on what exists.
         """
         if caller.may(Action.READ, name):
             return
@@ -107,9 +108,9 @@ class ReadPolicy(Struct, frozen=True):
 
 def require_admin(caller: Caller, what: str) -> None:
     """
-    Raise an error unless the caller is an administrator.
+    Raise Unauthenticated or Forbidden unless the caller is an administrator.
 
-    `what` says what it wanted.
+    `what` says what the caller wanted to do.
     """
     if caller.is_anonymous:
         raise invalid_credential()
@@ -122,7 +123,7 @@ def require_admin(caller: Caller, what: str) -> None:
 
 
 def require_all_read(caller: Caller) -> None:
-    """Raise an error unless the caller may read all projects, also those that do not exist yet."""
+    """Raise Unauthenticated or Forbidden unless the caller may read all projects, also new ones."""
     if caller.may_everywhere(Action.READ):
         return
     if caller.is_anonymous:
@@ -132,11 +133,7 @@ def require_all_read(caller: Caller) -> None:
 
 
 def parse_project_name(segment: str) -> NormalizedName:
-    """
-    Return a segment of a path as a normalized project name.
-
-    Raises NotFound if invalid.
-    """
+    """Return a segment of a path as a normalized project name, or raise NotFound."""
     try:
         return parse_name(segment)
     except WheelyardError as error:

@@ -90,9 +90,9 @@ class CallerTokens(Struct, frozen=True):
 
     def visible(self, caller: Caller) -> list[ListedToken]:
         """
-        Return the tokens that a caller owns or has sent.
+        Return the tokens that a caller owns or has sent, and all for an administrator.
 
-        For an administrator all.
+        Raises Unavailable if the store does not answer.
         """
         is_admin = is_token_admin(caller)
         if is_admin or can_own_tokens(caller):
@@ -123,12 +123,13 @@ class CallerTokens(Struct, frozen=True):
         """
         Make a token, and return it with its record.
 
-        See `require_maker` for `signed_in_at`. Raise Forbidden if the caller may not make this one,
-        Conflict if it has too many, and as `ApiTokens.create`.
+        See `require_maker` for `signed_in_at`. Raises Forbidden if the caller may not make this
+        token, Conflict if it has too many, and Invalid as `ApiTokens.create` does.
         """
         if wanted.owner == caller.principal:
             self._require_signed_in(caller, signed_in_at)
-            # without the scopes of anonymous callers: nobody needs a token for those
+            # without the scopes of anonymous callers, for which nobody needs a token. Only now can
+            # the caller be told: when the token is used, its rights are cut down without a word
             own_scopes = self.access.load().scopes_of(caller.principals)
             if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
                 raise Forbidden(
@@ -149,8 +150,11 @@ class CallerTokens(Struct, frozen=True):
         """
         Replace a token by a new one.
 
-        An administrator may rotate each token, given by name or id; its owner, who has signed in,
-        may do so by id. Raises as `create`, and as `ApiTokens.rotate`.
+        An administrator may rotate any token, given by name or id. Its owner, who has signed in,
+        may do so by id.
+
+        Raises Forbidden as `require_maker` does, NotFound if there is no such token of the caller,
+        and as `ApiTokens.find` and `ApiTokens.rotate` do.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):
@@ -164,7 +168,7 @@ class CallerTokens(Struct, frozen=True):
         """
         Revoke a token of a caller, or for an administrator any token, and return its record.
 
-        Raise Unauthenticated for an anonymous caller, and NotFound for a token of somebody else.
+        Raises Unauthenticated for an anonymous caller, and NotFound for a token of somebody else.
         """
         if caller.is_anonymous:
             raise invalid_credential()
@@ -173,6 +177,7 @@ class CallerTokens(Struct, frozen=True):
         return self.tokens.revoke(token_id, by=caller.principal)
 
     def _require_own(self, caller: Caller, token_id: str) -> TokenRecord:
+        # one error for both: nobody learns which tokens others have
         record = self._find(token_id)
         if record is None or not owns(caller, record):
             raise NotFound(
@@ -181,7 +186,7 @@ class CallerTokens(Struct, frozen=True):
         return record
 
     def _find(self, token_id: str) -> TokenRecord | None:
-        return self.tokens.records.get(token_id).value if is_token_id(token_id) else None
+        return self.tokens.records.find(token_id) if is_token_id(token_id) else None
 
     def _require_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> None:
         if not can_own_tokens(caller):

@@ -64,10 +64,9 @@ class Right(Struct, frozen=True):
 
 def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) -> list[Right]:
     """
-    Return all rights.
+    Return all rights that the index gives, of API tokens those of the active ones of `records`.
 
-    Of API tokens it has those of `records` that are active. Raise Unavailable if the grants of the
-    store cannot be read.
+    Raises Unavailable if the grants of the store cannot be read.
     """
     grants = authenticator.policy.access.load()
     return [
@@ -82,16 +81,17 @@ def effective_access(
     project: NormalizedName, authenticator: Authenticator, records: Iterable[TokenRecord]
 ) -> list[AccessEntry]:
     """
-    Return who may do what to a project, which need not exist.
+    Return who may do what to a project, which need not exist, sorted by rights, most rights first.
 
-    Who has most rights comes first. `records` are those of all API tokens. Tokens of CI jobs live
-    for minutes, so only their publishers are in it. Raises as `rights`.
+    `records` are those of all API tokens. Tokens of CI jobs live for minutes, so only their
+    publishers are in it. Raises Unavailable if the grants of the store cannot be read.
     """
     entries = dict[tuple[str, str], AccessEntry]()
     for right in rights(authenticator, (record for record in records if not record.publishers)):
         is_used = right.who != PASSWORD_USERS or authenticator.htpasswd is not None
         if not is_used or not matches_any(right.scope.projects, project):
             continue
+        # one row for all scopes that the same source gives to the same principal
         key, details = (right.who, right.source), describe_projects(right.scope.projects)
         before = entries.get(key)
         entries[key] = AccessEntry(
@@ -134,6 +134,7 @@ def _of_grants(grants: Grants) -> Iterator[Right]:
 
 def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
     """Yield the rights of static tokens and publishers."""
+    # their scopes are their own, so no grant shows them
     tokens, service = authenticator.static_tokens, authenticator.trusted_publishing
     expired = tokens.expired()
     for identity in (token.identity for token in tokens.all().values()):
@@ -186,7 +187,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
     Return the AccessSubject for principals, separated by commas, or for one `token:ID`.
 
-    Raise Invalid for text that is not a principal, NotFound for an unknown token.
+    Raises Invalid for text that is not a principal, and NotFound for an unknown token.
     """
     principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
     kind, _, name = principals[0].partition(":")
@@ -199,6 +200,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
         except Unauthenticated:
             state = "of a publisher that is gone"
         return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
+    # as for a caller: rights of `anonymous` and of all who are authenticated count, too
     names = frozenset(_with_implied(principals))
     if any(principal.startswith("htpasswd:") for principal in principals):
         names |= {PASSWORD_USERS}
@@ -210,7 +212,7 @@ def parse_owner(text: str) -> tuple[str, tuple[str, ...]]:
     """
     Return the principal that is to own a token, and all principals by which grants can name it.
 
-    Raise Invalid unless `text` is `user:EMAIL` or `serviceAccount:EMAIL`, perhaps with its domain.
+    Raises Invalid unless `text` is `user:EMAIL` or `serviceAccount:EMAIL`, perhaps with its domain.
     """
     try:
         principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
@@ -244,8 +246,10 @@ def explain(
     """
     Return the explanation whether `subject` may do `action` to `project`, existing or not.
 
-    `may_be_public`: whether there is an upstream index, and the name is not private.
+    `may_be_public` says whether there is an upstream index, and the name is not private. Raises
+    Unavailable if the grants of the store cannot be read.
     """
+    # the order of these answers is that of the checks of a request (`ReadPolicy`)
     every = rights(authenticator, subject.records)
     own = [right for right in every if not right.principals.isdisjoint(subject.principals)]
     fit = [right for right in every if right.scope.permits(action, project)]
@@ -289,11 +293,7 @@ def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[str]:
 
 
 def _hint(own: str, wanted: str) -> str:
-    """
-    Return advice why a grant to `wanted` is not one to `own`.
-
-    The result is an empty one if they are not related.
-    """
+    """Return advice why a grant to `wanted` is not one to `own`, or "" if they are not related."""
     kind, _, address = own.partition(":")
     if wanted.startswith(f"{own}#") and kind == "serviceAccount":
         return "ask for it so, if that is the account's unique id"
@@ -305,11 +305,7 @@ def _hint(own: str, wanted: str) -> str:
 
 
 def _with_implied(principals: list[str]) -> Iterator[str]:
-    """
-    Yield the principals, and those that they imply, such as `anonymous`.
-
-    A principal may come more than once.
-    """
+    """Yield the principals and those that they imply, such as `anonymous`, perhaps repeatedly."""
     yield ANONYMOUS
     for principal in principals:
         yield principal

@@ -79,9 +79,11 @@ class Sessions:
         """
         Return a new session of a credential that was just verified, signed and as a value.
 
-        Raise Unauthenticated if there can be no session of it: the caller is anonymous, or it is an
-        access token, which says what its bearer may do and not who that is.
+        Raises Unauthenticated if there can be no session of it: the caller is anonymous, or it is
+        an access token, which says what its bearer may do and not who that is. Raises Unavailable
+        if the store does not answer.
         """
+        # the evidence is read before the key, so that a refused sign-in creates no key
         now, evidence = self.runtime.seconds(), None
         if not caller.is_anonymous:
             evidence = self._evidence(credential, caller)
@@ -102,14 +104,14 @@ class Sessions:
 
     def caller(self, cookie: str) -> Caller | None:
         """
-        Return the caller whose session the text of a cookie is.
+        Return the caller whose session the text of a cookie is, or None if it is not valid now.
 
-        The result is None if it is not valid now. May read the store and files. Raise Unavailable
-        if the store does not answer.
+        May read the store and files. Raises Unavailable if the store does not answer.
         """
         key = self.records.key()
         session = self._verified(cookie, key)
         monotonic = self.runtime.monotonic()
+        # two threads may both read it here, which does no harm
         if session is None and monotonic - self._reread_at >= REREAD_SECONDS:
             self._reread_at = monotonic
             key = self.records.key("current")
@@ -118,6 +120,7 @@ class Sessions:
             return None
         try:
             evidence, holder = self._present(session)
+            # another password or token, also of the same name, has another fingerprint
             if not compare_digest(fingerprint(evidence, session.kind, key), session.proof):
                 return None
             if isinstance(holder, TokenRecord):
@@ -127,7 +130,11 @@ class Sessions:
             return None
 
     def end(self, session: Session, by: str) -> None:
-        """End the session of the principal `by`, on every server once its caches are renewed."""
+        """
+        End the session of the principal `by`, on every server once its caches are renewed.
+
+        Raises Unavailable if the store does not answer: then the session may go on.
+        """
         self.records.end(session.id, session.expiry)
         log_session("signed_out", by)
         with suppress(WheelyardError):  # the next sign-out, or `check --sweep`, removes them
@@ -137,11 +144,7 @@ class Sessions:
         return verified_session(cookie, key, self.runtime.seconds()) if key else None
 
     def _evidence(self, credential: Credential, caller: Caller) -> _Evidence | None:
-        """
-        Return what a session of a verified credential has to show.
-
-        The result is None for an access token.
-        """
+        """Return what a session of a credential has to show, or None for an access token."""
         authenticator = self.authenticator
         token = api_token_in(credential)
         if token is not None:
@@ -163,7 +166,11 @@ class Sessions:
                 return None
 
     def _present(self, session: Session) -> tuple[str, Identity | TokenRecord]:
-        """Return a session's evidence as of now, and its holder, else raise Unauthenticated."""
+        """
+        Return a session's evidence as of now, and whom it identifies.
+
+        Raises Unauthenticated if the credential does not hold any more.
+        """
         authenticator, subject = self.authenticator, session.subject
         match session.kind:
             case "api_token":
@@ -176,6 +183,7 @@ class Sessions:
                 hashed = authenticator.htpasswd.file.current().hashes.get(subject)
                 if hashed is not None:
                     return hashed, known_identity(f"htpasswd:{subject}")
+            # an ID token cannot be asked again: the session has the principals that it proved
             case "id_token" if authenticator.id_tokens and self._is_allowed(session):
                 principals = frozenset(session.principals) | COMMON_PRINCIPALS
                 return "", Identity(subject, principals)

@@ -79,8 +79,10 @@ class ReplayProtection:
         """
         Record that a verified ID token is exchanged for the API token with the id `token_id`.
 
-        Return the SHA-256 of the ID token without its signature, hexadecimal, for the log. Raise
-        Invalid if it has no uses left, or `is_single_use` and it has no `jti`.
+        Returns the SHA-256 of the ID token without its signature, hexadecimal, for the log.
+
+        Raises Invalid if it has no uses left, or if it `is_single_use` and has no `jti`. Raises
+        Unavailable if the store does not answer.
         """
         # A use without a jti is recorded as well, so that cleanup finds the API token.
         jti = claims.get("jti") if is_single_use else token_id
@@ -145,9 +147,10 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         """
         Store and return a new API token for all publishers that an ID token fits.
 
-        Raise Invalid, with a code of the publishing protocol, if the ID token is rejected; raise
-        Unavailable, without returning a token, if the store or the issuer does not answer.
+        Raises Invalid, with a code of the publishing protocol, if the ID token is rejected. Raises
+        Unavailable if the store or the issuer does not answer.
         """
+        # unverified until `_verified_claims`: an issuer that is not configured costs no request
         issuer = _issuer_of(id_token)
         candidates = [
             publisher for publisher in self.publishers if issuer in publisher.issuer.names
@@ -171,6 +174,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         digest = self.replay_protection.consume(
             id_token, claims, token.id, is_single_use=is_single_use
         )
+        # a crash before this costs the job its ID token, and makes no token
         token, record = self._store(token, publishers, job_name(publishers[0], claims))
         with suppress(WheelyardError):  # a later run does it
             self.cleanup.run(CLEANED_PER_MINT)
@@ -179,11 +183,15 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         return MintedToken(token, record)
 
     def revoke(self, text: str) -> bool:
-        """Revoke the minted API token with this text, and return False if it is no minted token."""
+        """
+        Revoke the minted API token with this text, and return False if it is no minted token.
+
+        Raises Unavailable if the store does not answer.
+        """
         token = parse_token(text)
         if token is None:
             return False
-        record = self.tokens.records.get(token.id).value
+        record = self.tokens.records.find(token.id)
         if record is None or not record.matches(token) or not record.publishers:
             return False
         self.tokens.revoke(token.id, by=record.created_by)
@@ -191,10 +199,9 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
     def identity(self, record: TokenRecord) -> Identity | None:
         """
-        Return the identity of a minted API token.
+        Return the identity of a minted API token, or None if none of its publishers is configured.
 
-        The result is None if none of its publishers is configured. Its scopes are those of its
-        publishers, as far as they were in it when it was minted.
+        Its scopes are those of its publishers now, as far as it had them when it was minted.
         """
         publishers = [
             publisher for publisher in self.publishers if publisher.id in record.publishers
@@ -230,6 +237,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         self, token: ApiToken, publishers: list[Publisher], name: str
     ) -> tuple[ApiToken, TokenRecord]:
         now, principal = self.tokens.runtime.now(), _principal(publishers)
+        # rounded up, as the job is told whole seconds
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
         projects = dict.fromkeys(
             pattern for publisher in publishers for pattern in publisher.projects
@@ -249,11 +257,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
 
 def _issuer_of(id_token: str) -> str:
-    """
-    Return the unverified `iss` claim of an ID token.
-
-    Raises Invalid if it cannot be read.
-    """
+    """Return the unverified `iss` claim of an ID token, or raise Invalid if it cannot be read."""
     parts = id_token.split(".") if len(id_token) <= ID_TOKEN_LIMIT_CHARS else []
     if len(parts) == JWT_PARTS and all(parts) and id_token.isascii():
         with suppress(CredentialRejected):

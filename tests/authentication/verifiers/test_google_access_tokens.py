@@ -17,11 +17,15 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.refused import refused
-from wheelyard.authentication.verifiers.google import AccessTokenVerifier, AuthorizationBucket
+from wheelyard.authentication.verifiers.google import (
+    AccessTokenVerdict,
+    AccessTokenVerifier,
+    AuthorizationBucket,
+)
 from wheelyard.authentication.verifiers.signed_jwt import JsonClient
-from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
+from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
-from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Scope
+from wheelyard.model.access import EVERY_PROJECT, Action, Scope
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +55,7 @@ class RightsHarness:
         self, resource: AuthorizationBucket | None = None, remembered: float = 300.0
     ) -> AccessTokenVerifier:
         """Return what recognises bearers."""
-        verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), self.clock)
+        verification_cache = VerificationCache[AccessTokenVerdict](bytes(32), self.clock)
         return AccessTokenVerifier(
             resource or self.resource, self.fetcher, self.clock, verification_cache, remembered
         )
@@ -317,7 +321,7 @@ def test_nothing_secret_is_kept_or_logged(
     caplog.set_level(logging.DEBUG)
     rejected = "ya29.rejected-rejected-rejected"
     harness.issuer.bearers[TOKEN] = OWNER
-    verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), harness.clock)
+    verification_cache = VerificationCache[AccessTokenVerdict](bytes(32), harness.clock)
     tokens = AccessTokenVerifier(
         harness.resource, harness.fetcher, harness.clock, verification_cache
     )
@@ -330,6 +334,6 @@ def test_nothing_secret_is_kept_or_logged(
 
     kept = vars(verification_cache) | vars(verification_cache._entries)  # noqa: SLF001 - what is in memory
     written = f"{caplog.text}{told.value!r}{down.value!r}{tokens!r}{kept!r}"
-    assert "gat_rejected" in written
+    assert "AccessTokenVerdict" in written
     assert TOKEN not in written
     assert rejected not in written

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -104,6 +103,21 @@ class AuthorizationBucket(Struct, frozen=True):
         return f"{bucket}/iam/testPermissions?{urlencode(query)}"
 
 
+class AccessTokenVerdict(Struct, frozen=True):
+    """What Google has said about an access token."""
+
+    identity: Identity | None
+    """None if Google rejects the token."""
+    seconds: float
+    """How long this may be cached."""
+
+    def require_identity(self) -> Identity:
+        """Return the identity, or raise Unauthenticated if Google rejects the token."""
+        if self.identity is None:
+            raise invalid_access_token() from CredentialRejected(REJECTED)
+        return self.identity
+
+
 class AccessTokenVerifier(Struct, frozen=True):
     """
     Verifies Google access tokens.
@@ -114,7 +128,7 @@ class AccessTokenVerifier(Struct, frozen=True):
     resource: AuthorizationBucket
     json_client: JsonClient
     monotonic: Clock
-    cache: VerificationCache[Identity | CredentialRejected]
+    cache: VerificationCache[AccessTokenVerdict]
     cache_seconds: float = MAX_CACHE_SECONDS
     """How long rights are cached; at most `MAX_CACHE_SECONDS`."""
 
@@ -122,46 +136,43 @@ class AccessTokenVerifier(Struct, frozen=True):
         """
         Return the identity of an access token if it is cached, else None.
 
-        Raises as `verify`.
+        Raises Unauthenticated if its rejection is cached.
         """
-        result = self.cache.get(self._key(credential.secret))
-        if isinstance(result, CredentialRejected):
-            raise invalid_access_token() from result
-        return result
+        verdict = self.cache.get(self._key(credential.secret))
+        return verdict.require_identity() if verdict is not None else None
 
     def verify(self, credential: Credential) -> Identity:
         """
         Return the identity of an access token, from the cache or Google.
 
-        Its scope is what the token may do, for every project; without permissions it has none.
-        Raises as `Verifier.verify`.
+        Its scope is what the token may do, for every project. Without permissions it has none.
+        Raises Unauthenticated and Unavailable as `Verifier.verify` does.
         """
         token = credential.secret
+        # checked first, as it becomes a part of a header
         if not _TOKEN.fullmatch(token):
             raise invalid_access_token() from CredentialRejected("auth_malformed")
-        result: Identity | CredentialRejected | None = self.cached_identity(credential)
-        if result is None:
-            result, seconds = self._ask_google(self._key(token), token)
-            self.cache.put(self._key(token), result, seconds)
-        if isinstance(result, CredentialRejected):
-            raise invalid_access_token() from result
-        return result
+        identity = self.cached_identity(credential)
+        if identity is not None:
+            return identity
+        key = self._key(token)
+        verdict = self._ask_google(key, token)
+        self.cache.put(key, verdict, verdict.seconds)
+        return verdict.require_identity()
 
     def _key(self, token: str) -> bytes:
         return self.cache.key("gat", self.resource.bucket, "", token)
 
-    def _ask_google(self, key: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
-        """
-        Return identity or rejection, and how long to cache it.
-
-        Raises Unavailable for silence.
-        """
+    def _ask_google(self, key: bytes, token: str) -> AccessTokenVerdict:
+        """Return what Google says about a token, or raise Unavailable if it does not answer."""
+        # one deadline for both questions: a client waits for the sum
         deadline = self.monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted_actions(token)
             if actions is None:
-                return CredentialRejected(REJECTED), REJECTION_CACHE_SECONDS
+                return AccessTokenVerdict(None, REJECTION_CACHE_SECONDS)
             seconds = min(self.cache_seconds, MAX_CACHE_SECONDS)
+            # the permissions are those of the account: the token itself may be for reading only
             if actions & ~Action.READ:
                 scopes, remaining = self._scopes(token, deadline - self.monotonic())
                 seconds = min(seconds, remaining)
@@ -169,16 +180,11 @@ class AccessTokenVerifier(Struct, frozen=True):
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
-        return _identity_of_access_token(
-            key, actions
-        ), seconds if actions else REJECTION_CACHE_SECONDS
+        identity = _identity_of_access_token(key, actions)
+        return AccessTokenVerdict(identity, seconds if actions else REJECTION_CACHE_SECONDS)
 
     def _permitted_actions(self, token: str) -> Action | None:
-        """
-        Return the actions, perhaps none, that Google permits.
-
-        The result is None if it rejects the token.
-        """
+        """Return the actions (or none) that Google permits, or None if it rejects the token."""
         response = self.json_client.fetch(
             self.resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )
@@ -201,7 +207,7 @@ class AccessTokenVerifier(Struct, frozen=True):
         """
         Return the OAuth scopes of a token, and the seconds until it expires.
 
-        If Google rejects the token, that is no scopes, and `MAX_CACHE_SECONDS`.
+        For a token that Google rejects, these are no scopes and `MAX_CACHE_SECONDS`.
         """
         form = {"access_token": token}
         response = self.json_client.fetch(
@@ -254,8 +260,7 @@ def google_verifier(
     accounts have no domain, so it is not checked for them.
     """
     issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in GOOGLE_ISSUERS}
-    identify = partial(_identify, allowed_domains=allowed_domains)
-    return IdTokenVerifier(issuers, identify, now, verification_cache)
+    return IdTokenVerifier(issuers, GoogleAccounts(allowed_domains), now, verification_cache)
 
 
 def iap_verifier(
@@ -266,42 +271,48 @@ def iap_verifier(
 ) -> IdTokenVerifier:
     """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
     issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
-    return IdTokenVerifier({IAP_ISSUER: issuer}, _identify_assertion, now, verification_cache)
+    return IdTokenVerifier({IAP_ISSUER: issuer}, IapAccounts(), now, verification_cache)
 
 
-def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
-    if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
-        raise CredentialRejected("jwt_aud")
-    if claims.get("email_verified") is not True:
-        raise CredentialRejected("jwt_email")
-    email, domain = _email_of(claims), _domain_of(claims)
-    if email.endswith(SERVICE_ACCOUNT_SUFFIX):
-        principal = f"serviceAccount:{email}"
-        principals = [principal]
-        if _UNIQUE_ID.fullmatch(str(claims["sub"])):
-            principals.append(f"{principal}#{claims['sub']}")
-    else:
-        if allowed_domains and domain not in allowed_domains:
-            raise CredentialRejected("jwt_hd")
-        principal = f"user:{email}"
-        principals = [principal]
-    logger.debug("%s signs in by way of %s", principal, quoted(claims.get("azp")))
-    return _identity(principal, principals, domain)
+class GoogleAccounts(Struct, frozen=True):
+    """The accounts that ID tokens of Google name: users of some domains, and service accounts."""
+
+    allowed_domains: frozenset[str]
+
+    def identify(self, claims: Claims) -> Identity:
+        """See `AccountRules`."""
+        if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
+            raise CredentialRejected("jwt_aud")
+        if claims.get("email_verified") is not True:
+            raise CredentialRejected("jwt_email")
+        email, domain = _email_of(claims), _domain_of(claims)
+        if email.endswith(SERVICE_ACCOUNT_SUFFIX):
+            principal = f"serviceAccount:{email}"
+            principals = [principal]
+            # the e-mail of a deleted account may be given to another one, and its id never is
+            if _UNIQUE_ID.fullmatch(str(claims["sub"])):
+                principals.append(f"{principal}#{claims['sub']}")
+        else:
+            if self.allowed_domains and domain not in self.allowed_domains:
+                raise CredentialRejected("jwt_hd")
+            principal = f"user:{email}"
+            principals = [principal]
+        logger.debug("%s signs in by way of %s", principal, quoted(claims.get("azp")))
+        return _identity(principal, principals, domain)
 
 
-def _identify_assertion(claims: Claims) -> Identity:
-    """
-    Return the identity in an assertion.
+class IapAccounts(Struct, frozen=True):
+    """The Google accounts that assertions of Identity-Aware Proxy name."""
 
-    A service account gets no `serviceAccount:` principal for grants: it has ID tokens for that.
-    Raises CredentialRejected unless it is a Google account.
-    """
-    if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
-        raise CredentialRejected("jwt_email")
-    email, domain = _email_of(claims), _domain_of(claims)
-    if email.endswith(SERVICE_ACCOUNT_SUFFIX):
-        return _identity(f"serviceAccount:{email}", [], domain)
-    return _identity(f"user:{email}", [f"user:{email}"], domain)
+    def identify(self, claims: Claims) -> Identity:
+        """See `AccountRules`."""
+        if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
+            raise CredentialRejected("jwt_email")
+        email, domain = _email_of(claims), _domain_of(claims)
+        if email.endswith(SERVICE_ACCOUNT_SUFFIX):
+            # without a principal for grants: a service account has ID tokens for that
+            return _identity(f"serviceAccount:{email}", [], domain)
+        return _identity(f"user:{email}", [f"user:{email}"], domain)
 
 
 def _identity(principal: str, principals: list[str], domain: str | None) -> Identity:

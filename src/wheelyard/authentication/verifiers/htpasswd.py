@@ -102,7 +102,7 @@ def parse_hash(hashed: str) -> HashKind:
     """
     Return scheme and cost of a hash of an htpasswd file.
 
-    Raise ValueError, with the rest of a sentence about the hash, if it is not supported.
+    Raises ValueError, with the rest of a sentence about the hash, if it is not accepted.
     """
     scheme = _scheme_of(hashed)
     if scheme is None or hashed.startswith("$2x$"):
@@ -171,14 +171,14 @@ class HtpasswdVerifier:
         self._monotonic = monotonic
         self._successes = VerificationCache[tuple[str, float]](process_key, monotonic, MAX_CACHED)
         """The user's hash that a password matched, and until when it need not be hashed again."""
-        self._failures = VerificationCache[tuple[str | None]](process_key, monotonic, MAX_CACHED)
-        """The user's hash that a password did not match; None for an unknown user."""
+        self._failures = VerificationCache[str](process_key, monotonic, MAX_CACHED)
+        """The user's hash that a password did not match, empty for an unknown user."""
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """
         Return the identity of a user whose password is cached as right, or None.
 
-        Never hashes. May reload the file. Raise Unauthenticated if name and password are cached as
+        Never hashes. May reload the file. Raises Unauthenticated if name and password are cached as
         wrong, or malformed.
         """
         hashed = self.file.current().hashes.get(credential.user)
@@ -186,7 +186,8 @@ class HtpasswdVerifier:
         right_hash, fresh_until = self._successes.get(key) or (None, 0.0)
         if right_hash is not None and right_hash == hashed and self._monotonic() < fresh_until:
             return known_identity(f"htpasswd:{credential.user}")
-        if self._failures.get(key) == (hashed,):
+        # by the same hash: after a change of the file the password may be right
+        if self._failures.get(key) == (hashed or ""):
             raise self._rejection(credential)
         return None
 
@@ -203,39 +204,32 @@ class HtpasswdVerifier:
         return None
 
     def has_user(self, name: str) -> bool:
-        """
-        Return whether the file has a user of this name.
-
-        The result must never reach a client.
-        """
+        """Return whether the file has a user of this name, which no client may learn."""
         return name in self.file.value.hashes
 
     def verify(self, credential: Credential) -> Identity:
         """
-        Return the identity of a user, cached or by hashing.
+        Return the identity of a user, from the cache or by hashing.
 
-        Raises Unauthenticated if wrong.
+        Raises Unauthenticated if name or password is wrong.
         """
         cached = self.cached_identity(credential)
         if cached is not None:
             return cached
         key, users = self._key(credential), self.file.value
         hashed = users.hashes.get(credential.user)
+        # an unknown user takes as long as another one, so the time does not tell who exists
         expected = hashed or users.typical_hash
         matches = expected is not None and self._check_hash(credential.secret.encode(), expected)
         if hashed is None or not matches:
-            self._failures.put(key, (hashed,), REJECTION_CACHE_SECONDS)
+            self._failures.put(key, hashed or "", REJECTION_CACHE_SECONDS)
             raise self._rejection(credential)
         fresh_until = self._monotonic() + CACHE_SECONDS
         self._successes.put(key, (hashed, fresh_until), RECENT_SUCCESS_SECONDS)
         return known_identity(f"htpasswd:{credential.user}")
 
     def _key(self, credential: Credential) -> bytes:
-        """
-        Return the cache key of a password.
-
-        Raises Unauthenticated if it cannot be right.
-        """
+        """Return the cache key of a password, or raise Unauthenticated if it cannot be right."""
         name, password = credential.user, credential.secret
         try:
             size = len(password.encode())
@@ -253,11 +247,7 @@ class HtpasswdVerifier:
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
-    """
-    Return a parsed htpasswd file, with warnings about hashes.
-
-    Raises Invalid for a wrong line.
-    """
+    """Return a parsed htpasswd file, with warnings, or raise Invalid for a line that is wrong."""
     hashes, warnings, kinds = dict[str, str](), list[str](), dict[str, HashKind]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         entry = line.strip()

@@ -9,12 +9,12 @@ and no response can be mixed with the rest of another.
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from http import HTTPStatus
 from operator import attrgetter
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlencode
 
 import jwt
@@ -55,11 +55,7 @@ class JsonResponse:
     body: bytes = dataclasses.field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """
-        Return the JSON object in the body.
-
-        Raises FetchError unless it is one, of status 200.
-        """
+        """Return the JSON object in a body of status 200, or raise FetchError without one."""
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:
@@ -75,7 +71,7 @@ class JsonClient:
     """
     Fetches JSON by HTTPS.
 
-    With `allow_private` also from private hosts, and loopback by HTTP.
+    With `allow_private` also from private hosts, and from this machine by plain HTTP.
     """
 
     def __init__(self, runtime: Runtime, *, allow_private: bool = False) -> None:
@@ -96,8 +92,8 @@ class JsonClient:
         """
         Return the response to a GET request, or to a POST request with a form, of any status.
 
-        `bearer` is a token for the Authorization header; `timeout` is in seconds. Raise FetchError
-        if the URL or the address is not allowed, or there is no complete response in time.
+        `bearer` is a token for the Authorization header. `timeout` is in seconds. Raises FetchError
+        if the URL or the address is not allowed, or if there is no complete response in time.
         """
         try:
             target = parse_url(url)
@@ -140,7 +136,7 @@ class IssuerKeys(Struct):
     """
     The public keys of one issuer.
 
-    Threads may share it. Without `url`, their place is discovered.
+    Threads may share it. Without `url`, the issuer's discovery document says where they are.
     """
 
     issuer: str
@@ -159,12 +155,14 @@ class IssuerKeys(Struct):
         """
         Return the public key with an id, or None if the issuer has no such key.
 
-        Fetches the keys if they are old, or if the id is unknown; a caller whose key is known does
-        not wait for the fetch of another. Raise Unavailable if that fails and the key is not known.
+        Fetches the keys if they are old, or if the id is unknown. A caller whose key is known does
+        not wait while another one fetches. Raises Unavailable if the fetch fails, and the key is
+        not known.
         """
         key = self._usable().get(kid)
         if key is not None and self.monotonic() < self._fetched_at + LIFETIME_SECONDS:
             return key
+        # without a key, wait for the caller that fetches: `_fetch_if_due` then fetches no more
         if self._fetching.acquire(blocking=key is None):
             try:
                 self._fetch_if_due()
@@ -186,6 +184,7 @@ class IssuerKeys(Struct):
         attempted_at = self._attempted_at
         if attempted_at is not None and self.monotonic() < attempted_at + interval:
             return
+        # the caller holds `_fetching`; readers see either the old keys or the new ones
         try:
             self._keys, self._has_failed = self._fetch(), False
             self._fetched_at = self.monotonic()
@@ -212,10 +211,11 @@ class IssuerKeys(Struct):
         """
         Return the `jwks_uri` of the discovery document.
 
-        Raises FetchError for another origin.
+        Raises FetchError if the document is of another issuer, or names another origin.
         """
         url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
         document = self.client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
+        # the document is asked of the issuer: it may not hand the keys over to another host
         keys_url = document.get("jwks_uri")
         if document.get("issuer") != self.issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")
@@ -269,6 +269,14 @@ class IssuerConfig(Struct, frozen=True):
     """Seconds that its tokens may live."""
 
 
+class AccountRules(Protocol):
+    """Whose account the claims of a verified token name."""
+
+    def identify(self, claims: Claims) -> Identity:
+        """Return the identity for verified claims, or raise CredentialRejected."""
+        ...
+
+
 class IdTokenVerifier(Struct, frozen=True):
     """
     Verifies signed tokens (JWTs) of the given issuers, with a cache.
@@ -277,8 +285,7 @@ class IdTokenVerifier(Struct, frozen=True):
     """
 
     issuers: Mapping[str, IssuerConfig]
-    identify: Callable[[Claims], Identity]
-    """Returns the identity for verified claims, or raises CredentialRejected."""
+    accounts: AccountRules
     now: Clock
     cache: VerificationCache[Identity]
 
@@ -294,9 +301,10 @@ class IdTokenVerifier(Struct, frozen=True):
         now = self.now()
         try:
             claims = verified_claims(credential.secret, self.issuers, now)
-            identity = self.identify(claims)
+            identity = self.accounts.identify(claims)
         except CredentialRejected as rejected:
             raise invalid_id_token() from rejected
+        # a rejection is not cached: to find an invalid signature is cheap
         seconds = min(_time(claims, "exp") - now, CACHE_SECONDS)
         self.cache.put(self.cache.key("signed", credential.secret), identity, seconds)
         return identity
@@ -306,9 +314,10 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     """
     Return the claims of a token after checks of its issuer, audience, signature and times.
 
-    `now` is in seconds since the epoch. Raise CredentialRejected if the token is invalid,
+    `now` is in seconds since the epoch. Raises CredentialRejected if the token is invalid, and
     Unavailable if the issuer's keys cannot be fetched.
     """
+    # issuer, algorithm and audience come before the key: a stranger's token causes no fetch
     header, unverified = _decode_unverified(token)
     issuer = issuers.get(_text(unverified, "iss", "jwt_iss"))
     if issuer is None:
@@ -320,6 +329,7 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     key = issuer.keys.key(kid)
     if key is None:
         raise CredentialRejected("jwt_kid")
+    # by the key alone: a token that names another algorithm must not choose how it is verified
     if key.algorithm_name != header["alg"]:
         raise CredentialRejected("jwt_alg")
     try:
@@ -348,11 +358,7 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
 
 
 def _decode_unverified(token: str) -> tuple[Claims, Claims]:
-    """
-    Return unverified header and claims.
-
-    Raises CredentialRejected if nothing can be verified.
-    """
+    """Return the unverified header and claims, or raise CredentialRejected if it is no JWT."""
     is_jwt = token.isascii() and token.count(".") == 2  # noqa: PLR2004 - between the three parts
     if len(token) > JWT_LIMIT_BYTES or not is_jwt:
         raise CredentialRejected("auth_malformed")

@@ -107,16 +107,13 @@ class StaticTokens:
         self.file = ReloadingFile(path, parse_static_tokens, monotonic) if path else None
 
     def all(self) -> TokensByDigest:
-        """
-        Return all static tokens by their digest, expired ones included.
-
-        May reload the file.
-        """
+        """Return all static tokens by their digest, with expired ones; may reload the file."""
         in_file = self.file.current() if self.file else {}
         return {**in_file, **self._from_environment, **in_file}  # the file decides
 
     def expired(self) -> frozenset[str]:
         """Return the principals of the static tokens that have expired."""
+        # looked at each time, as a token expires without a change of the file
         now, tokens = self._now(), self.all().values()
         return frozenset(token.identity.principal for token in tokens if token.is_expired(now))
 
@@ -125,7 +122,7 @@ class StaticTokens:
         Return the static token that the first of these secrets is, or None.
 
         The secrets are both halves of Basic credentials, or a Bearer token. May reload the file.
-        Raise Unauthenticated if that token has expired.
+        Raises Unauthenticated if that token has expired.
         """
         in_file = self.file.current() if self.file else {}
         for secret in secrets:
@@ -137,7 +134,7 @@ class StaticTokens:
         return None
 
     def named(self, principal: str) -> StaticToken:
-        """Return the static token of a principal, or raise Unauthenticated."""
+        """Return the static token of a principal, or raise Unauthenticated if it does not hold."""
         for token in self.all().values():
             if token.identity.principal == principal:
                 return self._unexpired(token)
@@ -161,7 +158,7 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
     """
     Return the static tokens in a text by their SHA-256.
 
-    Raises Invalid, with a table's number.
+    Raises Invalid, with the number of the table, if one is wrong.
     """
     tokens: dict[str, StaticToken] = {}
     principals = {f"static:{ENVIRONMENT_TOKEN}"}
@@ -176,6 +173,7 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
             given = table.get("name")
             label = f" ({quoted(given)})" if isinstance(given, str) and given else ""
             message = f"[[token]] number {number}{label}: {fault.message}"
+            # not chained: the cause may contain the token
             raise Invalid(message, code="bad_setting") from None
         principals.add(token.identity.principal)
         tokens[token.digest] = token

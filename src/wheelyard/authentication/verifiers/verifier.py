@@ -60,8 +60,8 @@ class Verifier(Protocol):
         """
         Return the identity of a credential if it is cached, else None.
 
-        Asks and hashes nothing. Raise Unauthenticated, as `verify`, if the credential is known to
-        be invalid.
+        Asks and hashes nothing. Raises Unauthenticated, as `verify` does, if the cache says that
+        the credential is invalid, or if its shape does.
         """
         ...
 
@@ -69,18 +69,14 @@ class Verifier(Protocol):
         """
         Return the identity of a credential, cached or verified now.
 
-        May wait. Raise Unauthenticated, with a fixed message, if the credential is invalid, and
+        May wait. Raises Unauthenticated, with a fixed message, if the credential is invalid, and
         Unavailable if it cannot be verified now.
         """
         ...
 
 
 class CredentialRejected(Exception):
-    """
-    Raised for an invalid credential.
-
-    `reason` is a code for the log, without any secret.
-    """
+    """Raised for an invalid credential, with a code for the log that has no secret."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -139,11 +135,7 @@ def invalid_access_token() -> Unauthenticated:
 
 
 def invalid_password(reason: str) -> Unauthenticated:
-    """
-    Return the error for a rejected password.
-
-    Its cause has `reason`, a code for the log.
-    """
+    """Return the error for a rejected password, whose cause has `reason`, a code for the log."""
     fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you."
     )
@@ -179,7 +171,7 @@ _ROUNDING_ERROR: Final = 1e-9
 
 class LoginRateLimit(Struct, frozen=True):
     """
-    A token bucket for each key, of `per_minute` tries but for some kinds.
+    A token bucket for each key, with `per_minute` tries unless its kind has another number.
 
     Threads may share it.
     """
@@ -200,6 +192,7 @@ class LoginRateLimit(Struct, frozen=True):
 
     def count_attempt(self, key: str) -> float:
         """Take a try out of a bucket and return 0, or return the seconds to wait if it has none."""
+        # in one lock, unlike `seconds_until` and `record_failure`: no two calls get the last try
         with self._lock:
             wait = self.seconds_until((key,))
             if not wait:
@@ -225,6 +218,7 @@ class LoginRateLimit(Struct, frozen=True):
         if bucket is None:
             return capacity
         tries, counted_at = bucket
+        # refilled evenly: a minute refills a whole bucket
         return min(capacity, tries + (self.monotonic() - counted_at) * capacity / 60)
 
     def _capacity(self, key: str) -> int:
@@ -232,21 +226,13 @@ class LoginRateLimit(Struct, frozen=True):
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """
-    Return the bucket key of a kind of attempt and a network.
-
-    All texts that are no address have one key.
-    """
+    """Return the bucket key of a kind of attempt and a network, one for all that is no address."""
     return f"{kind}:{network_of(address)}"
 
 
 @lru_cache(1024)  # parsing takes longer than the rest of a request that a cache answers
 def client_network(address: str) -> str:
-    """
-    Return the address of a client, or the first of its IPv6 /64.
-
-    The result is `-` if the text is no IP address.
-    """
+    """Return the address of a client, or the first of its IPv6 /64, or `-` for any other text."""
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((int(parsed), CUSTOMER_PREFIX_V6), strict=False).network_address)
@@ -254,11 +240,7 @@ def client_network(address: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """
-    Return the IPv4 /24 or IPv6 /48 of an address, as text.
-
-    The result is `-` if the text is no IP address.
-    """
+    """Return the IPv4 /24 or IPv6 /48 of an address as text, or `-` for any other text."""
     parsed = _parsed(address)
     if parsed is None:
         return "-"
@@ -267,11 +249,7 @@ def network_of(address: str) -> str:
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """
-    Return a parsed IP address, an IPv4-mapped one as IPv4.
-
-    The result is None if the text is no IP address.
-    """
+    """Return a parsed IP address, an IPv4-mapped one as IPv4, or None for any other text."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -296,21 +274,21 @@ class ParsedFile(Struct, Generic[T], frozen=True):
 
 
 class FaultBeside(Exception):
-    """
-    A file beside the credential file is wrong.
-
-    The message names it.
-    """
+    """Raised if a file beside the credential file is wrong, which the message names."""
 
 
 class ReloadingFile(Generic[T]):
     """
     A credential file with its last valid content.
 
-    Threads may share it. `parse` returns value and warnings for the text, or raises Invalid with a
-    sentence about it. The constructor reads the file, and raises Invalid (code `bad_setting`) if
-    that or `parse` fails. The files in `beside` are no secrets. They are read with it, and `parse`
-    gets their texts, too; of what is wrong in one of them it raises FaultBeside.
+    Threads may share it. The constructor reads the file, and raises Invalid (code `bad_setting`) if
+    that or `parse` fails.
+
+    Args:
+        parse: Returns value and warnings for the text, or raises Invalid with a sentence about it.
+            It gets the texts of the files in `beside`, too, and raises FaultBeside if one of them
+            is wrong.
+        beside: Files that are read with it, and are no secrets.
     """
 
     def __init__(
@@ -331,20 +309,12 @@ class ReloadingFile(Generic[T]):
 
     @property
     def value(self) -> T:
-        """
-        The value of the last valid content.
-
-        The file is not checked for changes.
-        """
+        """The value of the last valid content, without a check of the file for changes."""
         return self._content.value
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """
-        Warnings about the last valid content and its permissions.
-
-        Each names the file.
-        """
+        """Warnings about the last valid content and its permissions, each with the file's name."""
         return self._content.warnings
 
     def current(self) -> T:
@@ -353,6 +323,7 @@ class ReloadingFile(Generic[T]):
 
         While one thread checks, the others get the old value at once.
         """
+        # `_content` is replaced as a whole, so a reader needs no lock
         is_due = self._monotonic() - self._checked_at >= CHECK_INTERVAL_SECONDS
         if is_due and self._lock.acquire(blocking=False):
             try:
@@ -388,6 +359,7 @@ class ReloadingFile(Generic[T]):
             self._last_error = message
 
     def _read(self) -> tuple[list[tuple[int, ...]], ParsedFile[T]]:
+        # all files again, also those that have not changed: they are accepted together
         files = list(map(_read_file, self._paths))
         try:
             content = self._parse(*(text for _, text in files))
