@@ -139,7 +139,7 @@ class AccessHarness:
         request = TokenRequest(
             name="test",
             actions=parse_actions([can]),
-            projects=tuple(parse_pattern(each) for each in projects),
+            projects=tuple(parse_pattern(project) for project in projects),
             lifetime=timedelta(days=1),
             owner=owner,
             owner_names=names,

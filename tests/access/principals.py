@@ -76,7 +76,7 @@ def by_access_token(role: str) -> Callable[[AccessHarness], Headers]:
 
     def headers(harness: AccessHarness) -> Headers:
         token = f"ya29.access-token-of-{role}"
-        held = frozenset(f"storage.objects.{each}" for each in PERMISSIONS[role])
+        held = frozenset(f"storage.objects.{permission}" for permission in PERMISSIONS[role])
         harness.google.bearers[token] = Bearer(held)
         return basic("oauth2accesstoken", token)
 

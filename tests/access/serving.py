@@ -62,7 +62,7 @@ class Served:
     @property
     def logs(self) -> str:
         """The logs of all servers."""
-        return "".join(each.read_text() for each in self.folder.glob("log-*.txt"))
+        return "".join(path.read_text() for path in self.folder.glob("log-*.txt"))
 
     def login(self, kind: str, role: str = "manager") -> tuple[str, str]:
         """Return user name and password of a credential, as configured in a client."""

@@ -53,7 +53,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
     "spelling",
     ["{}", "{}.", "-{}", "{}%00", "{};a=b", "{}%2f..%2fopen-lib", "..%2f{}", "{}%20", "{}::$DATA"],
 )
-def test_spellings_of_a_name(harness: AccessHarness, spelling: str) -> None:
+def test_spelling_of_a_name_opens_nothing(harness: AccessHarness, spelling: str) -> None:
     """However a name is spelt, who may not read it is refused without a look (15)."""
     for path in ("/simple/{}/", "/pypi/{}/json", "/project/{}/", "/files/{}/shut_lib-1.0.whl"):
         answer = harness.ask("GET", path.format(spelling.format("shut-lib")), STRANGER)
@@ -64,7 +64,7 @@ def test_spellings_of_a_name(harness: AccessHarness, spelling: str) -> None:
 @pytest.mark.parametrize(
     "letters", ["%EF%BD%93hut-lib", "%C5%BFhut-lib", "shut-l%C4%B1b", "shut-li%E2%84%AA", "%FF"]
 )
-def test_letters_that_look_alike(harness: AccessHarness, letters: str) -> None:
+def test_letters_that_look_alike_are_no_name(harness: AccessHarness, letters: str) -> None:
     """Letters that only look like those of a name, or fold to them, are no name (16)."""
     for headers in (READER, MANAGER):
         answer = harness.ask("GET", f"/simple/{letters}/", headers)
@@ -73,7 +73,7 @@ def test_letters_that_look_alike(harness: AccessHarness, letters: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["x-original-url", "x-rewrite-url", "x-forwarded-prefix"])
-def test_other_paths_in_headers(harness: AccessHarness, header: str) -> None:
+def test_path_in_a_header_is_ignored(harness: AccessHarness, header: str) -> None:
     """A path that a header claims is not the one that is decided about, nor answered (24)."""
     answer = harness.ask("GET", "/simple/open-lib/", ((header, "/simple/shut-lib/"), V1))
     assert json.loads(answer.body)["name"] == "open-lib"
@@ -100,7 +100,7 @@ def test_assertions_in_other_headers(proxied: AccessHarness, header: str) -> Non
 
 @given(st.binary(max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_basic_pair(harness: AccessHarness, data: bytes) -> None:
+def test_any_basic_pair_is_refused(harness: AccessHarness, data: bytes) -> None:
     """Whatever bytes a Basic header holds, the answer is 401, and no mistake of ours (27, 28)."""
     sent = (("authorization", f"Basic {b64encode(data).decode()}"),)
     assert harness.ask("GET", "/simple/shut-lib/", sent).status == 401
@@ -108,7 +108,7 @@ def test_any_basic_pair(harness: AccessHarness, data: bytes) -> None:
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_header(harness: AccessHarness, value: str) -> None:
+def test_any_authorization_header_opens_nothing(harness: AccessHarness, value: str) -> None:
     """Whatever an Authorization header says, it opens nothing by accident (27)."""
     assert harness.ask("GET", "/simple/shut-lib/", (("authorization", value),)).status == 401
 
@@ -124,7 +124,7 @@ def test_tokens_at_another_door(harness: AccessHarness, proxied: AccessHarness) 
         assert harness.ask("POST", "/_/oidc/mint-token", (), body).status == 422
 
 
-def test_guesses(tmp_path: Path) -> None:
+def test_guessing_is_limited(tmp_path: Path) -> None:
     """Who guesses passwords is told to wait, without a hash and with no word on the name (61)."""
 
     def adjust(said: dict[str, object]) -> None:
@@ -147,7 +147,7 @@ def test_guesses(tmp_path: Path) -> None:
     assert f"Try again in {last.header('retry-after')} seconds." in last.body.decode()
 
 
-def test_a_name_is_removed(tmp_path: Path) -> None:
+def test_removed_user_loses_access(tmp_path: Path) -> None:
     """A user who is removed from the htpasswd file loses access within seconds (64)."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
@@ -156,13 +156,13 @@ def test_a_name_is_removed(tmp_path: Path) -> None:
 
         path = tmp_path / "htpasswd"
         lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(each for each in lines if "reader" not in each))
+        path.write_text("".join(line for line in lines if "reader" not in line))
         later[0] += 5
 
         assert harness.ask("GET", "/simple/shut-lib/", READER).status == 401
 
 
-def test_google_is_down(harness: AccessHarness) -> None:
+def test_google_failure_is_no_refusal(harness: AccessHarness) -> None:
     """While Google fails, credentials are answered 503, not 401 (48)."""
     asked = f"/storage/v1/b/{harness.google.bucket}/iam/testPermissions"
     harness.google.answers[asked] = Fault(status=500)
@@ -192,17 +192,19 @@ def test_what_shared_caches_keep(harness: AccessHarness, kind: str) -> None:
     assert harness.ask("GET", "/simple/", READER).header("cache-control") == "private, no-cache"
 
 
-def test_callers_in_turn(harness: AccessHarness) -> None:
+def test_cached_answers_reach_no_other_caller(harness: AccessHarness) -> None:
     """Cached responses of one caller are never served to another, in any order (67)."""
     everybody: tuple[Headers, ...] = ((), READER, STRANGER, basic("admin", PASSWORD))
-    first = [harness.ask("GET", "/simple/", (*each, V1)).body for each in everybody]
+    first = [harness.ask("GET", "/simple/", (*person, V1)).body for person in everybody]
     again = [harness.ask("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]
     assert first == again[::-1]
     assert first[0] == first[2] != first[1]
     assert len({first[0], first[1], first[3]}) == 3
 
 
-def test_tokens_in_queries(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_token_in_a_query_opens_nothing(
+    harness: AccessHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """A token in a query opens nothing, and is not in the log (71)."""
     token = harness.token("*", can="read")
     with caplog.at_level(logging.DEBUG):
@@ -227,7 +229,7 @@ def test_redirects_lead_nowhere_else(harness: AccessHarness, path: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["x-http-method-override", "x-method-override", "x-http-method"])
-def test_method_override(harness: AccessHarness, header: str) -> None:
+def test_method_in_a_header_is_ignored(harness: AccessHarness, header: str) -> None:
     """A method is what the request line says, whatever a header or a field claims (81)."""
     path = "/api/v1/projects/shut-lib/yank"
     body = b'{"version": "1.0", "file": null}'
@@ -237,7 +239,7 @@ def test_method_override(harness: AccessHarness, header: str) -> None:
     assert harness.ask("GET", "/simple/open-lib/?_method=DELETE", MANAGER).status == 200
 
 
-def test_names_that_differ(harness: AccessHarness) -> None:
+def test_filename_decides_about_the_right(harness: AccessHarness) -> None:
     """The right to publish is that to the file's own name, whatever the form claims (82)."""
     package = wheel("shut-lib", "8.0")
     head = b'--frontier\r\nContent-Disposition: form-data; name="name"\r\n\r\nother-lib\r\n'
@@ -250,7 +252,7 @@ def test_names_that_differ(harness: AccessHarness) -> None:
     assert harness.ask("POST", "/legacy/", (*right, kind), head + form(package)).status == 400
 
 
-def test_prefixes(harness: AccessHarness) -> None:
+def test_patterns_match_no_other_names(harness: AccessHarness) -> None:
     """A token for shut-* opens neither shut nor shutter (84)."""
     sent = bearer(harness.token("shut-*", can="upload"))
     assert harness.upload(wheel("shut-here", "1.0"), sent).status == 200

@@ -32,7 +32,9 @@ def keyring_python() -> Path:
 
 
 @pytest.mark.parametrize("client", ["pip", "uv", "twine"])
-def test_keyring(index: Served, sandbox: Sandbox, keyring_python: Path, client: str) -> None:
+def test_keyring_backend_gives_a_credential(
+    index: Served, sandbox: Sandbox, keyring_python: Path, client: str
+) -> None:
     """After `gcloud auth login`, clients need no configuration to log in to the index."""
     tools = sandbox.home / "bin"
     make_program(tools, "gcloud", f"echo {ACCESS_TOKEN}")
@@ -61,7 +63,7 @@ def test_keyring(index: Served, sandbox: Sandbox, keyring_python: Path, client: 
     assert (sandbox.folder / "installed" / "shut_lib.py").exists()
 
 
-def test_two_servers(tmp_path: Path) -> None:
+def test_revocation_reaches_another_server(tmp_path: Path) -> None:
     """A token that is revoked beside one server is soon refused by both (65)."""
     with served(tmp_path, servers=2) as index:
         token = index.token("read")

@@ -190,11 +190,11 @@ def is_unknown(person: Requester, harness: AccessHarness) -> bool:
 
 def is_first(person: Requester) -> bool:
     """Return whether nobody of the same role comes before a requester."""
-    return person is next(each for each in REQUESTERS if each.role == person.role)
+    return person is next(requester for requester in REQUESTERS if requester.role == person.role)
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_reading(harness: AccessHarness, person: Requester) -> None:
+def test_reads_have_the_status_of_the_matrix(harness: AccessHarness, person: Requester) -> None:
     """
     Every read of a project by every principal has the status of the matrix, HEAD as GET.
 
@@ -227,22 +227,26 @@ def test_reading(harness: AccessHarness, person: Requester) -> None:
     assert denied or person.role in {READERS, *WRITERS}
 
 
-def test_a_page_in_memory(harness: AccessHarness) -> None:
+def test_refusal_of_a_cached_page_reads_nothing(harness: AccessHarness) -> None:
     """A refused request for a cached page reads nothing from the store."""
-    reader = next(each for each in REQUESTERS if each.role == READERS).headers(harness)
+    reader = next(requester for requester in REQUESTERS if requester.role == READERS).headers(
+        harness
+    )
     assert harness.ask("GET", "/simple/shut-lib/", reader).status == 200
     assert harness.ask("GET", "/simple/shut-lib/").asked == ()
 
 
 def test_redirect_to_what_is_not_for_me(harness: AccessHarness) -> None:
     """A URL without a slash does not redirect callers who may not read the project."""
-    stranger = next(each for each in REQUESTERS if each.role == STRANGER).headers(harness)
+    stranger = next(requester for requester in REQUESTERS if requester.role == STRANGER).headers(
+        harness
+    )
     assert harness.ask("GET", "/simple/shut-lib", stranger).status == 404
     assert harness.ask("GET", "/simple/secret-lib", stranger).status == 403
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_without_its_slash(harness: AccessHarness, person: Requester) -> None:
+def test_path_without_slash_is_answered_alike(harness: AccessHarness, person: Requester) -> None:
     """A path that lacks its slash is answered the same whatever is there, with no look at it."""
     headers = person.headers(harness)
     for there, not_there in zip(EXISTING, MISSING, strict=True):
@@ -256,7 +260,7 @@ def test_without_its_slash(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_lists(harness: AccessHarness, person: Requester) -> None:
+def test_list_has_the_readable_projects(harness: AccessHarness, person: Requester) -> None:
     """The list has the projects that a caller may read; every known caller gets one."""
     headers = (*person.headers(harness), V1)
     for path in ("/simple/", "/pypi/simple/", "/+simple/", "/acme/", "/", "//simple//"):
@@ -281,13 +285,15 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
         if is_unknown(person, harness):
             assert listed.status == 401
         else:
-            assert [each for each in (*EXISTING, OTHER) if each.encode() in listed.body] == expected
+            assert [
+                project for project in (*EXISTING, OTHER) if project.encode() in listed.body
+            ] == expected
     setup = harness.ask("GET", "/setup/", (*person.headers(harness), ("accept", "text/html")))
     assert setup.status == (401 if is_unknown(person, harness) else 200)
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_the_list_of_changes(harness: AccessHarness, person: Requester) -> None:
+def test_only_readers_of_everything_see_changes(harness: AccessHarness, person: Requester) -> None:
     """Only who may read all projects, also new ones, is told which have changed."""
     answer = harness.ask("GET", "/api/v1/changes", person.headers(harness))
 
@@ -315,7 +321,7 @@ def seen(person: Requester, *, is_open: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_publishing(harness: AccessHarness, person: Requester) -> None:
+def test_uploads_have_the_status_of_the_matrix(harness: AccessHarness, person: Requester) -> None:
     """An allowed upload succeeds for new and existing names; a refusal does not tell them apart."""
     headers = person.headers(harness)
     for kind in KINDS:
@@ -335,7 +341,7 @@ def test_publishing(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_a_form_that_is_none(harness: AccessHarness, person: Requester) -> None:
+def test_nonsense_is_refused_unread(harness: AccessHarness, person: Requester) -> None:
     """Nonsense is a bad request to those who may publish, and refused unread to all others."""
     headers = (*person.headers(harness), ("content-type", "multipart/form-data; boundary=x"))
     answer = harness.ask("POST", "/legacy/", headers, b"nonsense")
@@ -347,7 +353,7 @@ def test_a_form_that_is_none(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_changes(harness: AccessHarness, person: Requester) -> None:
+def test_only_managers_change_a_project(harness: AccessHarness, person: Requester) -> None:
     """Only who manages a project yanks, deletes or archives; a refusal says nothing of it."""
     headers, wrong = (*person.headers(harness), JSON), list[str]()
     changes = {
@@ -376,7 +382,7 @@ def test_changes(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_pages_of_managers(harness: AccessHarness, person: Requester) -> None:
+def test_manager_pages_are_refused_to_others(harness: AccessHarness, person: Requester) -> None:
     """The pages of a project's managers are refused to others, without a look at the project."""
     headers = person.headers(harness)
     for there, not_there in zip(EXISTING, MISSING, strict=True):
@@ -393,7 +399,9 @@ def test_pages_of_managers(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_wrong_methods(harness: AccessHarness, person: Requester) -> None:
+def test_wrong_method_is_refused_by_the_path_alone(
+    harness: AccessHarness, person: Requester
+) -> None:
     """A method that a path does not take is 405, and OPTIONS 204, by the path alone."""
     headers, number = person.headers(harness), REQUESTERS.index(person)
     # all of them with the first credential of a role, and with the others in turn
@@ -409,7 +417,7 @@ def test_wrong_methods(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_elsewhere(harness: AccessHarness, person: Requester) -> None:
+def test_unknown_path_tells_nothing(harness: AccessHarness, person: Requester) -> None:
     """Health is public; unknown paths are 401 to callers without any read access, and else 404."""
     headers = person.headers(harness)
     for path in ("/health", "/ready"):
@@ -496,7 +504,7 @@ def _tells(what: str, names: tuple[str, str], answers: list[RecordedResponse]) -
     wrong = []
     if one.without(there) != other.without(not_there):
         wrong.append(f"{what}: {one} is not {other}")
-    # of a page in memory the version is looked at first: see `test_a_page_in_memory`
+    # of a page in memory the version is looked at first
     if set(one.asked) - {f"projects/{there}.json"} or other.asked:
         wrong.append(f"{what}: the store was asked for {one.asked}")
     return wrong

@@ -51,7 +51,7 @@ def secrets_in(headers: Headers) -> set[str]:
         secret = sent
     # a signed token without its signature, and the half of an API token that is secret
     parts = {secret, secret.rpartition(".")[2], secret[14:]}
-    return found | {each for each in parts if len(each) > 8}
+    return found | {part for part in parts if len(part) > 8}
 
 
 def ask_everything(harness: AccessHarness, headers: Headers) -> list[RecordedResponse]:
@@ -67,13 +67,15 @@ def test_nobody_sees_a_credential(
     harness: AccessHarness, person: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With everything logged that can be, no credential, good or bad, is in a log or an answer."""
-    headers = next(each for each in (*REQUESTERS, *PROXIED) if each is person).headers(harness)
+    headers = next(
+        requester for requester in (*REQUESTERS, *PROXIED) if requester is person
+    ).headers(harness)
     secrets = secrets_in(headers)
     with caplog.at_level(logging.DEBUG):
         answers = ask_everything(harness, headers)
-    logged = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+    logged = caplog.text + "".join(f"{answer.headers}{answer.body!r}" for answer in answers)
     logged += "".join(str(record.__dict__) for record in caplog.records)
-    assert [each for each in secrets if each in logged] == []
+    assert [secret for secret in secrets if secret in logged] == []
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -92,7 +94,9 @@ def test_a_credential_in_the_wrong_place(
     assert [each for each in secrets if each in logged] == []
 
 
-def test_names_of_users(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_typed_user_names_are_not_logged(
+    harness: AccessHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """A line break in a user's name makes no second line in a log, and is refused (28, 30)."""
     with caplog.at_level(logging.DEBUG):
         for name in ("ana\nroot", "ana\r\nX-Evil: 1", "ana\x00", "ana\x7f"):
@@ -103,7 +107,7 @@ def test_names_of_users(harness: AccessHarness, caplog: pytest.LogCaptureFixture
     assert "evil" not in caplog.text.lower()
 
 
-def test_representations(harness: AccessHarness) -> None:
+def test_no_secret_is_in_a_repr(harness: AccessHarness) -> None:
     """What a debugger or a crash report would show of the wired index has no secret of its own."""
     shown = repr(harness.index.settings.access) + repr(harness.index.authenticator.static_tokens)
     assert "a-static-token-of" not in shown

@@ -104,12 +104,12 @@ def test_no_log_has_a_credential_or_a_cookie(
         with caplog.at_level(logging.DEBUG):
             _, cookie = sign_in(harness, headers)
             answers = [harness.ask("GET", path, cookie) for path in ("/", "/-/account/", "/%zz")]
-        logged = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+        logged = caplog.text + "".join(f"{answer.headers}{answer.body!r}" for answer in answers)
         logged += "".join(str(record.__dict__) for record in caplog.records)
         value = "".join(text.partition("=")[2] for _, text in cookie)
         secrets = secrets_in(headers)
 
-        assert [each for each in (*secrets, value[:40]) if each and each in logged] == []
+        assert [secret for secret in (*secrets, value[:40]) if secret and secret in logged] == []
         assert [each for each in secrets if each in f"{value}{decoded_session(value)}"] == []
         caplog.clear()
 

@@ -50,7 +50,7 @@ def to(*who: str, can: str = "read", project: str = "*") -> GrantFields:
 
 
 @pytest.mark.integration
-def test_everybody_at_once(tmp_path: Path) -> None:
+def test_stored_grant_works_for_each_credential(tmp_path: Path) -> None:
     """A grant of the store works for each kind of credential at once, and its end as well."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
@@ -96,7 +96,7 @@ def test_everybody_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_behind_the_proxy(tmp_path: Path) -> None:
+def test_stored_grant_works_behind_the_proxy(tmp_path: Path) -> None:
     """A person whom Identity-Aware Proxy names has the grants of the store."""
     with open_harness(tmp_path, adjust=put_behind_the_proxy) as harness:
         headers = by_proxy(STRANGER)(harness)
@@ -120,7 +120,7 @@ def status(server: InProcessServer) -> int:
     return server.get("/simple/demo/", basic("ana", PASSWORD)[0]).status
 
 
-def test_within_fifteen_seconds(tmp_path: Path, remote: Settings) -> None:
+def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Settings) -> None:
     """Other servers on a bucket obey a change within 15 s, and until then read nothing for it."""
     store = RemoteStore()
     with (
@@ -161,7 +161,9 @@ def test_within_fifteen_seconds(tmp_path: Path, remote: Settings) -> None:
     ],
     ids=["bytes", "anonymous"],
 )
-def test_a_damaged_document(tmp_path: Path, remote: Settings, damage: bytes, *, near: bool) -> None:
+def test_damaged_grants_are_unavailable(
+    tmp_path: Path, remote: Settings, damage: bytes, *, near: bool
+) -> None:
     """While the stored grants are damaged, those who may have one are told to come back (503)."""
     with in_process(tmp_path, remote, near=near) as server:
         server.publish(wheel("demo"))

@@ -18,11 +18,11 @@ def ask(server: InProcessServer, since: int) -> tuple[list[tuple[str, int]], int
     answer = server.get(f"/api/v1/changes?since={since}")
     assert answer.status == 200
     told = json.loads(answer.body)
-    listed = [(each["project"], each["revision"]) for each in told["changes"]]
+    listed = [(change["project"], change["revision"]) for change in told["changes"]]
     return listed, told["newest"], told["more"]
 
 
-def test_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each change comes once, in parts if there are many, and then only what is new."""
     monkeypatch.setattr(project_operations, "PAGE", 2)
     with in_process(tmp_path) as server:
@@ -38,7 +38,7 @@ def test_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("since", ["1e3", "1000.0", "-0", "+1", "", "%D9%A1"])
-def test_what_is_no_serial(tmp_path: Path, since: str) -> None:
+def test_only_digits_are_a_serial(tmp_path: Path, since: str) -> None:
     """Only decimal digits are a number in a query."""
     with in_process(tmp_path) as server:
         answer = server.get(f"/api/v1/changes?since={since}")
@@ -47,7 +47,7 @@ def test_what_is_no_serial(tmp_path: Path, since: str) -> None:
     assert "since must be a number from 0 to" in json.loads(answer.body)["message"]
 
 
-def test_a_server_that_may_only_read(tmp_path: Path) -> None:
+def test_read_only_server_lists_changes(tmp_path: Path) -> None:
     """A server that may write nothing lists the changes that have a serial already."""
     store = MemoryStore(Clock().seconds)
     with in_process(tmp_path, store=store) as writer:

@@ -84,7 +84,7 @@ def opened(pauses: list[float]) -> Iterator[Opened]:
 
 
 @pytest.mark.parametrize("path", ["", "/", "/simple/", "/simple", "/legacy/", "/below/simple/"])
-def test_the_url_of_a_server(server: FakeServer, opened: Opened, path: str) -> None:
+def test_client_urls_lead_to_the_server(server: FakeServer, opened: Opened, path: str) -> None:
     """The URLs that installers and publishing clients have lead to the same server."""
     server.serve(PROJECTS, GOOD)
     server.serve(f"/below{PROJECTS}", GOOD)
@@ -104,7 +104,7 @@ def test_the_url_of_a_server(server: FakeServer, opened: Opened, path: str) -> N
         ("http://127.0.0.1.acme.dev/", "unencrypted"),
     ],
 )
-def test_what_is_no_url_of_a_server(opened: Opened, url: str, words: str) -> None:
+def test_unsafe_url_is_refused(opened: Opened, url: str, words: str) -> None:
     """A URL that has a secret, or would send one unencrypted, is refused and not repeated."""
     with pytest.raises(Invalid, match=words) as refused:
         opened(url)
@@ -146,7 +146,7 @@ def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, sta
         (refusal(412, "precondition_failed"), Invalid, "So it is."),
     ],
 )
-def test_refusals(
+def test_refusal_becomes_one_sentence(
     server: FakeServer,
     opened: Opened,
     pauses: list[float],
@@ -164,7 +164,7 @@ def test_refusals(
     assert SECRET not in refused.value.message
 
 
-def test_no_credential(server: FakeServer, opened: Opened) -> None:
+def test_missing_credential_is_explained(server: FakeServer, opened: Opened) -> None:
     """Who has no credential is told where one is looked for."""
     server.serve(PROJECTS, refusal(401, "unauthenticated"))
 
@@ -172,7 +172,9 @@ def test_no_credential(server: FakeServer, opened: Opened) -> None:
         names_at(opened(server.url, ""))
 
 
-def test_transient_failures(server: FakeServer, opened: Opened, pauses: list[float]) -> None:
+def test_busy_server_is_asked_again(
+    server: FakeServer, opened: Opened, pauses: list[float]
+) -> None:
     """A server that is busy, or breaks off, is asked again after a pause, three times in all."""
     busy = refusal(503, "overloaded", "Try again.", Retry_After="5")
     server.serve(PROJECTS, busy, replace(GOOD, breaks_at=3), GOOD)
@@ -186,7 +188,7 @@ def test_transient_failures(server: FakeServer, opened: Opened, pauses: list[flo
     assert len(server.asked(PROJECTS)) == 6
 
 
-def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
+def test_unreachable_server_is_named(opened: Opened, pauses: list[float]) -> None:
     """A server that does not run is reported with its URL."""
     url = f"http://127.0.0.1:{free_port()}/"
 
@@ -196,7 +198,9 @@ def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
     assert len(pauses) == 2
 
 
-def test_no_answer(opened: Opened, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_server_is_waited_for_once(
+    opened: Opened, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that takes connections and never answers is waited for once, not three times."""
     monkeypatch.setattr("wheelyard.api_client.ANSWER_START_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -208,7 +212,9 @@ def test_no_answer(opened: Opened, pauses: list[float], monkeypatch: pytest.Monk
     assert pauses == []
 
 
-def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_used(
+    server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The proxy of the environment is used, unless NO_PROXY or this machine is asked for."""
     server.serve(PROJECTS, GOOD)
     monkeypatch.setenv("HTTP_PROXY", server.url)
@@ -230,7 +236,7 @@ def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyP
 
 def page(*numbers: int, after: int) -> CannedResponse:
     """Return a page of a journal of five commits."""
-    commits = [{"number": each, "id": "x", "previous": "", "events": []} for each in numbers]
+    commits = [{"number": number, "id": "x", "previous": "", "events": []} for number in numbers]
     fields = {"name": "demo", "revision": 5, "commits": commits}
     if after < 5:
         fields["next"] = after
@@ -240,7 +246,9 @@ def page(*numbers: int, after: int) -> CannedResponse:
 @pytest.mark.parametrize(
     ("wanted", "requests"), [(5, ["0", "3", "2"]), (2, ["0", "3"]), (3, ["0", "3", "2"])]
 )
-def test_newest_first(server: FakeServer, opened: Opened, wanted: int, requests: list[str]) -> None:
+def test_commits_come_newest_first(
+    server: FakeServer, opened: Opened, wanted: int, requests: list[str]
+) -> None:
     """Commits come newest first, a lost one as None, and no page is read that nobody needs."""
     path = "/api/v1/projects/demo/journal"
     server.serve(path, page(1, 2, after=2), page(4, 5, after=5), page(4, after=4))
@@ -266,7 +274,9 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("text", SPELLINGS)
 @pytest.mark.parametrize("status", [400, 401, 404, 503])
-def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, status: int) -> None:
+def test_error_does_not_show_the_token(
+    server: FakeServer, opened: Opened, text: str, status: int
+) -> None:
     """No error of a server shows the token that it was sent, however it is spelt."""
     body = json.dumps({"message": text, "code": text, "title": text, "error": text})
     server.serve(PROJECTS, CannedResponse(body.encode(), status=status))
@@ -280,7 +290,7 @@ def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, st
 
 
 @pytest.mark.parametrize("target", [f"/{TOKEN}", f"https://{TOKEN}.example/", f"/?x={TOKEN}"])
-def test_redirects_with_the_token(server: FakeServer, opened: Opened, target: str) -> None:
+def test_redirect_does_not_show_the_token(server: FakeServer, opened: Opened, target: str) -> None:
     """Nor does a redirect to an address with it."""
     server.serve(PROJECTS, CannedResponse(status=302, headers={"Location": target}))
 
@@ -291,7 +301,7 @@ def test_redirects_with_the_token(server: FakeServer, opened: Opened, target: st
 
 
 @pytest.mark.parametrize("text", ["ana:pass-phrase of ana", "pass-phrase of ana", LOGIN])
-def test_answers_with_the_password(server: FakeServer, opened: Opened, text: str) -> None:
+def test_answer_does_not_show_the_password(server: FakeServer, opened: Opened, text: str) -> None:
     """What a server lists has neither the password in it nor anything that a terminal obeys."""
     listed = {"projects": [{"name": name} for name in (text, "\x1b]0;x\x07", "demo")]}
     server.serve(PROJECTS, CannedResponse(json.dumps(listed).encode()))

@@ -45,7 +45,7 @@ def login(credential: ServerCredential | None) -> str:
     return b64decode(credential.header.removeprefix("Basic ")).decode()
 
 
-def test_the_order(tmp_path: Path) -> None:
+def test_variable_comes_before_keyring_and_netrc(tmp_path: Path) -> None:
     """The variable comes first, then the keyring, then the netrc file; an empty one is none."""
     assert found(tmp_path) is None
     (tmp_path / "netrc").write_text("machine packages.acme.dev login ana password in-netrc\n")
@@ -65,14 +65,14 @@ def test_the_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "question", ["get https://packages.acme.dev/ __token__", "get packages.acme.dev __token__"]
 )
-def test_older_keyrings(tmp_path: Path, question: str) -> None:
+def test_older_keyring_is_asked_for_the_token_user(tmp_path: Path, question: str) -> None:
     """A keyring that needs a user name is asked for that of tokens, by the URL and by the host."""
     install_keyring(tmp_path, question, "in-keyring\\n")
 
     assert login(found(tmp_path)) == "__token__:in-keyring"
 
 
-def test_a_keyring_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_keyring_does_not_hold_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A keyring that waits for somebody who unlocks it does not hold a command up for ever."""
     monkeypatch.setattr("wheelyard.api_client.KEYRING_SECONDS", 0.1)
     (tmp_path / "keyring").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
@@ -82,7 +82,7 @@ def test_a_keyring_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])
-def test_what_is_no_token(tmp_path: Path, token: str) -> None:
+def test_unusable_token_is_refused(tmp_path: Path, token: str) -> None:
     """A variable with something else in it is refused, and not repeated."""
     with pytest.raises(Invalid, match="WHEELYARD_TOKEN has characters") as refused:
         found(tmp_path, WHEELYARD_TOKEN=token)

@@ -46,7 +46,7 @@ WIDTHS = (320, 768, 1024, 1440)
 """Widths in which each page has to fit, and its tables; 320 pixels is what WCAG 1.4.10 asks for."""
 
 
-def test_axe(browser: Browser, site: RunningServer) -> None:
+def test_axe_finds_nothing(browser: Browser, site: RunningServer) -> None:
     """Every kind of page is right for axe-core, fits into any window, and breaks no word."""
     found = list[str]()
     with viewers(browser, site.url) as people:

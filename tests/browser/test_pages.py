@@ -50,7 +50,7 @@ def as_file(package: Package) -> dict[str, object]:
     return {"name": package.filename, "mimeType": "application/zip", "buffer": package.data}
 
 
-def test_a_wrong_password(person: Person) -> None:
+def test_wrong_password_shows_the_form_again(person: Person) -> None:
     """A wrong password shows the form again with a sentence, and the password is not in it."""
     person.open("/-/sign-in/")
     person.page.get_by_label("User name").fill(USER)
@@ -61,7 +61,7 @@ def test_a_wrong_password(person: Person) -> None:
     assert person.page.get_by_label("Password").input_value() == ""
 
 
-def test_sign_out(ana: Person) -> None:
+def test_back_button_shows_nothing_private(ana: Person) -> None:
     """After sign-out the back button shows nothing that was private, and nothing can be done."""
     ana.open("/project/acme-core/manage/")
     assert "Manage acme-core" in ana.text
@@ -76,7 +76,7 @@ def test_sign_out(ana: Person) -> None:
     assert "Manage acme-core" not in ana.page.inner_text("main")
 
 
-def test_back_to_a_kept_page(scripted: Person) -> None:
+def test_kept_page_is_loaded_anew(scripted: Person) -> None:
     """A page that the browser kept for its back button is loaded anew, so it knows the sign-out."""
     scripted.open("/project/acme-core/")
     scripted.follow(USER)
@@ -103,7 +103,7 @@ def test_pages_know_who_looks(ana: Person, person: Person) -> None:
     person.page.wait_for_url("**/project/acme-core/")
 
 
-def test_upload_by_the_field(ana: Person, site: RunningServer) -> None:
+def test_chosen_files_are_uploaded(ana: Person, site: RunningServer) -> None:
     """Files that are chosen are uploaded, and the page says of each what became of it."""
     name = "chosen-with" if ana.has_scripts else "chosen-without"
     good, again = wheel(name, "1.0"), wheel("plain", "1.0", "Summary: Other bytes")
@@ -125,7 +125,7 @@ def test_upload_by_the_field(ana: Person, site: RunningServer) -> None:
     assert again.sha256 not in site.get("/simple/plain/").text
 
 
-def test_upload_by_dropping(scripted: Person, site: RunningServer) -> None:
+def test_dropped_files_are_uploaded(scripted: Person, site: RunningServer) -> None:
     """Files that are dropped on the page are uploaded, one after the other."""
     packages = [wheel("dropped", version) for version in ("1.0", "1.1")]
     scripted.open("/-/upload/")
@@ -139,7 +139,7 @@ def test_upload_by_dropping(scripted: Person, site: RunningServer) -> None:
     assert all(package.filename in listed for package in packages)
 
 
-def test_yank(ana: Person, site: RunningServer) -> None:
+def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> None:
     """A release is yanked with a reason, which everybody sees, by the name of who did it."""
     name = "yanked-with" if ana.has_scripts else "yanked-without"
     publish(site, wheel(name, "1.0"), wheel(name, "1.1"))
@@ -157,7 +157,7 @@ def test_yank(ana: Person, site: RunningServer) -> None:
     assert USER in ana.page.inner_text(".history")
 
 
-def test_tokens(ana: Person, site: RunningServer) -> None:
+def test_token_is_shown_once_and_revoked(ana: Person, site: RunningServer) -> None:
     """A token is made and shown once; it works, and no longer once it is revoked."""
     ana.follow(USER)
     ana.follow("everybody's tokens")
@@ -165,15 +165,15 @@ def test_tokens(ana: Person, site: RunningServer) -> None:
     ana.page.get_by_label("Read: install packages.").check()
     ana.page.get_by_label("Projects", exact=True).fill("*")
     ana.press("Make the token")
-    found = re.search(r"wyd_[0-9A-Za-z]+", ana.page.inner_text("#token"))
-    assert found is not None
-    assert site.get("/simple/", found[0]).status_code == 200
+    match = re.search(r"wyd_[0-9A-Za-z]+", ana.page.inner_text("#token"))
+    assert match is not None
+    assert site.get("/simple/", match[0]).status_code == 200
     ana.follow("Back to the tokens")
-    assert found[0] not in ana.page.content()
+    assert match[0] not in ana.page.content()
     ana.page.get_by_role("link", name=re.compile("^Revoke laptop")).first.click()
     ana.press("Revoke the token")
     ana.page.locator("main [role=status]").wait_for()
-    until(lambda: site.get("/simple/", found[0]).status_code == 401)
+    until(lambda: site.get("/simple/", match[0]).status_code == 401)
 
 
 def found(person: Person) -> list[str]:
@@ -182,7 +182,7 @@ def found(person: Person) -> list[str]:
     return [str(name) for name in person.page.locator(".results a").all_inner_texts()]
 
 
-def test_search_as_one_types(person: Person) -> None:
+def test_projects_appear_while_typing(person: Person) -> None:
     """Projects appear below the box while one types, and the keyboard reaches them."""
     person.open()
     person.page.keyboard.press("/")
@@ -203,7 +203,7 @@ def test_search_as_one_types(person: Person) -> None:
     person.page.wait_for_url("**/project/acme-core/")
 
 
-def test_public_packages_as_one_types(person: Person, site: RunningServer) -> None:
+def test_public_packages_appear_while_typing(person: Person, site: RunningServer) -> None:
     """A public package that is used here is found in the box, and says in a word what it is."""
     until(lambda: site.get("/search.json?q=public-lib").json()["total"] == 1)
     person.open()
@@ -214,7 +214,7 @@ def test_public_packages_as_one_types(person: Person, site: RunningServer) -> No
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_search_form(browser: Browser, site: RunningServer, scripts: bool) -> None:  # noqa: FBT001
+def test_search_form_leads_to_results(browser: Browser, site: RunningServer, scripts: bool) -> None:  # noqa: FBT001
     """The form of the box leads to a page of results, also where no script runs."""
     with browser.person(site.url, java_script_enabled=scripts) as person:
         person.open()
@@ -227,7 +227,7 @@ def test_search_form(browser: Browser, site: RunningServer, scripts: bool) -> No
         assert person.page.title() == "acme-core · wheelyard"
 
 
-def test_copy_buttons(person: Person, site: RunningServer) -> None:
+def test_copy_button_copies_its_text(person: Person, site: RunningServer) -> None:
     """Each copy button puts the text beside it, and nothing else, into the clipboard."""
     person.open("/project/acme-core/")
     buttons = person.page.locator("main button.copy:visible")
@@ -256,10 +256,10 @@ def test_commands_have_the_whole_line(browser: Browser, tmp_path: Path) -> None:
         assert "It fails where something is missing here" in person.text
     # Poetry, PDM and Pipenv are folded
     assert len(heights) == 6
-    assert len({each for each in heights if each}) == 1
+    assert len({height for height in heights if height}) == 1
 
 
-def test_copy_buttons_of_blocks(person: Person) -> None:
+def test_copy_button_of_a_block_covers_nothing(person: Person) -> None:
     """The copy button of a block is above it, so it covers nothing, and stays where it is."""
     person.open("/setup/")
     person.look("light", 320)
@@ -275,7 +275,7 @@ def test_copy_buttons_of_blocks(person: Person) -> None:
         assert copied == block.inner_text().strip()
 
 
-def test_a_hostile_description(person: Person) -> None:
+def test_hostile_description_does_nothing(person: Person) -> None:
     """A description with scripts, styles, forms and pictures of other hosts does nothing."""
     person.open("/project/hostile/")
 
@@ -291,17 +291,17 @@ def test_a_hostile_description(person: Person) -> None:
     assert person.path == "/project/hostile/"
 
 
-def test_a_filter_of_files(person: Person) -> None:
+def test_filter_shows_matching_files(person: Person) -> None:
     """In a long list of files, typing shows those with all the words."""
     person.open("/project/many-wheels/")
     person.page.get_by_label("Filter these files").fill("3.12 windows")
     rows = person.page.locator(".file-table tbody tr:visible")
 
-    assert [each for each in rows.all_inner_texts() if "cp312-win_amd64" not in each] == []
+    assert [text for text in rows.all_inner_texts() if "cp312-win_amd64" not in text] == []
     assert rows.count() == 1
 
 
-def test_a_filter_of_several_pages(person: Person, site: RunningServer) -> None:
+def test_filter_names_its_page(person: Person, site: RunningServer) -> None:
     """Where the files have several pages, the filter says that it looks at this one only."""
     publish(site, *(wheel("long-list", "1.0", tag=f"py{at}-none-any") for at in range(101)))
     person.open("/project/long-list/")

@@ -117,13 +117,13 @@ def refused(server: Server, archives: list[Path]) -> dict[str, str]:
     return {file.name: reason for file in archives if (reason := refusal(server, file))}
 
 
-def test_accepted(refused: dict[str, str]) -> None:
+def test_real_archives_are_accepted(refused: dict[str, str]) -> None:
     """What the public registry took, we take."""
     assert refused == {}
 
 
 @pytest.mark.usefixtures("refused")
-def test_listed(server: Server, archives: list[Path]) -> None:
+def test_real_archives_are_listed(server: Server, archives: list[Path]) -> None:
     """Each file is on its project's page with its digest, and comes back with these bytes."""
     projects = {project_of(file) for file in archives}
     files = {file.filename: file for name in projects for file in page(server, name)}
@@ -135,7 +135,7 @@ def test_listed(server: Server, archives: list[Path]) -> None:
 
 
 @pytest.mark.usefixtures("refused")
-def test_metadata(server: Server, archives: list[Path]) -> None:
+def test_metadata_is_that_of_the_wheel(server: Server, archives: list[Path]) -> None:
     """The `.metadata` of each wheel is its METADATA, byte for byte."""
     wheels = {file.name: file for file in archives if file.suffix == ".whl"}
     listed = [file for name in map(project_of, wheels.values()) for file in page(server, name)]
@@ -148,7 +148,9 @@ def test_metadata(server: Server, archives: list[Path]) -> None:
 
 @pytest.mark.usefixtures("refused")
 @pytest.mark.parametrize("wanted", ALL_WANTED, ids=lambda wanted: wanted.folder)
-def test_downloaded_again(server: Server, tmp_path: Path, wanted: DownloadRequest) -> None:
+def test_pip_downloads_the_same_files(
+    server: Server, tmp_path: Path, wanted: DownloadRequest
+) -> None:
     """The same `pip download`, pointed at our index, fetches the same files."""
     sandbox = new_sandbox(tmp_path)
     path = os.pathsep.join((str(program("build", "python").parent), os.defpath))

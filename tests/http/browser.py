@@ -39,9 +39,9 @@ class Browser:
 
     def form_token(self, target: str) -> str:
         """Return the anti-forgery token of the form on a page."""
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.open(target).body.decode())
-        assert found is not None
-        return found[1]
+        match = re.search(r'name="csrf_token" value="([^"]+)"', self.open(target).body.decode())
+        assert match is not None
+        return match[1]
 
     def _cookie(self) -> list[tuple[str, str]]:
         text = "; ".join(f"{name}={value}" for name, value in self.cookies.items())

@@ -56,8 +56,12 @@ class InProcessServer:
 
     def publish(self, *distributions: Made | Package) -> None:
         """Upload distributions."""
-        for each in distributions:
-            made = each if isinstance(each, Made) else Made(each.filename, each.data)
+        for distribution in distributions:
+            made = (
+                distribution
+                if isinstance(distribution, Made)
+                else Made(distribution.filename, distribution.data)
+            )
             self.index.uploads.accept(made.arrival(self.folder), ALICE)
 
     def get(
@@ -88,7 +92,7 @@ class InProcessServer:
 
     def tell(self, kind: str, *events: str) -> list[str]:
         """Open another type of ASGI connection, send events; return the types of the replies."""
-        coming, sent = [{"type": each} for each in events], list[str]()
+        coming, sent = [{"type": event} for event in events], list[str]()
 
         async def receive() -> Message:
             return coming.pop(0)

@@ -96,9 +96,9 @@ class RunningServer:
     def under_way(self) -> int:
         """Return the number of requests in progress."""
         answer = self.get("/metrics")  # takes a thread, and asks no store
-        found = IN_PROGRESS.search(answer.text)
-        assert found is not None, answer.text
-        return int(float(found[1])) - 1  # this one
+        match = IN_PROGRESS.search(answer.text)
+        assert match is not None, answer.text
+        return int(float(match[1])) - 1  # this one
 
     def change(self, name: str, verb: str, **body: str | bool) -> Answer:
         """Change a project by the API."""

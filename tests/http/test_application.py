@@ -25,7 +25,7 @@ def app(tmp_path: Path) -> Iterator[InProcessServer]:
         yield app
 
 
-def test_lifespan(app: InProcessServer) -> None:
+def test_server_is_told_of_start_and_end(app: InProcessServer) -> None:
     """A server is told when the application has started, and when it has stopped."""
     assert app.tell("lifespan", "lifespan.startup", "lifespan.shutdown") == [
         "lifespan.startup.complete",
@@ -33,12 +33,12 @@ def test_lifespan(app: InProcessServer) -> None:
     ]
 
 
-def test_websocket(app: InProcessServer) -> None:
+def test_websocket_is_closed_at_once(app: InProcessServer) -> None:
     """A connection for WebSocket is closed before it is open."""
     assert app.tell("websocket", "websocket.connect") == ["websocket.close"]
 
 
-def test_a_file_below_another_name(tmp_path: Path) -> None:
+def test_name_in_the_path_decides_first(tmp_path: Path) -> None:
     """Whose name a path says is decided first, whichever project the file would be of."""
     private = AccessSettings(private=True, private_names=("secret",))
     with in_process(tmp_path, Settings(access=private)) as app:
@@ -52,14 +52,14 @@ def test_a_file_below_another_name(tmp_path: Path) -> None:
             assert app.get(f"/files/{name}/{DEMO.filename}").status == 401
 
 
-def test_the_rest_of_a_refused_body(app: InProcessServer) -> None:
+def test_rest_of_a_refused_body_is_read(app: InProcessServer) -> None:
     """What a client still sends after a refusal is read, so that it gets to see the refusal."""
     answer = app.get(PAGE, ("content-length", "9"), method="POST", body=[b"x"] * 9)
 
     assert (answer.status, answer.unread) == (405, 0)
 
 
-def test_names_on_a_remote_store(tmp_path: Path) -> None:
+def test_unknown_names_cost_one_read(tmp_path: Path) -> None:
     """On a bucket, unknown names cost one read of the project list."""
     store = RemoteStore()
     with in_process(tmp_path, store=store, near=False) as app:

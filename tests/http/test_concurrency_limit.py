@@ -49,7 +49,7 @@ class Crowd:
     @property
     def waiting(self) -> Counter[str]:
         """The number of requests of each client that wait."""
-        there = (each for each in self.requests if not each[1].done())
+        there = (request for request in self.requests if not request[1].done())
         return Counter(each[0] for each in there if each not in self.holders)
 
     async def _hold(self, client: str) -> None:
@@ -92,7 +92,7 @@ def play(
 
 
 @given(st.integers(1, 70), st.data())
-def test_share(count: int, data: st.DataObject) -> None:
+def test_client_has_at_most_half_of_the_slots(count: int, data: st.DataObject) -> None:
     """A client has at most half of the slots, and few clients leave one for a newcomer."""
     others = st.sampled_from("abcdef"[: count.bit_length() - 1] or "a")
 
@@ -145,7 +145,7 @@ def test_clients_take_turns() -> None:
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_hanging_up(steps: int) -> None:
+def test_disconnected_client_keeps_no_slot(steps: int) -> None:
     """A client that disconnects while it waits, or when its turn comes, keeps no slot."""
 
     async def story(crowd: Crowd) -> None:
@@ -160,7 +160,7 @@ def test_hanging_up(steps: int) -> None:
     play(story, 1)
 
 
-def test_a_long_queue() -> None:
+def test_waiting_requests_of_a_client_are_limited() -> None:
     """A client has a limit of waiting requests: one more is refused, others wait."""
 
     async def story(crowd: Crowd) -> None:
@@ -173,7 +173,7 @@ def test_a_long_queue() -> None:
     play(story, 1)
 
 
-def test_a_long_wait() -> None:
+def test_long_wait_is_refused() -> None:
     """Who has waited too long is refused, and told when to try again."""
 
     async def story(crowd: Crowd) -> None:

@@ -29,7 +29,7 @@ KEPT, LOST = make_wheel(), make_wheel(version="9.0")
 
 
 @pytest.mark.parametrize("variables", [{}, {"WHEELYARD_SERVER_WORKERS": "2"}, READ_ONLY])
-def test_serve(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_server_sweeps_old_leftovers(tmp_path: Path, variables: dict[str, str]) -> None:
     """`wheelyard serve` removes what is two days old and listed nowhere, and logs how much."""
     store, log, sandbox = tmp_path / "store", tmp_path / "log.txt", new_sandbox(tmp_path)
     index = open_index(Settings(store=StoreSettings(location=str(store))))

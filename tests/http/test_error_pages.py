@@ -155,7 +155,7 @@ def test_failures_show_nothing_of_the_inside(
         (Unavailable("Not allowed.", code="storage_denied"), "Not allowed.", "permission"),
     ],
 )
-def test_failures_that_last(
+def test_lasting_failure_asks_for_no_reload(
     server: InProcessServer, store: BrokenStore, fault: Unavailable, shown: str, advice: str
 ) -> None:
     """Of a failure that does not pass, the page says whom to tell what, and not to try again."""
@@ -189,7 +189,9 @@ def test_no_command_for_who_has_no_command_line(tmp_path: Path) -> None:
             assert "wheelyard token create" in answer.body.decode()
 
 
-def test_a_page_without_templates(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_templates_has_a_plain_page(
+    server: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If the templates cannot be read, an error still has a page, only a plain one."""
 
     def fail(*_: object) -> Any:  # noqa: ANN401 - as the method
@@ -212,7 +214,11 @@ def test_scripts_raise_no_dialog(tmp_path: Path) -> None:
         program = server.get("/search.json")
 
         challenges = [each.headers["www-authenticate"] for each in (script, page, program)]
-        assert [each.partition(" ")[0] for each in challenges] == ["Bearer", "Bearer", "Basic"]
+        assert [challenge.partition(" ")[0] for challenge in challenges] == [
+            "Bearer",
+            "Bearer",
+            "Basic",
+        ]
         assert [each.status for each in (script, page, program)] == [401] * 3
 
 

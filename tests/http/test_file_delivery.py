@@ -62,17 +62,19 @@ def test_client_is_sent_to_storage(
     assert answer.header("referrer-policy") == "no-referrer"
 
 
-def test_lifetime_of_a_url(tmp_path: Path) -> None:
+def test_signed_url_holds_as_long_as_set(tmp_path: Path) -> None:
     """A signed URL holds as long as the settings say."""
     store = RemoteStore(url=SIGNED)
     settings = Settings(store=StoreSettings(signed_url_minutes=7))
     with remote_server(tmp_path, store, settings) as server:
         publish(server, DEMO)
         assert server.get(PATH).status_code == 302
-    assert [each.total_seconds() for each in store.lifetimes] == [7 * 60]
+    assert [lifetime.total_seconds() for lifetime in store.lifetimes] == [7 * 60]
 
 
-def test_what_is_never_elsewhere(redirecting: RunningServer, store: RemoteStore) -> None:
+def test_head_and_metadata_are_never_redirected(
+    redirecting: RunningServer, store: RemoteStore
+) -> None:
     """HEAD, core metadata, "not modified" and a range behind the end come from the index itself."""
     etag = f'"{DEMO.sha256}"'
     for path in (PATH, f"{PATH}.metadata"):
@@ -117,7 +119,7 @@ def test_file_comes_through(
 
 
 @pytest.mark.parametrize("code", ["signing_denied", "signing_unavailable"])
-def test_nothing_signs_just_now(
+def test_unsigned_file_comes_through_the_index(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str
 ) -> None:
     """Where no URL can be signed, files come through the index, and the log says so, not often."""
@@ -148,7 +150,7 @@ def test_nothing_signs_just_now(
     assert "IAM does not sign." in caplog.text
 
 
-def test_store_that_does_not_answer(server: RunningServer, store: RemoteStore) -> None:
+def test_file_is_unavailable_while_the_store_is(server: RunningServer, store: RemoteStore) -> None:
     """Where the store itself does not answer, there is no other way to a file."""
     store.fault = Unavailable("The bucket does not answer.")
     answer = server.get(PATH)
@@ -163,7 +165,7 @@ def big(server: RunningServer) -> Package:
     return package
 
 
-def test_clients_that_hang_up(server: RunningServer, store: RemoteStore) -> None:
+def test_disconnected_client_leaves_no_stream(server: RunningServer, store: RemoteStore) -> None:
     """A client that disconnects during a download leaves no open connection to the store."""
     line = f"GET /packages/{big(server).filename} HTTP/1.1"
     for pieces in (1, 10):
@@ -175,7 +177,7 @@ def test_clients_that_hang_up(server: RunningServer, store: RemoteStore) -> None
     until(lambda: all(stream.is_closed for stream in store.streams))
 
 
-def test_clients_that_do_not_read(server: RunningServer, store: RemoteStore) -> None:
+def test_unread_download_is_not_fetched(server: RunningServer, store: RemoteStore) -> None:
     """What a client does not take is not read from the store either, so it fills no memory."""
     line = f"GET /packages/{big(server).filename} HTTP/1.1"
     with ExitStack() as stack:

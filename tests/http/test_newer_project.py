@@ -62,7 +62,7 @@ def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> 
         assert (page.status, b"Upgrade to wheelyard 7.5 or newer." in page.body) == (503, True)
 
 
-def test_lists_with_such_a_project(tmp_path: Path) -> None:
+def test_lists_show_the_other_projects(tmp_path: Path) -> None:
     """Every list shows the other projects, and a name that stays private."""
     with in_process(tmp_path) as server:
         server.publish(DEMO, wheel("other", "1.0"))
@@ -75,5 +75,5 @@ def test_lists_with_such_a_project(tmp_path: Path) -> None:
         assert b"demo" not in server.get("/search.json").body
         names = json.loads(server.get("/api/v1/projects").body)["projects"]
         assert [each["name"] for each in names] == ["demo", "other"]
-        states = [(each.name, each.state) for each in server.index.names.all()]
+        states = [(name.name, name.state) for name in server.index.names.all()]
         assert states == [("demo", "unreadable"), ("other", "files")]

@@ -51,7 +51,7 @@ async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"here"})
 
 
-def test_fault() -> None:
+def test_fault_is_answered_with_500() -> None:
     """A fault of the application is answered with 500, and the next request as ever."""
     with serving_app(faulty) as settings:
         base = f"http://127.0.0.1:{settings.port}"
@@ -62,7 +62,7 @@ def test_fault() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked")
-def test_what_is_forked(sandbox: Sandbox) -> None:
+def test_forking_process_has_no_index_and_no_threads(sandbox: Sandbox) -> None:
     """The process that forks workers has opened no index and started no thread of ours."""
     port, log = free_port(), sandbox.folder / "log.txt"
     options = ("serve", "--port", str(port), "--workers", "3")
@@ -83,7 +83,7 @@ def forks_in(folder: Path) -> list[str]:
     return (folder / "forks.txt").read_text().splitlines()
 
 
-def test_a_worker_that_starts_without_manager(sandbox: Sandbox) -> None:
+def test_orphaned_worker_ends_in_silence(sandbox: Sandbox) -> None:
     """If the manager was killed, and its folder is gone, a worker that starts ends in silence."""
     done = subprocess.run(
         [sys.executable, "-c", LATE_WORKER],

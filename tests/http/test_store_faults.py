@@ -39,7 +39,7 @@ def asked(line: RawConnection, request: str) -> tuple[int, bytes]:
 
 
 @needs_prlimit
-def test_templates_that_cannot_be_read(server: RunningServer) -> None:
+def test_page_comes_once_templates_can_be_read(server: RunningServer) -> None:
     """The first page for people may fail for want of files, and the next one comes."""
     publish(server, wheel("demo"))
     with raw_connection(server) as line:
@@ -54,7 +54,7 @@ def test_templates_that_cannot_be_read(server: RunningServer) -> None:
 
 
 @needs_prlimit
-def test_refusal_that_has_no_page(private: RunningServer) -> None:
+def test_refusal_without_templates_is_a_plain_page(private: RunningServer) -> None:
     """A browser that is refused is told why by a plain page where there is no template for it."""
     with raw_connection(private) as line:
         assert asked(line, "GET /health HTTP/1.1")[0] == 200
@@ -68,7 +68,7 @@ def test_refusal_that_has_no_page(private: RunningServer) -> None:
 
 
 @needs_prlimit
-def test_a_file_that_cannot_be_opened(server: RunningServer) -> None:
+def test_unopened_file_is_not_said_to_be_missing(server: RunningServer) -> None:
     """A file that cannot be opened just now is not said to be missing, and the log says why."""
     package = wheel("demo")
     publish(server, package)

@@ -105,7 +105,9 @@ Pair = tuple[bytes, bytes]
     ],
     ids=map(str, range(11)),
 )
-def test_refused(files: PairOfFiles, broken: Callable[[Pair], Pair], message: str) -> None:
+def test_bad_certificate_stops_the_start(
+    files: PairOfFiles, broken: Callable[[Pair], Pair], message: str
+) -> None:
     """A certificate that clients would refuse stops the start, with one line that says why."""
     files.write(*broken(AUTHORITY.issue()))
 
@@ -117,7 +119,7 @@ def test_refused(files: PairOfFiles, broken: Callable[[Pair], Pair], message: st
 
 
 @pytest.mark.integration
-def test_documented(tmp_path: Path) -> None:
+def test_documented_commands_make_a_valid_pair(tmp_path: Path) -> None:
     """The lines for an own authority make a pair that the server takes and clients verify."""
     system_program("openssl")
     page = (REPOSITORY / "docs" / "tls.md").read_text().partition("## An own authority")[2]
@@ -128,12 +130,12 @@ def test_documented(tmp_path: Path) -> None:
 
     opened = PairOfFiles(tmp_path).opened()
 
-    assert [each for each in opened.warnings if "chmod" not in each] == []
+    assert [warning for warning in opened.warnings if "chmod" not in warning] == []
     strict = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.pem", "chain.pem"]
     subprocess.run(strict, cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_unreadable(files: PairOfFiles) -> None:
+def test_missing_file_is_named(files: PairOfFiles) -> None:
     """A file that is missing is named."""
     files.certificate.unlink()
 
@@ -141,13 +143,13 @@ def test_unreadable(files: PairOfFiles) -> None:
         files.opened()
 
 
-def test_warnings(files: PairOfFiles) -> None:
+def test_open_key_and_soon_end_are_warned_of(files: PairOfFiles) -> None:
     """The operator is warned of an open key and a soon end."""
     files.write(*AUTHORITY.issue(days=(-1, 3)))
     files.key.chmod(0o644)
     opened = files.opened()
 
-    assert [each.partition(": ")[2][:27] for each in opened.warnings] == [
+    assert [warning.partition(": ")[2][:27] for warning in opened.warnings] == [
         "every user of this machine ",
         "the certificate expires at ",
     ]
@@ -201,7 +203,9 @@ def trusting() -> ssl.SSLContext:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_change(sandbox: Sandbox, files: PairOfFiles, workers: str) -> None:
+def test_sighup_loads_a_changed_certificate(
+    sandbox: Sandbox, files: PairOfFiles, workers: str
+) -> None:
     """At SIGHUP new connections get a changed certificate if it is good; no client notices."""
     port, log = free_port(), sandbox.folder / "log.txt"
     (sandbox.folder / "wheelyard.toml").write_text(
@@ -252,7 +256,7 @@ def shown_at(port: int) -> str:
     ids=["P-384", "RSA"],
 )
 @pytest.mark.integration
-def test_kinds_of_keys(
+def test_each_accepted_key_speaks_tls(
     app: InProcessServer,
     files: PairOfFiles,
     create_key: Callable[[], CertificateIssuerPrivateKeyTypes],
@@ -264,7 +268,7 @@ def test_kinds_of_keys(
 
 
 @pytest.mark.integration
-def test_protocol(app: InProcessServer, files: PairOfFiles) -> None:
+def test_tls_speaks_http_1_1(app: InProcessServer, files: PairOfFiles) -> None:
     """A client that offers HTTP/2 is answered by HTTP/1.1, whose idle connections end."""
     context = trusting()
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -275,7 +279,7 @@ def test_protocol(app: InProcessServer, files: PairOfFiles) -> None:
 
 
 @pytest.mark.integration
-def test_idle_connections(app: InProcessServer, files: PairOfFiles) -> None:
+def test_idle_connection_ends(app: InProcessServer, files: PairOfFiles) -> None:
     """Connections that send nothing after the handshake end by themselves."""
     settings = HTTP1Settings(header_read_timeout=200)
     with serving(app, files, http1_settings=settings) as port, ExitStack() as stack:
@@ -285,7 +289,9 @@ def test_idle_connections(app: InProcessServer, files: PairOfFiles) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("path", [PAGE, "/none/", "/project/no%00name/"])
-def test_https_only(app: InProcessServer, files: PairOfFiles, path: str) -> None:
+def test_browsers_are_told_to_use_https(
+    app: InProcessServer, files: PairOfFiles, path: str
+) -> None:
     """Browsers are told to come by https for a year; not to a name of their own machine."""
     other, local = ("packages.acme.dev", "packages.acme.dev:8443", "192.0.2.1"), (
         "localhost", "LOCALHOST.:8443", "x.localhost", "127.0.0.1", "127.9.9.9:1", "[::1]:8443"

@@ -164,9 +164,9 @@ class BucketCluster:
     def make_token(self, can: str = "read,upload,manage") -> str:
         """Make a token, as an operator does on a bucket."""
         done = self.run("token", "create", "test", "--can", can)
-        found = TOKEN.fullmatch(done.stdout.strip())
-        assert found is not None, done.stderr
-        return found[0]
+        match = TOKEN.fullmatch(done.stdout.strip())
+        assert match is not None, done.stderr
+        return match[0]
 
     @contextmanager
     def serving(self, token: str = "", *options: str) -> Iterator[Instance]:

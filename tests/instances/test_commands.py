@@ -59,7 +59,7 @@ def authors(bucket: BucketView) -> list[str]:
 
 
 @everywhere
-def test_life(bucket: BucketView, cluster: BucketCluster) -> None:
+def test_commands_manage_a_release(bucket: BucketView, cluster: BucketCluster) -> None:
     """A release is uploaded, listed, yanked, taken back, closed and deleted, each in a line."""
     first = cluster.run("upload", *cluster.written(ONE, TWO))
     assert (first.returncode, first.stderr) == (
@@ -105,7 +105,7 @@ def test_life(bucket: BucketView, cluster: BucketCluster) -> None:
 
 
 @at_google
-def test_the_account_in_the_journal(
+def test_journal_names_the_service_account(
     bucket: Bucket, server: FakeGcs, as_account: BucketCluster
 ) -> None:
     """With a service account's key file, the journal names the account."""
@@ -121,7 +121,7 @@ def test_the_account_in_the_journal(
 
 @at_google
 @pytest.mark.parametrize(("age", "swept"), [(0.9 * DAY, 0), (1.1 * DAY, 2)])
-def test_sweep(
+def test_sweep_removes_old_leftovers(
     server: FakeGcs, bucket: Bucket, stocked: BucketCluster, age: float, swept: int
 ) -> None:
     """A sweep removes what no project lists once it is a day old, and nothing else."""
@@ -164,7 +164,9 @@ def tried(cluster: BucketCluster, command: str) -> str:
 
 @at_google
 @pytest.mark.parametrize("command", ["list", "serve"])
-def test_no_credentials(cluster: BucketCluster, server: FakeGcs, command: str) -> None:
+def test_missing_credentials_are_explained(
+    cluster: BucketCluster, server: FakeGcs, command: str
+) -> None:
     """Without any credentials a command says so, and how to get some."""
     nobody = cluster.with_variables(NO_GCE_CHECK="true", API_ENDPOINT_OVERRIDE=server.url)
 
@@ -176,7 +178,7 @@ def test_no_credentials(cluster: BucketCluster, server: FakeGcs, command: str) -
 @at_google
 @pytest.mark.parametrize("command", ["upload", "yank"])
 @pytest.mark.parametrize("right", ["create", "delete"])
-def test_may_not_write(
+def test_refused_write_leaves_nothing_half_done(
     bucket: Bucket, server: FakeGcs, stocked: BucketCluster, command: str, right: str
 ) -> None:
     """Without a permission to write nothing is half done; to replace an object takes two."""

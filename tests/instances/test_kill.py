@@ -153,7 +153,7 @@ def put_back(bucket: BucketView, objects: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("moment", UPLOAD, ids=str)
-def test_upload(
+def test_killed_upload_heals(
     service: Service, bucket: BucketView, cluster: BucketCluster, moment: KillPoint
 ) -> None:
     """A project's first upload, killed anywhere, is put right by the same again, or by a check."""
@@ -179,7 +179,7 @@ def test_upload(
 
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
-def test_delete(
+def test_killed_delete_heals(
     service: Service, bucket: BucketView, stocked: BucketCluster, moment: KillPoint
 ) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
@@ -194,7 +194,7 @@ def test_delete(
 
 
 @pytest.mark.parametrize("moment", UPLOAD[1:], ids=str)
-def test_server(
+def test_killed_server_lists_whole_files_alone(
     service: Service,
     bucket: BucketView,
     cluster: BucketCluster,

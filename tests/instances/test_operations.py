@@ -76,7 +76,9 @@ def crowd(log: RequestLog, ask: Callable[[int], object]) -> float:
     def one(_: int) -> None:
         def is_asked_again() -> bool:
             ask(next(numbers))
-            return max(Counter(each.name for each in log.records()).values(), default=0) >= LOOKS
+            return (
+                max(Counter(record.name for record in log.records()).values(), default=0) >= LOOKS
+            )
 
         until(is_asked_again)
 
@@ -92,7 +94,7 @@ def checks(seconds: float) -> int:
 
 
 @pytest.mark.parametrize("name", ["demo", "begun"])
-def test_an_upload_to_a_fresh_server(
+def test_first_upload_costs_six(
     cluster: BucketCluster, token: str, log: RequestLog, name: str
 ) -> None:
     """The first upload that a server gets costs six class A, and seven begin a project."""
@@ -103,7 +105,7 @@ def test_an_upload_to_a_fresh_server(
         assert log.count("A") <= (6 if name == "demo" else 7)
 
 
-def test_uploads_to_a_warm_server(hasty: Instance, log: RequestLog) -> None:
+def test_further_uploads_cost_six(hasty: Instance, log: RequestLog) -> None:
     """Each further upload costs six class A; a new project seven."""
     assert hasty.post(make_wheel("warm")) == 200
     log.clear()
@@ -114,7 +116,7 @@ def test_uploads_to_a_warm_server(hasty: Instance, log: RequestLog) -> None:
     assert log.count("A") <= 7
 
 
-def test_what_is_at_hand(patient: Instance, log: RequestLog) -> None:
+def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
     """What is at hand costs nothing: pages of every kind, core metadata, the head of a file."""
     listed = patient.page("demo").values()
     (file,) = (each for each in listed if each["filename"] == make_wheel().filename)
@@ -135,17 +137,17 @@ def test_what_is_at_hand(patient: Instance, log: RequestLog) -> None:
     assert log.records() == []
 
 
-def test_a_hot_project(hasty: Instance, log: RequestLog) -> None:
+def test_hot_project_costs_one_look_a_second(hasty: Instance, log: RequestLog) -> None:
     """Twenty clients of one project cost one look a second at each object, as one would."""
     seconds = crowd(log, lambda _: hasty.page("demo"))
 
     assert log.count("A") == 0
     assert set(log.kinds()) == {"media"}
-    assert {each.name for each in log.records()} <= {"projects/demo.json", "projects.json"}
+    assert {record.name for record in log.records()} <= {"projects/demo.json", "projects.json"}
     assert log.count("B", name="projects/demo.json") <= checks(seconds)
 
 
-def test_names_that_do_not_exist(hasty: Instance, log: RequestLog) -> None:
+def test_unknown_names_cost_one_read_a_second(hasty: Instance, log: RequestLog) -> None:
     """Any number of unknown names cost one read of the name list a second."""
     seconds = crowd(log, lambda number: hasty.page(f"nobody-has-{number}"))
 
@@ -153,7 +155,7 @@ def test_names_that_do_not_exist(hasty: Instance, log: RequestLog) -> None:
     assert {each.name for each in log.records()} == {"projects.json"}
 
 
-def test_a_token(hasty: Instance, cluster: BucketCluster, log: RequestLog) -> None:
+def test_busy_token_is_read_once(hasty: Instance, cluster: BucketCluster, log: RequestLog) -> None:
     """A token that is used a hundred times in a few seconds is read once."""
     token = cluster.make_token("read")
     log.clear()
@@ -166,7 +168,9 @@ def test_a_token(hasty: Instance, cluster: BucketCluster, log: RequestLog) -> No
     assert 0 < log.count(name="credentials/tokens/*") <= windows
 
 
-def test_metrics(cluster: BucketCluster, token: str, log: RequestLog) -> None:
+def test_metrics_count_what_the_bucket_counts(
+    cluster: BucketCluster, token: str, log: RequestLog
+) -> None:
     """`/metrics` tells of a server what the bucket itself has counted, class by class."""
     with cluster.serving(token) as instance:
         made = make_wheel("metered")
@@ -185,7 +189,7 @@ def test_metrics(cluster: BucketCluster, token: str, log: RequestLog) -> None:
         until(is_counted)  # when a token was used is looked up in the background, at any time
 
     counted, records = both[-1]
-    kinds, prices = (Counter(getattr(each, of) for each in records) for of in ("kind", "price"))
+    kinds, prices = (Counter(getattr(record, of) for record in records) for of in ("kind", "price"))
     assert counted["A", "insert"] == kinds["insert"]
     assert counted["A", "list"] == kinds["list"]
     assert counted["free", "delete"] == kinds["delete"] == 2

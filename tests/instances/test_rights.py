@@ -58,7 +58,7 @@ def until_ready(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize(("refuse", "words", "workers"), REFUSALS.values(), ids=REFUSALS)
-def test_a_server_that_cannot_write(
+def test_server_that_cannot_write_is_not_ready(
     server: FakeGcs, cluster: BucketCluster, refuse: Refuse, words: str, workers: str
 ) -> None:
     """A server is not ready until a write has succeeded, says why not, and reads all the same."""
@@ -92,7 +92,9 @@ def test_a_server_that_cannot_write(
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
-def test_one_write_for_each_start(server: FakeGcs, cluster: BucketCluster, workers: str) -> None:
+def test_server_writes_once_at_its_start(
+    server: FakeGcs, cluster: BucketCluster, workers: str
+) -> None:
     """A server writes once when it starts, however many workers it has, and never for a probe."""
     before = contents(server.bucket("wheels"))
     server.log.clear()
@@ -100,12 +102,12 @@ def test_one_write_for_each_start(server: FakeGcs, cluster: BucketCluster, worke
     with cluster.serving("", "--workers", workers) as instance:
         assert {readiness(instance)[0] for _ in range(20)} == {200}
 
-    written = [each.kind for each in server.log.records() if each.kind in WRITES]
+    written = [record.kind for record in server.log.records() if record.kind in WRITES]
     assert written == ["insert"]
     assert contents(server.bucket("wheels")) == before
 
 
-def test_each_place_is_tried(server: FakeGcs, cluster: BucketCluster) -> None:
+def test_credentials_store_is_tried_too(server: FakeGcs, cluster: BucketCluster) -> None:
     """Where tokens have a bucket of their own, that has to be written, too."""
     settings = cluster.folder / "wheelyard.toml"
     settings.write_text('[access]\ncredentials_store = "gs://apart"\n')
@@ -114,14 +116,14 @@ def test_each_place_is_tried(server: FakeGcs, cluster: BucketCluster) -> None:
     with cluster.serving("", "--config", str(settings)) as instance:
         assert readiness(instance)[0] == 200
 
-    written = [each.bucket for each in server.log.records() if each.kind == "insert"]
+    written = [record.bucket for record in server.log.records() if record.kind == "insert"]
     assert sorted(written) == ["apart", "wheels"]
     server.remove_bucket("apart")
     done = cluster.run("config", "check", "--config", settings)
     assert (done.returncode, "The bucket gs://apart does not exist" in done.stderr) == (1, True)
 
 
-def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> None:
+def test_read_only_server_writes_nothing(server: FakeGcs, cluster: BucketCluster) -> None:
     """A server with read_only is ready without a write, and makes none, not even a token's day."""
     token = cluster.make_token()
     server.permissions.deny("storage.objects.create", "storage.objects.delete")
@@ -134,10 +136,10 @@ def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> No
         assert answer[0] == 200
         assert instance.post(make_wheel("demo", "2.0")) == 403
 
-    assert {each.kind for each in server.log.records()}.isdisjoint(WRITES)
+    assert {record.kind for record in server.log.records()}.isdisjoint(WRITES)
 
 
-def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path) -> None:
+def test_read_only_server_makes_no_store(server: FakeGcs, tmp_path: Path) -> None:
     """A server with read_only begins no store, and imports nothing."""
     cluster = cluster_at(server, tmp_path, "apart")
     cluster = cluster.with_variables(**cluster.variables, **READ_ONLY)
@@ -160,7 +162,7 @@ def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path
         ),
     ],
 )
-def test_config_check(
+def test_config_check_names_missing_rights(
     server: FakeGcs, cluster: BucketCluster, denied: list[str], problems: list[str]
 ) -> None:
     """`config check` names every right that is missing, and changes nothing in the bucket."""

@@ -61,7 +61,7 @@ def assert_seen(is_seen: Callable[[], bool]) -> None:
     until(has_come)
 
 
-def test_new_projects(pair: Pair) -> None:
+def test_new_project_is_seen_by_both_servers(pair: Pair) -> None:
     """A new project is visible on the other server within a second, page and list."""
     a, b = pair
     for number in range(ROUNDS):
@@ -74,7 +74,7 @@ def test_new_projects(pair: Pair) -> None:
         assert name in b.names()
 
 
-def test_changes(cluster: BucketCluster, pair: Pair) -> None:
+def test_changes_are_seen_by_both_servers(cluster: BucketCluster, pair: Pair) -> None:
     """A yank and a deletion on either server are visible on the other within a second."""
     a, b = pair
     one, two = make_wheel("changing"), make_wheel("changing", "2.0")
@@ -94,7 +94,7 @@ def test_changes(cluster: BucketCluster, pair: Pair) -> None:
     assert_seen(lambda: b.page("changing")[two.filename]["yanked"] is not False)
 
 
-def test_changes_on_both_sides(pair: Pair) -> None:
+def test_change_is_decided_on_the_newest_state(pair: Pair) -> None:
     """A change on one server is decided upon what the other has changed just before."""
     a, b = pair
     made = make_wheel("tossed")

@@ -34,7 +34,7 @@ def cluster(
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_new_store(cluster: BucketCluster, workers: int) -> None:
+def test_server_makes_its_store_once(cluster: BucketCluster, workers: int) -> None:
     """A server makes its store, says so once, and each process is ready and takes part."""
     made = make_wheel("first")
     with cluster.serving("", "--workers", str(workers)) as instance:
@@ -50,7 +50,7 @@ def test_new_store(cluster: BucketCluster, workers: int) -> None:
     assert cluster.check()
 
 
-def test_killed_workers(cluster: BucketCluster) -> None:
+def test_killed_workers_are_started_again(cluster: BucketCluster) -> None:
     """Workers that are killed, the first one too, are started again, and the server stays ready."""
     made = make_wheel("first")
     with cluster.serving("", "--workers", "3") as instance:
@@ -67,7 +67,7 @@ def test_killed_workers(cluster: BucketCluster) -> None:
         assert instance.log.read_text().count(" serves ") == 1
 
 
-def test_dead_manager(cluster: BucketCluster) -> None:
+def test_workers_end_with_their_manager(cluster: BucketCluster) -> None:
     """Workers whose manager is killed end, so that a new server gets their port."""
     with cluster.serving("", "--workers", "3") as instance:
         until(lambda: len(workers_of(instance.server.pid)) == 3)
@@ -77,7 +77,7 @@ def test_dead_manager(cluster: BucketCluster) -> None:
         until(lambda: not any(map(is_running, workers)))
 
 
-def test_no_store(cluster: BucketCluster) -> None:
+def test_unusable_store_ends_with_one_line(cluster: BucketCluster) -> None:
     """A server of several processes on a store that cannot be used ends with one line."""
     broken = BucketCluster("/dev/null/store", cluster.variables, cluster.folder)
 

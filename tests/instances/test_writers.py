@@ -49,10 +49,10 @@ def upload_all(cluster: BucketCluster, *shares: list[Made]) -> None:
     try:
         with ThreadPoolExecutor(len(commands)) as pool:
             ends = [pool.submit(each.communicate, timeout=TIMEOUT_SECONDS) for each in commands]
-            printed = [each.result() for each in ends]
+            printed = [end.result() for end in ends]
     finally:
-        for each in commands:
-            end_now(each)
+        for command in commands:
+            end_now(command)
     messages = [errors for _, errors in printed]
     assert [each.returncode for each in commands] == [0] * len(commands), "\n".join(messages)
     assert [len(out.splitlines()) for out, _ in printed] == [len(share) for share in shares]
@@ -70,7 +70,7 @@ def names_in(bucket: BucketView) -> list[str]:
     return names
 
 
-def test_commands(bucket: BucketView, cluster: BucketCluster) -> None:
+def test_parallel_commands_lose_nothing(bucket: BucketView, cluster: BucketCluster) -> None:
     """Commands with wheels for one project of all, and each with new ones beside, lose none."""
     shared = [releases(process, UPLOADS) for process in range(PROCESSES)]
     new = [
@@ -89,7 +89,9 @@ def test_commands(bucket: BucketView, cluster: BucketCluster) -> None:
     assert_clean(cluster)
 
 
-def test_new_projects_at_once(service: Service, bucket: BucketView, cluster: BucketCluster) -> None:
+def test_parallel_projects_share_only_the_name_list(
+    service: Service, bucket: BucketView, cluster: BucketCluster
+) -> None:
     """Projects published at once by two servers share no object, but for the list of names."""
     made = [make_wheel(f"new{number}") for number in range(60)]
     with cluster.serving_twice() as instances, ThreadPoolExecutor(len(made)) as pool:
@@ -98,7 +100,7 @@ def test_new_projects_at_once(service: Service, bucket: BucketView, cluster: Buc
         assert set(answers) == {200}
 
     writes = service.log.records("insert")
-    refused = {each.name for each in writes if each.status == 429}
+    refused = {write.name for write in writes if write.status == 429}
     assert refused <= {"projects.json"}
     written = Counter(each.name for each in writes if each.status in {200, 201})
     repeated = {name for name, count in written.items() if count > 1}
@@ -107,7 +109,7 @@ def test_new_projects_at_once(service: Service, bucket: BucketView, cluster: Buc
     assert len(bucket.names("pending/")) == len(made)
 
 
-def test_faults(service: Service, bucket: BucketView, cluster: BucketCluster) -> None:
+def test_faults_lose_nothing(service: Service, bucket: BucketView, cluster: BucketCluster) -> None:
     """With answers that are lost, late or refused in between, nothing is lost or listed twice."""
     random = Random(3)
     for _ in range(30):

@@ -49,7 +49,9 @@ def run(sandbox: Sandbox) -> Run:
 
 
 @pytest.mark.parametrize(("workers", "others"), [(1, "a"), (1, "z"), (2, "a")])
-def test_last_worker_crashes(sandbox: Sandbox, run: Run, workers: int, others: str) -> None:
+def test_crashed_worker_fails_one_test(
+    sandbox: Sandbox, run: Run, workers: int, others: str
+) -> None:
     """A worker that crashes fails one test; all others run, before and after it."""
     (sandbox.folder / "test_m.py").write_text(CRASH)
     for number in range(3):
@@ -68,7 +70,7 @@ def test_last_worker_crashes(sandbox: Sandbox, run: Run, workers: int, others: s
         ("pytest.skip()", "assert False", (0, 1), "1 failed, 1 skipped"),
     ],
 )
-def test_two_parts(
+def test_each_test_runs_in_one_of_two_parts(
     sandbox: Sandbox, run: Run, fast: str, other: str, statuses: tuple[int, int], counted: str
 ) -> None:
     """Each test runs in one of the two parts, and the summary of the second one counts all."""

@@ -44,7 +44,7 @@ def parse_feed(body: bytes, url: str = "https://elsewhere.example/") -> Feed:
     assert root.tag == f"{ATOM}feed"
     _check(root)
     entries = [_entry(each, url) for each in root.iterfind(f"{ATOM}entry")]
-    assert len({each.id for each in entries}) == len(entries), "an id is there twice"
+    assert len({entry.id for entry in entries}) == len(entries), "an id is there twice"
     links = {each.attrib["rel"]: urljoin(url, each.attrib["href"]) for each in _all(root, "link")}
     return Feed(_one(root, "id"), _one(root, "title"), _one(root, "updated"), links, entries)
 

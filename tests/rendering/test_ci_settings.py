@@ -12,7 +12,7 @@ READING = Scope(Action.READ, (Pattern("acme-*"),))
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_reading(service: CiService) -> None:
+def test_reading_token_gets_no_publishing_lines(service: CiService) -> None:
     """A token that only reads gets no lines that publish, and an unknown URL is told apart."""
     text = ci_lines(service, READING, "")
 
@@ -25,7 +25,7 @@ def test_reading(service: CiService) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_pages(service: CiService) -> None:
+def test_ci_lines_name_pages_that_exist(service: CiService) -> None:
     """Trusted publishing comes first, with pages that there are; the URL is that of the index."""
     scope = Scope(Action.UPLOAD.with_implied, (Pattern("acme-*"), Pattern("tools")))
 
@@ -45,7 +45,7 @@ def test_pages(service: CiService) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_one_url(service: CiService) -> None:
+def test_ci_lines_name_one_index_if_it_has_all(service: CiService) -> None:
     """Where this index serves public packages, too, uv asks no other index."""
     text = ci_lines(service, READING, "https://pypi.acme.dev", serves_public=True)
 

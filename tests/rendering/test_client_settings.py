@@ -80,7 +80,7 @@ def ini(text: str) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_text(client: str) -> None:
+def test_settings_take_projects_from_the_index_alone(client: str) -> None:
     """The text says where the index is, and takes the named projects from it alone."""
     text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES))
 
@@ -88,7 +88,7 @@ def test_text(client: str) -> None:
 
 
 @pytest.mark.parametrize("client", ONE_URL)
-def test_one_url(client: str) -> None:
+def test_settings_name_one_index_if_it_has_all(client: str) -> None:
     """The text names no other index if this one serves public packages, too."""
     text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES, serves_public=True))
 
@@ -101,7 +101,7 @@ def test_one_url(client: str) -> None:
     ("client", "projects"),
     [("uv", NAMES), ("poetry", NAMES), ("pdm", ("acme-*",)), ("pipenv", NAMES)],
 )
-def test_page(client: str, projects: tuple[str, ...]) -> None:
+def test_documented_settings_are_printed(client: str, projects: tuple[str, ...]) -> None:
     """The page about private and public packages shows what is printed."""
     text = CLIENTS[client](ClientSettings(root="http://127.0.0.1:8080", projects=projects))
 
@@ -110,7 +110,7 @@ def test_page(client: str, projects: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_token(client: str) -> None:
+def test_token_is_where_the_client_looks(client: str) -> None:
     """A token is where the client looks for it, and nowhere without being asked for."""
     text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES, token=SECRET))
 
@@ -129,7 +129,7 @@ def test_plain_http_from_elsewhere() -> None:
 
 
 @given(path=st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_root(path: str) -> None:
+def test_any_root_makes_valid_settings(path: str) -> None:
     """Whatever the root is, each text has the form of its file, and no other setting."""
     settings = ClientSettings(root=f"https://packages.example.com/{path}")
 
@@ -140,7 +140,7 @@ def test_any_root(path: str) -> None:
         assert "$" not in text.replace("${WHEELYARD_TOKEN}", "")
 
 
-def test_no_project() -> None:
+def test_settings_without_a_project_take_nothing() -> None:
     """Without a project nothing comes from the index, and a comment shows how to change that."""
     texts = {client: make(ClientSettings(root=ROOT)) for client, make in CLIENTS.items()}
 
@@ -153,7 +153,7 @@ def test_no_project() -> None:
 
 
 @pytest.mark.parametrize("client", ["poetry", "pdm", "pipenv"])
-def test_next_step(client: str) -> None:
+def test_next_step_needs_named_projects(client: str) -> None:
     """No command of a client follows settings that do not name what the project needs."""
     unnamed = CLIENTS[client](ClientSettings(root=ROOT))
     named = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES))

@@ -50,7 +50,9 @@ CHANGES = st.lists(
 
 
 @given(PROJECTS, CHANGES, ANY_TEXT)
-def test_any_project(found: Project, changes: list[JournalEntry], text: str) -> None:
+def test_feed_of_any_project_is_valid(
+    found: Project, changes: list[JournalEntry], text: str
+) -> None:
     """Whatever names, reasons and summaries contain, the feed is valid."""
     found = replace(found, summary=text)
 
@@ -60,12 +62,12 @@ def test_any_project(found: Project, changes: list[JournalEntry], text: str) -> 
         "self": f"{BASE}project/demo/feed.xml",
         "alternate": f"{BASE}project/demo/",
     }
-    assert all(each.link.startswith(f"{BASE}project/demo/") for each in feed.entries)
-    number = sum(each.what != "uploaded" for each in changes)
+    assert all(entry.link.startswith(f"{BASE}project/demo/") for entry in feed.entries)
+    number = sum(change.what != "uploaded" for change in changes)
     assert len(feed.entries) == len(releases_of(found)) + number
 
 
-def test_what_an_entry_says() -> None:
+def test_entry_says_who_when_and_why() -> None:
     """A feed has releases and changes, newest first: who, when, why, and a link to the page."""
     found = project(file("1.0", yanked="it <breaks>"), file("1.0", is_wheel=False, yanked=""))
     yank = change("yanked", "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", reason="it <breaks>")
@@ -92,7 +94,7 @@ def test_a_change_of_releases_that_are_gone() -> None:
     assert entry.link == f"{BASE}project/demo/"
 
 
-def test_ids_stay() -> None:
+def test_ids_of_entries_stay() -> None:
     """An id changes neither with the index's URL and name, nor with what becomes of a release."""
     early = project(file("1.0"))
     late = project(file("1.0", yanked="bad"), file("1.0.0", is_wheel=False), file("1.1"))
@@ -102,22 +104,22 @@ def test_ids_stay() -> None:
     after = parse_feed(project_feed("Acme Ltd", BASE, late, changes))
 
     assert before.id == after.id
-    assert {each.id for each in before.entries} < {each.id for each in after.entries}
+    assert {entry.id for entry in before.entries} < {each.id for each in after.entries}
     assert len(after.entries) == 3
 
 
-def test_status_and_quarantine() -> None:
+def test_quarantined_project_has_no_releases_in_its_feed() -> None:
     """The feed of a project in quarantine tells of that, and of no release."""
     found = project(file("1.0"), status=Status.QUARANTINED)
 
     feed = parse_feed(project_feed("Acme", BASE, found, [change("status", reason="see mail")]))
 
-    assert [(each.title, each.text) for each in feed.entries] == [
+    assert [(entry.title, entry.text) for entry in feed.entries] == [
         ("demo is archived now", "Reason: see mail")
     ]
 
 
-def test_all_projects() -> None:
+def test_feed_of_all_projects_links_to_releases() -> None:
     """The feed of all projects links to each release; that of an empty index is valid, too."""
     (release,) = releases_of(project(file("1!2.0+cu121")))
 
@@ -125,5 +127,5 @@ def test_all_projects() -> None:
     empty = parse_feed(index_feed("Acme", BASE, ()), f"{BASE}feed.xml")
 
     assert feed.links == empty.links == {"self": f"{BASE}feed.xml", "alternate": BASE}
-    assert [each.link for each in feed.entries] == [f"{BASE}project/demo/1!2.0%2Bcu121/"]
+    assert [entry.link for entry in feed.entries] == [f"{BASE}project/demo/1!2.0%2Bcu121/"]
     assert empty.entries == []

@@ -26,7 +26,7 @@ def facts(made: Project, keywords: str = "", *requirements: str) -> ProjectFacts
     return private_facts_of(made, latest_release(releases_of(made)), description)
 
 
-def test_one_project() -> None:
+def test_facts_are_those_of_the_latest_release() -> None:
     """A project is shown with its latest release, summary, keywords and requirements."""
     made = replace(project(file("1.0"), file("1.1", yanked="")), summary="What.It is")
 
@@ -38,7 +38,7 @@ def test_one_project() -> None:
     assert (found.uploaded_version, found.uploaded_at) == ("1.0", NOON)
 
 
-def test_summary() -> None:
+def test_summary_is_that_of_the_latest_release() -> None:
     """The summary is that of the latest release, not of the last upload, as on its page."""
     made = replace(project(file("1.0"), file("1.1rc1")), summary="the candidate")
 
@@ -47,7 +47,7 @@ def test_summary() -> None:
     assert (found.version, found.summary, found.text) == ("1.0", "the release", "demo the release ")
 
 
-def test_latest_upload() -> None:
+def test_latest_upload_is_the_newest_file() -> None:
     """The latest upload is the newest file that is not yanked, whatever its version."""
     later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1))
     yanked = replace(file("2.0", yanked=""), uploaded_at=NOON + timedelta(days=2))
@@ -56,7 +56,7 @@ def test_latest_upload() -> None:
     assert facts(project(yanked)).uploaded == 0
 
 
-def test_nothing_to_install() -> None:
+def test_project_without_files_has_no_version() -> None:
     """A project without files, or in quarantine, has no version and no upload, but a name."""
     for made in (project(), project(file(), status=Status.QUARANTINED)):
         found = facts(replace(made, summary="what its page hides"))
@@ -74,12 +74,12 @@ def test_nothing_to_install() -> None:
         (project(), ""),
     ],
 )
-def test_status(made: Project, status: str) -> None:
+def test_status_tells_what_is_not_active(made: Project, status: str) -> None:
     """What is not active, or wholly yanked, can be told from the others."""
     assert facts(made).status == status
 
 
-def test_last_change() -> None:
+def test_last_change_is_the_last_commit() -> None:
     """The time of a project's last change is that of its last commit."""
     moment = NOON + timedelta(hours=3)
     event = Event(what=EventKind.YANKED, at=moment, by="local:ann", files=("a",))
@@ -88,7 +88,7 @@ def test_last_change() -> None:
     assert facts(with_commit(project(file()), commit)).changed == moment.timestamp() * 1000
 
 
-def test_names_of_requirements() -> None:
+def test_requirement_has_a_normalised_name() -> None:
     """A requirement is known by its normalised name; what is none has no name."""
     assert required_name(" Acme.Core ~=1.0") == "acme-core"
     assert required_name("a @ https://example.com/a.whl") == "a"
@@ -97,7 +97,7 @@ def test_names_of_requirements() -> None:
 
 
 @given(PROJECTS)
-def test_any_project(made: Project) -> None:
+def test_facts_of_any_project_can_be_stored(made: Project) -> None:
     """The facts of any project can be stored and read again."""
     found = replace(facts(replace(made, summary="\udc80")), document="7")
 

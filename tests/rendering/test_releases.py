@@ -10,7 +10,7 @@ from wheelyard.model.project import Event, Project, apply
 from wheelyard.rendering.project_facts import release_of, releases_of
 
 
-def test_spellings_of_one_version() -> None:
+def test_spellings_of_a_version_are_one_release() -> None:
     """A release is the same whether it is asked for or listed, in whatever order its files came."""
     files = (file("1.0"), file("1.0.0", is_wheel=False), file("1"))
     for order in permutations(files):

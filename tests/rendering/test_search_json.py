@@ -26,7 +26,7 @@ def entry_of(facts: ProjectFacts) -> list[str]:
 
 
 @given(st.lists(FACTS, max_size=5, unique_by=lambda each: each.name))
-def test_any_projects(every: list[ProjectFacts]) -> None:
+def test_each_project_has_one_entry(every: list[ProjectFacts]) -> None:
     """There is one entry on a line for each project, sorted by name, with what it has."""
     body = search_json(every)
 
@@ -35,7 +35,7 @@ def test_any_projects(every: list[ProjectFacts]) -> None:
     assert search_json(reversed(every)) == body
 
 
-def test_results() -> None:
+def test_results_say_how_many_were_found() -> None:
     """The answer to a search says how many were found, and has the first of them."""
     found = [ProjectFacts(NormalizedName(name), "1.0", "About") for name in ("a", "b", "c")]
 

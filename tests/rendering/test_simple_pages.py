@@ -96,7 +96,7 @@ def test_both_forms_agree(project: Project) -> None:
     assert page.meta.get("pypi:project-status-reason") == status.get("reason")
     names = [file["filename"] for file in parsed["files"]]
     assert [anchor["text"] for anchor in page.anchors] == HATCH.findall(html.decode()) == names
-    assert names == [each.filename for each in served_files(project)]
+    assert names == [served_file.filename for served_file in served_files(project)]
     assert list(map(from_html, page.anchors)) == list(map(from_json, parsed["files"]))
     assert page.tags <= {"html", "head", "meta", "title", "body", "a"}
     assert parsed["versions"] == versions(served_files(project))
@@ -104,16 +104,18 @@ def test_both_forms_agree(project: Project) -> None:
 
 
 @given(NAMES)
-def test_lists_agree(names: list[str]) -> None:
+def test_both_forms_of_the_list_agree(names: list[str]) -> None:
     """Both forms of the list of projects have the same names in the same order."""
     normal = [NormalizedName(name) for name in names]
     document, page = json.loads(list_json(normal)), Page(list_html(normal))
     assert document == {"meta": {"api-version": "1.4"}, "projects": [{"name": n} for n in names]}
-    assert [(each["href"], each["text"]) for each in page.anchors] == [(f"{n}/", n) for n in names]
+    assert [(anchor["href"], anchor["text"]) for anchor in page.anchors] == [
+        (f"{n}/", n) for n in names
+    ]
     assert page.meta["pypi:repository-version"] == "1.4"
 
 
-def test_keys_of_a_file() -> None:
+def test_file_has_the_keys_of_the_standard() -> None:
     """A file has the keys of the standard and no others; absent ones are not null."""
     plain = {"filename", "url", "hashes", "core-metadata", "yanked", "size", "upload-time"}
     for requires, keys in ((None, plain), (">=3.9", plain | {"requires-python"})):

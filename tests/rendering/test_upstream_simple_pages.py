@@ -31,7 +31,7 @@ def page(*files: UpstreamFile) -> UpstreamPage:
     return UpstreamPage(name=name, upstream="pypi-0", fetched_at=moment, files=files)
 
 
-def test_whole() -> None:
+def test_known_file_looks_as_a_private_one() -> None:
     """A file of which everything is known looks as a private one, and leads to this index."""
     shown = decode(detail_json(page(WHOLE)))
 
@@ -49,7 +49,7 @@ def test_whole() -> None:
     ]
 
 
-def test_bare() -> None:
+def test_unknown_facts_are_left_out() -> None:
     """Without a size the version is 1.0; what is not known is left out, in JSON and in HTML."""
     shown, html = decode(detail_json(page(BARE, WHOLE))), detail_html(page(BARE, WHOLE)).decode()
 
@@ -66,7 +66,7 @@ def test_bare() -> None:
     assert "data-size" in html  # of the other file
 
 
-def test_metadata_without_digest() -> None:
+def test_metadata_may_lack_a_digest() -> None:
     """Core metadata whose digest nobody has said is offered without one."""
     file = replace(WHOLE, core_metadata="")
 
@@ -74,7 +74,7 @@ def test_metadata_without_digest() -> None:
     assert 'data-core-metadata="true"' in detail_html(page(file)).decode()
 
 
-def test_status() -> None:
+def test_quarantined_project_has_no_files() -> None:
     """A project that its index has quarantined has no files, and says so."""
     gone = replace(page(WHOLE), status=Status.QUARANTINED)
     shown = decode(detail_json(gone))

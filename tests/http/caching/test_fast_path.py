@@ -71,7 +71,7 @@ MANY = [("x-y", "z" * 1000)] * 24
     ],
     ids=["none", "uv", "pip", "known", "many"],
 )
-def test_identical_request(
+def test_identical_request_gets_the_same_response_at_once(
     app: InProcessServer, target: str, method: str, headers: list[Header]
 ) -> None:
     """An identical request gets the same response again, at once."""
@@ -112,21 +112,21 @@ def test_identical_request(
         "many",
     ],
 )
-def test_ordinary_path(
+def test_every_other_request_is_looked_at_anew(
     app: InProcessServer, target: str, method: str, headers: list[Header]
 ) -> None:
     """Every other request is looked at from its beginning, each time."""
     answers = [app.get(target, *headers, method=method) for _ in range(2)]
 
-    assert [each.was_quick for each in answers] == [False, False]
+    assert [answer.was_quick for answer in answers] == [False, False]
     assert is_same(*answers)
 
 
-def test_a_cookie_that_is_too_long(app: InProcessServer) -> None:
+def test_long_cookie_is_refused(app: InProcessServer) -> None:
     """A request with too many bytes of headers is refused, also for a page that is remembered."""
     answers = [app.get(PAGE, ("cookie", "y" * 1024 * each)) for each in (1, 31, 32)]
 
-    assert [each.status for each in answers] == [200, 200, 431]
+    assert [answer.status for answer in answers] == [200, 200, 431]
     assert answers[1].was_quick
 
 
@@ -138,13 +138,15 @@ ETAGS = ("", "*", PAGE, "/simple/")
 CALLERS = ("", "all", "demo", "wrong")
 
 
-def test_requests_in_any_order(tmp_path: Path) -> None:
+def test_each_request_gets_its_own_response_in_any_order(tmp_path: Path) -> None:
     """Whatever was requested before, and by whom, each request gets its own response."""
     private = Settings(access=AccessSettings(private_names=("secret",)))
     requests = list(product(METHODS, TARGETS, ACCEPT, ENCODING, ETAGS, CALLERS))
     Random(1).shuffle(requests)
     with in_process(tmp_path, private) as app:
-        app.publish(*(make_wheel("demo", f"{each}.0") for each in range(6)), make_wheel("secret"))
+        app.publish(
+            *(make_wheel("demo", f"{number}.0") for number in range(6)), make_wheel("secret")
+        )
         logins = {"wrong": "x", "all": token_of(app.index, can="read")}
         logins["demo"] = token_of(app.index, "demo", can="read")
         etags = {each: app.get(each).headers["etag"] for each in (PAGE, "/simple/")}
@@ -171,7 +173,7 @@ def login(secret: str) -> Header:
     return ("authorization", "Basic " + b64encode(f"__token__:{secret}".encode()).decode())
 
 
-def test_a_new_page(app: InProcessServer) -> None:
+def test_upload_changes_a_page_in_memory(app: InProcessServer) -> None:
     """A page that is in memory is not shown any more after an upload has changed it."""
     old = [app.get(PAGE) for _ in range(2)][-1]
     newer = make_wheel("demo", "2.0")
@@ -185,7 +187,7 @@ def test_a_new_page(app: InProcessServer) -> None:
     assert second.body == first.body
 
 
-def test_looks_of_one_turn(app: InProcessServer) -> None:
+def test_requests_at_the_same_time_share_a_look(app: InProcessServer) -> None:
     """Requests that came at the same time share a look at a document; the next one looks again."""
     app.get(PAGE)
     versions, key = CurrentVersions(app.index), project_key(NormalizedName("demo"))
@@ -215,7 +217,7 @@ def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:
         assert app.get(PAGE).was_quick
 
 
-def test_work(tmp_path: Path) -> None:
+def test_page_in_memory_costs_one_look_and_few_calls(tmp_path: Path) -> None:
     """In a folder, a page in memory costs one look at its document, and few calls."""
     looks, calls = list[str](), Counter[str]()
     source = str(Path(wheelyard.__file__).parent)
@@ -245,7 +247,9 @@ def test_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, SMALL_FILE_BYTES], ids=["small", "large"])
 @pytest.mark.parametrize("more", [{}, {"range": "bytes=-9"}, {"if-none-match": "*"}])
 @pytest.mark.parametrize("method", METHODS)
-def test_file(tmp_path: Path, size: int, more: dict[str, str], method: str) -> None:
+def test_file_is_compared_with_its_listing_each_time(
+    tmp_path: Path, size: int, more: dict[str, str], method: str
+) -> None:
     """A file of a folder is compared with its listing for each request, and is never cut short."""
     made = make_wheel("demo", content=b"#" * size)
     with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
@@ -265,7 +269,7 @@ def test_file(tmp_path: Path, size: int, more: dict[str, str], method: str) -> N
     assert last.status == 404
 
 
-def test_memory_of_headers(tmp_path: Path) -> None:
+def test_different_headers_fill_no_memory(tmp_path: Path) -> None:
     """Requests with many headers, all different, take no more memory than the cache may take."""
     with in_process(tmp_path, Settings(http=HttpSettings(page_cache=1))) as app:
         app.publish(DEMO)
@@ -281,9 +285,9 @@ def test_memory_of_headers(tmp_path: Path) -> None:
     assert kept < 3 * 2**20
 
 
-def test_memory(app: InProcessServer) -> None:
+def test_page_in_memory_is_sent_without_a_copy(app: InProcessServer) -> None:
     """A page in memory is sent without a copy of it, and nothing is kept of the request."""
-    app.publish(*(make_wheel("demo", f"{each}.0") for each in range(30)))
+    app.publish(*(make_wheel("demo", f"{number}.0") for number in range(30)))
     answers = [app.get(PAGE) for _ in range(20)]
     blocks = kept_blocks()
     for _ in range(100):

@@ -57,26 +57,32 @@ def other_index(server: InProcessServer, store: RemoteStore) -> Index:
     return build_index(Stores.of(store), Spool(server.folder), Settings(), runtime, traits)
 
 
-def test_first_page(server: InProcessServer, store: RemoteStore, login: tuple[str, str]) -> None:
+def test_first_page_of_a_project_is_one_request(
+    server: InProcessServer, store: RemoteStore, login: tuple[str, str]
+) -> None:
     """With a list of names, the first page of a project is one request to the bucket."""
     store.calls.clear()
     assert server.get(PAGE, login).status == 200
     assert store.calls == [DOCUMENT]
 
 
-def test_file_of_a_document_that_is_not_fresh(server: InProcessServer, store: RemoteStore) -> None:
+def test_file_is_read_after_its_document_was_revalidated(
+    server: InProcessServer, store: RemoteStore
+) -> None:
     """A file is read once the document that listed it was revalidated, and so is core metadata."""
     assert server.get(PAGE).status == 200
     for path, expected in ((PATH, DEMO.data), (f"{PATH}.metadata", DEMO.metadata)):
         server.clock.advance(seconds=2)
         store.calls.clear()
         assert server.get(path).body == expected
-        reads = [each for each in store.calls if each[0] != "sign"]
+        reads = [call for call in store.calls if call[0] != "sign"]
         assert reads[0] == DOCUMENT
         assert len(reads) == 2
 
 
-def test_file_that_is_not_served_any_more(server: InProcessServer, store: RemoteStore) -> None:
+def test_file_of_a_quarantined_project_is_not_read(
+    server: InProcessServer, store: RemoteStore
+) -> None:
     """Nothing of a file is read if its project has been quarantined meanwhile."""
     assert server.get(PAGE).status == 200
     lifecycle = other_index(server, store).lifecycle

@@ -47,7 +47,7 @@ The lock of the worker that leads is another matter: the others wait for it in a
 
 @pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
-def test_system_calls(tmp_path: Path, workers: int) -> None:
+def test_page_in_memory_costs_three_system_calls(tmp_path: Path, workers: int) -> None:
     """A page in memory costs three system calls, waits aside, and no lock that workers share."""
     strace, log = system_program("strace"), tmp_path / "calls"
     options = () if workers == 1 else ("--workers", str(workers))

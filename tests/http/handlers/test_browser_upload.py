@@ -38,7 +38,7 @@ def uploader(server: InProcessServer) -> Browser:
 
 def parts_of(*packages: Package) -> list[bytes]:
     """Return the files of a form."""
-    return [file(filename=each.filename, data=each.data) for each in packages]
+    return [file(filename=package.filename, data=package.data) for package in packages]
 
 
 def send(browser: Browser, body: bytes, *headers: tuple[str, str]) -> InProcessResponse:
@@ -64,7 +64,7 @@ def has(server: InProcessServer, name: str) -> bool:
     return server.index.projects.get_for_update(NormalizedName(name)).revision > 0
 
 
-def test_a_file(server: InProcessServer, uploader: Browser) -> None:
+def test_uploaded_file_is_on_its_project_page(server: InProcessServer, uploader: Browser) -> None:
     """A file is uploaded, and the page that answers links to its project."""
     page = upload(uploader, sdist("demo-a"))
 
@@ -72,7 +72,7 @@ def test_a_file(server: InProcessServer, uploader: Browser) -> None:
     assert b'href="../../project/demo-a/"' in page.body
     assert "demo_a-1.0.tar.gz uploaded Project page of demo-a" in text_of(page)
     added = server.index.projects.get(NormalizedName("demo-a"))
-    assert {each.uploaded_by for each in added.files} == {"htpasswd:uploader"}
+    assert {file.uploaded_by for file in added.files} == {"htpasswd:uploader"}
     stranger = signed_in(server, "stranger").open("/project/demo-a/")
     assert stranger.status == 404
 
@@ -88,7 +88,7 @@ def test_a_file(server: InProcessServer, uploader: Browser) -> None:
     ],
     ids=["no package", "other bytes", "no right", "two files", "empty"],
 )
-def test_refused(
+def test_refused_file_is_not_stored(
     server: InProcessServer,
     uploader: Browser,
     packages: tuple[Package, ...],
@@ -105,12 +105,12 @@ def test_refused(
     assert list(server.index.spool.folder.glob("upload-*")) == []
 
 
-def test_the_script(uploader: Browser) -> None:
+def test_script_uploads_one_file_at_a_time(uploader: Browser) -> None:
     """The script of the page sends one file at a time, and gets its result as JSON."""
     token = text("csrf_token", uploader.form_token(UPLOAD))
     found = []
-    for each in (wheel("demo-j"), wheel("demo-j"), NOTES):
-        answer = send(uploader, form(token, *parts_of(each)), JSON, ORIGIN)
+    for package in (wheel("demo-j"), wheel("demo-j"), NOTES):
+        answer = send(uploader, form(token, *parts_of(package)), JSON, ORIGIN)
         result = decode(answer.body)
         found.append((answer.status, result.get("status"), result.get("project")))
 
@@ -118,7 +118,9 @@ def test_the_script(uploader: Browser) -> None:
 
 
 @pytest.mark.parametrize("case", ["none", "wrong", "of another", "behind the file"])
-def test_without_the_token(server: InProcessServer, uploader: Browser, case: str) -> None:
+def test_form_without_its_token_stores_nothing(
+    server: InProcessServer, uploader: Browser, case: str
+) -> None:
     """Nothing is stored of a form that does not begin with the token of this person."""
     (package,) = parts_of(wheel("demo-forged"))
     right = text("csrf_token", uploader.form_token(UPLOAD))
@@ -141,7 +143,7 @@ def test_without_the_token(server: InProcessServer, uploader: Browser, case: str
     ("end", "status", "words"),
     [(-30, 400, "part of it was lost"), (-9, 400, "part of it was lost")],
 )
-def test_a_form_that_was_cut_off(
+def test_form_that_was_cut_off_stores_nothing(
     server: InProcessServer, uploader: Browser, end: int, status: int, words: str
 ) -> None:
     """Nothing is stored of a form whose end is missing."""
@@ -155,7 +157,7 @@ def test_a_form_that_was_cut_off(
     assert list(server.index.spool.folder.glob("upload-*")) == []
 
 
-def test_who_may_not_upload(server: InProcessServer) -> None:
+def test_stranger_sees_no_upload_form(server: InProcessServer) -> None:
     """Who may upload nothing sees no form and no link to it, and stores nothing."""
     (package,) = parts_of(wheel("demo-never"))
     reader = signed_in(server, "reader")
@@ -170,7 +172,7 @@ def test_who_may_not_upload(server: InProcessServer) -> None:
     assert not has(server, "demo-never")
 
 
-def test_no_file(uploader: Browser) -> None:
+def test_form_without_a_file_comes_again(uploader: Browser) -> None:
     """A form without a file comes again with the reason."""
     token = text("csrf_token", uploader.form_token(UPLOAD))
 
@@ -180,7 +182,7 @@ def test_no_file(uploader: Browser) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_pieces(server: InProcessServer, size: int) -> None:
+def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -> None:
     """A form means the same, in whatever pieces it comes."""
     body = form(text("csrf_token", "right"), text("other"), *parts_of(wheel("demo-p")))
     checked = list[str]()

@@ -33,7 +33,7 @@ def yank(app: InProcessServer, version: str, name: str = "demo") -> None:
     app.index.lifecycle.change("yank", ALICE, parse_name(name), selection, "it breaks")
 
 
-def test_feed_of_a_project(app: InProcessServer) -> None:
+def test_feed_has_absolute_links_below_the_public_url(app: InProcessServer) -> None:
     """A feed has absolute links below the public URL, and is not sent again unchanged."""
     app.clock.advance(minutes=1)
     yank(app, "1.0")
@@ -45,14 +45,14 @@ def test_feed_of_a_project(app: InProcessServer) -> None:
     later = app.get(FEED, tag)
 
     assert answer.headers["content-type"] == "application/atom+xml; charset=utf-8"
-    assert [each.title for each in feed.entries] == ["demo 1.0 yanked", "demo 1.0"]
+    assert [entry.title for entry in feed.entries] == ["demo 1.0 yanked", "demo 1.0"]
     assert feed.links["self"] == f"{URL}/project/demo/feed.xml"
     assert feed.entries[0].link == f"{URL}/project/demo/1.0/"
     assert (again.status, later.status) == (304, 200)
     assert len(parse_feed(later.body).entries) == 3
 
 
-def test_feed_of_all_projects(tmp_path: Path) -> None:
+def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
     """Everybody gets the newest of all projects that they may read, and of no other."""
     grants = ({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]},)
     config = Settings(server=ADDRESS, grant=grants)
@@ -64,14 +64,14 @@ def test_feed_of_all_projects(tmp_path: Path) -> None:
         yank(app, "1.0", "open-one")
         seen = parse_feed(app.get("/py/feed.xml").body)
 
-    assert [each.title for each in seen.entries] == [
+    assert [entry.title for entry in seen.entries] == [
         "open-one 1.0 yanked",
         "open-two 1.0",
         "open-one 1.0",
     ]
 
 
-def test_history(app: InProcessServer) -> None:
+def test_history_says_who_did_what(app: InProcessServer) -> None:
     """The history of a project tells who did what; older pages have numbers."""
     yank(app, "1.0")
     for number in range(60):
@@ -91,7 +91,7 @@ def test_history(app: InProcessServer) -> None:
 
 
 @pytest.mark.parametrize("page", ["feed.xml", "history/", "history/1/"])
-def test_other_spellings(app: InProcessServer, page: str) -> None:
+def test_another_spelling_is_redirected(app: InProcessServer, page: str) -> None:
     """Another spelling of a name is redirected to the normalised one."""
     answer = app.get(f"/py/project/De.Mo/{page}")
     assert (answer.status, answer.headers["location"]) == (301, f"/py/project/de-mo/{page}")

@@ -42,7 +42,7 @@ def fetch(server: RunningServer, *headers: str, path: str = PATH) -> RawResponse
     return ask(server, f"GET {path} HTTP/1.1", *headers)
 
 
-def test_whole_file(published: RunningServer) -> None:
+def test_file_comes_as_it_was_sent(published: RunningServer) -> None:
     """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
     answer = fetch(published, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
 
@@ -71,7 +71,7 @@ def test_core_metadata_is_that_of_the_wheel(published: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_compressed_core_metadata(server: RunningServer, method: str) -> None:
+def test_core_metadata_is_sent_compressed(server: RunningServer, method: str) -> None:
     """Core metadata of a usual length is sent compressed."""
     package = wheel("described", "1.0", *(f"Classifier: Topic {n}" for n in range(99)))
     publish(server, package)
@@ -160,7 +160,7 @@ def test_lost_bytes_are_no_missing_package(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("at", ["", "below"])
-def test_a_linked_folder_is_not_served(server: RunningServer, tmp_path: Path, at: str) -> None:
+def test_linked_folder_is_not_served(server: RunningServer, tmp_path: Path, at: str) -> None:
     """Where a folder of the store is a link, nothing behind it is sent, whole or in part."""
     package = wheel(f"linked{at}")
     publish(server, package)
@@ -206,7 +206,7 @@ class DeletingStore(MemoryStore):
         return super().get(key, unless)
 
 
-def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
+def test_file_deleted_during_a_request_is_not_found(tmp_path: Path) -> None:
     """A file that is deleted during a request is 404, not a storage error."""
     package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
     store = DeletingStore(Clock().seconds)
@@ -219,7 +219,7 @@ def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("filler", [b"", bytes(1 << 20)])
-def test_a_damaged_download(tmp_path: Path, filler: bytes) -> None:
+def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> None:
     """What comes damaged from a bucket never looks like a whole file."""
     package, store = wheel("flipped", filler=filler), MemoryStore(Clock().seconds)
     with in_process(tmp_path, store=store) as server:

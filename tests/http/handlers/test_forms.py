@@ -20,7 +20,7 @@ def token_of(server: RunningServer, path: str, auth: tuple[str, str]) -> str:
     return unescape(page.text).split('name="csrf_token" value="')[1].split('"')[0]
 
 
-def test_changes_of_a_project(private: RunningServer) -> None:
+def test_forms_change_a_project(private: RunningServer) -> None:
     """A release is yanked, unyanked and deleted, and the status set; the journal has who did it."""
     auth, client = ("__token__", private.token), private.client
     token = token_of(private, f"{MANAGE}?action=status", auth)
@@ -30,18 +30,18 @@ def test_changes_of_a_project(private: RunningServer) -> None:
         {"action": "status", "status": "deprecated"},
         {"action": "delete", "version": "1.0", "file": WHEEL, "confirmation": "demo 1.0"},
     )
-    for each in changes:
-        answer = client.post(MANAGE, data={"csrf_token": token, **each}, auth=auth)
+    for change in changes:
+        answer = client.post(MANAGE, data={"csrf_token": token, **change}, auth=auth)
         assert answer.status_code == 303, answer.text
         assert client.get(answer.headers["location"], auth=auth).status_code == 200
 
     commits = client.get("/api/v1/projects/demo/journal", auth=auth).json()["commits"]
-    events = [each["events"][0] for each in commits]
-    assert [each["what"] for each in events[1:]] == ["yanked", "unyanked", "status", "deleted"]
+    events = [commit["events"][0] for commit in commits]
+    assert [event["what"] for event in events[1:]] == ["yanked", "unyanked", "status", "deleted"]
     assert {each["by_name"] for each in events[1:]} == {"first token, made by serve"}
 
 
-def test_upload(private: RunningServer) -> None:
+def test_form_uploads_a_file(private: RunningServer) -> None:
     """A file is uploaded by the form, and the page links to its project."""
     auth, path = ("__token__", private.token), "/-/upload/"
     data, file = {"csrf_token": token_of(private, path, auth)}, wheel("one")

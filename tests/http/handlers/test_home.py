@@ -48,7 +48,7 @@ def uploads(app: InProcessServer) -> list[str]:
     return LINK.findall(tail.partition("<h2>")[0])
 
 
-def test_latest_uploads(app: InProcessServer) -> None:
+def test_latest_uploads_come_first(app: InProcessServer) -> None:
     """The newest uploads come first; what is yanked, deleted or in quarantine is not among them."""
     for name in ("a", "b", "c", "d"):
         app.clock.advance(hours=1)
@@ -66,7 +66,7 @@ def test_latest_uploads(app: InProcessServer) -> None:
     assert set(shown(app, "/")) == {"a", "b", "c", "d"}
 
 
-def test_results(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_come_on_pages(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without scripts, results come on pages with links to the next and the previous one."""
     monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.RESULTS_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("my-zoo", "zoo", "zoo-keeper", "ape")))
@@ -83,7 +83,7 @@ def test_results(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
         assert page(app, f"/?q=zoo&page={bad}").status == 404
 
 
-def test_nothing_found(app: InProcessServer) -> None:
+def test_search_without_results_says_what_to_do(app: InProcessServer) -> None:
     """A search that finds nothing says what to do, and shows the words as text."""
     app.publish(wheel("a"))
 
@@ -94,7 +94,7 @@ def test_nothing_found(app: InProcessServer) -> None:
 
 
 @pytest.mark.parametrize("words", ["Six", "six seven"])
-def test_nothing_found_beside_public_packages(tmp_path: Path, words: str) -> None:
+def test_search_without_results_names_public_packages(tmp_path: Path, words: str) -> None:
     """Where public packages come from this index, a search that finds nothing says so."""
     upstream = UpstreamSettings(enabled=True, url="https://index.example/simple/", offline=True)
     with in_process(tmp_path, Settings(upstream=upstream)) as app:
@@ -104,7 +104,9 @@ def test_nothing_found_beside_public_packages(tmp_path: Path, words: str) -> Non
     assert "in the public index" not in body
 
 
-def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_links_to_the_list_of_all_projects(
+    app: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of many projects, the home page links to a list of all, in pages with paths of their own."""
     monkeypatch.setattr(home_page, "PROJECTS_ON_HOME", 2)
     monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.NAMES_ON_A_PAGE", 2)
@@ -120,7 +122,7 @@ def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -
     assert page(app, "/?page=2").headers["location"] == "/-/projects/2/"
 
 
-def test_statuses_in_lists(app: InProcessServer) -> None:
+def test_lists_show_why_a_project_is_not_to_be_chosen(app: InProcessServer) -> None:
     """Every list says of a project that is not to be chosen why, and of no other one anything."""
     statuses = {"a": "archived", "b": "deprecated", "c": "quarantined", "d": "yanked"}
     app.publish(*(wheel(f"zoo-{name}") for name in "abcde"))
@@ -137,7 +139,7 @@ def test_statuses_in_lists(app: InProcessServer) -> None:
     assert {entry[0][4:]: entry[4] for entry in found if len(entry) > 4} == statuses
 
 
-def test_links_to_pages() -> None:
+def test_some_of_many_pages_are_linked() -> None:
     """Of many pages, some are offered: the first, the last, those around, and some between."""
     numbers = home_page.Excerpt((), 100_000, 37, 200).offered
     assert numbers == [1, *range(10, 31, 10), *range(35, 40), *range(40, 201, 10)]

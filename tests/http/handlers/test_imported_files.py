@@ -50,7 +50,7 @@ def old(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Runn
     return server
 
 
-def test_listed(old: RunningServer) -> None:
+def test_imported_file_is_listed_with_its_time(old: RunningServer) -> None:
     """Every file is listed with its source's time; metadata is promised where there is some."""
     page = old.get("/simple/demo/", accept=JSON).json()
 
@@ -62,7 +62,7 @@ def test_listed(old: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("filename", FILES)
-def test_served(old: RunningServer, filename: str) -> None:
+def test_imported_file_is_served_byte_for_byte(old: RunningServer, filename: str) -> None:
     """Every file is served byte for byte, by key and by name; its metadata only if it has some."""
     name, body = filename.partition("-")[0], FILES[filename].body
     path = f"/files/{name}/{hashlib.sha256(body).hexdigest()}/{filename}"
@@ -74,7 +74,7 @@ def test_served(old: RunningServer, filename: str) -> None:
     assert metadata.content == OLD or metadata.status_code == 404
 
 
-def test_json(old: RunningServer) -> None:
+def test_json_names_every_kind_as_pypi_does(old: RunningServer) -> None:
     """PyPI's JSON names every kind as PyPI does, and shows what can be read of the metadata."""
     page = old.get("/pypi/demo/json").json()
 
@@ -90,7 +90,7 @@ def test_json(old: RunningServer) -> None:
     assert not any(file["core-metadata"] for file in page["urls"] if "whl" not in file["filename"])
 
 
-def test_a_project_without_metadata(old: RunningServer) -> None:
+def test_project_without_metadata_has_all_pages(old: RunningServer) -> None:
     """A project none of whose files has metadata has all of its pages."""
     info = old.get("/pypi/bare/json").json()["info"]
 
@@ -98,7 +98,7 @@ def test_a_project_without_metadata(old: RunningServer) -> None:
     assert old.get("/project/bare/", accept="text/html").status_code == 200
 
 
-def test_the_page_for_people(old: RunningServer) -> None:
+def test_page_says_which_rules_were_waived(old: RunningServer) -> None:
     """The page for people says which rules a file fails that was taken all the same."""
     page = old.get("/project/demo/", accept="text/html").text
 

@@ -81,7 +81,7 @@ def text_of(response: InProcessResponse) -> str:
     return " ".join(unescape(re.sub("<[^>]*>", " ", response.body.decode())).split())
 
 
-def test_yank_and_unyank(server: InProcessServer, manager: Browser) -> None:
+def test_manager_yanks_and_unyanks_a_file(server: InProcessServer, manager: Browser) -> None:
     """A manager yanks one file with a reason and unyanks it; the journal has the name."""
     name, filename = "demo-y", "demo_y-1.0.tar.gz"
     server.publish(wheel(name), sdist(name))
@@ -105,7 +105,9 @@ def test_yank_and_unyank(server: InProcessServer, manager: Browser) -> None:
     assert "Nothing was changed" in text_of(twice)
 
 
-def test_delete(server: InProcessServer, manager: Browser) -> None:
+def test_release_is_deleted_by_who_types_its_name(
+    server: InProcessServer, manager: Browser
+) -> None:
     """A release is deleted by who types its name and version, in any spelling."""
     name, filename = "demo-d", "demo_d-2.0-py3-none-any.whl"
     server.publish(wheel(name), wheel(name, "2.0"))
@@ -118,7 +120,7 @@ def test_delete(server: InProcessServer, manager: Browser) -> None:
     assert project(server, name).deleted_filenames == (filename,)
 
 
-def test_status(server: InProcessServer, manager: Browser) -> None:
+def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) -> None:
     """The status is set with a reason; a quarantined project can still be managed."""
     name = "demo-s"
     server.publish(wheel(name))
@@ -179,7 +181,9 @@ def test_what_was_typed_is_kept(
     assert project(server) == before
 
 
-def test_no_file_is_ticked(server: InProcessServer, manager: Browser) -> None:
+def test_form_without_a_ticked_file_changes_nothing(
+    server: InProcessServer, manager: Browser
+) -> None:
     """A form without a ticked file changes nothing, and does not tick any by itself."""
     fields = {"csrf_token": manager.form_token(f"{MANAGE}?version=1.0&action=yank")}
 
@@ -191,7 +195,7 @@ def test_no_file_is_ticked(server: InProcessServer, manager: Browser) -> None:
     assert project(server).revision == 3
 
 
-def test_no_status_is_chosen(server: InProcessServer, manager: Browser) -> None:
+def test_form_without_a_status_changes_nothing(server: InProcessServer, manager: Browser) -> None:
     """A form without a status, or with one that there is not, is refused in words for a form."""
     token = manager.form_token(f"{MANAGE}?action=status")
     for fields in ({}, {"status": "happy"}):
@@ -203,7 +207,7 @@ def test_no_status_is_chosen(server: InProcessServer, manager: Browser) -> None:
     assert project(server).revision == 3
 
 
-def test_another_version(manager: Browser) -> None:
+def test_missing_version_is_said_beside_its_field(manager: Browser) -> None:
     """A version that is not there is said beside the field it was typed into."""
     for version, status in (("9.9", 404), ("not-one", 400)):
         answer = manager.open(f"{MANAGE}?version={version}")
@@ -215,7 +219,7 @@ def test_another_version(manager: Browser) -> None:
 @pytest.mark.parametrize(
     ("name", "status"), [("reader", 403), ("uploader", 403), ("stranger", 404)]
 )
-def test_who_may_not_manage(server: InProcessServer, name: str, status: int) -> None:
+def test_reader_sees_no_manage_form(server: InProcessServer, name: str, status: int) -> None:
     """Who may only read or upload sees no form, no link to it, and changes nothing."""
     browser, before = signed_in(server, name), project(server)
     token = browser.form_token("/-/account/")
@@ -232,7 +236,7 @@ def test_who_may_not_manage(server: InProcessServer, name: str, status: int) -> 
     assert anonymous.send(MANAGE, fields).status == 401
 
 
-def test_a_read_only_server(tmp_path: Path) -> None:
+def test_read_only_server_offers_no_form(tmp_path: Path) -> None:
     """A read-only server offers no form, and keeps what was typed into one that was open."""
     with in_process(tmp_path, settings_in(tmp_path, read_only=True)) as server:
         server.publish(wheel("demo"))
@@ -248,7 +252,7 @@ def test_a_read_only_server(tmp_path: Path) -> None:
         assert project(server) == before
 
 
-def test_the_store_is_down(tmp_path: Path) -> None:
+def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
     """While the store does not answer, the form comes again with what was typed."""
     store = BrokenStore(lambda: 0.0)
     with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
@@ -267,7 +271,7 @@ def test_the_store_is_down(tmp_path: Path) -> None:
         assert project(server).revision == 1
 
 
-def test_hundreds_of_releases(server: InProcessServer, manager: Browser) -> None:
+def test_older_releases_are_folded(server: InProcessServer, manager: Browser) -> None:
     """Of many releases the newest are shown, and the others can be chosen by typing."""
     server.publish(*(wheel("demo-m", f"3.{number}") for number in range(30)))
 
@@ -280,7 +284,7 @@ def test_hundreds_of_releases(server: InProcessServer, manager: Browser) -> None
     )
 
 
-def test_access(server: InProcessServer, manager: Browser) -> None:
+def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser) -> None:
     """A manager sees who may do what and why, and names of other projects only administrators."""
     path = "/project/demo/access/"
 

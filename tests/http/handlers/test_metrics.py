@@ -100,7 +100,9 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     assert figures[f'{name}_count{{method="other",route="project_detail",status="405"}}'] == 1
     assert figures["wheelyard_http_requests_in_progress"] == 1
     assert figures["process_resident_memory_bytes"] > 0
-    buckets = [figures[each] for each in figures if f"{name}_bucket" in each and detail in each]
+    buckets = [
+        figures[figure] for figure in figures if f"{name}_bucket" in figure and detail in figure
+    ]
     assert buckets == sorted(buckets)
 
     name = "wheelyard_store_duration_seconds_count"
@@ -110,20 +112,20 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     assert not [each for each in figures if 'outcome="error"' in each]
 
 
-def test_open_on_loopback(private: RunningServer) -> None:
+def test_metrics_are_public_on_loopback(private: RunningServer) -> None:
     """On a loopback address, metrics are public."""
     assert ask(private, GET, bearer("wrong")).status == 200
     assert ask(private, "HEAD /metrics HTTP/1.1").status == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"])
-def test_closed_through_a_proxy(private: RunningServer, header: str) -> None:
+def test_proxy_does_not_open_the_metrics(private: RunningServer, header: str) -> None:
     """A proxy on this machine does not open the metrics to its clients."""
     answer = ask(private, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
 
 
-def test_closed_behind_a_proxy(tmp_path: Path) -> None:
+def test_no_client_is_local_behind_a_proxy(tmp_path: Path) -> None:
     """With a configured proxy, no client counts as local."""
     settings = Settings(
         server=ServerSettings(trusted_proxies=1), access=AccessSettings(metrics_token=TOKEN)
@@ -134,21 +136,21 @@ def test_closed_behind_a_proxy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, "")])
-def test_token_of_the_metrics(guarded: RunningServer, header: str) -> None:
+def test_metrics_token_opens_the_metrics_alone(guarded: RunningServer, header: str) -> None:
     """The token of the metrics opens them, however it is sent, and opens nothing else."""
     assert ask(guarded, GET, header).status == 200
     assert ask(guarded, "GET /simple/ HTTP/1.1", header).status == 401
 
 
 @pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
-def test_closed_to_strangers(guarded: RunningServer, header: str) -> None:
+def test_metrics_need_a_token_on_a_public_address(guarded: RunningServer, header: str) -> None:
     """On a public address, metrics need a token."""
     answer = ask(guarded, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
     assert TOKEN.encode() not in answer.body
 
 
-def test_closed_to_tokens_of_the_index(guarded: RunningServer) -> None:
+def test_token_of_the_index_does_not_open_the_metrics(guarded: RunningServer) -> None:
     """A token of the index is known, and that is not enough."""
     answer = ask(guarded, GET, bearer(guarded.token))
     assert (answer.status, error_of(answer)) == (403, "forbidden")
@@ -161,7 +163,7 @@ def test_no_token_opens_nothing(tmp_path: Path) -> None:
         assert ask(server, GET, bearer("")).status == 401
 
 
-def test_start_without_what_is_slow() -> None:
+def test_start_imports_nothing_slow() -> None:
     """The start imports no library of a cloud, no collector's, and nothing of upstream indexes."""
     program = "import sys, wheelyard.http.app; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
@@ -174,11 +176,11 @@ def test_start_without_what_is_slow() -> None:
         "requests",
     }
     names = ("archive.wheel", "operations.check", "upstream", "wiring.upstream")
-    absent |= {f"wheelyard.{each}" for each in names}
+    absent |= {f"wheelyard.{name}" for name in names}
     assert absent.isdisjoint(loaded)
 
 
-def test_exact_path(server: RunningServer) -> None:
+def test_only_the_exact_path_is_the_metrics(server: RunningServer) -> None:
     """Only GET of the exact path is the metrics; a project may be named `metrics`."""
     publish(server, wheel("metrics"))
     assert "metrics-1.0-py3-none-any.whl" in server.get("/metrics/").text

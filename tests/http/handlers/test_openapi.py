@@ -86,7 +86,7 @@ def is_taken(parse: Callable[[str], object], text: str) -> bool:
 @example(text="1.0\n")
 @example(text="a" * 128)
 @example(text="a" * 129)
-def test_any_text(kind: str, text: str) -> None:
+def test_document_and_code_take_the_same_texts(kind: str, text: str) -> None:
     """The document and the code take the same texts."""
     schema, parse = PARSERS[kind]
     assert described(schema, text) == is_taken(parse, text)
@@ -95,7 +95,7 @@ def test_any_text(kind: str, text: str) -> None:
 @pytest.mark.parametrize("kind", PARSERS)
 @settings(max_examples=10)  # drawing one takes long: the expression of a version is
 @given(data=st.data())
-def test_described_text(kind: str, data: st.DataObject) -> None:
+def test_code_takes_what_the_document_describes(kind: str, data: st.DataObject) -> None:
     """What the document describes, the code takes."""
     schema, parse = PARSERS[kind]
     pattern = _to_the_end(schema["pattern"])
@@ -104,7 +104,7 @@ def test_described_text(kind: str, data: st.DataObject) -> None:
 
 
 @given(text=TEXTS | st.sampled_from(["demo-1.0.tar.gz", "a-1-py3-none-any.whl", "x-1.0.zip"]))
-def test_filenames(text: str) -> None:
+def test_no_accepted_filename_is_missing_from_the_document(text: str) -> None:
     """No filename that the code takes is missing from the document; the code knows more rules."""
     assert described(SCHEMAS["Filename"], text) or not is_taken(parse_known_filename, text)
     odd = [each for each in map(chr, range(300)) if described(SCHEMAS["Filename"], each)]

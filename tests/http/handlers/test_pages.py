@@ -129,7 +129,7 @@ def test_every_link_leads_somewhere(stocked: RunningServer, name: str) -> None:
     """No link of a page is broken."""
     project = f"/project/{name}/"
     releases = (link for link in read(stocked, project).links if link[0].isdigit())
-    for path in ("/", "/setup/", project, *(urljoin(project, each) for each in releases)):
+    for path in ("/", "/setup/", project, *(urljoin(project, release) for release in releases)):
         links = read(stocked, path).links
         assert links
         for link in links:

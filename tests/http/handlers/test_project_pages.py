@@ -64,7 +64,9 @@ def login(app: InProcessServer, actions: str, *projects: str) -> tuple[str, str]
         ("/project/demo/v1/files/1/", "/project/demo/1.0/"),
     ],
 )
-def test_other_spellings(app: InProcessServer, path: str, target: str) -> None:
+def test_other_spelling_leads_to_the_usual_page(
+    app: InProcessServer, path: str, target: str
+) -> None:
     """A name or a version in another spelling leads to the page of the usual one, for good."""
     answer = app.get(path, HTML, login(app, "read", "demo"))
     assert (answer.status, answer.headers["location"]) == (301, target)
@@ -72,7 +74,7 @@ def test_other_spellings(app: InProcessServer, path: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["9.0", "x", "1.0%2Bx", "1!1.0", "%3Cb%3E", "9" * 200])
-def test_unknown_release(app: InProcessServer, version: str) -> None:
+def test_missing_release_links_to_those_there(app: InProcessServer, version: str) -> None:
     """A release that is not there is a page with a link to those that are."""
     reader = login(app, "read", "demo")
     for path in (f"/project/demo/{version}/", f"/project/demo/{version}/files/2/"):
@@ -84,14 +86,14 @@ def test_unknown_release(app: InProcessServer, version: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["2/", "cp312/", "0/", "x/2/", "1/1/", "%2e%2e/"])
-def test_unknown_page_of_files(app: InProcessServer, part: str) -> None:
+def test_there_is_no_page_beyond_the_last(app: InProcessServer, part: str) -> None:
     """There are no pages of files beyond those that the page of a release leads to."""
     answer = app.get(f"/project/demo/1.0/files/{part}", login(app, "read", "demo"))
     assert answer.status == 404
 
 
 @pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
-def test_neighbours_that_one_may_read(app: InProcessServer, path: str) -> None:
+def test_caller_sees_neighbours_it_may_read(app: InProcessServer, path: str) -> None:
     """Each caller sees the other projects that it may read, whoever looked at the page before."""
     callers = {
         "everything": login(app, "read", "*"),
@@ -120,7 +122,7 @@ def test_neighbours_that_one_may_read(app: InProcessServer, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
-def test_pages_in_memory(app: InProcessServer, path: str) -> None:
+def test_page_is_repeated_while_nothing_changes(app: InProcessServer, path: str) -> None:
     """A page that was made once is sent again without waiting, as long as nothing has changed."""
     reader = login(app, "read", "demo", "open-*")
     first, second = (app.get(path, HTML, reader) for _ in range(2))
@@ -128,7 +130,7 @@ def test_pages_in_memory(app: InProcessServer, path: str) -> None:
     assert (first.headers, first.body) == (second.headers, second.body)
 
 
-def test_changes_elsewhere(tmp_path: Path) -> None:
+def test_page_shows_changes_of_other_projects(tmp_path: Path) -> None:
     """A page shows at once that another project has come, or needs this one now."""
     with in_process(tmp_path) as app:
         app.publish(wheel("demo", "1.0", "Requires-Dist: base"))
@@ -141,7 +143,7 @@ def test_changes_elsewhere(tmp_path: Path) -> None:
         assert b'href="../user/"' in page
 
 
-def test_who_may_upload(tmp_path: Path) -> None:
+def test_managers_see_who_may_upload(tmp_path: Path) -> None:
     """Who may manage a project sees who has a grant to upload; others do not."""
     grants = (
         {"who": ["group:ml"], "projects": ["demo"], "actions": ["upload"]},
@@ -157,7 +159,7 @@ def test_who_may_upload(tmp_path: Path) -> None:
             assert "@acme.dev" not in page
 
 
-def test_new_grants(tmp_path: Path) -> None:
+def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
     """A page is sent again without waiting to who may manage, until there is another grant."""
     with in_process(tmp_path) as app:
         app.publish(wheel("demo"))
@@ -175,7 +177,9 @@ DESCRIBED = wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*de
 
 
 @pytest.mark.integration
-def test_busy_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_without_its_description_is_kept_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A page that lacks its description for now is kept by nobody; a later one is."""
     settings = Settings(http=HttpSettings(public_max_age=3600))
     with in_process(tmp_path, settings) as app:
@@ -220,7 +224,7 @@ def test_an_upload_brings_its_description(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.integration
-def test_descriptions_of_a_read_only_server(tmp_path: Path) -> None:
+def test_read_only_server_keeps_descriptions_in_memory(tmp_path: Path) -> None:
     """A server that may not write renders descriptions, and keeps them in memory alone."""
     store = MemoryStore(Clock().seconds)
     with in_process(tmp_path, store=store) as app:

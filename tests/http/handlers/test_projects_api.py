@@ -13,17 +13,17 @@ API = "/api/v1/projects"
 NO_FILE = "file must be a string or a list of one or more strings."
 
 
-def test_list_of_projects(stocked: RunningServer) -> None:
+def test_list_has_the_names_in_order(stocked: RunningServer) -> None:
     """The list has the names that may be read, in order."""
     answer = stocked.get(API)
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
-    names = [each["name"] for each in answer.json()["projects"]]
+    names = [project["name"] for project in answer.json()["projects"]]
     assert {"demo", "epoch", "local"} <= set(names)
     assert answer.json() == {"projects": [{"name": name} for name in sorted(names)]}
 
 
-def test_project(stocked: RunningServer) -> None:
+def test_project_has_its_files_and_status(stocked: RunningServer) -> None:
     """A project has its status, its files with who brought them, and what was deleted."""
     page = stocked.get(f"{API}/demo").json()
 
@@ -43,7 +43,7 @@ def test_project(stocked: RunningServer) -> None:
     assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
 
 
-def test_a_journal_with_a_hole(server: RunningServer) -> None:
+def test_lost_commits_are_named(server: RunningServer) -> None:
     """The numbers of commits that the journal has lost are in the response, beside the others."""
     publish(server, wheel("hole", "1.0"), wheel("hole", "1.1"), wheel("hole", "1.2"))
     assert "lost" not in server.get(f"{API}/hole/journal").json()
@@ -51,7 +51,7 @@ def test_a_journal_with_a_hole(server: RunningServer) -> None:
 
     page = server.get(f"{API}/hole/journal").json()
 
-    assert ([each["number"] for each in page["commits"]], page["lost"]) == ([1, 3], [2])
+    assert ([commit["number"] for commit in page["commits"]], page["lost"]) == ([1, 3], [2])
 
 
 def changed(page: dict[str, Any]) -> list[str]:
@@ -65,7 +65,7 @@ def sent(server: RunningServer, verb: str, body: bytes, kind: str = "application
     return server.client.post(url, content=body, headers={"Content-Type": kind}, auth=auth)
 
 
-def test_a_set_of_versions(server: RunningServer) -> None:
+def test_set_of_versions_changes_in_one_commit(server: RunningServer) -> None:
     """All releases of a set change in one commit, and a dry run says what they are."""
     publish(server, wheel("many", "1.0"), wheel("many", "1.5rc1"), wheel("many", "2.0"))
 
@@ -78,7 +78,7 @@ def test_a_set_of_versions(server: RunningServer) -> None:
     assert [file["version"] for file in page["files"]] == ["2.0"]
 
 
-def test_whole_life(server: RunningServer) -> None:
+def test_journal_has_everything_that_was_done(server: RunningServer) -> None:
     """Everything that is done to a project is in its journal: what, by whom, when, in order."""
     publish(server, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
     steps = [
@@ -137,7 +137,7 @@ def test_whole_life(server: RunningServer) -> None:
         ("status", b'{"status": 1}', 400, "invalid_field"),
     ],
 )
-def test_wrong_body(
+def test_wrong_change_changes_nothing(
     stocked: RunningServer, verb: str, body: bytes, status: int, error: str | None
 ) -> None:
     """A change that makes no sense is refused, and nothing is changed."""
@@ -185,13 +185,13 @@ def test_answers_show_nothing_in_a_browser(stocked: RunningServer) -> None:
 @pytest.mark.parametrize(
     "after", ["", "-1", "+1", "1.5", "x", "%D9%A1", "1_0", "9" * 5000, "1&after=2"]
 )
-def test_wrong_place_in_a_journal(stocked: RunningServer, after: str) -> None:
+def test_journal_is_read_behind_a_commit_number(stocked: RunningServer, after: str) -> None:
     """A journal is read on behind the number of a commit, and behind nothing else."""
     answer = stocked.get(f"{API}/demo/journal?after={after[:3000]}")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
 
 
-def test_rest_of_a_journal(stocked: RunningServer) -> None:
+def test_rest_of_a_journal_is_asked_for_by_number(stocked: RunningServer) -> None:
     """What follows a commit is asked for by its number, and may be nothing."""
     commits = stocked.get(f"{API}/demo/journal").json()["commits"]
     for after in range(len(commits) + 2):
@@ -201,7 +201,7 @@ def test_rest_of_a_journal(stocked: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("since", ["", "yesterday", "2026-01-31", "2026-01-31T12:00:00"])
-def test_a_time_without_an_offset(stocked: RunningServer, since: str) -> None:
+def test_time_without_an_offset_is_refused(stocked: RunningServer, since: str) -> None:
     """A time means nothing without its offset."""
     answer = stocked.get(f"{API}?changed-since={since}")
 

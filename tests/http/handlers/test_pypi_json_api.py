@@ -17,7 +17,7 @@ def published(server: RunningServer) -> RunningServer:
     return server
 
 
-def test_file(published: RunningServer) -> None:
+def test_file_facts_are_those_of_the_simple_api(published: RunningServer) -> None:
     """A file has the whole shape, and its facts are those of the Simple API."""
     simple = published.get("/simple/whole/", Accept="application/json").json()["files"]
     by_name = {file["filename"]: file for file in simple}
@@ -45,18 +45,20 @@ def test_file(published: RunningServer) -> None:
         *("/pypi/whole/1.0.0/json", "/pypi/whole/v1.0/json", "/pypi/whole/2.0-rc.1/json"),
     ],
 )
-def test_spellings(published: RunningServer, path: str) -> None:
+def test_name_and_version_may_have_any_spelling(published: RunningServer, path: str) -> None:
     """Name and version may have any spelling, with or without a slash at the end."""
     answer = published.get(path)
     assert answer.status_code == 200
     assert answer.json()["info"]["name"] == "whole"
 
 
-def test_nothing_left(server: RunningServer) -> None:
-    """A project without files has no release to describe."""
+def test_project_without_files_has_no_release(server: RunningServer) -> None:
+    """A project without files has no release to describe, and its page says so."""
     publish(server, wheel("emptied"))
     server.change("emptied", "delete", version="1.0")
     assert server.get("/pypi/emptied/json").status_code == 404
+    page = server.get("/project/emptied/", Accept="text/html").text
+    assert "all of them were deleted" in page
     publish(server, wheel("locked"))
     server.change("locked", "status", status="quarantined")
     assert server.get("/pypi/locked/json").status_code == 404

@@ -35,7 +35,7 @@ def lines(server: RunningServer, token: str = "", path: str = "/search.json") ->
     return found
 
 
-def test_life_of_a_project(tmp_path: Path) -> None:
+def test_project_is_found_by_name(tmp_path: Path) -> None:
     """Each project is found by name, with the version and summary that speak for it."""
     with in_process(tmp_path) as app:
 
@@ -57,7 +57,7 @@ def test_life_of_a_project(tmp_path: Path) -> None:
         assert found() == [["a", "", ""], ["a-b", "1.0", "First"]]
 
 
-def test_search(tmp_path: Path) -> None:
+def test_search_finds_the_best_first(tmp_path: Path) -> None:
     """With words, the answer is what a search finds, best first, and how many there are."""
     with in_process(tmp_path) as app:
         app.publish(wheel("my-zoo", "1.0"), wheel("b", "1.0", "Keywords: zoo"), wheel("zoo", "2.0"))
@@ -72,7 +72,7 @@ def test_search(tmp_path: Path) -> None:
             assert json.loads(app.get(f"/search.json?{query}").body) == nothing
 
 
-def test_damaged_document(tmp_path: Path) -> None:
+def test_damaged_project_is_not_found(tmp_path: Path) -> None:
     """A project whose document is damaged is not found, and every other one is."""
     with in_process(tmp_path) as app:
         app.publish(wheel("a", "1.0"), wheel("b", "1.0"))
@@ -84,7 +84,7 @@ def test_damaged_document(tmp_path: Path) -> None:
         assert json.loads(app.get("/search.json").body) == [["b", "1.0", ""]]
 
 
-def test_caching(stocked: RunningServer) -> None:
+def test_answer_is_sent_again_when_something_changed(stocked: RunningServer) -> None:
     """It is asked for anew each time, and is sent again only if something has changed."""
     until(lambda: "local" in [name for name, _, _ in lines(stocked)])
     first = stocked.get("/search.json")
@@ -121,7 +121,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
         yield server
 
 
-def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
+def test_first_refresh_reads_each_project_once(cloud: FakeGcs, tmp_path: Path) -> None:
     """The first refresh costs two listings, two reads a project, and a write; then nothing."""
     settings = Settings(store=StoreSettings(location="gs://wheels"))
     for number in range(5):

@@ -114,7 +114,10 @@ def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
         browser.sign_in("ana", PASSWORD)
         elsewhere = Browser(other, dict(browser.cookies))
         answers = [elsewhere.open("/simple/demo/") for _ in range(2)]
-        assert [(each.status, each.was_quick) for each in answers] == [(200, False), (200, True)]
+        assert [(answer.status, answer.was_quick) for answer in answers] == [
+            (200, False),
+            (200, True),
+        ]
 
         browser.send("/-/sign-out/", {"csrf_token": browser.form_token("/-/account/")})
         for server in (one, other):
@@ -139,7 +142,7 @@ def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_attributes_of_the_cookie(
+def test_cookie_is_for_this_host_alone(
     tmp_path: Path, address: ServerSettings, cookie: str, attributes: str
 ) -> None:
     """The cookie is for this host alone, on https for https alone, and for no script or site."""
@@ -170,11 +173,11 @@ def test_what_fails_is_said_and_not_repeated(
     assert limited.status == 429
     assert "Too many credentials" in limited.body.decode()
     assert f"Try again in {limited.headers['retry-after']} seconds." in limited.body.decode()
-    for each in (*answers, limited):
-        assert b"<form" in each.body
-        assert b"hunter" not in each.body
-        assert b"ana-typo" not in each.body
-        assert "set-cookie" not in each.headers
+    for answer in (*answers, limited):
+        assert b"<form" in answer.body
+        assert b"hunter" not in answer.body
+        assert b"ana-typo" not in answer.body
+        assert "set-cookie" not in answer.headers
     assert "htpasswd_user" in caplog.text
     assert "hunter" not in caplog.text
 
@@ -311,7 +314,7 @@ def test_a_header_does_not_vouch_for_a_form(server: InProcessServer) -> None:
     assert ">ana</a>" in browser.open("/").body.decode()
 
 
-def test_a_caller_who_is_forgotten_at_once(
+def test_caller_may_be_forgotten_within_a_request(
     server: InProcessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second for which a password counts may end at any moment of a request."""
@@ -362,7 +365,7 @@ def test_sign_ins_are_limited(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_two_indexes_on_one_host(
+def test_person_signs_in_to_two_indexes_of_one_host(
     tmp_path: Path, one: ServerSettings, other: ServerSettings
 ) -> None:
     """A person is signed in to two indexes of one host, by two passwords, at the same time."""
@@ -385,7 +388,7 @@ def test_two_indexes_on_one_host(
 
 
 @pytest.mark.parametrize("url", ["https://index", "https://INDEX:443/"])
-def test_one_index_under_two_spellings(url: str) -> None:
+def test_all_spellings_of_an_address_share_a_cookie(url: str) -> None:
     """All servers of an index take the same cookie, however each spells its address."""
     assert cookie_of(ServerSettings(public_url=url)) == cookie_of(
         ServerSettings(public_url="https://index/", port=9000)
@@ -441,8 +444,8 @@ def test_pages_of_one_person_reach_nobody_else(tmp_path: Path, *, private: bool)
         for name in ("ana", "ben"):
             assert people[name].sign_in(name, PASSWORD).status == 303
         for path in ("/project/demo/", "/", "/project/demo/", "/simple/demo/"):
-            for each in (*people.values(), *people.values()):
-                each.open(path)
+            for person in (*people.values(), *people.values()):
+                person.open(path)
             answers = {name: each.open(path) for name, each in people.items()}  # the fast path's
             shown = {name: answer.body.decode() for name, answer in answers.items()}
             is_page = not path.startswith("/simple/")

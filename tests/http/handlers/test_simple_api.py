@@ -25,7 +25,7 @@ def page_of(server: RunningServer, name: str) -> dict[str, Any]:
     return page
 
 
-def test_upload_times(stocked: RunningServer) -> None:
+def test_file_has_its_upload_time(stocked: RunningServer) -> None:
     """A file has the time at which it was uploaded, and what its metadata asks for."""
     wheel_file, sdist_file, newer = page_of(stocked, "demo")["files"]
     asked = [file["requires-python"] for file in (wheel_file, sdist_file, newer)]
@@ -41,7 +41,7 @@ def test_upload_times(stocked: RunningServer) -> None:
         ("local", "1.0+cu121", "local-1.0%2Bcu121-py3-none-any.whl"),
     ],
 )
-def test_versions_with_special_characters(
+def test_special_characters_of_versions_are_encoded_in_links(
     stocked: RunningServer, name: str, version: str, quoted: str
 ) -> None:
     """Epochs and local versions are encoded in links, and plain everywhere else."""
@@ -67,7 +67,7 @@ def test_markup_in_a_reason_is_text(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("status", ["archived", "deprecated", "quarantined"])
-def test_status(server: RunningServer, status: str) -> None:
+def test_status_is_shown_with_its_reason(server: RunningServer, status: str) -> None:
     """A status is shown with its reason; only quarantine hides files (PEP 792)."""
     name = f"was-{status}"
     publish(server, wheel(name))
@@ -92,7 +92,7 @@ def test_deleted_project_is_an_empty_page(server: RunningServer) -> None:
     assert {"name": "hollow"} in server.get("/simple/", Accept=V1_JSON).json()["projects"]
 
 
-def test_spelling_of_a_name(server: RunningServer) -> None:
+def test_spellings_of_a_name_are_one_project(server: RunningServer) -> None:
     """However a project is spelled, it is one, under its normal name."""
     publish(server, wheel("Odd.Name", "1.0"), wheel("odd_name", "1.1"), wheel("ODD-NAME", "1.2"))
     document = page_of(server, "odd-name")

@@ -33,9 +33,9 @@ def asked(users: GoogleUsersServer, email: str, path: str, **fields: str) -> Ans
 def secret(users: GoogleUsersServer, email: str) -> str:
     """Return the anti-forgery token for the forms of a person."""
     page = asked(users, email, OWN).text
-    found = re.search('name="csrf_token" value="([^"]*)"', page)
-    assert found is not None, page
-    return unescape(found[1])
+    match = re.search('name="csrf_token" value="([^"]*)"', page)
+    assert match is not None, page
+    return unescape(match[1])
 
 
 def sent(users: GoogleUsersServer, email: str, path: str, **fields: str) -> Answer:
@@ -47,12 +47,12 @@ def made(users: GoogleUsersServer, email: str, path: str = OWN, **changes: str) 
     """Make a token, and return it."""
     answer = sent(users, email, path, **{**WANTED, **changes})
     assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store"), answer.text
-    found = re.search("wyd_[0-9A-Za-z]{48}", answer.text)
-    assert found is not None
-    return found[0]
+    match = re.search("wyd_[0-9A-Za-z]{48}", answer.text)
+    assert match is not None
+    return match[0]
 
 
-def test_own_tokens(users: GoogleUsersServer) -> None:
+def test_person_makes_and_revokes_a_token(users: GoogleUsersServer) -> None:
     """A person makes a token, which is shown once, sees it in the list, and revokes it."""
     token = made(users, ANA)
     assert users.ask("GET", "whoami", token).json()["principal"] == f"token:{token[4:14]}"
@@ -104,7 +104,7 @@ def test_what_was_typed_is_kept(
     assert len(users.index.tokens.all()) == before
 
 
-def test_administrators(users: GoogleUsersServer) -> None:
+def test_administrator_manages_all_tokens(users: GoogleUsersServer) -> None:
     """An administrator sees everybody's tokens, makes some for others, and revokes any."""
     token = made(users, ANA)
     assert asked(users, ANA, ALL).status_code == 403
@@ -126,7 +126,7 @@ def test_administrators(users: GoogleUsersServer) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer rubbish", "Basic x", "Bearer a.e30.c", "Digest a.b"])
-def test_a_header_that_the_proxy_passes_on(users: GoogleUsersServer, header: str) -> None:
+def test_unverified_header_says_nothing(users: GoogleUsersServer, header: str) -> None:
     """What nobody has verified says nothing of a person whom the proxy has signed in."""
     headers = {
         "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),
@@ -146,7 +146,7 @@ def test_a_header_that_the_proxy_passes_on(users: GoogleUsersServer, header: str
     ).text  # fmt: skip
 
 
-def test_an_unverified_time_of_signing_in(users: GoogleUsersServer) -> None:
+def test_unverified_id_token_asks_for_no_new_sign_in(users: GoogleUsersServer) -> None:
     """An old ID token beside the word of the proxy makes nobody sign in again."""
     headers = {
         "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),

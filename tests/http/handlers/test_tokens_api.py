@@ -66,7 +66,7 @@ def time_left(token: dict[str, str]) -> timedelta:
     return datetime.fromisoformat(token["expires"]) - system_runtime().now()
 
 
-def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
+def test_user_makes_uses_and_revokes_a_token(users: GoogleUsersServer) -> None:
     """A user creates a token, good for 90 days unless said, uses it, lists it, and revokes it."""
     usual = asked(users).json()
     assert usual["can"] == ["read", "upload"]
@@ -93,7 +93,7 @@ def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
     assert users.ask("DELETE", f"tokens/{created['id']}", users.id_token(ANA)).status_code == 204
 
 
-def test_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
+def test_list_says_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
     """The list tells on which day a token was last used, to its owner and to itself."""
     token, other = made(users), made(users)
     before = system_runtime().now().date()
@@ -111,7 +111,7 @@ def test_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
     assert days(token, token) == days(own, token)
 
 
-def test_an_account_that_was_made_anew(users: GoogleUsersServer) -> None:
+def test_new_account_does_not_get_old_tokens(users: GoogleUsersServer) -> None:
     """Who has the e-mail of a deleted account neither sees nor revokes its tokens."""
     token_id = made(users, ROBOT, can=["read"])[4:14]
     assert token_id in {each["id"] for each in listed(users, ROBOT)}
@@ -150,7 +150,7 @@ def test_nothing_is_told_that_a_token_is_known_by(users: GoogleUsersServer) -> N
         assert record.sha256 not in answer.text
 
 
-def test_tokens_for_others(users: GoogleUsersServer) -> None:
+def test_only_administrators_make_tokens_for_others(users: GoogleUsersServer) -> None:
     """An administrator makes tokens for others and for nobody, and nobody else does."""
     eve = f"user:{EVE},domain:acme.dev"
     for owner, names in ((None, ()), (eve, (f"user:{EVE}", "domain:acme.dev"))):
@@ -165,7 +165,7 @@ def test_tokens_for_others(users: GoogleUsersServer) -> None:
     assert make(users, ANA, {"owner": "htpasswd:bob"}).status_code == 400
 
 
-def test_rotation(users: GoogleUsersServer) -> None:
+def test_owner_and_administrator_rotate_a_token(users: GoogleUsersServer) -> None:
     """An administrator rotates each token, by its name, too; an owner an own one, by its id."""
     token = made(users, name="of one name")
 
@@ -187,7 +187,7 @@ def test_rotation(users: GoogleUsersServer) -> None:
     assert second.json()["owner"] == f"user:{ANA}"
 
 
-def test_ones_own_name(users: GoogleUsersServer) -> None:
+def test_owner_gets_no_unproven_principal(users: GoogleUsersServer) -> None:
     """Who names itself as the owner gets no principal that its credential does not prove."""
     token = made(users, ANA, owner=f"user:{ANA},domain:other.example")
 
@@ -197,7 +197,7 @@ def test_ones_own_name(users: GoogleUsersServer) -> None:
     assert "domain:other.example" not in record.owner_names
 
 
-def test_who_sees_which(users: GoogleUsersServer) -> None:
+def test_people_see_their_own_tokens(users: GoogleUsersServer) -> None:
     """People see their own tokens, an administrator sees all of them, and a token sees itself."""
     ana, eve = made(users), made(users, EVE, projects=["shared"], can=["read"])
     ids = {each["id"] for each in listed(users, ANA)}
@@ -222,7 +222,7 @@ def test_who_may_keep_a_page_behind_googles_proxy(users: GoogleUsersServer) -> N
     assert (page.status_code, page.headers["cache-control"]) == (200, "private, no-cache")
 
 
-def test_nobody_in_particular(users: GoogleUsersServer) -> None:
+def test_request_without_a_credential_is_refused(users: GoogleUsersServer) -> None:
     """On a private index, requests without valid credentials are 401."""
     requests = ("GET tokens", "POST tokens", "DELETE tokens/0123456789", "GET tokens/x/y")
     for request in (*requests, "POST tokens/self/revoke", "GET whoami"):
@@ -233,7 +233,7 @@ def test_nobody_in_particular(users: GoogleUsersServer) -> None:
             assert "WWW-Authenticate" in answer.headers
 
 
-def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
+def test_caller_can_ask_for_its_rights(users: GoogleUsersServer, server: RunningServer) -> None:
     """Every caller can ask for its principals and rights."""
     seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
     assert seen["principal"] == f"user:{ANA}"
@@ -251,7 +251,7 @@ def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
     }
 
 
-def test_a_right_of_everybody(tmp_path: Path) -> None:
+def test_right_of_everybody_is_told_once(tmp_path: Path) -> None:
     """A right that everybody has is told once, also to whoever has signed in."""
     grant: dict[str, object] = {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]}
     with running_google_server(tmp_path, [grant]) as users:
@@ -288,7 +288,7 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
         (STRANGER, ["read"], ["*"], 403),
     ],
 )
-def test_what_may_be_given(
+def test_token_may_do_no_more_than_its_maker(
     users: GoogleUsersServer, email: str, can: list[str], projects: list[str], status: int
 ) -> None:
     """A token may do what its maker may do, or less, and never more (row 86)."""
@@ -313,7 +313,7 @@ def test_no_stored_secret_makes_a_token(users: GoogleUsersServer) -> None:
 
 
 @pytest.mark.parametrize(("age", "status"), [(3500, 201), (3620, 403), (3800, 401)])
-def test_who_has_signed_in_long_ago(users: GoogleUsersServer, age: int, status: int) -> None:
+def test_old_sign_in_makes_no_token(users: GoogleUsersServer, age: int, status: int) -> None:
     """An ID token that is older than an hour makes no token, though it may still open the index."""
     answer = users.ask("POST", "tokens", users.id_token(ANA, age), WANTED)
 
@@ -336,7 +336,9 @@ def test_who_has_signed_in_long_ago(users: GoogleUsersServer, age: int, status: 
         ({"Origin": f"{INDEX}.evil.example"}, 403),
     ],
 )
-def test_before_a_browser(users: GoogleUsersServer, headers: dict[str, str], status: int) -> None:
+def test_browser_makes_tokens_from_pages_of_the_index_alone(
+    users: GoogleUsersServer, headers: dict[str, str], status: int
+) -> None:
     """A user behind IAP can create tokens only from a page of the index (row 76)."""
     headers = {**headers, "X_Goog_IAP_JWT_Assertion": users.assertion(ANA)}
 
@@ -359,7 +361,7 @@ def test_before_a_browser(users: GoogleUsersServer, headers: dict[str, str], sta
         {"days": 1, "expires": "2096-01-01T00:00:00Z"},
     ],
 )
-def test_what_makes_no_sense(users: GoogleUsersServer, changes: dict[str, object]) -> None:
+def test_senseless_token_is_refused(users: GoogleUsersServer, changes: dict[str, object]) -> None:
     """A request for a token that makes no sense is refused, and says why."""
     answer = make(users, ANA, changes)
 
@@ -387,7 +389,7 @@ def test_other_tokens_are_as_good_as_none(users: GoogleUsersServer) -> None:
     ids = ["0123456789", ana, users.server.token[4:14], "self", "x", "x" * 300, users.server.token]
     for secret in (users.id_token(EVE), users.server.token, STATIC, ACCESS_TOKEN):
         others = [each for each in ids if secret[4:14] not in each]
-        answers = [users.ask("DELETE", f"tokens/{each}", secret) for each in others]
+        answers = [users.ask("DELETE", f"tokens/{other}", secret) for other in others]
 
         assert {answer.status_code for answer in answers} == {404}
         assert len({answer.content for answer in answers}) == 1
@@ -400,7 +402,7 @@ def is_out(users: GoogleUsersServer, token: str) -> bool:
     return users.ask("GET", "whoami", token).status_code == 401
 
 
-def test_who_may_revoke(users: GoogleUsersServer) -> None:
+def test_owner_administrator_and_token_may_revoke(users: GoogleUsersServer) -> None:
     """Besides the owner, an administrator revokes a token, and so does the token itself."""
     first, second, third = made(users), made(users), made(users)
 
@@ -430,7 +432,7 @@ def test_whoever_finds_a_token_can_end_it(users: GoogleUsersServer) -> None:
 
 
 @pytest.mark.parametrize("secret", [STATIC, ACCESS_TOKEN])
-def test_what_cannot_be_revoked(users: GoogleUsersServer, secret: str) -> None:
+def test_other_credentials_are_not_revoked(users: GoogleUsersServer, secret: str) -> None:
     """What is no API token is not revoked here, and its bearer is told so."""
     assert users.ask("POST", "tokens/self/revoke", secret).status_code == 403
     assert users.ask("POST", "tokens/self/revoke", users.id_token(ANA)).status_code == 403

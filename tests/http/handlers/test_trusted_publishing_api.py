@@ -60,7 +60,7 @@ def test_nobody_is_asked_who_they_are(ci: Ci, header: str) -> None:
     assert ci.server.client.post(BURN, json=token, headers=headers).status_code == 202
 
 
-def test_below_a_prefix(tmp_path: Path) -> None:
+def test_steps_are_at_the_root_of_the_host_too(tmp_path: Path) -> None:
     """Clients ask at the root of the host, also where the index is below a path prefix."""
     server = ServerSettings(path_prefix="/team", public_url="https://packages.example.com/team")
     with running_ci(tmp_path / "prefix", Settings(server=server)) as ci:
@@ -82,7 +82,7 @@ def test_below_a_prefix(tmp_path: Path) -> None:
         *(b"[" * 10_000, b'{"token": "' + b"x" * 9000 + b'.x.x"}'),
     ],
 )
-def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
+def test_body_without_a_statement_is_refused(ci: Ci, body: bytes) -> None:
     """A body without a signed statement in it is refused in the form that clients read."""
     headers = {"X-Forwarded-For": "192.0.2.77"}
     assert refused(ci.server.client.post(MINT, content=body, headers=headers)) == "invalid-payload"
@@ -106,7 +106,7 @@ def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
 
     assert refused(first, 503)
     waits(first)
-    assert not [each for each in fresh.index.tokens.all() if each.publishers]
+    assert not [token for token in fresh.index.tokens.all() if token.publishers]
 
 
 def waits(response: Answer) -> int:
@@ -117,7 +117,7 @@ def waits(response: Answer) -> int:
 
 
 @pytest.mark.parametrize("path", [MINT, BURN])
-def test_a_long_body(ci: Ci, path: str) -> None:
+def test_long_body_is_refused(ci: Ci, path: str) -> None:
     """A body over 32 KiB is refused, whether or not its length is announced."""
 
     def pieces() -> Iterator[bytes]:
@@ -128,7 +128,7 @@ def test_a_long_body(ci: Ci, path: str) -> None:
     assert refused(ci.server.client.post(path, content=b"{}")) == "invalid-payload"
 
 
-def test_only_so_many_a_minute(fresh: Ci) -> None:
+def test_address_gets_sixty_answers_a_minute(fresh: Ci) -> None:
     """An address gets sixty answers a minute, then it is told when to come again; others do not."""
     again = {"token": fresh.statement()}
     codes = [fresh.ask(MINT, again).status_code for _ in range(62)]
@@ -142,7 +142,7 @@ def test_only_so_many_a_minute(fresh: Ci) -> None:
     assert fresh.server.get("/_/oidc/audience").status_code == 200
 
 
-def test_only_so_many_at_once(fresh: Ci) -> None:
+def test_parallel_requests_get_no_more_answers(fresh: Ci) -> None:
     """Of many requests that an address sends at once, no more are answered than one by one."""
     again = {"token": fresh.statement()}
 
@@ -185,7 +185,9 @@ def test_only_minted_tokens_burn(ci: Ci) -> None:
     assert post(ci.server, wheel("demo", "4.0"), token=minted).status_code == 200
 
 
-def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_names_each_token_and_has_no_secret(
+    fresh: Ci, caplog: pytest.LogCaptureFixture
+) -> None:
     """The log has a line for each token, with whom it is for, and no statement and no token."""
     caplog.set_level(logging.DEBUG)
     statement = fresh.statement(sha="0123abcd")
@@ -195,7 +197,9 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
     fresh.ask(BURN, {"token": token})
     fresh.ask(BURN, {"token": fresh.server.token})
 
-    lines = [each.getMessage() for each in caplog.records if each.name.startswith("wheelyard")]
+    lines = [
+        record.getMessage() for record in caplog.records if record.name.startswith("wheelyard")
+    ]
     about = [line for line in lines if token[4:14] in line]
     assert len(about) == 2
     assert about[0].startswith(f"token minted by publisher:ci-demo: {token[4:14]}, ")
@@ -208,7 +212,7 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
     assert "nobody" not in caplog.text
 
 
-def test_off(server: RunningServer) -> None:
+def test_index_without_publishers_says_so(server: RunningServer) -> None:
     """An index without publishers says so at every step, in the form that clients read."""
     for answer in (
         server.get("/_/oidc/audience"),
@@ -223,7 +227,7 @@ def test_off(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi", "/acme/"])
 @pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
-def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
+def test_client_finds_the_steps_from_an_upload_url(ci: Ci, path: str, accept: str | None) -> None:
     """A client that knows an upload URL finds the steps from there (PEP 807)."""
     headers = {} if accept is None else {"Accept": accept}
     asked = {"discover": path}
@@ -247,7 +251,7 @@ def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
         "discover=%2F%ff",
     ],
 )
-def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
+def test_path_without_uploads_leads_nowhere(ci: Ci, query: str) -> None:
     """What is not the path of an upload URL leads nowhere."""
     answer = ci.server.get(f"{DISCOVERY}?{query}")
 
@@ -256,7 +260,7 @@ def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
     assert answer.headers.get_list("Cache-Control") == ["no-store"]
 
 
-def test_discovery_in_other_forms(ci: Ci) -> None:
+def test_discovery_is_json_alone(ci: Ci) -> None:
     """Discovery comes as JSON and as nothing else."""
     answer = ci.server.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
     assert answer.status_code == 406

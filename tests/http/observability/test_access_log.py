@@ -26,7 +26,7 @@ FORMATTERS = {"text": TextFormatter(), "json": JsonFormatter()}
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_repeated_requests(
+def test_repeated_request_has_the_same_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, form: Literal["text", "json"]
 ) -> None:
     """Requests that are answered from memory have the same lines as the first ones."""
@@ -41,11 +41,13 @@ def test_repeated_requests(
     records = [record for record in caplog.records if record.name == ACCESS_LOGGER]
     for record in records:
         record.created = record.msecs = 0.0
-    assert sum(each.was_quick for each in answers) == 20
+    assert sum(answer.was_quick for answer in answers) == 20
     assert sorted(Counter(map(FORMATTERS[form].format, records)).values()) == [3] * 8
 
 
-def test_no_access_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_are_logged_only_if_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Requests are not logged unless the settings ask for it, and then all but probes are."""
     with in_process(tmp_path) as app:
         app.get("/simple/")
@@ -59,7 +61,7 @@ def test_no_access_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     assert [entry["httpRequest"]["status"] for entry in entries] == [200, 404]
 
 
-def test_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
+def test_unread_log_holds_up_no_request(caplog: pytest.LogCaptureFixture) -> None:
     """A log that nobody reads holds up no request, and the end of no server."""
     record = logging.makeLogRecord({"msg": "9" * 100})
     reading, writing = os.pipe()

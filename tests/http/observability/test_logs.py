@@ -48,7 +48,7 @@ def entries(server: RunningServer, words: str, count: int = 1) -> list[Entry]:
     return [json.loads(line) for line in lines_of(server, words, count)]
 
 
-def test_a_request(proxied: RunningServer) -> None:
+def test_request_is_one_entry_with_its_trace(proxied: RunningServer) -> None:
     """A request is one entry in the form that Cloud Logging shows, with its trace."""
     publish(proxied, wheel())
     answer = proxied.get("/simple/demo/", proxied.token, X_Forwarded_For="192.0.2.7", **TRACED)
@@ -73,7 +73,7 @@ def test_a_request(proxied: RunningServer) -> None:
     assert entry["logging.googleapis.com/trace_sampled"] is True
 
 
-def test_a_page_in_memory(proxied: RunningServer) -> None:
+def test_page_in_memory_is_logged_as_any_other(proxied: RunningServer) -> None:
     """A page that is answered from memory is logged as any other."""
     publish(proxied, wheel("held"))
     for _ in range(3):
@@ -84,12 +84,12 @@ def test_a_page_in_memory(proxied: RunningServer) -> None:
     pages = entries(proxied, '"/simple/held/"', 4)
     assert sum(entry.get(TRACE, "").endswith(ID) for entry in pages) == 1
     logged = {
-        (each["who"], *map(each["httpRequest"].get, ("status", "responseSize"))) for each in pages
+        (page["who"], *map(page["httpRequest"].get, ("status", "responseSize"))) for page in pages
     }
     assert (len(pages), len(logged)) == (4, 1)
 
 
-def test_a_change(proxied: RunningServer) -> None:
+def test_change_is_logged_with_who_made_it(proxied: RunningServer) -> None:
     """Who has uploaded, yanked and deleted what is said at once; what changes nothing is not."""
     package = wheel("changed")
     publish(proxied, package)
@@ -117,7 +117,7 @@ def test_a_change(proxied: RunningServer) -> None:
     assert (logged[4]["status"], logged[4]["reason"]) == ("archived", "gone")
 
 
-def test_what_happens_in_another_thread(proxied: RunningServer) -> None:
+def test_other_threads_log_the_same_trace(proxied: RunningServer) -> None:
     """What is logged on the way of a request belongs to its trace, in whichever thread it is."""
     assert proxied.get("/simple/", "wyd_" + "0" * 48, **TRACED).status_code == 401
 
@@ -134,7 +134,7 @@ def test_probes_are_not_worth_a_line(proxied: RunningServer) -> None:
     assert lines_of(proxied, "/health") == lines_of(proxied, "/ready") == []
 
 
-def test_no_secret(proxied: RunningServer) -> None:
+def test_token_is_in_no_line_of_the_log(proxied: RunningServer) -> None:
     """A token in a path or a query is in no line of the log."""
     token = proxied.token
     paths = (f"/simple/{token}/", f"/{token}", f"/simple/?token={token}", f"/a%20{token}/b")
@@ -159,7 +159,7 @@ def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
     assert 'x" 200' not in logged[0]
 
 
-def test_a_proxy_that_hands_inventions_on(proxied: RunningServer) -> None:
+def test_forwarded_address_is_no_more_than_an_address(proxied: RunningServer) -> None:
     """An address has no more in it than an address."""
     invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
     proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
@@ -168,7 +168,7 @@ def test_a_proxy_that_hands_inventions_on(proxied: RunningServer) -> None:
     assert "user:ceo@acme.dev" not in proxied.log  # three letters may stand in a token's id
 
 
-def test_an_upload_that_breaks_off(proxied: RunningServer) -> None:
+def test_broken_upload_is_no_refusal(proxied: RunningServer) -> None:
     """A request that its client has broken off is not counted as one that was refused."""
     head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {proxied.token}\r\n"
     form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
@@ -180,7 +180,7 @@ def test_an_upload_that_breaks_off(proxied: RunningServer) -> None:
     assert entry["route"] == "upload"
 
 
-def test_text(tmp_path: Path) -> None:
+def test_text_log_has_a_line_a_request(tmp_path: Path) -> None:
     """Without JSON a request and a change are a line each, as a person reads them."""
     with running_server(tmp_path, config=TEXT) as server:
         publish(server, sdist())

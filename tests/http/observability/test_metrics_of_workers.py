@@ -73,7 +73,7 @@ def test_metrics_are_of_all_processes(server: RunningServer) -> None:
     until(lambda: counted() == {before + 30})
 
 
-def test_what_all_processes_take(server: RunningServer) -> None:
+def test_memory_and_time_are_of_all_processes(server: RunningServer) -> None:
     """Whichever process is asked, memory and time are those of all, and nothing has restarted."""
     found = list[httpx2.Response]()
 
@@ -91,7 +91,7 @@ def test_what_all_processes_take(server: RunningServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
+def test_failing_worker_takes_no_other_down(tmp_path: Path) -> None:
     """A process that cannot begin again says why, tries until it can, and takes no other down."""
     passwords = tmp_path / "htpasswd"
     passwords.write_text("")
@@ -112,7 +112,7 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_metrics_outlive_a_killed_worker(tmp_path: Path) -> None:
     """What was shown once counts for ever, also processor time; that a process died is logged."""
     with running_server(tmp_path, "--workers", "2", config='[log]\nformat = "json"\n') as server:
         requests = 'wheelyard_http_request_duration_seconds_count{method="GET",route="nothing"'

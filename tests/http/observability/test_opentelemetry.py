@@ -84,7 +84,10 @@ def collecting() -> Iterator[Collector]:
 
 def attributes(span: Span) -> dict[str, str | int]:
     """Return the attributes of a span."""
-    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+    return {
+        attribute.key: attribute.value.string_value or attribute.value.int_value
+        for attribute in span.attributes
+    }
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collect
         yield collector, server.token
 
 
-def test_spans(received: tuple[Collector, str]) -> None:
+def test_request_is_a_span_of_its_client(received: tuple[Collector, str]) -> None:
     """A request is a span of its client's trace."""
     spans = received[0].spans
     pages = [span for span in spans if span.trace_id.hex() == ID and span.kind == SERVER]
@@ -132,7 +135,7 @@ def test_no_secret_is_sent(received: tuple[Collector, str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_collector_that_hangs(tmp_path: Path) -> None:
+def test_server_ends_although_its_collector_hangs(tmp_path: Path) -> None:
     """A server ends although its collector takes a connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -143,7 +146,7 @@ def test_a_collector_that_hangs(tmp_path: Path) -> None:
             until(lambda: not _is_running(server.pid))
 
 
-def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_collector_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with collecting() as collector:

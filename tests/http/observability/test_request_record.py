@@ -32,7 +32,9 @@ ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
         ("x-cloud-trace-context", "a log line\n", None),
     ],
 )
-def test_trace(name: str, value: str, expected: TraceContext | None) -> None:
+def test_both_trace_headers_are_understood(
+    name: str, value: str, expected: TraceContext | None
+) -> None:
     """Both forms are understood, and what is of neither form is no trace."""
     assert parse_trace({name.encode(): value.encode()}) == expected
 
@@ -47,7 +49,7 @@ def test_the_standard_comes_first() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_whatever_is_sent(value: bytes) -> None:
+def test_no_trace_header_breaks_a_request(value: bytes) -> None:
     """Nothing that a client sends in these headers breaks a request."""
     for name in (b"traceparent", b"x-cloud-trace-context"):
         found = parse_trace({name: value})

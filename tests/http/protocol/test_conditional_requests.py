@@ -71,11 +71,13 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("row", CONDITIONS)
 @pytest.mark.parametrize("path", [*PAGES, FILE, METADATA])
-def test_condition(published: RunningServer, path: str, row: str) -> None:
+def test_condition_is_met_or_not_as_in_rfc_9110(
+    published: RunningServer, path: str, row: str
+) -> None:
     """A condition on a page, a file or its metadata is met or not, alike for GET and HEAD."""
     whole = ask(published, f"GET {path} HTTP/1.1")
     expected = CONDITIONS[row]
-    headers = [each.format(whole.header("etag")) for each in expected.headers]
+    headers = [header.format(whole.header("etag")) for header in expected.headers]
     for method in ("GET", "HEAD"):
         answer = ask(published, f"{method} {path} HTTP/1.1", *headers)
         assert answer.status == expected.status
@@ -135,11 +137,11 @@ RANGES = {
 
 @pytest.mark.parametrize("row", RANGES)
 @pytest.mark.parametrize("path", [FILE])
-def test_range(published: RunningServer, path: str, row: str) -> None:
+def test_range_is_sent_refused_or_ignored(published: RunningServer, path: str, row: str) -> None:
     """A range of a file is sent exactly, refused with the size, or ignored."""
     whole = ask(published, f"GET {path} HTTP/1.1")
     size, expected, etag = SIZE[path], RANGES[row], whole.header("etag")
-    headers = [each.format(etag, etag) for each in expected.headers]
+    headers = [header.format(etag, etag) for header in expected.headers]
     answer = ask(published, f"GET {path} HTTP/1.1", *headers)
     assert answer.status == expected.status
     if expected.part is not None:
@@ -163,7 +165,7 @@ OF_A_PART = ("content-range", "content-length", "date")
 
 
 def _without(answer: RawResponse, *names: str) -> list[tuple[str, str]]:
-    return sorted(each for each in answer.headers if each[0] not in names)
+    return sorted(header for header in answer.headers if header[0] not in names)
 
 
 @pytest.mark.parametrize("path", [*PAGES, METADATA])
@@ -189,7 +191,7 @@ def test_page_has_no_ranges(published: RunningServer, path: str) -> None:
         ("/api/v1/projects/nothing", 404),
     ],
 )
-def test_condition_on_what_is_not_there(
+def test_condition_on_a_missing_page_is_not_looked_at(
     published: RunningServer, path: str, status: int, condition: str
 ) -> None:
     """Without a page or a file, no condition is looked at (13.2.1)."""
@@ -198,7 +200,7 @@ def test_condition_on_what_is_not_there(
 
 
 @pytest.mark.parametrize("condition", [OTHER, "*", "garbage"])
-def test_change_on_a_condition(published: RunningServer, condition: str) -> None:
+def test_change_bound_to_an_etag_is_not_made(published: RunningServer, condition: str) -> None:
     """A change that is bound to an ETag is not made: nothing that can be changed has one."""
     wanted = 200 if condition == "*" else 412
     headers = (
@@ -222,7 +224,9 @@ def test_change_on_a_condition(published: RunningServer, condition: str) -> None
         (("Accept: application/nothing", "Accept: text/html"), "text/html; charset=utf-8"),
     ],
 )
-def test_header_in_two_lines(published: RunningServer, lines: tuple[str, ...], kind: str) -> None:
+def test_list_in_two_lines_is_one_list(
+    published: RunningServer, lines: tuple[str, ...], kind: str
+) -> None:
     """A list that comes in two lines is one list (5.3)."""
     answer = ask(published, "GET /simple/conditions/ HTTP/1.1", *lines)
     assert answer.header("content-type") == kind

@@ -73,7 +73,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_request(stocked: RunningServer, case: str) -> None:
+def test_broken_request_is_refused(stocked: RunningServer, case: str) -> None:
     """A request that means nothing, or something that is not there, is refused."""
     assert exchange(stocked, BROKEN[case]) in REFUSED
     assert stocked.get("/health").status_code == 200
@@ -115,7 +115,7 @@ ODD: dict[str, tuple[bytes, set[int | None]]] = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_odd_request(stocked: RunningServer, case: str) -> None:
+def test_odd_request_is_answered_for_what_it_means(stocked: RunningServer, case: str) -> None:
     """A request that is merely odd is answered for what it means."""
     data, expected = ODD[case]
     assert stocked.get(DEMO).status_code == 200  # in memory from here on
@@ -146,7 +146,7 @@ def test_http_1_0_is_closed_after_its_answer(stocked: RunningServer) -> None:
         assert line.is_closed()
 
 
-def test_length_and_chunks_at_once(stocked: RunningServer) -> None:
+def test_length_and_chunks_at_once_are_refused(stocked: RunningServer) -> None:
     """A body with a length and with chunks is refused, or ends the connection (H07)."""
     with raw_connection(stocked) as line:
         headers = ("Content-Length: 4", "Transfer-Encoding: chunked")
@@ -157,7 +157,7 @@ def test_length_and_chunks_at_once(stocked: RunningServer) -> None:
         assert line.is_closed()
 
 
-def test_pipelined_requests(stocked: RunningServer) -> None:
+def test_pipelined_requests_are_answered_in_order(stocked: RunningServer) -> None:
     """Three requests sent at once get three answers, in order (H41)."""
     paths = ("/health", "/simple/nothing/", "/simple/demo/", "/packages/demo-1.0.tar.gz", "/ready")
     with raw_connection(stocked) as line:
@@ -174,7 +174,7 @@ def test_pipelined_requests(stocked: RunningServer) -> None:
     ]
 
 
-def test_websocket(stocked: RunningServer) -> None:
+def test_websocket_upgrade_is_ignored(stocked: RunningServer) -> None:
     """An upgrade to a WebSocket is not looked at: the answer is that to a GET (H47)."""
     upgrade = (
         "Upgrade: websocket",

@@ -25,7 +25,7 @@ def curl(*arguments: str) -> str:
     return done.stdout
 
 
-def test_pages_and_files(stocked: RunningServer) -> None:
+def test_pages_and_files_come_over_http2(stocked: RunningServer) -> None:
     """A page and a file come over HTTP/2 as they do over HTTP/1.1."""
     page, _, status = curl("-H", f"Accept: {V1_JSON}", f"{stocked.url}/simple/demo/").rpartition(
         "\n"
@@ -37,7 +37,7 @@ def test_pages_and_files(stocked: RunningServer) -> None:
     assert curl("-X", "PUT", f"{stocked.url}/{path}").endswith("\n2 405")
 
 
-def test_uploads(stocked: RunningServer, tmp_path: Path) -> None:
+def test_upload_works_over_http2(stocked: RunningServer, tmp_path: Path) -> None:
     """Uploads are taken and refused, small and large ones, and the refusal can be read."""
     package, large = sdist("second"), wheel("large", filler=bytes(3 << 20))
     for each in (package, large):
@@ -55,7 +55,7 @@ def test_uploads(stocked: RunningServer, tmp_path: Path) -> None:
     assert stocked.get(f"/raw/{large.filename}").content == large.data
 
 
-def test_part_of_a_file(stocked: RunningServer, tmp_path: Path) -> None:
+def test_part_of_a_file_comes_whole(stocked: RunningServer, tmp_path: Path) -> None:
     """A part of a file comes whole, however long it takes, and a body may lack a length."""
     large = wheel("partly", filler=bytes(range(256)) * (1 << 14))
     (tmp_path / large.filename).write_bytes(large.data)
@@ -69,7 +69,7 @@ def test_part_of_a_file(stocked: RunningServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_60_megabytes(stocked: RunningServer, tmp_path: Path) -> None:
+def test_large_upload_takes_little_memory(stocked: RunningServer, tmp_path: Path) -> None:
     """A wheel of 60 MB goes up over HTTP/2 in little memory, and comes back as it was."""
     large = wheel("huge", filler=Random(1).randbytes(60_000_000))
     path, got = tmp_path / large.filename, tmp_path / "got"

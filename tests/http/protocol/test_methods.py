@@ -51,7 +51,7 @@ NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{N
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_methods_of_a_path(stocked: RunningServer, path: str) -> None:
+def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) -> None:
     """OPTIONS and 405 list the very methods that a path does not answer with 405 (H17 to H22)."""
     listed = PATHS[path]
     credential = basic("__token__", stocked.make_token("x", can="read"))
@@ -68,7 +68,7 @@ def test_methods_of_a_path(stocked: RunningServer, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
 @pytest.mark.parametrize("path", NO_PATHS)
-def test_no_method_of_no_path(stocked: RunningServer, path: str, method: str) -> None:
+def test_missing_path_has_no_methods(stocked: RunningServer, path: str, method: str) -> None:
     """Where nothing is, every method is told so."""
     assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
 
@@ -105,7 +105,9 @@ WORDS = [
 
 
 @given(words=st.lists(st.sampled_from(WORDS), max_size=6), slash=st.booleans())
-def test_methods_of_any_path(routes: RouteTable, words: list[str], *, slash: bool) -> None:
+def test_path_with_methods_takes_options(
+    routes: RouteTable, words: list[str], *, slash: bool
+) -> None:
     """A path that takes any method takes OPTIONS, and one that takes none leads nowhere."""
     path = "".join(f"/{word}" for word in words if word) + "/" * slash
     listed = routes.allowed_methods(path)
@@ -115,7 +117,9 @@ def test_methods_of_any_path(routes: RouteTable, words: list[str], *, slash: boo
 
 
 @given(words=st.lists(st.sampled_from([*WORDS, "{root}"]), max_size=6), slash=st.booleans())
-def test_routes_that_are_tried(routes: RouteTable, words: list[str], *, slash: bool) -> None:
+def test_skipped_routes_change_no_answer(
+    routes: RouteTable, words: list[str], *, slash: bool
+) -> None:
     """A path is answered as if all routes were tried, though most are left out."""
     path = "".join(f"/{word}" for word in words if word) + "/" * slash or "/"
     every = [route for route in routes.rows if compile_path(route.path)[0].match(path)]

@@ -65,7 +65,7 @@ def test_client_gets_what_it_reads(
 
 
 @pytest.mark.parametrize(("accept", "kind"), RULES.values(), ids=RULES)
-def test_rules_of_negotiation(accept: str, kind: str | None) -> None:
+def test_best_suited_form_is_sent(accept: str, kind: str | None) -> None:
     """What suits best is sent, and nothing where nothing does (H31, H32)."""
     assert kind_for(accept) == kind
 
@@ -77,7 +77,7 @@ def kind_for(accept: str) -> str | None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nothing_suits(stocked: RunningServer, path: str) -> None:
+def test_unsuitable_form_is_not_acceptable(stocked: RunningServer, path: str) -> None:
     """A client that takes no form that there is gets a 406, and one that names none gets HTML."""
     for accept in ("image/png", "*/*;q=0"):
         answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
@@ -102,7 +102,7 @@ def test_nothing_suits(stocked: RunningServer, path: str) -> None:
         ("page=-1", V1_JSON),
     ],
 )
-def test_format_in_the_query(stocked: RunningServer, query: str, kind: str | None) -> None:
+def test_format_in_the_query_decides(stocked: RunningServer, query: str, kind: str | None) -> None:
     """`?format=` decides whatever Accept says, and an unknown format is 406."""
     for path in PAGES:
         answer = ask(stocked, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
@@ -124,7 +124,7 @@ LIKELY = st.text("*/;q=0.1, applicationtexthtmljson+", max_size=60).map(str.enco
 
 
 @given(st.binary(max_size=60) | LIKELY)
-def test_any_header(header: bytes) -> None:
+def test_any_accept_header_has_an_answer(header: bytes) -> None:
     """Whatever is sent has an answer, and nothing is compressed for who does not ask for it."""
     assert best_media_type(header) in (None, *MediaType)
     is_packed = accepts_gzip({b"accept-encoding": header})

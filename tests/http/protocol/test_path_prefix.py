@@ -76,7 +76,7 @@ def test_nothing_is_outside_the_prefix(server: RunningServer, path: str) -> None
     [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/.well-known/pytp", 404)]
     + [(f"/_/oidc/{step}", 405) for step in ("mint-token", "github/mint-token", "burn-token")],
 )
-def test_what_is_at_the_root_too(tmp_path: Path, path: str, status: int) -> None:
+def test_probes_need_no_prefix(tmp_path: Path, path: str, status: int) -> None:
     """Probes, and jobs that publish, need not know the prefix; with a slash they have to."""
     settings = Settings(server=ServerSettings(path_prefix="/team/python"))
     with in_process(tmp_path, settings) as app:

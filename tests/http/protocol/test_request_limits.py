@@ -55,7 +55,7 @@ def test_trickling_body_is_given_up(first: int) -> None:
         read([(first, 0.05), *[(10, 0.05)] * 30])
 
 
-def test_slow_body_is_taken() -> None:
+def test_steady_slow_body_is_taken() -> None:
     """A body that takes its time, but keeps a pace, is taken however long it lasts."""
     read([(500, 0.1)] * 10_000)
 

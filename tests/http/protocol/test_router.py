@@ -94,7 +94,9 @@ def test_file_has_several_addresses(stocked: RunningServer, path: str) -> None:
         ("/%5Cevil.example", None),
     ],
 )
-def test_redirect(stocked: RunningServer, asked: str, leads_to: str | None) -> None:
+def test_page_is_redirected_to_its_normal_address(
+    stocked: RunningServer, asked: str, leads_to: str | None
+) -> None:
     """A page is sent to its normal address, as a path of this very host, with its query."""
     answer = ask(stocked, f"GET {asked} HTTP/1.1")
 
@@ -117,7 +119,9 @@ def test_redirect(stocked: RunningServer, asked: str, leads_to: str | None) -> N
         ("id=eyJhbGciOiJub25lIn0.e30.", ""),
     ],
 )
-def test_queries_of_redirects(stocked: RunningServer, query: str, kept: str) -> None:
+def test_redirect_keeps_a_query_without_secrets(
+    stocked: RunningServer, query: str, kept: str
+) -> None:
     """A redirect keeps the query, unless it contains a secret."""
     answer = ask(stocked, f"GET /simple/demo?{query} HTTP/1.1")
 
@@ -154,7 +158,7 @@ def test_head_is_get_without_its_body(stocked: RunningServer, path: str) -> None
 
 
 def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    return sorted(each for each in headers if each[0] != "date")
+    return sorted(header for header in headers if header[0] != "date")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,9 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         f"/files/epoch/{DEMO.filename}",
     ],
 )
-def test_nothing_is_here(stocked: RunningServer, private: RunningServer, path: str) -> None:
+def test_unknown_path_is_not_found(
+    stocked: RunningServer, private: RunningServer, path: str
+) -> None:
     """Unknown paths are 404 to readers, and 401 to callers without any read access."""
     answer = stocked.get(path, Accept="*/*")
 
@@ -187,7 +193,7 @@ def test_nothing_is_here(stocked: RunningServer, private: RunningServer, path: s
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/legacy/", "/legacy"])
-def test_open_to_everybody(private: RunningServer, path: str) -> None:
+def test_health_is_open_to_everybody(private: RunningServer, path: str) -> None:
     """Whether the server lives, and what an upload URL is, may be asked by anybody."""
     answer = private.get(path)
     assert answer.status_code == 200
@@ -201,7 +207,9 @@ def test_open_to_everybody(private: RunningServer, path: str) -> None:
         ("/robots.txt", "text/plain; charset=utf-8", b"User-agent: *\nDisallow: /\n"),
     ],
 )
-def test_icon_and_robots(private: RunningServer, path: str, kind: str, start: bytes) -> None:
+def test_icon_and_robots_are_open_to_everybody(
+    private: RunningServer, path: str, kind: str, start: bytes
+) -> None:
     """Browsers get an icon once a day, and search engines are told to leave out every page."""
     answer = private.get(path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)

@@ -71,7 +71,7 @@ class Client:
         await self.left.wait()
 
 
-def test_a_reader_that_waits_for_bytes() -> None:
+def test_waiting_client_occupies_no_thread() -> None:
     """A client that waits for bytes which are not there yet occupies no thread."""
     body, sent = ArrivingBody([b"one", b"two"]), list[bytes]()
 
@@ -85,7 +85,7 @@ def test_a_reader_that_waits_for_bytes() -> None:
     assert body.is_closed
 
 
-def test_a_client_that_leaves_while_it_waits() -> None:
+def test_leaving_client_is_let_go_at_once() -> None:
     """A client that disconnects while it waits for bytes is let go at once."""
 
     async def check() -> ArrivingBody:

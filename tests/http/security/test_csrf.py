@@ -34,7 +34,9 @@ PACKAGE: Package = wheel("browser")
         ({"Origin": "http://evil.example@{address}"}, 403),
     ],
 )
-def test_pages_of_other_sites(server: RunningServer, headers: dict[str, str], status: int) -> None:
+def test_other_sites_change_nothing(
+    server: RunningServer, headers: dict[str, str], status: int
+) -> None:
     """A page of another site uploads, yanks and deletes nothing with a browser's password (77)."""
     sent = {name: value.format(address=server.address) for name, value in headers.items()}
     auth = ("__token__", server.token)
@@ -63,7 +65,7 @@ def test_pages_of_other_sites(server: RunningServer, headers: dict[str, str], st
 @pytest.mark.parametrize(
     ("origin", "status"), [("http://{address}", "2 404"), ("https://evil.example", "2 403")]
 )
-def test_over_http2(server: RunningServer, origin: str, status: str) -> None:
+def test_origin_is_checked_over_http2(server: RunningServer, origin: str, status: str) -> None:
     """Over HTTP/2, too, a page of the index is told from a page of another site."""
     sent = ("-X", "POST", "-H", f"Origin: {origin.format(address=server.address)}")
     json = ("-H", "Content-Type: application/json", "-d", '{"version": "1.0"}')
@@ -91,7 +93,7 @@ BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
         ("192.0.2.7", 200),
     ],
 )
-def test_names_that_lead_here(open_to_all: RunningServer, host: str, status: int) -> None:
+def test_rebound_name_cannot_publish(open_to_all: RunningServer, host: str, status: int) -> None:
     """A page whose name was made to lead to this machine cannot publish here, and a program can."""
     name = host.format(port=open_to_all.address.partition(":")[2])
     files = {"content": (PACKAGE.filename, PACKAGE.data)}
@@ -118,7 +120,7 @@ def test_names_that_lead_here(open_to_all: RunningServer, host: str, status: int
         (Settings(access=AccessSettings(trusted_hosts=("rebound.example",))), False),
     ],
 )
-def test_servers_that_have_a_name(settings: Settings, *, foreign: bool) -> None:
+def test_named_server_takes_browsers_by_name(settings: Settings, *, foreign: bool) -> None:
     """Where a setting says by which name people come, or through what, browsers may use names."""
     assert is_cross_site(BROWSER, settings) is foreign
 

@@ -81,7 +81,7 @@ def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
         request_of("htpasswd:ben", None),
     ]
 
-    assert [_is_taken(harness.index, each, of_session) for each in others] == [False] * 3
+    assert [_is_taken(harness.index, other, of_session) for other in others] == [False] * 3
     assert [_is_taken(harness.index, each, of_ana) for each in others] == [True, False, False]
     harness.store.delete(keys.SESSION_KEY)
     assert not _is_taken(harness.opened(seed=3), SIGNED_IN, of_session)

@@ -51,7 +51,9 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     ],
 )
 @pytest.mark.parametrize("path", ["/simple/", "/"])
-def test_hosts(named: RunningServer, path: str, host: str, status: int) -> None:
+def test_only_trusted_hosts_are_answered(
+    named: RunningServer, path: str, host: str, status: int
+) -> None:
     """Only the names of the settings are answered, with any port unless one is said."""
     answer = named.get(path, Host=host)
 
@@ -63,13 +65,13 @@ def test_hosts(named: RunningServer, path: str, host: str, status: int) -> None:
 @pytest.mark.parametrize(
     "path", ["/nowhere/at/all", "/metrics", "/_/oidc/audience", "/%zz", "/../"]
 )
-def test_no_path_tells(named: RunningServer, path: str) -> None:
+def test_unknown_host_learns_no_path(named: RunningServer, path: str) -> None:
     """Under another name no path tells whether there is something, or whether it is a path."""
     assert named.get(path, Host="evil.example.com").status_code == 421
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_probes(named: RunningServer, path: str) -> None:
+def test_probe_may_use_any_host(named: RunningServer, path: str) -> None:
     """Probes may use the address instead of an allowed host name."""
     assert named.get(path, Host="10.0.0.7:8080").status_code == 200
 
@@ -94,7 +96,7 @@ OURS, EVIL = "packages.example.com", "evil.example.com"
         ([], "unknown_host"),
     ],
 )
-def test_two_names_over_http2(
+def test_host_header_counts_over_http2(
     named: RunningServer, names: list[tuple[str, str]], answer: str
 ) -> None:
     """Of `:authority` and Host, Host is the name that counts, and it may be there only once."""
@@ -106,7 +108,7 @@ def test_two_names_over_http2(
     assert answer != "projects" or "projects" in body
 
 
-def test_two_authorities(named: RunningServer) -> None:
+def test_two_authorities_are_refused(named: RunningServer) -> None:
     """A request with two `:authority`, or an empty one, is no request."""
     head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
     for names in ([OURS, OURS], [OURS, EVIL], [""]):
@@ -128,7 +130,7 @@ def test_two_authorities(named: RunningServer) -> None:
         ({}, 403),
     ],
 )
-def test_credentials_over_plain_http(
+def test_credential_over_plain_http_is_refused(
     proxied: RunningServer, headers: dict[str, str], status: int
 ) -> None:
     """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
@@ -155,7 +157,7 @@ def test_credentials_over_plain_http(
         *(("127.0.0.1", each, True) for each in FORWARDING),
     ],
 )
-def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
+def test_untrusted_proxy_is_no_https(peer: str, header: bytes, *, refused: bool) -> None:
     """Where no proxy is trusted, who comes through one is no more from here than over HTTPS."""
     settings = Settings(access=AccessSettings(require_https=True))
     headers = {b"authorization": b"Bearer x", header: b"https"}
@@ -180,7 +182,7 @@ SESSION = COOKIE.name.encode() if COOKIE else b""
         (b"/", {}, False),
     ],
 )
-def test_sessions_over_plain_http(
+def test_session_over_plain_http_is_refused(
     path: bytes, headers: dict[bytes, bytes], *, refused: bool
 ) -> None:
     """Nobody is asked for a password over plain HTTP, and no session is taken."""
@@ -191,7 +193,7 @@ def test_sessions_over_plain_http(
     ("proxies", "forwarded", "refused"),
     [(0, b"http", False), (1, b"http", True), (1, b"https", False)],
 )
-def test_tls_of_the_server_itself(proxies: int, forwarded: bytes, *, refused: bool) -> None:
+def test_own_tls_takes_credentials(proxies: int, forwarded: bytes, *, refused: bool) -> None:
     """A server that speaks TLS takes credentials, unless a proxy says that they came without."""
     server, access = ServerSettings(trusted_proxies=proxies), AccessSettings(require_https=True)
     settings = Settings(server=server, access=access)
@@ -233,13 +235,13 @@ def _is_refused(
         ("", "127.0.0.1"),
     ],
 )
-def test_addresses_with_ports(forwarded: str, address: str) -> None:
+def test_forwarded_address_may_have_a_port(forwarded: str, address: str) -> None:
     """The address of a client is read where its proxy writes the port behind it, too."""
     scope = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
 
     assert client_address(scope, 1) == address
 
 
-def test_no_policy() -> None:
+def test_no_setting_means_no_policy() -> None:
     """Nothing is looked at where no setting asks for it."""
     assert HostPolicy.of(Settings(server=ServerSettings(trusted_proxies=2))) is None

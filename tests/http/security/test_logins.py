@@ -136,7 +136,7 @@ async def until(is_so: Callable[[], bool]) -> None:
     await asyncio.to_thread(waiting.until, is_so)
 
 
-def test_trusted_for_a_second(harness: LoginHarness) -> None:
+def test_credential_is_cached_for_a_second(harness: LoginHarness) -> None:
     """An authenticated header is cached for a second, and then verified again."""
     tokens = harness.context.index.tokens
     token, record = tokens.create(TokenRequest(name="ci"), by="local:test")
@@ -171,7 +171,7 @@ def test_a_second_counts_from_the_question(harness: LoginHarness) -> None:
     play(harness, story)
 
 
-def test_an_access_token_sent_by_many(harness: LoginHarness) -> None:
+def test_parallel_requests_ask_google_once(harness: LoginHarness) -> None:
     """An installer's many requests at once cost one question to Google."""
 
     async def story() -> None:
@@ -200,7 +200,7 @@ def test_those_who_come_together_are_hashed_once(
     play(harness, story)
 
 
-def test_too_many_guesses_at_a_time(harness: LoginHarness) -> None:
+def test_too_many_guesses_are_turned_away(harness: LoginHarness) -> None:
     """A few are hashed, 64 of a network wait, the next is told to come back; known ones go on."""
 
     async def story() -> None:

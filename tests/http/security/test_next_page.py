@@ -90,7 +90,7 @@ def test_no_link_leads_above_the_index(
     assert local_path(text, server) == f"{server.path_prefix}/"
 
 
-def test_pages_that_are_kept() -> None:
+def test_page_of_the_index_is_kept() -> None:
     """Pages with every character of a version or a search come back as they were."""
     for path in (
         "/project/a-b/1.0%2Blocal.1/",

@@ -57,7 +57,7 @@ def test_changes_are_refused(
     assert (answer.status_code, answer.json()["error"]) == (403, "read_only")
 
 
-def test_reading_goes_on(server: RunningServer) -> None:
+def test_read_only_server_answers_reads(server: RunningServer) -> None:
     """Pages, files, probes and questions are answered as by every other server."""
     before = server.kept()
     page = server.get("/simple/demo/", server.token, Accept="application/vnd.pypi.simple.v1+json")
@@ -70,7 +70,7 @@ def test_reading_goes_on(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("reads_only", [True, False])
-def test_no_use_of_a_token_is_noted(tmp_path: Path, *, reads_only: bool) -> None:
+def test_read_only_server_notes_no_token_use(tmp_path: Path, *, reads_only: bool) -> None:
     """A server that only reads writes nothing by itself, not even when a token was used."""
     store = StoreSettings(location=str(tmp_path / "store"))
     index = open_index(Settings(store=store, server=ServerSettings(read_only=reads_only)))
@@ -84,7 +84,7 @@ def test_no_use_of_a_token_is_noted(tmp_path: Path, *, reads_only: bool) -> None
     assert noted is not reads_only
 
 
-def test_a_server_of_a_folder(tmp_path: Path) -> None:
+def test_server_is_ready_on_a_writable_folder(tmp_path: Path) -> None:
     """`serve` is ready on a folder that it may write, and leaves nothing of its trial there."""
     with running_server(tmp_path) as server:
         assert server.get("/ready").status_code == 200
@@ -92,7 +92,7 @@ def test_a_server_of_a_folder(tmp_path: Path) -> None:
         assert post(server, wheel()).status_code == 200
 
 
-def test_a_store_that_was_never_written(tmp_path: Path) -> None:
+def test_unwritten_store_is_not_ready(tmp_path: Path) -> None:
     """A probe is told why a server is not ready, until the store has been written."""
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path / "store"))))
     reasons = ["The server lacks the permission storage.objects.create.", ""]

@@ -75,7 +75,7 @@ def header(template: str, token: str) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_place_for_a_token(private: RunningServer, place: str) -> None:
+def test_token_is_good_in_each_place(private: RunningServer, place: str) -> None:
     """A token is good as either half of a Basic pair, and as a Bearer."""
     line = f"Authorization: {header(PLACES[place], private.token)}"
     for path in (*PATHS[:3], *FILES):
@@ -83,7 +83,9 @@ def test_place_for_a_token(private: RunningServer, place: str) -> None:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_credential(stocked: RunningServer, private: RunningServer, case: str) -> None:
+def test_bad_credential_is_challenged(
+    stocked: RunningServer, private: RunningServer, case: str
+) -> None:
     """An invalid credential is 401 with one challenge, on public paths, too."""
     for server in (stocked, private):
         line = f"Authorization: {header(BAD[case], server.token)}"
@@ -98,14 +100,14 @@ def test_bad_credential(stocked: RunningServer, private: RunningServer, case: st
 @pytest.mark.parametrize(
     ("value", "status"), [("Bearer \xff\xfe", 400), ("Bearer " + "x" * 17_000, 431)]
 )
-def test_unreadable_credential(stocked: RunningServer, value: str, status: int) -> None:
+def test_unreadable_credential_is_refused(stocked: RunningServer, value: str, status: int) -> None:
     """A header that is too long or not printable is refused for what it is."""
     for _ in range(2):
         answer = ask(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
         assert answer.status == status
 
 
-def test_two_credentials(private: RunningServer) -> None:
+def test_two_credentials_are_refused(private: RunningServer) -> None:
     """Two Authorization headers are refused, even if one of them is good (H02)."""
     good = basic("u", private.token)
     assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
@@ -142,7 +144,7 @@ def test_missing_and_bad_credentials_look_alike(private: RunningServer) -> None:
     assert len(bodies) == 1
 
 
-def test_revoked_token(private: RunningServer) -> None:
+def test_revoked_token_opens_nothing(private: RunningServer) -> None:
     """A token opens nothing any more soon after it is revoked, though it was used just before."""
     token = private.make_token()
     assert private.get("/simple/demo/", token).status_code == 200
@@ -159,7 +161,7 @@ def test_revoked_token(private: RunningServer) -> None:
     assert post(private, wheel("late"), token=token).status_code == 401
 
 
-def test_expired_token(tmp_path: Path) -> None:
+def test_expired_token_opens_nothing(tmp_path: Path) -> None:
     """A token opens nothing any more once its time is over."""
     runtime, later = system_runtime(), timedelta()
     runtime = replace(
@@ -200,7 +202,7 @@ def log_in(server: RunningServer, logins: list[tuple[str, str]]) -> Counter[int]
         return Counter(pool.map(status, logins))
 
 
-def test_a_burst_of_people(tmp_path: Path) -> None:
+def test_many_people_of_one_network_log_in_at_once(tmp_path: Path) -> None:
     """Two dozen users of one network can log in at once, also while it sends wrong passwords."""
     hashed, file = hashpw(b"right", gensalt(8)).decode(), tmp_path / "htpasswd"
     file.write_text("".join(f"{name}:{hashed}\n" for name in NAMES))

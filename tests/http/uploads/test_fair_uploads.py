@@ -79,7 +79,7 @@ def test_other_credentials_are_answered(server: RunningServer) -> None:
         assert answered(slow) == []
 
 
-def test_nothing_stays_taken(server: RunningServer) -> None:
+def test_slots_are_free_after_clients_hang_up(server: RunningServer) -> None:
     """When its clients have hung up, whether they had a slot or waited, a credential goes on."""
     with slow_bodies(server):
         pass
@@ -89,7 +89,7 @@ def test_nothing_stays_taken(server: RunningServer) -> None:
         assert {answer.status_code for answer in answers} == {200}
 
 
-def test_over_one_connection(server: RunningServer) -> None:
+def test_waiting_upload_blocks_no_other_of_its_connection(server: RunningServer) -> None:
     """Of those who share a proxy's connection, one who waits for a slot keeps no other waiting."""
     token = server.make_token()
     body = form(wheel("prompt", filler=bytes(3 * BATCH_BYTES)))
@@ -115,7 +115,7 @@ def upload(token: str, size: int) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_network_without_a_credential(tmp_path: Path) -> None:
+def test_anonymous_network_shares_its_slots(tmp_path: Path) -> None:
     """Where anybody uploads, those of one network share what is theirs, and others are answered."""
     config = """
         [access]

@@ -32,7 +32,7 @@ MD5 = md5(DATA, usedforsecurity=False).hexdigest()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1 << 20])
-def test_whole(size: int) -> None:
+def test_form_is_read_in_any_chunks(size: int) -> None:
     """A good form gives its file and its claims, however it was cut into chunks."""
     arrival = upload(chunks_of(GOOD, size))
 
@@ -79,7 +79,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_accepted(body: bytes) -> None:
+def test_forms_of_real_clients_are_taken(body: bytes) -> None:
     """What real clients send is taken."""
     assert upload(body).distribution.filename == FILENAME
     assert upload(chunks_of(body, 3)).sha256 == SHA256
@@ -171,13 +171,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("code", "body"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused(code: str, body: bytes) -> None:
+def test_wrong_form_is_refused_with_its_code(code: str, body: bytes) -> None:
     """A form that is wrong is refused as the client's mistake, and says which."""
     assert code_of(body) == code
 
 
 @pytest.mark.parametrize("row", [row for row, (_, body) in REFUSED.items() if len(body) < 1 << 16])
-def test_refused_in_pieces(row: str) -> None:
+def test_chunks_decide_nothing(row: str) -> None:
     """How a body is cut into chunks decides nothing."""
     code, body = REFUSED[row]
 
@@ -198,21 +198,21 @@ def test_refused_in_pieces(row: str) -> None:
         ((), False),
     ],
 )
-def test_attestations(sent: tuple[bytes, ...], *, any_came: bool) -> None:
+def test_attestations_are_noticed(sent: tuple[bytes, ...], *, any_came: bool) -> None:
     """U27: whether attestations came with a file is told, wherever in the form they stand."""
     for parts in ((*sent, file()), (file(), *sent)):
         assert upload(form(*parts)).has_attestations == any_came
 
 
 @pytest.mark.parametrize("action", ["submit", "verify", "doc_upload"])
-def test_retired_action(action: str) -> None:
+def test_retired_action_is_told_apart(action: str) -> None:
     """U02: what old clients did besides uploading is told apart from nonsense."""
     assert read(form(text(":action", action), text("name", "demo"))) is None
 
 
 @pytest.mark.parametrize("name", ["name", "version"])
 @pytest.mark.parametrize("value", ["", " ", "UNKNOWN", None])
-def test_absent(name: str, value: str | None) -> None:
+def test_absent_field_is_no_claim(name: str, value: str | None) -> None:
     """U04, U05: a field that is missing, or says nothing, is no claim."""
     arrival = upload(form(*fields(**{name: value}), file()))
 
@@ -232,7 +232,7 @@ def test_absent(name: str, value: str | None) -> None:
     ],
     ids=["right, and long", "right", "U12 none", "U13", "U14 right and wrong", "U14", "U17"],
 )
-def test_digests(digests: dict[str, str], code: str | None) -> None:
+def test_each_sent_digest_is_compared(digests: dict[str, str], code: str | None) -> None:
     """Every digest that was sent is compared, wherever in the form it stands."""
     sent = [text(name, value) for name, value in digests.items()]
 
@@ -246,7 +246,7 @@ def test_digests(digests: dict[str, str], code: str | None) -> None:
         assert caught.value.fact.endswith("digest sent does not match the uploaded file.")
 
 
-def test_truncated() -> None:
+def test_truncated_form_is_refused() -> None:
     """U44: a form that was cut anywhere is none."""
     for at in range(len(GOOD)):
         assert code_of(GOOD[:at]) == "incomplete_body"
@@ -268,7 +268,7 @@ def test_boundary_at_every_seam() -> None:
     ids=["once", "the last, where headers end", "often"],
 )
 @pytest.mark.parametrize("size", [10, 1 << 18])
-def test_boundary_inside(data: bytes, size: int) -> None:
+def test_boundary_inside_a_file_is_refused(data: bytes, size: int) -> None:
     """A line that begins like a boundary, and is none, is refused: readers disagree about it."""
     assert code_of(chunks_of(form(file(data=data)), size)) == "bad_multipart"
 
@@ -284,7 +284,7 @@ def test_boundary_inside(data: bytes, size: int) -> None:
         b"text/plain\xff",
     ],
 )
-def test_no_form(content_type: bytes | None) -> None:
+def test_another_media_type_is_no_form(content_type: bytes | None) -> None:
     """U37, U38, U39: another media type is no form at all."""
     assert parse_boundary(content_type) is None
 
@@ -298,7 +298,7 @@ def test_no_form(content_type: bytes | None) -> None:
         (b"multipart/form-data; boundary=" + b"b" * 70, b"b" * 70),
     ],
 )
-def test_boundary(content_type: bytes, boundary: bytes) -> None:
+def test_boundary_may_be_quoted(content_type: bytes, boundary: bytes) -> None:
     """A boundary comes bare or quoted, among other parameters."""
     assert parse_boundary(content_type) == boundary
 
@@ -318,7 +318,7 @@ def test_boundary(content_type: bytes, boundary: bytes) -> None:
         b"; x",
     ],
 )
-def test_bad_boundary(parameters: bytes) -> None:
+def test_bad_boundary_is_refused(parameters: bytes) -> None:
     """U40, U42: a form without a boundary of the right kind is refused."""
     with pytest.raises(Invalid) as caught:
         parse_boundary(b"multipart/form-data" + parameters)
@@ -332,7 +332,9 @@ def test_bad_boundary(parameters: bytes) -> None:
     put=st.binary(max_size=8) | st.sampled_from([b"\r\n", b"--" + BOUNDARY, b'"', b";", b"\r"]),
     size=st.sampled_from([1, 5, 1 << 20]),
 )
-def test_mutation(at: int, removed: int, put: bytes, size: int) -> None:
+def test_damaged_form_means_the_same_in_any_chunks(
+    at: int, removed: int, put: bytes, size: int
+) -> None:
     """A damaged body is refused on purpose, or is a form; whichever, in any chunks."""
     body = GOOD[:at] + put + GOOD[at + removed :]
 

@@ -59,7 +59,7 @@ FULL = text("a", "x" * FIELD_LIMIT_BYTES)
     ],
     ids=["parts", "field", "fields", "ignored file", "header"],
 )
-def test_limits(code: str, good: list[Part], bad: list[Part]) -> None:
+def test_limits_are_exact(code: str, good: list[Part], bad: list[Part]) -> None:
     """U28, U29, U30, U52: what reaches a limit passes, and what passes it does not."""
     assert upload(form(*good, file())).size == len(DATA)
     assert code_of(form(*bad, file())) == code
@@ -71,7 +71,7 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path)
 
 
-def test_file_limit(spool: Spool) -> None:
+def test_file_over_the_limit_goes_no_further(spool: Spool) -> None:
     """U58: a file is refused with the first byte over the limit, and goes no further."""
     small = replace(uploads(), spool=spool, rules=UploadRules(max_size=300))
     reader = FormReader(BOUNDARY, small, ALICE)
@@ -81,7 +81,7 @@ def test_file_limit(spool: Spool) -> None:
         reader.feed(b"xx")
 
     assert caught.value.fact == "File too large, the limit is 300 bytes."
-    assert [each.read_bytes() for each in spool.folder.iterdir()] == [bytes(300)]
+    assert [path.read_bytes() for path in spool.folder.iterdir()] == [bytes(300)]
     reader.close()
     assert list(spool.folder.iterdir()) == []
 
@@ -97,7 +97,7 @@ def test_refused_before_the_first_byte(spool: Spool) -> None:
     assert list(spool.folder.iterdir()) == []
 
 
-def test_digests_without_a_second_look(spool: Spool) -> None:
+def test_digests_are_made_while_writing(spool: Spool) -> None:
     """The digests that come before a file are made while it is written, not by reading it again."""
     sent = {"sha256_digest": sha256(DATA), "md5_digest": md5(DATA, usedforsecurity=False)}
     reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
@@ -112,7 +112,7 @@ def test_digests_without_a_second_look(spool: Spool) -> None:
     assert received.sha256 == SHA256
 
 
-def test_disk_that_takes_little(spool: Spool) -> None:
+def test_full_disk_makes_no_whole_file(spool: Spool) -> None:
     """A file of which the disk takes only the beginning is not taken for a whole one."""
     reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -125,7 +125,7 @@ def test_disk_that_takes_little(spool: Spool) -> None:
         reader.close()
 
 
-def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+def test_stuck_scratch_file_changes_nothing(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     """A scratch file that cannot be removed changes nothing about what becomes of a form."""
     reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     reader.feed(file()[:-10])
@@ -139,7 +139,7 @@ def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
-def test_work(filler: bytes) -> None:
+def test_work_does_not_depend_on_the_file(filler: bytes) -> None:
     """The cost of reading an upload does not depend on the content of the file."""
     data = filler * ((1 << 20) // len(filler))
 
@@ -165,7 +165,7 @@ def steps_of(data: bytes) -> int:
     return taken
 
 
-def test_memory() -> None:
+def test_unknown_field_is_not_kept_in_memory() -> None:
     """A large unknown field is not kept in memory."""
     tracemalloc.start()
     reader = FormReader(BOUNDARY, uploads(), ALICE)

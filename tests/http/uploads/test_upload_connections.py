@@ -62,7 +62,7 @@ def answered(line: RawConnection) -> RawResponse:
 
 
 @pytest.mark.parametrize("size", [1, 65_536])
-def test_chunked(server: RunningServer, size: int) -> None:
+def test_chunked_upload_is_taken(server: RunningServer, size: int) -> None:
     """A body without a length, in chunks of any size, is as good as one with it (U59, U61)."""
     package = wheel("chunked", str(size))
     with raw_connection(server) as line:
@@ -77,7 +77,7 @@ def test_chunked(server: RunningServer, size: int) -> None:
     [b"ZZ\r\n", b"f" * 17 + b"\r\n", b"-1\r\n", b"5\r\nabc", b"3\r\nabcdef\r\n0\r\n\r\n", b""],
     ids=["no-hex", "17-digits", "negative", "cut", "wrong-size", "no-end"],
 )
-def test_broken_chunks(server: RunningServer, line: RawConnection, rest: bytes) -> None:
+def test_broken_chunks_are_refused(server: RunningServer, line: RawConnection, rest: bytes) -> None:
     """A body whose chunks break off is refused (U60)."""
     line.ask(POST, credentials(server), KIND, CHUNKED)
     line.send(chunks(form(GOOD)[:-20], 100) + rest)
@@ -86,7 +86,7 @@ def test_broken_chunks(server: RunningServer, line: RawConnection, rest: bytes) 
     assert (reply.status, b"incomplete_body" in reply.body) == (400, True)
 
 
-def test_chunks_without_end(server: RunningServer, line: RawConnection) -> None:
+def test_endless_chunks_are_refused(server: RunningServer, line: RawConnection) -> None:
     """A body that goes on and on is refused when it passes the limit (U58)."""
     line.ask(POST, credentials(server), KIND, CHUNKED)
     start = form(BIG)[:200]
@@ -97,9 +97,7 @@ def test_chunks_without_end(server: RunningServer, line: RawConnection) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 500])
-def test_body_shorter_than_announced(
-    server: RunningServer, line: RawConnection, missing: int
-) -> None:
+def test_short_body_is_refused(server: RunningServer, line: RawConnection, missing: int) -> None:
     """A client that stops before the length that it announced is told so (U45)."""
     body = form(GOOD)
     line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
@@ -110,7 +108,9 @@ def test_body_shorter_than_announced(
 
 
 @pytest.mark.parametrize("sent", [0, 100, 500])
-def test_client_hangs_up(server: RunningServer, line: RawConnection, sent: int) -> None:
+def test_disconnected_client_leaves_nothing(
+    server: RunningServer, line: RawConnection, sent: int
+) -> None:
     """A client that goes away in the middle leaves nothing behind (U45)."""
     body = form(GOOD)
     line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
@@ -119,7 +119,7 @@ def test_client_hangs_up(server: RunningServer, line: RawConnection, sent: int) 
     line.close()
 
 
-def test_body_longer_than_announced(server: RunningServer) -> None:
+def test_rest_of_a_long_body_is_another_request(server: RunningServer) -> None:
     """What comes behind a complete upload is another request, and a bad one (U46)."""
     package = wheel("longer")
     with raw_connection(server) as line:
@@ -131,7 +131,9 @@ def test_body_longer_than_announced(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), ("Content-Length: 0",), ("Content-Length: 0", KIND)])
-def test_no_body(server: RunningServer, line: RawConnection, headers: tuple[str, ...]) -> None:
+def test_upload_without_a_body_is_refused(
+    server: RunningServer, line: RawConnection, headers: tuple[str, ...]
+) -> None:
     """An upload of nothing at all is told that there is nothing (H21)."""
     line.ask(POST, credentials(server), *headers)
     reply = answered(line)
@@ -150,7 +152,7 @@ def test_expectation_is_refused_before_the_body(
     assert answered(line).status == status
 
 
-def test_expectation_of_what_is_welcome(server: RunningServer) -> None:
+def test_expected_upload_is_told_to_go_on(server: RunningServer) -> None:
     """A client that asks first is told to go on, and then that all is well (U62)."""
     package, body = wheel("asked-first"), form(wheel("asked-first"))
     with raw_connection(server) as line:
@@ -162,7 +164,7 @@ def test_expectation_of_what_is_welcome(server: RunningServer) -> None:
     assert server.get(f"/packages/{package.filename}").content == package.data
 
 
-def test_unknown_expectation(server: RunningServer) -> None:
+def test_unknown_expectation_is_ignored(server: RunningServer) -> None:
     """Another expectation than that is not looked at (U63)."""
     package = wheel("banana")
     with raw_connection(server) as line:
@@ -201,7 +203,7 @@ def test_slow_upload_does_not_hold_up_others(server: RunningServer) -> None:
     assert server.get("/simple/good/").status_code == 404
 
 
-def test_uploads_at_the_same_time(server: RunningServer) -> None:
+def test_parallel_uploads_are_all_listed(server: RunningServer) -> None:
     """Forty uploads at once to a few projects are all listed, and none is lost."""
     packages = [wheel(f"busy-{number % 3}", f"1.{number}") for number in range(40)]
     with ThreadPoolExecutor(8) as pool:

@@ -57,7 +57,7 @@ def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> N
         assert not any(words in answer.text.lower() for words in SKIPPED)
 
 
-def test_warnings(server: RunningServer) -> None:
+def test_upload_warns_of_what_could_be_better(server: RunningServer) -> None:
     """What could be better about a file that is taken is said, to programs and to curl."""
     package = wheel("better")
     odd = Package("better-1.0-py2-none-any.whl", package.data, package.metadata)
@@ -66,7 +66,7 @@ def test_warnings(server: RunningServer) -> None:
     assert "warnings" not in post(server, package).json()
 
 
-def test_attestations(server: RunningServer) -> None:
+def test_attestations_are_not_kept_and_that_is_said(server: RunningServer) -> None:
     """Attestations are not kept, and the answer and the log say so, each time that they come."""
     sent = {"attestations": '[{"version": 1}]'}
     for package in (wheel("attested"), sdist("attested"), wheel("attested")):
@@ -90,7 +90,7 @@ def test_attestations(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("package", [wheel("fresh"), sdist("fresh")], ids=["wheel", "sdist"])
-def test_new_file(server: RunningServer, package: Package) -> None:
+def test_new_file_is_listed_at_once(server: RunningServer, package: Package) -> None:
     """A good file is taken, named with its digest, and listed by the time of the answer."""
     answer = post(server, package, sha256_digest=package.sha256)
 
@@ -128,7 +128,7 @@ BIG = "File too large, the limit is 1 MiB."
     ],
     ids=["other bytes", "no archive", "archived", "too large", "claim", "registration"],
 )
-def test_refusal(
+def test_refused_upload_leaves_nothing(
     server: RunningServer,
     package: Package,
     fields: dict[str, str],
@@ -154,7 +154,7 @@ def test_refusal(
         ("multipart/form-data; boundary=frontier", form(GOOD)[:-14], 400, "incomplete_body"),
     ],
 )
-def test_body_that_is_no_form(
+def test_body_without_a_form_is_refused(
     server: RunningServer, kind: str, body: bytes, status: int, error: str
 ) -> None:
     """What is not a whole form with a file is refused (U37 to U41)."""
@@ -169,7 +169,7 @@ def test_body_that_is_no_form(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity, gzip"])
-def test_compressed_body(server: RunningServer, encoding: str) -> None:
+def test_compressed_body_is_refused(server: RunningServer, encoding: str) -> None:
     """A compressed body is refused and never inflated (U64)."""
     auth = ("__token__", server.token)
     headers = {"Content-Type": "multipart/form-data; boundary=f", "Content-Encoding": encoding}
@@ -181,7 +181,7 @@ PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "/some-user/", "//leg
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_places_to_upload_to(server: RunningServer, path: str) -> None:
+def test_every_upload_address_takes_files(server: RunningServer, path: str) -> None:
     """Every upload address takes files in place, with no redirect (U71)."""
     package = wheel("placed", str(PLACES.index(path)))
     answer = server.client.post(
@@ -194,7 +194,7 @@ def test_places_to_upload_to(server: RunningServer, path: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "NOPASS"])
-def test_gemfury_push(server: RunningServer, password: str) -> None:
+def test_curl_pushes_as_to_gemfury(server: RunningServer, password: str) -> None:
     """`curl -F package=@FILE https://TOKEN@host/USER/` publishes, as it does at Gemfury."""
     package = sdist("pushed", "1." + str(len(password)))
     answer = server.client.post(
@@ -238,7 +238,7 @@ FAULTS = {"method": 405, "credential": 401, "length": 413, "right": 403, "type":
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.pairwise(FAULTS)))
-def test_order_of_what_needs_no_body(server: RunningServer, first: str, second: str) -> None:
+def test_first_fault_of_a_head_is_answered(server: RunningServer, first: str, second: str) -> None:
     """Of two things that are wrong with a head, the one that comes first is answered."""
     wrong = {first, second}
     token = server.make_token(can="read") if "right" in wrong else server.token
@@ -266,7 +266,7 @@ def test_order_of_what_needs_no_body(server: RunningServer, first: str, second: 
     ],
     ids=["right before file", "name before right", "closed", "digest", "known name"],
 )
-def test_order_of_the_rest(
+def test_first_fault_of_a_form_is_answered(
     server: RunningServer, package: Package, fields: dict[str, str], status: int, error: str
 ) -> None:
     """Name, right, project and digest are looked at before the archive, in this order."""

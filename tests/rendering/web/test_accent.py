@@ -45,7 +45,7 @@ def test_surfaces_are_those_of_the_style_sheet() -> None:
     assert list(zip(backgrounds, surfaces, strict=True)) == [LIGHT_SURFACES, DARK_SURFACES]
 
 
-def test_the_style_sheet() -> None:
+def test_accent_is_in_the_style_sheet() -> None:
     """The rules of a team's colour are in the one style sheet, whose name says so."""
     plain, own = load_assets()[STYLE], load_assets(Brand(accent="#8a1253"))[STYLE]
 

@@ -36,12 +36,12 @@ from wheelyard.rendering.web.release_page import (
         (5000 * 1024**3, "5000.0 GiB"),
     ],
 )
-def test_size(size: int, text: str) -> None:
+def test_size_has_the_largest_unit(size: int, text: str) -> None:
     """Sizes are shown in the largest unit that fits."""
     assert readable_size(size) == text
 
 
-def test_row() -> None:
+def test_row_has_all_that_is_known() -> None:
     """A row has all that is known of a file, and links to the file and to its core metadata."""
     shown = replace(
         file(yanked="<b>bad</b>"),
@@ -71,11 +71,11 @@ def test_few_files_have_one_page() -> None:
     assert file_list(release, "", 2) is None
 
 
-def test_order() -> None:
+def test_files_for_most_people_come_first() -> None:
     """Files that suit most people come first, then new Python versions, then source code."""
     ordered = ["py3-none-any", "cp312-none-any", "cp39-none-any", "pp310-none-any"]
     names = [f"demo-1.0-{tags}.whl" for tags in sorted(ordered)]
-    files = [replace(file(), filename=each) for each in names]
+    files = [replace(file(), filename=name) for name in names]
     found = file_list(ReleaseOf("1.0", (file(is_wheel=False), *files)))
     assert found is not None
     expected = [*(f"demo-1.0-{tags}.whl" for tags in ordered), "demo-1.0.tar.gz"]
@@ -100,10 +100,10 @@ def test_every_file_is_on_the_pages() -> None:
         assert page.last - page.first + 1 == len(page.shown)
     assert sorted(listed.pop(""), key=lambda each: each.filename) == list(release.files)
     assert all(
-        f"-{facet}-" in each.filename
+        f"-{facet}-" in file.filename
         for facet, files in listed.items()
         if facet.startswith("cp")
-        for each in files
+        for file in files
     )
     assert sum(len(files) for facet, files in listed.items() if facet.startswith("on-")) == 450
 
@@ -115,7 +115,7 @@ def test_pages_are_limited() -> None:
     assert len(list(file_pages(release))) == 1 + MAX_FACETS + 2  # all have one platform, "other"
 
 
-def test_two_thousand_files() -> None:
+def test_pages_of_thousands_of_files_are_small() -> None:
     """The pages of a project with 2,000 files in a release are small, and lead to all of them."""
     files = many_files(2000)
     for index, each in enumerate(files):  # digests do not compress

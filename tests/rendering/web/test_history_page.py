@@ -40,7 +40,7 @@ def test_a_name_without_files() -> None:
     assert words == ["released the name", "reserved the name"]
 
 
-def test_links_between_pages() -> None:
+def test_pages_lead_to_the_oldest_and_back() -> None:
     """From the newest page one gets to the oldest and back."""
     steps = [(each.newer, each.older) for each in map(HistoryLinks, (None, 3, 2, 1), [3] * 4)]
 

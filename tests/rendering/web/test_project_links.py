@@ -41,9 +41,11 @@ from wheelyard.rendering.web.core_metadata import decode_words, people, project_
         (None, None, []),
     ],
 )
-def test_people(names: str | None, mails: str | None, shown: list[tuple[str, str]]) -> None:
+def test_authors_are_shown_once(
+    names: str | None, mails: str | None, shown: list[tuple[str, str]]
+) -> None:
     """Authors are shown once, with their address if they gave one that is plausible."""
-    assert [tuple(each) for each in people(names, mails)] == shown
+    assert [tuple(person) for person in people(names, mails)] == shown
 
 
 @pytest.mark.parametrize(
@@ -60,13 +62,13 @@ def test_people(names: str | None, mails: str | None, shown: list[tuple[str, str
         "=?" * 90,
     ],
 )
-def test_broken_encoded_words(broken: str) -> None:
+def test_broken_encoded_word_is_shown_as_written(broken: str) -> None:
     """What cannot be decoded is shown as it is written."""
     assert people(broken, None) == ((broken, ""),)
 
 
 @given(st.text("=?utf8-bqQB_ \t\u00e4AFC3", max_size=80))
-def test_any_encoded_words(text: str) -> None:
+def test_any_encoded_word_is_harmless(text: str) -> None:
     """Decoding raises nothing, and leaves no control character that was not there."""
     assert not re.search("[\x00-\x08\x0a-\x1f]", decode_words(text))
 
@@ -81,7 +83,7 @@ def test_names_as_other_programs_write_them(name: str) -> None:
 
 
 @given(st.none() | st.text(max_size=80), st.none() | st.text("ab@<>,\"'().\\ ;:", max_size=80))
-def test_any_people(names: str | None, mails: str | None) -> None:
+def test_only_mail_is_linked(names: str | None, mails: str | None) -> None:
     """Whatever is in the fields, nothing but mail is linked."""
     for person in people(names, mails):
         assert person.name
@@ -89,7 +91,7 @@ def test_any_people(names: str | None, mails: str | None) -> None:
         assert '"' not in person.mail
 
 
-def test_links() -> None:
+def test_link_says_where_it_leads() -> None:
     """A link is marked with what it leads to, if its label does not say so; no URL comes twice."""
     core = parse_metadata(
         b"Metadata-Version: 2.4\nName: demo\nVersion: 1\nHome-page: https://demo.example/\n"
@@ -102,7 +104,10 @@ def test_links() -> None:
         b"Project-URL: https://bare.example/x\n"
         b"Download-URL: https://demo.example/get\n"
     )
-    found = [(each.text, each.kind, each.host) for each in project_links(core)]
+    found = [
+        (project_link.text, project_link.kind, project_link.host)
+        for project_link in project_links(core)
+    ]
     assert found == [
         ("Home-Page", "", "demo.example"),
         ("Bug Tracker", "Issues", "demo.example"),

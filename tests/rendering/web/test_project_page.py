@@ -31,7 +31,9 @@ def in_text(page: str) -> str:
         ([], [], None),
     ],
 )
-def test_which_release_speaks(versions: list[str], yanked: list[str], speaks: str | None) -> None:
+def test_newest_final_release_speaks(
+    versions: list[str], yanked: list[str], speaks: str | None
+) -> None:
     """The newest final release speaks; then the newest that is not yanked; then any."""
     files = [file(version, yanked="" if version in yanked else None) for version in versions]
     found = latest_release(releases_of(project(*files)))
@@ -77,7 +79,7 @@ def users(*names: str) -> list[ProjectFacts]:
     return [ProjectFacts(NormalizedName(name)) for name in names]
 
 
-def test_what_is_on_a_page() -> None:
+def test_page_has_all_of_the_core_metadata() -> None:
     """A page has all that the core metadata say, and each release with its date."""
     whole = project(file(), file(is_wheel=False), file("1.1", requires_python=">=3.9"))
     page = shown_project(whole, FULL, used_by=users("acme-core", "acme-web"))
@@ -103,7 +105,7 @@ def test_what_is_on_a_page() -> None:
     assert 'href="manage/"' not in page
 
 
-def test_what_managers_see() -> None:
+def test_managers_see_uploaders_and_forms() -> None:
     """Who may manage a project sees who may upload to it, and the way to its forms."""
     viewer = Viewer(name="ann", may_manage=True)
     page = shown_project(project(file()), viewer=viewer, uploaders=("group:ml", "user:bob@x"))
@@ -127,12 +129,12 @@ def test_what_managers_see() -> None:
         (project(), "There are no files to install."),
     ],
 )
-def test_banners(shown: Project, said: str) -> None:
+def test_page_says_what_is_wrong_with_its_project(shown: Project, said: str) -> None:
     """A page says first what is wrong with its project."""
     assert said in in_text(shown_project(shown))
 
 
-def test_commands_if_all_is_yanked() -> None:
+def test_commands_pin_a_yanked_release() -> None:
     """If every release is yanked, the install commands pin one, as installers refuse others."""
     assert "demo==1.0<" in shown_project(project(file(yanked="it breaks")))
     assert "demo==" not in shown_project(project(file("0.9", yanked=""), file("1.0")))
@@ -149,7 +151,7 @@ def test_many_releases_are_folded() -> None:
     assert 'href="1.0/"' in older
 
 
-def test_the_status_of_users() -> None:
+def test_users_are_shown_with_their_status() -> None:
     """Who uses a project is shown with a word for what is deprecated, archived or yanked."""
     used_by = (ProjectFacts(NormalizedName("old"), status="deprecated"), *users("web"))
     page = shown_project(project(file()), used_by=used_by)
@@ -188,3 +190,24 @@ def test_markup_elsewhere_is_text() -> None:
     page = shown_project(hostile, core(description=HOSTILE), uploaders=(HOSTILE,))
     assert "<img src=x" not in page
     assert in_text(page).count("alert(1)</script>") >= 4
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "/x"],
+)
+def test_only_web_addresses_are_links(url: str) -> None:
+    """An address that is not of the web is shown and not linked (P02)."""
+    lines = (f"Project-URL: Bad, {url}", "Project-URL: Good, https://g.example")
+    page = shown_project(project(file()), core(*lines))
+
+    assert url in in_text(page)
+    assert f'href="{url}"' not in page
+    assert 'href="https://g.example"' in page
+
+
+def test_quarantined_project_shows_no_file() -> None:
+    """The page of a quarantined project names none of its files, and says so."""
+    text = in_text(shown_project(project(file(), status=Status.QUARANTINED)))
+
+    assert "demo-1.0" not in text

@@ -85,7 +85,7 @@ def shown_release(project: UpstreamPage, public: PublicPackage = PUBLIC) -> str:
 
 def hidden(*versions: str) -> tuple[HiddenFiles, ...]:
     """Return a file of each version that is not shown."""
-    return tuple(HiddenFiles(each, 1, f"{each} is <too> young.") for each in versions)
+    return tuple(HiddenFiles(version, 1, f"{version} is <too> young.") for version in versions)
 
 
 def test_pages_say_what_is_known() -> None:
@@ -122,7 +122,7 @@ def test_a_public_project_looks_as_a_private_one() -> None:
     assert "UTC by" not in text
 
 
-def test_what_is_not_shown() -> None:
+def test_hidden_versions_have_reasons() -> None:
     """A project's page says of all its versions what is hidden and why, a release's of its own."""
     public = PublicPackage(PYPI, hidden=hidden("2.0", "1.0.0"))
     project = page(bare_file("1"))
@@ -138,15 +138,15 @@ def test_what_is_not_shown() -> None:
     )
 
 
-def test_what_is_hidden_is_folded() -> None:
+def test_many_hidden_versions_are_folded() -> None:
     """Of many hidden versions the newest are shown, and the others unfold."""
-    public = PublicPackage(PYPI, hidden=hidden(*(f"{each}.0" for each in range(300))))
+    public = PublicPackage(PYPI, hidden=hidden(*(f"{number}.0" for number in range(300))))
     recent, _, older = shown_project(page(), public).partition("<summary>280 more</summary>")
     assert recent.count("young") == HIDDEN_SHOWN
     assert older.count("young") == 280
 
 
-def test_a_release_that_is_hidden() -> None:
+def test_hidden_release_says_why() -> None:
     """The answer to a release without a file that is shown says why; or that there is none."""
 
     def missing(public: PublicPackage) -> str:
@@ -160,7 +160,7 @@ def test_a_release_that_is_hidden() -> None:
     assert "demo has no release 2.0 at its upstream index, or nothing of it is" in missing(PUBLIC)
 
 
-def test_notices() -> None:
+def test_page_says_what_is_missing() -> None:
     """Pages say that nothing is shown, that the index does not answer, and what it has not sent."""
     refused = in_text(shown_project(page(), PublicPackage(Origin(refusal="It is blocked."))))
     assert "A public package. Nobody has published it here." in refused
@@ -187,12 +187,12 @@ def decision(at: datetime = NOON, **more: object) -> Decision:
 
 def shown_history(decisions: list[Decision], *, is_whole: bool = True) -> str:
     """Return the page of decisions about the project demo."""
-    changes = [change_by(each) for each in decisions]
+    changes = [change_by(decision) for decision in decisions]
     page = History(name=DEMO, changes=changes, is_public=True, is_whole=is_whole)
     return ENVIRONMENT.render("history.html", ANYONE, page.links.root, history=page).decode()
 
 
-def test_decisions() -> None:
+def test_decisions_are_on_page_and_history() -> None:
     """The page of a project has the decisions in force, its history those that were made."""
     made = decision(version="1.0", reason=HOSTILE)
     shown = shown_project(page(), PublicPackage(PYPI, decisions=[made]))
@@ -223,7 +223,7 @@ FILES = st.builds(
 @given(st.lists(FILES, max_size=6), st.lists(TEXT))
 def test_any_project_has_pages(files: list[UpstreamFile], reasons: list[str]) -> None:
     """Whatever an upstream index says, the pages can be made, and repeat no markup."""
-    public = PublicPackage(PYPI, hidden=[HiddenFiles("3.0", 1, each) for each in reasons])
+    public = PublicPackage(PYPI, hidden=[HiddenFiles("3.0", 1, reason) for reason in reasons])
     project = page(*files)
     shown = shown_project(project, public)
     assert "<h1>demo" in shown

@@ -27,7 +27,7 @@ TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
         ("2.1rc1", "It is a pre-release. To the latest release"),
     ],
 )
-def test_banners(version: str, said: str) -> None:
+def test_page_says_which_release_to_take(version: str, said: str) -> None:
     """The page of a release says if one should rather take another."""
     assert said in in_text(shown_release(TWO, version))
 
@@ -80,7 +80,7 @@ def test_managers_find_the_forms() -> None:
     assert link not in shown_release(shown, "1.0+cu121")
 
 
-def test_links_of_a_release() -> None:
+def test_dependencies_that_are_here_are_links() -> None:
     """Dependencies that are here are links; so are the project and the latest release."""
     metadata = core("Requires-Dist: Base.One>=1", "Requires-Dist: hidden")
     page = shown_release(TWO, "2.0", metadata, "base-one")
@@ -97,7 +97,7 @@ def test_any_release_has_a_page(project: Project) -> None:
         assert f"<title>demo {release.version} " in shown_release(project, release.version)
 
 
-def test_missing_release() -> None:
+def test_missing_release_leads_to_those_there() -> None:
     """The answer to a release that is not there leads to those that are."""
     name = project().name
     values = {"name": name, "version": "<b>9", "public": None}
@@ -120,7 +120,7 @@ def test_refusal_is_a_page() -> None:
         assert "&lt;b&gt;" in text
 
 
-def test_classifiers() -> None:
+def test_classifiers_are_in_natural_order() -> None:
     """Classifiers are written as on PyPI, and versions in them have their natural order."""
     wanted = (
         "Python :: 3",
@@ -148,7 +148,7 @@ def test_classifiers() -> None:
         ),
     ],
 )
-def test_license(lines: list[str], shown: str) -> None:
+def test_license_is_said_once(lines: list[str], shown: str) -> None:
     """The license is said once: by its expression, else its classifiers, else the text."""
     page = in_text(shown_release(TWO, "1.0", core(*lines)))
     assert f"License {shown}" in page

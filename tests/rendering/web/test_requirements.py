@@ -29,7 +29,7 @@ from wheelyard.rendering.web.core_metadata import dependency_groups, parse_depen
         ("platform_release >= '5'", 'platform_release >= "5"'),
     ],
 )
-def test_conditions_in_words(marker: str, words: str) -> None:
+def test_condition_is_said_in_words(marker: str, words: str) -> None:
     """A page says when a dependency is needed, as far as there are words for it."""
     found = parse_dependency(f"other>=1; {marker}")
     assert (found.condition, found.extras) == (words, ())
@@ -50,13 +50,13 @@ def test_conditions_in_words(marker: str, words: str) -> None:
         ),
     ],
 )
-def test_dependencies_of_extras(marker: str, extras: tuple[str, ...], words: str) -> None:
+def test_dependency_stands_with_its_extra(marker: str, extras: tuple[str, ...], words: str) -> None:
     """A dependency stands with the extra that asks for it, unless its marker says more."""
     found = parse_dependency(f"other; {marker}")
     assert (found.extras, found.condition) == (extras, words)
 
 
-def test_groups() -> None:
+def test_dependencies_are_grouped_by_extra() -> None:
     """What is always needed comes first, then what each extra needs, perhaps nothing."""
     wanted = ["Base_1[fast,a]<3,>=2", "cov; extra == 'test'", "at @ https://x.example/a.zip"]
     groups = dependency_groups(wanted, ["docs", "test"])
