@@ -29,9 +29,8 @@ def require_one_line(text: str, what: str, limit: int) -> str:
     """
     Return `text`, which may be empty, if it is one line without control characters.
 
-    Raises:
-        Invalid: It has more than `limit` characters, or a control character (code
-            `invalid_field`). The message begins with `what`, a name of the text.
+    Raises Invalid (code `invalid_field`) if it has a control character, or more than `limit`
+    characters. The message begins with `what`, a name of the text.
     """
     if len(text) > limit:
         message = f"{what} has {len(text)} characters. Use at most {limit}."

@@ -238,9 +238,8 @@ def parse_filename(
     With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; if `is_lenient`, those of
     `LENIENT_SUFFIXES`, and wheels with odd tags.
 
-    Raises:
-        Invalid: It is not the name of a distribution in an accepted format (code
-            `invalid_filename`), or its version is malformed (code `invalid_version`).
+    Raises Invalid if it is not the name of a distribution in an accepted format (code
+    `invalid_filename`), or its version is malformed (code `invalid_version`).
     """
     _check_text(filename)
     if filename.endswith(".whl"):

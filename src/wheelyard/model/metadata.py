@@ -118,9 +118,8 @@ def parse_headers(raw: bytes) -> Headers:
     takes a lone carriage return for a new header, and recurses into nested messages. This parser
     takes linear time.
 
-    Raises:
-        Invalid: The bytes are not UTF-8, a line is not a header, a character is not allowed, or a
-            limit is exceeded (code `invalid_metadata`).
+    Raises Invalid (code `invalid_metadata`) if the bytes are not UTF-8, a line is not a header, a
+    character is not allowed, or a limit is exceeded.
     """
     head, body = _decode(raw)
     fields: dict[str, list[str]] = {}
@@ -210,9 +209,8 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     """
     Return the core metadata of a METADATA or PKG-INFO file, whose length the caller limits.
 
-    Raises:
-        Invalid: It violates the core metadata specifications in a way that could mislead a client
-            (codes `invalid_metadata`, `invalid_name`, `invalid_version`).
+    Raises Invalid (codes `invalid_metadata`, `invalid_name`, `invalid_version`) if it violates the
+    core metadata specifications in a way that could mislead a client.
     """
     headers = parse_headers(raw)
     version = _metadata_version(headers)

@@ -80,10 +80,9 @@ class Names(Struct, frozen=True):
 
         No upstream index is asked: if it has the name, its package is not served any more.
 
-        Raises:
-            Forbidden: The caller is no administrator of the project.
-            WheelyardError: Nobody may have the name, the reason is not one line of text, or the
-                store does not answer.
+        Raises Forbidden if the caller is no administrator of the project, Invalid if nobody may
+        have the name or the reason is not one line of text, and Unavailable if the store does not
+        answer.
         """
         _require_admin(caller, name, "reserve")
         require_one_line(reason, "The reason", REASON_LIMIT)
@@ -105,11 +104,9 @@ class Names(Struct, frozen=True):
 
         The name first leaves the list; the document, which is written last, then makes it unknown.
 
-        Raises:
-            Forbidden: The caller is no administrator of the project.
-            NotFound: The name is not private, unless by a pattern of the settings.
-            Conflict: The project has files.
-            WheelyardError: The reason is not one line of text, or the store does not answer.
+        Raises Forbidden if the caller is no administrator of the project, Invalid if the reason is
+        not one line of text, NotFound if the name is not private, unless by a pattern of the
+        settings, Conflict if the project has files, and Unavailable if the store does not answer.
         """
         _require_admin(caller, name, "release")
         require_one_line(reason, "The reason", REASON_LIMIT)
@@ -205,10 +202,9 @@ class NameClaims(Struct, frozen=True, kw_only=True):
         """
         Raise an error unless `name` is private, or may become it for a file of `caller`.
 
-        Raises:
-            Forbidden: An upstream index has this name (code `public_name`).
-            Unavailable: The store does not say whether it is private, or no upstream index can say
-                whether it is free (codes `upstream_unavailable` and `upstream_unproven`).
+        Raises Forbidden (code `public_name`) if an upstream index has this name, and Unavailable if
+        the store does not say whether it is private, or no upstream index can say whether it is
+        free (codes `upstream_unavailable` and `upstream_unproven`).
         """
         if not self.names.is_private(name):
             self._require_unknown_upstream(name, caller)

@@ -217,12 +217,11 @@ class Uploads(Struct, frozen=True):
 
         A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
 
-        Raises:
-            Invalid: The file or the form is not valid, or the filename cannot be used again.
-            Forbidden: The caller may not upload to the project, the project accepts no uploads, or
-                an upstream index has its name.
-            Conflict: The filename is listed with other bytes (code `file_exists`).
-            Unavailable: The store, or an upstream index, does not answer.
+        Raises Invalid if the file or the form is not valid, or the filename cannot be used again.
+        Raises Forbidden if the caller may not upload to the project, the project accepts no
+        uploads, or an upstream index has its name. Raises Conflict (code `file_exists`) if the
+        filename is listed with other bytes, and Unavailable if the store, or an upstream index,
+        does not answer.
         """
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
@@ -398,10 +397,9 @@ def find_identical(
 
     If `is_lenient`, one version may have several sdists in different formats.
 
-    Raises:
-        Invalid: The filename was deleted, or another spelling of it is listed or was deleted.
-        Forbidden: The project accepts no uploads.
-        Conflict: The filename is listed with other bytes.
+    Raises Invalid if the filename was deleted, or another spelling of it is listed or was deleted,
+    Forbidden if the project accepts no uploads, and Conflict if the filename is listed with other
+    bytes.
     """
     _check_accepts_uploads(project)
     distribution, filename = upload.distribution, upload.distribution.filename
