@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 import httpx2
 from httpx2 import Response
 
-from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
+from tests.clients.harness import new_sandbox
 from tests.clients.reading import page
-from tests.clients.servers import Server
+from tests.clients.servers import Server, make_token, serving
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import Package, form
-from tests.http_server import TOKEN, WHEELYARD, free_port, is_healthy, running_program
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -23,7 +22,6 @@ BUCKET = "wheels"
 STORE = f"gs://{BUCKET}/team a~1"
 """A prefix with characters that have to be encoded in URLs and signatures."""
 OK: Final = 200
-MANAGER = ("--can", "read,upload,manage")
 
 
 @dataclass(frozen=True)
@@ -70,24 +68,10 @@ def running_bucket_index(
     settings = folder / "wheelyard.toml"
     settings.write_text(config)
     place = ("--store", STORE, "--config", str(settings))
-    made = wheelyard(sandbox, "token", "create", "test", *MANAGER, *place, **environment)
-    token = TOKEN.search(made)
-    assert token
-    with serving(sandbox, environment, *place, *options) as address:
-        server = Server(address, token[0], folder, "--private" in options)
-        yield BucketIndex(server, cloud, folder)
-
-
-@contextmanager
-def serving(sandbox: Sandbox, environment: Mapping[str, str], *options: str) -> Iterator[str]:
-    """Run `wheelyard serve` until the block ends; yield its address."""
+    token = make_token(sandbox, *place, **environment)
     # the fake GCS server is at 127.0.0.1: as in production, its host has another name
-    address = f"localhost:{free_port()}"
-    line = [*WHEELYARD, "serve", "--port", address.split(":")[1], *options]
-    log = sandbox.folder.parent / "log.txt"
-    everything = {**SOURCE, **environment}
-    with running_program(sandbox, line, log, lambda: is_healthy(address), everything):
-        yield address
+    with serving(sandbox, environment, *place, *options, host="localhost") as address:
+        yield BucketIndex(Server(address, token, folder, "--private" in options), cloud, folder)
 
 
 def ask(index: BucketIndex, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401

@@ -104,7 +104,7 @@ def site_packages(python: Path) -> Path:
 
 def wheelyard(sandbox: Sandbox, *arguments: str | Path, **environment: str) -> str:
     """Run the product's own command line, as it is in this clone."""
-    return sandbox.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE, **environment)
+    return sandbox.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE | environment)
 
 
 def system_program(name: str) -> str:

@@ -1,6 +1,6 @@
 """`wheelyard serve`, started as an operator starts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,26 +48,37 @@ class Server:
 
 
 @contextmanager
-def running_server(folder: Path, *options: str) -> Iterator[Server]:
-    """Start a server on a new store in a folder, wait until it answers, and end it afterwards."""
-    sandbox = new_sandbox(folder)
-    address = f"127.0.0.1:{free_port()}"
-    store, log = folder / "store", folder / "log.txt"
-    command = [*WHEELYARD, "serve", "--port", address.split(":")[1]]
+def serving(
+    sandbox: Sandbox, environment: Mapping[str, str], *options: str, host: str = "127.0.0.1"
+) -> Iterator[str]:
+    """Run `wheelyard serve` until the block ends; yield its address."""
+    address = f"{host}:{free_port()}"
+    line = [*WHEELYARD, "serve", "--port", address.split(":")[1], *options]
+    log = sandbox.folder.parent / "log.txt"
 
     def is_up() -> bool:
         return is_healthy(address) and PROMPT in log.read_text()
 
-    with running_program(sandbox, [*command, "--store", str(store), *options], log, is_up, SOURCE):
-        found = TOKEN.search(log.read_text())
+    with running_program(sandbox, line, log, is_up, {**SOURCE, **environment}):
+        yield address
+
+
+@contextmanager
+def running_server(folder: Path, *options: str) -> Iterator[Server]:
+    """Start a server on a new store in a folder, wait until it answers, and end it afterwards."""
+    sandbox, store = new_sandbox(folder), folder / "store"
+    with serving(sandbox, {}, "--store", str(store), *options) as address:
+        found = TOKEN.search((folder / "log.txt").read_text())
         # where grants or passwords are, a server makes none
-        token = found[0] if found else _token(sandbox, store)
+        token = found[0] if found else make_token(sandbox, "--store", store)
         yield Server(address, token, store, "--private" in options)
 
 
-def _token(sandbox: Sandbox, store: Path) -> str:
+def make_token(sandbox: Sandbox, *place: str | Path, **environment: str) -> str:
     """Make a token as good as the first one."""
-    options = ("--can", "read,upload,manage", "--store", store)
-    found = TOKEN.search(wheelyard(sandbox, "token", "create", "tests", *options))
+    rights = ("--can", "read,upload,manage")
+    found = TOKEN.search(
+        wheelyard(sandbox, "token", "create", "tests", *rights, *place, **environment)
+    )
     assert found is not None
     return found[0]

@@ -18,8 +18,9 @@ import yaml
 
 from tests.bucket_clients.bucket_server import as_account
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
+from tests.clients.servers import make_token
 from tests.fake_gcs.server import FakeGcs
-from tests.http_server import TOKEN, free_port, is_healthy, running_program
+from tests.http_server import free_port, is_healthy, running_program
 
 DEPLOY = REPOSITORY / "deploy"
 BUCKET = "acme-wheelyard"
@@ -86,13 +87,10 @@ def running(
     sandbox = home.at(place or home.folder)
     port, log = free_port(), folder / "log.txt"
     variables = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
-    made = (*PRODUCT, "token", "create", "test", "--can", "read,upload,manage")
-    output = sandbox.run(*made, **variables)
-    token = TOKEN.search(output)
-    assert token is not None
+    token = make_token(sandbox, **variables)
     words = [str(port) if word == "$PORT" else word for word in command]
     with running_program(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), variables):
-        yield Deployed(port, token[0])
+        yield Deployed(port, token)
 
 
 class Unit:

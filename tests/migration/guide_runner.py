@@ -16,17 +16,14 @@ from pathlib import Path
 
 from msgspec.json import decode
 
-from tests.bucket_clients.bucket_server import serving
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
 from tests.clients.projects import Built, sha256
-from tests.clients.servers import Server
-from tests.http_server import TOKEN
+from tests.clients.servers import Server, make_token, serving
 from wheelyard.model.project_json import FileJson, ProjectJson
 
 PAGES = REPOSITORY / "docs" / "migration"
 HOST = "packages.example.com"
 """The host name of the new index in all pages."""
-MANAGER = "read,upload,manage"
 SETTINGS = "/etc/wheelyard"
 """The folder of settings in all pages."""
 
@@ -103,12 +100,12 @@ class GuideRunner:
         """Run the new index with the settings of the page; from now on its name stands for it."""
         written = self.settings / "wheelyard.toml"
         config = ("--config", str(written)) if written.exists() else ()
-        token = TOKEN.search(self.wheelyard("token", "create", "tests", "--can", MANAGER))
-        assert token
+        token = make_token(self.sandbox, "--store", self.store)
         place = ("--store", str(self.store), *config, *options)
-        with serving(new_sandbox(self.base), environment, *place) as address:
+        # the fake GCS server is at 127.0.0.1: as in production, its host has another name
+        with serving(new_sandbox(self.base), environment, *place, host="localhost") as address:
             self.stands_for[HOST] = address
-            yield Server(address, token[0], self.store, private=False)
+            yield Server(address, token, self.store, private=False)
 
     def here(self, text: str) -> str:
         """Return a text of the page as it has to be here."""
