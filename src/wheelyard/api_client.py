@@ -105,17 +105,16 @@ class SecretFilter:
 
     def __init__(self, header: str = "") -> None:
         secrets = set(_secrets_in(header))
-        self._folded = {
-            folded for folded in map(_folded, secrets) if len(folded) >= MIN_FOLDED_CHARS
-        }
+        folded = set(map(_fold, secrets))
+        self._folded = {text for text in folded if len(text) >= MIN_FOLDED_CHARS}
         # a server may show a part of a token, such as its beginning
-        self._parts = {part for folded in map(_folded, secrets) for part in _parts_of(folded)}
+        self._parts = {part for text in folded for part in _parts_of(text)}
         # a user name is no secret, and may be long
-        self._folded |= {_folded(pair) for pair in _pairs_in(header)}
+        self._folded |= {_fold(pair) for pair in _pairs_in(header)}
         self._short = {
             secret
             for secret in secrets
-            if len(secret) >= MIN_SHORT_CHARS and len(_folded(secret)) < MIN_FOLDED_CHARS
+            if len(secret) >= MIN_SHORT_CHARS and len(_fold(secret)) < MIN_FOLDED_CHARS
         }
 
     def message(self, text: str) -> str:
@@ -144,7 +143,7 @@ class SecretFilter:
 
     def _text(self, text: str) -> str:
         # a server may repeat the secret as a part of a URL, with other characters quoted
-        for spelling in {_folded(text), _folded(unquote(text))}:
+        for spelling in {_fold(text), _fold(unquote(text))}:
             has_secret = any(secret in spelling for secret in self._folded)
             if has_secret or not self._parts.isdisjoint(_parts_of(spelling)):
                 return HIDDEN
@@ -170,7 +169,8 @@ def _parts_of(folded: str) -> Iterator[str]:
         yield folded[start : start + PART_CHARS]
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
+    """Return the letters and digits of a text, in lower case."""
     return _OTHER.sub("", text).lower()
 
 
@@ -423,7 +423,7 @@ class ApiConnection:
             if fault.is_late:  # the next attempt might have to be waited for as long
                 raise self._no_answer(fault) from fault
             raise
-        return self._decoded(response, kind)
+        return self._decode(response, kind)
 
     def _no_answer(self, fault: FetchError) -> Unavailable:
         advice = "Check the URL after --server and whether the server runs, and try again."
@@ -434,7 +434,7 @@ class ApiConnection:
             code="server_unavailable",
         )
 
-    def _decoded(self, response: ClientResponse, kind: type[T]) -> T:
+    def _decode(self, response: ClientResponse, kind: type[T]) -> T:
         """
         Return the body of a response.
 
@@ -457,13 +457,13 @@ class ApiConnection:
     def _refusal(self, response: ClientResponse, body: bytes) -> WheelyardError:
         status = response.status
         if status in REDIRECT_STATUSES:
-            return self._redirected(response)
+            return self._redirect_error(response)
         try:
             refusal = _REFUSALS.decode(body)
         except (DecodeError, ValidationError, UnicodeDecodeError):
             return self._no_index(response)
         if status == 401:  # noqa: PLR2004 - its name says no more
-            return self._unauthenticated(refusal)
+            return self._unauthenticated_error(refusal)
         other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
         message, code = map(self._secrets.message, (refusal.message, refusal.error))
         if message == HIDDEN:
@@ -473,7 +473,7 @@ class ApiConnection:
             )
         return _CLASSES.get(status, other)(message, code=code)
 
-    def _unauthenticated(self, refusal: _Refusal) -> Unauthenticated:
+    def _unauthenticated_error(self, refusal: _Refusal) -> Unauthenticated:
         server = self.server.redacted
         if self._credential is None:
             return Unauthenticated(
@@ -489,7 +489,7 @@ class ApiConnection:
             code=self._secrets.message(refusal.error),
         )
 
-    def _redirected(self, response: ClientResponse) -> Invalid:
+    def _redirect_error(self, response: ClientResponse) -> Invalid:
         try:
             target = self.server.resolved(response.headers.get("location", "")).redacted
             target = f"to {self._secrets.message(target)}"

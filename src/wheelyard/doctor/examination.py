@@ -316,7 +316,7 @@ class Examination:
         if answer.status != HTTPStatus.OK:
             advice = PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
             return _failed("page", f"{without_secrets(url)}: {answer.summary}", advice)
-        place, number = without_secrets(answer.url), self._listed(answer)
+        place, number = without_secrets(answer.url), self._count_listed(answer)
         if number is None:  # such as one to log in
             text = f"{place} is no page of an index: {answer.summary}"
             return _failed("page", text, BROWSER_ADVICE)
@@ -328,7 +328,7 @@ class Examination:
             return _warning("page", text, advice)
         return Finding("page", CheckOutcome.OK, text)
 
-    def _listed(self, answer: _Answer) -> int | None:
+    def _count_listed(self, answer: _Answer) -> int | None:
         """Return how many projects or files a page of an index lists, or None for another page."""
         document = answer.json
         entries = document.files if self.project else document.projects

@@ -173,7 +173,7 @@ class _Run:
         self._is_local = export.index.is_local and export.place.bucket is None
         self._index = index_for_site(export.index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
-        changed = self._changed(before.serial)
+        changed = self._changed_revisions(before.serial)
         self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
         self._entries = dict[NormalizedName, ManifestEntry]()
         """The projects that were exported."""
@@ -182,7 +182,7 @@ class _Run:
         self._obsolete = set[Key]()
         """Objects to delete as soon as no page links to them."""
 
-    def _changed(self, serial: int) -> dict[NormalizedName, int] | None:
+    def _changed_revisions(self, serial: int) -> dict[NormalizedName, int] | None:
         """Return the revisions of the projects that have changed, or None for a full export."""
         if not self._is_full:
             with suppress(NotFound):
@@ -245,7 +245,7 @@ class _Run:
             existing=_by_project(existing) if self._is_full else None,
         )
         before = self._facts_before
-        names = self._linked(before, table.projects) | set(self._unread)
+        names = self._affected_projects(before, table.projects) | set(self._unread)
         if self._is_full:
             names |= {facts.name for facts in table.projects}
         # before any page, as each links only to what is shown
@@ -258,7 +258,7 @@ class _Run:
         shown = self._without_missing(table)
         if shown is not table:  # links to projects that could not be exported lead nowhere
             pages.app.show(shown)
-            again = self._linked(table.projects, shown.projects) - self._failed.keys()
+            again = self._affected_projects(table.projects, shown.projects) - self._failed.keys()
             self._export_projects(project, shown, again, None)
         if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
             self._write_lists(pages, tuple(name_questions(len(shown.projects))))
@@ -310,7 +310,7 @@ class _Run:
                 del existing[key]
         return existing
 
-    def _linked(
+    def _affected_projects(
         self, before: Iterable[ProjectFacts], after: Iterable[ProjectFacts]
     ) -> set[NormalizedName]:
         """Return the projects whose pages differ between two states of the site."""

@@ -281,7 +281,7 @@ class Requester:
             if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
                 return response
             response.close()
-            url = _followed(url, response.headers["location"])
+            url = _redirect_target(url, response.headers["location"])
         raise FetchError(f"it leads on more than {self._network.max_redirects} times")
 
     def send(
@@ -369,7 +369,7 @@ class Requester:
                     )
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
-                raise _unanswered(error) from None  # its text may quote what was sent
+                raise _error_without_response(error) from None  # its text may quote what was sent
             named = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
             # from here on the response holds the connection, and its `close` gives it back
             return ClientResponse(url, response.status, named, response, stack.pop_all())
@@ -422,7 +422,7 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
     return context
 
 
-def _followed(url: Url, location: str) -> Url:
+def _redirect_target(url: Url, location: str) -> Url:
     """
     Return where a redirect leads.
 
@@ -478,7 +478,7 @@ def _core_proxy(proxy: Url) -> httpcore2.Proxy:
     return httpcore2.Proxy(url, auth)
 
 
-def _unanswered(error: Exception) -> FetchError:
+def _error_without_response(error: Exception) -> FetchError:
     if isinstance(error, httpcore2.ProxyError):
         return FetchError("the proxy of the environment does not connect to it")
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():

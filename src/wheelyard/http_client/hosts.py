@@ -257,7 +257,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         """
         fault: Exception = httpcore2.ConnectError()
         # the addresses that were checked are connected to: the name is not looked up again
-        for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
+        for address in self._policy.allowed_addresses(host, self._resolve_in_thread(host, port)):
             left = self._deadline.remaining_seconds(timeout)
             options = (local_address, socket_options)
             try:
@@ -270,7 +270,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
                 stream.close()  # the pool of connections was closed meanwhile
         raise fault
 
-    def _resolved(self, host: str, port: int) -> list[str]:
+    def _resolve_in_thread(self, host: str, port: int) -> list[str]:
         # a name lookup cannot be interrupted; in a thread of its own, it can be left behind
         look = self._resolvers.submit(self._policy.resolve, host, port)
         try:

@@ -243,10 +243,10 @@ class S3pypiSource:
                     why = f"its page cannot be used ({error}), so its files are taken without it"
                     yield Skipped(f"{self._tree}/{folder}", why, is_error=True)
                     links = None
-            yield from _described(file, links)
+            yield from _with_link(file, links)
 
 
-def _described(file: Candidate, links: Links | None) -> Iterator[SourceItem]:
+def _with_link(file: Candidate, links: Links | None) -> Iterator[SourceItem]:
     if links is None:
         yield file
     elif file.filename not in links:

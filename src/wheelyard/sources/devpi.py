@@ -108,7 +108,7 @@ class DevpiSource(Struct, frozen=True):
         chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
         for name in chosen:
             if name not in indexes:
-                has = _joined(indexes)
+                has = _join_names(indexes)
                 raise bad_source(f"There is no index {quoted(name)} in this export. It has {has}.")
         if not any(indexes[name].package_count for name in chosen):
             raise bad_source(_nothing_to_import(indexes, chosen))
@@ -179,7 +179,7 @@ def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> li
     own = [name for name, index in indexes.items() if index.files and not index.is_mirror]
     if len(own) > 1:
         raise bad_source(
-            f"This export has the indexes {_joined(own)}. Choose with --index, which may be "
+            f"This export has the indexes {_join_names(own)}. Choose with --index, which may be "
             "repeated: an index here is one."
         )
     return own + [name for name, index in indexes.items() if index.is_mirror and mirrors]
@@ -190,7 +190,7 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
     if not indexes:
         fact = "There is no index in this export, and so no package to import."
     else:
-        has = _joined(
+        has = _join_names(
             f"{name} ({'a mirror, ' * index.is_mirror}{counted(index.package_count, 'package')})"
             for name, index in indexes.items()
         )
@@ -207,7 +207,7 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
     )
 
 
-def _joined(texts: Iterable[str]) -> str:
+def _join_names(texts: Iterable[str]) -> str:
     """Return at most ten texts in one, for a message."""
     texts = sorted(texts)
     return ", ".join(ascii(text)[1:-1] for text in texts[:10]) + ", ..." * (len(texts) > 10)  # noqa: PLR2004 - as said

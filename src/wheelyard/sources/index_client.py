@@ -59,10 +59,10 @@ class SourceCredentials(RequestRules):
         is_index = url.origin == self.index.origin
         is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
         entry = self.netrc.get(url.host.strip("[]")) if is_index or is_usual else None
-        login = self._completed(entry) if is_index else entry
+        login = self._login_for_index(entry) if is_index else entry
         return None if login is None else login.authorization
 
-    def _completed(self, entry: UserPassword | None) -> UserPassword | None:
+    def _login_for_index(self, entry: UserPassword | None) -> UserPassword | None:
         """
         Return the credential for the index: from its URL, else the environment, else netrc.
 
@@ -199,9 +199,9 @@ class ResumableDownload:
                             raise
                     else:
                         return
-                response = self._resumed(position, _validator(response))
+                response = self._resume(position, _validator(response))
 
-    def _resumed(self, position: int, validator: str) -> ClientResponse:
+    def _resume(self, position: int, validator: str) -> ClientResponse:
         range_headers = {"Range": f"bytes={position}-", "If-Range": validator}
         response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
         content_range = response.headers.get("content-range", "")

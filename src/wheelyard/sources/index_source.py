@@ -64,7 +64,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
     root = read_simple_page(page, MAX_LINKS)
     if root.is_html:
         for link in root.files or ():
-            yield from _linked(page.url, root.base, link, web)
+            yield from _link_entries(page.url, root.base, link, web)
         return
     if root.projects is None:
         raise FetchError("its page lists no projects")
@@ -78,7 +78,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
             yield Skipped(page.url.redacted, f"it lists {quoted(name)}", is_error=True)
 
 
-def _linked(
+def _link_entries(
     page: Url, base: Url, link: PageEntry, web: IndexClient
 ) -> Iterator[ProjectLink | SourceItem]:
     """Yield what a link of the root page leads to, and nothing for a link to elsewhere."""
@@ -90,7 +90,7 @@ def _linked(
         elif name:
             yield ProjectLink(canonicalize_name(name), url)
         elif is_distribution_name(url.filename):
-            yield from _described(page, base, link, web)
+            yield from _entry_files(page, base, link, web)
 
 
 def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
@@ -106,7 +106,7 @@ def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
         if project.is_html and not is_distribution_name(str(entry.filename)):
             yield from _folders(project.base, str(entry.url))
         else:
-            yield from _described(page.url, project.base, entry, web)
+            yield from _entry_files(page.url, project.base, entry, web)
 
 
 def _folders(base: Url, reference: str) -> Iterator[Skipped]:
@@ -117,7 +117,7 @@ def _folders(base: Url, reference: str) -> Iterator[Skipped]:
             yield Skipped(url.redacted, "it is a folder in a project's page")
 
 
-def _described(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
+def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
     """Yield the candidate for a file, or why it is none, and nothing for a sidecar."""
     filename, reference = entry.filename, entry.url
     size, yanked = entry.size, entry.yanked
@@ -127,7 +127,7 @@ def _described(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iter
     if is_sidecar(filename):
         return
     try:
-        url = _resolved(page, base, reference)
+        url = _resolve(page, base, reference)
         digests = parse_digests(entry.hashes)
     except (BadUrl, BadDigest) as error:
         location = f"{page.redacted}, {quoted(redact_url(filename).rpartition('@')[2])}"
@@ -160,7 +160,7 @@ def project_at(base: Url, url: Url) -> str:
     return parts[0] if is_folder or not is_file else ""
 
 
-def _resolved(page: Url, base: Url, reference: str) -> Url:
+def _resolve(page: Url, base: Url, reference: str) -> Url:
     url = base.resolved(reference)
     if page.is_secure and not url.is_secure:
         raise BadUrl(DOWNGRADE_REASON)

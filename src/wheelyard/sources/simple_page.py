@@ -306,7 +306,7 @@ def _in_html(page: FetchedPage, limit: int) -> SimplePage:
     return SimplePage(
         is_html=True,
         base=base,
-        files=map(_linked, html.links),
+        files=map(_entry_of_link, html.links),
         version=meta.get(VERSION_TAG, UNSET),
         status=meta.get("pypi:project-status"),
         reason=meta.get("pypi:project-status-reason"),
@@ -314,7 +314,7 @@ def _in_html(page: FetchedPage, limit: int) -> SimplePage:
     )
 
 
-def _linked(link: Link) -> PageEntry:
+def _entry_of_link(link: Link) -> PageEntry:
     reference, _, fragment = link.href.partition("#")
     metadata = link.core_metadata
     return PageEntry(

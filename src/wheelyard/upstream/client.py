@@ -211,7 +211,11 @@ class _UpstreamRules(RequestRules):
         self._observation = observation
 
     def authorization(self, url: Url) -> str | None:
-        """Return the header for a URL of the index itself. Raises FetchError as `GoogleToken`."""
+        """
+        Return the header for a URL of the index itself, else None.
+
+        Raises FetchError as `GoogleToken`.
+        """
         if url.origin != self._server.url.origin:
             return None
         if self._google is not None:

@@ -227,7 +227,7 @@ class FileCache:
     def find(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
         """Return a file with a digest, and note its use, or return None if the store lacks it."""
         key = keys.distribution(name, file.sha256, file.filename)
-        stored = self._look(key)
+        stored = self._find_entry(key)
         if stored is None or file.size not in (None, stored.size):
             return None
         self._uses.note(self.upstream, self.store, key, stored.modified)
@@ -270,7 +270,7 @@ class FileCache:
         key = keys.core_metadata(name, file.sha256, file.filename)
         self.store.put_file(key, body)
 
-    def _look(self, key: Key) -> Entry | None:
+    def _find_entry(self, key: Key) -> Entry | None:
         """Return the size of an object and when it was written, or None if it is not there."""
         path = self.store.path_of(key)
         if path is not None:

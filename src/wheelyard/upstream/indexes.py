@@ -143,16 +143,16 @@ class Explainer(Struct, frozen=True):
             if not why and file.filename not in shown:
                 text = f"upstream.offline is set, and the store lacks {file.filename}."
                 why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
-            yield _explained(file, why)
+            yield _explained_file(file, why)
         for file in (file for file in page.changed if _is_of(file, version)):
             text = (
                 f"The upstream's digest of {file.filename} has changed, which no honest index "
                 "does. Find out why before you use either."
             )
-            yield _explained(file, (FileReason("digest_changed", text),))
+            yield _explained_file(file, (FileReason("digest_changed", text),))
         for file in (file for file in page.removed if _is_of(file, version)):
             text = f"The upstream no longer lists {file.filename}. Use another version."
-            yield _explained(file, (FileReason("removed", text),))
+            yield _explained_file(file, (FileReason("removed", text),))
         for other in (file for file in page.other_formats if _is_of(file, version)):
             text = f"{other.filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
             reason = FileReason(FORMAT, text)
@@ -164,7 +164,7 @@ def _is_of(file: UpstreamFile | OtherFormat, version: Version | None) -> bool:
     return wanted is None or strip_trailing_zeros(file.version) == wanted
 
 
-def _explained(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
+def _explained_file(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
     at, digest = file.uploaded_at, file.sha256
     return ExplainedFile(file.filename, file.version, not why, why, at, digest)
 

@@ -453,11 +453,11 @@ def _entries_of(place: Place, package: Package) -> Iterator[LockEntry]:
         yield ForeignPackage(place, "a file of a machine")
     elif package.directory is None:
         files = (archive, package.sdist, *(package.wheels or ()))
-        listed = [_listed(file) for file in files if file is not None]
+        listed = [_digest_and_filename(file) for file in files if file is not None]
         yield locked_package(place, package.name, str(package.version or ""), listed)
 
 
-def _listed(file: PackageArchive | PackageSdist | PackageWheel) -> Listed:
+def _digest_and_filename(file: PackageArchive | PackageSdist | PackageWheel) -> Listed:
     """Return the SHA-256 of a file, or if it has none, another digest, which is an error."""
     algorithm = "sha256" if "sha256" in file.hashes else next(iter(file.hashes))
     filename = filename_of(file.url or "") if isinstance(file, PackageArchive) else file.filename

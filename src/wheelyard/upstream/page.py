@@ -125,7 +125,7 @@ NO_DIGESTS: Final = MappingProxyType[str, str]({})
 
 def gains_digests(fresh: UpstreamPage, last: UpstreamPage) -> bool:
     """Return whether a page says the SHA-256 of a file for which the one before said none."""
-    remembered = _remembered(last)
+    remembered = _files_to_remember(last)
     earlier = (remembered.get(file.filename) for file in fresh.files if file.sha256)
     return any(file is not None and not file.sha256 for file in earlier)
 
@@ -150,7 +150,7 @@ def merge(
     `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which the last
     page says none.
     """
-    remembered = {} if last is None else _remembered(last)
+    remembered = {} if last is None else _files_to_remember(last)
     files, changed = list[UpstreamFile](), list[UpstreamFile]()
     for file in fresh.files:
         earlier = remembered.pop(file.filename, None)
@@ -207,12 +207,12 @@ def remembered_page(
         name=last.name,
         upstream=last.upstream,
         fetched_at=now,
-        removed=tuple(_remembered(last).values())[:MAX_REMEMBERED],
+        removed=tuple(_files_to_remember(last).values())[:MAX_REMEMBERED],
         is_gone=True,
         moved_to=moved_to,
         is_contested=is_contested,
     )
 
 
-def _remembered(page: UpstreamPage) -> dict[str, UpstreamFile]:
+def _files_to_remember(page: UpstreamPage) -> dict[str, UpstreamFile]:
     return {file.filename: file for file in (*page.removed, *page.changed, *page.files)}

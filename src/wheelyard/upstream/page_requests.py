@@ -77,7 +77,7 @@ class StoredPages(Struct, frozen=True):
             return None
         if stored is None:
             return StoredPage(None, ABSENT)
-        page = _decoded(stored.body)
+        page = _decode_page(stored.body)
         if page is not None and page.name == name and page.upstream == upstream_id:
             return StoredPage(page, stored.version)
         logger.warning(
@@ -92,7 +92,7 @@ class StoredPages(Struct, frozen=True):
         entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
         for entry in islice(entries, MAX_LOOKED_AT):
             stored = self.store.get(entry.key)
-            page = _decoded(stored.body) if isinstance(stored, Stored) else None
+            page = _decode_page(stored.body) if isinstance(stored, Stored) else None
             if page is not None and (page.files or page.removed or page.changed):
                 return True
         return False
@@ -128,7 +128,7 @@ class StoredPages(Struct, frozen=True):
             self.store.delete(entry.key)
 
 
-def _decoded(body: bytes) -> UpstreamPage | None:
+def _decode_page(body: bytes) -> UpstreamPage | None:
     try:
         return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"")
     except (DecodeError, UnicodeDecodeError):

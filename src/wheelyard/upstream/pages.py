@@ -82,7 +82,7 @@ class KnownPage(NamedTuple):
     """The page, or None if no upstream index has it."""
 
 
-class _Held(Struct, frozen=True, kw_only=True):
+class _HeldPage(Struct, frozen=True, kw_only=True):
     """A page in memory. Its times are those of the monotonic clock."""
 
     page: UpstreamPage
@@ -129,18 +129,13 @@ class UpstreamPages:
         self._observation = observation
         self._start_saving = start_saving
         self._saving = set[Future[None]]()
-        self._memory: LruCache[NormalizedName, _Held] = LruCache(MEMORY_BYTES)
+        self._memory: LruCache[NormalizedName, _HeldPage] = LruCache(MEMORY_BYTES)
         # an absent name is asked for again after `NEGATIVE_SECONDS`, and in between the store is
         # asked for a page of it after `LOOK_SECONDS`
-        self._absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
-            runtime.monotonic, MAX_ABSENT
-        )
-        self._looked_absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
-            runtime.monotonic, MAX_ABSENT
-        )
-        self._bad: ExpiringCache[NormalizedName, Unavailable] = ExpiringCache(
-            runtime.monotonic, MAX_BAD
-        )
+        clock = runtime.monotonic
+        self._absent = ExpiringCache[NormalizedName, bool](clock, MAX_ABSENT)
+        self._looked_absent = ExpiringCache[NormalizedName, bool](clock, MAX_ABSENT)
+        self._bad = ExpiringCache[NormalizedName, Unavailable](clock, MAX_BAD)
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """
@@ -153,16 +148,16 @@ class UpstreamPages:
         if peeked is not None:
             return peeked.page
         held = self._refresh(name, Kind.PAGE)
-        return None if held is None else self._found(held, is_confirmed=not held.retry_at)
+        return None if held is None else self._found_page(held, is_confirmed=not held.retry_at)
 
     def peek(self, name: NormalizedName) -> KnownPage | None:
         """Return what `get` would, if it needs neither the network nor the store, else None."""
         now, held = self._runtime.monotonic(), self._memory.get(name)
         if held is not None and now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
             self._observation.cache(Kind.PAGE, CacheResult.HIT)
-            return KnownPage(self._found(held))
+            return KnownPage(self._found_page(held))
         if held is not None and now < held.retry_at and self._may_serve(held):
-            return KnownPage(self._found(held))
+            return KnownPage(self._found_page(held))
         # both, as another process may have stored a page of it meanwhile
         if self._absent.get(name) and self._looked_absent.get(name):
             self._observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
@@ -177,13 +172,13 @@ class UpstreamPages:
     def stale(self, name: NormalizedName) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""
         held = self._memory.get(name)
-        return self._found(held) if held is not None and self._may_serve(held) else None
+        return self._found_page(held) if held is not None and self._may_serve(held) else None
 
     def peek_stored(self, name: NormalizedName) -> KnownPage | None:
         """
         Return what `get` would, if it does not need the network, else None.
 
-        It reads the store, and raises Unavailable if that does not answer.
+        It reads the store. Raises Unavailable if that does not say which index owns the name.
         """
         peeked = self.peek(name)
         if peeked is None:
@@ -205,14 +200,14 @@ class UpstreamPages:
         """
         if self._config.offline:
             raise is_offline(f"a newer page of {name}")
-        held = self._asked(name, Kind.PAGE, self._load(name))
+        held = self._request(name, Kind.PAGE, self._load(name))
         if held is None:
             return None
         held = replace(held, retry_at=0.0)
         self._remember(held)
         if not (held.is_saved or self._config.read_only):
             self._save(held)
-        return self._found(held, is_confirmed=True)
+        return self._found_page(held, is_confirmed=True)
 
     def ask(self, name: NormalizedName) -> bool:
         """
@@ -247,7 +242,7 @@ class UpstreamPages:
         It opens no connection.
         """
         held = self._load(name)
-        return None if held is None else self._found(held)
+        return None if held is None else self._found_page(held)
 
     def stored(self, name: NormalizedName) -> UpstreamPage | None:
         """Return the page of the store, and count nothing, or None if there is none now."""
@@ -292,7 +287,7 @@ class UpstreamPages:
         """Wait until the pages that were fetched are in the store, but not for ever."""
         wait(self._saving.copy(), SAVE_SECONDS)
 
-    def _found(self, held: _Held, *, is_confirmed: bool = False) -> FoundPage | None:
+    def _found_page(self, held: _HeldPage, *, is_confirmed: bool = False) -> FoundPage | None:
         if held.page.is_gone:
             return None
         now = self._runtime.monotonic()
@@ -304,20 +299,20 @@ class UpstreamPages:
             self._observation.stale(age)
         return FoundPage(held.page, is_stale, age)
 
-    def _may_serve(self, held: _Held) -> bool:
+    def _may_serve(self, held: _HeldPage) -> bool:
         """Return whether a page may be served although its index does not confirm it."""
         if self._config.offline:
             return True
         age = self._runtime.monotonic() - held.confirmed_at
         return age <= self._config.max_stale and not held.page.is_gone
 
-    def _refresh(self, name: NormalizedName, kind: Kind) -> _Held | None:
+    def _refresh(self, name: NormalizedName, kind: Kind) -> _HeldPage | None:
         """Return the page of the store if it is recent enough, else ask for it, and remember it."""
         held = self._load(name)
         may_serve = held is not None and kind is Kind.PAGE and self._may_serve(held)
         if held is not None and may_serve:
             self._remember(held)  # for `stale`
-        renewed = self._refreshed(name, kind, held, may_serve=may_serve)
+        renewed = self._load_or_request(name, kind, held, may_serve=may_serve)
         if renewed is not None:
             self._remember(renewed)
             if not (renewed.is_saved or self._config.read_only):
@@ -327,14 +322,9 @@ class UpstreamPages:
                 saving.add_done_callback(self._saving.discard)
         return renewed
 
-    def _refreshed(
-        self,
-        name: NormalizedName,
-        kind: Kind,
-        held: _Held | None,
-        *,
-        may_serve: bool,
-    ) -> _Held | None:
+    def _load_or_request(
+        self, name: NormalizedName, kind: Kind, held: _HeldPage | None, *, may_serve: bool
+    ) -> _HeldPage | None:
         if held is not None and self._is_recent(held, kind):
             self._observation.cache(kind, CacheResult.HIT)
             return held
@@ -346,21 +336,21 @@ class UpstreamPages:
         if held is None and kind is Kind.PAGE and self._is_still_absent(name):
             return None
         try:
-            return self._asked_unless_bad(name, kind, held)
+            return self._request_unless_bad(name, kind, held)
         except Unavailable:
             if held is None or not may_serve:
                 raise
             return replace(held, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
 
-    def _is_recent(self, held: _Held, kind: Kind) -> bool:
+    def _is_recent(self, held: _HeldPage, kind: Kind) -> bool:
         now = self._runtime.monotonic()
         if kind is Kind.CHECK:
             return held.page.exists and held.confirmed_at >= now - CHECK_SECONDS
         return now < held.fresh_until
 
-    def _asked_unless_bad(
-        self, name: NormalizedName, kind: Kind, held: _Held | None
-    ) -> _Held | None:
+    def _request_unless_bad(
+        self, name: NormalizedName, kind: Kind, held: _HeldPage | None
+    ) -> _HeldPage | None:
         """
         Ask for a page.
 
@@ -370,13 +360,15 @@ class UpstreamPages:
         if latest is not None:
             raise copy(latest)
         try:
-            return self._asked(name, kind, held)
+            return self._request(name, kind, held)
         except Unavailable as error:
             if error.code == BAD_UPSTREAM:
                 self._bad.put(name, copy(error), BAD_SECONDS)  # without its traceback
             raise
 
-    def _asked(self, name: NormalizedName, kind: Kind, held: _Held | None) -> _Held | None:
+    def _request(
+        self, name: NormalizedName, kind: Kind, held: _HeldPage | None
+    ) -> _HeldPage | None:
         if held is None:
             self._observation.cache(kind, CacheResult.MISS)
             # no index owns the name yet
@@ -385,15 +377,15 @@ class UpstreamPages:
                 self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
                 self._is_still_absent(name)
                 return None
-            return self._held(page, None, is_saved=False)
+            return self._hold(page, None, is_saved=False)
         self._observation.cache(kind, CacheResult.REVALIDATED)
         # until it is forgotten; a process that writes nothing remembers only what is in the store
         if held.page.is_contested and (held.is_saved or not self._config.read_only):
             return replace(held, fresh_until=self._runtime.monotonic() + self.ttl(held.page))
         page = self._requests.renew(held.page, kind)
         if page is None:
-            return self._confirmed(held)
-        return self._held(page, held.version, is_saved=False)
+            return self._with_confirmation(held)
+        return self._hold(page, held.version, is_saved=False)
 
     def _is_still_absent(self, name: NormalizedName) -> bool:
         """
@@ -406,28 +398,25 @@ class UpstreamPages:
             self._looked_absent.put(name, is_absent, LOOK_SECONDS)
         return is_absent
 
-    def _confirmed(self, held: _Held) -> _Held:
+    def _with_confirmation(self, held: _HeldPage) -> _HeldPage:
         now = self._runtime.now()
         # only in memory, so that not every confirmation writes to the store
         if now - held.page.fetched_at < CONFIRMATION:
             at = self._runtime.monotonic()
-            return replace(
-                held,
-                confirmed_at=at,
-                fresh_until=at + self.ttl(held.page),
-                retry_at=0.0,
-                looked_at=at,
-            )
-        return self._held(replace(held.page, fetched_at=now), held.version, is_saved=False)
+            until = at + self.ttl(held.page)
+            return replace(held, confirmed_at=at, fresh_until=until, retry_at=0.0, looked_at=at)
+        return self._hold(replace(held.page, fetched_at=now), held.version, is_saved=False)
 
-    def _held(self, page: UpstreamPage, version: ObjectVersion | None, *, is_saved: bool) -> _Held:
+    def _hold(
+        self, page: UpstreamPage, version: ObjectVersion | None, *, is_saved: bool
+    ) -> _HeldPage:
         age = (self._runtime.now() - page.fetched_at).total_seconds()
         is_read = page.is_gone or page.reading == self._servers[page.upstream].reading
         if age < -MAX_SKEW_SECONDS or not is_read:  # a clock was wrong, or the settings were others
             age = max(age, self._servers[page.upstream].page_ttl)
         # times in the store are of the day, and those in memory monotonic
         confirmed_at = self._runtime.monotonic() - max(0.0, age)
-        return _Held(
+        return _HeldPage(
             page=page,
             version=version,
             is_saved=is_saved,
@@ -436,7 +425,7 @@ class UpstreamPages:
             looked_at=self._runtime.monotonic(),
         )
 
-    def _load(self, name: NormalizedName) -> _Held | None:
+    def _load(self, name: NormalizedName) -> _HeldPage | None:
         """Return the page of the store, or the one in memory if that is the same or not stored."""
         memory = self._memory.get(name)
         owners = [client.server.id for client in self._clients.asked_for(name)]
@@ -451,7 +440,7 @@ class UpstreamPages:
                     return None
                 page, version = stored
                 if page is not None:
-                    return self._held(page, version, is_saved=True)
+                    return self._hold(page, version, is_saved=True)
         except Unavailable:
             # whether the name is private is known, and one index alone cannot be confused
             if self._config.offline or len(self._servers) > 1:
@@ -459,14 +448,14 @@ class UpstreamPages:
             return memory
         return memory if memory is not None and memory.version is None else None
 
-    def _remember(self, held: _Held) -> None:
+    def _remember(self, held: _HeldPage) -> None:
         page = held.page
         files = len(page.files) + len(page.removed) + len(page.changed)
         # the largest page is kept, too, then alone
         weight = min(PAGE_BYTES + FILE_BYTES * files, MEMORY_BYTES)
         self._memory.put(page.name, held, weight)
 
-    def _save(self, held: _Held) -> None:
+    def _save(self, held: _HeldPage) -> None:
         """
         Write a page into the store.
 
@@ -474,7 +463,7 @@ class UpstreamPages:
         """
         page = held.page
         try:
-            version = self._saved(page, held.version or ABSENT)
+            version = self._write(page, held.version or ABSENT)
         except Unavailable as error:
             logger.warning("upstream: the page of %s was not stored: %s", page.name, error.message)
             return
@@ -486,7 +475,7 @@ class UpstreamPages:
         if latest is not None and latest.page is page:
             self._remember(replace(latest, version=version, is_saved=version is not None))
 
-    def _saved(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion | None:
+    def _write(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion | None:
         """Write a page, and return its version, or None if another process has written one."""
         with suppress(Conflict):
             return self._stored.save(page, expect)

@@ -232,7 +232,7 @@ class _FileParser(Struct):
         if digest is None or required is None:
             return
         # the URL last, as a refused host is remembered: only for files that would be shown
-        url = self._checked(reference)
+        url = self._allowed_url(reference)
         if not url:
             return
         metadata, size, yanked = entry.core_metadata, entry.size, entry.yanked
@@ -274,20 +274,20 @@ class _FileParser(Struct):
         name, _, rest = filename.partition("-")
         version, _, tags = rest.partition("-")
         if not tags.endswith(".whl"):
-            parsed = _parsed(filename)
+            parsed = _parse_or_none(filename)
             return str(parsed.version) if parsed and parsed.project == self.name else ""
         # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
         if name not in self._names:
-            parsed = _parsed(f"{name}-1-py3-none-any.whl")
+            parsed = _parse_or_none(f"{name}-1-py3-none-any.whl")
             self._names[name] = parsed is not None and parsed.project == self.name
         if tags not in self._tags:
-            self._tags[tags] = _parsed(f"a-1-{tags}") is not None
+            self._tags[tags] = _parse_or_none(f"a-1-{tags}") is not None
         if version not in self._versions:
             with suppress(Invalid):
                 self._versions[version] = str(parse_version(version))
         return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
 
-    def _checked(self, reference: str) -> str:
+    def _allowed_url(self, reference: str) -> str:
         """Return the absolute URL of a file, or an empty text if it may not be fetched."""
         scheme, slashes, rest = reference.partition("//")
         host, slash, path = rest.partition("/")
@@ -315,7 +315,7 @@ class _FileParser(Struct):
         return url.without_userinfo
 
 
-def _parsed(filename: str) -> Distribution | None:
+def _parse_or_none(filename: str) -> Distribution | None:
     with suppress(Invalid):
         return parse_filename(filename, zip_sdists=True)
     return None

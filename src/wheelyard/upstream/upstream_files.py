@@ -121,7 +121,7 @@ class UpstreamFiles:
         Return a file once it is in the store, whatever the rules say, and fetch it if necessary.
 
         Blocks. `received` is called with the number of bytes of each chunk that is fetched. Raises
-        as the future of `fetch`, and if the store does not take the file.
+        as the future of `fetch`, and Unavailable if the store does not take the file.
         """
         stored = self._find(page, file) if file.sha256 else None
         return stored or self._join(page, file, None, "", received).stored.result()

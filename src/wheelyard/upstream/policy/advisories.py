@@ -117,7 +117,7 @@ class _Releases:
         """Yield what a range covers of the public versions, by the algorithm of the OSV schema."""
         pairs = [line.partition(" ")[::2] for line in text.splitlines()]
         end, start = self._limit(pairs), None
-        for event, version in self._sorted(pairs):
+        for event, version in self._sorted_events(pairs):
             if event == "introduced":
                 at = bisect_left(self._public, version) if version else 0
                 start = at if start is None else start
@@ -128,7 +128,7 @@ class _Releases:
         if start is not None:
             yield start, end
 
-    def _sorted(self, pairs: list[tuple[str, str]]) -> list[tuple[str, Version | None]]:
+    def _sorted_events(self, pairs: list[tuple[str, str]]) -> list[tuple[str, Version | None]]:
         """
         Return the events in order.
 
@@ -153,11 +153,11 @@ class _Releases:
 
     def _parse(self, text: str) -> Version | None:
         if text not in self._parsed:
-            self._parsed[text] = _parsed(text)
+            self._parsed[text] = _version_or_none(text)
         return self._parsed[text]
 
 
-def _parsed(text: str) -> Version | None:
+def _version_or_none(text: str) -> Version | None:
     with suppress(InvalidVersion, ValueError):
         return Version(text)
     return None

@@ -65,7 +65,7 @@ class Deciding(Struct, frozen=True):
                 code="invalid_field",
             )
         if not digests:
-            digests = self._listed(project, version)
+            digests = self._listed_digests(project, version)
         files = None if version is None else tuple(sorted(digests))
         return self._decide(Verdict.APPROVED, project, version, reason, lifted, files)
 
@@ -94,7 +94,7 @@ class Deciding(Struct, frozen=True):
                 "hide a private release, run 'wheelyard yank' or 'wheelyard delete'."
             )
 
-    def _listed(self, project: NormalizedName, version: Version | None) -> set[str]:
+    def _listed_digests(self, project: NormalizedName, version: Version | None) -> set[str]:
         """
         Return the digests of all files of a version, or none without a version.
 

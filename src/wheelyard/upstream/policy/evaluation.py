@@ -136,12 +136,12 @@ class Evaluation(Struct, frozen=True):
         # `decisions` keeps each decision alive, so no other object gets its id
         key = version, id(decision)
         if key not in self._of_versions:
-            lifted = self._lifted(decision)
+            lifted = self._lifted_codes(decision)
             of_version = tuple(self._version_reasons(version, decision, lifted))
             self._of_versions[key] = of_version, lifted
         return self._of_versions[key]
 
-    def _lifted(self, decision: Decision | None) -> frozenset[str]:
+    def _lifted_codes(self, decision: Decision | None) -> frozenset[str]:
         """Return the codes of the rules that do not apply to the files that a decision is about."""
         lifted = set[str]()
         if self.rules.cooldown_exceptions.names.match(self.page.name):
@@ -218,8 +218,8 @@ class FirstUses(Struct, frozen=True):
         self, page: UpstreamPage, noted: Snapshot[NoteDocument[datetime]]
     ) -> Mapping[str, datetime]:
         """Return the first use of the exception for each version of a page that has one."""
-        uses = self.notes.of_project(page.name, noted)
-        wanted = self._wanted(page) if uses else {}
+        uses = self.notes.for_project(page.name, noted)
+        wanted = self._exception_versions(page) if uses else {}
         return {version: uses[key] for version, key in wanted.items() if key in uses}
 
     def note(
@@ -230,11 +230,11 @@ class FirstUses(Struct, frozen=True):
 
         Raises Unavailable if a first use cannot be written down.
         """
-        wanted = {} if self.is_read_only else self._wanted(page)
+        wanted = {} if self.is_read_only else self._exception_versions(page)
         used_now = dict.fromkeys(sorted(wanted.values()), now)
         return self.notes.add(page.name, noted, used_now)
 
-    def _wanted(self, page: UpstreamPage) -> dict[str, str]:
+    def _exception_versions(self, page: UpstreamPage) -> dict[str, str]:
         """Return the version of the exception for each version of a page that has one."""
         versions = dict.fromkeys(file.version for file in page.files)
         keys = {version: self.exceptions.version_for(page.name, version) for version in versions}
@@ -271,7 +271,7 @@ class KnownLicences:
 
     def blocked(self, page: UpstreamPage, noted: Snapshot[NoteDocument[str]]) -> Mapping[str, str]:
         """Return the blocked licences of a page by version, as far as they are known."""
-        licences = self.notes.of_project(page.name, noted).items()
+        licences = self.notes.for_project(page.name, noted).items()
         blocked = {version: text for version, text in licences if self._patterns.blocks(text)}
         if self._patterns.blocks_unknown:
             described = {file.version for file in page.files if file.has_metadata}

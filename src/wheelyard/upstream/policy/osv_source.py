@@ -145,7 +145,9 @@ class OsvSource:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the database, in sentences."""
         refused = f"{self.error} {STILL_IN_FORCE}" if self.error else ""
-        left_out = f"upstream.osv: {_skipped(self.in_force)}." if self.in_force.skipped else ""
+        left_out = (
+            f"upstream.osv: {_describe_skipped(self.in_force)}." if self.in_force.skipped else ""
+        )
         return tuple(filter(None, (refused, left_out)))
 
     def peek(self) -> AdvisoryTable | None:
@@ -255,7 +257,9 @@ class OsvSource:
     def _use(self, read: AcceptedOsv) -> None:
         if read.skipped:
             path = escaped(str(self._path))
-            logger.warning("%s: %s; the first: %s", path, _skipped(read), read.first_skipped)
+            logger.warning(
+                "%s: %s; the first: %s", path, _describe_skipped(read), read.first_skipped
+            )
         self._table = AdvisoryTable(self._seen, read.advisories)
         self.in_force = read
         self.error = ""
@@ -288,7 +292,7 @@ def _both(accepted: AcceptedOsv, read: AcceptedOsv | None, generation: str) -> A
     return AdvisoryTable(generation, advisories)
 
 
-def _skipped(read: AcceptedOsv) -> str:
+def _describe_skipped(read: AcceptedOsv) -> str:
     return f"entries that are malformed and skipped: {read.skipped}"
 
 

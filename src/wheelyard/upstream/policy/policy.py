@@ -112,7 +112,7 @@ class Policy:
         Raises Unavailable if the store does not say.
         """
         return PolicyState(
-            self._decided(),
+            self._load_decisions(),
             self.osv.current() if self.osv else NO_ADVISORIES,
             self._licences.notes.get() if self._licences else NOT_NOTED,
             self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
@@ -150,7 +150,7 @@ class Policy:
         Raises Unavailable if the store does not say.
         """
         # first uses are written down before the view, whose generation has them
-        state = self._noted(page, now, state)
+        state = self._note_first_uses(page, now, state)
         key = page.upstream, page.name
         made_of = page.status, page.reason, page.empty_versions, page.files
         cached = self._views.get(key)
@@ -167,7 +167,7 @@ class Policy:
 
         Raises Unavailable if the store does not say.
         """
-        evaluation = self._evaluate(page, now, self._noted(page, now))
+        evaluation = self._evaluate(page, now, self._note_first_uses(page, now))
         by_filename = {file.filename: tuple(evaluation.reasons(file)) for file in page.files}
         return {filename: why for filename, why in by_filename.items() if why}
 
@@ -185,7 +185,9 @@ class Policy:
         now = self._runtime.now()
         if page.by_filename.get(file.filename) != file:
             page = replace(page, files=(*page.files, file))
-            reason = next(self._evaluate(page, now, self._noted(page, now)).reasons(file), None)
+            reason = next(
+                self._evaluate(page, now, self._note_first_uses(page, now)).reasons(file), None
+            )
         else:
             reason = (view or self.view(page, now)).hidden.get(file.filename)
         if reason is not None or self._licences is None:
@@ -206,7 +208,7 @@ class Policy:
         Each comes with what was decided about it, which is read once. Raises Unavailable if the
         store does not say.
         """
-        decided = (self._decided().value or DecisionList()).by_project
+        decided = (self._load_decisions().value or DecisionList()).by_project
         approved = (name for name, decisions in decided.items() if _approves(decisions))
         for name in {*names, *approved}:
             decisions = decided.get(name, UNDECIDED)
@@ -219,7 +221,7 @@ class Policy:
 
         Raises Unavailable if the store does not say.
         """
-        return (self._decided().value or DecisionList()).for_project(name)
+        return (self._load_decisions().value or DecisionList()).for_project(name)
 
     def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
@@ -229,7 +231,7 @@ class Policy:
             return rules.blocked(name, decisions.project)
         return rules.not_approved(name) if self.rules.needs_approval else None
 
-    def _decided(self) -> Snapshot[DecisionList]:
+    def _load_decisions(self) -> Snapshot[DecisionList]:
         """
         Return all decisions.
 
@@ -246,7 +248,7 @@ class Policy:
             self._is_undecided = True
         return snapshot
 
-    def _noted(
+    def _note_first_uses(
         self, page: UpstreamPage, now: datetime, state: PolicyState | None = None
     ) -> PolicyState:
         """Return the state, after the exceptions from the cooldown for a page are used."""
