@@ -132,7 +132,7 @@ def decode_body(body: bytes, kind: type[S]) -> S:
     Raises Invalid if it is not one.
     """
     try:
-        sent = decode(body)
+        sent = decode(body)  # of any type, so that the error names a field and no position
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         remedy = "Send an object with the fields of the change"
         raise _invalid_field("the body is not JSON", remedy) from error

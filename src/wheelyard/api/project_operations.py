@@ -227,6 +227,7 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
 
 def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
     if since is not None:
+        # the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
     listed = call.index.projects.names.get().value
@@ -241,6 +242,7 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
 def _readable(call: Call, name: NormalizedName) -> Project:
     call.index.read_policy.require_project_read(call.caller, name)
     projects = call.index.projects
+    # only a reader may be shown a document from memory, without a look whether it is current
     project = (projects.peek(name) or projects.load(name)).value
     if project is None:
         raise project_not_found(name)
@@ -259,6 +261,7 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
         if not project.is_released:  # a released name has a journal, too
             raise
     size = LOCAL_PAGE if call.index.is_local else REMOTE_PAGE
+    # the document has the number of its last commit, of which the journal may lack the entry
     last = min(body.after + size, project.revision)
     read = dict(projects.journal(project).find_all(range(body.after + 1, last + 1)))
     return JournalPage(
@@ -276,7 +279,7 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     """Name the projects that the settings of a client have to name."""
     texts = filter(None, body.project.split(","))
     wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
-    if call.index.upstream is None:
+    if call.index.upstream is None:  # else any name may be that of a public package
         for name in wanted:
             call.index.read_policy.require_project_read(call.caller, name)
     return call.index.client_projects.read(call.caller, wanted)
@@ -359,7 +362,7 @@ class ChangeList(Struct, frozen=True):
 
 
 def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
-    """List which projects have changed since a change; 404 `unknown_serial` after a restore."""
+    """List which projects have changed since a change (404 `unknown_serial` after a restore)."""
     require_all_read(call.caller)
     changes, newest = call.index.changes.since(body.since, PAGE)
     listed = [

@@ -151,8 +151,8 @@ class WebPages:
         """
         Return the name of the project in a URL.
 
-        Raises NotFound for no name, and Unauthenticated or NotFound unless the caller may ask for
-        it.
+        Raises NotFound for no name, and Unauthenticated, Forbidden or NotFound unless the caller
+        may ask for it.
         """
         name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_lookup(request.caller, name)
@@ -162,7 +162,8 @@ class WebPages:
         """
         Return the name of the project in a URL.
 
-        Raises NotFound for no name, and Unauthenticated or NotFound unless the caller may read it.
+        Raises NotFound for no name, and Unauthenticated, Forbidden or NotFound unless the caller
+        may read it.
         """
         name = parse_project_name(request.path_params["name"])
         self.context.read_policy.require_project_read(request.caller, name)

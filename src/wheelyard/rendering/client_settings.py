@@ -347,6 +347,7 @@ def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool 
     """
     uploads = scope.actions & Action.UPLOAD
     scheme, _, host = (url or UNKNOWN_URL).partition("://")
+    # the first project that has a name, and is no pattern
     names = (project for project in scope.projects if not project.endswith("*"))
     values = {
         "<URL>": url or UNKNOWN_URL,

@@ -87,7 +87,7 @@ def latest_entries(project: Project) -> list[FeedEntry]:
 def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
     """Return the entry of a release, which a file that is added later updates."""
     files = sorted(release.files, key=lambda file: (file.uploaded_at, file.filename))
-    first, last = files[0], files[-1]
+    first, last = files[0], files[-1]  # a reader shows the entry again when `last` changes
     text = _named([file.filename for file in files])
     if release.is_yanked:
         reason = f": {release.yanked_reason}" if release.yanked_reason else "."
@@ -136,7 +136,7 @@ def change_entry(
         path = release_path(name, versions[0])
     parts = (f"Reason: {change.reason}" if change.reason else "", _named(change.files))
     return FeedEntry(
-        identity=f"{name}#{change.commit}.{number}",
+        identity=f"{name}#{change.commit}.{number}",  # never another one: readers go by it
         title=f"{name} {what}",
         path=path,
         published=change.at,

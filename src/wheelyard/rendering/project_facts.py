@@ -215,7 +215,9 @@ def facts_of(
         for file in served_files(project)
         if file.yanked is None and file.uploaded_at is not None
     ]
+    # of files that were uploaded at once, always the same one
     at, _, version = max(uploads, default=(_EPOCH, "", ""))
+    # an extra of the project may require the project itself
     required = {required_name(text) for text in description.requirements} - {"", name}
     return ProjectFacts(
         name,
@@ -267,6 +269,7 @@ def _entry(project: ProjectFacts) -> tuple[str, ...]:
     """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
     entry = (project.name, project.version, project.summary)
     further = (project.keywords, project.status, project.origin)
+    # empty ones at the end are left out: a list of 100,000 projects is downloaded as one
     count = max((at for at, text in enumerate(further, 1) if text), default=0)
     return (*entry, *further[:count])
 
@@ -308,7 +311,7 @@ def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, obje
         "description_content_type": core.description_content_type,
         "docs_url": None,
         "download_url": core.download_url or "",
-        "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
+        "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},  # as PyPI has them, too
         "dynamic": core.dynamic or None,
         "home_page": core.home_page or "",
         "keywords": core.keywords or "",

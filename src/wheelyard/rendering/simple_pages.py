@@ -32,6 +32,7 @@ def json_with_list(document: Mapping[str, object], name: str, items: Iterable[ob
     encoder, rest = Encoder(), iter(items)
     parts = [encoder.encode(document)[:-1], b',"%b":[' % name.encode()]
     while piece := list(islice(rest, PIECE)):
+        # another thread may run between two pieces
         parts += encoder.encode(piece)[1:-1], b","
     if parts[-1] == b",":
         parts.pop()
@@ -79,6 +80,7 @@ def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DE
     if status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
         page["project-status"] = {"status": status.value, **reason}
+    # PEP 700: all versions, also those without files
     page["versions"] = versions(files, project.empty_versions if status.serves_files else ())
     listed = (_file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files)
     return json_with_list(page, "files", listed)
@@ -174,6 +176,7 @@ def _file_html(url: str, file: ShownFile) -> str:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'
     if file.serves_metadata:
         digest = f"sha256={file.core_metadata}" if file.core_metadata else "true"
+        # the second name is that of PEP 658, which older clients read
         attributes += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked is not None:
         attributes += f' data-yanked="{escape(file.yanked)}"'

@@ -132,6 +132,7 @@ def load_settings(
             table = table.setdefault(section, {})
         if value != "":  # that is the default, or refused above
             table[name] = value
+    # the types were checked above, by messages that name the setting
     settings = validate(convert(nested, Settings, strict=False))
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
@@ -216,7 +217,7 @@ def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
 
     Raises Invalid for a secret in the tables.
     """
-    for path, value, _ in [*_from_tables(tables, "")]:
+    for path, value, _ in [*_from_tables(tables, "")]:  # a copy: the tables are changed below
         if path in _FROM_ENVIRONMENT:
             raise _secret_in_file(".".join(path), _FROM_ENVIRONMENT[path])
         for entry in _entries(value) if path == INDEX_TABLES else ():
@@ -271,6 +272,7 @@ def _insert_index_credentials(index: object, environ: Mapping[str, str]) -> None
     `WHEELYARD_UPSTREAM_LABEL_PASSWORD` is that of the table whose label is `label`. Raises Invalid
     for a variable without a table: its password would be sent nowhere, and nobody would know why.
     """
+    # the tables are changed in place, before their values are checked
     by_label = {variable_part(str(entry.get("label", ""))): entry for entry in _entries(index)}
     for name in sorted(environ):
         match = _INDEX_CREDENTIAL.fullmatch(name)

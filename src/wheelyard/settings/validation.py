@@ -34,6 +34,7 @@ def validate(settings: Settings) -> Settings:
     Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
     contradict each other.
     """
+    # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _upstream_errors)
     if problems := [*chain.from_iterable(check(settings) for check in checks)]:
         raise bad_setting(". ".join(problems))
@@ -126,6 +127,7 @@ def _public_url_errors(settings: Settings) -> Iterator[str]:
         why = "so everybody is sent to where no credential is taken. Write https://"
         yield f"access.require_https: server.public_url begins with http://, {why}"
     host = urlsplit(url).netloc
+    # with or without its port, as `HostPolicy` compares them
     trusted = {name.lower() for name in access.trusted_hosts}
     if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
         why = "server.public_url sends everybody there"
@@ -135,6 +137,7 @@ def _public_url_errors(settings: Settings) -> Iterator[str]:
 def _cookie_errors(settings: Settings) -> Iterator[str]:
     server, resource = settings.server, settings.google.access_token.resource
     keys = settings.access.credentials_store or settings.store.location
+    # the right to read that bucket is what signs people in, so many have it
     is_shared = is_bucket(keys) and is_bucket(resource)
     if is_shared and parse_location(keys).root == parse_location(resource).root:
         yield (
@@ -185,6 +188,7 @@ def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
     if own:
         why = "Write it into one of the [[upstream.index]] tables"
         yield f"upstream.{own[0]}: there are several upstream indexes. {why}"
+    # as they stand in the names of variables: `a-b` and `a_b` are the same there
     labels = [variable_part(index.label) for index in upstream.indexes]
     urls = [index.url.rstrip("/").lower() for index in upstream.indexes]
     for key, values in (("label", labels), ("url", urls)):
@@ -222,6 +226,7 @@ def _connection_errors(
     parts = urlsplit(index.url)
     if parts.scheme == "https":
         return
+    # from here on the URL is one of plain HTTP
     if index.google:
         yield "google", "Google's credentials are not sent over plain HTTP. Write https://"
     elif not (upstream.allow_insecure or _is_allowed_loopback(parts.hostname or "", upstream)):

@@ -71,10 +71,11 @@ def build_upstream(
         message = f"upstream.ca_file: {escaped(upstream.ca_file)} cannot be used: {why}"
         raise bad_setting(message) from error
     caching = cache_policy_in(traits, settings.store)
+    # of what is kept of upstream indexes: private names are in the store of the index
     is_local = traits.is_local and not is_bucket(upstream.bucket)
     store = upstream_store(settings, catalog.stores, traits.operation_counter)
     if is_read_only:
-        store = ReadOnlyStore(store)
+        store = ReadOnlyStore(store)  # what is fetched is passed on, and not kept
     config = upstream_config(settings)
     observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
@@ -190,6 +191,7 @@ def build_policy(
     """
     rules, commits = policy_rules(settings), decisions.commits
     runtime, retries = commits.runtime, commits.retries
+    # each is None unless a rule needs it: it costs requests to the store
     osv = licences = first_uses = None
     if settings.osv:
         record = AcceptedOsvRecord(store)

@@ -94,6 +94,7 @@ def tokens_page(
         view.root,
         view=view,
         active=[row for row in newest if row.state == "active"],
+        # each CI job leaves an expired token, of which there may be thousands
         others=[row for row in newest if row.state != "active" and not row.record.publishers],
         form=form,
         revoked=revoked,
@@ -117,6 +118,7 @@ def made_page(
         token=token,
         user=USER,
         may_upload=bool(row.record.scope.actions & Action.UPLOAD),
+        # the page is sent with `no-store`: nothing else ever has the text of the token
         publishing={
             client: environment.with_links(command, view.root)
             for client, command in commands.items()

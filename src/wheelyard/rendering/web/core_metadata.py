@@ -228,6 +228,7 @@ def _people(names: str, mails: str) -> tuple[Person, ...]:
         if _MAIL.fullmatch(mail):
             shown = name.strip() or mail
             persons.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
+    # the field for mails may have names alone, and both fields the same names
     text = decode_words(names if persons else names or mails).strip()
     with_mail = {name.casefold() for name in persons}
     if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:

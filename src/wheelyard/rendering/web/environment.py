@@ -47,6 +47,7 @@ def readable_on(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
     for step in range(STEPS + 1):
         mixed = _mix(start, end, step / STEPS)
         text = _format(mixed)
+        # of the colour as it is written, which is rounded
         if all(contrast(parse_colour(text), colour) >= MIN_CONTRAST for colour in backgrounds):
             return text
     return _format(end)
@@ -80,11 +81,13 @@ def _mix(start: _Colour, end: _Colour, share: float) -> _Colour:
 
 
 def _luminance(colour: _Colour) -> float:
-    def linear(part: float) -> float:
-        return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4  # noqa: PLR2004
-
-    red, green, blue = (linear(part) for part in colour)
+    # the constants are those of sRGB, as in WCAG 2.2
+    red, green, blue = map(_linear, colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(part: float) -> float:
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - as above
 
 
 ASSETS_PATH: Final = "-/assets"
@@ -129,7 +132,7 @@ def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
     """
     folder = files(__package__).joinpath("assets")
     bodies = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    if brand.accent:
+    if brand.accent:  # before the digest in the name is made
         bodies[STYLE] += accent_css(brand.accent).encode()
     assets = {name: _asset(name, body) for name, body in bodies.items()}
     if brand.logo:
@@ -254,6 +257,7 @@ class PageEnvironment:
         if self._is_certain:
             return Markup.escape(text)
         url = self.client_settings.upload_url.removesuffix("/legacy/")
+        # by turns text and URLs, which begins and ends with text
         first, *others = re.split(f"({re.escape(url)}/[a-z]+/?)", text)
         made = Markup.escape(first)
         for link, rest in zip(others[::2], others[1::2], strict=True):

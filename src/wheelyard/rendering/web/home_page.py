@@ -186,6 +186,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
     """Return the bytes of the same page without a template, which may be what cannot be read."""
+    # here no template escapes them
     title, message, home = escape(facts.title), escape(facts.message), escape(root)
     name = f"Error {facts.status}, {escape(facts.code)}"
     return (

@@ -175,6 +175,7 @@ def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
 
 def _group(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are shown as one change."""
+    # `groupby` joins neighbours only, so the order of the journal stays
     if entry.what == "uploaded":
         return (entry.what, entry.by, entry.by_name, *versions_of(entry.files))
     if entry.what == "imported":

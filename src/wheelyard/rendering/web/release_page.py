@@ -101,7 +101,7 @@ def file_list(release: ReleaseOf[ShownFile], facet: str = "", number: int = 1) -
         return None  # no file of the release has it
     if chosen is not None:
         files = [pair for pair in files if chosen in (*pair[0].interpreters, *pair[0].platforms)]
-    count = -(-len(files) // FILES_PER_PAGE)
+    count = -(-len(files) // FILES_PER_PAGE)  # rounded up
     if not 1 <= number <= count:
         return None
     start = (number - 1) * FILES_PER_PAGE
@@ -119,7 +119,7 @@ def file_list(release: ReleaseOf[ShownFile], facet: str = "", number: int = 1) -
 def file_pages(release: ReleaseOf[ShownFile]) -> Iterator[FileSelection]:
     """Yield each page of the files of a release besides the page of the release itself."""
     if len(release.files) <= FILES_PER_PAGE:
-        return
+        return  # the page of the release has them all
     first = file_list(release)
     assert first is not None  # noqa: S101 - the first page is always there
     yield from first.pages[1:]
@@ -170,7 +170,7 @@ def _upload(file: ShownFile) -> str:
         return NOT_KNOWN
     at = timestamp(file.uploaded_at)
     time = f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
-    if not isinstance(file, File):
+    if not isinstance(file, File):  # of an upstream index, which does not say who it was
         return time
     who = escape(with_name(file.uploaded_by, file.uploaded_by_name))
     return f'{time}<br>by <bdi class="id">{who}</bdi>'
@@ -386,6 +386,7 @@ def _license(core: CoreMetadata) -> str:
         for classifier in core.classifiers
         if classifier.startswith(_LICENSE) and classifier not in _LICENSE_FAMILIES
     ]
+    # many projects have a whole licence in the field, of which the first line is the title
     return (", ".join(dict.fromkeys(named)) or (core.license or "").partition("\n")[0])[:TEXT_LIMIT]
 
 

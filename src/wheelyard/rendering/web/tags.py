@@ -233,6 +233,7 @@ def _platform_words(tags: Iterable[str]) -> Iterator[str]:
     for tag in tags:
         for system, architecture, version in _platforms(tag):
             key = system, architecture
+            # installers take a wheel from the lowest version on, whatever other tags it has
             lowest[key] = min(version, lowest.get(key, version))
     alike = dict[tuple[str, Version, str], list[str]]()
     for (system, architecture), version in lowest.items():
