@@ -47,7 +47,7 @@ The list of names is read only where that can save a request: for a name that wa
 when it was last read. All requests for unknown names wait for one read of the list.
 
 Starlette routes, and one function reads paths. Runs of `/` collapse, each segment is decoded
-once, and what proxies read differently is refused (`protocol/requests.py: decode_path`), before
+once, and what proxies read differently is refused (`http/requests.py: decode_path`), before
 Starlette's router sees the path. A router of our own saved 12 microseconds a page.
 
 Handlers block, and are called again. An event loop that does all that might not block needs each

@@ -2,19 +2,18 @@
 Instrumentation of requests: metrics and the access log.
 
 The metrics are in the text format of Prometheus, of all workers of a server together. Several
-workers keep them in files of one folder, by prometheus-client's multiprocess mode. So whichever
-worker is asked has the sums, and what a worker has counted stays after its exit.
+workers keep them in files of one folder (`PROMETHEUS_MULTIPROC_DIR`), by prometheus-client's
+multiprocess mode. So whichever worker is asked has the sums, and what a worker has counted stays
+after its exit.
 
-`http/instrumentation.py` sees the start and the end of each request: its duration
-goes into a histogram and, where a setting asks for it, a line into the access log.
-`storage/forwarding.py` times each verb of the store, `upstream/observation.py` counts what
-upstream indexes are asked. All are prometheus-client's own objects, which `Instrumentation` puts
-into one registry. Several workers keep them in files of one folder (`PROMETHEUS_MULTIPROC_DIR`),
-and `http/instrumentation.py` shows the sums, whichever worker is asked.
+`Instrumentation` sees the start and the end of each request: its duration goes into a histogram
+and, where a setting asks for it, a line into the access log. `storage/forwarding.py` times each
+verb of the store, `upstream/observation.py` counts what upstream indexes are asked. All are
+prometheus-client's own objects in one registry.
 
 A log line belongs to the request for which it is written, in whichever thread: `logs.py` keeps
-the request in a context variable that threads inherit, and `logs.py` adds its trace and its
-client's address. `operations/audit_log.py` logs who changed what: `catalog/commits.py` calls it
+the request in a context variable that threads inherit, and adds its trace and its client's
+address. `operations/audit_log.py` logs who changed what: `catalog/commits.py` calls it
 for each event right after the commit point. The journal is the record that counts; the log is a
 copy. A thread writes the access log, so that no request waits for standard error.
 

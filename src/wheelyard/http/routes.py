@@ -52,7 +52,7 @@ def build_routes(
         *_account(AccountPages(pages)),
         *_management(ManagePages(pages, uploads)),
         *_projects(ProjectPages(pages)),
-        *_index(context, home, probes, packages),
+        *_index(context, home, packages),
         *_uploads(uploads),
     ]
     return RouteTable(context.index.settings.server.path_prefix, rows)
@@ -160,11 +160,9 @@ class _SharedPaths(Struct, frozen=True):
 
     def answer_root(self, request: Request) -> Response:
         """Handle GET `/`: the home page, or the list of projects."""
-        return (
-            self.home.answer_home(request)
-            if wants_html(request)
-            else self.packages.project_list(request)
-        )
+        if wants_html(request):
+            return self.home.answer_home(request)
+        return self.packages.project_list(request)
 
     def answer_setup(self, request: Request) -> Response:
         """Handle GET `/setup/`: the settings of clients, or the project of that name."""
@@ -174,10 +172,8 @@ class _SharedPaths(Struct, frozen=True):
         return self.packages.project_detail(request)
 
 
-def _index(
-    context: ServerContext, home: HomePages, probes: Probes, packages: Packages
-) -> Iterator[Route]:
-    shared, add_slash = _SharedPaths(home, packages), probes.redirect_to_slash
+def _index(context: ServerContext, home: HomePages, packages: Packages) -> Iterator[Route]:
+    shared, add_slash = _SharedPaths(home, packages), packages.redirect_to_slash
     help_text = home_and_probes.explain_upload_url
     yield Route("upload-url", "/legacy/?", help_text, is_public=always, is_instant=True)
     yield Route("setup", "/setup/", shared.answer_setup, accepts_iap=wants_html)
@@ -186,25 +182,25 @@ def _index(
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)
     for root in ("/pypi/simple", "/{root}/+simple", "/simple"):
-        yield from _simple_api(root, probes, packages)
+        yield from _simple_api(root, packages)
     # after `/pypi/simple/`, as this is also `/pypi/<name>/`
     yield Route("legacy_json", "/pypi/{name}/json/?", packages.answer_pypi_json)
     yield Route("legacy_json", "/pypi/{name}/{version}/json/?", packages.answer_pypi_json)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
     for root in ("/pypi", "/+simple", *roots):
-        yield from _simple_api(root, probes, packages)
+        yield from _simple_api(root, packages)
     yield Route("project_list", "/", shared.answer_root, accepts_iap=wants_html)
     yield Route("project_detail", "/{name}/", packages.project_detail)
     yield Route("redirect", "/{name}", add_slash)
     yield Route("redirect", "/project/{name}", add_slash)
 
 
-def _simple_api(root: str, probes: Probes, packages: Packages) -> Iterator[Route]:
+def _simple_api(root: str, packages: Packages) -> Iterator[Route]:
     """Yield the routes of the Simple API below a root path."""
     yield Route("project_list", f"{root}/", packages.project_list)
-    yield Route("redirect", root, probes.redirect_to_slash)
+    yield Route("redirect", root, packages.redirect_to_slash)
     yield Route("project_detail", f"{root}/{{name}}/", packages.project_detail)
-    yield Route("redirect", f"{root}/{{name}}", probes.redirect_to_slash)
+    yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
 
 
 def _uploads(uploads: UploadHandler) -> Iterator[Route]:

@@ -1,5 +1,5 @@
 """
-Handlers of what is about no project: home, search, lists, probes, metrics, redirects.
+Handlers of what is about no project: home, search, lists, probes and metrics.
 
 The metrics say nothing about packages. So they are public if the server listens on a loopback
 address, no proxy is configured, and none has forwarded the request. Otherwise they need
@@ -13,7 +13,6 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.errors import (
     RETRY_AFTER_SECONDS,
     Forbidden,
@@ -30,7 +29,7 @@ from wheelyard.http.messages import NO_STORE, Header, Request, Response, make_re
 from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
-from wheelyard.http.requests import build_path, has_forwarding_header
+from wheelyard.http.requests import has_forwarding_header
 from wheelyard.http.responses import PUBLIC_FILE, VARY_ENCODING, load_projects, visibility_key
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
@@ -204,7 +203,7 @@ class HomePages:
 
 
 class Probes:
-    """The readiness probe, the metrics, and redirects of paths without their slash."""
+    """The readiness probe, and the metrics."""
 
     def __init__(self, context: ServerContext, observer: Instrumentation) -> None:
         self._context = context
@@ -227,14 +226,6 @@ class Probes:
             message = f"No write to the store has succeeded since the server was started. {reason}"
             return _not_ready(message, "store_not_written")
         return make_response(200, TEXT, HEALTHY, NO_STORE)
-
-    def redirect_to_slash(self, request: Request) -> Response:
-        """Handle GET of a path without its slash: redirect, if the caller may read the project."""
-        if "name" in request.path_params:
-            name = parse_project_name(request.path_params["name"])
-            self._context.read_policy.require_lookup(request.caller, name)
-        prefix = self._context.index.settings.server.path_prefix
-        return redirect(301, build_path(prefix, request.segments, request.query_string))
 
     def is_allowed_without_login(self, request: Request) -> bool:
         """Return whether the metrics are public, or a request has the metrics token."""

@@ -44,7 +44,7 @@ METADATA_SUFFIX: Final = ".metadata"
 
 
 class Packages:
-    """Answers programs that install, search and read."""
+    """The pages and files that programs ask for, and redirects to their usual URLs."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
@@ -89,6 +89,14 @@ class Packages:
         # types of HTML share a page, and so do those of JSON
         page = (media_type, (name, is_json), listing.version, render)
         return page_response(self._context, request, *page, listing=listing)
+
+    def redirect_to_slash(self, request: Request) -> Response:
+        """Handle GET of a path without its slash: redirect, if the caller may read the project."""
+        if "name" in request.path_params:
+            name = parse_project_name(request.path_params["name"])
+            self._context.read_policy.require_lookup(request.caller, name)
+        prefix = self._context.index.settings.server.path_prefix
+        return redirect(301, build_path(prefix, request.segments, request.query_string))
 
     def answer_pypi_json(self, request: Request) -> Response:
         """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling."""
