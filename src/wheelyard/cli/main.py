@@ -44,9 +44,7 @@ COMMAND_GROUPS: Final = {
         "status": "set a project's status",
         "names": "list, reserve and release private names",
     },
-    "Public packages": {
-        "upstream": "fetch, approve and block packages of other indexes",
-    },
+    "Public packages": {"upstream": "fetch, approve and block packages of other indexes"},
     "Access": {
         "token": "create, list, rotate and revoke API tokens",
         "access": "grant and revoke rights, and explain who may do what",

@@ -54,10 +54,7 @@ _CLASSIFIERS: Final = MappingProxyType(
                 for words, short in _GNU.items()
                 for number, full in (("2", "2.0"), ("2.1", "2.1"), ("3", "3.0"))
                 for suffix, kind in (("", "only"), (" or later", "or-later"))
-                for end in (
-                    f" ({short}v{number}{'+' if suffix else ''})",
-                    "",
-                )
+                for end in (f" ({short}v{number}{'+' if suffix else ''})", "")
             },
             "Academic Free License (AFL)": "AFL-3.0",
             "Apache Software License": "Apache-2.0",

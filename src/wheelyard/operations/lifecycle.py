@@ -15,13 +15,7 @@ from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.project import (
-    Event,
-    EventKind,
-    File,
-    Project,
-    Status,
-)
+from wheelyard.model.project import Event, EventKind, File, Project, Status
 
 ReleaseAction = Literal["yank", "unyank", "delete"]
 """A change of the files of a release."""
