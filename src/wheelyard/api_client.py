@@ -25,6 +25,7 @@ from wheelyard import errors
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError, quoted
 from wheelyard.http_client.client import (
+    GATEWAY_STATUSES,
     MIN_BYTES_PER_SECOND,
     REDIRECT_STATUSES,
     ClientResponse,
@@ -265,7 +266,6 @@ ANSWER_START_SECONDS: Final = 30.0
 """Seconds until the headers of an answer are there. After an upload it may take longer."""
 UPLOAD_START_SECONDS: Final = 60.0
 """Seconds until the headers of the answer to an upload are there, beside those to send it."""
-RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
 INDEX_PATHS: Final = ("simple/", "legacy/")
 """The ends of URLs for installers and publishing clients, which people copy."""
@@ -450,7 +450,7 @@ class ApiConnection:
         refusal = self._refusal(response, body)
         # an upstream index that is down stays so for longer than a person waits
         is_upstream = refusal.code in (errors.UPSTREAM_UNAVAILABLE, errors.UPSTREAM_UNPROVEN)
-        if response.status in RETRIED_STATUSES and not is_upstream:
+        if response.status in GATEWAY_STATUSES and not is_upstream:
             raise self._requester.status_error(response) from refusal
         raise refusal
 

@@ -1,8 +1,14 @@
 """
 Validation of wheels and sdists that may be hostile, and extraction of their metadata.
 
-Formats that nothing builds any more are known by name only. A store may list eggs and `.tar.bz2`
-of an older version, so `parse_known_filename` still gives their project, version and key;
-`parse_filename`, which decides what is taken, and `archive/` know wheels, `.tar.gz` and `.zip`
-alone.
+Nothing is unpacked, executed or followed. An archive is accepted only if all programs read it
+alike. Everything that is wrong with one is raised as Invalid.
+
+- `distribution_reader.py`: reads one file, wheel or sdist, and compares its metadata with its name
+- `wheel.py` and `sdist.py`: what their formats require
+- `zip_members.py` and `tar_members.py`: strict readers of the two containers
+- `archive_rules.py`: limits, rules for names of members, errors, and which rules an import waives
+
+Only wheels, `.tar.gz` and `.zip` are read. A store of an older version may list eggs and
+`.tar.bz2`: `parse_known_filename` (`model/distribution_filename.py`) still knows their names.
 """

@@ -51,11 +51,7 @@ record_mismatch = partial(invalid_file, "record_mismatch")
 
 
 class Rule(StrEnum):
-    """
-    A rule that a lenient import waives.
-
-    The value is the error code for breaking it.
-    """
+    """A rule that a lenient import waives, by the error code for breaking it."""
 
     OBSOLETE_FORMAT = "invalid_filename"
     """The file has an obsolete format, which clients skip."""
@@ -85,8 +81,8 @@ class Leniency(Struct):
     is_lenient: bool
     waived: set[Rule] = set()
 
-    def waive(self, rule: Rule, error: Invalid) -> None:
-        """Record that `rule` is waived, or raise `error` if it is not, or not about that rule."""
+    def waive_or_raise(self, rule: Rule, error: Invalid) -> None:
+        """Record that `rule` is waived, or raise `error` if it is not, or is about another rule."""
         if not self.is_lenient or error.code not in {rule, *_MORE_CODES.get(rule, ())}:
             raise error
         self.waived.add(rule)
@@ -94,9 +90,9 @@ class Leniency(Struct):
 
 class ArchiveLimits(Struct, frozen=True, kw_only=True):
     """
-    Limits for reading one archive.
+    Limits for reading one archive, with sizes in bytes.
 
-    Sizes are in bytes. An archive may inflate to `free_inflated` or to `inflated_ratio` times its
+    An archive may inflate to `free_inflated` or to `inflated_ratio` times its
     own size, whichever is larger, but never to more than the absolute limit of its format.
     """
 
@@ -141,11 +137,8 @@ class Deadline:
         self._end = clock() + seconds
 
     def check(self) -> None:
-        """
-        Raise Invalid (code `archive_bomb`) if the time is up.
-
-        Readers call it for each chunk.
-        """
+        """Raise Invalid (code `archive_bomb`) if the time is up."""
+        # readers call this for each member and chunk: none of them takes long by itself
         if self._clock() > self._end:
             raise archive_bomb("reading it takes too long")
 
@@ -189,15 +182,24 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
 
 
 def check_relative_name(name: str, limits: ArchiveLimits) -> None:
-    """Raise Invalid (`unsafe_archive`) unless a name is relative, has no `..`, and is sound."""
+    """
+    Raise Invalid (code `unsafe_archive`) unless a name leads to a place inside of the archive.
+
+    Raises Invalid also for what `check_text` refuses.
+    """
     check_text(name, limits)
+    # on Windows a backslash separates folders, too
     path = name.replace("\\", "/")
     if _ABSOLUTE.match(path) or ".." in path.split("/"):
         raise unsafe_archive("a member's name leads outside the archive", name)
 
 
 def check_text(name: str, limits: ArchiveLimits) -> None:
-    """Raise Invalid (`unsafe_archive`) for control characters, or a name over the limits."""
+    """
+    Raise Invalid (code `unsafe_archive`) for a control character, or a name over a limit.
+
+    The limits are those of the bytes of a name, of each of its parts, and of its depth.
+    """
     if _CONTROL.search(name):
         raise unsafe_archive("a member's name has a control character", name)
     raw = name.encode(errors="replace")
@@ -220,6 +222,16 @@ def find_case_collision(names: Iterable[str]) -> str | None:
             return name
         seen.add(folded)
     return None
+
+
+TAR_BLOCK_BYTES = 512
+TAR_CHECKSUM = slice(148, 156)
+"""Where a tar header has its checksum."""
+
+
+def tar_checksum(header: bytes) -> int:
+    """Return the sum of the bytes of a tar header, its checksum taken for blanks."""
+    return sum(header) - sum(header[TAR_CHECKSUM]) + 8 * ord(" ")
 
 
 class MemberKind(Enum):
@@ -247,8 +259,8 @@ class MemberPaths(Struct):
         """
         Add a member of the archive.
 
-        Two folders may share a path; two files may, too, and their path is in `duplicates`. Raises
-        Invalid if it repeats a path.
+        Two folders may share a path. So may two files, whose path is then in `duplicates`. Raises
+        Invalid if members of other kinds share one.
         """
         before = self._kinds.get(path)
         if before is None:

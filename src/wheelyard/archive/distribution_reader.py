@@ -57,11 +57,11 @@ def read_distribution(
     is_lenient: bool = False,
 ) -> DistributionContents:
     """
-    Validate the distribution file at `path`.
+    Validate the distribution file at `path`, and return its metadata and the warnings about it.
 
-    Returns its metadata, warnings and waived rules. Nothing is extracted, executed or followed, and
-    memory is bounded whatever the headers say. The file must not change any more. If `is_lenient`,
-    the file may break each `Rule`.
+    Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
+    file must not change any more. If `is_lenient`, the file may break each `Rule`, and the result
+    has those that it breaks.
 
     Raises:
         Invalid: The file is not the distribution that its name promises, or clients would read it
@@ -83,6 +83,7 @@ def _read(
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
     """Validate a file, and return its raw metadata or None, its parsed metadata, and warnings."""
     if isinstance(distribution, Wheel):
+        # metadata first: it names the licence files, and a wrong name costs no reading of members
         wheel = open_wheel(context, distribution)
         core = _parse_core(wheel.metadata, distribution, context.leniency)
         wheel.check(core)
@@ -95,15 +96,16 @@ def _read(
 
 def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
     """
-    Return the parsed metadata.
+    Return the parsed metadata, of malformed metadata the valid fields if that is waived.
 
-    Of malformed metadata, it returns the valid fields if that is waived. Raise Invalid unless the
-    filename has its name and version, or the difference is waived.
+    Raises Invalid if it is malformed, or if its name or version is not that of the filename, unless
+    the rule is waived.
     """
     try:
         core = parse_metadata(raw)
     except Invalid as error:
-        leniency.waive(Rule.METADATA, error)
+        leniency.waive_or_raise(Rule.METADATA, error)
+        # name and version are compared even so: they may be readable
         name, version = raw_field(raw, "name"), raw_field(raw, "version")
         core = parse_leniently(raw, distribution.project, distribution.version)
     else:
@@ -125,7 +127,7 @@ def _check_name_and_version(
         letters = _NOT_ALPHANUMERIC.sub("", name.lower())
         if letters != _NOT_ALPHANUMERIC.sub("", distribution.project):
             raise error
-        leniency.waive(Rule.NAME, error)
+        leniency.waive_or_raise(Rule.NAME, error)
     if version and not is_version_of(version, distribution):
         reason = "its Version is not that of the filename"
-        leniency.waive(Rule.VERSION, invalid_file("version_mismatch", reason, version))
+        leniency.waive_or_raise(Rule.VERSION, invalid_file("version_mismatch", reason, version))

@@ -34,24 +34,25 @@ _FOLDER_ENDS = ("/", "/.")
 
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
-    """Validate an sdist, and return the bytes of its PKG-INFO, None if its absence was waived."""
-    top, pkg_info = (_read_zip if sdist.suffix == ZIP_SUFFIX else _read_tar)(context)
+    """
+    Validate an sdist, and return the bytes of its PKG-INFO, or None if its absence was waived.
+
+    Raises Invalid if it is no sdist, or not that of the filename.
+    """
+    is_zip = sdist.suffix == ZIP_SUFFIX
+    top, pkg_info = _read_zip(context) if is_zip else _read_tar(context)
     stem = sdist.filename.removesuffix(sdist.suffix)
     if top != stem and not is_stem_of(top, sdist):
         reason = "its folder is not named for the file"
-        context.leniency.waive(Rule.NAME, invalid_file("name_mismatch", reason, top))
+        context.leniency.waive_or_raise(Rule.NAME, invalid_file("name_mismatch", reason, top))
     if pkg_info is None:
         error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
-        context.leniency.waive(Rule.HAS_METADATA, error)
+        context.leniency.waive_or_raise(Rule.HAS_METADATA, error)
     return pkg_info
 
 
 def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
-    """
-    Validate the members of a ZIP sdist.
-
-    Returns its top-level folder, and PKG-INFO or None.
-    """
+    """Return the top-level folder of a ZIP sdist, and PKG-INFO or None, or raise Invalid."""
     archive = open_zip(context, check_relative_name)
     tree = _SdistTree()
     pkg_info = None
@@ -59,16 +60,13 @@ def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
         if tree.add(member.name, member.kind):
             pkg_info = archive.read(member, context.limits.metadata)
         else:
+            # read to its end, though nobody needs it: its size is only known to be true then
             archive.verify(member)
     return tree.finish(), pkg_info
 
 
 def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
-    """
-    Validate the members of a tar sdist.
-
-    Returns its top-level folder, and PKG-INFO or None.
-    """
+    """Return the top-level folder of a tar sdist, and PKG-INFO or None, or raise Invalid."""
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
@@ -80,6 +78,7 @@ def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
             if member.size > limits.metadata:
                 raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
             pkg_info = stream.read(member.size)
+    # a second pass over the archive, which few need
     if tree.paths.duplicates:
         _check_duplicates(context, tree.paths.duplicates)
     return tree.finish(), pkg_info
@@ -109,11 +108,7 @@ class _SdistTree(Struct):
     paths: MemberPaths = field(default_factory=MemberPaths)
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
-        """
-        Add a member with a relative name.
-
-        Returns whether it is PKG-INFO, or raise Invalid.
-        """
+        """Add a member with a relative name, and return whether it is PKG-INFO."""
         path = normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
@@ -130,11 +125,7 @@ class _SdistTree(Struct):
         return is_pkg_info
 
     def finish(self) -> str:
-        """
-        Return the top-level folder.
-
-        Raises Invalid if there is none, or if paths conflict.
-        """
+        """Return the top-level folder, or raise Invalid if there is none, or if paths conflict."""
         if not self.top:
             raise invalid_archive("it is empty", "")
         self.paths.check()
@@ -144,6 +135,7 @@ class _SdistTree(Struct):
         return self.top
 
     def _check_hard_link(self, target: str, name: str) -> None:
+        # only to a file that came before: programs unpack in the order of the archive
         _check_normal_form(target, name)
         kind = self.paths.kind(normalized_path(target))
         is_file = kind in {MemberKind.FILE, MemberKind.HARD_LINK}
@@ -164,6 +156,7 @@ class _SdistTree(Struct):
             self.link_folders.append("/".join((*parents, *steps[upwards:])))
 
     def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
+        # asked before the path is added, so a kind at this path is that of an earlier member
         if path != f"{self.top}/{_PKG_INFO}":
             return False
         if kind is not MemberKind.FILE:

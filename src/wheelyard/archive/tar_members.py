@@ -15,11 +15,13 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.archive.archive_rules import (
+    TAR_BLOCK_BYTES,
     ArchiveLimits,
     MemberKind,
     ReadContext,
     archive_bomb,
     invalid_archive,
+    tar_checksum,
     unsafe_archive,
 )
 from wheelyard.archive.zip_members import READ_CHUNK_BYTES, Inflater
@@ -46,8 +48,8 @@ class GzipReader:
         """
         Yield the data of the first gzip member in chunks of 1 byte to 1 MiB.
 
-        Raise Invalid for damaged data, if more than zeros follow, and for more data than the limits
-        allow.
+        Raises Invalid for damaged data, if more than zeros follow, and for more data than the
+        limits allow.
         """
         yield from filter(None, self._member())
         members = 0
@@ -60,11 +62,7 @@ class GzipReader:
                     raise invalid_archive("it has a second gzip member with other files")
 
     def _skip_padding(self) -> bool:
-        """
-        Skip zeros.
-
-        Returns whether a gzip member follows, or raise Invalid for other bytes.
-        """
+        """Skip zeros, and return whether a gzip member follows; other bytes raise Invalid."""
         for chunk in self._compressed():
             self._context.deadline.check()
             rest = chunk.lstrip(b"\0")
@@ -97,9 +95,7 @@ class GzipReader:
             yield chunk
 
 
-_BLOCK_BYTES = 512
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
-_CHECKSUM = slice(148, 156)
 _OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
 _BLANK = re.compile(rb" +")
 _UNUSED_FIELDS = (1, 2, 3, 13, 14)
@@ -180,11 +176,7 @@ class TarStream(Struct):
         return True
 
     def ends_in_zeros(self) -> bool:
-        """
-        Return whether all remaining bytes are zero.
-
-        Reads up to the first that is not.
-        """
+        """Return whether all remaining bytes are zero, reading up to the first that is not."""
         while not self._buffer[self._next :].strip(b"\0"):
             self._next = len(self._buffer)
             if not self._refill():
@@ -227,8 +219,8 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     """
     Yield each member of a tar archive, with the stream at the beginning of its data.
 
-    Raise Invalid if the archive is ambiguous or has unusual members. Before the next member the
-    caller may read up to `size` bytes of data from the stream.
+    Before the next member the caller may read up to `size` bytes of data from the stream. Raises
+    Invalid if the archive is ambiguous or has unusual members.
     """
     stream = TarStream(GzipReader(context).chunks())
     extensions: dict[str, str] = {}
@@ -237,7 +229,7 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     while (header := _read_header(stream)) is not None:
         context.deadline.check()
         if header.type in _EXTENSIONS:
-            extended += header.size + _BLOCK_BYTES
+            extended += header.size + TAR_BLOCK_BYTES
             types += header.type
             _check_extension(types, header, extended, context.limits)
             extensions |= _parse_extension(header, _read_extension_data(stream, header.size))
@@ -246,7 +238,8 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
         context.limits.check_count(count)
         member = _build_member(header, extensions, has_extension=bool(types))
         extensions, types = {}, b""
-        stop = stream.position + member.size + -member.size % _BLOCK_BYTES
+        # the caller may have read any part of the data when the next member is asked for
+        stop = stream.position + member.size + -member.size % TAR_BLOCK_BYTES
         yield member, stream
         if not stream.skip(stop - stream.position):
             raise invalid_archive("a member is cut off", member.name)
@@ -257,15 +250,16 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
 
 
 def _read_header(stream: TarStream) -> _Header | None:
-    block = stream.read(_BLOCK_BYTES)
-    if not block.strip(b"\0") and len(block) in {0, _BLOCK_BYTES}:
+    block = stream.read(TAR_BLOCK_BYTES)
+    if not block.strip(b"\0") and len(block) in {0, TAR_BLOCK_BYTES}:
         if not stream.ends_in_zeros():
             raise invalid_archive("it has members behind its end")
         return None
-    if len(block) < _BLOCK_BYTES:
+    if len(block) < TAR_BLOCK_BYTES:
         raise invalid_archive("it is not a tar archive, or was cut off")
     fields = _HEADER.unpack(block)
-    if stream.position == _BLOCK_BYTES:
+    # the first header of the archive: programs tell the format by it
+    if stream.position == TAR_BLOCK_BYTES:
         _check_first_name(fields[0], fields[9])
     name, _, _, _, size, _, checksum, kind, target, magic = fields[:10]
     prefix = fields[15].partition(b"\0")[0]
@@ -298,7 +292,7 @@ def _check_unused_fields(fields: tuple[bytes, ...], name: bytes) -> None:
 def _is_checksum(block: bytes, field: bytes) -> bool:
     match = _OCTAL.fullmatch(field)
     expected = int(match[1] or b"0", 8) if match else 0
-    blanked = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
+    blanked = tar_checksum(block)
     # Some old writers summed signed characters.
     signed = blanked - 256 * sum(byte >= _HIGH_BIT for byte in block) if expected != blanked else 0
     return expected in {blanked, signed}
@@ -321,7 +315,7 @@ def _check_extension(types: bytes, header: _Header, extended: int, limits: Archi
 
 
 def _read_extension_data(stream: TarStream, size: int) -> bytes:
-    block = stream.read(size + -size % _BLOCK_BYTES)
+    block = stream.read(size + -size % TAR_BLOCK_BYTES)
     if len(block) < size:
         raise invalid_archive("a long name or PAX header is cut off")
     if block[size:].strip(b"\0"):  # some readers take these bytes as data

@@ -52,11 +52,7 @@ _COMMAS_PER_LINE = 4
 
 
 class OpenWheel(Struct, frozen=True):
-    """
-    A wheel whose structure and WHEEL file are valid.
-
-    Its METADATA is read, but not parsed.
-    """
+    """A wheel whose structure and WHEEL file are valid, with its METADATA, not yet parsed."""
 
     archive: ZipArchive
     folder: str
@@ -74,14 +70,14 @@ class OpenWheel(Struct, frozen=True):
         try:
             self._check_license_files(core)
         except Invalid as error:
-            context.leniency.waive(Rule.METADATA, error)
+            context.leniency.waive_or_raise(Rule.METADATA, error)
         path = f"{self.folder}/entry_points.txt"
         if path in self.archive.members:
             _check_entry_points(self.archive.read_path(path, context.limits.entry_points), path)
         try:
             _check_record(self.archive, f"{self.folder}/RECORD")
         except Invalid as error:
-            context.leniency.waive(Rule.RECORD, error)
+            context.leniency.waive_or_raise(Rule.RECORD, error)
             # the waived rule covers RECORD, but not damaged members, which were not all read
             for member in self.archive.members.values():
                 self.archive.verify(member)
@@ -96,11 +92,7 @@ class OpenWheel(Struct, frozen=True):
 
 
 def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
-    """
-    Return a wheel with its METADATA.
-
-    Raises Invalid if its structure or WHEEL is wrong.
-    """
+    """Return a wheel with its METADATA, or raise Invalid if its structure or WHEEL is wrong."""
     archive = open_zip(context, partial(check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
@@ -124,7 +116,7 @@ def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> 
         raise missing_metadata(missing)
     if not is_stem_of(stem, wheel):
         code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
-        context.leniency.waive(Rule.VERSION, invalid_file(code, missing))
+        context.leniency.waive_or_raise(Rule.VERSION, invalid_file(code, missing))
     return folders[0]
 
 
@@ -147,6 +139,7 @@ def _expand_tags(values: tuple[str, ...]) -> set[str]:
     for value in values:
         parts = [part.split(".") for part in value.lower().split("-")]
         pythons, abis, platforms = parts if len(parts) == len(("py", "abi", "os")) else ([], [], [])
+        # counted before they are made: a compressed set of a few bytes may stand for millions
         if len(tags) + len(pythons) * len(abis) * len(platforms) > TAG_LIMIT:
             break
         tags.update(f"{p}-{a}-{o}" for p in pythons for a in abis for o in platforms)
@@ -171,11 +164,7 @@ def _check_entry_points(raw: bytes, path: str) -> None:
 
 
 def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
-    """
-    Return the lines of each value, by group and name.
-
-    Indented lines continue a value.
-    """
+    """Return the lines of each value, by group and name; indented lines continue a value."""
     groups: dict[str, dict[str, list[str]]] = {}
     entries: dict[str, list[str]] = {}
     indent = 0
@@ -239,6 +228,7 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
     """
     limits, unhashed = archive.context.limits, _unhashed(path)
     raw = archive.read_path(path, limits.record)
+    # before the lines are parsed: a table of commas alone would take much memory
     if max(raw.count(b"\n"), raw.count(b",") // _COMMAS_PER_LINE) >= limits.record_lines:
         raise record_mismatch(f"RECORD has more than {limits.record_lines} lines", path)
     if b"\0" in raw:
@@ -251,6 +241,7 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
             name = name.replace("\\", "/")
             if name in unhashed or name.endswith("/"):
                 continue
+            # the same line twice says the same to all programs
             if record.setdefault(name, (hashed, size)) != (hashed, size):
                 raise record_mismatch("RECORD lists a file twice", name)
     except (UnicodeDecodeError, csv.Error) as error:

@@ -21,6 +21,8 @@ from msgspec import Struct
 from wheelyard.archive.archive_rules import (
     KIB,
     MIB,
+    TAR_BLOCK_BYTES,
+    TAR_CHECKSUM,
     ArchiveLimits,
     MemberKind,
     MemberPaths,
@@ -29,6 +31,7 @@ from wheelyard.archive.archive_rules import (
     invalid_archive,
     missing_metadata,
     normalized_path,
+    tar_checksum,
     unsafe_archive,
 )
 
@@ -54,8 +57,6 @@ _DOS_LABEL_OR_FOLDER = 1 << 3 | 1 << 4
 """MS-DOS attributes: a volume label, and a folder."""
 _MAX_VERSION_NEEDED = 63
 """Version 6.3 of the format; readers reject a member that needs a later one."""
-_TAR_BLOCK = 512
-_TAR_CHECKSUM = slice(148, 156)
 
 _EOCD = struct.Struct("<4s4H2LH")
 """The end of central directory record."""
@@ -83,11 +84,7 @@ NameCheck = Callable[[str, ArchiveLimits], None]
 
 
 class Inflater:
-    """
-    A decompressor for one deflate stream.
-
-    `window_bits` is the format, as in zlib.
-    """
+    """A decompressor for one deflate stream; `window_bits` is the format, as in zlib."""
 
     __slots__ = ("stream",)
 
@@ -98,7 +95,7 @@ class Inflater:
         """
         Yield the inflated data up to the end of the stream, or of `source` if that is cut off.
 
-        Raise zlib.error if the data is malformed. A chunk may be empty.
+        A chunk may be empty. Raises zlib.error if the data is malformed.
         """
         for chunk in source:
             remaining = chunk
@@ -113,11 +110,7 @@ class Inflater:
 
 
 class ZipMember(Struct, frozen=True):
-    """
-    One member of a ZIP file.
-
-    Sizes and offsets in bytes.
-    """
+    """One member of a ZIP file, with sizes and offsets in bytes."""
 
     name: str
     flags: int
@@ -149,7 +142,7 @@ class ZipArchive(Struct, frozen=True):
         """
         Return the inflated data of the member at `path`, of at most `limit` bytes.
 
-        Raise Invalid if it is missing, larger, or not as its header says.
+        Raises Invalid if it is missing, larger, or not as its header says.
         """
         member = self.members.get(path)
         if member is None:
@@ -160,7 +153,8 @@ class ZipArchive(Struct, frozen=True):
         """
         Return the inflated data of a member.
 
-        Raises Invalid, before reading, if over `limit`.
+        Raises Invalid, before reading, if it has more than `limit` bytes. Raises Invalid if it is
+        not as its header says.
         """
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
@@ -173,7 +167,7 @@ class ZipArchive(Struct, frozen=True):
         """
         Yield a member's inflated data in chunks of at most 1 MiB.
 
-        Raise Invalid if it is malformed, or has not the size and checksum of its header.
+        Raises Invalid if it is malformed, or has not the size and checksum of its header.
         """
         if member.name in self._contents:
             yield self._contents[member.name]
@@ -184,6 +178,7 @@ class ZipArchive(Struct, frozen=True):
             self.context.deadline.check()
             crc = zlib.crc32(chunk, crc)
             size += len(chunk)
+            # at once, not at the end: a header that lies must not cost more than it says
             if size > member.size:
                 raise invalid_archive("a member is longer than its header says", member.name)
             yield chunk
@@ -191,11 +186,7 @@ class ZipArchive(Struct, frozen=True):
             raise invalid_archive("a member is not what its header says", member.name)
 
     def verify(self, member: ZipMember) -> None:
-        """
-        Read a member to its end.
-
-        Raises Invalid if its data is not as its header says.
-        """
+        """Read a member to its end, and raise Invalid if its data is not as its header says."""
         for _ in self.chunks(member):
             pass
 
@@ -217,16 +208,17 @@ def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
         yield from inflater.chunks(source)
     except zlib.error as error:
         raise invalid_archive("a member cannot be inflated", member.name) from error
+    # programs differ in what they do with bytes behind the end of a deflate stream
     if not inflater.stream.eof or inflater.stream.unused_data or next(source, b""):
         raise invalid_archive("a member's data does not end where it should", member.name)
 
 
 def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     """
-    Return an open ZIP file, or raise Invalid if its structure is invalid.
+    Return an open ZIP file, without inflating anything.
 
-    Inflates nothing. `check_name` is called with each member's name, and raises Invalid to reject
-    it.
+    `check_name` is called with each member's name, and raises Invalid to refuse it. Raises Invalid
+    if the structure of the file is invalid.
     """
     descriptor, limits = context.descriptor, context.limits
     file_size = os.fstat(descriptor).st_size
@@ -244,6 +236,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
         paths.add(normalized_path(member.name), member.kind)
         if member.name in members or paths.duplicates:
             raise invalid_archive("two members have one name", member.name)
+        # in the order of the file, members cover each byte exactly once
         if member.header_offset != position:
             raise invalid_archive("its members overlap, or bytes lie between them", member.name)
         data_offsets[member.name] = _check_local_header(descriptor, member)
@@ -261,10 +254,10 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
 
 
 def _reject_tar_polyglot(descriptor: int) -> None:
-    block = os.pread(descriptor, _TAR_BLOCK, 0)
-    digits = block[_TAR_CHECKSUM].strip(b" \0")
-    total = sum(block) - sum(block[_TAR_CHECKSUM]) + 8 * ord(" ")
-    if digits.isdigit() and digits == b"%0*o" % (len(digits), total):
+    # a ZIP file may begin with any bytes: those of a tar header are told by their checksum
+    block = os.pread(descriptor, TAR_BLOCK_BYTES, 0)
+    digits = block[TAR_CHECKSUM].strip(b" \0")
+    if digits.isdigit() and digits == b"%0*o" % (len(digits), tar_checksum(block)):
         raise invalid_archive("it is a ZIP file and a tar file at once")
 
 
@@ -277,11 +270,8 @@ class _CentralDirectory(NamedTuple):
 
 
 def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
-    """
-    Return the position of the central directory.
-
-    Raises Invalid unless all records agree.
-    """
+    """Return the position of the central directory, or raise Invalid unless all records agree."""
+    # the last signature counts: a comment behind it may have no other (`_check_comment`)
     tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
     at = tail.rfind(_EOCD_SIGNATURE)
@@ -289,6 +279,7 @@ def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
         raise invalid_archive("it is not a ZIP file, or was cut off")
     _check_comment(tail, at)
     _, *numbers, _ = _EOCD.unpack_from(tail, at)
+    # where the directory has to end: at the first of the end records
     stop = tail_offset + at
     zip64 = _read_zip64_record(descriptor, stop)
     if zip64 is not None:
@@ -331,16 +322,13 @@ def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
 def _read_central_directory(
     descriptor: int, directory: _CentralDirectory, limits: ArchiveLimits
 ) -> Iterator[ZipMember]:
-    """
-    Yield the members of the central directory.
-
-    Raises Invalid if it is over a limit.
-    """
+    """Yield the members of the central directory, or raise Invalid if it is over a limit."""
     limits.check_count(directory.entries)
     if directory.size > limits.central_directory:
         raise archive_bomb(f"its directory is larger than {limits.central_directory} bytes")
     if directory.entries * _CENTRAL.size > directory.size:
         raise invalid_archive("its directory is too small for its members")
+    # the whole directory in memory, as its size is limited
     block = os.pread(descriptor, directory.size, directory.offset)
     at = 0
     for _ in range(directory.entries):
@@ -413,11 +401,7 @@ def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
 
 
 def _check_local_header(descriptor: int, member: ZipMember) -> int:
-    """
-    Return the offset of a member's data.
-
-    Raises Invalid if its two headers differ.
-    """
+    """Return the offset of a member's data, or raise Invalid if its two headers differ."""
     at = member.header_offset
     raw_name = member.name.encode()
     header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
@@ -468,11 +452,7 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
 
 
 def _extra_fields(extra: bytes, raw_name: bytes) -> Iterator[tuple[int, bytes]]:
-    """
-    Yield the kind and the value of each extra field.
-
-    Raises Invalid if they are cut off.
-    """
+    """Yield the kind and the value of each extra field, or raise Invalid if they are cut off."""
     at = 0
     while at < len(extra):
         header = extra[at : at + _EXTRA_HEADER.size]

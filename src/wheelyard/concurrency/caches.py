@@ -13,9 +13,9 @@ V = TypeVar("V")
 
 class LruCache(Generic[K, V]):
     """
-    A cache of weighted values.
+    A cache of weighted values, whose weights are together at most `capacity`.
 
-    `capacity` is the largest sum of their weights.
+    Threads may share it.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -25,11 +25,9 @@ class LruCache(Generic[K, V]):
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """
-        Return the cached value of `key`, or None.
-
-        The value counts as the last used one.
-        """
+        """Return the cached value of `key`, which counts as the last used one, or None."""
+        # without the lock, which each request would take several times: single operations of a
+        # dictionary are atomic, and only the order may be off
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -40,11 +38,7 @@ class LruCache(Generic[K, V]):
         return entry[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """
-        Cache `value` unless `weight` exceeds the capacity.
-
-        Evicts the least recently used.
-        """
+        """Cache `value` unless `weight` exceeds the capacity, and evict the least recently used."""
         with self._lock:
             self._remove(key)
             if weight > self._capacity:
@@ -64,11 +58,7 @@ class LruCache(Generic[K, V]):
 
 
 class ExpiringCache(Generic[K, V]):
-    """
-    A cache of at most `capacity` values, each of which expires.
-
-    `monotonic` is its clock.
-    """
+    """A cache of at most `capacity` values, each of which expires, by the clock `monotonic`."""
 
     def __init__(self, monotonic: Clock, capacity: int) -> None:
         self._monotonic = monotonic
@@ -85,10 +75,6 @@ class ExpiringCache(Generic[K, V]):
         return None
 
     def put(self, key: K, value: V, seconds: float) -> None:
-        """
-        Cache `value` for `seconds`.
-
-        Do nothing if `seconds` is not positive.
-        """
+        """Cache `value` for `seconds`, or do nothing if they are not positive."""
         if seconds > 0:
             self._entries.put(key, (value, self._monotonic() + seconds), 1)

@@ -10,15 +10,11 @@ from msgspec import Struct
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 
 Clock = Callable[[], float]
-"""A clock: returns seconds, of which a parameter says since when, or that they are monotonic."""
+"""A clock in seconds: the parameter says since when, or that they are monotonic."""
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
-    """
-    The clocks, pause function and random number generator of an index.
-
-    Tests replace them.
-    """
+    """The clocks, pause function and random number generator of an index, which tests replace."""
 
     now: Callable[[], datetime]
     """Returns the time of day, UTC, to the microsecond."""
@@ -66,11 +62,7 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     """Seconds."""
 
     def attempts(self) -> Iterator[int]:
-        """
-        Yield 0, 1, 2 and so on up to a limit.
-
-        Pauses before each number but the first.
-        """
+        """Yield 0, 1, 2 and so on up to a limit, with a pause before each number but the first."""
         waits = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
         end = self.runtime.monotonic() + self.timeout
         for attempt in range(self.max_attempts):
@@ -95,11 +87,7 @@ def remote_conflict_retries(runtime: Runtime) -> ConflictRetries:
 
 
 class LogRateLimit:
-    """
-    Allows `count` log messages a minute, and counts the suppressed ones.
-
-    Threads may share it.
-    """
+    """Allows `count` log messages a minute in all threads, and counts the suppressed ones."""
 
     def __init__(self, count: int, monotonic: Clock) -> None:
         self._count = count
@@ -110,11 +98,7 @@ class LogRateLimit:
         self._lock = Lock()
 
     def acquire(self) -> int | None:
-        """
-        Return the number of suppressed messages before this one.
-
-        None means that this one is to be suppressed.
-        """
+        """Return how many messages were suppressed before this one, or None to suppress it, too."""
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:

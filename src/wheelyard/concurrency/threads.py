@@ -116,11 +116,7 @@ TURN_SECONDS: Final = 0.05
 
 
 class Turns:
-    """
-    Runs work of several threads in turn.
-
-    `monotonic` is a clock in seconds.
-    """
+    """Runs work of several threads in turn, by the clock `monotonic`."""
 
     def __init__(self, monotonic: Clock) -> None:
         self._monotonic = monotonic

@@ -83,7 +83,9 @@ BUSY_SECONDS: Final = 5.0
 """Seconds to wait after a status 429 that does not say for how long."""
 MAX_DIGITS: Final = 18
 """Digits of a number in a header."""
-TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
+"""HTTP statuses of a server, or of a proxy before it, that is not there for a moment."""
+TRANSIENT_STATUSES: Final = GATEWAY_STATUSES | {408, 425, 429, 500}
 """HTTP statuses after which a request is retried."""
 
 RATE_WINDOW_SECONDS: Final = 60.0

@@ -10,14 +10,14 @@ its own.
 
 Versions are opaque. Equal bytes may share one, because the ETag of S3 is a digest: a document
 that has to be told from an older one with the same content carries a random id. After a
-`Conflict` the write has certainly not happened; after `Unavailable` nobody knows, and the caller
+`Conflict` the write has certainly not happened. After `Unavailable` nobody knows, and the caller
 reads the document. So an adapter that has sent a write twice reads the object after a conflict:
 its own bytes mean success.
 
 Local store. An object is a file. A write goes to `.spool/`, is synced, and gets its name in one
 step: `link` for a key that must be new, else `rename` under a lock (`flock` on one of 256 lock
 files). Then the folder is synced. New objects that can be fetched again (`keys.REFETCHABLE`) are
-not synced: whoever reads one compares its size, its digest or its checksum. The group of the
+not synced: each reader of one compares its size, its digest or its checksum. The group of the
 folder may read it, but for `credentials/`, the spool and the locks. The version of an object is
 its modification time in nanoseconds, its inode and its size. No symbolic link below the root is
 followed: on Linux the path of each open file is checked (`storage/filesystem.py`). A download
@@ -25,17 +25,17 @@ checks the path, and Granian opens it afterwards; whoever can write to the store
 in that moment. A folder is made when it is opened for writing; a command that only reads fails if
 it is missing.
 
-Buckets. What all services need is there once; only the packages of the services import their
+Buckets. What all services need is there once. Only the packages of the services import their
 libraries, when such a store is opened:
 
 - `location.py`: parses `gs://`, `s3://` and `az://`
-- `bucket_store.py`: the verbs, made of single requests: repeats them, finds out what became of a
-  write whose answer was lost, fails at once while the service does not answer; public and signed
-  URLs, of which a client gets the same one for a while
+- `bucket_store.py`: the verbs, made of single requests. It repeats them, finds out what became of a
+  write whose answer was lost, and fails at once while the service does not answer. It has the
+  public and signed URLs, too, of which a client gets the same one for a while
 - `failures.py`: what a failed request says, and the sentences for operators
-- `buckets.py`: opens the stores and readers of a location, with the library of its service
-- `connect.py`: a bucket of somebody else, to import from: what becomes of a failed request;
-  each service adds the requests
+- `buckets.py`: opens the stores of a location, and readers of a bucket of somebody else, with the
+  library of its service
+- `gcs/`, `objects/`: what each service adds, the single requests
 
 Versions of a local store are modification times, not digests. Each writer gives its file a later
 time than the one it replaces, by a microsecond if necessary (the time in a listing is a float),

@@ -23,6 +23,7 @@ from packaging.utils import NormalizedName
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.http_client.client import (
+    GATEWAY_STATUSES,
     ClientResponse,
     Network,
     Requester,
@@ -47,7 +48,6 @@ MAX_LARGE_PAGES: Final = 2
 PAGE_SECONDS: Final = 20.0
 """Seconds to receive a whole page, or the headers of a file, redirects included."""
 MAX_ETAG_LENGTH: Final = 256
-RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_PRIVATE_NETWORK: Final = (
     "its host has a private address, and its network is not in upstream.allow_private_networks"
@@ -254,7 +254,7 @@ def _network(config: UpstreamConfig) -> Network:
 
 def _is_worth_a_retry(fault: FetchError) -> bool:
     """Return whether a page is asked for once more after a failure."""
-    is_retried = fault.is_unreachable or fault.status in RETRIED_STATUSES
+    is_retried = fault.is_unreachable or fault.status in GATEWAY_STATUSES
     return fault.is_transient and is_retried and not fault.wait
 
 
