@@ -5,24 +5,22 @@ Authentication of credentials, and authorization of the callers that they identi
 `Caller.may` is the only question. `authentication/authorization.py` turns a no into 401, 403 or
 404, by patterns alone and never by what exists.
 
-1. `http/forms.py` first refuses unknown hosts, plain HTTP where a setting forbids it,
-   and requests that another site's page made a browser send.
-2. `http/request_authentication.py` computes a keyed digest of the header and the
-   client's network. A caller that was authenticated under that digest within the last second is
-   taken as it is. Otherwise the header is parsed into a `Credential`. Web pages behind
+1. `http/forms.py` refuses unknown hosts, plain HTTP where a setting forbids it, and requests
+   that another site's page made a browser send.
+2. `http/request_authentication.py` computes a keyed digest of the header and the client's
+   network. A caller that was authenticated under that digest within the last second is not
+   authenticated again. Otherwise the header is parsed into a `Credential`. Web pages behind
    Identity-Aware Proxy take the proxy's assertion instead, and nothing else.
-3. `Authenticator.authenticate` is one blocking call. `waits_for` tells without hashing or asking
-   which pool of threads it belongs into: that for hashes, at most four at once, that for Google
-   and the keys of issuers, or that for reads. The result is remembered for a second
-   (`authenticator.py`), and requests with the same header share one call. A password waits in the
-   event loop for its turn. The order is a contract: what begins with `wyd_` is an API token; then
-   come static tokens; then the user name and the form of the secret choose one verifier. Exactly
-   one is asked, so that no credential is sent to a party that it was not meant for. Too many
-   failures give 429 before anything is hashed.
+3. `Authenticator.authenticate` is one blocking call. `waits_for` says, without hashing or asking,
+   which pool of threads it has to run in: that for hashes (at most four at once), that for Google
+   and the keys of issuers, or that for reads. Requests with the same header share one call. A
+   password waits in the event loop for its turn. Exactly one verifier is asked, so that no
+   credential is sent to a party that it was not meant for; `authenticator.py` has the order. Too
+   many failures give 429 before anything is hashed.
 4. A verifier returns an `Identity`: principals, and the scopes that the credential itself brings.
-   It raises `Unauthenticated` with one fixed text for each type of credential; the reason is
+   It raises `Unauthenticated` with one fixed text for each type of credential, and the reason is
    logged as a code. Only the secret of a revoked or expired token gets another text: which token
-   it is, and since when. If it cannot decide, it raises `Unavailable`.
+   it is, and since when. If the verifier cannot decide, it raises `Unavailable`.
 5. The authorization policy adds the scopes of the grants for these principals, and what everyone
    may do: that is the `Caller`. The scope of an API token is its record's, cut down to what its
    owner may do now, if it has an owner. The grants are those of the settings and of the store
@@ -32,18 +30,15 @@ Authentication of credentials, and authorization of the callers that they identi
 - `authenticator.py`: the order of verifiers, rate limits, the log of rejections
 - `authorization.py`: the scopes of an identity, by the grants in force (`model/grants.py`) and by
   its credential
-- `api_tokens.py`: API tokens: made, listed, rotated, revoked, verified; warnings before they
+- `api_tokens.py`: makes, lists, rotates, revokes and verifies API tokens, and warns before they
   expire
-- `caller_tokens.py`: which tokens a caller may see, make, rotate and revoke; for the API and the
-  pages
-- `trusted_publishing.py`: a CI job's ID token becomes an API token for 15 minutes; each with a
-  `jti` is used once, others have a limit
-- `rights.py`: all rights in one list, and who may do what to one project; `wheelyard access
-  explain`
-- `verifiers/htpasswd.py`: passwords; bcrypt, apr1, `{SHA}`, SHA-crypt
+- `caller_tokens.py`: which tokens a caller may see, make, rotate and revoke by the API and pages
+- `sessions.py`: sessions of browsers
+- `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes
+- `rights.py`: all rights in one list, for `wheelyard access explain` and the pages
+- `verifiers/htpasswd.py`: passwords, as bcrypt, apr1, `{SHA}` or SHA-crypt
 - `verifiers/static_tokens.py`: static tokens
-- `verifiers/signed_jwt.py`: JWTs, with the public keys of an issuer;
-  small JSON documents over HTTPS
+- `verifiers/signed_jwt.py`: JWTs, with the public keys of an issuer
 - `verifiers/google.py`: Google's ID tokens, Identity-Aware Proxy, and access tokens
 - `verifiers/verifier.py`: what verifiers share: the interface, the fixed texts, the cache under
   an HMAC, files of credentials that are read again when they change, and how often a login may

@@ -17,10 +17,10 @@ pattern of the settings matches it, if it is in the list, or if it has a documen
 so a claim of another process counts at once. An error is never a no.
 
 1. `operations/names.py` asks the upstream about the name of an upload as soon as its filename is
-   known, and again right before step 2. An import asks in 16 threads before it reads a file, and once for a free name. A
-   remembered 404 never counts, and that of an index counts only if the index is proven to be one
-   (`upstream/page_requests.py`): by a stored page with files, or by its root
-   (`upstream/parsing.py`).
+   known, and again right before step 2. An import asks in 16 threads before it reads a file, and
+   once for a free name. A remembered 404 never counts, and that of an index counts only if the
+   index is proven to be one (`upstream/page_requests.py`): by a stored page with files, or by its
+   root (`upstream/parsing.py`).
 2. The name goes into the list: the claim. Only then come the bytes and the commit. Claims of an
    import that come at the same moment share a write.
 3. A process that dies after the claim leaves a listed name without document and journal. It is a
