@@ -62,7 +62,7 @@ class GzipReader:
                     raise invalid_archive("it has a second gzip member with other files")
 
     def _skip_padding(self) -> bool:
-        """Skip zeros, and return whether a gzip member follows; other bytes raise Invalid."""
+        """Skip zeros, and return whether a gzip member follows, or raise Invalid."""
         for chunk in self._compressed():
             self._context.deadline.check()
             rest = chunk.lstrip(b"\0")

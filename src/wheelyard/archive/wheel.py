@@ -164,7 +164,7 @@ def _check_entry_points(raw: bytes, path: str) -> None:
 
 
 def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
-    """Return the lines of each value, by group and name; indented lines continue a value."""
+    """Return the lines of each value, with those that continue it, by group and name."""
     groups: dict[str, dict[str, list[str]]] = {}
     entries: dict[str, list[str]] = {}
     indent = 0

@@ -84,7 +84,7 @@ NameCheck = Callable[[str, ArchiveLimits], None]
 
 
 class Inflater:
-    """A decompressor for one deflate stream; `window_bits` is the format, as in zlib."""
+    """A decompressor for one deflate stream, of a format in the `window_bits` of zlib."""
 
     __slots__ = ("stream",)
 

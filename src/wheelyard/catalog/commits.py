@@ -75,7 +75,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     """The project whose document it is; None for the others, whose commits get no serials."""
 
     def new_commit(self, number: int, commit_id: str, previous: str, events: Sequence[Any]) -> C:
-        """Return a commit of these events, at least one; `previous` is the digest before it."""
+        """Return a commit of these events, at least one, after that with the digest `previous`."""
         raise NotImplementedError
 
     def apply(self, document: D, event: Any) -> D:  # noqa: ANN401 - D says of which class
@@ -534,7 +534,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return self.commits.documents.peek(self.kind.key, max_age)
 
     def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
-        """Return the document, from the cache or the store; its value is None if there is none."""
+        """Return a snapshot of the document, from the cache or the store."""
         return self.commits.documents.get(self.kind.key, max_age)
 
     def has_journal(self) -> bool:

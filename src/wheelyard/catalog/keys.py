@@ -1,5 +1,5 @@
 """
-The object layout of a store; no other module builds or parses keys.
+The object layout of a store: no other module builds or parses keys.
 
     wheelyard.json                                         format of the store
     files/<project>/<sha256>/<filename>                    a distribution
@@ -128,7 +128,7 @@ def format_2_incoming(name: NormalizedName) -> Key:
 
 
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
-    """Return the key of a mark that a commit may be made; `unique` is 16 hexadecimal digits."""
+    """Return the key of a mark that a commit may be made, with 16 random hexadecimal digits."""
     # one folder for all: listing it is one call, and a new mark makes no folder
     return Key(f"{PENDING}{name}.{number:010}.{unique}")
 
@@ -165,7 +165,7 @@ def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
 
 
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """Return the key of a distribution's core metadata; `sha256` is the distribution's digest."""
+    """Return the key of the core metadata of the distribution with this digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
@@ -177,7 +177,7 @@ def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:
 
 
 def probe(prefix: str, unique: str) -> Key:
-    """Return a key for a trial write below a prefix; `unique` is a random text."""
+    """Return a key for a trial write below a prefix, with a random text."""
     return Key(f"{prefix}probe-{unique}")
 
 
@@ -238,7 +238,7 @@ def last_use(token_id: str) -> Key:
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:
-    """Return the key of the record of a used ID token; `digest` is that of `digest_of`."""
+    """Return the key of the record of a used ID token, by its `digest_of`."""
     return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 

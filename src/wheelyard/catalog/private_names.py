@@ -96,7 +96,7 @@ class PrivateNames:
         self._projects.names.claim(*names)
 
     def is_known(self, name: NormalizedName) -> bool:
-        """Return whether a pattern or a cached document says so; it does no I/O."""
+        """Return whether a pattern or a cached document says so, without I/O."""
         if self.patterns.match(name):
             return True
         cached = self._projects.documents.peek(keys.project(name), "any")

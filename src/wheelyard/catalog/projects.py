@@ -224,7 +224,7 @@ class Projects(Struct, frozen=True):
         return project if project is not None and project.exists else self.get(name)
 
     def get_for_update(self, name: NormalizedName) -> Project:
-        """Return a project for a writer, listed or not; it is empty if it does not exist."""
+        """Return a project for a writer, listed or not, or an empty one if it does not exist."""
         return self.documents.get(keys.project(name)).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:

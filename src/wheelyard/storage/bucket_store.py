@@ -266,7 +266,7 @@ class BucketStore(Store, ABC):
 
     @abstractmethod
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Return the chunks of an object; `stop`, if any, is behind `start`."""
+        """Return the chunks of an object, up to `stop`, which is behind `start`, if it is given."""
 
     @abstractmethod
     def put_once(

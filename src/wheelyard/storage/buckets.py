@@ -123,7 +123,7 @@ class StoreOpener(Protocol):
     def open_store(
         self, location: BucketLocation, downloads: Downloads, caching: str
     ) -> BucketStore:
-        """Return the store at a location; `caching` is the Cache-Control of its objects."""
+        """Return the store at a location, whose objects have `caching` as their Cache-Control."""
 
 
 class BucketService(Protocol):
@@ -132,7 +132,7 @@ class BucketService(Protocol):
     def store_opener(
         self, location: BucketLocation, runtime: Runtime, counter: OperationCounter
     ) -> StoreOpener:
-        """Return what opens the stores; messages name `location`."""
+        """Return what opens the stores, with `location` for messages."""
 
     def open_bucket_reader(self, location: BucketLocation, runtime: Runtime) -> BucketReader:
         """Return a reader of a bucket that is no store."""

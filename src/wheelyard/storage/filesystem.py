@@ -83,7 +83,7 @@ def sync_folder(path: str) -> None:
 
 def open_no_follow(path: str, flags: int) -> int:
     """
-    Open the file, or with O_DIRECTORY the folder, at an absolute path; return the descriptor.
+    Return the descriptor of the file, or with O_DIRECTORY of the folder, at an absolute path.
 
     On Linux the path of the open file is compared, so a symbolic link is noticed whenever it was
     made. Elsewhere the path is resolved after opening, so a folder that was a link only in between

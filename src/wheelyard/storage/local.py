@@ -351,7 +351,7 @@ class LocalStore(Store):
 
 
 def require_place(root: Path) -> None:
-    """Raise Unavailable unless a store may be made, or written, at a folder; make none."""
+    """Raise Unavailable unless a store could be made, or written, at a folder."""
     try:
         folder = root.resolve()
         while not folder.exists():

@@ -29,7 +29,7 @@ LEAST_SECONDS: Final = 1e-6
 
 
 class MemoryStore(Store):
-    """Objects in a dictionary; `clock` returns the time of a write in seconds since the epoch."""
+    """Objects in a dictionary, dated by a `clock` in seconds since the epoch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -107,7 +107,7 @@ class StaticTokens:
         self.file = ReloadingFile(path, parse_static_tokens, monotonic) if path else None
 
     def all(self) -> TokensByDigest:
-        """Return all static tokens by their digest, with expired ones; may reload the file."""
+        """Return all static tokens by their digest, with expired ones, after a look at the file."""
         in_file = self.file.current() if self.file else {}
         return {**in_file, **self._from_environment, **in_file}  # the file decides
 

@@ -121,12 +121,15 @@ def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients
 
 
 class _Times(Struct, frozen=True):
-    """The limits of a client: seconds for a request, without a byte and for retries; retries."""
+    """The limits of a client: the number of retries, and how many seconds its requests take."""
 
     request: int
+    """Seconds for a whole request."""
     byte: int
+    """Seconds without a byte."""
     retries: int
     retrying: int
+    """Seconds after which no retry begins."""
 
     def client(self, location: BucketLocation, config: Mapping[str, Any], *, http: bool) -> Client:
         """Return a client with these limits, which may use plain HTTP."""
