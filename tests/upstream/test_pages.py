@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from traceback import walk_tb
 
 import pytest
 from click.testing import CliRunner
@@ -26,6 +27,7 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.model.project import Status
+from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
@@ -198,6 +200,18 @@ def test_a_page_that_cannot_be_used(asking: Asking, upstream: FakeUpstream) -> N
     upstream.behave("requests")
     asking.clock.advance(seconds=6)
     assert asking.filenames("requests") == [PACKAGE.filename]
+
+
+def test_an_error_about_a_page_does_not_hold_it(asking: Asking, upstream: FakeUpstream) -> None:
+    """The error lives as long as somebody has it, and the page may have 64 MiB."""
+    upstream.behave("requests", Fault.BAD_JSON)
+
+    with pytest.raises(Unavailable) as raised:
+        asking.found("requests")
+
+    frames = [frame for frame, _ in walk_tb(raised.value.__traceback__)]
+    assert not any(isinstance(held, FetchedPage) for at in frames for held in at.f_locals.values())
+    assert raised.value.__context__ is None
 
 
 def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> None:

@@ -36,8 +36,14 @@ from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Stor
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
 from wheelyard.upstream.file_cache import load_pins
-from wheelyard.upstream.observation import SSRF, Kind, Observation
-from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
+from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
+from wheelyard.upstream.page import (
+    NO_DIGESTS,
+    UpstreamPage,
+    gains_digests,
+    merge,
+    remembered_page,
+)
 from wheelyard.upstream.parsing import parse_page, why_no_index
 from wheelyard.upstream.settings import unanswered, unproven
 
@@ -296,20 +302,15 @@ class PageRequests:
             failure: Unavailable | None = None
             answer: UpstreamPage | NotChanged | Missing = Missing()
             try:
-                with client.page(name, etag) as received:
-                    if isinstance(received, FetchedPage):
-                        request.size = len(received.body)
-                        now = self._runtime.now()
-                        answer = parse_page(received, name, client.server, now)
-                    else:
-                        answer = received
+                answer = self._received(client, name, etag, request)
             except FetchError as fault:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
                 request.fail(fault)
                 failure = unanswered(label, name, fault)
             if failure is not None:
-                # not within `except`: its context would hold the bytes of the page
+                # not within `except`, and the page is no variable here: either would keep its bytes
+                # as long as the error
                 raise failure
             # from here on, the index has answered
             request.status = _status_of(answer)
@@ -320,6 +321,16 @@ class PageRequests:
                 request.why = f"files on {answer.refused_hosts[0]} are left out"
             self._observation.stale(0.0)
             return answer
+
+    def _received(
+        self, client: UpstreamClient, name: NormalizedName, etag: str, request: UpstreamRequest
+    ) -> UpstreamPage | NotChanged | Missing:
+        """Return what an index answers. Raises FetchError as `UpstreamClient.page`."""
+        with client.page(name, etag) as received:
+            if not isinstance(received, FetchedPage):
+                return received
+            request.size = len(received.body)
+            return parse_page(received, name, client.server, self._runtime.now())
 
     def _before(self, last: UpstreamPage) -> Iterator[UpstreamClient]:
         """Yield the clients that are asked for a name before its owner."""
