@@ -121,6 +121,14 @@ def test_plain_http_to_other_machines(
         ask(client)
 
 
+def test_plain_http_to_an_address_with_loopback_in_it() -> None:
+    """The gateway of NAT64 is another machine, whichever address is to be reached behind it."""
+    loopback = PublicOr(LOOPBACK, only_loopback=True)
+
+    assert loopback(ip_address("127.0.0.1"))
+    assert not loopback(ip_address("64:ff9b::127.0.0.1"))
+
+
 @pytest.mark.parametrize("address", sorted(map(str, METADATA_ADDRESSES)))
 def test_metadata_servers_are_never_allowed(address: str) -> None:
     """No setting allows a connection to a server that has the credentials of the machine."""

@@ -124,8 +124,10 @@ class PublicOr(Struct, frozen=True):
 
     def __call__(self, address: Address) -> bool:
         """Return whether the address may be connected to."""
+        if self.only_loopback and not address.is_loopback:  # that of NAT64 leaves this machine
+            return False
         address = _inner(address)
-        if address in METADATA_ADDRESSES or (self.only_loopback and not address.is_loopback):
+        if address in METADATA_ADDRESSES:
             return False
         return is_public(address) or any(address in network for network in self.networks)
 
