@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import convert
+from wheelyard.wiring.index import Index
 
 from tests.authentication.verifiers.fake_issuer import (
     FakeIssuer,
@@ -28,6 +29,7 @@ from tests.authentication.verifiers.fake_issuer import (
 )
 from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
+from tests.http.servers import memory_index
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.concurrency.runtime import Runtime
@@ -35,10 +37,8 @@ from wheelyard.http.app import App
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.validation import validate
-from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import Index
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "https://packages.acme.dev"
@@ -278,8 +278,8 @@ def open_harness(
         settings = validate(convert(said, Settings, strict=False))
         store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
-        spool, runtime = Spool(folder / "spool"), runtime or system_runtime()
-        index = build_index(Stores.of(store), spool, settings, runtime, google=site.google)
+        spool = folder / "spool"
+        index = memory_index(spool, settings, runtime, store=store, google=site.google)
         in_process = InProcessServer(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         harness = AccessHarness(in_process, store, site, packages, settings.server.path_prefix)

@@ -8,18 +8,14 @@ from tempfile import gettempdir
 
 import pytest
 from msgspec.structs import replace
+from wheelyard.operations.upload import Uploads
 
+from tests.http.servers import memory_index
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Invalid
 from wheelyard.http.upload_form import FormReader
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.uploads import Uploads
-from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Stores
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import build_index
-from wheelyard.wiring.stores import system_runtime
 
 BOUNDARY = b"frontier"
 FILENAME = "demo-1.0-py3-none-any.whl"
@@ -78,8 +74,7 @@ def chunks_of(body: bytes, size: int) -> Iterable[bytes]:
 @cache
 def uploads() -> Uploads:
     """Return what takes uploads, into an index in memory."""
-    store, spool = MemoryStore(lambda: 0.0), Spool(Path(gettempdir()))
-    return build_index(Stores.of(store), spool, Settings(), system_runtime()).uploads
+    return memory_index(Path(gettempdir())).uploads
 
 
 def read(body: bytes | Iterable[bytes]) -> SpooledUpload | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bcrypt
+from wheelyard.wiring.index import Index
 
 from tests.authentication.verifiers.fake_issuer import (
     Bearer,
@@ -17,7 +18,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
-from tests.http.servers import Answer, RunningServer, running_app
+from tests.http.servers import Answer, RunningServer, memory_index, running_app
 from wheelyard.settings.sections import (
     AccessSettings,
     AccessTokenSettings,
@@ -28,10 +29,8 @@ from wheelyard.settings.sections import (
     ServerSettings,
     Settings,
 )
-from wheelyard.storage.base import Store, Stores
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.storage.base import Store
+from wheelyard.wiring.build import Index
 from wheelyard.wiring.stores import system_runtime
 
 INDEX = "https://packages.example.com"
@@ -124,10 +123,6 @@ def running_google_server(
             publisher=(publisher(issuer),),
             grant=tuple(grants),
         )
-        runtime = system_runtime()
-        store = store or MemoryStore(lambda: runtime.now().timestamp())
-        index = build_index(
-            Stores.of(store), Spool(folder), settings, runtime, google=issuer.google
-        )
+        index = memory_index(folder, settings, store=store, google=issuer.google)
         with running_app(index, folder) as server:
             yield GoogleUsersServer(server, issuer, index)

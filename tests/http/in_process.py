@@ -7,17 +7,19 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wheelyard.wiring.index import Index
+
 from tests.http.packages import Package
+from tests.http.servers import memory_index
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from wheelyard.http.app import App
 from wheelyard.http.logs import CURRENT_REQUEST
 from wheelyard.http.messages import PATHSEND, Header, Message
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import Index
 from wheelyard.wiring.stores import StoreTraits
 
 
@@ -141,13 +143,8 @@ def in_process(
     """Yield an application over a store in memory, or another one."""
     clock = Clock()
     store = store or MemoryStore(clock.seconds)
-    index = build_index(
-        Stores.of(store),
-        Spool(folder),
-        settings or Settings(),
-        fake_runtime(clock, 1),
-        StoreTraits(is_local=near),
-    )
+    traits = StoreTraits(is_local=near)
+    index = memory_index(folder, settings, fake_runtime(clock, 1), store=store, traits=traits)
     with asyncio.Runner() as runner:
         opened = InProcessServer(App(index), index, folder, clock, runner)
         yield opened

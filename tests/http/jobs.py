@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from msgspec.structs import replace
+from wheelyard.wiring.index import Index
 
 from tests.authentication.verifiers.fake_issuer import (
     FakeIssuer,
@@ -14,13 +15,10 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
-from tests.http.servers import Answer, RunningServer, running_app
+from tests.http.servers import Answer, RunningServer, memory_index, running_app
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.settings.sections import PublishingSettings, Settings
-from wheelyard.storage.base import Stores
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import Index
 from wheelyard.wiring.stores import system_runtime
 
 AUDIENCE = "packages.example.com"
@@ -102,9 +100,7 @@ def running_ci(
             trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
             server=replace(settings.server, trusted_proxies=1),
         )
-        runtime = runtime or system_runtime()
-        store = MemoryStore(lambda: system_runtime().now().timestamp())
-        index = build_index(Stores.of(store), Spool(folder), settings, runtime)
+        index = memory_index(folder, settings, runtime)
         with running_app(index, folder) as server:
             yield Ci(server, issuer, index)
 

@@ -7,17 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
-from tests.http.servers import RunningServer, running_app
+from wheelyard.storage.instrumented import OperationCounter
+
+from tests.http.servers import RunningServer, memory_index, running_app
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Found, Key, ObjectVersion, Store, Stores
+from wheelyard.storage.base import Found, Key, ObjectVersion, Store
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import build_index
-from wheelyard.wiring.stores import StoreTraits, system_runtime
+from wheelyard.wiring.stores import StoreTraits
 
 
 @dataclass
@@ -99,9 +99,6 @@ def remote_server(
 ) -> Iterator[RunningServer]:
     """Serve an index over the remote `store`, from a thread of this process."""
     traits = StoreTraits(is_local=False, operation_counter=operation_counter or OperationCounter())
-    spool = Spool(folder)
-    index = build_index(
-        Stores.of(store), spool, settings or Settings(), runtime or system_runtime(), traits
-    )
+    index = memory_index(folder, settings, runtime, store=store, traits=traits)
     with running_app(index, folder) as server:
         yield server

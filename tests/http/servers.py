@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 import httpx2
+from wheelyard.wiring.index import Index, build_index, open_index
 
 from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.forking import ProcessEnvironment
@@ -26,10 +27,16 @@ from tests.http_server import (
 from tests.plain_http import LOCALLY
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.stores import StoreTraits, system_runtime
 
 KEPT = ("files", "journal", "projects", "projects.json")
 """The keys that an upload adds to a store."""
@@ -126,6 +133,22 @@ class RunningServer:
                 if S_ISREG(status.st_mode):
                     found[str(path.relative_to(self.store))] = status.st_size
         return found
+
+
+def memory_index(
+    folder: Path,
+    settings: Settings | None = None,
+    runtime: Runtime | None = None,
+    *,
+    store: Store | None = None,
+    traits: StoreTraits | None = None,
+    google: GoogleEndpoints = GOOGLE,
+) -> Index:
+    """Return an index in memory, or over another store, with scratch files in a folder."""
+    runtime = runtime or system_runtime()
+    store = store or MemoryStore(lambda: system_runtime().now().timestamp())
+    spool = Spool(folder)
+    return build_index(Stores.of(store), spool, settings or Settings(), runtime, traits, google)
 
 
 def token_of(

@@ -83,35 +83,23 @@ def test_identical_request_gets_the_same_response_at_once(
     assert is_same(first, second)
 
 
-@pytest.mark.parametrize(
-    ("target", "method", "headers"),
-    [
-        ("/simple/Demo/", "GET", []),
-        ("/simple/nothing/", "GET", []),
-        (PAGE, "POST", []),
-        (PAGE, "GET", [("if-match", '"x"')]),
-        (PAGE, "GET", [("content-length", "0")]),
-        (PAGE, "GET", [("transfer-encoding", "chunked")]),
-        (PAGE, "GET", [("authorization", "Basic eDp5")]),
-        (PAGE, "GET", [("authorization", "Basic eDp5"), ("authorization", "Basic eDp5")]),
-        (PAGE, "GET", [("x", "y" * 1024)]),
-        (PAGE, "GET", [("x" * 1024, "y")]),
-        (PAGE, "GET", MANY),
-    ],
-    ids=[
-        "name",
-        "missing",
-        "post",
-        "match",
-        "length",
-        "chunked",
-        "login",
-        "logins",
-        "long",
-        "name-too-long",
-        "many",
-    ],
-)
+LOGIN = ("authorization", "Basic eDp5")
+OTHERS: dict[str, tuple[str, str, list[Header]]] = {
+    "name": ("/simple/Demo/", "GET", []),
+    "missing": ("/simple/nothing/", "GET", []),
+    "post": (PAGE, "POST", []),
+    "match": (PAGE, "GET", [("if-match", '"x"')]),
+    "length": (PAGE, "GET", [("content-length", "0")]),
+    "chunked": (PAGE, "GET", [("transfer-encoding", "chunked")]),
+    "login": (PAGE, "GET", [LOGIN]),
+    "logins": (PAGE, "GET", [LOGIN, LOGIN]),
+    "long": (PAGE, "GET", [("x", "y" * 1024)]),
+    "name-too-long": (PAGE, "GET", [("x" * 1024, "y")]),
+    "many": (PAGE, "GET", MANY),
+}
+
+
+@pytest.mark.parametrize(("target", "method", "headers"), OTHERS.values(), ids=OTHERS)
 def test_every_other_request_is_looked_at_anew(
     app: InProcessServer, target: str, method: str, headers: list[Header]
 ) -> None:

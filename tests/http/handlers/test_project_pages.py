@@ -9,11 +9,10 @@ import pytest
 from tests import waiting
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, sdist, wheel
+from tests.http.servers import token_of
 from tests.operations.in_memory_index import Clock
-from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.catalog import keys
-from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS
 from wheelyard.settings.sections import AccessSettings, HttpSettings, ServerSettings, Settings
@@ -39,14 +38,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
 
 def login(app: InProcessServer, actions: str, *projects: str) -> tuple[str, str]:
     """Return the header of a new token for these projects."""
-    request = TokenRequest(
-        name="all have this name",
-        actions=parse_actions(actions.split()),
-        projects=tuple(map(parse_pattern, projects)),
-    )
-    secret = app.index.tokens.create(request, by="local:test")[0].text
-    pair = b64encode(f"__token__:{secret}".encode()).decode()
-    return ("authorization", f"Basic {pair}")
+    secret = token_of(app.index, *projects, can=actions)
+    return ("authorization", f"Basic {b64encode(f'__token__:{secret}'.encode()).decode()}")
 
 
 @pytest.mark.parametrize(

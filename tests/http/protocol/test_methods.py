@@ -73,14 +73,6 @@ def test_missing_path_has_no_methods(stocked: RunningServer, path: str, method: 
     assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
 
 
-def test_methods_are_no_secret(private: RunningServer) -> None:
-    """What a path takes depends on the path alone: not on who asks, nor on what is there."""
-    for name in ("demo", "secret-plan", "nothing"):
-        for token in ("", private.token, "wyd_wrong"):
-            answer = private.ask("OPTIONS", f"/simple/{name}/", token)
-            assert (answer.status_code, answer.headers["Allow"]) == (204, READ)
-
-
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> RouteTable:
     """Return the table of routes of an index with a root of its own."""

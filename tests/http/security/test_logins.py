@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tests import waiting
 from tests.authentication.verifiers.password_fixture import KEY, BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.servers import memory_index
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -28,10 +29,6 @@ from wheelyard.http.routing import run_blocking
 from wheelyard.model.access import Credential, Identity
 from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
-from wheelyard.storage.base import Stores
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "192.0.2.7"
@@ -73,8 +70,7 @@ class LoginHarness:
         access = AccessSettings(
             private=True, static_token=STATIC, failed_login_per_minute=1_000_000
         )
-        store = MemoryStore(lambda: 0.0)
-        index = build_index(Stores.of(store), Spool(folder), Settings(access=access), runtime)
+        index = memory_index(folder, Settings(access=access), runtime)
         passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
         authenticator = replace(index.authenticator, htpasswd=passwords, access_tokens=self.google)
         self.context = build_context(replace(index, authenticator=authenticator), always_writable)

@@ -13,15 +13,11 @@ from msgspec.structs import replace
 
 from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import ask, basic
-from tests.http.servers import RunningServer, running_app, running_server
+from tests.http.servers import RunningServer, memory_index, running_app, running_server
 from tests.waiting import until
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.model.token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
-from wheelyard.storage.base import Stores
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -170,7 +166,7 @@ def test_expired_token_opens_nothing(tmp_path: Path) -> None:
         monotonic=lambda: system_runtime().monotonic() + later.total_seconds(),
     )
     settings = Settings(access=AccessSettings(private=True))
-    index = build_index(Stores.of(MemoryStore(lambda: 0.0)), Spool(tmp_path), settings, runtime)
+    index = memory_index(tmp_path, settings, runtime)
     with running_app(index, tmp_path) as server:  # its own token is good for 30 days
         publish(server, wheel("demo"))
         for path in ("/simple/demo/", FILES[0]):

@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import pytest
 
@@ -187,20 +186,6 @@ def test_refusal_is_readable_after_the_body(
     assert answered(line).status == status
     line.ask("GET /health HTTP/1.1")  # and the connection is good for more
     assert answered(line).body == b"Ok"
-
-
-def test_slow_upload_does_not_hold_up_others(server: RunningServer) -> None:
-    """While clients dawdle over their uploads, others publish and read."""
-    body = form(GOOD)
-    with ExitStack() as lines:
-        for line in [lines.enter_context(raw_connection(server)) for _ in range(20)]:
-            line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
-            line.send(body[:300])
-        publish(server, wheel("hurried"))
-        assert server.get("/simple/hurried/").status_code == 200
-        assert server.under_way() == 20
-    until(lambda: not list(server.index.spool.folder.glob("upload-*")))  # once it sees their end
-    assert server.get("/simple/good/").status_code == 404
 
 
 def test_parallel_uploads_are_all_listed(server: RunningServer) -> None:
