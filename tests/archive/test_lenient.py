@@ -99,7 +99,7 @@ WAIVED: dict[str, tuple[str, set[str], Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize(("filename", "codes", "build"), WAIVED.values(), ids=WAIVED)
-def test_waived_rules(
+def test_only_rules_of_today_are_waived(
     tmp_path: Path, filename: str, codes: set[str], build: Callable[[], bytes]
 ) -> None:
     """What fails only today's rules is refused as ever, and taken and marked if that is excused."""
@@ -204,7 +204,9 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
 
 
 @pytest.mark.parametrize(("row", "code"), coded(NEVER))
-def test_never_waived(tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str) -> None:
+def test_rules_that_protect_are_never_waived(
+    tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str
+) -> None:
     """Rules that protect the index or its users are never waived."""
     filename, build = row
     with pytest.raises(Invalid) as caught:
@@ -213,7 +215,7 @@ def test_never_waived(tmp_path: Path, row: tuple[str, Callable[[], bytes]], code
     assert caught.value.code == code
 
 
-def test_a_tgz(tmp_path: Path) -> None:
+def test_a_tgz_is_read_as_a_tar_gz(tmp_path: Path) -> None:
     """An sdist whose suffix is .tgz is read as one of .tar.gz; cut off anywhere, it is refused."""
     data = gzip.compress(sdist_tar(tar_file(b"demo-1.0/x", bytes(range(256)) * 9)) + END_OF_TAR)
     assert inspect_bytes(tmp_path, TGZ_NAME, data, is_lenient=True).metadata == METADATA

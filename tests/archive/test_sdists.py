@@ -284,13 +284,15 @@ def assert_refused(folder: Path, data: bytes, code: str, name: str = SDIST_NAME)
 
 
 @pytest.mark.parametrize(("build", "code"), coded(REFUSED))
-def test_refuses(tmp_path: Path, build: Callable[[], bytes], code: str) -> None:
+def test_a_dishonest_sdist_is_refused(
+    tmp_path: Path, build: Callable[[], bytes], code: str
+) -> None:
     """A file that is no honest sdist is refused, with the code for what is wrong."""
     assert_refused(tmp_path, build(), code)
 
 
 @pytest.mark.parametrize(("data", "code"), coded(REFUSED_ZIPS))
-def test_refuses_zip(tmp_path: Path, data: bytes, code: str) -> None:
+def test_a_dishonest_zip_sdist_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
     """S21: a ZIP sdist is held to the rules of ZIP files and of sdists."""
     assert_refused(tmp_path, data, code, ZIP_NAME)
 
@@ -302,18 +304,18 @@ def test_refuses_other_compressions(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
-def test_accepts(tmp_path: Path, data: bytes) -> None:
+def test_an_sdist_that_all_unpack_alike_is_accepted(tmp_path: Path, data: bytes) -> None:
     """An sdist that every client unpacks in the same way is accepted."""
     assert inspect_bytes(tmp_path, SDIST_NAME, data).metadata == PKG_INFO
 
 
-def test_accepts_zip(tmp_path: Path) -> None:
+def test_an_sdist_may_be_a_zip(tmp_path: Path) -> None:
     """S21: an sdist may be a ZIP file where the index allows that."""
     data = zip_sdist(Entry(b"demo-1.0/a:b", b"x"))
     assert inspect_bytes(tmp_path, ZIP_NAME, data).metadata == PKG_INFO
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
-def test_limits(tmp_path: Path, limit: Limit) -> None:
+def test_an_sdist_beyond_a_limit_is_refused(tmp_path: Path, limit: Limit) -> None:
     """An sdist just at a limit is accepted, one byte or file more is refused."""
     assert refused_beyond(tmp_path, SDIST_NAME, limit) == "archive_bomb"

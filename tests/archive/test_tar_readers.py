@@ -13,7 +13,7 @@ from wheelyard.errors import Invalid
 
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in DIFFERENT.items()])
-def test_refuses(tmp_path: Path, data: bytes) -> None:
+def test_what_programs_unpack_differently_is_refused(tmp_path: Path, data: bytes) -> None:
     """An sdist that two programs could unpack differently is refused, with one sentence."""
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, SDIST_NAME, data)
@@ -25,7 +25,7 @@ def test_refuses(tmp_path: Path, data: bytes) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in ALIKE.items()])
-def test_accepts(tmp_path: Path, data: bytes) -> None:
+def test_what_programs_unpack_alike_is_accepted(tmp_path: Path, data: bytes) -> None:
     """What only looks odd is accepted, and every program unpacks the same files from it."""
     inspect_bytes(tmp_path, SDIST_NAME, data)
 

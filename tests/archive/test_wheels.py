@@ -320,7 +320,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize(("build", "code"), coded(REFUSED))
-def test_refuses(tmp_path: Path, build: Callable[[], bytes], code: str) -> None:
+def test_a_dishonest_wheel_is_refused(
+    tmp_path: Path, build: Callable[[], bytes], code: str
+) -> None:
     """A file that is no honest wheel is refused, with the code for what is wrong."""
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, WHEEL_NAME, build())
@@ -423,7 +425,7 @@ WARNED: dict[str, dict[str, bytes]] = {
 
 
 @pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
-def test_accepts(tmp_path: Path, data: bytes) -> None:
+def test_a_wheel_that_all_install_alike_is_accepted(tmp_path: Path, data: bytes) -> None:
     """A wheel that every client installs in the same way is accepted without a warning."""
     contents = inspect_bytes(tmp_path, WHEEL_NAME, data)
     assert contents.core.name == "demo"
@@ -437,7 +439,7 @@ def test_serves_the_exact_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("data", "warning"), coded(WARNED))
-def test_warns(tmp_path: Path, data: bytes, warning: str) -> None:
+def test_what_breaks_some_platforms_is_a_warning(tmp_path: Path, data: bytes, warning: str) -> None:
     """What breaks only some platforms or tools is accepted with a warning."""
     contents = inspect_bytes(tmp_path, WHEEL_NAME, data)
     assert warning in contents.warnings[0]
@@ -496,7 +498,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
 
 
 @pytest.mark.parametrize(("limit", "code"), coded(LIMITS))
-def test_limits(tmp_path: Path, limit: Limit, code: str) -> None:
+def test_a_wheel_beyond_a_limit_is_refused(tmp_path: Path, limit: Limit, code: str) -> None:
     """A wheel just at a limit is accepted, one byte or file more is refused."""
     assert refused_beyond(tmp_path, WHEEL_NAME, limit) == code
 

@@ -42,7 +42,9 @@ def index(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.clients
-def test_pip_cache(index: BucketIndex, sandbox: Sandbox) -> None:
+def test_pip_fetches_nothing_again_that_is_in_its_cache(
+    index: BucketIndex, sandbox: Sandbox
+) -> None:
     """What pip has in its cache it does not fetch from the bucket again."""
     index.cloud.log.clear()
     for name in ("once", "twice"):
@@ -78,7 +80,7 @@ def test_curl_goes_on(index: BucketIndex, sandbox: Sandbox) -> None:
     assert not any(each.authorization for each in index.cloud.log.records("signed"))
 
 
-def test_nobody_signs(cloud: FakeGcs, tmp_path: Path) -> None:
+def test_files_go_through_the_index_where_nothing_signs(cloud: FakeGcs, tmp_path: Path) -> None:
     """Where nothing can sign, files go through the index at once, and the log says so once."""
     nowhere = f"127.0.0.1:{free_port()}"
     environment = as_machine(cloud, nowhere)
@@ -94,7 +96,7 @@ def test_nobody_signs(cloud: FakeGcs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slow", ["client", "bucket"])
-def test_slow_downloads(cloud: FakeGcs, tmp_path: Path, slow: str) -> None:
+def test_slow_downloads_block_no_other_client(cloud: FakeGcs, tmp_path: Path, slow: str) -> None:
     """Broken downloads from the bucket are resumed; slow downloads do not block other clients."""
     environment = as_account(cloud, tmp_path) | {"WHEELYARD_STORE_DOWNLOADS": "proxy"}
     with (

@@ -36,7 +36,7 @@ def index(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-def test_plain_url(index: BucketIndex) -> None:
+def test_a_download_leads_to_a_plain_url(index: BucketIndex) -> None:
     """A download leads to the plain URL of an object that every cache may keep for ever."""
     sent = ask(index, path_of(index, HARD))
 

@@ -78,7 +78,7 @@ def commands(page: Path) -> list[str]:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
 )
-def test_examples(
+def test_every_example_does_what_its_page_says(
     page: Path,
     settings: str,
     fresh_server: Server,

@@ -71,7 +71,7 @@ def test_uv_exclude_newer(stocked: Server, sandbox: Sandbox, tool: Built) -> Non
 
 
 @pytest.mark.parametrize("installer", ["pip", "uv"])
-def test_hatch_environment(
+def test_a_hatch_environment_is_filled_from_the_index(
     stocked: Server, sandbox: Sandbox, tool: Built, base: Built, installer: str
 ) -> None:
     """A hatch environment, filled from the index that the environment variables name."""
@@ -93,7 +93,7 @@ def test_hatch_environment(
     assert_installed(python, tool, base)
 
 
-def test_pip_yanked(index: Server, sandbox: Sandbox, build: Builder) -> None:
+def test_pip_passes_over_a_yanked_version(index: Server, sandbox: Sandbox, build: Builder) -> None:
     """A yanked version is passed over, unless it is asked for by name: then pip says why."""
     older = build("flit-core", "yard-yanked", "1.0")
     yanked = build("flit-core", "yard-yanked", "1.1")

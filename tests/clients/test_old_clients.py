@@ -81,7 +81,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Itera
         NEWEST,
     ],
 )
-def test_pip(client: str, published: Releases, sandbox: Sandbox) -> None:
+def test_old_pip_installs(client: str, published: Releases, sandbox: Sandbox) -> None:
     """Old and new pip install a wheel with what it depends on, an sdist, and nothing yanked."""
     python = sandbox.python()
     pip, backend = (program(each, "python") for each in (client, "build"))
@@ -96,7 +96,7 @@ def test_pip(client: str, published: Releases, sandbox: Sandbox) -> None:
         project.assert_installed(python)
 
 
-def test_uv(published: Releases, sandbox: Sandbox) -> None:
+def test_the_oldest_uv_installs(published: Releases, sandbox: Sandbox) -> None:
     """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
     python = sandbox.python()
 
@@ -111,7 +111,7 @@ def test_uv(published: Releases, sandbox: Sandbox) -> None:
 
 
 @needs_python_311
-def test_poetry(published: Releases, sandbox: Sandbox) -> None:
+def test_the_oldest_poetry_locks_and_installs(published: Releases, sandbox: Sandbox) -> None:
     """The oldest Poetry locks a wheel and what it depends on, and installs them."""
     (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=published.index_url))
 

@@ -84,7 +84,9 @@ def test_twine_other_bytes(index: Server, sandbox: Sandbox, build: Builder) -> N
     assert listed(index, first.name) == {first.wheel.name: sha256(first.wheel)}
 
 
-def test_uv(index: Server, sandbox: Sandbox, build: Builder) -> None:
+def test_uv_publishes_and_sends_nothing_again(
+    index: Server, sandbox: Sandbox, build: Builder
+) -> None:
     """`uv publish` with a token; with `--check-url` it does not send again what is there."""
     project = build("uv_build", "yard-uv")
     command = (program("uv"), "publish", "--publish-url", index.upload_url, "--token", index.token)
@@ -97,7 +99,9 @@ def test_uv(index: Server, sandbox: Sandbox, build: Builder) -> None:
 
 
 @pytest.mark.parametrize("client", ["twine", "uv"])
-def test_attestations(index: Server, sandbox: Sandbox, build: Builder, client: str) -> None:
+def test_a_file_is_kept_without_its_attestations(
+    index: Server, sandbox: Sandbox, build: Builder, client: str
+) -> None:
     """The file is kept, and its attestations are not: the log says so, and twine shows it."""
     project = build("hatchling", f"yard-attested-{client}")
     wheel = sandbox.folder / project.wheel.name
@@ -134,7 +138,7 @@ def test_from_a_folder(index: Server, sandbox: Sandbox, build: Builder, client: 
         assert "already exists" in there.run(*command, **environment)
 
 
-def test_flit(index: Server, sandbox: Sandbox) -> None:
+def test_flit_publishes_what_it_builds(index: Server, sandbox: Sandbox) -> None:
     """`flit publish`, which builds what it sends."""
     folder = sandbox.folder / "project"
     write_project(folder, "flit-core", "yard-flit", "1.0")
@@ -146,7 +150,7 @@ def test_flit(index: Server, sandbox: Sandbox) -> None:
     assert_published(index, sandbox, Built(folder, "yard-flit", "1.0", wheel, sdist))
 
 
-def test_curl(index: Server, sandbox: Sandbox, build: Builder) -> None:
+def test_curl_publishes_as_to_gemfury(index: Server, sandbox: Sandbox, build: Builder) -> None:
     """`curl -F package=@FILE https://TOKEN@host/USER/`, as Gemfury's customers push."""
     project = build("setuptools", "yard-curl")
     options = ("--silent", "--show-error", "--fail", "--form")
@@ -159,7 +163,7 @@ def test_curl(index: Server, sandbox: Sandbox, build: Builder) -> None:
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="distutils ended with Python 3.11")
-def test_distutils(index: Server, sandbox: Sandbox) -> None:
+def test_distutils_publishes(index: Server, sandbox: Sandbox) -> None:
     """`setup.py sdist upload`, by distutils itself."""
     (sandbox.home / ".pypirc").write_text(
         "[distutils]\nindex-servers = yard\n\n"

@@ -107,7 +107,9 @@ def curl(place: PypiserverFolder, login: str, file: Path) -> str:
 
 
 @pytest.mark.parametrize("actions", ["update,download,list", "."])
-def test_moving(place: PypiserverFolder, build: Builder, actions: str) -> None:
+def test_clients_do_what_they_did_with_pypiserver(
+    place: PypiserverFolder, build: Builder, actions: str
+) -> None:
     """pip, twine and curl do with ours what they did with pypiserver, on the same folder."""
     place.arguments[:] = place.line(actions)
     moved, attic = build("hatchling", "acme-moved"), build("setuptools", "yard-attic")

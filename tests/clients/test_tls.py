@@ -72,7 +72,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
         yield server
 
 
-def test_clients(server: TlsServer, sandbox: Sandbox, build: Builder) -> None:
+def test_clients_publish_and_install_over_tls(
+    server: TlsServer, sandbox: Sandbox, build: Builder
+) -> None:
     """Over TLS twine publishes, and pip and uv install; each is told of the own authority."""
     project, python = build("flit-core", "yard-base", "2.0"), sandbox.python()
     found = TOKEN.search(server.printed)
@@ -88,7 +90,7 @@ def test_clients(server: TlsServer, sandbox: Sandbox, build: Builder) -> None:
     sandbox.run(*again, f"{server.url}/simple/", "yard-base", SSL_CERT_FILE=trusted)
 
 
-def test_printed(server: TlsServer) -> None:
+def test_every_printed_url_is_https(server: TlsServer) -> None:
     """Every URL that the start prints begins with https."""
     assert f"at {server.url}/simple/" in server.printed
     assert "http://" not in server.printed
@@ -101,7 +103,7 @@ def test_health_of_the_image(server: TlsServer, sandbox: Sandbox) -> None:
     sandbox.run(sys.executable, "-IS", check, WHEELYARD_SERVER_PORT=server.url.rpartition(":")[2])
 
 
-def test_workers(tmp_path: Path) -> None:
+def test_several_processes_speak_tls(tmp_path: Path) -> None:
     """Several processes speak TLS as one does, and end in good order."""
     with running_tls_server(tmp_path / "server", "--workers", "2") as server:
         assert f"at {server.url}/simple/" in server.printed

@@ -196,7 +196,9 @@ def succeeded(done: CompletedProcess[str]) -> bool:
     return "Failed to invalidate" not in printed
 
 
-def test_github(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
+def test_a_job_on_github_publishes_and_its_token_ends(
+    ci: Ci, sandbox: Sandbox, build: Builder
+) -> None:
     """A job on GitHub publishes a project that did not exist, and its token ends with it."""
     project = build("hatchling", "yard-hub")
     job = ci.on_github(ci.of_github())
@@ -212,7 +214,7 @@ def test_github(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     assert file["uploaded-by"] == "publisher:gh-yard"
 
 
-def test_gitlab(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
+def test_a_job_on_gitlab_publishes(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A job on GitLab finds its statement in a variable that is named after the audience."""
     project = build("hatchling", "yard-lab")
     job = {"GITLAB_CI": "true", VARIABLE: ci.of_gitlab()}
@@ -222,7 +224,7 @@ def test_gitlab(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     assert_published(ci.server, sandbox, project)
 
 
-def test_buildkite(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
+def test_a_job_on_buildkite_publishes(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """On Buildkite a client asks the agent for a statement."""
     project = build("hatchling", "yard-kite")
     agent = sandbox.folder / "buildkite-agent"
@@ -236,7 +238,7 @@ def test_buildkite(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     assert f"oidc request-token --audience {AUDIENCE}" in (sandbox.folder / "asked.txt").read_text()
 
 
-def test_another_job(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
+def test_another_job_gets_nothing_and_learns_why(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A job that is not the configured one gets nothing, and uv shows which claim differs."""
     project = build("hatchling", "yard-other")
     job = ci.on_github(ci.of_github(event_name="workflow_run"))
@@ -250,7 +252,7 @@ def test_another_job(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     assert ci.tokens == []
 
 
-def test_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
+def test_a_token_can_be_asked_for_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A client that knows nothing of trusted publishing takes a token that curl has asked for."""
     project = build("hatchling", "yard-hand")
     curl = (system_program("curl"), "-sf", "--cacert", ci.proxy.authority)

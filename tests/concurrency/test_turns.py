@@ -75,7 +75,7 @@ def test_an_old_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answers == [False]
 
 
-def test_no_turns() -> None:
+def test_without_callers_there_are_no_turns() -> None:
     """Work that takes no turns waits as always."""
     with waiting():
         pass

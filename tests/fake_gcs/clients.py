@@ -1,11 +1,9 @@
 """Google's client and a plain HTTP client, connected to the fake server."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
@@ -35,11 +33,6 @@ class PlainResponse:
     status: int
     headers: dict[str, str]
     body: bytes
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - any document
-        """The body as a document."""
-        return json.loads(self.body)
 
 
 def ask(

@@ -57,7 +57,7 @@ def test_addresses_in_addresses(number: int) -> None:
     "host",
     ["127.0.0.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "127.1", "0", "localhost"],
 )
-def test_spellings(host: str) -> None:
+def test_a_number_is_an_address_however_it_is_written(host: str) -> None:
     """A number is the address that the system takes it for, however it is written."""
     with pytest.raises(FetchError, match="private"):
         AddressPolicy().allowed_addresses(host, resolve(host, 80))

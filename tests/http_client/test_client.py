@@ -63,7 +63,7 @@ def got(client: Requester, url: str) -> tuple[int, bytes]:
         return answer.status, b"".join(answer.chunks())
 
 
-def test_by_name(server: FakeServer) -> None:
+def test_the_checked_address_is_called_by_its_name(server: FakeServer) -> None:
     """The connection goes to the address that was checked, and the host is called by its name."""
     names = Names([HERE], ["127.0.0.9"])
     with reaching(AddressPolicy(("index.example",), resolve=names)) as client:
@@ -140,7 +140,7 @@ def test_a_silent_name_server() -> None:
     assert raised.value.is_unreachable
 
 
-def test_redirects(server: FakeServer) -> None:
+def test_each_step_of_a_redirect_is_checked(server: FakeServer) -> None:
     """Each step of a redirect is checked, and shows the credential of its own server alone."""
     with running_fake_server() as other:
         other.page("/c", "x")
@@ -172,7 +172,7 @@ def test_redirects(server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 304, 404, 503])
-def test_any_status(server: FakeServer, status: int) -> None:
+def test_every_status_is_returned(server: FakeServer, status: int) -> None:
     """Every status is returned to the caller; so are redirects that are not to be followed."""
     server.serve("/a", CannedResponse(status=status))
     server.serve("/b", CannedResponse(status=301, headers={"Location": "/a"}))

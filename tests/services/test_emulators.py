@@ -31,7 +31,9 @@ def emulated(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[P
         (DropAfter(), 0, True),
     ],
 )
-def test_faults(emulated: ProxiedService, fault: Fault, status: int, *, is_written: bool) -> None:
+def test_a_planned_fault_happens_once(
+    emulated: ProxiedService, fault: Fault, status: int, *, is_written: bool
+) -> None:
     """A write that is planned to fail fails before the service has it or after, and only once."""
     planned = emulated.faults.add(fault, "insert", "projects/*")
 

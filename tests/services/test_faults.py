@@ -282,7 +282,9 @@ def test_a_write_that_meets_another_one(
 @always
 @pytest.mark.parametrize("verb", [VERBS["get"], VERBS["create"]], ids=["get", "create"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_stall(service: Service, store: Store, verb: Verb, when: str) -> None:
+def test_a_request_without_an_answer_is_made_again(
+    service: Service, store: Store, verb: Verb, when: str
+) -> None:
     """A request without an answer is given up after some seconds, and made again."""
     service.faults.add(Stall(60, "before" if when == "before" else "after"), verb.kinds)
 

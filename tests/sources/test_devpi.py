@@ -56,7 +56,7 @@ def write(folder: Path, indexes: dict[str, Any], version: str = "2") -> Path:
     return folder
 
 
-def test_an_export(tmp_path: Path) -> None:
+def test_times_and_uploaders_are_those_of_the_first_upload(tmp_path: Path) -> None:
     """Times and uploaders are those of the first upload, also of a file that was pushed."""
     pushed = entry("ana/prod", WHEEL, b"x", UPLOAD, PUSH)
     silent = entry("ana/prod", "b-1.tar.gz", b"x")
@@ -84,7 +84,7 @@ def test_a_linked_folder(tmp_path: Path) -> None:
     assert [each.is_error for each in found.passed_over] == [True]
 
 
-def test_several_indexes(tmp_path: Path) -> None:
+def test_one_of_several_indexes_has_to_be_chosen(tmp_path: Path) -> None:
     """Of several indexes one has to be chosen; mirrored files are taken if asked for."""
     indexes = {
         "ana/dev": {"files": [entry("ana/dev", WHEEL, b"x", UPLOAD)]},

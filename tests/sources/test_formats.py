@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 JUNE_SECONDS = 1_528_586_805
 
 
-def test_gaepypi(bucket: Bucket) -> None:
+def test_a_bucket_of_gaepypi_is_known(bucket: Bucket) -> None:
     """GAEPyPI's bucket is known by its layout; names that differ in spelling are both taken."""
     bucket.put(f"packages/a/1/{WHEEL}", b"wheel")
     bucket.put("packages/my_lib/1.0/my_lib-1.0.tar.gz", b"1")
@@ -53,7 +53,7 @@ def meta(server: FakeGcs, bucket: Bucket) -> Bucket:
     return server.bucket("wheels-meta")
 
 
-def test_backupni(meta: Bucket) -> None:
+def test_a_bucket_of_backupni_keeps_what_is_said_of_files(meta: Bucket) -> None:
     """Time, uploader and digest of a package come from its .meta."""
     metadata = {
         "filename": WHEEL,
@@ -115,7 +115,7 @@ def pool(tmp_path: Path) -> Path:
     return folder
 
 
-def test_dumb_pypi(pool: Path) -> None:
+def test_a_list_of_dumb_pypi_is_taken_over(pool: Path) -> None:
     """What packages.json says of a file is taken over; an empty reason is no yank there."""
     lines: list[dict[str, Any]] = [
         {
@@ -180,7 +180,9 @@ def test_a_list_of_something_else(pool: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "pypi/"])
 @pytest.mark.parametrize("joint", ["_", "-"])
-def test_pypicloud(bucket: Bucket, prefix: str, joint: str) -> None:
+def test_a_bucket_of_pypicloud_is_known_by_its_hashes(
+    bucket: Bucket, prefix: str, joint: str
+) -> None:
     """Its bucket is known by the hashes before the names; digests and uploaders are kept."""
     metadata = {"name": "a", "version": "1", "uploader": "ana", "requires-python": ">=3"}
     metadata |= {f"hash{joint}sha256": sha256(b"wheel"), f"hash{joint}md5": md5(b"wheel")}

@@ -60,7 +60,7 @@ def link(filename: str, body: bytes, more: str = "") -> str:
     return f'<a href="{filename}#sha256={sha256(body)}"{more}>{filename}</a>'
 
 
-def test_files(service: Service, bucket: BucketView) -> None:
+def test_files_are_found_below_a_prefix(service: Service, bucket: BucketView) -> None:
     """Files are found in folders below a prefix, with the date of their objects."""
     bucket.put(f"acme/b/c/{WHEEL}", b"wheel" * 100_000)
     bucket.put("acme/README.txt", b"?")
@@ -108,7 +108,9 @@ def test_a_broken_connection(service: Service, bucket: BucketView) -> None:
 
 @pytest.mark.parametrize("service", DIALECTS, indirect=True)
 @pytest.mark.parametrize("has_hash", [True, False])
-def test_pypicloud(service: Service, bucket: BucketView, *, has_hash: bool) -> None:
+def test_a_bucket_of_pypicloud_keeps_digests_and_uploaders(
+    service: Service, bucket: BucketView, *, has_hash: bool
+) -> None:
     """Digests and uploaders are kept, of which the listing says nothing."""
     joint = "_" if service.location("x").startswith("az") else "-"
     folder = f"pypi/{md5(WHEEL.encode())[:4]}/a" if has_hash else "pypi/a"
@@ -128,7 +130,9 @@ def test_pypicloud(service: Service, bucket: BucketView, *, has_hash: bool) -> N
 @pytest.mark.parametrize("service", ["s3", "google"], indirect=True)
 @pytest.mark.parametrize("name", ["", "index.html"])
 @pytest.mark.parametrize("prefix", ["", "deep/er/"])
-def test_s3pypi(service: Service, bucket: BucketView, prefix: str, name: str) -> None:
+def test_a_page_of_s3pypi_says_which_files_there_are(
+    service: Service, bucket: BucketView, prefix: str, name: str
+) -> None:
     """The page of a project says which files it has, and their digests."""
     for file in (WHEEL, SDIST, "a-3.tar.gz"):
         bucket.put(f"{prefix}a/{file}", file.encode())

@@ -147,13 +147,15 @@ class StoreConformance:
             (50, 60, b""),
         ],
     )
-    def test_a_range(self, store: Store, start: int, stop: int | None, expected: bytes) -> None:
+    def test_a_range_is_half_open(
+        self, store: Store, start: int, stop: int | None, expected: bytes
+    ) -> None:
         """A range is half open, and ends where the object does."""
         store.put(A, b"0123456789", ABSENT)
 
         assert b"".join(store.read(A, start, stop)) == expected
 
-    def test_chunks(self, store: Store) -> None:
+    def test_a_large_object_comes_in_small_pieces(self, store: Store) -> None:
         """A large object comes in pieces of bounded size, none of them empty."""
         body = bytes(range(256)) * (CHUNK_BYTES // 256 * 2 + 7)
         store.put(A, body, ABSENT)
@@ -218,7 +220,7 @@ class StoreConformance:
         later = after.modified + 2 * SETTLED_SECONDS
         assert after.state(later) != before.state(later)
 
-    def test_delete(self, store: Store) -> None:
+    def test_what_is_deleted_is_gone(self, store: Store) -> None:
         """What is deleted is gone from reads and listings, and its neighbours stay."""
         store.put(A, b"one", ABSENT)
         store.put(B, b"two", ABSENT)
@@ -228,7 +230,7 @@ class StoreConformance:
         assert store.get(A) is None
         assert keys(store, "") == [B]
 
-    def test_delete_twice(self, store: Store) -> None:
+    def test_what_is_gone_can_be_deleted_again(self, store: Store) -> None:
         """Deleting what is gone already succeeds."""
         store.put(A, b"one", ABSENT)
 

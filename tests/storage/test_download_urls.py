@@ -42,7 +42,7 @@ def open_signer() -> Signer:
 
 
 @pytest.mark.parametrize(("longest", "seconds"), [(float("inf"), 3600), (240, 240)])
-def test_a_window(longest: float, seconds: int) -> None:
+def test_a_url_is_reused_for_half_of_its_lifetime(longest: float, seconds: int) -> None:
     """Within half of its lifetime, or the longest time, a URL is reused; then there is another."""
     clock, signer = [36000.0], open_signer()
     urls = SignedUrls(signer, lambda: clock[0], longest)

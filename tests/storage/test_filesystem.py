@@ -102,7 +102,7 @@ def test_order_of_syncs(tmp_path: Path, what: str, calls: str) -> None:
     assert _calls(log.read_text(), root) == re.split(r",\s+", calls)
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_a_write_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """On a full disk a write is refused as such, leaves nothing, and reading goes on."""
     with small_disk(tmp_path, "size=64k,nr_inodes=16") as root:
         store = LocalStore(root, Random())

@@ -60,7 +60,9 @@ def counted(watch: StoreMetrics) -> dict[tuple[str, ...], float]:
     return samples(watch.durations, "wheelyard_store_duration_seconds_count")
 
 
-def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
+def test_each_verb_is_counted_by_how_it_ended(
+    store: InstrumentedStore, watch: StoreMetrics
+) -> None:
     """Each verb is counted by how it ended."""
     version = store.put(KEY, b"body", ABSENT)
     store.get(KEY)

@@ -210,7 +210,7 @@ def test_a_linked_lock(store: LocalStore, root: Path, outside: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("store")
-def test_without_proc(root: Path, outside: Path) -> None:
+def test_links_are_not_followed_without_proc(root: Path, outside: Path) -> None:
     """Where the system does not say where an open file is, links are not followed either."""
     if os.getuid() or not sys.platform.startswith("linux") or not shutil.which("unshare"):
         pytest.skip("needs root on Linux, to take /proc away")

@@ -34,7 +34,7 @@ def test_where_a_file_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
-def test_modes(tmp_path: Path, umask: int) -> None:
+def test_files_have_the_same_rights_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     """Files are 0640 and folders 0750, whatever the umask."""
     private, root = tmp_path / "private", tmp_path / "www" / "store"
     private.write_bytes(b"1")
@@ -60,7 +60,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
 
 @pytest.mark.parametrize("private", ["credentials/", ""])
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_private_modes(tmp_path: Path, umask: int, private: str) -> None:
+def test_credentials_are_for_the_owner_alone(tmp_path: Path, umask: int, private: str) -> None:
     """Credentials, uploads on their way and locks are for the owner of the store alone."""
     before = os.umask(umask)
     try:

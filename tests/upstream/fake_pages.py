@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum, auto
 from functools import cached_property
 from threading import Event
@@ -32,27 +32,17 @@ class Fault(StrEnum):
     NO_HASH = auto()
     MD5_ONLY = auto()
     NO_SIZE = auto()
-    WRONG_SIZE = auto()
-    """The page says that each file has one byte more."""
     NO_UPLOAD_TIME = auto()
-    FUTURE_UPLOAD_TIME = auto()
-    NO_METADATA = auto()
-    """The page says nothing of core metadata, and there is none."""
     UNHASHED_METADATA = auto()
     """The page says `true` of core metadata."""
     NAME_MISMATCH = auto()
     """The page says that it is the one of the project `acme-core`."""
     QUARANTINED = auto()
-    YANKED = auto()
-    REMOVED_FILE = auto()
-    """Files but the first are gone from the second request on."""
     NO_ETAG = auto()
     ETAG_CONSTANT = auto()
     """All pages have one ETag, and each conditional request is answered with 304."""
     DIGEST_CHANGE = auto()
     """From the second request for the page on, the files have other bytes and other digests."""
-    CHANGES_BETWEEN_REQUESTS = auto()
-    """Each request finds one version more."""
     REDIRECT_SAME = auto()
     """To another path for the same project, on the same host."""
     REDIRECT_OTHER = auto()
@@ -87,8 +77,6 @@ class Fault(StrEnum):
 
     HANG = auto()
     """No answer until the upstream stops."""
-    DRIP = auto()
-    """A byte at a time, ten a second."""
     TRUNCATE = auto()
     """The connection is closed after half of the body."""
     RESET = auto()
@@ -101,8 +89,6 @@ class Fault(StrEnum):
     """The body has a mebibyte more, and its Content-Length says so."""
     CHUNKED = auto()
     """The body has no Content-Length."""
-    ONLY_ONCE = auto()
-    """All other faults of this kind happen to the first request only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +159,8 @@ class FakeProject:
         """Return the files of the page at this request."""
         faults, again = self.page_faults, self.pages_sent > 0
         files = sorted(self.files, key=lambda file: file.filename)
-        if Fault.REMOVED_FILE in faults and again:
-            files = files[:1]
         if Fault.DIGEST_CHANGE in faults and again:
             files = [changed(file) for file in files]
-        if Fault.CHANGES_BETWEEN_REQUESTS in faults:
-            files += [_version_more(files[0], number) for number in range(self.pages_sent)]
         return files
 
 
@@ -215,11 +197,6 @@ def changed(file: FakeFile) -> FakeFile:
     return replace(file, body=file.body + b"changed")
 
 
-def _version_more(file: FakeFile, number: int) -> FakeFile:
-    name, version, rest = file.filename.split("-", 2)
-    return replace(file, filename=f"{name}-{version}.{number + 1}-{rest}")
-
-
 def make_page(project: FakeProject, places: Places, accept: str, url: str) -> FakePage:
     """Return the page of a project, for what a client accepts."""
     faults = project.page_faults
@@ -247,16 +224,13 @@ Entry = dict[str, Any]
 
 def _entry(file: FakeFile, faults: frozenset[Fault], places: Places, url: str) -> Entry:
     """Return a file as a JSON page lists it."""
-    uploaded = file.uploaded_at
-    if Fault.FUTURE_UPLOAD_TIME in faults:
-        uploaded += timedelta(days=36500)
     reason = _yank_reason(file, faults)
     entry: Entry = {
         "filename": file.filename,
         "url": _link(file, faults, places, url),
         "hashes": _hashes(file, faults),
-        "size": len(file.body) + (Fault.WRONG_SIZE in faults),
-        "upload-time": f"{uploaded:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "size": len(file.body),
+        "upload-time": f"{file.uploaded_at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "yanked": reason or reason is not None,
         "requires-python": file.requires_python or None,
     }
@@ -264,7 +238,7 @@ def _entry(file: FakeFile, faults: frozenset[Fault], places: Places, url: str) -
         del entry["size"]
     if Fault.NO_UPLOAD_TIME in faults:
         del entry["upload-time"]
-    if file.metadata and Fault.NO_METADATA not in faults:
+    if file.metadata:
         digest = {"sha256": hashlib.sha256(file.metadata).hexdigest()}
         said = True if Fault.UNHASHED_METADATA in faults else digest
         entry["core-metadata"] = entry["data-dist-info-metadata"] = said
@@ -282,7 +256,7 @@ def _hashes(file: FakeFile, faults: frozenset[Fault]) -> dict[str, str]:
 def _yank_reason(file: FakeFile, faults: frozenset[Fault]) -> str | None:
     if Fault.SCRIPT_IN_YANK_REASON in faults:
         return "<script>alert('yanked')</script>" + "x" * 5000
-    return "broken" if Fault.YANKED in faults else file.yanked
+    return file.yanked
 
 
 def _link(file: FakeFile, faults: frozenset[Fault], places: Places, url: str) -> str:

@@ -300,14 +300,12 @@ class _Answer:
             return Reply(404, [("Content-Type", "text/plain")], b"Not Found")
         project, file = found
         faults = project.file_faults
-        if Fault.ONLY_ONCE in faults:
-            project.file_faults = frozenset()
         if (redirect := REDIRECTS.intersection(faults)) and request.query != "moved":
             (fault,) = redirect
             return self._redirect(fault, f"{file.path()}?moved", request)
         if project.file_status != 200:
             return Reply(project.file_status, [], b"no file")
-        if is_metadata and (not file.metadata or Fault.NO_METADATA in faults):
+        if is_metadata and not file.metadata:
             return Reply(404, [("Content-Type", "text/plain")], b"Not Found")
         if is_metadata and project.metadata_gate:
             self._wait(project.metadata_gate)
@@ -315,9 +313,7 @@ class _Answer:
         body = file.metadata if is_metadata else file.body
         headers = [("Content-Type", kind), ("ETag", f'"{file.sha256[:32]}"')]
         headers.append(("Cache-Control", "max-age=365000000, immutable, public"))
-        headers.append(("Accept-Ranges", "bytes"))
-        reply = _part(Reply(200, headers, body), request.header("range"))
-        reply = self._delivered(reply, faults)
+        reply = self._delivered(Reply(200, headers, body), faults)
         if project.file_gate and not is_metadata:
             pace = _Gate(max(1, reply.size // 2 + 1), self.upstream.closing, project.file_gate)
             return replace(reply, delivery=replace(reply.delivery, pace=pace))
@@ -349,8 +345,6 @@ class _Answer:
             delivery = Delivery(stop_at=half, reset=Fault.RESET in faults)
         if Fault.WRONG_BYTES in faults:
             delivery = replace(delivery, flip_at=half)
-        if Fault.DRIP in faults:
-            delivery = replace(delivery, pace=RateLimit(10, self.upstream.closing.wait))
         delivery = replace(delivery, chunked=Fault.CHUNKED in faults)
         return replace(reply, content=body, delivery=delivery)
 
@@ -392,17 +386,3 @@ def _is_about(path: str, name: str) -> bool:
         return False
     last = parts[-1].removesuffix(".metadata")
     return normal(last) == name or normal(last.split("-")[0]) == name
-
-
-def _part(reply: Reply, wanted: str | None) -> Reply:
-    """Return the part of a body that a Range header wants, as far as one does."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
-    if found is None or not any(found.groups()):
-        return reply
-    first, last = found.groups()
-    start = int(first) if first else max(0, reply.size - int(last))
-    stop = min(int(last) + 1, reply.size) if first and last else reply.size
-    if start >= stop:
-        return Reply(416, [("Content-Range", f"bytes */{reply.size}")])
-    headers = [*reply.headers, ("Content-Range", f"bytes {start}-{stop - 1}/{reply.size}")]
-    return Reply(206, headers, bytes(reply.piece(start, stop)))

@@ -194,7 +194,7 @@ def test_files_that_fail(upstream: FakeUpstream, fault: Fault | int) -> None:
     assert upstream.asked_stranger() == []
 
 
-def test_a_file(upstream: FakeUpstream) -> None:
+def test_a_file_breaks_off_with_an_error(upstream: FakeUpstream) -> None:
     """A file comes with its length, and breaks off with an error where the connection does."""
     upstream.publish(PACKAGE)
     server = server_of(upstream)
@@ -259,7 +259,7 @@ def test_authorities_that_cannot_be_read(upstream: FakeUpstream) -> None:
         ask(client)
 
 
-def test_one_retry(upstream: FakeUpstream) -> None:
+def test_a_page_is_asked_for_once_more_where_that_may_help(upstream: FakeUpstream) -> None:
     """A page is asked for once more after a status that may pass, and not after others."""
     upstream.publish(PACKAGE)
     with client_of(server_of(upstream)) as client:
@@ -280,7 +280,7 @@ def test_one_broken_file() -> None:
     circuit.check()
 
 
-def test_circuit() -> None:
+def test_five_failures_stop_requests_until_one_tests() -> None:
     """Five failures within half a minute stop requests for another one; then one request tests."""
     clock, changes = Clock(), list[bool]()
     circuit = Circuit(clock.seconds, lambda *, is_open: changes.append(is_open))
@@ -317,7 +317,7 @@ def test_circuit() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 60_000])
-def test_minimum_rate(size: int) -> None:
+def test_a_file_that_comes_too_slowly_is_given_up(size: int) -> None:
     """A file that comes too slowly for half a minute is given up, however fast it began."""
     clock = Clock()
 
@@ -336,7 +336,7 @@ def test_minimum_rate(size: int) -> None:
         assert len(list(received)) == 15
 
 
-def test_loops() -> None:
+def test_a_request_to_itself_is_known_by_its_header() -> None:
     """A request that this index has sent to itself is known by its Via header."""
     here = UpstreamConfig(servers=(), contact="https://packages.example.com")
 

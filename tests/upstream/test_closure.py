@@ -149,7 +149,7 @@ def test_pdm(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
 
 @pytest.mark.downloads
 @pytest.mark.parametrize("client", [test_pip, test_uv, test_poetry, test_pdm])
-def test_public_registry(
+def test_each_client_installs_from_the_public_registry(
     registry: RunningServer,
     sandbox: Sandbox,
     wheels: Path,

@@ -641,7 +641,7 @@ METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
 
 
 @pytest.mark.parametrize("digest", [sha256(METADATA).hexdigest(), ""])
-def test_core_metadata(harness: FilesHarness, digest: str) -> None:
+def test_core_metadata_is_kept_if_its_digest_is_known(harness: FilesHarness, digest: str) -> None:
     """Core metadata is fetched once and kept if its page says its digest, else each time."""
     file, files = listed(core_metadata=digest, has_metadata=True), harness.files()
     page = page_of(file)

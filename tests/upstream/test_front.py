@@ -44,7 +44,9 @@ def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
         yield running
 
 
-def test_pages(server: InProcessServer, public: FakeUpstream) -> None:
+def test_one_question_serves_every_format_of_a_page(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
     """JSON, HTML, HEAD, 304 and 412 are as for private projects; one question serves them all."""
     first = page_of(server, "requests")
     html = look(server, "/simple/requests/", accept=HTML)
@@ -75,7 +77,7 @@ def test_a_page_is_repeated(server: InProcessServer) -> None:
     assert (claimed.was_quick, claimed.headers[SOURCE]) == (False, "private")
 
 
-def test_files(server: InProcessServer, public: FakeUpstream) -> None:
+def test_a_file_comes_from_the_upstream_once(server: InProcessServer, public: FakeUpstream) -> None:
     """A file comes from the upstream once, and then from the store."""
     body = public_wheel("requests", "2.0").data
     link = link_of(server, "requests", WHEEL)
@@ -95,7 +97,7 @@ def test_files(server: InProcessServer, public: FakeUpstream) -> None:
     assert len(public.asked("requests")) == 3
 
 
-def test_metrics(server: InProcessServer) -> None:
+def test_metrics_have_each_request_once_and_no_names(server: InProcessServer) -> None:
     """The metrics have each request once, what was blocked, and no name of a project."""
     page_of(server, "requests")
     page_of(server, "requests", accept=HTML)
@@ -120,7 +122,9 @@ def test_metrics(server: InProcessServer) -> None:
     assert "team-new" not in text
 
 
-def test_json(server: InProcessServer, public: FakeUpstream) -> None:
+def test_public_projects_have_the_json_of_pypi(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
     """PyPI's JSON has the releases of a public project, with links to this index."""
     public.publish(public_wheel("requests", "3.0"))
 
@@ -135,7 +139,7 @@ def test_json(server: InProcessServer, public: FakeUpstream) -> None:
     assert server.get("/pypi/Requests/json").was_quick is True
 
 
-def test_decisions(server: InProcessServer) -> None:
+def test_a_blocked_version_is_hidden_and_says_why(server: InProcessServer) -> None:
     """A blocked version is hidden and says why to people; its files are refused with why."""
     link = link_of(server, "requests", WHEEL)
     assert server.get(link).status == 200
@@ -185,7 +189,9 @@ def test_private_names_without_a_project(tmp_path: Path, public: FakeUpstream) -
     assert public.requests == []
 
 
-def test_loop(server: InProcessServer, public: FakeUpstream) -> None:
+def test_an_index_does_not_ask_itself_for_ever(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
     """An index that is its own upstream says so, and does not ask itself for ever."""
     page_of(server, "requests")
     sent = public.asked("requests")[0].header("via") or ""
@@ -213,7 +219,7 @@ def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> Non
         assert "wheelyard upstream prefetch" in rest
 
 
-def test_read_only(tmp_path: Path, public: FakeUpstream) -> None:
+def test_a_read_only_server_passes_files_on(tmp_path: Path, public: FakeUpstream) -> None:
     """A server that writes nothing passes files on, and leaves the store as it was."""
     store = MemoryStore(Clock().seconds)
     section = upstream_section(public)
@@ -229,7 +235,7 @@ def test_read_only(tmp_path: Path, public: FakeUpstream) -> None:
     assert len(public.asked("requests")) == 4
 
 
-def test_rights(tmp_path: Path, public: FakeUpstream) -> None:
+def test_a_name_that_no_grant_covers_is_not_asked_for(tmp_path: Path, public: FakeUpstream) -> None:
     """Without a credential, a name that no grant covers is not asked for."""
     grant = {"who": ["anonymous"], "projects": ["team-*"], "actions": ["read"]}
     section = upstream_section(public)
@@ -246,7 +252,9 @@ def wait_until_kept(server: InProcessServer, link: str) -> None:
     until(lambda: any(link.endswith(each.name) for each in folder.glob("*/files/*/*/*")))
 
 
-def test_removed_files(tmp_path: Path, public: FakeUpstream) -> None:
+def test_removed_files_are_served_only_if_they_are_kept(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
     """A file that has left its page is not served any more, unless the operator keeps them."""
     public.publish(public_wheel("requests", "3.0"))
     store = LocalStore(tmp_path / "store", Random(1))

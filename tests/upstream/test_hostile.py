@@ -37,7 +37,9 @@ SILENT = (500, 502, 503, 504, Fault.TRUNCATE, Fault.RESET)
 
 
 @pytest.mark.parametrize("fault", [*UNUSABLE, *SILENT])
-def test_page(upstream: FakeUpstream, tmp_path: Path, fault: Fault | int) -> None:
+def test_a_page_that_cannot_be_used_is_never_a_404(
+    upstream: FakeUpstream, tmp_path: Path, fault: Fault | int
+) -> None:
     """
     A page that cannot be used is 502 or 503 and never 404; a cached one is served meanwhile.
 
@@ -66,7 +68,9 @@ def test_page(upstream: FakeUpstream, tmp_path: Path, fault: Fault | int) -> Non
 
 
 @pytest.mark.parametrize("fault", [Fault.HUGE_PAGE, Fault.GZIP_BOMB])
-def test_endless_page(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
+def test_an_endless_page_is_not_read_to_its_end(
+    upstream: FakeUpstream, tmp_path: Path, fault: Fault
+) -> None:
     """A page that is too large, or becomes so, is not read to its end."""
     upstream.publish(PACKAGE)
     upstream.behave("requests", fault)
@@ -76,7 +80,9 @@ def test_endless_page(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> N
     assert b"larger than 64 MiB" in refused.body
 
 
-def test_dead(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_what_is_cached_is_served_while_the_upstream_is_gone(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """While the upstream is gone, what is cached is served, its files too, and the rest is 503."""
     upstream.publish(PACKAGE, public_wheel("other", "1.0"))
     with front(tmp_path, upstream) as server:
@@ -97,7 +103,9 @@ def test_dead(upstream: FakeUpstream, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_gone(upstream: FakeUpstream, tmp_path: Path, status: int) -> None:
+def test_a_removed_project_is_gone_with_its_files(
+    upstream: FakeUpstream, tmp_path: Path, status: int
+) -> None:
     """A project that the upstream has removed is gone at once, with its cached files."""
     upstream.publish(PACKAGE)
     with front(tmp_path, upstream) as server:
@@ -114,7 +122,9 @@ def test_gone(upstream: FakeUpstream, tmp_path: Path, status: int) -> None:
 @pytest.mark.parametrize(
     "fault", [Fault.ABS_URL_OTHER_HOST, Fault.URL_USERINFO, Fault.URL_METADATA_IP]
 )
-def test_links_elsewhere(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
+def test_a_link_that_leads_elsewhere_is_never_followed(
+    upstream: FakeUpstream, tmp_path: Path, fault: Fault
+) -> None:
     """A link that leads to where the settings do not allow is never followed."""
     upstream.publish(PACKAGE)
     upstream.behave("requests", fault)
@@ -126,7 +136,9 @@ def test_links_elsewhere(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -
     assert upstream.asked_files("requests") == []
 
 
-def test_tls(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_nothing_is_fetched_over_plain_http_from_a_page_of_https(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """
     An upstream with a certificate of the team's authority is asked over HTTPS.
 
@@ -206,7 +218,9 @@ def fetched(server: RunningServer, path: str) -> bytes | None:
         500,
     ],
 )
-def test_file(upstream: FakeUpstream, tmp_path: Path, fault: Fault | int, size: int) -> None:
+def test_a_wrong_file_is_never_received(
+    upstream: FakeUpstream, tmp_path: Path, fault: Fault | int, size: int
+) -> None:
     """A file that is not what the page says is never received, and a good one is afterwards."""
     package = public_wheel("large", "1.0", filler=b"x" * size)
     upstream.publish(package)

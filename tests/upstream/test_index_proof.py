@@ -187,7 +187,7 @@ def test_pages_open_it(silent: FakeUpstream, tmp_path: Path) -> None:
         server.publish(private_wheel("newer", "1.0"))
 
 
-def test_commands(
+def test_commands_refuse_new_names_as_a_server_does(
     silent: FakeUpstream,
     wheelyard: Typed,  # noqa: F811
     sandbox: Sandbox,
@@ -222,7 +222,7 @@ def test_commands(
 
 
 @pytest.mark.parametrize("root", [PORTAL, None])
-def test_the_start(
+def test_a_server_starts_beside_a_root_that_shows_no_index(
     silent: FakeUpstream, tmp_path: Path, root: tuple[int, str, bytes] | None
 ) -> None:
     """A server starts beside an upstream index whose root shows something else."""

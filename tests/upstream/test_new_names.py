@@ -64,7 +64,7 @@ def written(folder: Path, *packages: Package) -> list[Path]:
     return [folder / each.filename for each in packages]
 
 
-def test_upload_command(
+def test_the_upload_command_refuses_a_public_name(
     server: InProcessServer,
     typed: Typed,
     public: FakeUpstream,
@@ -92,7 +92,9 @@ def test_upload_command(
     assert done.stderr.count("Try again in") == 1
 
 
-def test_refresh_command(typed: Typed, server: InProcessServer) -> None:
+def test_the_refresh_command_says_where_the_reason_is(
+    typed: Typed, server: InProcessServer
+) -> None:
     """`wheelyard upstream refresh` says where the reason is if it takes nothing."""
     assert page_of(server, "requests").status == 200
     done = typed("upstream", "refresh", "nothing")
@@ -101,7 +103,9 @@ def test_refresh_command(typed: Typed, server: InProcessServer) -> None:
     assert "'wheelyard upstream why nothing' says which" in done.stdout
 
 
-def test_import_command(server: InProcessServer, typed: Typed, sandbox: Sandbox) -> None:
+def test_the_import_command_reports_public_names(
+    server: InProcessServer, typed: Typed, sandbox: Sandbox
+) -> None:
     """`wheelyard import` reports files of public names, and imports all others."""
     packages = [private_wheel(name, "1.0") for name in ("requests", "fresh", "team-core")]
     folder = sandbox.folder / "packages"
@@ -169,7 +173,7 @@ def test_a_deleted_project_is_released(
     assert list(page_of(server, "fresh").files) == ["fresh-99.0-py3-none-any.whl"]
 
 
-def test_a_bucket(
+def test_what_is_put_into_a_bucket_is_private(
     public: FakeUpstream,
     wheelyard: Typed,  # noqa: F811
     sandbox: Sandbox,
@@ -208,7 +212,9 @@ def open_upstream(settings: Settings) -> UpstreamIndex:
     return upstream
 
 
-def test_early_refusal(server: InProcessServer, public: FakeUpstream) -> None:
+def test_a_public_name_is_refused_by_its_filename(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
     """The upload of a public name is refused as soon as its filename has arrived."""
     package = private_wheel("requests", "1.0")
     whole = form(file(filename=package.filename, data=bytes(MIB)))

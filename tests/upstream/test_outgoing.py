@@ -33,7 +33,7 @@ SENT = {"host", "accept", "accept-encoding", "user-agent", "via"}
 """The names of the headers that a request to an upstream has."""
 
 
-def test_headers(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_no_header_of_a_client_goes_out(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Requests to an upstream have five headers, and none of them comes from a client."""
     upstream.publish(PACKAGE)
     with front(tmp_path, upstream) as server:

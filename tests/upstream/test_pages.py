@@ -333,7 +333,7 @@ def test_the_upload_check_asks(asking: Asking, upstream: FakeUpstream) -> None:
     assert asking.pages.ask(new)
 
 
-def test_quarantine(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_quarantine_is_seen_and_so_is_its_end(asking: Asking, upstream: FakeUpstream) -> None:
     """A quarantine is seen when its page is asked for next, and its end a minute later."""
     asking.page("requests")
     upstream.behave("requests", Fault.QUARANTINED)
@@ -585,7 +585,7 @@ def test_an_upload_of_a_name_that_may_have_moved(
     assert both.found("requests") is None
 
 
-def test_offline(asking: Asking, upstream: FakeUpstream) -> None:
+def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> None:
     """Offline, what is kept is served whatever its age, and nothing is ever asked."""
     asking.page("requests")
     asking.clock.advance(days=365)
@@ -676,7 +676,7 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
         run("requests")
 
 
-def test_forgetting_digests(asking: Asking, upstream: FakeUpstream) -> None:
+def test_forgetting_a_name_forgets_its_digests(asking: Asking, upstream: FakeUpstream) -> None:
     """Forgetting a name forgets the digest that a file without one had at its first fetch."""
     upstream.behave("requests", Fault.NO_HASH)
     page, pins = asking.page("requests").page, pins_of(asking)
@@ -691,7 +691,7 @@ def test_forgetting_digests(asking: Asking, upstream: FakeUpstream) -> None:
     assert pins_of(asking).pin(REQUESTS, PACKAGE.filename, other) == other
 
 
-def test_refresh(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_refresh_gets_what_is_new_at_once(asking: Asking, upstream: FakeUpstream) -> None:
     """A refresh gets a new release and a new name at once, and other processes have it soon."""
     other = asking.again()
     for each in (asking, other):

@@ -316,7 +316,7 @@ def test_of_two_files_the_one_with_another_digest_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", [JSON, HTML])
-def test_other_formats(kind: str) -> None:
+def test_other_formats_are_known_by_their_versions(kind: str) -> None:
     """Distributions in formats that are not shown are known by their filenames and versions."""
     versions = {
         "acme-tool-1.0.tar.bz2": "1.0",

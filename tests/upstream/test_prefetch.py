@@ -162,7 +162,7 @@ def test_a_public_name_without_a_digest_is_refused(team: Team) -> None:
     assert team.upstream.requests == []
 
 
-def test_the_command(team: Team, wheelyard: Typed) -> None:
+def test_the_command_has_a_status_for_each_case(team: Team, wheelyard: Typed) -> None:
     """The command says what it has brought, what not and why, with an exit status for each case."""
     (team.folder / "wheelyard.toml").write_text(upstream_settings(team.upstream))
     (team.folder / "r.txt").write_text(f"team-x==1\n-e .\n{locked(IDNA)}")

@@ -110,7 +110,7 @@ def test_a_private_name_wins(team: Team) -> None:
     assert IDNA.filename not in (team.site / "simple/idna/index.html").read_text()
 
 
-def test_in_buckets(
+def test_files_are_copied_from_bucket_to_bucket(
     tmp_path: Path, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one bucket into another, the files of public packages are copied by Cloud Storage."""

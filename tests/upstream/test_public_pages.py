@@ -88,7 +88,7 @@ def test_a_public_project_has_a_whole_page(server: InProcessServer) -> None:
         assert unwanted not in shown.body
 
 
-def test_release_pages(server: InProcessServer) -> None:
+def test_each_release_has_a_page(server: InProcessServer) -> None:
     """Each release has a page of its own; other spellings lead to it; others are 404."""
     shown = page(server, "1.0/")
 
@@ -246,7 +246,7 @@ def test_decisions_change_the_pages(server: InProcessServer) -> None:
     assert b"TICKET" not in page(server, "1.0/").body
 
 
-def test_history(server: InProcessServer) -> None:
+def test_the_history_has_what_was_decided(server: InProcessServer) -> None:
     """The history of a public project is what was decided about it, newest first."""
     assert b"Nobody has decided anything about it." in page(server, "history/").body
     decide = deciding(server)
@@ -354,7 +354,7 @@ def test_stale_pages_say_so(server: InProcessServer, public: FakeUpstream) -> No
     assert b"HTTP for people" in stale.body
 
 
-def test_offline(tmp_path: Path, public: FakeUpstream) -> None:
+def test_offline_pages_have_what_the_store_has(tmp_path: Path, public: FakeUpstream) -> None:
     """Offline, pages have what the store has, and no more; nobody is asked."""
     store = MemoryStore(Clock().seconds)
     with front(tmp_path, public, store=store) as online:

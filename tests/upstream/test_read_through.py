@@ -49,7 +49,9 @@ def test_many_first_readers(upstream: FakeUpstream, tmp_path: Path) -> None:
     assert len(upstream.asked_files("large")) == 1
 
 
-def test_slow_page(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_the_known_page_is_served_while_an_upstream_is_slow(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """While an upstream takes long to confirm a page, clients get the one that is known."""
     upstream.publish(LARGE)
     with serving(tmp_path, upstream, page_ttl=0) as index:
@@ -60,7 +62,9 @@ def test_slow_page(upstream: FakeUpstream, tmp_path: Path) -> None:
         until(lambda: page_of(index, "large").headers[SOURCE] == "upstream")
 
 
-def test_first_bytes(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_a_client_gets_the_first_bytes_while_a_file_is_fetched(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """A client gets the first bytes of a file while it is fetched; leaving does not stop that."""
     upstream.publish(LARGE)
     gate = upstream.hold_files("large")
@@ -100,7 +104,9 @@ def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path) -> None:
     assert len(upstream.asked_files("large")) == 2
 
 
-def test_killed_server(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_a_killed_server_leaves_nothing_that_is_served(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """A server that is killed while it fetches a file leaves nothing of it that is served."""
     upstream.publish(LARGE)
     gate = upstream.hold_files("large")

@@ -52,7 +52,7 @@ def test_pages_from_no_cache(upstream: FakeUpstream, tmp_path: Path) -> None:
         assert page_of(server, "requests", **upload, **no_cache).status == 200
 
 
-def test_api(upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_the_api_says_what_has_come(upstream: FakeUpstream, tmp_path: Path) -> None:
     """The API says what has come, for whoever may upload; private names are never asked for."""
     upstream.publish(public_wheel("requests", "1.0"))
     with front(tmp_path, upstream, access=AccessSettings(private=True)) as server:

@@ -105,12 +105,12 @@ def test_a_list_of_projects(body: str, kind: str) -> None:
         ("<a " * 30_000, HTML, NO_PROJECTS),
     ],
 )
-def test_something_else(body: str, kind: str, expected: str) -> None:
+def test_any_other_page_shows_no_index(body: str, kind: str, expected: str) -> None:
     """The page of one project, a web site, a portal and a folder above the index are none."""
     assert why(body, kind) == expected
 
 
-def test_a_redirect() -> None:
+def test_a_list_at_another_path_shows_no_index() -> None:
     """A list at another path says nothing of the pages below the URL of the settings."""
     below = why(listing("six"), JSON, asked="https://index.example.com/")
 
@@ -119,7 +119,7 @@ def test_a_redirect() -> None:
 
 
 @given(st.text() | st.binary(), st.sampled_from((JSON, HTML, "text/plain")))
-def test_anything(body: str | bytes, kind: str) -> None:
+def test_no_answer_is_a_fault(body: str | bytes, kind: str) -> None:
     """Whatever comes, nothing is raised."""
     data = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     for more in (data, b'<a href="' + data, data * 3000):

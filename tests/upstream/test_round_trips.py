@@ -43,7 +43,9 @@ def reads(store: RemoteStore) -> set[str]:
     return {key if "/pages/" not in key else "page" for verb, key in store.calls if verb == "get"}
 
 
-def test_public_page(server: InProcessServer, store: RemoteStore, upstream: FakeUpstream) -> None:
+def test_a_public_page_is_read_from_the_bucket_once(
+    server: InProcessServer, store: RemoteStore, upstream: FakeUpstream
+) -> None:
     """The list, the document, the decisions and the page are read once; later not the page."""
     keys = {"projects.json", "projects/requests.json", "decisions.json"}
     store.calls.clear()
@@ -57,7 +59,7 @@ def test_public_page(server: InProcessServer, store: RemoteStore, upstream: Fake
     assert upstream.requests == []
 
 
-def test_private_page(server: InProcessServer, store: RemoteStore) -> None:
+def test_a_private_page_takes_one_request(server: InProcessServer, store: RemoteStore) -> None:
     """A private page takes the request that it takes without an upstream index."""
     server.clock.advance(seconds=2)
     assert page_of(server, "acme").headers[SOURCE] == "private"

@@ -199,7 +199,7 @@ def test_what_nobody_uses_goes(app: InProcessServer) -> None:
     assert "requests" in listed(app)
 
 
-def test_decisions(app: InProcessServer) -> None:
+def test_what_is_blocked_is_not_listed(app: InProcessServer) -> None:
     """What is blocked is left out, here at once, and the version shown is one for clients."""
     for version in ("14.0", "13.0"):
         file_of(app, "rich", f"rich-{version}-py3-none-any.whl", ".metadata")

@@ -139,7 +139,7 @@ def test_the_note_of_another_process(tmp_path: Path) -> None:
         assert store.get(notes) == version
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command_removes_what_it_said(tmp_path: Path) -> None:
     """The command says what it would remove, removes it, and refuses to run without a rule."""
     store = LocalStore(tmp_path, system_runtime().random)
     ensure_format(store)

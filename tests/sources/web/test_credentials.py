@@ -63,7 +63,9 @@ def test_beside_the_url(
 
 
 @pytest.mark.integration
-def test_netrc(two: tuple[FakeServer, FakeServer], home: Path, tmp_path: Path) -> None:
+def test_netrc_is_for_its_host_alone(
+    two: tuple[FakeServer, FakeServer], home: Path, tmp_path: Path
+) -> None:
     """The netrc file's credential is sent to its host; the `default` entry is ignored."""
     server, _ = two
     (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
@@ -119,7 +121,9 @@ def test_netrc_by_port(url: str, *, is_shown: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("is_in_url", [True, False])
-def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
+def test_a_credential_goes_to_its_origin_alone(
+    url: str, *, is_shown: bool, is_in_url: bool
+) -> None:
     """The credential of the index goes to its scheme, host and port, and to nothing like them."""
     login = "ana:own@" if is_in_url else ""
     index = parse_url(f"https://{login}index.example/simple/")
@@ -130,7 +134,7 @@ def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
 
 
 @pytest.mark.integration
-def test_redirects(two: tuple[FakeServer, FakeServer]) -> None:
+def test_a_redirect_takes_no_credential_along(two: tuple[FakeServer, FakeServer]) -> None:
     """A redirect is followed, and a credential is not taken along to another server."""
     server, other = two
     server.serve("/old/", CannedResponse(status=301, headers={"Location": "../simple/"}))
@@ -165,7 +169,9 @@ def test_what_is_shown(server: FakeServer) -> None:
 
 
 @pytest.mark.integration
-def test_files_elsewhere(server: FakeServer, other: FakeServer, tmp_path: Path) -> None:
+def test_a_credential_of_a_list_is_not_for_files_elsewhere(
+    server: FakeServer, other: FakeServer, tmp_path: Path
+) -> None:
     """What is for the server of a list goes to its files there, and to files elsewhere never."""
     login = UserPassword("ana", "s e/cret")
     for each in (server, other):

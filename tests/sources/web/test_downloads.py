@@ -49,7 +49,9 @@ def test_it_goes_on(server: FakeServer, candidate: Candidate) -> None:
 
 
 @pytest.mark.parametrize("etags", [('"1"', '"2"'), ("W/1", "W/1")])
-def test_another_file(server: FakeServer, candidate: Candidate, etags: tuple[str, str]) -> None:
+def test_bytes_of_two_files_are_never_mixed(
+    server: FakeServer, candidate: Candidate, etags: tuple[str, str]
+) -> None:
     """Bytes of two files are never mixed: where the rest may be another's, the file is refused."""
     first, second = etags
     server.serve(

@@ -115,7 +115,7 @@ def test_autoindex(server: FakeServer) -> None:
     assert {each.path for each in server.seen} == {"/pkgs/", "/pkgs/a/", "/flat/"}
 
 
-def test_some_projects(server: FakeServer) -> None:
+def test_only_the_wanted_projects_are_read(server: FakeServer) -> None:
     """Projects that are named are asked for without the list; with a pattern the list is read."""
     simple(server, "a", "abc", "b")
     for name in ("a", "abc"):
@@ -130,7 +130,7 @@ def test_some_projects(server: FakeServer) -> None:
     assert server.asked("/simple/b/") == []
 
 
-def test_damaged_pages(server: FakeServer) -> None:
+def test_a_damaged_page_costs_itself(server: FakeServer) -> None:
     """A page that is missing or damaged is told of, and the others are read."""
     simple(server, "a", "broken", "gone", "odd", "z")
     server.page("/simple/broken/", "{", JSON)
@@ -237,7 +237,7 @@ def test_a_server_that_fails(server: FakeServer) -> None:
     assert len(server.seen) < 150
 
 
-def test_nobody_there() -> None:
+def test_a_server_that_is_not_there_is_told_of() -> None:
     """A server that is not there is told of after some tries."""
     pauses = Pauses()
     with (

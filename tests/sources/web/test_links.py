@@ -112,7 +112,7 @@ PIECES += ["</script>", "&#99999999999;", "href", "<base ", "&amp;", "x"]
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=9)), st.integers(1, 30))
 @example(["&#" + 9999 * "9"], 1)
-def test_any_text(parts: list[str], times: int) -> None:
+def test_no_text_is_a_fault(parts: list[str], times: int) -> None:
     """No page is a fault, whatever its text."""
     read("".join(parts) * times)
 
@@ -124,13 +124,13 @@ def test_work_is_linear(piece: str) -> None:
 
 
 @given(st.binary(), st.sampled_from(["undefined", "idna", "punycode", "utf-7", "latin1", "é", ""]))
-def test_any_bytes(body: bytes, charset: str) -> None:
+def test_bytes_of_any_kind_are_read(body: bytes, charset: str) -> None:
     """Bytes of any kind, under any name of letters, are read."""
     read_links(body, f"text/html; charset={charset}", 10)
 
 
 @pytest.mark.parametrize("text", ["<a href=x>" * 11, f"<base href='{'x' * 2049}'>"])
-def test_limits(text: str) -> None:
+def test_a_page_with_too_many_links_is_refused(text: str) -> None:
     """A page of more links than anybody has files, or with a base without end, is refused."""
     with pytest.raises(FetchError):
         read_links(text.encode(), "", 10)

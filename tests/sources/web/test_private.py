@@ -23,7 +23,9 @@ PLACES = [
 
 @pytest.mark.parametrize("location", PLACES)
 @pytest.mark.parametrize("is_redirect", [True, False])
-def test_files(server: FakeServer, location: str, *, is_redirect: bool) -> None:
+def test_no_file_at_a_private_address_is_asked_for(
+    server: FakeServer, location: str, *, is_redirect: bool
+) -> None:
     """However a private address is written in a link or a redirect, nothing is asked there."""
     there = location.format(port=server.port)
     server.serve("/a-1.zip", CannedResponse(status=307, headers={"Location": there}))
@@ -40,7 +42,7 @@ def test_files(server: FakeServer, location: str, *, is_redirect: bool) -> None:
     assert {each.path for each in server.seen} <= {"/simple/a/", "/a-1.zip"}
 
 
-def test_pages(server: FakeServer) -> None:
+def test_no_page_at_a_private_address_is_asked_for(server: FakeServer) -> None:
     """A project's page that leads there is a fault, and an index that does is none."""
     there = CannedResponse(
         status=301, headers={"Location": f"http://localhost:{server.port}/hidden/"}
@@ -60,7 +62,7 @@ def test_pages(server: FakeServer) -> None:
     assert not any("hidden" in each.path for each in server.seen)
 
 
-def test_a_list(server: FakeServer, other: FakeServer) -> None:
+def test_a_list_leads_to_no_other_private_host(server: FakeServer, other: FakeServer) -> None:
     """The host of a list and that of its files are named; a redirect is followed to no other."""
     server.page("/packages.json", "a-1.zip\n", "text/plain")
     pool = f"http://localhost:{other.port}/pool/"

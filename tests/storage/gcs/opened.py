@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
 
-from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
+from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket
 from wheelyard.storage.forwarding import OperationCounter
@@ -146,8 +145,3 @@ class Opener:
         for bucket in self._opened:
             if isinstance(bucket.documents, GcsStore):
                 bucket.documents.client.close()
-
-
-def generation(bucket: Bucket) -> ObjectVersion:
-    """Return the version of A, as the bucket itself knows it."""
-    return ObjectVersion(str(bucket.find(A).generation))

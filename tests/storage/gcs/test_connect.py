@@ -83,7 +83,9 @@ def test_urls_that_anyone_may_use(opener: Opener, server: FakeGcs) -> None:
 
 
 @pytest.mark.parametrize("downloads", ["auto", "proxy"])
-def test_no_urls(opener: Opener, server: FakeGcs, downloads: Downloads) -> None:
+def test_an_object_has_no_url_without_a_signer(
+    opener: Opener, server: FakeGcs, downloads: Downloads
+) -> None:
     """Without a signer, or with signing disabled, an object has no URL."""
     del server
     assert opener(downloads=downloads).store.sign(FILE, HOUR) is None

@@ -43,7 +43,9 @@ def copied(site: GcsStore) -> None:
 
 
 @pytest.mark.parametrize("piece", [0, 1_000_000])
-def test_a_copy(server: FakeGcs, bucket: Bucket, site: GcsStore, piece: int) -> None:
+def test_the_bucket_copies_by_itself(
+    server: FakeGcs, bucket: Bucket, site: GcsStore, piece: int
+) -> None:
     """The bucket copies by itself, in as many steps as it likes, and says what we say."""
     body = b"x" * LARGE
     server.bucket("wheels").put(SOURCE, body, cacheControl="private")
@@ -89,7 +91,9 @@ def test_a_copy_that_is_denied(server: FakeGcs, site: GcsStore) -> None:
 
 
 @pytest.mark.parametrize("fault", [StatusBefore(503), StatusAfter(503), DropAfter()])
-def test_lost_answers(server: FakeGcs, bucket: Bucket, site: GcsStore, fault: Fault) -> None:
+def test_a_copy_whose_answer_is_lost_is_made_again(
+    server: FakeGcs, bucket: Bucket, site: GcsStore, fault: Fault
+) -> None:
     """A copy whose answer is lost is made again."""
     server.bucket("wheels").put(SOURCE, b"wheel")
     server.faults.add(fault, "rewrite", count=1)

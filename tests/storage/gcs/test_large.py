@@ -169,7 +169,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-def test_memory(server: FakeGcs, tmp_path: Path) -> None:
+def test_a_large_file_is_never_in_memory(server: FakeGcs, tmp_path: Path) -> None:
     """A file of 150 MB goes up and comes down within 60 MB of memory."""
     file = tmp_path / "large"
     with file.open("wb") as sink:

@@ -113,7 +113,7 @@ def test_who_can_sign() -> None:
 
 
 @pytest.mark.integration
-def test_impersonation(iam: FakeGcs) -> None:
+def test_who_acts_for_an_account_signs_for_it(iam: FakeGcs) -> None:
     """Who acts for a service account signs for it with the rights of their own."""
     delegate = "projects/-/serviceAccounts/between@project.example"
     token = user_credentials(iam.identity.issue_token())

@@ -77,7 +77,7 @@ def test_the_place_of_a_bucket(
         assert ("X-Amz-Signature=" in url) == (downloads == "redirect")
 
 
-def test_without_credentials() -> None:
+def test_a_bucket_is_not_opened_without_credentials() -> None:
     """Without credentials, and without an instance that gives some, a bucket is not opened."""
     with pytest.raises(Unavailable, match="There are no credentials for s3://wheels") as caught:
         opened("s3://wheels")
@@ -267,7 +267,7 @@ def test_files_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
         _open_bucket("s3://wheels", "auto", OperationCounter(), system_runtime(), "gs://files")
 
 
-def test_no_redirects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_signed_where_the_index_sends_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where downloads are to be sent by the index, nothing is signed."""
     with_keys(monkeypatch)
 

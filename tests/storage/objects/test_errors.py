@@ -84,7 +84,7 @@ def answer(status: str, code: str = "", message: str = "") -> obstore.GenericErr
         (obstore.InvalidPathError('Path "a//b" contained empty path'), FailureKind.BAD_NAME),
     ],
 )
-def test_kinds(error: Exception, kind: FailureKind) -> None:
+def test_each_error_of_a_service_has_its_kind(error: Exception, kind: FailureKind) -> None:
     """Each kind of error is told from the others by the status and the code of the answer."""
     assert failure_of(error).kind is kind
 
@@ -127,7 +127,9 @@ def test_a_name_that_looks_like_an_answer() -> None:
         (S3, obstore.GenericError(NO_ANSWER), "storage_unavailable", "does not answer"),
     ],
 )
-def test_messages(location: object, error: Exception, code: str, words: str) -> None:
+def test_each_message_says_what_to_do(
+    location: object, error: Exception, code: str, words: str
+) -> None:
     """Each message says what is wrong and what to do, and has the code that Google's have."""
     assert location in (S3, AZURE)
     fault = unavailable(failure_of(error), S3 if location is S3 else AZURE, WRITE)

@@ -190,7 +190,7 @@ def test_parts_of_a_failed_upload(
     assert {each.status for each in enforcing.service.log.records("unknown")} == {status}
 
 
-def test_a_reader(open_as: Open) -> None:
+def test_a_reader_reads_and_does_not_write(open_as: Open) -> None:
     """With the rights of reader.json one reads and lists, and does not write."""
     writer, reader = open_as("policy"), open_as("reader")
     version = writer.put(A, b"one", ABSENT)

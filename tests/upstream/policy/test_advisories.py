@@ -65,13 +65,15 @@ def affected(known: AdvisoryTable, *versions: str) -> list[str]:
         ),
     ],
 )
-def test_ranges(events: Sequence[tuple[str, str]], versions: list[str]) -> None:
+def test_a_range_follows_the_order_of_versions(
+    events: Sequence[tuple[str, str]], versions: list[str]
+) -> None:
     """A range is about versions in the order of PEP 440, not of their letters."""
     known = table(entry(ranges=ranges(*events)))
     assert affected(known, "0.1", "1.0rc1", "1.0", "1.5", "2.0", "10.0") == versions
 
 
-def test_versions() -> None:
+def test_a_listed_version_counts_in_any_spelling() -> None:
     """A listed version counts in any spelling, and for its local versions; git's ranges do not."""
     git = [{"type": "GIT", "events": [{"introduced": "0"}]}]
     known = table(entry(versions=["1.0.0", "v2-rc1", "not a version"], ranges=git))
@@ -82,7 +84,7 @@ def test_versions() -> None:
     ]
 
 
-def test_local_versions() -> None:
+def test_an_entry_about_a_local_version_is_about_no_other() -> None:
     """An entry about one local version is not about its public version, nor about another one."""
     known = table(entry(versions=["1.0+cpu"]))
     assert affected(known, "1.0", "1.0+cpu", "1.0+cu118") == ["1.0+cpu"]
@@ -103,7 +105,7 @@ def test_the_next_clean_version() -> None:
     }
 
 
-def test_malware() -> None:
+def test_malware_counts_without_a_score() -> None:
     """Malware counts without a score, by its id or an alias, and everywhere if nothing is said."""
     alias = {**entry("GHSA-1", versions=["2"]), "aliases": ["MAL-2026-2"]}
     known = table(entry(versions=["1"]), alias, entry("GHSA-2", versions=["3"]))
@@ -134,7 +136,7 @@ def test_what_does_not_count() -> None:
         ([], False),
     ],
 )
-def test_scores(severity: list[tuple[str, str]], *, is_blocked: bool) -> None:
+def test_the_highest_score_decides(severity: list[tuple[str, str]], *, is_blocked: bool) -> None:
     """A vulnerability counts from the score on; the highest of its scores decides."""
     vectors = [{"type": kind, "score": vector} for kind, vector in severity]
     whole = {**entry("GHSA-1", versions=["1"]), "severity": vectors}
@@ -144,7 +146,7 @@ def test_scores(severity: list[tuple[str, str]], *, is_blocked: bool) -> None:
         assert affected(table(each), "1") == []
 
 
-def test_a_rating() -> None:
+def test_a_rating_counts_as_its_lowest_score() -> None:
     """A vulnerability with a rating and no score counts as the lowest score of its rating."""
     rated = {**entry("GHSA-1", versions=["1"]), "database_specific": {"severity": "HIGH"}}
     assert affected(table(rated, min_cvss=7.0), "1") == ["1"]
@@ -153,7 +155,7 @@ def test_a_rating() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"id": 1}', b'{"affected": []}', b"[1]", b"null"])
-def test_no_entries(body: bytes) -> None:
+def test_what_is_no_entry_is_skipped_and_counted(body: bytes) -> None:
     """What is no entry of the format is skipped, and counted, with where it stands."""
     reader = OsvReader(0.0)
     reader.read(body, "osv.json")
@@ -166,7 +168,7 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["introduced", "fixed", "last_affect
 
 
 @given(EVENTS.filter(lambda events: any(name == "introduced" for name, _ in events)), VERSIONS)
-def test_any_range(events: list[tuple[str, str]], version: str) -> None:
+def test_any_range_is_read_as_the_schema_says(events: list[tuple[str, str]], version: str) -> None:
     """A range is about exactly the versions of the algorithm in the OSV schema."""
     order = {"fixed": 0, "introduced": 1, "last_affected": 2}
     is_vulnerable = False

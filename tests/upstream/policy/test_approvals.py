@@ -126,7 +126,9 @@ def test_a_file_that_is_added_later(
         assert filenames(server) == [FIRST, ADDED]
 
 
-def test_a_project(tmp_path: Path, public: FakeUpstream, store: Store) -> None:
+def test_an_approved_project_has_later_files_too(
+    tmp_path: Path, public: FakeUpstream, store: Store
+) -> None:
     """The approval of a project is about later files and versions, and says so."""
     with serving(tmp_path, public, store, cooldown_days=0, approval=True) as server:
         known = deciding(server).approve(DEMO, None, "")
@@ -184,7 +186,9 @@ def test_nobody_can_be_asked(tmp_path: Path, public: FakeUpstream, store: Store)
         assert filenames(server) == [FIRST]
 
 
-def test_the_api(tmp_path: Path, public: FakeUpstream, store: Store) -> None:
+def test_the_api_says_which_digests_it_has_approved(
+    tmp_path: Path, public: FakeUpstream, store: Store
+) -> None:
     """The API answers with the digests that it has approved, and refuses what the command does."""
     with serving(tmp_path, public, store) as server:
         request = TokenRequest(name="admin", actions=Action.ADMIN, lifetime=timedelta(days=1))

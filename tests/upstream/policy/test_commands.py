@@ -56,7 +56,9 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert "  approved requests 2.0, 1 file (a fix), by local:" in shown.stdout
 
 
-def test_a_block(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream) -> None:
+def test_a_blocked_version_outlives_the_approval_of_its_project(
+    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+) -> None:
     """A version stays blocked when its project is approved; a blocked project is not asked for."""
     wheelyard("token", "create", "ci", *typed)
     wheelyard("upstream", "block", "requests", "1.0", *typed)
@@ -83,7 +85,9 @@ def test_an_approval_that_is_not_enough(wheelyard: Typed, typed: tuple[str, Path
     assert "still hidden: requests 2.0 was uploaded on" in done.stderr
 
 
-def test_other_names(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream) -> None:
+def test_private_and_unknown_names_are_told_apart(
+    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+) -> None:
     """A private name is never asked for, an unknown one says so, and a broken database, too."""
     wheelyard("token", "create", "ci", *typed)
     private = wheelyard("upstream", "why", "team-x", *typed)

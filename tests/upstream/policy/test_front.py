@@ -73,7 +73,9 @@ def hidden(found: Explanation) -> dict[str, list[str]]:
     }
 
 
-def test_a_cooldown(tmp_path: Path, public: FakeUpstream) -> None:
+def test_a_new_file_is_hidden_until_it_is_old_or_approved(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
     """A new file is on no page and behind no URL, until it is old enough or somebody approves."""
     with serving(tmp_path, public) as server:
         url = page_of(server, "requests").files[NEW]["url"].removeprefix("../..")
@@ -101,7 +103,9 @@ def test_a_cooldown(tmp_path: Path, public: FakeUpstream) -> None:
         assert [*page_of(server, "requests").files] == [OLD, NEW]
 
 
-def test_a_licence(tmp_path: Path, public: FakeUpstream) -> None:
+def test_a_blocked_licence_hides_a_file_after_the_first_request(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
     """A blocked licence is found in the metadata at the first request, and hidden from then on."""
     with serving(tmp_path, public, blocked_licenses=("AGPL-*",)) as server:
         assert [*page_of(server, "requests").files] == [OLD, NEW]
@@ -137,7 +141,7 @@ def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
         assert hidden(why(server, "requests", "3.0")) == {unknown: ["offline"]}
 
 
-def test_approval(tmp_path: Path, public: FakeUpstream) -> None:
+def test_what_nobody_has_approved_is_not_looked_up(tmp_path: Path, public: FakeUpstream) -> None:
     """What nobody has approved is not even looked up; `why` says so, and what to do."""
     with serving(tmp_path, public, approval=True) as server:
         assert not page_of(server, "requests").files
@@ -151,7 +155,7 @@ def test_approval(tmp_path: Path, public: FakeUpstream) -> None:
         assert hidden(why(server, "requests")) == {NEW: [Code.NOT_APPROVED]}
 
 
-def test_why(tmp_path: Path, public: FakeUpstream) -> None:
+def test_why_tells_all_answers_apart(tmp_path: Path, public: FakeUpstream) -> None:
     """`why` tells apart private names, unknown ones, and an upstream that does not answer."""
     public.behave("requests", Fault.ALTERNATE_LOCATIONS)
     with serving(tmp_path, public) as server:

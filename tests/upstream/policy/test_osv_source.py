@@ -60,7 +60,9 @@ def in_folder(at: Path) -> None:
 
 
 @pytest.mark.parametrize(("write", "suffix"), [(in_file, ""), (in_zip, ".zip"), (in_folder, "")])
-def test_forms(tmp_path: Path, write: Callable[[Path], None], suffix: str) -> None:
+def test_a_file_a_zip_and_a_folder_are_read_alike(
+    tmp_path: Path, write: Callable[[Path], None], suffix: str
+) -> None:
     """A file, a zip and a folder are read alike."""
     write(tmp_path / "osv")
     clock = Clock()
@@ -110,7 +112,7 @@ def test_nothing_is_read_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "notes.json"])
-def test_no_database(tmp_path: Path, name: str) -> None:
+def test_what_is_no_database_is_an_error(tmp_path: Path, name: str) -> None:
     """What is no database is an error, so that nobody believes to be protected."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.json").write_text('{"note": "soon"}')

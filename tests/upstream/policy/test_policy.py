@@ -105,7 +105,7 @@ def test_nothing_is_set(harness: IndexHarness) -> None:
         (UpstreamSettings(approval=True), "demo", Code.NOT_APPROVED),
     ],
 )
-def test_names(
+def test_a_name_is_refused_before_anybody_is_asked(
     harness: IndexHarness, settings: UpstreamSettings, name: str, code: Code | None
 ) -> None:
     """A name is refused before anybody is asked about it; patterns are normalised as names are."""
@@ -113,7 +113,7 @@ def test_names(
     assert (found.code if found else None) == code
 
 
-def test_cooldown(harness: IndexHarness) -> None:
+def test_a_file_appears_when_the_cooldown_ends(harness: IndexHarness) -> None:
     """A file appears when it is exactly as old as the cooldown, and the view says when that is."""
     policy = policy_of(harness.index, UpstreamSettings(cooldown_days=7))
     found = page(
@@ -134,7 +134,7 @@ def test_cooldown(harness: IndexHarness) -> None:
     assert {each.code for each in policy.view(found, NOW).hidden.values()} == {Code.COOLDOWN}
 
 
-def test_first_seen(harness: IndexHarness) -> None:
+def test_a_file_without_a_time_counts_from_when_it_was_seen(harness: IndexHarness) -> None:
     """Where the operator wants that, a file without a time counts from when it was first seen."""
     settings = UpstreamSettings(cooldown_days=7, cooldown_missing="first_seen")
     found = page(
@@ -158,14 +158,16 @@ def test_first_seen(harness: IndexHarness) -> None:
         ("other==1.0", []),
     ],
 )
-def test_cooldown_exceptions(harness: IndexHarness, exception: str, versions: list[str]) -> None:
+def test_an_exception_is_a_name_a_pattern_or_a_version(
+    harness: IndexHarness, exception: str, versions: list[str]
+) -> None:
     """An exception is a name, a pattern, or one version of a name, by PEP 440."""
     settings = UpstreamSettings(cooldown_days=7, cooldown_allow=(exception,))
     found = page(wheel("1.0", NOW), wheel("1.0+cpu", NOW), wheel("2.0", NOW))
     assert sorted(shown(policy_of(harness.index, settings), found)) == versions
 
 
-def test_snapshot(harness: IndexHarness) -> None:
+def test_a_snapshot_shows_what_was_there_on_a_day(harness: IndexHarness) -> None:
     """A snapshot shows what was uploaded until the end of a day, and later files never."""
     policy = policy_of(harness.index, UpstreamSettings(snapshot="2025-12-31"))
     found = page(
@@ -197,7 +199,7 @@ def test_a_security_fix(harness: IndexHarness) -> None:
     assert refused.for_people.endswith("ask the operator to let it through.")
 
 
-def test_local_versions(harness: IndexHarness) -> None:
+def test_a_block_reaches_local_versions_and_an_approval_does_not(harness: IndexHarness) -> None:
     """Who blocks a version blocks its local versions; who approves it does not approve those."""
     policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
     careful = policy_of(harness.index, UpstreamSettings(approval=True))
@@ -213,7 +215,7 @@ def test_local_versions(harness: IndexHarness) -> None:
     assert shown(careful, found) == ["1.0+cpu", "1.0"]
 
 
-def test_a_bucket(harness: IndexHarness) -> None:
+def test_a_decision_on_a_bucket_is_in_force_after_freshness(harness: IndexHarness) -> None:
     """On a bucket a decision is in force everywhere after `freshness`, and read once in it."""
     remote = StoreTraits(is_local=False)
     runtime = fake_runtime(harness.clock, 3)
@@ -231,7 +233,7 @@ def test_a_bucket(harness: IndexHarness) -> None:
     assert shown(policy, found) == []
 
 
-def test_approval(harness: IndexHarness) -> None:
+def test_only_what_was_approved_is_shown(harness: IndexHarness) -> None:
     """Only what was approved is shown, and approving a project does not end the cooldown."""
     policy = policy_of(harness.index, UpstreamSettings(approval=True, cooldown_days=7))
     found = page(wheel("1.0"), wheel("2.0"), wheel("3.0", NOW))
@@ -245,7 +247,7 @@ def test_approval(harness: IndexHarness) -> None:
     assert codes(policy, found) == {"3.0": [Code.COOLDOWN]}
 
 
-def test_blocking(harness: IndexHarness) -> None:
+def test_blocking_a_project_ends_its_approvals(harness: IndexHarness) -> None:
     """Blocking a project ends its approvals; approving it again leaves blocked versions blocked."""
     policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
     found = page(wheel("1.0"), wheel("2.0"))
@@ -276,7 +278,9 @@ def malware(version: str) -> dict[str, object]:
     return {"id": f"MAL-2026-{version}", "affected": [affected]}
 
 
-def test_malware(harness: IndexHarness, tmp_path: Path) -> None:
+def test_a_malicious_version_is_hidden_whatever_was_approved(
+    harness: IndexHarness, tmp_path: Path
+) -> None:
     """A malicious version is hidden as soon as the database says so, whatever was approved."""
     osv = tmp_path / "osv.json"
     write_osv(osv, malware("1.0"))
@@ -295,7 +299,7 @@ def test_malware(harness: IndexHarness, tmp_path: Path) -> None:
     assert shown(policy, found) == ["1.0"]
 
 
-def test_kept_files(harness: IndexHarness, tmp_path: Path) -> None:
+def test_a_kept_file_is_refused_as_any_other(harness: IndexHarness, tmp_path: Path) -> None:
     """A file that its page does not list any more is refused for the same reasons as others."""
     osv = tmp_path / "osv.json"
     write_osv(osv, malware("1.0"))
@@ -333,7 +337,7 @@ def test_a_broken_database(
     assert shown(policy, found) == ["1.0"]
 
 
-def test_quarantine(harness: IndexHarness) -> None:
+def test_nothing_of_a_quarantined_project_is_shown(harness: IndexHarness) -> None:
     """Nothing of a project that its upstream has quarantined is shown."""
     policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
     assert shown(policy, found) == ["1.0"]
@@ -342,7 +346,7 @@ def test_quarantine(harness: IndexHarness) -> None:
     assert shown(policy, bad) == []
 
 
-def test_licences(harness: IndexHarness) -> None:
+def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarness) -> None:
     """A blocked licence is found when a file is asked for; then no process's pages show it."""
     texts = {"1.0": "MIT", "2.0": "AGPL-3.0-only", "3.0": "MIT OR AGPL-3.0-only"}
     asked = list[str]()
@@ -382,7 +386,7 @@ def test_licences(harness: IndexHarness) -> None:
     assert policy.refuses_file(found, sdist) is None
 
 
-def test_unknown_licences(harness: IndexHarness) -> None:
+def test_a_release_without_a_known_licence_may_be_hidden(harness: IndexHarness) -> None:
     """Releases without metadata are hidden if the operator wants a known licence of each."""
     policy = policy_of(harness.index, UpstreamSettings(blocked_licenses=("unknown",)))
     found = page(wheel("1.0"), wheel("2.0", has_metadata=False))
@@ -400,14 +404,16 @@ def test_unknown_licences(harness: IndexHarness) -> None:
         UpstreamSettings(deny=("!",)),
     ],
 )
-def test_wrong_settings(harness: IndexHarness, settings: UpstreamSettings) -> None:
+def test_a_setting_that_would_block_nothing_stops_the_start(
+    harness: IndexHarness, settings: UpstreamSettings
+) -> None:
     """What would silently block nothing stops the start."""
     with pytest.raises(Invalid) as caught:
         policy_of(harness.index, settings).load()
     assert code_of(caught.value) == ("Invalid", "bad_setting")
 
 
-def test_lost_decisions(harness: IndexHarness) -> None:
+def test_nothing_is_served_while_decisions_are_lost(harness: IndexHarness) -> None:
     """If the decisions are lost or damaged, nothing is served rather than what was blocked."""
     policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
     deciding(harness.index).block(DEMO, ONE, "")
@@ -480,7 +486,7 @@ FILES = st.lists(st.tuples(st.sampled_from(["1.0", "2.0", "3.0"]), TIMES, TIMES)
     st.booleans(),
     st.none() | st.integers(-10, 5).map(lambda days: NOW + days * DAY),
 )
-def test_any_page(
+def test_each_file_is_shown_or_hidden_for_a_reason(
     made: list[tuple[str, datetime | None, datetime | None]],
     days: int,
     uses_first_seen: bool,  # noqa: FBT001 - Hypothesis fills it in
