@@ -135,20 +135,6 @@ def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     assert int(found.body) == PROCESSES * INCREMENTS
 
 
-def test_a_listing_shows_a_write_in_the_same_moment(tmp_path: Path) -> None:
-    """A second write of as many bytes has another time in listings, whatever the clock says."""
-    store = LocalStore(tmp_path, Random())
-    store.put(COUNTER, b"1", ABSENT)
-    tomorrow = (tmp_path / COUNTER).stat().st_mtime_ns + 24 * 3600 * 10**9
-    os.utime(tmp_path / COUNTER, ns=(tomorrow, tomorrow))
-    (before,) = store.list(COUNTER)
-
-    store.put(COUNTER, b"2", None)
-
-    (after,) = store.list(COUNTER)
-    assert after.modified > before.modified
-
-
 def test_time_never_goes_back(tmp_path: Path) -> None:
     """Each write of an object is younger than the one before, whatever the clock does."""
     store = LocalStore(tmp_path, Random())

@@ -68,19 +68,8 @@ class TestFakeGcsServer(ServiceConformance):
 
 
 @pytest.mark.parametrize("service", RARELY, indirect=True)
-class TestServiceWithoutPrefix(ServiceConformance):
-    """A bucket of its own."""
-
-    @pytest.fixture
-    def store(self, service: Service) -> Iterator[Store]:
-        """Yield an empty store."""
-        with store_at(service, StillTime()) as store:
-            yield store
-
-
-@pytest.mark.parametrize("service", RARELY, indirect=True)
 class TestServiceWithFaults(ServiceConformance):
-    """A bucket of which every seventh request fails, before it is carried out or after."""
+    """A whole bucket of which every seventh request fails, before it is carried out or after."""
 
     loses_answers = True
     passes = 3  # of each of the five beginnings

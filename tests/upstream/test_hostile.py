@@ -14,7 +14,6 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
 from tests.upstream.settings import front, serving
-from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -247,23 +246,6 @@ def test_file_sent_otherwise(upstream: FakeUpstream, tmp_path: Path, fault: Faul
         answer = server.client.get(path)
     assert answer.content == PACKAGE.data
     assert answer.headers["content-type"] != "text/html"
-
-
-@pytest.mark.parametrize("fault", [Fault.NO_HASH, Fault.MD5_ONLY])
-def test_file_without_digest(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
-    """Of a file without a digest the first bytes count: other ones later are refused."""
-    upstream.publish(PACKAGE)
-    upstream.behave("requests", fault)
-    with serving(tmp_path, upstream) as server:
-        path = link_of(server, "requests", PACKAGE.filename)
-
-        def digests() -> object:
-            return page_of(server, "requests").files[PACKAGE.filename]["hashes"]
-
-        assert fetched(server, path) == PACKAGE.data
-        until(lambda: digests() == {"sha256": PACKAGE.sha256})  # it is stored after it is sent
-        upstream.publish(public_wheel("requests", "2.0", "Summary: other"))
-        assert fetched(server, path) == PACKAGE.data
 
 
 def test_file_without_digest_that_breaks(upstream: FakeUpstream, tmp_path: Path) -> None:
