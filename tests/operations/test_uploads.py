@@ -268,3 +268,20 @@ def test_uploads_at_once_share_commits(harness: IndexHarness) -> None:
     assert len(events) == 16
     assert project.revision <= 16
     assert harness.check().problems == []
+
+
+def test_of_many_uploads_of_one_filename_one_succeeds(harness: IndexHarness) -> None:
+    """Of many who upload other bytes under one filename, exactly one succeeds."""
+
+    def upload(number: int) -> str | None:
+        made = make_wheel(content=b"%d" % number)
+        try:
+            return harness.upload(made).sha256
+        except WheelyardError as fault:
+            assert code_of(fault) == ("Conflict", "file_exists")  # noqa: PT017
+            return None
+
+    with ThreadPoolExecutor(20) as pool:
+        accepted = [number for number in pool.map(upload, range(20)) if number is not None]
+
+    assert accepted == [file.sha256 for file in harness.index.projects.get(DEMO).files]
