@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import convert
-from wheelyard.wiring.index import Index
 
 from tests.authentication.verifiers.fake_issuer import (
     FakeIssuer,

@@ -8,7 +8,6 @@ from tempfile import gettempdir
 
 import pytest
 from msgspec.structs import replace
-from wheelyard.operations.upload import Uploads
 
 from tests.http.servers import memory_index
 from tests.operations.in_memory_index import ALICE

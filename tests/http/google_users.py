@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bcrypt
-from wheelyard.wiring.index import Index
 
 from tests.authentication.verifiers.fake_issuer import (
     Bearer,

@@ -7,8 +7,6 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wheelyard.wiring.index import Index
-
 from tests.http.packages import Package
 from tests.http.servers import memory_index
 from tests.operations.distributions import Made

@@ -7,7 +7,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from msgspec.structs import replace
-from wheelyard.wiring.index import Index
 
 from tests.authentication.verifiers.fake_issuer import (
     FakeIssuer,

@@ -7,8 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
-from wheelyard.storage.instrumented import OperationCounter
-
 from tests.http.servers import RunningServer, memory_index, running_app
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.runtime import Runtime

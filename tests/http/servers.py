@@ -11,7 +11,6 @@ from pathlib import Path
 from stat import S_ISREG
 
 import httpx2
-from wheelyard.wiring.index import Index, build_index, open_index
 
 from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.forking import ProcessEnvironment
@@ -35,7 +34,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import Index, build_index, open_index
 from wheelyard.wiring.stores import StoreTraits, system_runtime
 
 KEPT = ("files", "journal", "projects", "projects.json")
