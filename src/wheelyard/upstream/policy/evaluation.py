@@ -218,7 +218,7 @@ class FirstUses(Struct, frozen=True):
         self, page: UpstreamPage, noted: Snapshot[NoteDocument[datetime]]
     ) -> Mapping[str, datetime]:
         """Return the first use of the exception for each version of a page that has one."""
-        uses = self.notes.for_project(page.name, noted)
+        uses = self.notes.of_project(page.name, noted)
         wanted = self._exception_versions(page) if uses else {}
         return {version: uses[key] for version, key in wanted.items() if key in uses}
 
@@ -271,7 +271,7 @@ class KnownLicences:
 
     def blocked(self, page: UpstreamPage, noted: Snapshot[NoteDocument[str]]) -> Mapping[str, str]:
         """Return the blocked licences of a page by version, as far as they are known."""
-        licences = self.notes.for_project(page.name, noted).items()
+        licences = self.notes.of_project(page.name, noted).items()
         blocked = {version: text for version, text in licences if self._patterns.blocks(text)}
         if self._patterns.blocks_unknown:
             described = {file.version for file in page.files if file.has_metadata}
