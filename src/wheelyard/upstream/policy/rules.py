@@ -310,7 +310,7 @@ class VersionNotes(Generic[V]):
             # another server has changed the document, and what it has added counts
             if attempt:
                 before = self._documents.get(self._key, "current")
-            noted = self.for_project(name, before)
+            noted = self.of_project(name, before)
             updated = {**noted, **notes} if replaces else {**notes, **noted}
             if updated == noted:
                 return before
