@@ -102,9 +102,9 @@ NOT_FOUND: Final = "404.html"
 
 class SiteApplication:
     """
-    Answers for the pages of a site, as an open index does. Threads may share it.
+    Answers for the pages of a site, as an open index does.
 
-    `index` is what `index_for_site` returns.
+    Threads may share it. `index` is what `index_for_site` returns.
     """
 
     def __init__(self, index: Index, options: Options) -> None:

@@ -136,9 +136,10 @@ class SitePlace(Struct, frozen=True):
 
 class SiteWriter:
     """
-    Writes a site while its lease is held. Threads may share it.
+    Writes a site while its lease is held.
 
-    Nothing is written whose bytes are the same. Every method raises Conflict if the lease is lost.
+    Threads may share it. Nothing is written whose bytes are the same. Every method raises Conflict
+    if the lease is lost.
     """
 
     def __init__(self, place: SitePlace, lease: SiteLease, *, is_gzipped: bool) -> None:

@@ -349,9 +349,9 @@ def _decode(body: bytes) -> Manifest:
 
 class SiteLease:
     """
-    The manifest of a site, and the right to write the site. Threads may share it.
+    The manifest of a site, and the right to write the site.
 
-    `on_wait` is called once if another export holds the lease.
+    Threads may share it. `on_wait` is called once if another export holds the lease.
     """
 
     def __init__(self, site: SiteStore, runtime: Runtime, on_wait: Callable[[], None]) -> None:

@@ -146,10 +146,10 @@ class ClientResponse:
 
     def decompressed(self) -> Iterator[bytes]:
         """
-        Yield the body, decompressed. The caller limits its size.
+        Yield the body, decompressed.
 
-        Raises FetchError if the body has a coding other than gzip, is damaged or cut off, or breaks
-        off.
+        The caller limits its size. Raises FetchError if the body has a coding other than gzip, is
+        damaged or cut off, or breaks off.
         """
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding == "identity":
@@ -174,8 +174,8 @@ class ClientResponse:
         """
         Return the body, decompressed.
 
-        If it has more than `limit` bytes, return the first ones if it `is_cut`. Else raises
-        FetchError.
+        Of a longer body, return the first `limit` bytes if it `is_cut`. Raises FetchError if it is
+        longer and not to be cut, and as `decompressed`.
         """
         body = bytearray()
         for chunk in self.decompressed():
@@ -194,9 +194,10 @@ class ClientResponse:
 
 class RequestRules:
     """
-    Which URLs are asked for, and with what credential. Any thread calls the methods.
+    Which URLs are asked for, and with what credential.
 
-    These rules allow every URL, and send no credential. Subclasses have others.
+    Any thread calls the methods. These rules allow every URL, and send no credential. Subclasses
+    have others.
     """
 
     has_circuits = False
@@ -219,9 +220,9 @@ ANY_URL: Final = RequestRules()
 
 class Requester:
     """
-    Sends requests to the addresses that `network` allows. Threads may share it.
+    Sends requests to the addresses that `network` allows.
 
-    `rules` are asked for each redirect, too.
+    Threads may share it. `rules` are asked for each redirect, too.
     """
 
     def __init__(

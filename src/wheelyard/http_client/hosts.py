@@ -114,9 +114,10 @@ def every_address(_address: Address) -> bool:
 
 class PublicOr(Struct, frozen=True):
     """
-    Tells whether an address is public or in one of the `networks`. Those of metadata never are.
+    Tells whether an address is public or in one of the `networks`.
 
-    With `only_loopback`, any other address is refused.
+    An address that gives a cloud's metadata is never allowed. With `only_loopback`, no other one
+    is.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -144,9 +145,9 @@ def _inner(address: Address) -> Address:
 
 def resolve(host: str, port: int) -> list[str]:
     """
-    Return the addresses of a host. It may block.
+    Return the addresses of a host.
 
-    Raises OSError or UnicodeError if there is none.
+    It may block. Raises OSError or UnicodeError if there is none.
     """
     return [str(entry[4][0]) for entry in getaddrinfo(host, port, proto=IPPROTO_TCP)]
 
@@ -154,11 +155,11 @@ def resolve(host: str, port: int) -> list[str]:
 @dataclass(slots=True)
 class AddressPolicy:
     """
-    Decides which addresses a client may connect to. Threads may share it.
+    Decides which addresses a client may connect to.
 
-    A host that the operator has named may have any address. Once it has had a public address,
-    private ones are refused: it is no machine of this network, and the owner of its name must not
-    be able to change that later (DNS rebinding).
+    Threads may share it. A host that the operator has named may have any address. Once it has had a
+    public address, private ones are refused: it is no machine of this network, and the owner of its
+    name must not be able to change that later (DNS rebinding).
     """
 
     named_hosts: Iterable[str] = ()  # hosts that the operator has named
@@ -332,9 +333,10 @@ MAX_PAUSE_SECONDS: Final = 300.0
 
 class Circuit(Struct):
     """
-    What is known of one host's answers. Threads may share it.
+    What is known of one host's answers.
 
-    After `FAILURES` failures it is open: no request is sent for `OPEN_SECONDS`, then a single one.
+    Threads may share it. After `FAILURES` failures it is open: no request is sent for
+    `OPEN_SECONDS`, then a single one.
     """
 
     monotonic: Callable[[], float]

@@ -62,9 +62,9 @@ class _Completed(Struct, frozen=True):
 
 class PinnedDigests:
     """
-    The digests of one upstream index that its pages do not say. Threads may share it.
+    The digests of one upstream index that its pages do not say.
 
-    `store` has what is kept of that index.
+    Threads may share it. `store` has what is kept of that index.
     """
 
     def __init__(self, store: Store, retries: ConflictRetries) -> None:
@@ -153,10 +153,11 @@ NOTED_FILES: Final = 100_000
 
 class FileUses:
     """
-    Notes the uses of stored files, each at most once a day. Threads may share it.
+    Notes the uses of stored files, each at most once a day.
 
-    A note is an empty object beside the file: the time at which it was written is that of the use.
-    It is written in the background by `submit`. What fails is tried again with the next use.
+    Threads may share it. A note is an empty object beside the file: the time at which it was
+    written is that of the use. It is written in the background by `submit`. What fails is tried
+    again with the next use.
     """
 
     def __init__(self, runtime: Runtime, submit: Callable[[Callable[[], None]], None]) -> None:

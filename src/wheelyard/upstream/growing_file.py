@@ -176,11 +176,7 @@ class GrowingFile:
             return limit
 
     def check(self) -> None:
-        """
-        Go on only if the file has not failed.
-
-        Raises the error of the file if it has.
-        """
+        """Raise the error of the file if it has failed."""
         if self._error is not None:
             # a copy, as its traceback refers to this object, which must not outlive its readers
             raise copy(self._error)

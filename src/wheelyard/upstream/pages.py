@@ -104,10 +104,10 @@ StartSaving = Callable[[Callable[[], None]], Future[None]]
 
 class UpstreamPages:
     """
-    Finds the pages of projects at the upstream indexes. Threads may share it.
+    Finds the pages of projects at the upstream indexes.
 
-    Threads that ask for the same page at the same time each ask its index. What is fetched is
-    returned first, and then stored in a thread of `start_saving`.
+    Threads may share it. Threads that ask for the same page at the same time each ask its index.
+    What is fetched is returned first, and then stored in a thread of `start_saving`.
     """
 
     def __init__(

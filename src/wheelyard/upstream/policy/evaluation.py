@@ -255,10 +255,10 @@ LICENCES: Final = Codec(NoteDocument[str])
 
 class KnownLicences:
     """
-    Finds, remembers and tells which releases are under a blocked licence. Threads may share it.
+    Finds, remembers and tells which releases are under a blocked licence.
 
-    `patterns` are the licences that are blocked. `notes` has the licences that were found, and an
-    empty text for none.
+    Threads may share it. `patterns` are the licences that are blocked. `notes` has the licences
+    that were found, and an empty text for none.
     """
 
     def __init__(

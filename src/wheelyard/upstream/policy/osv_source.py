@@ -115,10 +115,11 @@ TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
 
 class OsvSource:
     """
-    The advisories of an OSV database, as of its last accepted content. Threads may share it.
+    The advisories of an OSV database, as of its last accepted content.
 
-    It is read when it is first needed, as most commands need none of it. A server reads it at its
-    start by `load`. With `record`, what was accepted last is compared, and kept, in the store.
+    Threads may share it. It is read when it is first needed, as most commands need none of it. A
+    server reads it at its start by `load`. With `record`, what was accepted last is compared, and
+    kept, in the store.
     """
 
     def __init__(

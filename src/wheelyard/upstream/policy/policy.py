@@ -65,11 +65,11 @@ class _CachedView(Struct, frozen=True):
 
 class Policy:
     """
-    Decides what is shown. Threads may share it.
+    Decides what is shown.
 
-    `records` has the decisions in the store. `osv` is the database of malicious and vulnerable
-    versions. `licences` is given if licences are blocked, and `first_uses` if there are exceptions
-    from the cooldown for one version.
+    Threads may share it. `records` has the decisions in the store. `osv` is the database of
+    malicious and vulnerable versions. `licences` is given if licences are blocked, and `first_uses`
+    if there are exceptions from the cooldown for one version.
     """
 
     def __init__(

@@ -259,9 +259,9 @@ NoteDocument = dict[str, dict[NormalizedName, dict[str, V]]]
 
 class VersionNotes(Generic[V]):
     """
-    Reads and changes the document at `key` with one `member`. Threads may share it.
+    Reads and changes the document at `key` with one `member`.
 
-    `retries` are for conflicts with other servers.
+    Threads may share it. `retries` are for conflicts with other servers.
     """
 
     def __init__(
