@@ -45,7 +45,7 @@ class RequiredRight(Enum):
     """Who may call an operation, which may check more for what it changes."""
 
     READER = auto()
-    """Whoever may read something; the operation checks what."""
+    """Whoever may read something, which the operation checks."""
     CALLER = auto()
     """Whoever has a credential."""
     MANAGER = auto()
@@ -59,7 +59,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
 
     method: str
     path: str
-    """Below `/api/v1/`; each `{name}` is an argument of the function."""
+    """Below `/api/v1/`, where each `{name}` is an argument of the function."""
     run: Callable[..., Any]
     """
     Does it: a function of a `Call`, the arguments of the path and, if it has one, the `body`.
@@ -70,7 +70,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
     what: str = ""
     """What only administrators may do, for the message to others."""
     status: int = 200
-    """The status of the response; 204 if the function returns None."""
+    """The status of the response, or 204 if the function returns None."""
     is_long: bool = False
     """Whether it may take long, so that only some of its kind run at a time."""
     asks_upstream: bool = False

@@ -25,7 +25,7 @@ from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, PrivateName
 
 LOCAL_PAGE, REMOTE_PAGE = 1000, 100
-"""The commits of a journal in one answer; on a bucket, each is a request."""
+"""The commits of a journal in one answer, of which each is a request on a bucket."""
 
 FirstNumber = Annotated[int, Meta(ge=0, le=999_999_999_999_999)]
 
@@ -339,7 +339,7 @@ class ChangesQuery(Struct, frozen=True):
     """A query for what follows a change."""
 
     since: Annotated[int, Meta(ge=0, le=999_999_999_999_999)] = 0
-    """Its serial; 0 for all changes."""
+    """Its serial, or 0 for all changes."""
 
 
 class ListedChange(Struct, frozen=True):

@@ -66,7 +66,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BUCKET_UPLOADS: Final = 8
-"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
+"""Concurrent uploads to a bucket, which answers slowly, while one project's share a commit."""
 
 
 class LocalApi(Call, frozen=True):

@@ -187,7 +187,7 @@ class StaticSite(Struct, frozen=True, kw_only=True):
     caller: Caller
     """The caller of every request: nobody who is signed in, with the right to read everything."""
     files_url: str
-    """Where files are left, absolute; empty if the site has them."""
+    """Where files are left, absolute, or an empty text if the site has them."""
 
 
 class ServerContext(Struct, frozen=True, kw_only=True):
@@ -207,13 +207,13 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     password_limit: ConcurrencyLimit
     """Limits the hashing of unknown passwords to one less than there are threads."""
     known_password_limit: ConcurrencyLimit
-    """Limits the hashing of passwords that were correct lately; they may use every thread."""
+    """Limits the hashing of passwords that were correct lately, which may use every thread."""
     long_read_limit: ConcurrencyLimit
     store_errors: StoreErrorLog
     site: StaticSite | None
     """None for a server."""
     write_failure: Reason
-    """Returns why no write to the store has succeeded since the start; empty once one has."""
+    """Returns why no write to the store has succeeded since the start, or an empty text."""
 
     @property
     def files_from_page(self) -> str:

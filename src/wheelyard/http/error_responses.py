@@ -51,11 +51,11 @@ REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} |
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-"""Reason phrases by RFC 9110; Python has these four since 3.13."""
+"""Reason phrases by RFC 9110, of which Python has these four since 3.13."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 BEARER_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="wheelyard"')
-"""Asks a program for a token; unlike `CHALLENGE`, it makes no browser show a dialog."""
+"""Asks a program for a token, and unlike `CHALLENGE` makes no browser show a dialog."""
 
 _OF_BODY: Final = (b"content-", b"x-content-")
 """The beginnings of the headers that each body has of its own."""

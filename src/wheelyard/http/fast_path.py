@@ -40,7 +40,7 @@ MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
 """The longest header (name and value) on the fast path, except Authorization and Cookie."""
 CREDENTIAL_LIMIT_BYTES: Final = 8 * 1024
-"""The longest credential; with it, the other headers are together below `HEADERS_LIMIT_BYTES`."""
+"""The longest credential, beside which the other headers are below `HEADERS_LIMIT_BYTES`."""
 
 _DECIDING_HEADERS: Final = frozenset(
     b"accept accept-encoding content-length content-type host if-match if-none-match if-range "
@@ -68,7 +68,7 @@ class Remembered(Struct):
 
     caller: Caller
     response: ref[Response]
-    """Of a cached page; dead once the page has left its cache."""
+    """Of a cached page, and dead once the page has left its cache."""
     made_from: MadeFrom
     deadline: float
     labels: Labels

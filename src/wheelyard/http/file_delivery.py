@@ -47,7 +47,7 @@ class CoreMetadataCache(Struct, frozen=True):
 
     files: Files
     cache: LruCache[str, bytes]
-    """Core metadata by digest; without capacity for a local store."""
+    """Core metadata by digest, without capacity for a local store."""
 
     def load(self, name: NormalizedName, file: File) -> CoreMetadata:
         """

@@ -225,7 +225,7 @@ MAX_PATH_CHARS: Final = 2048
 _LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """Printable ASCII without a backslash; browsers read `//host` and `/\\host` as another host."""
 _PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.))[!-\[\]-~]*")
-"""As above without `//` and `..`, which lead out of the index; no name or version has them."""
+"""As above without `//` and `..`, which lead out of the index, and no name or version has them."""
 MAX_ENCODINGS: Final = 3
 """How often what stands in a path may be percent-encoded."""
 _SECRET: Final = re.compile(r"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
@@ -314,7 +314,7 @@ class HostPolicy(Struct, frozen=True):
     """Which values of the Host header are allowed, and whether credentials need HTTPS."""
 
     hosts: frozenset[str]
-    """The allowed values of Host, in lower case; empty allows any."""
+    """The allowed values of Host, in lower case, or none if any is allowed."""
     exempt_paths: frozenset[bytes]
     """Raw paths of health probes, which are answered under any host."""
     requires_https: bool

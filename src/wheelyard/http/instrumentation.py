@@ -70,10 +70,10 @@ _MERGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "process_open_fds": max,
     "process_max_fds": max,
 }
-"""How values of several processes become one; others are added up."""
+"""How values of several processes become one, unless they are added up."""
 
 INTERVAL_SECONDS: Final = 3600.0
-"""Seconds from one count to the next one, at least; also after a failed one."""
+"""Seconds from one count to the next one, at least, also after a failed one."""
 
 
 def share_metrics(folder: Path) -> None:

@@ -30,7 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 HeaderList = tuple[Header, ...]
 Headers = Mapping[bytes, bytes]
-"""Headers by lower-case name; repeated headers are one comma-separated value."""
+"""Headers by lower-case name, of which repeated ones are one comma-separated value."""
 MadeFrom = tuple[tuple[tuple[str, str], str], ...]
 """What an answer was made from: keys, each with its version (see `http/page_cache.py`)."""
 
@@ -45,7 +45,7 @@ REQUEST: Final = "wheelyard.request"
 UNMATCHED_ROUTE: Final = "nothing"
 """The route, in metrics and logs, of a path that no route matches."""
 CLIENT_CLOSED_REQUEST: Final = 499
-"""The status of a request that its client broke off; nginx logs it so, too."""
+"""The status of a request that its client broke off, as nginx logs it, too."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -95,7 +95,7 @@ class Request(StarletteRequest):
         self.response: Response | None = None
         """None until there is one, and if the client has disconnected before."""
         self.is_authenticated = False
-        """Whether `caller` was authenticated; it may be anonymous."""
+        """Whether `caller` was authenticated, who may be anonymous."""
         self.browser_session: Session | None = None
         """The session by whose cookie the caller is signed in, or None for any other credential."""
         self._results = dict[Hashable, tuple[object, Exception | None]]()

@@ -73,7 +73,7 @@ class PageCache:
     def __init__(self, cache: LruCache[PageKey, CachedPage]) -> None:
         self._pages = cache
         self._locks = dict[int, Lock]()
-        """Held while a page is rendered, so that each is rendered once; pages share them."""
+        """Held while a page is rendered, so that each is rendered once, and shared by pages."""
 
     def get(self, key: PageKey, version: str) -> CachedPage | None:
         """Return the page cached under `key`, or None if there is none of this document version."""

@@ -66,7 +66,7 @@ class Route(Struct, frozen=True):
     """
 
     name: str
-    """The name of the route in metrics and logs; several routes may share one."""
+    """The name of the route in metrics and logs, which several routes may share."""
     path: str
     """As Starlette writes it."""
     handler: Handler | AsyncHandler

@@ -62,7 +62,7 @@ GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
 SWITCH_SECONDS: Final = 0.0005
-"""How long a thread may compute while others wait for the interpreter; Python's default is 5 ms."""
+"""How long a thread may compute while others wait for the interpreter, by default 5 ms."""
 POLL_SECONDS: Final = 0.01
 WORKER_START_SECONDS: Final = 0.3
 """How long Granian may take to serve after the lifespan has started."""

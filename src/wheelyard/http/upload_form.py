@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 EPILOGUE_LIMIT_BYTES: Final = 1024
 """Bytes of line ends and blanks that may follow the closing boundary."""
 MAX_PART_HEADERS: Final = 8
-"""Headers of a part; RFC 7578 defines three."""
+"""Headers of a part, of which RFC 7578 defines three."""
 PART_HEADER_LIMIT_BYTES: Final = 4 << 10
 """Bytes of one header of a part."""
 LINE_END: Final = b"\r\n"
@@ -82,7 +82,7 @@ class MultipartParser:
         self._has_begun = False
         """Whether enough has come to tell that the body begins with the boundary."""
         self._recent = b""
-        """The last bytes, with which the closing boundary may begin; at first all bytes."""
+        """The last bytes, with which the closing boundary may begin, and at first all bytes."""
         self._epilogue: bytes | None = None
         """The bytes after the closing boundary, or None before it has come."""
 
@@ -248,7 +248,7 @@ class FormReader:
         self._caller = caller
         self._check_token = check_token
         self._fields: dict[str, str] = {}
-        """The fields that are used and may occur once; empty for blank and UNKNOWN."""
+        """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
         self._has_attestations = False
         self._file: SpoolWriter | None = None
         self._part: SpoolWriter | _Field | None = None

@@ -32,7 +32,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 UPSTREAM_THREADS: Final = 64
-"""Names that a process looks up at upstream indexes at a time; half of them for one client."""
+"""Names that a process looks up at upstream indexes at a time, half of them for one client."""
 UNKNOWN_NAMES_PER_MINUTE: Final = 300
 """Names that no upstream index has, and that one client may ask for."""
 REFRESH_SECONDS: Final = 1.0

@@ -42,7 +42,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     projects: Sequence[str] = ()
     """Normalised names, without duplicates, of the projects that come from this index."""
     token: str = ""
-    """A secret of letters, digits and `-._~`; empty leaves credentials out."""
+    """A secret of letters, digits and `-._~`, or an empty text to leave credentials out."""
     serves_public: bool = False
     """Whether public packages come from this index, too, by an upstream index."""
     is_static: bool = False

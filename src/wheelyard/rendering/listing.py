@@ -103,9 +103,9 @@ class Origin(Struct, frozen=True, kw_only=True):
     """
 
     label: str = ""
-    """The label of its upstream index; empty for a private one, or if no index was asked."""
+    """The label of its upstream index, if it is not private and an index was asked."""
     is_upstream: bool = False
-    """Whether the project is not private; then no shared cache may keep what is shown of it."""
+    """Whether the project is not private, so that no shared cache may keep what is shown of it."""
     is_stale: bool = False
     """Whether its upstream index should have been asked again, and has not answered."""
     age: float = 0.0
@@ -113,7 +113,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     confirmed_at: datetime | None = None
     """When that was, in UTC, or None of a private one."""
     refusal: str = ""
-    """Why nothing of the project is shown, whatever its upstream index has; empty if it is."""
+    """Why nothing of the project is shown, whatever its upstream index has, or an empty text."""
     generation: str = ""
     """Another one whenever something else may be hidden, or decided."""
 
@@ -138,5 +138,5 @@ class Listing(Struct, frozen=True, kw_only=True):
     empty_versions: Sequence[str] = ()
     """Versions without files that are listed all the same."""
     version: str
-    """Another one whenever clients see something else; for this process alone."""
+    """Another one whenever clients see something else, for this process alone."""
     origin: Origin

@@ -117,7 +117,7 @@ KEYWORDS_LIMIT: Final = 512
 """Characters of the keywords of a project that can be searched."""
 
 Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
-"""Milliseconds since the epoch; 0 for never."""
+"""Milliseconds since the epoch, or 0 for never."""
 
 F = TypeVar("F", bound=ShownFile)
 
@@ -146,15 +146,15 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
 
     name: NormalizedName
     version: str = ""
-    """Of the latest release; empty without releases."""
+    """Of the latest release, or an empty text without releases."""
     summary: str = ""
-    """Of the latest release; empty without releases."""
+    """Of the latest release, or an empty text without releases."""
     keywords: str = ""
     """As the latest release has them, at most `KEYWORDS_LIMIT` characters."""
     requires: str = ""
     """The names of all projects that the latest release requires, each between two spaces."""
     uploaded_version: str = ""
-    """The release of the latest upload; empty without a file that installers would choose."""
+    """The release of the latest upload, if there is a file that installers would choose."""
     uploaded: Milliseconds = 0
     """When its newest file was uploaded that is neither yanked nor in quarantine."""
     changed: Milliseconds = 0
@@ -167,9 +167,9 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     Of a public project, it changes with its page and with what was decided about it.
     """
     status: str = ""
-    """The status unless it is active, else `yanked` if every release is; empty for all others."""
+    """The status unless it is active, else `yanked` if every release is, else an empty text."""
     origin: str = ""
-    """The label of the upstream index of a public project; empty for a private one."""
+    """The label of the upstream index of a public project, or an empty text for a private one."""
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:

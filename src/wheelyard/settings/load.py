@@ -76,7 +76,7 @@ class LoadedSettings(Struct, frozen=True):
 
     settings: Settings
     sources: Mapping[SettingPath, str]
-    """The file, variable or option that set a value; values that are defaults are missing."""
+    """The file, variable or option that set a value, without those that are defaults."""
     config_source: str
     """The settings file, `WHEELYARD_TOML`, or an empty string."""
 

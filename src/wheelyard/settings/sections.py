@@ -35,13 +35,13 @@ SettingPath = tuple[str, ...]
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
 ARRAY_TABLES: Final = frozenset({"grant", "publisher", "upstream.index"})
-"""Arrays of tables, `[[name]]` in TOML; with a dot, one in a section."""
+"""Arrays of tables, `[[name]]` in TOML, with a dot in a section."""
 GROUPS: Final = "groups"
 """The table whose keys are names that the operator has chosen."""
 PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
-"""Variables that platforms set; the `WHEELYARD_` variable of a setting has precedence."""
+"""Variables that platforms set, unless the `WHEELYARD_` variable of a setting is set, too."""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

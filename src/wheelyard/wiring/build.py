@@ -298,7 +298,7 @@ class Index(Struct, frozen=True, kw_only=True):
     tokens: ApiTokens
     access: AccessControl
     decisions: DecisionRecords
-    """What was approved and blocked of upstream indexes; there also if none is configured."""
+    """What was approved and blocked of upstream indexes, also if none is configured."""
     authenticator: Authenticator
     sessions: Sessions
     brand: Brand

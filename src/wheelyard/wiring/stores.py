@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
-"""Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
+"""Bytes of memory for the documents of one kind, half as many where a read is that of a file."""
 
 
 class StoreTraits(Struct, frozen=True, kw_only=True):

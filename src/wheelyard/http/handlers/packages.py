@@ -39,7 +39,7 @@ from wheelyard.rendering.project_facts import (
 )
 
 SHOWN_RESULTS: Final = 20
-"""The projects that a search as one types shows; the page of results has all."""
+"""The projects that a search as one types shows, of all that the page of results has."""
 METADATA_SUFFIX: Final = ".metadata"
 
 

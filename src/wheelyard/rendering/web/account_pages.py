@@ -41,7 +41,7 @@ class FormState(Struct, frozen=True):
     """The texts that were typed or ticked, by field."""
     error: str = ""
     wrong_field: str = ""
-    """The field that the error is about; empty if it is about no single one."""
+    """The field that the error is about, or an empty text if it is about no single one."""
 
     def value(self, name: str, default: str = "") -> str:
         """Return the text of a field, or `default` if the form was not sent."""
@@ -65,7 +65,7 @@ class TokensView(Struct, frozen=True, kw_only=True):
     """Whether it is about everybody's tokens, and not about the caller's own."""
     may_administer: bool
     hindrance: str = ""
-    """Why the caller can make no token here; empty if there is no reason."""
+    """Why the caller can make no token here, or an empty text if there is no reason."""
     needs_sign_in: bool = False
     """Whether signing in again removes it."""
     may_revoke: bool

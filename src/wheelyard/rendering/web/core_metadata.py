@@ -63,15 +63,15 @@ class Dependency(Struct, frozen=True):
     """A requirement as a page shows it."""
 
     name: NormalizedName
-    """The name of the required project; empty if the requirement is malformed."""
+    """The name of the required project, or an empty text if the requirement is malformed."""
     shown: str
-    """The name as the requirement spells it, with extras; or the whole malformed requirement."""
+    """The name as the requirement spells it, with extras, or the whole malformed requirement."""
     versions: str
     """The versions or the URL that it asks for, perhaps empty."""
     condition: str
-    """When it is needed, in words; empty for always."""
+    """When it is needed, in words, or an empty text for always."""
     extras: tuple[str, ...]
-    """The extras that it belongs to; without any, it is not of an extra."""
+    """The extras that it belongs to, or none if it is needed in any case."""
 
 
 def dependency_groups(
@@ -202,7 +202,7 @@ class Person(NamedTuple):
 
     name: str
     mail: str
-    """The URL `mailto:...`; empty without a plausible address."""
+    """The URL `mailto:...`, or an empty text without a plausible address."""
 
 
 class WebLink(NamedTuple):
@@ -210,7 +210,7 @@ class WebLink(NamedTuple):
 
     text: str
     kind: str
-    """What it leads to, in words; empty if that is not known, or says no more than `text`."""
+    """What it leads to, in words, unless that is not known, or says no more than `text`."""
     host: str
     url: str
 

@@ -91,7 +91,7 @@ def _linear(part: float) -> float:
 
 
 ASSETS_PATH: Final = "-/assets"
-"""The folder of the assets, relative to the root of the index; no project has the name `-`."""
+"""The folder of the assets, relative to the root of the index, and no project has the name `-`."""
 
 STYLE: Final = "style.css"
 ICON: Final = "favicon.svg"
@@ -163,7 +163,7 @@ class Viewer(Struct, frozen=True, kw_only=True):
     """
 
     name: str = ""
-    """The name to show in the header; empty for an anonymous person."""
+    """The name to show in the header, or an empty text for an anonymous person."""
     may_sign_in: bool = False
     may_upload: bool = False
     """Whether the viewer may upload to any project, and this server takes uploads."""
@@ -205,7 +205,7 @@ class PageEnvironment:
     ) -> None:
         policy = _POLICY.format(images=" https:" if remote_images else "")
         self.policy = f"{policy}; frame-ancestors 'none'"
-        """The header Content-Security-Policy of each page; see `policy` in the templates, too."""
+        """The header Content-Security-Policy of each page, which templates have, too."""
         self.index_url = index_url
         self.client_settings = ClientSettings(
             root=index_url.removesuffix("/simple/"),
@@ -214,7 +214,7 @@ class PageEnvironment:
         )
         """What the settings of clients are made from."""
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
-        """The absolute URL of the home page; empty if it is uncertain."""
+        """The absolute URL of the home page, or an empty text if it is uncertain."""
         self.files_url = files_url
         self.brand = brand
         self.assets = load_assets(brand)

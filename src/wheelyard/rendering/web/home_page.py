@@ -155,7 +155,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     phrase: str
     message: str
     sign_in: str = ""
-    """The URL of the sign-in page; empty if nobody can sign in there."""
+    """The URL of the sign-in page, or an empty text if nobody can sign in there."""
     is_behind_proxy: bool = False
     """Whether Identity-Aware Proxy signs people in."""
     leads_to_sign_in: bool = False
@@ -163,7 +163,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     may_pass: bool = True
     """Whether the response says when to try again."""
     contact: str = ""
-    """Whom to ask: a text, an e-mail address or a URL; empty if the operator has named nobody."""
+    """Whom to ask, as a text, an e-mail address or a URL, if the operator has named somebody."""
 
     @property
     def title(self) -> str:

@@ -35,7 +35,7 @@ from wheelyard.rendering.web.release_page import (
 )
 
 RELEASES_SHOWN: Final = 20
-"""How many releases the history shows at first; the others are folded."""
+"""How many releases the history shows at first, before the folded ones."""
 USERS_SHOWN: Final = 50
 """How many names of projects that use this one are shown."""
 
@@ -222,7 +222,7 @@ def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
 ROOT: Final = "../../../"
 """The home page, relative to `/project/<name>/manage/` and `/project/<name>/access/`."""
 SHOWN_RELEASES: Final = 20
-"""Releases that the page lists at once; the others are in a part that can be opened."""
+"""Releases that the page lists at once, before a part that can be opened."""
 STATUS: Final = "status"
 VERBS: Final = MappingProxyType({"yank": "Yank", "unyank": "Unyank", "delete": "Delete"})
 """The changes of the files of a release, and what their buttons say."""

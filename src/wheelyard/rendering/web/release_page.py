@@ -46,7 +46,7 @@ FILES_PER_PAGE: Final = 100
 NOT_KNOWN: Final = "not known"
 """What is shown of a public file where its upstream index does not say more."""
 MAX_FACETS: Final = 24
-"""The most pages by interpreter, and the most by platform; those with the most files are chosen."""
+"""The most pages by interpreter, and by platform, of which those with the most files are chosen."""
 
 
 class FileSelection(Struct, frozen=True):
@@ -75,9 +75,9 @@ class FileList(Struct, frozen=True):
     total: int
     """How many files have the facet of the selection."""
     pages: tuple[FileSelection, ...]
-    """All pages with the same facet; none if there is only one."""
+    """All pages with the same facet, or none if there is only one."""
     interpreters: tuple[tuple[Facet, int], ...]
-    """The facets with their number of files; none if all files are on one page."""
+    """The facets with their number of files, or none if all files are on one page."""
     platforms: tuple[tuple[Facet, int], ...]
 
     @property
@@ -191,7 +191,7 @@ def readable_size(size: int) -> str:
 
 
 HIDDEN_SHOWN: Final = 20
-"""How many rows of what is not shown are shown at first; the others are folded."""
+"""How many rows of what is not shown are shown at first, before the folded ones."""
 
 
 class PublicPackage(Struct, frozen=True):

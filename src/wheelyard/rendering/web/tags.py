@@ -108,7 +108,7 @@ _INTERPRETER: Final = re.compile(r"([a-z]+)([0-9]?)([0-9]*)", re.ASCII)
 _PYTHON_3: Final = re.compile(r"py3[0-9]+", re.ASCII)
 _CPYTHON_ABI: Final = re.compile(r"cp[0-9]+([a-z]*)", re.ASCII)
 _VARIANTS: Final = {"t": "free-threaded", "d": "debug build", "u": "wide Unicode"}
-"""What the letters behind the version in an ABI tag of CPython mean; `m` is the usual one."""
+"""What the letters behind the version in an ABI tag of CPython mean, besides the usual `m`."""
 
 
 class Facet(NamedTuple):
