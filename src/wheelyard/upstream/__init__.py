@@ -40,9 +40,9 @@ the same object as long as nothing has changed, so what is made of it can be kep
    instead, else to the end.
 2. `upstream/page_requests.py` knows whom to ask, and `upstream/client.py` sends the request.
    `settings.py` decides whether a URL may be asked, `http_client/hosts.py` whether an
-   address may be connected to; both are asked again for each redirect. It also knows which hosts
-   are left alone for now. `http_client/client.py` has the rest of it, for imports and key sets
-   too.
+   address may be connected to; both are asked again for each redirect. `hosts.py` also knows which
+   hosts are left alone for now. `http_client/client.py` has the rest of it, for imports and key
+   sets too.
 3. `sources/simple_page.py` reads what the answer says, as for an import, and
    `upstream/parsing.py` makes a page of it. Both raise one error for what cannot be used as a
    whole; files that cannot are left out: another project's, on other hosts, without a sound

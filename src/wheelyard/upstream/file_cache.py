@@ -1,9 +1,9 @@
 """
 What the store has of one upstream index: files, their digests, and their last uses.
 
-It only ever sees what is below `upstream/`, so it cannot touch what is private. Servers may run
-meanwhile: a file that they need again is fetched again. Pages stay, because they say which index
-owns a name, and so do the learned digests.
+The sweep only ever sees what is below `upstream/`, so it cannot touch what is private. Servers may
+run meanwhile: a file that they need again is fetched again. Pages stay, because they say which
+index owns a name, and so do the learned digests.
 """
 
 import re

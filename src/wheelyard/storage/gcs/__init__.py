@@ -1,7 +1,7 @@
 """
 The store in a Cloud Storage bucket.
 
-The only package that imports google-cloud-storage. An object is an object, and its generation is
+No other package imports google-cloud-storage. An object is an object, and its generation is
 the version.
 
 - `connect.py`: finds credentials, endpoint and signer (a private key, or IAM), builds the store,
