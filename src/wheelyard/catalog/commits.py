@@ -516,37 +516,3 @@ def _decide(
         for event in events:
             document = kind.apply(document, event)
     return decisions, document
-
-
-class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
-    """
-    Reads and changes the only document of its kind.
-
-    Threads may share it. Every method may raise Unavailable: if the store does not answer, or for a
-    damaged document.
-    """
-
-    kind: JournalKind[D, C]
-    commits: Commits[D, C, E]
-
-    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
-        """Return the document if it is cached and recent enough, else None (see DocumentCache)."""
-        return self.commits.documents.peek(self.kind.key, max_age)
-
-    def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
-        """Return a snapshot of the document, from the cache or the store."""
-        return self.commits.documents.get(self.kind.key, max_age)
-
-    def has_journal(self) -> bool:
-        """Return whether the journal has an entry: the store has, or has had, such a document."""
-        return next(self.commits.store.list(self.kind.entries), None) is not None
-
-    def change(self, intent: Intent[D, E]) -> Committed[D, E]:
-        """Commit the events of `intent` (see `Commits.submit`)."""
-        return self.commits.submit(self.kind, intent)
-
-    def history(self, after: int = 0) -> Iterator[C]:
-        """Yield the commits after the number `after`, oldest first."""
-        document = self.get("current").value or self.kind.empty
-        numbers = range(after + 1, document.revision + 1)
-        return self.commits.journal(self.kind, document).read_all(numbers)

@@ -10,17 +10,17 @@ commits byte for byte, since their digests are the hash chain of the journal. If
 that a reader has to know an event which this version does not, it is not read at all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Generic, TypeAlias
 
-from msgspec import Raw, ValidationError
+from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import JournaledDocument, JournalKind
-from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.commits import C, Commits, Committed, D, E, Intent, JournalKind
+from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model import grants, public_packages
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
@@ -41,6 +41,40 @@ from wheelyard.storage.base import Key
 
 _LIST: Final = Decoder(list[Raw])
 _NEEDS: Final = Decoder(dict[str, str])
+
+
+class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
+    """
+    Reads and changes the only document of its kind.
+
+    Threads may share it. Every method may raise Unavailable: if the store does not answer, or for a
+    damaged document.
+    """
+
+    kind: JournalKind[D, C]
+    commits: Commits[D, C, E]
+
+    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
+        """Return the document if it is cached and recent enough, else None (see DocumentCache)."""
+        return self.commits.documents.peek(self.kind.key, max_age)
+
+    def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
+        """Return a snapshot of the document, from the cache or the store."""
+        return self.commits.documents.get(self.kind.key, max_age)
+
+    def has_journal(self) -> bool:
+        """Return whether the journal has an entry: the store has, or has had, such a document."""
+        return next(self.commits.store.list(self.kind.entries), None) is not None
+
+    def change(self, intent: Intent[D, E]) -> Committed[D, E]:
+        """Commit the events of `intent` (see `Commits.submit`)."""
+        return self.commits.submit(self.kind, intent)
+
+    def history(self, after: int = 0) -> Iterator[C]:
+        """Yield the commits after the number `after`, oldest first."""
+        document = self.get("current").value or self.kind.empty
+        numbers = range(after + 1, document.revision + 1)
+        return self.commits.journal(self.kind, document).read_all(numbers)
 
 
 class ProjectCodec(Codec[Project]):

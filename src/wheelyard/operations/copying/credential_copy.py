@@ -16,9 +16,9 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import C, D, Journal, JournaledDocument, JournalKind, diverged
+from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
 from wheelyard.catalog.document_cache import Codec, gunzipped
-from wheelyard.catalog.journals import AccessRecords
+from wheelyard.catalog.journals import AccessRecords, JournaledDocument
 from wheelyard.catalog.private_names import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
