@@ -78,7 +78,7 @@ work there unchanged. `upstream/upstream_files.py` fetches any other one:
    that is also the way of files that are not to be kept. If others fill the disk meanwhile,
    readers break off.
 
-`file_check.py` compares what came with all that the page states, and pins its digest before the
+`growing_file.py` compares what came with all that the page states, and pins its digest before the
 last bytes are sent: one object for each file, create-only, says which bytes came first
 (`file_cache.py`). The document of the project, by compare-and-swap, lists the pins for its
 page. A use is noted as an empty object at most once a day, so that the sweep

@@ -17,8 +17,14 @@ from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable, Wheel
 from wheelyard.storage.filesystem import storage_faults, sync_file, write_all
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, StoredFile
-from wheelyard.upstream.file_check import FileCheck, check_size, limit_of
-from wheelyard.upstream.growing_file import HELD_BACK_BYTES, GrowingFile, OpenDescriptor
+from wheelyard.upstream.growing_file import (
+    HELD_BACK_BYTES,
+    FileCheck,
+    GrowingFile,
+    OpenDescriptor,
+    check_size,
+    limit_of,
+)
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile
 

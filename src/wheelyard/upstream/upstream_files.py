@@ -20,7 +20,6 @@ from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, FileUses, StoredFile
-from wheelyard.upstream.file_check import OtherHashes, too_long, too_short, wrong_digest
 from wheelyard.upstream.file_fetch import (
     FetchedFile,
     FetchKey,
@@ -31,6 +30,7 @@ from wheelyard.upstream.file_fetch import (
     Received,
     RunningFetches,
 )
+from wheelyard.upstream.growing_file import OtherHashes, too_long, too_short, wrong_digest
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
