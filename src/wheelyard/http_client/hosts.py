@@ -116,8 +116,8 @@ class PublicOr(Struct, frozen=True):
     """
     Tells whether an address is public or in one of the `networks`.
 
-    An address that gives a cloud's metadata is never allowed. With `only_loopback`, no other one
-    is.
+    An address that gives a cloud's metadata is never allowed. With `only_loopback`, an address has
+    to be that of this machine, too.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
