@@ -181,7 +181,9 @@ def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> N
 
 
 @pytest.mark.parametrize("by", ["page", "settings"])
-def test_uv(index: RunningServer, public: FakeUpstream, folder: Folder, by: str) -> None:
+def test_uv_gets_our_packages(
+    index: RunningServer, public: FakeUpstream, folder: Folder, by: str
+) -> None:
     """A project of uv gets our packages by the command of the page, and by the settings."""
     (folder.sandbox.folder / "pyproject.toml").write_text(PROJECT)
     if by == "page":
@@ -209,7 +211,9 @@ def test_uv_before(index: RunningServer, folder: Folder) -> None:
     assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
 
 
-def test_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> None:
+def test_pip_fails_where_something_is_missing(
+    index: RunningServer, public: FakeUpstream, folder: Folder
+) -> None:
     """The command for pip fails where something is missing here, and asks no other index."""
     command = commands_of(index)["pip"]
 
@@ -242,7 +246,9 @@ def new_project(folder: Folder, public: FakeUpstream, client: str) -> Manager:
 
 
 @pytest.mark.parametrize("client", MANAGERS)
-def test_manager(index: RunningServer, public: FakeUpstream, folder: Folder, client: str) -> None:
+def test_settings_take_private_packages_from_here(
+    index: RunningServer, public: FakeUpstream, folder: Folder, client: str
+) -> None:
     """The settings that a page's command prints take every private package from here."""
     manager = new_project(folder, public, client)
     label = {"poetry": "Poetry", "pdm": "PDM", "pipenv": "Pipenv"}[client]

@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_offers(folder: Path) -> None:
+def test_files_are_offered_by_name(folder: Path) -> None:
     """Distributions are offered in the order of their names; hidden ones and the store are not."""
     source = FileTreeSource(FolderTree(folder, (folder / "store",)))
 

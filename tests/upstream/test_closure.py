@@ -96,7 +96,7 @@ def assert_installed(python: Path, wheels: Path) -> None:
     assert "private" in (site / "acme_app.py").read_text()
 
 
-def test_pip(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
+def test_pip_installs_a_closure(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
     """`pip` installs the closure."""
     python = sandbox.python()
 
@@ -108,7 +108,7 @@ def test_pip(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
     assert_installed(python, wheels)
 
 
-def test_uv(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
+def test_uv_installs_a_closure(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
     """`uv pip install` installs the closure."""
     python = sandbox.python()
 
@@ -121,7 +121,7 @@ def test_uv(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
 
 
 @pytest.mark.downloads  # the two slow ones
-def test_poetry(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
+def test_poetry_installs_a_closure(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
     """Poetry locks and installs the closure."""
     (sandbox.folder / "pyproject.toml").write_text(
         f"{PROJECT}[tool.poetry]\npackage-mode = false\n\n"
@@ -135,7 +135,7 @@ def test_poetry(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
 
 
 @pytest.mark.downloads
-def test_pdm(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
+def test_pdm_installs_a_closure(index: RunningServer, sandbox: Sandbox, wheels: Path) -> None:
     """PDM locks and installs the closure."""
     (sandbox.folder / "pyproject.toml").write_text(
         f'{PROJECT}[[tool.pdm.source]]\nname = "pypi"\nurl = "{index.url}/simple/"\n'

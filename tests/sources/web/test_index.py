@@ -30,7 +30,7 @@ def project(server: FakeServer, name: str, *files: object) -> None:
     server.page(f"/simple/{name}/", json.dumps(document), JSON)
 
 
-def test_json(server: FakeServer) -> None:
+def test_json_is_kept_whole(server: FakeServer) -> None:
     """Everything that the JSON of an index says of a file is kept."""
     simple(server, "A", "B_lib")
     project(
@@ -64,7 +64,7 @@ def test_json(server: FakeServer) -> None:
     assert asked.startswith("application/vnd.pypi.simple.v1+json, ")
 
 
-def test_html(server: FakeServer) -> None:
+def test_html_is_read_as_pip_reads_it(server: FakeServer) -> None:
     """HTML is read as pip reads it: base, fragments, yanks, and whatever a person has written."""
     server.page("/simple/", '<a href="https://example.com/">Powered by</a><A HREF="a/">A</A>')
     server.page(
@@ -95,7 +95,7 @@ def test_html(server: FakeServer) -> None:
     assert [each.method for each in server.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
 
 
-def test_autoindex(server: FakeServer) -> None:
+def test_folders_of_nginx_are_an_index(server: FakeServer) -> None:
     """Folders as nginx lists them are an index, and so are pages that are files each."""
     head = "<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre>"
     up = '<a href="../">../</a>\n'
@@ -179,7 +179,7 @@ def test_a_packed_page(server: FakeServer) -> None:
     assert server.asked("/simple/a/")[0].headers["accept-encoding"] == "gzip"
 
 
-def test_patience(server: FakeServer) -> None:
+def test_what_fails_in_passing_is_asked_again(server: FakeServer) -> None:
     """What fails in passing is asked again, after as long as the server says, or a minute."""
     simple(server, "a")
     good = CannedResponse(b'{"files": []}', headers={"Content-Type": JSON})
