@@ -28,7 +28,7 @@ from benchmarks.stores import Wheel
 from tests.clients.harness import new_sandbox, program
 from tests.fake_gcs.faults import Stall
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.http_server import free_port
+from tests.ports import free_port
 
 PROJECTS = 60
 ROUNDS = 3

@@ -30,7 +30,7 @@ from benchmarks.servers import (
 )
 from benchmarks.stores import Wheel, wheels
 from tests.clients.harness import REPOSITORY
-from tests.http_server import free_port
+from tests.ports import free_port
 
 ROUNDS = 9
 SECONDS = 1

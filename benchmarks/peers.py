@@ -12,8 +12,8 @@ from benchmarks.load import upload_all
 from benchmarks.servers import Server, basic, installed, printed_by, serving
 from benchmarks.stores import Wheel
 from tests.clients.harness import REPOSITORY, new_sandbox, program
-from tests.http_server import free_port
 from tests.migration.systems import PASSWORD, new_devpi
+from tests.ports import free_port
 
 DEVPI_USER = "root"
 DEVPI_INDEX = f"/{DEVPI_USER}/bench"

@@ -17,8 +17,9 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from tests.clients.harness import REPOSITORY, install_lock, program
-from tests.http_server import TOKEN, free_port
+from tests.http_server import TOKEN
 from tests.once import made_once
+from tests.ports import free_port
 
 RUN, BUCKET, OBJECTS = "run.txt", "gcs.txt", "objects.txt"
 """The locks that users install: for a folder, a bucket of Google, and one of S3 or Azure."""

@@ -27,8 +27,8 @@ from benchmarks.peers import SOURCE
 from benchmarks.sent import DATES, ROOTS, download_closure
 from benchmarks.servers import Server, serving
 from benchmarks.stores import Wheel
-from tests.http_server import free_port
 from tests.once import made_once
+from tests.ports import free_port
 
 OLDER_RELEASES = 80
 """Small releases of each project before the real ones: so a page is as long as in life."""

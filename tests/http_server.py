@@ -8,7 +8,6 @@ test writes.
 import asyncio
 import os
 import re
-import secrets
 import signal
 import socket
 import subprocess
@@ -28,14 +27,13 @@ from starlette.types import ASGIApp
 
 from tests.clients.harness import Sandbox
 from tests.forking import ProcessEnvironment, fork
+from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.http.server import embedded_server
 from wheelyard.settings.sections import ServerSettings
 
 WHEELYARD = (sys.executable, "-m", "wheelyard")
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
-PORTS = range(15_000, 30_000)
-"""Ports below the range that systems assign automatically."""
 
 
 class ServerProcess(Protocol):
@@ -293,12 +291,3 @@ def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
         process.wait()
         raise
     assert status == 0 or not in_order, f"the server ended with {status}"
-
-
-def free_port() -> int:
-    """Return a port that stays free until it is used."""
-    while True:
-        port = secrets.choice(PORTS)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port

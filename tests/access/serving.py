@@ -22,8 +22,9 @@ from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, runni
 from tests.clients.harness import SOURCE, Sandbox
 from tests.http.packages import Package, form, wheel
 from tests.http.servers import token_of
-from tests.http_server import WHEELYARD, free_port, is_healthy, running_program
+from tests.http_server import WHEELYARD, is_healthy, running_program
 from tests.plain_http import LOCALLY
+from tests.ports import free_port
 from tests.settings.written import as_toml
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings

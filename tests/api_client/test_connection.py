@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis.strategies import integers, sampled_from
 from msgspec import structs
 
-from tests.http_server import free_port
+from tests.ports import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.project_operations import ProjectsQuery, list_projects
 from wheelyard.api.remote import RemoteApi

@@ -22,7 +22,7 @@ from tests.clients.harness import Sandbox, program, system_program
 from tests.fake_gcs.faults import CutAt, Slow
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
-from tests.http_server import free_port
+from tests.ports import free_port
 
 FILES = "*/files/*"
 LARGE = wheel("yard-large", "1.0+cpu.1", filler=bytes(range(256)) * 65_536)

@@ -15,7 +15,8 @@ import pytest
 
 from tests.cli.conftest import WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
-from tests.http_server import TOKEN, WHEELYARD, free_port, is_listening
+from tests.http_server import TOKEN, WHEELYARD, is_listening
+from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.errors import DOCUMENTATION

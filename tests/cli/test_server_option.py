@@ -12,7 +12,7 @@ from tests.cli.conftest import Done, Typed
 from tests.clients.harness import Sandbox
 from tests.http.packages import Package, sdist, wheel
 from tests.http.servers import RunningServer, running_server
-from tests.http_server import free_port
+from tests.ports import free_port
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client import ApiConnection, ServerCredential, parse_server
 from wheelyard.operations.journal import RESTORED, JournalReader

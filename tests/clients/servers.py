@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
-from tests.http_server import TOKEN, WHEELYARD, free_port, is_healthy, running_program
+from tests.http_server import TOKEN, WHEELYARD, is_healthy, running_program
+from tests.ports import free_port
 
 PROMPT = "poetry publish"
 """The end of the start message of a server."""

@@ -18,7 +18,8 @@ import pytest
 
 from tests.clients.harness import SOURCE, Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
-from tests.http_server import free_port, is_healthy, running_program
+from tests.http_server import is_healthy, running_program
+from tests.ports import free_port
 
 pytestmark = pytest.mark.clients
 

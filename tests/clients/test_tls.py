@@ -15,7 +15,8 @@ from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, prog
 from tests.clients.projects import Builder
 from tests.clients.servers import PROMPT
 from tests.clients.tls import Authority
-from tests.http_server import TOKEN, free_port, running_program
+from tests.http_server import TOKEN, running_program
+from tests.ports import free_port
 
 pytestmark = pytest.mark.clients
 

@@ -19,8 +19,9 @@ from typing import Self
 import pytest
 
 from tests.clients.harness import REPOSITORY, system_program
-from tests.http_server import free_port, until_healthy
+from tests.http_server import until_healthy
 from tests.once import made_once
+from tests.ports import free_port
 
 PYTHON = "/usr/bin/python3"
 """Debian's own, whichever Python runs the tests."""

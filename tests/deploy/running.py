@@ -20,7 +20,8 @@ from tests.bucket_clients.bucket_server import as_account
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
 from tests.clients.servers import make_token
 from tests.fake_gcs.server import FakeGcs
-from tests.http_server import free_port, is_healthy, running_program
+from tests.http_server import is_healthy, running_program
+from tests.ports import free_port
 
 DEPLOY = REPOSITORY / "deploy"
 BUCKET = "acme-wheelyard"

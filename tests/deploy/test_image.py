@@ -21,10 +21,11 @@ import yaml
 from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
-from tests.http_server import TOKEN, free_port
+from tests.http_server import TOKEN
 from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
+from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings

@@ -13,8 +13,9 @@ import pytest
 
 from tests.durability.serving import Crowd, environment, first_token, get, server, wheelyard
 from tests.forking import ProcessEnvironment
-from tests.http_server import fork_server, free_port
+from tests.http_server import fork_server
 from tests.operations.distributions import make_wheel
+from tests.ports import free_port
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index

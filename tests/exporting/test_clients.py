@@ -20,7 +20,8 @@ from tests.clients.projects import Builder, Built
 from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.http_server import free_port, running_program
+from tests.http_server import running_program
+from tests.ports import free_port
 from tests.services.fixtures import Emulators
 from tests.services.service import ProxiedService
 

@@ -18,12 +18,12 @@ from tests.http_server import (
     TOKEN,
     ServerProcess,
     fork_server,
-    free_port,
     is_healthy,
     launch_server,
     serving_app,
 )
 from tests.plain_http import LOCALLY
+from tests.ports import free_port
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints

@@ -9,8 +9,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.clients.harness import SOURCE, Sandbox
-from tests.http_server import free_port, is_healthy, running_program, serving_app
+from tests.http_server import is_healthy, running_program, serving_app
 from tests.plain_http import LOCALLY
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration

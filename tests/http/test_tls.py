@@ -26,7 +26,8 @@ from granian.http import HTTP1Settings
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, system_program
 from tests.clients.tls import Authority
 from tests.http.in_process import InProcessServer, in_process
-from tests.http_server import WHEELYARD, free_port, is_listening, running_program, serving_app
+from tests.http_server import WHEELYARD, is_listening, running_program, serving_app
+from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
 from wheelyard.http.forms import HttpsOnly

@@ -10,7 +10,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tests.clients.harness import Sandbox, program
-from tests.http_server import free_port, running_program
+from tests.http_server import running_program
+from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS
 
 PASSWORD = "s3cret-and-long"

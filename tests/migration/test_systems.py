@@ -15,10 +15,10 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import ErrorResponse, fetch
 from tests.fake_gcs.server import FakeGcs
-from tests.http_server import free_port
 from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.migration.systems import PASSWORD, Devpi, new_devpi, running, twine
+from tests.ports import free_port
 
 pytestmark = pytest.mark.clients
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from tests.clients.harness import program, system_program
-from tests.http_server import free_port
+from tests.ports import free_port
 from tests.services.emulators import running
 from tests.services.s3 import KEY, REGION, SECRET
 from tests.waiting import TIMEOUT_SECONDS

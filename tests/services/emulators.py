@@ -11,8 +11,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.clients.harness import program
-from tests.http_server import free_port
 from tests.npm import node, npm_package
+from tests.ports import free_port
 from tests.services import azure
 from tests.waiting import TIMEOUT_SECONDS, until
 

@@ -148,7 +148,15 @@ def test_pdm_installs_a_closure(index: RunningServer, sandbox: Sandbox, wheels: 
 
 
 @pytest.mark.downloads
-@pytest.mark.parametrize("client", [test_pip, test_uv, test_poetry, test_pdm])
+@pytest.mark.parametrize(
+    "client",
+    [
+        test_pip_installs_a_closure,
+        test_uv_installs_a_closure,
+        test_poetry_installs_a_closure,
+        test_pdm_installs_a_closure,
+    ],
+)
 def test_each_client_installs_from_the_public_registry(
     registry: RunningServer,
     sandbox: Sandbox,
