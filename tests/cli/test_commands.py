@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -472,3 +473,12 @@ def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -
 
     log = json.loads(sandbox.folder.joinpath("store", "changes.json").read_text())
     assert [(name, revision) for _, name, revision in log["entries"]] == [("demo", 1), ("demo", 2)]
+
+
+def test_commands_do_not_load_the_web_server() -> None:
+    """A command that serves nothing starts without the web server and its templates."""
+    names = ("access", "project", "publish", "store", "upstream")
+    modules = ", ".join(f"wheelyard.cli.{name}_commands" for name in names)
+    program = f"import sys, {modules}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert {"starlette", "granian", "jinja2"}.isdisjoint(run.stdout.decode().split())

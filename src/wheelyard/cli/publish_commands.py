@@ -40,7 +40,6 @@ from wheelyard.cli.output import (
     progress_bar,
     resumable,
 )
-from wheelyard.cli.serve import WatchOptions
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
@@ -62,6 +61,7 @@ from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 if TYPE_CHECKING:
+    from wheelyard.cli.serve import WatchOptions
     from wheelyard.sources.source_factory import OpenedSource
 
 
@@ -427,7 +427,7 @@ class WatcherThreads(Struct, frozen=True):
             thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
 
 
-def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
+def build_watchers(index: Index, options: "WatchOptions") -> WatcherThreads:
     """
     Return the threads, not started, for the watched locations.
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from click import Argument, Option
@@ -30,7 +30,6 @@ from wheelyard.cli.output import (
     warn,
 )
 from wheelyard.errors import Invalid, quoted
-from wheelyard.exporting.export import Export, ExportResult, open_export
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
@@ -42,6 +41,9 @@ from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.build import Index
 from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
+
+if TYPE_CHECKING:
+    from wheelyard.exporting.export import Export, ExportResult
 
 
 @cli_command(
@@ -313,7 +315,10 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
     return _print_summary(dest, result), _described(dest, result)
 
 
-def _open(index: Index, dest: str, requested: RequestedOptions) -> Export:
+def _open(index: Index, dest: str, requested: RequestedOptions) -> "Export":
+    # with the application, which `check` and `copy` do not need
+    from wheelyard.exporting.export import open_export
+
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     return open_export(index, dest, requested, lambda: print_line(waiting))
 
@@ -327,7 +332,7 @@ def _warn_if_private(index: Index, dest: str) -> None:
         )
 
 
-def _print_summary(dest: str, result: ExportResult) -> int:
+def _print_summary(dest: str, result: "ExportResult") -> int:
     if not result.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     print_line(
@@ -339,7 +344,7 @@ def _print_summary(dest: str, result: ExportResult) -> int:
     return 1 if result.failed else 0
 
 
-def _described(dest: str, result: ExportResult) -> dict[str, object]:
+def _described(dest: str, result: "ExportResult") -> dict[str, object]:
     return {
         "site": printable(dest),
         "projects": result.total,

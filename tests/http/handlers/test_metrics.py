@@ -175,7 +175,7 @@ def test_start_imports_nothing_slow() -> None:
         "obstore",
         "requests",
     }
-    names = ("archive.wheel", "operations.check", "upstream", "wiring.upstream")
+    names = ("archive.wheel", "upstream", "wiring.upstream")
     absent |= {f"wheelyard.{name}" for name in names}
     assert absent.isdisjoint(loaded)
 
