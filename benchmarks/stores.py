@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import ensure_format
-from wheelyard.catalog.journals import CommitCodec, ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, Event, File, Project, with_commit
 from wheelyard.storage.base import Key

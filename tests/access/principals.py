@@ -20,7 +20,7 @@ from tests.access.access_fixture import (
     times,
 )
 from tests.authentication.verifiers.fake_issuer import Bearer, b64, rsa_key
-from wheelyard.model.token import new_token
+from wheelyard.model.api_token import new_token
 
 Headers = tuple[tuple[str, str], ...]
 

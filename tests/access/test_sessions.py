@@ -17,7 +17,7 @@ from tests.access.access_fixture import (
 from tests.access.principals import ANONYMOUS, INVALID, REQUESTERS, Headers, Requester
 from tests.access.test_secrets import secrets_in
 from wheelyard.http.request_authentication import parse_authorization
-from wheelyard.model.token import decoded_session
+from wheelyard.model.api_token import decoded_session
 
 pytestmark = pytest.mark.integration
 

@@ -15,8 +15,8 @@ from wheelyard.authentication.trusted_publishing import (
 from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
+from wheelyard.model.api_token import ApiToken
 from wheelyard.model.publisher import Publisher, parse_publishers
-from wheelyard.model.token import ApiToken
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.wiring.build import Index
 

@@ -23,8 +23,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.stored_credentials import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
+from wheelyard.model.api_token import ApiToken, TokenRecord, parse_token
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.token import ApiToken, TokenRecord, parse_token
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.memory import MemoryStore

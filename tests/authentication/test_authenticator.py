@@ -26,8 +26,8 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential
+from wheelyard.model.api_token import new_token
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.token import new_token
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from wheelyard.authentication.sessions import Sessions
 from wheelyard.catalog import keys
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Action, Caller, Credential, Identity
-from wheelyard.model.token import SESSION_SECONDS, decoded_session
+from wheelyard.model.api_token import SESSION_SECONDS, decoded_session
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore

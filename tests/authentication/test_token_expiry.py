@@ -13,7 +13,7 @@ from tests.catalog.faulty_store import FaultKind as Kind
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.instrumentation import ExpiringTokens
-from wheelyard.model.token import ApiToken, TokenRecord
+from wheelyard.model.api_token import ApiToken, TokenRecord
 
 
 def made(harness: IndexHarness, days: int, name: str = "ci") -> tuple[ApiToken, TokenRecord]:

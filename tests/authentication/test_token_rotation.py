@@ -16,7 +16,7 @@ from wheelyard.authentication.api_tokens import RotatedToken, TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, parse_pattern
-from wheelyard.model.token import ApiToken, TokenRecord
+from wheelyard.model.api_token import ApiToken, TokenRecord
 from wheelyard.settings.sections import Settings, TokenSettings
 from wheelyard.wiring.build import Index
 

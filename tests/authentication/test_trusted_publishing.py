@@ -49,9 +49,9 @@ from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.errors import INVALID_PUBLISHER, INVALID_REUSE, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, Scope, parse_pattern
+from wheelyard.model.api_token import ApiToken, parse_token
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher import parse_publishers
-from wheelyard.model.token import ApiToken, parse_token
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda value: str(value.get("provider", "")))

@@ -13,7 +13,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
 from wheelyard.catalog.document_cache import Codec, digest
-from wheelyard.catalog.journals import ACCESS, DECISIONS, ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, ProjectCodec, project_journal
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.grants import Granted, GrantFields, Revoked
 from wheelyard.model.project import Commit, Project

@@ -20,7 +20,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL, Changes, ProjectChange
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import Catalog, open_catalog
-from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.project import Event, Project, Status
 from wheelyard.storage.base import ABSENT, Key, Store, Stores

@@ -12,7 +12,7 @@ from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
-from wheelyard.catalog.journals import ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.storage.base import Store

@@ -9,7 +9,7 @@ from tests.catalog.invariants import RecordIntent, WriteIntent, document
 from tests.catalog.scheduler import Call, CallOutcome, Scheduler
 from tests.operations.distributions import Made, make_wheel
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import ACCESS
+from wheelyard.catalog.journaled_documents import ACCESS
 
 pytestmark = pytest.mark.slow
 

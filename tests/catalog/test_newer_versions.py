@@ -9,7 +9,7 @@ from msgspec.json import decode, encode
 from tests.catalog.invariants import DEMO
 from tests.rendering.examples import FILES, NOON, TEXT, file
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import CommitCodec, ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.errors import Unavailable
 from wheelyard.model.project import Commit, Event, File, Project
 from wheelyard.storage.base import Key

@@ -12,7 +12,7 @@ from tests.operations.in_memory_index import IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.journals import ProjectCodec
+from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.project import (
     Event,

@@ -15,7 +15,7 @@ from tests.http.servers import RunningServer, running_server
 from tests.ports import free_port
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client import ApiConnection, ServerCredential, parse_server
-from wheelyard.operations.journal import RESTORED, JournalReader
+from wheelyard.operations.journal_reader import RESTORED, JournalReader
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration

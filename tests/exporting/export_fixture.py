@@ -23,8 +23,8 @@ from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.exporting.export import Export, ExportResult, open_export
-from wheelyard.exporting.site import SitePlace
 from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
+from wheelyard.exporting.site_pages import SitePlace
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection

@@ -20,12 +20,12 @@ from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import ProjectCodec
-from wheelyard.exporting import site
+from wheelyard.catalog.journaled_documents import ProjectCodec
+from wheelyard.exporting import site_pages
 from wheelyard.exporting.site_folder import FORMAT, Lease, Manifest, Options
 from wheelyard.http.handlers import home_and_probes as home_handler
 from wheelyard.model.project import Status
-from wheelyard.operations.journal import PAGE_COMMITS
+from wheelyard.operations.journal_reader import PAGE_COMMITS
 from wheelyard.rendering.web import home_page
 from wheelyard.storage.base import Key, Stored
 
@@ -260,7 +260,7 @@ def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.Monkey
     """Of many projects, the names are on pages of their own, which go when they are fewer."""
 
     def show(on_a_page: int) -> None:
-        for module in (home_page, home_handler, site):
+        for module in (home_page, home_handler, site_pages):
             monkeypatch.setattr(module, "PROJECTS_ON_HOME", 1, raising=False)
             monkeypatch.setattr(module, "NAMES_ON_A_PAGE", on_a_page, raising=False)
 

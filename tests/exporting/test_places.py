@@ -10,8 +10,8 @@ from tests.exporting.export_fixture import StoreFolder, delete, export_to
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import wheel
 from wheelyard.errors import Unavailable
-from wheelyard.exporting.site import SiteWriter
 from wheelyard.exporting.site_folder import RequestedOptions
+from wheelyard.exporting.site_pages import SiteWriter
 
 pytestmark = pytest.mark.integration
 

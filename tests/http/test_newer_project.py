@@ -10,7 +10,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import START
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import ProjectCodec
+from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.model.distribution_filename import parse_name
 
 DEMO, FILE = wheel("demo", "1.0"), "demo-1.0-py3-none-any.whl"

@@ -14,7 +14,7 @@ from tests.migration.format_2_stores import KINDS, copy, objects_of, store_of
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Journal
-from wheelyard.catalog.journals import DECISIONS, project_journal
+from wheelyard.catalog.journaled_documents import DECISIONS, project_journal
 from wheelyard.model.project import Commit
 from wheelyard.model.public_packages import DecisionList
 from wheelyard.storage.base import Key

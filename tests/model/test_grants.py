@@ -11,8 +11,8 @@ from packaging.utils import NormalizedName
 from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Action
+from wheelyard.model.api_token import new_token
 from wheelyard.model.grants import Grant, Grants, parse_grant, parse_groups, parse_principal
-from wheelyard.model.token import new_token
 
 TABLE: dict[str, object] = {
     "who": ["user:ana@acme.dev"],

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.journals import CommitCodec, ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.model.project import Commit, Event, EventKind, File, Project, Status, apply
 from wheelyard.storage.base import Key
 

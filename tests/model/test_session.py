@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from wheelyard.model.token import (
+from wheelyard.model.api_token import (
     MAX_COOKIE_CHARS,
     Session,
     decoded_session,

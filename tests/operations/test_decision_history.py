@@ -9,10 +9,10 @@ from tests.catalog.faulty_store import FaultyStore
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
-from wheelyard.catalog.journals import DECISIONS, DecisionRecords
+from wheelyard.catalog.journaled_documents import DECISIONS, DecisionRecords
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.public_packages import Decision, Verdict
-from wheelyard.operations.journal import DECISION_COMMITS, decision_history
+from wheelyard.operations.journal_reader import DECISION_COMMITS, decision_history
 from wheelyard.storage.memory import MemoryStore
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")

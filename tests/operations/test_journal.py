@@ -25,7 +25,7 @@ from wheelyard.model.grants import credential_of, is_match
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import JournalEntry, other_entry_of
 from wheelyard.model.public_packages import Decision, Verdict
-from wheelyard.operations.journal import (
+from wheelyard.operations.journal_reader import (
     BEGINNING,
     RESTORED,
     JournalPart,

@@ -13,13 +13,13 @@ from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, histo
 from tests.operations.store_copies import store_copy
 from tests.operations.upstream_names import GuardedHarness
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
 from wheelyard.errors import Forbidden, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Project, Status
 from wheelyard.operations.copying.store_copy import CopyReport
-from wheelyard.operations.journal import JournalReader, StoreJournals
+from wheelyard.operations.journal_reader import JournalReader, StoreJournals
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.storage.base import Store, Stores

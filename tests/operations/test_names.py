@@ -9,8 +9,8 @@ from packaging.version import Version
 
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid
+from wheelyard.model.api_token import ALPHABET, parse_token
 from wheelyard.model.distribution_filename import parse_filename, parse_name, parse_version
-from wheelyard.model.token import ALPHABET, parse_token
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?", fullmatch=True)
 NUMBERS = st.integers(0, 9999)

@@ -13,7 +13,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import CommitCodec, ProjectCodec, project_journal
+from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields

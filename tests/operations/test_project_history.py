@@ -12,7 +12,7 @@ from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
-from wheelyard.operations.journal import PAGE_COMMITS, HistoryReader, older_pages
+from wheelyard.operations.journal_reader import PAGE_COMMITS, HistoryReader, older_pages
 
 DEMO = parse_name("demo")
 

@@ -14,7 +14,7 @@ from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import ProjectCodec
+from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection

@@ -15,7 +15,7 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.page_requests import StoredPages
+from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 

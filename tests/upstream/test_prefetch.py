@@ -24,7 +24,7 @@ from tests.upstream.settings import upstream_settings
 from tests.upstream.team import Team, locked
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
-from wheelyard.upstream.page_requests import StoredPages
+from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.prefetch import FileState, PrefetchReport
 
 pytestmark = pytest.mark.integration

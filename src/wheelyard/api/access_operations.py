@@ -13,9 +13,9 @@ from wheelyard.authentication.caller_tokens import wanted_token
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import ANONYMOUS, Action, Scope
+from wheelyard.model.api_token import ListedToken, TokenRecord
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields
-from wheelyard.model.token import ListedToken, TokenRecord
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 
 ActionWord = Literal["read", "upload", "manage", "admin"]

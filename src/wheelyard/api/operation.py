@@ -18,8 +18,8 @@ from wheelyard.authentication.authorization import parse_project_name, require_a
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.model.token import ApiToken
 from wheelyard.wiring.build import Index
 
 

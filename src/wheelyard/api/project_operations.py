@@ -20,7 +20,7 @@ from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
 from wheelyard.model.project_json import CommitJson
-from wheelyard.operations.journal import BEGINNING, CLOCK_TOLERANCE
+from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, PrivateName
 

@@ -24,7 +24,7 @@ from wheelyard.api.project_operations import (
 from wheelyard.api.table import ROWS
 from wheelyard.api_client import ApiConnection, open_form
 from wheelyard.model.project_json import CommitJson
-from wheelyard.operations.journal import BEGINNING, JournalSource
+from wheelyard.operations.journal_reader import BEGINNING, JournalSource
 from wheelyard.operations.uploads import PublishedFile
 
 P = ParamSpec("P")

@@ -12,7 +12,7 @@ from wheelyard.api import access_operations, project_operations
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
-from wheelyard.operations.journal import JournalSource, StoreJournals
+from wheelyard.operations.journal_reader import JournalSource, StoreJournals
 from wheelyard.operations.uploads import PublishedFile
 
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER

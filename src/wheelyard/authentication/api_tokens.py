@@ -31,8 +31,7 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
-from wheelyard.model.decoding import escaped, require_one_line
-from wheelyard.model.token import (
+from wheelyard.model.api_token import (
     NO_RECORD,
     ApiToken,
     Rotation,
@@ -42,6 +41,7 @@ from wheelyard.model.token import (
     new_token,
     token_id_in,
 )
+from wheelyard.model.decoding import escaped, require_one_line
 from wheelyard.operations.audit_log import log_token
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)

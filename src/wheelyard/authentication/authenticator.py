@@ -44,8 +44,8 @@ from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Clock, LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
+from wheelyard.model.api_token import ApiToken, TokenRecord, has_token_prefix, parse_token
 from wheelyard.model.decoding import escaped
-from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing

@@ -27,7 +27,7 @@ from wheelyard.authentication.rights import OWNER_PREFIXES, parse_owner
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller, Scope
-from wheelyard.model.token import ApiToken, ListedToken, TokenRecord, is_token_id
+from wheelyard.model.api_token import ApiToken, ListedToken, TokenRecord, is_token_id
 from wheelyard.operations.access_control import AccessControl
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)

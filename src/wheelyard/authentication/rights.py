@@ -28,8 +28,8 @@ from wheelyard.model.access import (
     describe_scope,
     matches_any,
 )
+from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, expand, parse_principal
-from wheelyard.model.token import TokenRecord
 
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words
 """What the rows call users of the htpasswd file, who all have the same scope without a grant."""

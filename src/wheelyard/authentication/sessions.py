@@ -24,8 +24,7 @@ from wheelyard.catalog.stored_credentials import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated, WheelyardError
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, Credential, Identity
-from wheelyard.model.claim_matchers import numeric_date
-from wheelyard.model.token import (
+from wheelyard.model.api_token import (
     SESSION_SECONDS,
     CredentialKind,
     Session,
@@ -34,6 +33,7 @@ from wheelyard.model.token import (
     sign_session,
     verified_session,
 )
+from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.operations.audit_log import log_session
 
 COMMON_PRINCIPALS: Final = frozenset({ANONYMOUS, ALL_AUTHENTICATED})

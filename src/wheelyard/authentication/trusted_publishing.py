@@ -34,6 +34,7 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import ANONYMOUS, Identity, intersection
+from wheelyard.model.api_token import ApiToken, TokenRecord, new_token, parse_token
 from wheelyard.model.claim_matchers import Claims, numeric_date
 from wheelyard.model.publisher import (
     Publisher,
@@ -41,7 +42,6 @@ from wheelyard.model.publisher import (
     nearest_mismatch,
     publishing_log_fields,
 )
-from wheelyard.model.token import ApiToken, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit_log import log_token
 from wheelyard.operations.sweep import PublishingCleanup
 

@@ -3,7 +3,7 @@ The catalog: what the index knows of projects, files and credentials, as documen
 
 - `keys.py`: the whole tree of objects
 - `document_cache.py`: the stored form of documents, and a cache of them
-- `commits.py`, `journals.py`: the commit protocol, and the documents that have a journal
+- `commits.py`, `journaled_documents.py`: the commit protocol, and the documents that have a journal
 - `changes.py`: the feed of the changes of all projects
 - `projects.py`, `private_names.py`: projects, the list of their names, and which names are
   private
@@ -19,7 +19,7 @@ so a claim of another process counts at once. An error is never a no.
 1. `operations/names.py` asks the upstream about the name of an upload as soon as its filename is
    known, and again right before step 2. An import asks in 16 threads before it reads a file, and
    once for a free name. A remembered 404 never counts, and that of an index counts only if the
-   index is proven to be one (`upstream/page_requests.py`): by a stored page with files, or by its
+   index is proven to be one (`upstream/page_lookup.py`): by a stored page with files, or by its
    root (`upstream/parsing.py`).
 2. The name goes into the list: the claim. Only then come the bytes and the commit. Claims of an
    import that come at the same moment share a write.
@@ -61,7 +61,7 @@ and those that shared its write in `more`. The list of names has no journal.
 
 **Newer versions.** An event is `{what, at, by, files, reason, data}`. One of an unknown kind is
 kept and changes nothing here, unless it has `needs`: then the document has the kind and that
-version in its own `needs`, and `journals.py` refuses to read it, with 503 for all of the project
+version in its own `needs`, and `journaled_documents.py` refuses to read it, with 503 for all of the project
 (never 404: an installer would ask the next index). Fields that this version does not know are
 kept in `other_fields` (`model/decoding.py`) and written last. A decoder that forbids unknown
 fields is tried first, so a document without any costs nothing. A commit's bytes are kept as they

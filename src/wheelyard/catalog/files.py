@@ -1,7 +1,7 @@
 """Storage and removal of distributions and their sidecars, by digest."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -12,16 +12,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import damaged
-from wheelyard.catalog.journals import ProjectCodec
+from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
 from wheelyard.model.project import File, Project
 from wheelyard.storage.base import Key, Store, Stored, Stores
-
-ORPHAN_AGE: Final = timedelta(days=1)
-"""The age from which a sweep removes files that no project lists."""
-RENEWAL_AGE: Final = ORPHAN_AGE / 2
-"""The age from which a copy writes equal bytes again, so that a sweep does not remove them."""
 
 
 class FileContent(Struct, frozen=True):

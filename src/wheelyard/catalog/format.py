@@ -17,7 +17,7 @@ from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.journals import (
+from wheelyard.catalog.journaled_documents import (
     ACCESS,
     DECISIONS,
     AccessRecords,
@@ -36,8 +36,8 @@ from wheelyard.catalog.stored_credentials import (
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
+from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
-from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 

@@ -24,7 +24,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Journal
 from wheelyard.catalog.document_cache import damaged, digest, gzipped
-from wheelyard.catalog.journals import DECISIONS, project_journal
+from wheelyard.catalog.journaled_documents import DECISIONS, project_journal
 from wheelyard.catalog.private_names import upstream_ids
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Conflict, Unavailable

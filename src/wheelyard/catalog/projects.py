@@ -21,7 +21,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
-from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import NotFound, quoted

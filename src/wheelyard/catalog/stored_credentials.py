@@ -25,7 +25,7 @@ from wheelyard.catalog.document_cache import (
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, NotFound, WheelyardError, quoted
-from wheelyard.model.token import TokenRecord, is_token_id
+from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 
 DAY: Final = timedelta(days=1)

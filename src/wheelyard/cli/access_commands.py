@@ -51,6 +51,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
+from wheelyard.model.api_token import has_token_prefix, token_id_in
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import (
@@ -61,7 +62,6 @@ from wheelyard.model.grants import (
     groups_in,
     with_name,
 )
-from wheelyard.model.token import has_token_prefix, token_id_in
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
 from wheelyard.wiring.build import Index, index_without_store, open_index

@@ -52,7 +52,7 @@ from wheelyard.model.grants import AnyAccessEvent, with_name
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson
 from wheelyard.model.public_packages import Decision
-from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, OtherJournal
+from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
 

@@ -31,8 +31,8 @@ from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
-from wheelyard.model.token import ApiToken
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import accepts_other_credentials, is_public

@@ -31,8 +31,8 @@ from wheelyard.http_client.urls import (
 )
 from wheelyard.model.decoding import counted
 from wheelyard.sources.candidate import is_distribution_name
-from wheelyard.sources.index_source import project_at
 from wheelyard.sources.simple_page import read_page
+from wheelyard.sources.web_index import project_at
 
 SECONDS: Final = 5.0
 """How long a connection, a part of a response, and a question to the keyring may take."""

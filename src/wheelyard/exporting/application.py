@@ -20,16 +20,14 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import CachePolicy, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.errors import Unavailable
-from wheelyard.exporting.site import (
-    ANY,
+from wheelyard.exporting.site_folder import Options
+from wheelyard.exporting.site_pages import (
     FILE_CACHE_CONTROL,
-    HTML,
-    INDEX,
+    FIXED_PAGES,
     PAGE_CACHE_CONTROL,
     Page,
     Question,
 )
-from wheelyard.exporting.site_folder import Options
 from wheelyard.http.context import StaticSite, build_context
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import NO_STORE, Message, Request, Response, Waiting
@@ -182,9 +180,7 @@ class SiteApplication:
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
             for asset in assets
         ]
-        questions = [Question(path, ANY) for path in ("favicon.ico", "robots.txt", "health")]
-        questions.append(Question("setup/", HTML, INDEX))
-        pages += [self.ask(question) for question in questions]
+        pages += [self.ask(question) for question in FIXED_PAGES]
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host

@@ -28,15 +28,6 @@ from wheelyard.exporting.project_export import (
     SitePages,
     SiteProjects,
 )
-from wheelyard.exporting.site import (
-    INDEX,
-    LISTS,
-    OVERVIEWS,
-    Question,
-    SitePlace,
-    SiteWriter,
-    name_questions,
-)
 from wheelyard.exporting.site_folder import (
     BAD_DESTINATION,
     COMMON_PATHS,
@@ -50,6 +41,15 @@ from wheelyard.exporting.site_folder import (
     SiteFolder,
     SiteLease,
     page_generator,
+)
+from wheelyard.exporting.site_pages import (
+    INDEX,
+    LISTS,
+    OVERVIEWS,
+    Question,
+    SitePlace,
+    SiteWriter,
+    name_questions,
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.search.project_table import ProjectTable, table_of

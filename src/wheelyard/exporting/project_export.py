@@ -16,11 +16,11 @@ from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
-from wheelyard.exporting.site import Page, SiteWriter, Sizes, history_path, project_questions
 from wheelyard.exporting.site_folder import ManifestEntry
+from wheelyard.exporting.site_pages import Page, SiteWriter, Sizes, history_path, project_questions
 from wheelyard.http.resolver import OpenListing
 from wheelyard.model.project import Project
-from wheelyard.operations.journal import older_pages
+from wheelyard.operations.journal_reader import older_pages
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion

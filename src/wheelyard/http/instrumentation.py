@@ -57,7 +57,7 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http import logs
 from wheelyard.http.logs import CURRENT_REQUEST
 from wheelyard.http.messages import Request
-from wheelyard.model.token import EXPIRY_WARNING
+from wheelyard.model.api_token import EXPIRY_WARNING
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.forwarding import BUCKET_BOUNDS_SECONDS

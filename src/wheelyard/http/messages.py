@@ -18,7 +18,7 @@ from starlette.requests import Request as StarletteRequest
 from wheelyard.authentication.verifiers.verifier import address_key
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
-from wheelyard.model.token import Session
+from wheelyard.model.api_token import Session
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -30,8 +30,8 @@ from wheelyard.http.context import ServerContext, SingleFlight
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.messages import Header, Headers, Request
 from wheelyard.model.access import Caller, Credential
+from wheelyard.model.api_token import MAX_COOKIE_CHARS, decoded_session
 from wheelyard.model.claim_matchers import numeric_date
-from wheelyard.model.token import MAX_COOKIE_CHARS, decoded_session
 from wheelyard.settings.sections import Settings
 
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"

@@ -20,9 +20,9 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
+from wheelyard.model.api_token import token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
 from wheelyard.model.project import EventCommit
-from wheelyard.model.token import token_id_in
 
 ACTIONS: Final = {action.word: action for action in Action}
 

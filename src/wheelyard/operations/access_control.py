@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
-from wheelyard.catalog.journals import AccessRecords
+from wheelyard.catalog.journaled_documents import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
 from wheelyard.model.decoding import require_one_line

@@ -28,20 +28,20 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
+from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
+from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, project_journal
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, WheelyardError
+from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project
-from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
-from wheelyard.operations.sweep import Orphans, PublishingCleanup, Sweep
+from wheelyard.operations.sweep import ORPHAN_AGE, Orphans, PublishingCleanup, Sweep
 from wheelyard.storage.base import ABSENT, STORAGE_DENIED, Entry, Key, Store, Stored, Stores
 from wheelyard.storage.spool import Spool
 

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored, damaged
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime

@@ -19,15 +19,15 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored
-from wheelyard.catalog.files import ORPHAN_AGE, FileRemoval
-from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.projects import NameList
 from wheelyard.catalog.stored_credentials import CLOCK_SKEW, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, WheelyardError
+from wheelyard.model.api_token import is_token_id
 from wheelyard.model.decoding import counted
-from wheelyard.model.token import is_token_id
 from wheelyard.operations.descriptions.descriptions import remove_old
 from wheelyard.operations.findings import Findings, JournaledCheck
 from wheelyard.storage.base import (
@@ -42,6 +42,10 @@ from wheelyard.storage.base import (
 )
 from wheelyard.storage.forwarding import PrefixedStore
 
+ORPHAN_AGE: Final = timedelta(days=1)
+"""The age from which a sweep removes files that no project lists."""
+RENEWAL_AGE: Final = ORPHAN_AGE / 2
+"""The age from which a copy writes equal bytes again, so that a sweep does not remove them."""
 LEASE_TIME: Final = timedelta(minutes=10)
 """How long the job waits for a process that has died."""
 RENEWAL_SECONDS: Final = 120.0

@@ -52,7 +52,7 @@ from wheelyard.sources.candidate import (
 )
 from wheelyard.sources.file_tree import FileDescriber, FileTree, FileTreeSource
 from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
-from wheelyard.sources.index_source import IndexSource
+from wheelyard.sources.web_index import IndexSource
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 
 AUTO: Final = "auto"

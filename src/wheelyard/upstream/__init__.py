@@ -38,7 +38,7 @@ the same object as long as nothing has changed, so what is made of it can be kep
    may have asked meanwhile, and asks the index that owns the name. In a server all who want the
    page wait for that thread (`http/upstream_reader.py`): one second if there is a page to serve
    instead, else to the end.
-2. `upstream/page_requests.py` knows whom to ask, and `upstream/client.py` sends the request.
+2. `upstream/page_lookup.py` knows whom to ask, and `upstream/client.py` sends the request.
    `settings.py` decides whether a URL may be asked, `http_client/hosts.py` whether an
    address may be connected to; both are asked again for each redirect. `hosts.py` also knows which
    hosts are left alone for now. `http_client/client.py` has the rest of it, for imports and key
@@ -49,7 +49,7 @@ the same object as long as nothing has changed, so what is made of it can be kep
    digest.
 4. `upstream/page.py` compares it with the page before: digests that must not change, files that
    vanished, when a file was seen first.
-5. The page is served, and then written to the store (`page_requests.py`). It is written again only
+5. The page is served, and then written to the store (`page_lookup.py`). It is written again only
    if it has changed, or hourly: so that another process knows how old it is.
 
 The stored page is also the memory of who owns the name. If the owner answers 404, an empty page

@@ -31,7 +31,7 @@ from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.page_requests import IndexProof, PageRequests, StoredPages
+from wheelyard.upstream.page_lookup import IndexProof, PageRequests, StoredPages
 from wheelyard.upstream.settings import UpstreamConfig, is_offline
 
 NEGATIVE_SECONDS: Final = 60.0

@@ -30,7 +30,7 @@ from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog, open_catalog
-from wheelyard.catalog.journals import DecisionRecords
+from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS

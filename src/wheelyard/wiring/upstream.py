@@ -13,7 +13,7 @@ from typing import Final
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.format import Catalog
-from wheelyard.catalog.journals import DecisionRecords
+from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
@@ -34,7 +34,7 @@ from wheelyard.storage.spool import Spool
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.page_requests import StoredPages
+from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.pages import UpstreamPages
 from wheelyard.upstream.policy.evaluation import (
     FIRST_USES,

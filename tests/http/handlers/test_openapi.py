@@ -13,6 +13,7 @@ from tools.openapi import PAGE, text
 from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import parse_pattern
+from wheelyard.model.api_token import is_token_id
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import (
     parse_known_filename,
@@ -20,7 +21,6 @@ from wheelyard.model.distribution_filename import (
     parse_version,
     parse_version_set,
 )
-from wheelyard.model.token import is_token_id
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
 DOCUMENT: Final[dict[str, Any]] = json.loads(PAGE.read_text())

@@ -16,7 +16,7 @@ from wheelyard.http.context import build_context
 from wheelyard.http.forms import form_token, require_form_token
 from wheelyard.http.messages import Message, Request
 from wheelyard.model.access import Caller
-from wheelyard.model.token import Session
+from wheelyard.model.api_token import Session
 from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.build import Index

@@ -16,7 +16,7 @@ from tests.http.raw_client import ask, basic
 from tests.http.servers import RunningServer, memory_index, running_app, running_server
 from tests.waiting import until
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
-from wheelyard.model.token import new_token
+from wheelyard.model.api_token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.wiring.stores import system_runtime
 

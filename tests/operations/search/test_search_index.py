@@ -17,7 +17,7 @@ from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
-from wheelyard.catalog.journals import ProjectCodec
+from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project

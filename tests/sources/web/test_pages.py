@@ -6,8 +6,8 @@ from tests.sources.offering import Pauses
 from wheelyard.http_client.hosts import AddressPolicy
 from wheelyard.http_client.urls import parse_url
 from wheelyard.sources.index_client import IndexClient, SourceCredentials
-from wheelyard.sources.index_source import ProjectLink, parse_projects
 from wheelyard.sources.simple_page import FetchedPage
+from wheelyard.sources.web_index import ProjectLink, parse_projects
 
 HERE = "https://index.example/simple/"
 

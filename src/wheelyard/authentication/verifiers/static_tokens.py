@@ -40,8 +40,8 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
+from wheelyard.model.api_token import PREFIX, has_token_prefix
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, require_one_line
-from wheelyard.model.token import PREFIX, has_token_prefix
 
 MIN_TOKEN_CHARS: Final = 16
 NAME_LIMIT_CHARS: Final = 100

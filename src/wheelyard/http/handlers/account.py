@@ -46,7 +46,7 @@ from wheelyard.http.request_authentication import (
 )
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential, parse_pattern
-from wheelyard.model.token import ListedToken, has_token_prefix
+from wheelyard.model.api_token import ListedToken, has_token_prefix
 from wheelyard.rendering.web.account_pages import (
     Account,
     FormState,

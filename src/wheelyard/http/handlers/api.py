@@ -52,7 +52,7 @@ from wheelyard.http.representation import require_match
 from wheelyard.http.request_authentication import parse_authorization, signed_in_at
 from wheelyard.http.requests import json_response, read_json, receive_body
 from wheelyard.http.routing import UPLOAD_ROUTE, RouteTable
-from wheelyard.model.token import parse_token
+from wheelyard.model.api_token import parse_token
 from wheelyard.settings.sections import Settings
 
 if TYPE_CHECKING:

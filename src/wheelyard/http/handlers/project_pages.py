@@ -22,7 +22,7 @@ from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
 from wheelyard.model.project import Project
-from wheelyard.operations.journal import (
+from wheelyard.operations.journal_reader import (
     CHANGED_PROJECTS,
     HistoryReader,
     decision_history,

@@ -18,11 +18,11 @@ from msgspec.json import Decoder
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
 from wheelyard.catalog.document_cache import Codec, gunzipped
-from wheelyard.catalog.journals import AccessRecords, JournaledDocument
+from wheelyard.catalog.journaled_documents import AccessRecords, JournaledDocument
 from wheelyard.catalog.private_names import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
-from wheelyard.model.token import TokenRecord
+from wheelyard.model.api_token import TokenRecord
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 

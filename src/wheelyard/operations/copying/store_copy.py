@@ -21,8 +21,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commits import diverged
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
-from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
-from wheelyard.catalog.journals import AccessRecords, DecisionRecords, project_journal
+from wheelyard.catalog.files import listed_objects
+from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import (
@@ -42,6 +42,7 @@ from wheelyard.operations.copying.credential_copy import (
     source_faults,
     target_faults,
 )
+from wheelyard.operations.sweep import RENEWAL_AGE
 from wheelyard.storage.base import Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool

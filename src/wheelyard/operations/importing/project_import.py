@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.archive.archive_rules import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, CommittedProject, ProjectIntent
-from wheelyard.catalog.journals import project_journal
+from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.errors import (
     UNREADABLE_CODES,
     Conflict,

@@ -6,8 +6,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.api_token import ListedToken
 from wheelyard.model.grants import credential_of, with_name
-from wheelyard.model.token import ListedToken
 from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 

@@ -13,11 +13,11 @@ page fetched.
 - `osv_source.py`, `advisories.py`: the operator's OSV database: watched, parsed, matched with
   versions, and the one that was accepted last
 - `decisions.py`: makes decisions, about the files that an upstream index lists now;
-  `catalog/journals.py` keeps them
+  `catalog/journaled_documents.py` keeps them
 
 A view has the generation of the policy: the versions of the decisions, of the OSV database, of
 the known licences and of the first uses. It is made again when that, the files or the time
 (`changes_at`) has changed. Decisions are one document with a journal, as the grants are
-(`catalog/journals.py`). Where something that decides cannot be read, the answer is 503: nothing
+(`catalog/journaled_documents.py`). Where something that decides cannot be read, the answer is 503: nothing
 is shown for want of a rule.
 """

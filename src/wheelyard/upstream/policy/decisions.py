@@ -8,7 +8,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.journals import DecisionRecords
+from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import redact_tokens, require_one_line

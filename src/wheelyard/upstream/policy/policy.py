@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
-from wheelyard.catalog.journals import DecisionRecords
+from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.model.public_packages import UNDECIDED, DecisionList, ProjectDecisions, Verdict
 from wheelyard.storage.base import ABSENT

@@ -37,13 +37,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
 from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
-from wheelyard.upstream.page import (
-    NO_DIGESTS,
-    UpstreamPage,
-    gains_digests,
-    merge,
-    remembered_page,
-)
+from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
 from wheelyard.upstream.parsing import parse_page, why_no_index
 from wheelyard.upstream.settings import unanswered, unproven
 

@@ -1,4 +1,4 @@
-"""Where a static site is, and how its files and pages are written, compared and removed."""
+"""The pages of a static site: which there are, and how they are written, compared and removed."""
 
 import gzip
 from collections.abc import Iterable, Iterator, Mapping
@@ -89,6 +89,13 @@ OVERVIEWS: Final = (
     Question("", HTML, INDEX),
 )
 """The pages that any change may change."""
+FIXED_PAGES: Final = (
+    Question("favicon.ico", ANY),
+    Question("robots.txt", ANY),
+    Question("health", ANY),
+    Question("setup/", HTML, INDEX),
+)
+"""The pages that depend on the options alone."""
 
 
 PAGE_CACHE_CONTROL: Final = "no-cache"

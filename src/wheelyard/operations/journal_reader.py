@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes, ProjectChange
-from wheelyard.catalog.journals import AccessRecords, DecisionRecords
+from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
