@@ -1,8 +1,8 @@
 """
 The commit protocol: how a document with a journal moves from one revision to the next.
 
-Such documents are those of projects, the grants and groups, and the decisions (`journaled_documents.py`). A
-writer does this:
+Such documents are those of projects, the grants and groups, and the decisions
+(`journaled_documents.py`). A writer does this:
 
 1. It reads the document, of revision n. If the journal lacks commit n, because the writer of that
    died, it writes commit n into the journal.

@@ -2,8 +2,8 @@
 Projects, their files, and the events and commits that change them.
 
 A project's document is the fold of its commits: all their events, applied one after another.
-These classes are also the stored form (`catalog/journaled_documents.py` converts them to JSON and back),
-so a field is only ever added, with a default. Fields and events that only a newer version of
+These classes are also the stored form (`catalog/journaled_documents.py` converts them to JSON and
+back), so a field is only ever added, with a default. Fields and events that only a newer version of
 wheelyard knows are kept: fields in `other_fields`, events in the commit, which stays as it was
 written.
 
