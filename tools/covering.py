@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from coverage import Coverage
 
-OURS: Final = frozenset({"wheelyard", "tests", "tools", "conftest"})
+OURS: Final = frozenset({"benchmarks", "conftest", "keyring_tests", "tests", "tools", "wheelyard"})
 LONGEST_TEST: Final = 120
 LONGEST_RUN: Final = 3600
 """Seconds after which a test, or pytest, hangs."""

@@ -62,8 +62,8 @@ and those that shared its write in `more`. The list of names has no journal.
 **Newer versions.** An event is `{what, at, by, files, reason, data}`. One of an unknown kind is
 kept and changes nothing here, unless it has `needs`: then the document has the kind and that
 version in its own `needs`, and `journaled_documents.py` refuses to read it, with 503 for all of the
-project (never 404: an installer would ask the next index). Fields that this version does not know are
-kept in `other_fields` (`model/decoding.py`) and written last. A decoder that forbids unknown
+project (never 404: an installer would ask the next index). Fields that this version does not know
+are kept in `other_fields` (`model/decoding.py`) and written last. A decoder that forbids unknown
 fields is tried first, so a document without any costs nothing. A commit's bytes are kept as they
 were read, since their digest is the hash chain. `check` does not compare or rebuild a project of
 which it does not know everything. Within a format `wheelyard.json` names the lowest version that
