@@ -67,7 +67,8 @@ def mark_commit(
     `earlier` are stored commits that are added with it and that the journal does not have yet. If
     the writer dies, whoever gives the serial writes them into the journal.
 
-    Raises Unavailable if putting the mark took so long that it may be deleted before the commit.
+    Raises Unavailable if the store does not answer. Raises Unavailable if putting the mark took so
+    long that it may be deleted before the commit.
     """
     began = runtime.monotonic()
     body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier]) if earlier else b""
@@ -193,7 +194,11 @@ class Changes(Struct, frozen=True):
         return [change for change in entries if change.serial > serial] + unnumbered, log.newest
 
     def newest(self) -> int:
-        """Return the serial of the last commit, which gets one if it has none."""
+        """
+        Return the newest serial, after giving one to each commit that has none.
+
+        It is 0 before the first commit. If nothing can be written, newer commits have no serial.
+        """
         return self._sequenced()[0].newest
 
     def remove_stale(self, now: float) -> int:

@@ -56,8 +56,8 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     """
     What the documents with a journal differ in: their keys and classes, and how events change them.
 
-    Every method that is not said to raise something else may raise Unavailable: of the store, or
-    for a damaged document (code `damaged_document`).
+    Each method that reads or writes a store raises Unavailable if the store does not answer. Each
+    that reads a document or a commit raises Unavailable (code `damaged_document`) if it is damaged.
     """
 
     what: str
@@ -103,7 +103,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return keys.numbered_entry(self.entries, number)
 
     def last_commit(self, document: D) -> C | None:
-        """Return the last commit of a document, or None if it does not exist yet."""
+        """Return the last commit of a document, or None if that is the empty document."""
         return cast("C | None", document.commit)
 
     def digest(self, document: D) -> str:
@@ -115,8 +115,8 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         """
         Return the document in a store, and its version.
 
-        Without one, they are the empty document and ABSENT. Raises Unavailable if the document is
-        damaged, or has parts that this version does not know.
+        If the store has no document, they are the empty one and ABSENT. Raises Unavailable if the
+        document is damaged, or has parts that this version does not know.
         """
         stored = store.get(self.key)
         if not isinstance(stored, Stored):
@@ -136,7 +136,12 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         return commit
 
     def is_state_of(self, older: D, store: Store, newer: D) -> bool:
-        """Return whether `older` is `newer`, which is in `store`, or an earlier state of it."""
+        """
+        Return whether `older` is `newer`, which is in `store`, or an earlier state of it.
+
+        The empty document always is. Raises Unavailable if the journal has lost the commit that it
+        has to compare.
+        """
         last = self.last_commit(older)
         if last is None or older.revision > newer.revision:
             return last is None
@@ -212,7 +217,11 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
 
 
 class Journal(Struct, Generic[D, C], frozen=True):
-    """Reads the commits of `document`, which has the newest one itself: the journal may lack it."""
+    """
+    Reads the commits of `document`, which has the newest one itself: the journal may lack it.
+
+    Reading a commit raises Unavailable if the store does not answer.
+    """
 
     kind: JournalKind[D, C]
     store: Store
@@ -224,8 +233,8 @@ class Journal(Struct, Generic[D, C], frozen=True):
         """
         Return the commit `number`.
 
-        Raises Unavailable (code `damaged_document`) if the journal has lost it or, with `is_whole`,
-        if it has parts that this version does not know.
+        Raises Unavailable (code `damaged_document`) if its entry is missing or damaged. With
+        `is_whole`, raises it also if the commit has parts that this version does not know.
         """
         last, key = self.kind.last_commit(self.document), self.kind.entry_key(number)
         if last is not None and last.number == number:
@@ -250,9 +259,9 @@ class Journal(Struct, Generic[D, C], frozen=True):
 
     def read_all(self, numbers: Sequence[int]) -> Iterator[C]:
         """
-        Yield the commits of these numbers, in order.
+        Return an iterator of the commits of these numbers, in order.
 
-        Raises Unavailable if one is lost.
+        It raises Unavailable when it comes to a commit that is lost.
         """
         return prefetch_map(self.read, numbers, self.threads)
 
@@ -355,9 +364,10 @@ class Commits(Generic[D, C, E]):
         Blocks until the commit. If no intent has events, nothing is written, and `before` and
         `after` are equal.
 
-        Raises what `intent` raised. Raises Unavailable if the outcome is unknown, if too many
-        writers change the document, if it is damaged, or if it has parts that would be lost, as
-        this version does not know them.
+        Raises what `intent` raised. Raises Unavailable if the store does not answer: the commit may
+        have been made. Raises Unavailable, without a commit, if too many writers change the
+        document, if it is damaged, or if it has parts that would be lost, as this version does not
+        know them.
         """
         pending = _PendingIntent(kind, intent, copy_context())
         outcome = self._group_commit.submit(kind.key, pending)

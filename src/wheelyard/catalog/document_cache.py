@@ -65,7 +65,7 @@ class Codec(Generic[T]):
         """
         Return the value of the stored bytes `body`.
 
-        Raises Unavailable if they are invalid.
+        Raises Unavailable if they are invalid, or if only a newer version may read them.
         """
         try:
             return self._read(key, body)
@@ -184,7 +184,7 @@ class DocumentCache(Generic[T]):
         Return the cached document, or None if it is not cached, or older than `max_age`.
 
         Does not read a remote store. On a local store, asks whether the cached version is current
-        unless `max_age` is `any`.
+        unless `max_age` is `any`, and raises Unavailable if the store does not answer.
         """
         cached = self._cache.get(key)
         if cached is None or max_age == "any":
@@ -205,10 +205,12 @@ class DocumentCache(Generic[T]):
         """
         Return the document, read from the store unless the cached one is recent enough.
 
-        A local store is always asked. If a remote store does not answer, the cached document is
-        returned for `stale_if_error` seconds, unless `max_age` is `current`.
+        The snapshot has no value if the store has no such document. A local store is always asked.
+        If a remote store does not answer, the cached document is returned for `stale_if_error`
+        seconds, unless `max_age` is `current`.
 
-        Raises Unavailable if the store does not answer otherwise, and if the document is damaged.
+        Raises Unavailable if the store does not answer, and no cached document is returned. Raises
+        Unavailable if the document is damaged or lost, or if only a newer version may read it.
         """
         if max_age == "current" or self._policy.is_local:
             return self._revalidate(key, max_age)
@@ -251,9 +253,10 @@ class DocumentCache(Generic[T]):
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
         """
-        Write `value` over the version `expect`, and cache it.
+        Write `value` over the version `expect`, or over any for None, and cache it.
 
-        Raises Conflict and Unavailable as `Store.put` does.
+        Raises Conflict if the store has another version. Raises Unavailable if it is not known
+        whether the document was written.
         """
         body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
@@ -269,10 +272,12 @@ class DocumentCache(Generic[T]):
         """
         Write `value`, as by `put`, and return whether it was written.
 
-        If the answer was lost, `was_written` decides, by the document that is there now. Without
-        it, a lost answer counts as a write that did not happen.
+        It was not if another writer was faster, or if the store refuses more writes for now. If the
+        answer was lost, `was_written` decides, by the document that is there now. Without it, a
+        lost answer counts as a write that did not happen.
 
-        Raises Unavailable if the write may still happen.
+        Raises Unavailable if the write may still happen, or if the document cannot be read after a
+        lost answer.
         """
         try:
             self.put(key, value, expect)

@@ -46,7 +46,7 @@ class Files(Struct, frozen=True):
                 self.store.put_file(key, content)
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
-        """Return whether a stored distribution and its sidecars have their listed digests."""
+        """Return whether the store has a distribution and its sidecars, with the listed digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
@@ -89,7 +89,11 @@ _CODEC: Final = ProjectCodec()
 
 
 class FileRemoval(Struct, frozen=True):
-    """Deletes the objects of files that no index of a store lists, or keeps after a deletion."""
+    """
+    Deletes the objects of files that no index of a store lists, or keeps after a deletion.
+
+    Every method but `kept` raises Unavailable if the store does not answer.
+    """
 
     stores: Stores
     runtime: Runtime
@@ -104,8 +108,7 @@ class FileRemoval(Struct, frozen=True):
         Each is looked at right before it is deleted: an upload writes its bytes anew, and commits
         within half a day, so what is older than a day, and listed by nobody, is needed by nobody.
 
-        Raises Unavailable, before anything is deleted, if a document of the project is damaged.
-        Raises Unavailable if the store does not answer.
+        Raises Unavailable, before anything is deleted, if a document of the project cannot be read.
         """
         # of all indexes: they share the files, and each has its own document of the project
         listed, count = self.kept(self.documents(name, self.indexes())), 0
@@ -134,7 +137,8 @@ class FileRemoval(Struct, frozen=True):
         """
         Return a project's documents, one of each index that has it.
 
-        Raises Unavailable if one of them is damaged, or is that of another project.
+        Raises Unavailable if one of them is damaged, is that of another project, or may only be
+        read by a newer version.
         """
         projects = list[Project]()
         for prefix in indexes:

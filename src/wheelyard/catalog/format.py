@@ -140,7 +140,7 @@ def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
 
     Raises Invalid if the format is below `oldest` (code `older_store`), if only a newer version of
     wheelyard may read the store (code `newer_store`), or if `wheelyard.json` is damaged (code
-    `damaged_document`).
+    `damaged_document`). Raises Unavailable if the store does not answer.
     """
     stored = store.get(keys.FORMAT)
     if not isinstance(stored, Stored):
@@ -191,8 +191,8 @@ def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
 
     `files` is the location of a new store's distributions, if they have a bucket of their own.
 
-    Raises Invalid as `read_format` does. Raises Invalid (code `damaged_document`) if the store has
-    projects but no `wheelyard.json`.
+    Raises Invalid and Unavailable as `read_format` does. Raises Invalid (code `damaged_document`)
+    if the store has projects but no `wheelyard.json`.
     """
     existing = read_format(store)
     if existing is not None:

@@ -395,7 +395,8 @@ class Format2Upstream(ForwardingStore):
         """
         Return the digests of the files of an approved version, or none if no page is stored.
 
-        Raises Conflict if nothing can decompress the page.
+        Raises Conflict if nothing can decompress the page. Raises Unavailable if the store does not
+        answer, or if the digests beside the page are damaged.
         """
         name = decision.project
         for upstream_id in upstream_ids(self.inner):

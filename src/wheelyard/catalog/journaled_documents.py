@@ -47,8 +47,8 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     """
     Reads and changes the only document of its kind.
 
-    Threads may share it. Every method may raise Unavailable: if the store does not answer, or for a
-    damaged document.
+    Threads may share it. Every method may raise Unavailable, if the store does not answer or the
+    document is damaged. A snapshot has no value if the store has no such document.
     """
 
     kind: JournalKind[D, C]
@@ -67,11 +67,19 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return next(self.commits.store.list(self.kind.entries), None) is not None
 
     def change(self, intent: Intent[D, E]) -> Committed[D, E]:
-        """Commit the events of `intent` (see `Commits.submit`)."""
+        """
+        Commit the events of `intent`, and return the result.
+
+        Raises what `intent` raises, and Unavailable as `Commits.submit` does.
+        """
         return self.commits.submit(self.kind, intent)
 
     def history(self, after: int = 0) -> Iterator[C]:
-        """Yield the commits after the number `after`, oldest first."""
+        """
+        Return an iterator of the commits after the number `after`, oldest first.
+
+        It raises Unavailable when it comes to a commit that the journal has lost.
+        """
         document = self.get("current").value or self.kind.empty
         numbers = range(after + 1, document.revision + 1)
         return self.commits.journal(self.kind, document).read_all(numbers)

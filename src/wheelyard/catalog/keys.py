@@ -144,7 +144,7 @@ def lease(job: str) -> Key:
 
 
 def index_prefix(key: Key) -> str | None:
-    """Return the prefix of the index, other than the one without a name, that has this key."""
+    """Return the prefix of the index that has this key, or None for the index without a name."""
     match = _INDEX.match(key)
     return match[0] if match else None
 

@@ -91,12 +91,17 @@ class PrivateNames:
         """
         Make names private: list them, before their first file is published.
 
-        Raises Unavailable as `ProjectNames.claim` does.
+        Raises Unavailable if the store does not answer, if the list is damaged, or if too many
+        writers change it.
         """
         self._projects.names.claim(*names)
 
     def is_known(self, name: NormalizedName) -> bool:
-        """Return whether a pattern or a cached document says so, without I/O."""
+        """
+        Return whether a pattern or a cached document says that a name is private, without I/O.
+
+        If not, the name may be private all the same.
+        """
         if self.patterns.match(name):
             return True
         cached = self._projects.documents.peek(keys.project(name), "any")
@@ -181,14 +186,22 @@ _AFTER_SLASH: Final = "0"
 
 
 def upstream_ids(store: Store) -> Iterator[str]:
-    """Yield the id of each upstream index of which a store has something, by a listing each."""
+    """
+    Yield the id of each upstream index of which a store has something, by a listing each.
+
+    Raises Unavailable if the store does not answer.
+    """
     for top in _tops(store):
         if top.endswith("/"):
             yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
 
 
 def kept_upstream_keys(store: Store) -> Iterator[Key]:
-    """Yield the keys of the objects of upstream indexes that cannot be fetched again."""
+    """
+    Yield the keys of the objects of upstream indexes that cannot be fetched again.
+
+    Raises Unavailable if the store does not answer.
+    """
     for top in _tops(store):
         if top in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
             yield Key(top)

@@ -57,8 +57,8 @@ class ProjectNames:
     """
     Reads the list of project names, adds names to it, and removes released ones.
 
-    Threads may share it. Every method but `peek` raises Unavailable if the store does not answer,
-    if the list is damaged, or if too many writers change it.
+    Threads may share it. Every method raises Unavailable if the store that it reads or writes does
+    not answer, if the list is damaged, or if too many writers change it.
     """
 
     def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
@@ -207,7 +207,8 @@ class Projects(Struct, frozen=True):
         """
         Return a project, from the cache or the store.
 
-        Raises NotFound if its name is not listed.
+        One that is listed without a document has no files. Raises NotFound if its name is not
+        listed.
         """
         snapshot = self.peek(name) or self.load(name)
         if snapshot.value is None:
@@ -224,15 +225,20 @@ class Projects(Struct, frozen=True):
         return project if project is not None and project.exists else self.get(name)
 
     def get_for_update(self, name: NormalizedName) -> Project:
-        """Return a project for a writer, listed or not, or an empty one if it does not exist."""
+        """
+        Return a project for a writer, listed or not, from the cache or the store.
+
+        A project that does not exist is one without files.
+        """
         return self.documents.get(keys.project(name)).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """
         Commit the events of `intent`, list the project's name, and return the result of the commit.
 
-        A project that does not exist after the commit is not listed. Raises as `Commits.submit`
-        does. If it raises Unavailable, the commit may have been made.
+        A project that does not exist after the commit is not listed. Raises what `intent` raises.
+        Raises Unavailable as `Commits.submit` does, or if the name cannot be listed: the commit may
+        have been made.
         """
         # a crash after the commit leaves a project that is not listed; the next commit lists it
         committed = self.commits.submit(project_journal(name), intent)

@@ -68,8 +68,8 @@ class TokenRecords(Struct, frozen=True):
     """
     Reads and writes the records of API tokens.
 
-    Threads may share it. Every method but `peek` raises Unavailable if the store does not answer,
-    and those that return one record also if it is damaged.
+    Threads may share it. Every method raises Unavailable if the store that it reads or writes does
+    not answer. Those that return one record raise it also if that is damaged.
     """
 
     store: Store
@@ -100,7 +100,11 @@ class TokenRecords(Struct, frozen=True):
         return written
 
     def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> TokenRecord | None:
-        """Store a changed record, and return it as stored, or None if `snapshot` is outdated."""
+        """
+        Store a changed record, and return it as stored, or None if `snapshot` is outdated.
+
+        After None, the caller reads the record again, and decides again.
+        """
         written = self._next(record)
 
         def was_written(current: TokenRecord | None) -> bool:
@@ -208,9 +212,9 @@ class LastUses:
         """
         Return the day of the last recorded use by token id.
 
-        A token that was never used is left out. A few tokens are read one by one. For more, all
-        last uses are listed, and only those are read that have changed since this process last read
-        them. Raises Unavailable if the store does not answer.
+        A token that was never used, or whose record of that is damaged, is left out. A few tokens
+        are read one by one. For more, all last uses are listed, and only those are read that have
+        changed since this process last read them. Raises Unavailable if the store does not answer.
         """
         if len(token_ids) <= SINGLE_READ_LIMIT:
             uses = {token_id: self._load(keys.last_use(token_id)) for token_id in token_ids}
@@ -305,7 +309,11 @@ class UsedIdTokens(Struct, frozen=True):
 
 
 def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
-    """Yield the keys below a prefix whose expiry hour has ended by `limit`, oldest first."""
+    """
+    Yield the keys below a prefix whose expiry hour has ended by `limit`, oldest first.
+
+    Raises Unavailable if the store does not answer.
+    """
     for entry in store.list(prefix):
         hour = keys.expiry_hour(entry.key)
         if hour is None:
@@ -348,8 +356,8 @@ class SessionRecords(Struct, frozen=True):
     """
     Reads and writes the key of sessions, and the records of ended ones.
 
-    Threads may share it. Every method but `peek_key` raises Unavailable if the store does not
-    answer.
+    Threads may share it. Every method raises Unavailable if the store that it reads or writes does
+    not answer.
     """
 
     store: Store
@@ -358,7 +366,11 @@ class SessionRecords(Struct, frozen=True):
     runtime: Runtime
 
     def peek_key(self) -> bytes | None:
-        """Return the key if it is cached and recent enough, without a read of a remote store."""
+        """
+        Return the key if it is cached and recent enough, else None.
+
+        Does not read a remote store.
+        """
         return _key_in(self.key_documents.peek(keys.SESSION_KEY))
 
     def key(self, max_age: MaxAge = "fresh") -> bytes | None:
@@ -395,14 +407,18 @@ class SessionRecords(Struct, frozen=True):
         self.ended_documents.get(key, "current")
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
-        """Return whether a session was signed out, as a damaged record says, too."""
+        """Return whether the store has a record, damaged or not, that a session was signed out."""
         with UnreadableIgnored():
             key = keys.ended_session(expires_at, session_id)
             return self.ended_documents.get(key).value is not None
         return True
 
     def remove_expired(self, at_most: int | None = None) -> int:
-        """Delete records of ended sessions that have expired, and return how many."""
+        """
+        Delete the records of ended sessions that have expired, and return how many.
+
+        At most `at_most` are deleted, or all for None.
+        """
         limit = self.runtime.now() - CLOCK_SKEW
         expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
         for key in expired:
