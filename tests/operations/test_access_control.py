@@ -169,7 +169,11 @@ def test_what_is_in_use_cannot_be_taken_away(access: AccessControl) -> None:
     assert "There is no grant 'g0' in the store" in refused("revoke", "g0")
     assert f"The group team has grants: {used}" in refused("edit_group", "delete", "team", ())
     assert "There is no group 'ops' in the store" in refused("edit_group", "delete", "ops", ())
-    assert "There is no group 'taem'" in refused("edit_group", "add", "taem", [ANA])
+    for change in ("add", "remove"):
+        assert "There is no group 'taem'" in refused("edit_group", change, "taem", [ANA])
+        assert "There is no group 'taem'" in refused("edit_group", change, "taem", ())
+        assert f"one member to {change}" in refused("edit_group", change, "team", ())
+        assert f"one member to {change}" in refused("edit_group", change, "ops", ())
     assert "is in the group ops by the settings" in refused("edit_group", "remove", "ops", [ANA])
     assert f"{BO} is not in the group team" in refused("edit_group", "remove", "team", [BO])
     assert "cannot be the name of a group" in refused("edit_group", "set", "the team", [])

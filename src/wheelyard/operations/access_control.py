@@ -203,8 +203,11 @@ class AccessControl:
         """
         Make or change a group of the store, or delete it.
 
-        Raises NotFound for a group or a member that is not there, Invalid for a member whom the
-        settings name, and Conflict if a grant would be left without its group.
+        `set` makes a missing group, also without members. Raises NotFound if the group to add to,
+        to remove from or to delete is missing, or a member to remove is not in it. Raises Invalid
+        (code `invalid_field`) if the name, a member or the note is malformed, `add` or `remove` has
+        no member, or the settings name a member to remove. Raises Conflict (code `group_in_use`) if
+        a grant would be left without its group.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
@@ -249,9 +252,15 @@ class AccessControl:
         members, configured = frozenset(rules.groups.get(name, ())), self.configured.groups
         if change == "set":
             return wanted - members, members - wanted
+        if name not in rules.groups and name not in configured:
+            raise _no_group(name)
+        if not wanted:
+            raise Invalid(
+                f"Name at least one member to {change}. 'wheelyard access show' lists the members "
+                "of each group.",
+                code="invalid_field",
+            )
         if change == "add":
-            if name not in rules.groups and name not in configured:
-                raise _no_group(name)
             return wanted - members, frozenset()
         for member in sorted(wanted & configured.get(name, frozenset())):
             raise Invalid(
