@@ -17,19 +17,32 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
-from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
+from wheelyard.authentication.api_tokens import (
+    MAX_TOKENS_PER_OWNER,
+    ApiTokens,
+    TokenRequest,
+    require_token_id,
+)
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.catalog.stored_credentials import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
-from wheelyard.model.api_token import ApiToken, TokenRecord, parse_token
+from wheelyard.model.api_token import ID_LENGTH, ApiToken, TokenRecord, parse_token
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index, open_index
+
+
+def test_the_length_of_an_id() -> None:
+    """The message about a malformed token id says how many characters an id has."""
+    with pytest.raises(NotFound, match=f"Give the {ID_LENGTH} characters after 'wyd_'"):
+        require_token_id("x" * (ID_LENGTH - 1))
+    assert keys.token_id_of_use(keys.last_use("x" * ID_LENGTH)) == "x" * ID_LENGTH
+    assert keys.token_id_of_use(keys.last_use("x" * (ID_LENGTH - 1))) is None
 
 
 def test_a_token_opens_what_it_was_made_for(harness: IndexHarness) -> None:

@@ -32,7 +32,9 @@ from wheelyard.errors import (
 )
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.api_token import (
+    ID_LENGTH,
     NO_RECORD,
+    PREFIX,
     ApiToken,
     Rotation,
     TokenRecord,
@@ -426,8 +428,8 @@ def require_token_name(text: str) -> None:
 def no_token_id() -> NotFound:
     """Return the error for a text that is neither a token nor an id, without that text."""
     return NotFound(
-        "This is neither a token nor the id of one. Give the ten characters after 'wyd_', which "
-        "'wheelyard token list' shows, too."
+        f"This is neither a token nor the id of one. Give the {ID_LENGTH} characters after "
+        f"'{PREFIX}', which 'wheelyard token list' shows, too."
     )
 
 

@@ -49,6 +49,7 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.api_token import TOKEN_ID
 from wheelyard.model.project import METADATA_SUFFIX, File
 from wheelyard.storage.base import Key
 
@@ -101,7 +102,7 @@ _FILE = re.compile(
 _PENDING_MARK = re.compile(rf"{PENDING}([a-z0-9-]+)\.([0-9]{{10}})\.[0-9a-f]{{16}}")
 _UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
-_USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
+_USE = re.compile(rf"{LAST_USES}({TOKEN_ID})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _ENDED_SESSION = re.compile(rf"{ENDED_SESSIONS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
 _HOUR = "%Y%m%d%H"

@@ -21,13 +21,14 @@ from wheelyard.model.access import Action, Pattern, Scope
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX: Final = "wyd_"
 ID_LENGTH: Final = 10
+TOKEN_ID: Final = rf"[0-9A-Za-z]{{{ID_LENGTH}}}"
+"""The regular expression of a token id."""
 SECRET_LENGTH: Final = 32
 CHECK_LENGTH: Final = 6
 EXPIRY_WARNING: Final = timedelta(days=14)
 """How long before its expiry a token is reported."""
 
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH}}}")
-_TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ def token_id_in(text: str) -> str | None:
 
 def is_token_id(text: str) -> bool:
     """Return whether a text has the form of a token id."""
-    return _TOKEN_ID.fullmatch(text) is not None
+    return re.fullmatch(TOKEN_ID, text) is not None
 
 
 def new_token(random: Random) -> ApiToken:

@@ -20,7 +20,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
-from wheelyard.model.api_token import token_id_in
+from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
 from wheelyard.model.project import EventCommit
 
@@ -34,7 +34,7 @@ _PRINCIPAL_PATTERNS: Final = {
     "htpasswd": re.compile(r"[^\x00-\x1f\x7f:]{1,255}"),
     "publisher": re.compile(r"[a-z0-9-]{1,40}"),
     "static": re.compile(r"[^\x00-\x1f\x7f]{1,100}"),
-    "token": re.compile(r"[0-9A-Za-z]{10}"),
+    "token": re.compile(TOKEN_ID),
 }
 _GROUP: Final = "group:"
 """The beginning of a group in a grant, as in `group:team`."""
@@ -209,7 +209,7 @@ def parse_principal(text: str) -> str:
         )
     elif kind == "token":
         why = (
-            " is no token: behind 'token:' comes its id, the ten letters and digits that "
+            f" is no token: behind 'token:' comes its id, the {ID_LENGTH} letters and digits that "
             "'wheelyard token list' shows first."
         )
     else:
