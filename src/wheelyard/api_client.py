@@ -18,7 +18,7 @@ from shutil import which
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
-from msgspec import DecodeError, Struct, ValidationError
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, decode, encode
 
 from wheelyard import errors
@@ -124,14 +124,15 @@ class SecretFilter:
 
     def json(self, body: bytes) -> bytes:
         """
-        Return a JSON document with each of its texts safe to show.
+        Return a JSON document with texts that have the credential replaced, and all others escaped.
 
-        A body that is not JSON is returned as it is.
+        Secrets of fewer than MIN_FOLDED_CHARS letters and digits are found by `message` alone.
+        Raises DecodeError if the body is not JSON, or nested too deeply.
         """
         try:
             return encode(self._value(decode(body)))
-        except (DecodeError, UnicodeDecodeError, RecursionError):
-            return body
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError("it is not JSON, or nested too deeply") from error
 
     def _value(self, value: object) -> object:
         if isinstance(value, str):
@@ -215,19 +216,18 @@ class UploadForm:
         """
         Yield the form from its beginning, in chunks.
 
-        Raises Invalid if the file has changed since it was opened.
+        Raises Invalid if the file cannot be read, or has another size than in `open_form`.
         """
         self.progress(-self._sent)  # what an earlier attempt has sent
         self._sent = 0
         yield self.head
-        with self.path.open("rb", buffering=0) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                self._sent += len(chunk)
-                # no more than Content-Length says, so that the server sees a form that is cut off
-                if self._sent > self.file_size:
-                    break
-                yield chunk
-                self.progress(len(chunk))
+        for chunk in _chunks_of(self.path):
+            self._sent += len(chunk)
+            # no more than Content-Length says, so that the server sees a form that is cut off
+            if self._sent > self.file_size:
+                break
+            yield chunk
+            self.progress(len(chunk))
         if self._sent != self.file_size:
             raise Invalid(
                 f"{quoted(self.path.name)} was changed while it was uploaded. Upload it again.",
@@ -238,19 +238,17 @@ class UploadForm:
 
 def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> UploadForm:
     """
-    Return the form for a file, with its digest.
+    Return the form that uploads a file, with the digest that the file has now.
 
-    Raises Invalid if the file cannot be read.
+    It holds no open file. `progress` is called while the form is sent. Raises Invalid if the file
+    cannot be read.
     """
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
             size = file.tell()
     except OSError as error:
-        raise Invalid(
-            f"{path} cannot be read: {error.strerror}. Name a wheel or an sdist that is there.",
-            code="invalid_filename",
-        ) from error
+        raise _unreadable(path, error) from error
     fields = {":action": "file_upload", "protocol_version": "1", "sha256_digest": digest}
     parts = [f'form-data; name="{name}"\r\n\r\n{text}' for name, text in fields.items()]
     filename = path.name.translate(_QUOTES)
@@ -258,6 +256,22 @@ def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> Upl
     lines = f"\r\n--{boundary}\r\nContent-Disposition: ".join(("", *parts))
     head = lines.removeprefix("\r\n").encode(errors="surrogateescape")
     return UploadForm(path, size, boundary, head, progress)
+
+
+def _chunks_of(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> Invalid:
+    return Invalid(
+        f"{path} cannot be read: {error.strerror}. Name a wheel or an sdist that is there.",
+        code="invalid_filename",
+    )
 
 
 MAX_ATTEMPTS: Final = 3
@@ -441,11 +455,11 @@ class ApiConnection:
         Raises its error, as a FetchError if it is transient.
         """
         with closing(response):
-            body = self._secrets.json(bytes(response.body(ANSWER_LIMIT_BYTES)))
+            body = bytes(response.body(ANSWER_LIMIT_BYTES))
         if response.status in range(200, 300):
             try:
-                return Decoder(kind).decode(body or b"null")
-            except (DecodeError, ValidationError, UnicodeDecodeError) as error:
+                return Decoder(kind).decode(self._secrets.json(body or b"null"))
+            except DecodeError as error:
                 raise self._no_index(response) from error
         refusal = self._refusal(response, body)
         # an upstream index that is down stays so for longer than a person waits
@@ -459,8 +473,8 @@ class ApiConnection:
         if status in REDIRECT_STATUSES:
             return self._redirect_error(response)
         try:
-            refusal = _REFUSALS.decode(body)
-        except (DecodeError, ValidationError, UnicodeDecodeError):
+            refusal = _REFUSALS.decode(self._secrets.json(body))
+        except DecodeError:
             return self._no_index(response)
         if status == 401:  # noqa: PLR2004 - its name says no more
             return self._unauthenticated_error(refusal)

@@ -6,8 +6,9 @@ import re
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,14 @@ from tests.ports import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.project_operations import ProjectsQuery, list_projects
 from wheelyard.api.remote import RemoteApi
-from wheelyard.api_client import HIDDEN, ApiConnection, SecretFilter, ServerCredential, parse_server
+from wheelyard.api_client import (
+    HIDDEN,
+    ApiConnection,
+    SecretFilter,
+    ServerCredential,
+    open_form,
+    parse_server,
+)
 from wheelyard.errors import (
     Conflict,
     Forbidden,
@@ -320,6 +328,48 @@ def test_a_made_token_that_is_the_own_one() -> None:
     shown = json.loads(SecretFilter(f"Bearer {TOKEN}").json(body))
 
     assert shown == {"id": TOKEN[4:14], "token": HIDDEN, HIDDEN: [1, None, 2.5]}
+
+
+def listed_beside(ignored: bytes) -> CannedResponse:
+    """Return an answer with a token as a name, and this as a field that is not looked at."""
+    body = b'{"projects": [{"name": "%b"}], "ignored": %b}'
+    return CannedResponse(body % (TOKEN.encode(), ignored))
+
+
+@pytest.mark.parametrize("ignored", [b"[" * 10**5 + b"]" * 10**5, b"1e400", b'"\xff"'])
+def test_token_beside_what_cannot_be_decoded(
+    server: FakeServer, opened: Opened, ignored: bytes
+) -> None:
+    """An answer whose texts cannot all be looked at is none of a wheelyard server."""
+    server.serve(PROJECTS, listed_beside(ignored))
+
+    with pytest.raises(Invalid, match="does not answer as a wheelyard server") as caught:
+        names_at(opened(server.url, f"Bearer {TOKEN}"))
+
+    assert caught.value.code == "no_index"
+
+
+def test_token_beside_a_deeply_nested_field(server: FakeServer, opened: Opened) -> None:
+    """Some versions of Python can look at all texts of this answer, and others cannot."""
+    server.serve(PROJECTS, listed_beside(b"[" * 500 + b"]" * 500))
+    names = [HIDDEN]
+
+    with suppress(Invalid):
+        names = names_at(opened(server.url, f"Bearer {TOKEN}"))
+
+    assert names == [HIDDEN]
+
+
+def test_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
+    """It is named as one that is missing from the start."""
+    wheel = tmp_path / "demo-1-py3-none-any.whl"
+    wheel.write_bytes(b"PK")
+    form = open_form(wheel, "boundary", lambda _: None)
+    wheel.unlink()
+
+    with pytest.raises(Invalid, match="cannot be read: No such file") as caught:
+        list(form.chunks())
+    assert caught.value.code == "invalid_filename"
 
 
 @given(start=integers(0, len(TOKEN) - 20), gap=sampled_from(["", " ", "-", "\x1b[0m"]))
