@@ -1,4 +1,4 @@
-"""`wheelyard grant`, `group` and `token`: who may do what."""
+"""`wheelyard access` and `wheelyard token`: who may do what."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -2,10 +2,10 @@
 The web server, an ASGI application.
 
 A request passes these layers (`http/app.py`): the fast path; the record for log and metrics;
-Starlette's `ExceptionMiddleware`, which asks `app.py`; the checks of URL, headers and
-path; Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the
-rest of the checks in one order (cross-site, read-only, caller, any right to read), so that no
-error tells what exists.
+Starlette's `ExceptionMiddleware`, which asks `ErrorAnswers`; the checks of URL, headers and path;
+Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the rest of
+the checks in one order (cross-site, read-only, caller, any right to read), so that no error tells
+what exists.
 
 Handlers block. A handler is a function of a `Request`, and runs in a thread of a pool: 8 for
 reads in a folder, 32 on a bucket, and as many as `[http] concurrent_uploads` for changes. What it

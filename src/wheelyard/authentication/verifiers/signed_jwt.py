@@ -1,9 +1,10 @@
 """
 Verification of signed JWTs (RFC 7519), with the public keys of their issuers (RFC 7517).
 
-It follows no redirects, connects to no private address unless that is allowed, and limits size and
-time. One timeout covers a whole request. A connection serves one request: requests are rare here,
-and no response can be mixed with the rest of another.
+`JsonClient` fetches the keys, and what Google says of access tokens. It follows no redirects,
+connects to no private address unless that is allowed, and limits size and time. One timeout covers
+a whole request. A connection serves one request: requests are rare here, and no response can be
+mixed with the rest of another.
 """
 
 import dataclasses

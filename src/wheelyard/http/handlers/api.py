@@ -6,9 +6,9 @@ Handlers of `/api/v1/` (the page `api.md`), and of the endpoints of trusted publ
     POST /_/oidc/burn-token    {"token": UPLOAD_TOKEN}: revokes it before it expires
     GET  /.well-known/pytp     the URLs of these endpoints (PEP 807, a draft)
 
-The caller is not authenticated: the ID token in the body is the proof. An error response has two
-forms in one: `errors`, which clients read (some without looking at the status), and RFC 9457. No
-token is ever logged, nor is an error message, which repeats claims.
+The caller of these endpoints is not authenticated: the ID token in the body is the proof. An error
+response has two forms in one: `errors`, which clients read (some without looking at the status),
+and RFC 9457. No token is ever logged, nor is an error message, which repeats claims.
 
 Tokens that are malformed or not genuine have a rate limit of their own. So a client that sends
 garbage does not lock out CI jobs behind the same address.

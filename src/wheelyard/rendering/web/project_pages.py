@@ -1,7 +1,8 @@
 """
 The pages of a project: its releases, its history, and for those who manage it.
 
-Of a private one it is its journal, on several pages; of a public one, what was decided about it.
+The history of a private project is its journal, on several pages. That of a public one is what was
+decided about it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

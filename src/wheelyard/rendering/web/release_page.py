@@ -4,7 +4,7 @@ The page of a release, and the list of its files, on several pages if there are 
 It depends on nothing of the project's other releases but whether it is the latest, so that a
 new release changes few pages of a static site.
 
-./                   the page of the release: files 1 to 100
+    ./                   the page of the release: files 1 to 100
     files/2/             files 101 to 200
     files/cp312/         the files for CPython 3.12, if there are several pages
     files/on-macos/2/    files 101 to 200 of those for macOS
