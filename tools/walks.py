@@ -1,12 +1,13 @@
 """
-Counts the modules and calls of an upload and of a page (`python -m tools.walks`).
+Counts the modules and calls of an upload, a page and a public page (`python -m tools.walks`).
 
 The requests go to an application in this process, with a token: an upload to a store in a folder
-and to one in a bucket (the tests' fake GCS server), the first page of a project from a bucket, and
-the same page again, from both.
+and to one in a bucket (the tests' fake GCS server), the first page of a project from each, the same
+page again, and the first page of a project of an upstream index.
 Only modules and functions of wheelyard are counted, and only until the response is sent.
 
 - modules: modules of which some function is called
+- calls: calls of our functions
 - depth at the commit point: functions on the stack when the project's document is put, with those
   of the event loop that wait for the thread
 - thread hops: how often work is handed to another thread
@@ -29,9 +30,14 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 import wheelyard
 from benchmarks.stores import BOUNDARY, Wheel
 from tests.fake_gcs.server import running_fake_gcs
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
@@ -56,6 +62,7 @@ class Walk:
     """The counters of a request; the profile function of every thread."""
 
     modules: set[str] = field(default_factory=set)
+    calls: int = 0
     hops: int = 0
     depth: int = 0
     """At the commit point."""
@@ -77,6 +84,7 @@ class Walk:
             return
         module = path.removeprefix(OURS)
         self.modules.add(module)
+        self.calls += 1
         is_put = name == "put" and module.startswith("/storage/")
         if is_put and frame.f_locals.get("key") == keys.project(PROJECT):
             self.depth = self._waiting + _depth(frame)
@@ -92,7 +100,7 @@ class Walk:
     def in_a_row(self) -> int:
         """The number of store calls that begin only after another one has ended."""
         count, end = 0, 0.0
-        for _, began, ended in sorted(self.verbs, key=lambda each: each[2]):
+        for _, began, ended in sorted(self.verbs, key=lambda verb: verb[2]):
             if began >= end:
                 count, end = count + 1, ended
         return count
@@ -116,10 +124,12 @@ def _depth(frame: FrameType | None) -> int:
 class Walked:
     """An application over a store, whose requests can be walked along."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, upstream: FakeUpstream | None = None) -> None:
         settings = Settings(
             store=StoreSettings(location=location), access=AccessSettings(private=True)
         )
+        if upstream is not None:
+            settings = replace(settings, upstream=upstream_section(upstream))
         self._index = open_index(settings)
         self._app = App(self._index)
         request = TokenRequest(
@@ -134,12 +144,12 @@ class Walked:
         """Upload a version of the project, and return what was counted."""
         return self._walk("POST", "/legacy/", Wheel(PROJECT, version).form())
 
-    def page(self) -> Walk:
-        """Ask for the project's page by an application that knows nothing yet."""
+    def page(self, project: str = PROJECT) -> Walk:
+        """Ask for the page of a project by an application that knows nothing yet."""
         self.close()
         self._index = open_index(self._index.settings)
         self._app = App(self._index)
-        return self._walk("GET", f"/simple/{PROJECT}/", b"")
+        return self._walk("GET", f"/simple/{project}/", b"")
 
     def remembered_page(self) -> Walk:
         """Ask for the project's page until the fast path answers."""
@@ -215,24 +225,30 @@ def _stores() -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     """Count, and print what was counted."""
-    with _stores() as (folder, bucket):
+    with _stores() as (folder, bucket), running_fake_upstream() as upstream:
+        upstream.publish(public_wheel("public", "1.0"), public_wheel("other", "1.0"))
         near, far, fresh, distant = map(Walked, (folder, bucket, folder, bucket))
+        public = Walked(folder, upstream)
         for application in (near, far):
             # what is imported when it is first needed is not counted
             application.upload("0.1")
+        public.page("other")
         walks = {
             "upload to a folder": fresh.upload("1.0"),
             "upload to a bucket": distant.upload("1.1"),
+            "cold page on a folder": near.page(),
             "cold page on a bucket": far.page(),
+            "cold public page on a folder": public.page("public"),
             "remembered page on a bucket": far.remembered_page(),
             "remembered page on a folder": near.remembered_page(),
         }
-        for application in (near, far, fresh, distant):
+        for application in (near, far, fresh, distant, public):
             application.close()
     for name, walk in walks.items():
         commit = f", depth at the commit point {walk.depth}" if walk.depth else ""
         verbs = " ".join(verb for verb, _, _ in walk.verbs)
-        print(f"{name}: {len(walk.modules)} modules{commit}, {walk.hops} thread hops")
+        counts = f"{len(walk.modules)} modules, {walk.calls} calls"
+        print(f"{name}: {counts}{commit}, {walk.hops} thread hops")
         print(f"    {walk.in_a_row} requests in a row: {verbs}")
         if "-v" in sys.argv:
             print("    " + " ".join(sorted(walk.modules)))
