@@ -63,11 +63,11 @@ def read_distribution(
     file must not change any more. If `is_lenient`, the file may break each `Rule`, and the result
     has those that it breaks.
 
-    Raises:
-        Invalid: The file is not the distribution that its name promises, or clients would read it
-            in different ways. The code is one of `invalid_archive`, `unsafe_archive`,
-            `archive_bomb`, `missing_metadata`, `invalid_metadata`, `invalid_name`,
-            `invalid_version`, `record_mismatch`, `name_mismatch` and `version_mismatch`.
+    Raises Invalid if the file is not the distribution that its name promises, if clients would read
+    it in different ways, or if it exceeds a limit. The code is one of `invalid_archive`,
+    `unsafe_archive`, `archive_bomb`, `missing_metadata`, `invalid_metadata`, `invalid_name`,
+    `invalid_version`, `record_mismatch`, `name_mismatch` and `version_mismatch`. Raises OSError if
+    the file cannot be read.
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:

@@ -48,8 +48,8 @@ class GzipReader:
         """
         Yield the data of the first gzip member in chunks of 1 byte to 1 MiB.
 
-        Raises Invalid for damaged data, if more than zeros follow, and for more data than the
-        limits allow.
+        Raises Invalid for damaged data, if more than zeros follow, if the limits allow no more
+        data, and if the time is up.
         """
         yield from filter(None, self._member())
         members = 0
@@ -147,7 +147,11 @@ _KINDS = {
 
 
 class TarStream(Struct):
-    """A forward-only stream of the bytes of a tar archive."""
+    """
+    A forward-only stream of the bytes of a tar archive.
+
+    Every method raises Invalid as `GzipReader.chunks` does.
+    """
 
     source: Iterator[bytes]
     """Yields no empty chunk."""
@@ -220,7 +224,7 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     Yield each member of a tar archive, with the stream at the beginning of its data.
 
     Before the next member the caller may read up to `size` bytes of data from the stream. Raises
-    Invalid if the archive is ambiguous or has unusual members.
+    Invalid if the archive is ambiguous, has unusual members, or exceeds a limit.
     """
     stream = TarStream(GzipReader(context).chunks())
     extensions: dict[str, str] = {}

@@ -218,7 +218,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     Return an open ZIP file, without inflating anything.
 
     `check_name` is called with each member's name, and raises Invalid to refuse it. Raises Invalid
-    if the structure of the file is invalid.
+    if the structure of the file is invalid, or exceeds a limit.
     """
     descriptor, limits = context.descriptor, context.limits
     file_size = os.fstat(descriptor).st_size

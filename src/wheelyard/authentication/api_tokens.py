@@ -56,7 +56,11 @@ logger = logging.getLogger("wheelyard")
 
 
 class TokenRequest(Struct, frozen=True, kw_only=True):
-    """The parameters of a new API token."""
+    """
+    The parameters of a new API token.
+
+    The constructor raises Invalid if a token with admin is not for every project.
+    """
 
     name: str
     actions: Action = DEFAULT_ACTIONS
@@ -233,8 +237,9 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the record of the token with this id, or with this name, or of this whole token.
 
-        The token with a name is the active one. One that was rotated does not count while the one
-        that replaces it is active.
+        A token that is given by its id may be revoked or expired. Its secret is not checked. The
+        token with a name is the active one. One that was rotated does not count while the one that
+        replaces it is active.
 
         Raises NotFound if there is no such token, and Conflict if several have this name.
         """

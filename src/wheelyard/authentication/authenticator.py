@@ -144,7 +144,7 @@ class RecentCallers:
         """Returns the caller that was verified under a key in the last second; never blocks."""
 
     def header_key(self, header: bytes, address: str) -> bytes:
-        """Return the key of an Authorization header from an address, which is never empty."""
+        """Return the key, which is never empty, of an Authorization header from an address."""
         hashed = self._keyed_hash.copy()
         hashed.update(header + b"\0" + client_network(address).encode())
         return hashed.digest()
@@ -157,7 +157,7 @@ class RecentCallers:
         """
         Return the caller that `verify` returns, and remember it.
 
-        Raises what `verify` raises. An error is not remembered.
+        Raises what `verify` raises. Neither an error nor None is remembered.
         """
         # from the beginning: what was revoked while `verify` ran must not count for longer
         started_at = self._monotonic()

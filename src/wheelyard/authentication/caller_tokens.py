@@ -63,7 +63,7 @@ def wanted_token(
 
     The `owner` is written as for `parse_owner`, and None is nobody. If it is not given, it is the
     caller, if that can own tokens, or else nobody. Without actions the token may read and upload.
-    Raises Invalid if a value is malformed.
+    Raises Invalid if a value is malformed, or if a token with admin is not for every project.
     """
     principal, names = caller.principal, tuple(sorted(caller.principals))
     if owner is None or (owner is UNSET and not can_own_tokens(caller)):
@@ -83,7 +83,11 @@ def wanted_token(
 
 
 class CallerTokens(Struct, frozen=True):
-    """Lists, makes, rotates and revokes API tokens for a caller, as far as that caller may."""
+    """
+    Lists, makes, rotates and revokes API tokens for a caller, as far as that caller may.
+
+    Every method that uses the store raises Unavailable if that does not answer.
+    """
 
     tokens: ApiTokens
     access: AccessControl
@@ -92,7 +96,7 @@ class CallerTokens(Struct, frozen=True):
         """
         Return the tokens that a caller owns or has sent, and all for an administrator.
 
-        Raises Unavailable if the store does not answer.
+        Damaged records are left out.
         """
         is_admin = is_token_admin(caller)
         if is_admin or can_own_tokens(caller):
@@ -104,7 +108,11 @@ class CallerTokens(Struct, frozen=True):
         return [ListedToken(record, record.state(now), days.get(record.id)) for record in records]
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
-        """Return whether a person or service account has signed in lately enough to make tokens."""
+        """
+        Return whether a person or service account has signed in lately enough to make tokens.
+
+        See `require_maker` for `signed_in_at`.
+        """
         now = self.tokens.runtime.now()
         return can_own_tokens(caller) and now - (signed_in_at or now) <= SIGN_IN_WINDOW
 
@@ -154,7 +162,8 @@ class CallerTokens(Struct, frozen=True):
         may do so by id.
 
         Raises Forbidden as `require_maker` does, NotFound if there is no such token of the caller,
-        and as `ApiTokens.find` and `ApiTokens.rotate` do.
+        Conflict if the owner has too many, and otherwise as `ApiTokens.find` and `ApiTokens.rotate`
+        do.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):
@@ -168,7 +177,8 @@ class CallerTokens(Struct, frozen=True):
         """
         Revoke a token of a caller, or for an administrator any token, and return its record.
 
-        Raises Unauthenticated for an anonymous caller, and NotFound for a token of somebody else.
+        Raises Unauthenticated for an anonymous caller, and NotFound for an unknown token, or for
+        one of somebody else.
         """
         if caller.is_anonymous:
             raise invalid_credential()

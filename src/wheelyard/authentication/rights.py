@@ -187,7 +187,8 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
     Return the AccessSubject for principals, separated by commas, or for one `token:ID`.
 
-    Raises Invalid for text that is not a principal, and NotFound for an unknown token.
+    Raises Invalid for text that is not a principal, and NotFound for an unknown token. Raises
+    Unavailable if the record of the token, or the grants of its owner, cannot be read.
     """
     principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
     kind, _, name = principals[0].partition(":")

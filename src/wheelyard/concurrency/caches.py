@@ -38,7 +38,11 @@ class LruCache(Generic[K, V]):
         return entry[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Cache `value` unless `weight` exceeds the capacity, and evict the least recently used."""
+        """
+        Cache `value` unless `weight` exceeds the capacity, and evict the least recently used.
+
+        An earlier value of `key` is removed in any case.
+        """
         with self._lock:
             self._remove(key)
             if weight > self._capacity:

@@ -62,7 +62,11 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     """Seconds."""
 
     def attempts(self) -> Iterator[int]:
-        """Yield 0, 1, 2 and so on up to a limit, with a pause before each number but the first."""
+        """
+        Yield 0, 1, 2 and so on up to a limit, with a pause before each number but the first.
+
+        After the last, the caller raises `exhausted`.
+        """
         waits = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
         end = self.runtime.monotonic() + self.timeout
         for attempt in range(self.max_attempts):

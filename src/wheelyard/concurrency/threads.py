@@ -59,7 +59,11 @@ class DaemonThreads:
                 self._enqueue(client, work)
 
     def start(self, work: Callable[[], T], client: str = "") -> Future[T]:
-        """Run `work` as `submit` does, and return its result, which cannot be cancelled."""
+        """
+        Run `work` as `submit` does, and return the future of its result, which nobody can cancel.
+
+        The future has the exception that `work` raises.
+        """
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # one who leaves must not cancel it for all others
 

@@ -138,9 +138,10 @@ class Store(Protocol):
         """
         Return an iterator of the bytes from offset `start` up to `stop`, which is not included.
 
-        A chunk has at most CHUNK_BYTES. All chunks are of one version of the object. Raises
-        NotFound, before it returns, if the object does not exist. The iterator raises Unavailable
-        if the object is replaced meanwhile.
+        A chunk has at most CHUNK_BYTES. All chunks are of one version of the object. Offsets behind
+        its end give no bytes. Raises NotFound, before it returns, if the object does not exist. The
+        iterator raises Unavailable if the rest of that version cannot be read, as of an object that
+        a bucket has replaced meanwhile.
         """
         ...
 
@@ -153,7 +154,11 @@ class Store(Protocol):
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a download URL, valid for half of `lifetime` at least, or None if it has none."""
+        """
+        Return a URL for the download of an object, or None if clients have to ask the server.
+
+        It is valid for half of `lifetime` at least. The object need not exist.
+        """
         del key, lifetime
         return None
 

@@ -143,8 +143,7 @@ def download_urls(
         now: The clock, in seconds.
         longest: As of `SignedUrls`.
 
-    Raises:
-        Invalid: URLs are required, and nothing can sign them (code `bad_setting`).
+    Raises Invalid (code `bad_setting`) if `redirect` needs signed URLs, and nothing can sign them.
     """
     if downloads == "public":
         return PublicUrls(public_base)
@@ -261,12 +260,18 @@ class BucketStore(Store, ABC):
         """
         Return an object, whole.
 
-        Raises Failure of the kind UNCHANGED if it has the version `unless`.
+        Raises Failure, of the kind UNCHANGED if it has the version `unless`, and of the kind ABSENT
+        if there is none.
         """
 
     @abstractmethod
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Return the chunks of an object, up to `stop`, which is behind `start`, if it is given."""
+        """
+        Return the chunks of an object, up to `stop`, which is behind `start`, if it is given.
+
+        Raises Failure, of the kind ABSENT if there is none, and OUT_OF_RANGE if it ends before
+        `start`. The iterator raises Failure, too.
+        """
 
     @abstractmethod
     def put_once(
@@ -291,7 +296,7 @@ class BucketStore(Store, ABC):
         """Yield the entries of a listing, as `list` does."""
 
     def name_of(self, key: Key) -> str:
-        """Return the name of an object in the bucket."""
+        """Return the name of an object in the bucket, or raise Invalid if it can have none."""
         return self.location.name_of(key)
 
     def account_email(self) -> str | None:

@@ -123,11 +123,19 @@ class StoreOpener(Protocol):
     def open_store(
         self, location: BucketLocation, downloads: Downloads, caching: str
     ) -> BucketStore:
-        """Return the store at a location, whose objects have `caching` as their Cache-Control."""
+        """
+        Return the store at a location, whose objects have `caching` as their Cache-Control.
+
+        Raises Invalid and Unavailable as `open_bucket` does.
+        """
 
 
 class BucketService(Protocol):
-    """What the module of a service does, without a request to the bucket."""
+    """
+    What the module of a service does, without a request to the bucket.
+
+    Each function raises Invalid and Unavailable as `open_bucket` does.
+    """
 
     def store_opener(
         self, location: BucketLocation, runtime: Runtime, counter: OperationCounter
@@ -160,10 +168,9 @@ def open_bucket(
     The distributions may have a bucket of their own, `files_location`, in the same service.
     `downloads` says how clients get them.
 
-    Raises:
-        Invalid: A library is missing, the environment lacks something, or `redirect` needs signed
-            URLs, and the credentials cannot sign (code `bad_setting`).
-        Unavailable: There are no credentials (code `storage_credentials`).
+    Raises Invalid (code `bad_setting`) if a library is missing, if the environment lacks something,
+    or if `redirect` needs signed URLs, and the credentials cannot sign. Raises Unavailable (code
+    `storage_credentials`) if there are no credentials.
     """
     opener = _service(location.scheme).store_opener(location, runtime, counter)
     # only the bucket of the files is public

@@ -66,13 +66,17 @@ def write_all(descriptor: int, body: FileBody) -> None:
 
 
 def sync_file(descriptor: int) -> None:
-    """Make the bytes of an open file durable."""
+    """Make the bytes of an open file durable, or raise OSError."""
     with waiting():
         os.fsync(descriptor)
 
 
 def sync_folder(path: str) -> None:
-    """Make the names in a folder durable, unless the folder was deleted meanwhile."""
+    """
+    Make the names in a folder durable, unless the folder was deleted meanwhile.
+
+    Raises OSError if that fails.
+    """
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -80,6 +80,8 @@ class LocalStore(Store):
     """
     Objects as files below the folder `root`, which is created if it does not exist.
 
+    The constructor raises Unavailable if the folder cannot be created or used.
+
     `random` gives different modification times to writes within one tick of the clock. Objects
     whose keys begin with `private` are for the owner of the folder alone; the empty prefix is all.
     New objects whose keys begin with a match of `refetchable` are not synced: after a power cut

@@ -50,7 +50,11 @@ class Spool:
 
     @contextmanager
     def scratch_file(self) -> Iterator[tuple[Path, BinaryIO]]:
-        """Yield the path and the writer of a temporary file, which is removed in the end."""
+        """
+        Yield the path and the writer of a temporary file, which is removed in the end.
+
+        Raises Unavailable if it cannot be created. The writer raises OSError, as of a full disk.
+        """
         path, file = self.create()
         try:
             with file:
