@@ -172,8 +172,8 @@ class App:
     """
     The ASGI application of one server process.
 
-    Raises:
-        Invalid: OpenTelemetry is configured, but not installed (code `bad_setting`).
+    The constructor raises Invalid (code `bad_setting`) if OpenTelemetry is configured, but not
+    installed. It raises Invalid or Unavailable as `build_context` does.
     """
 
     def __init__(

@@ -231,7 +231,8 @@ class ServerContext(Struct, frozen=True, kw_only=True):
         """
         Return a project and its document's version, which may be read from the store.
 
-        Raises NotFound if there is no such project, and Unavailable if the store does not answer.
+        Raises NotFound if there is no such project. Raises Unavailable if the store does not
+        answer, or the document is damaged.
         """
         snapshot = self.index.projects.load(name)
         if snapshot.value is None:
@@ -242,7 +243,11 @@ class ServerContext(Struct, frozen=True, kw_only=True):
 def build_context(
     index: Index, write_failure: Reason, site: StaticSite | None = None
 ) -> ServerContext:
-    """Return the `ServerContext` of a process that serves `index`, or makes a static site of it."""
+    """
+    Return the `ServerContext` of a process that serves `index`, or makes a static site of it.
+
+    Raises Invalid or Unavailable, as `Policy.load` does, if there is an upstream index.
+    """
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
@@ -315,7 +320,7 @@ class SingleFlight:
         Return the result of the task that runs for `key`, or else start one with `work(*args)`.
 
         If the task has run for STALE_AFTER_SECONDS, and `get_stale` returns a value, return that
-        value instead. A cancelled caller does not cancel the task.
+        value instead. A cancelled caller does not cancel the task. Raises what `work` raises.
         """
         now = get_running_loop().time()
         if key not in self._tasks:

@@ -96,7 +96,7 @@ class StoredBody(Struct, frozen=True):
     """Where the file is, if it is not a private one."""
 
     def open(self, part: ByteRange | None) -> bytes | Path | Iterator[bytes] | str:
-        """Return the body as `FileDelivery.open_body` does."""
+        """Return the body, or raise an error, as `FileDelivery.open_body` does."""
         return self.delivery.open_body(self.name, self.file, part, self.files)
 
 
@@ -117,7 +117,9 @@ class FileDelivery:
         Return a path, a signed URL, or the bytes or chunks of `part` (None: of the file).
 
         A path or a URL is for the whole file. `files` has the file, if it is not a private one.
-        Raises NotFound if the store lacks the file, and Unavailable if it does not answer.
+        Raises NotFound if the store lacks the file, and Unavailable if it does not answer. Raises
+        OSError if this process can open no more files. The iterator raises Unavailable if the rest
+        of the bytes cannot be read, or are damaged.
         """
         start, stop = (part.start, part.stop) if part else (0, file.size)
         key = keys.distribution(name, file.sha256, file.filename)

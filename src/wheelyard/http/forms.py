@@ -67,7 +67,11 @@ class FormFields(Struct, frozen=True):
         return self.exact_text(name).strip()
 
     def exact_text(self, name: str) -> str:
-        """Return the text of a field as it was typed, and otherwise as `text` does."""
+        """
+        Return the text of a field as it was typed, empty without one.
+
+        Raises Invalid for several.
+        """
         texts = self.values.get(name, ("",))
         if len(texts) > 1:
             raise Invalid(
@@ -97,7 +101,8 @@ def read_form(
     """
     Return the fields of the form in a request's body.
 
-    Raises Invalid for what is no form, TooLarge, and Waiting until the body has come.
+    Raises Invalid for what is no form, or has too many fields. Raises TooLarge above `limit` bytes,
+    Waiting until the body has come, and others as `read_body` does.
     """
     if request.body_type != FORM:
         raise Invalid(
@@ -132,7 +137,7 @@ def form_token(request: Request, context: ServerContext) -> str:
     """
     Return the token for the forms of a page, which is empty on a read-only server.
 
-    Raises Unavailable if the store with the key does not answer.
+    Raises Unavailable if the store with the key does not answer, or the key is damaged.
     """
     if context.index.settings.server.read_only:
         return ""
@@ -145,7 +150,8 @@ def require_form_token(request: Request, context: ServerContext, sent: str) -> N
     Check that `sent` is the token that the page of a form had.
 
     Raises Forbidden (code `stale_form`) if it is another one, if the caller has signed in anew, or
-    after `FORM_TOKEN_SECONDS`.
+    after `FORM_TOKEN_SECONDS`. Raises Forbidden (code `read_only`) on a read-only server. Raises
+    Unavailable as `form_token` does.
     """
     if context.index.settings.server.read_only:
         raise read_only()

@@ -64,7 +64,11 @@ class Waiting(Exception):
         self._args = args
 
     async def run(self) -> object:
-        """Return the result of the coroutine, or raise its error."""
+        """
+        Return the result of the coroutine, or raise its error.
+
+        Raises TimeoutError after `timeout_seconds`.
+        """
         async with timeout(self.timeout_seconds):
             return await self._begin(*self._args)
 
@@ -161,7 +165,8 @@ class Request(StarletteRequest):
         """
         Return what `look(*args)` has returned when the handler first came here.
 
-        For what counts each call, or may find something else after the handler has waited.
+        For what counts each call, or may find something else after the handler has waited. An error
+        of `look` is raised, and not remembered.
         """
         if key not in self._results:
             self._results[key] = look(*args), None
@@ -338,7 +343,11 @@ class BegunBody:
         return next(self._rest)
 
     def when_ready(self, call: Callable[[], None]) -> bool:
-        """Return whether the next chunk is there, or else call `call` once it is."""
+        """
+        Return whether the next chunk can be read without waiting.
+
+        If it cannot, `call` is called once it can, perhaps in another thread.
+        """
         when_ready = getattr(self._rest, "when_ready", None)
         return bool(self._first or when_ready is None or when_ready(call))
 
@@ -348,7 +357,11 @@ class BegunBody:
 
 
 async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = None) -> None:
-    """Wait until the next chunk of a body with `when_ready` is there, or `watch` has ended."""
+    """
+    Wait until the next chunk of a body with `when_ready` is there, or `watch` has ended.
+
+    Any other body is not waited for.
+    """
     when_ready = getattr(chunks, "when_ready", None)
     if when_ready is None:
         return

@@ -144,7 +144,11 @@ def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
 
 
 def require_match(headers: Headers, etag: bytes | None) -> None:
-    """Raise Invalid (412) unless If-Match is missing, `*` or has the strong ETag `etag`."""
+    """
+    Raise Invalid (412) unless If-Match is missing, `*` or has the strong ETag `etag`.
+
+    Without `etag`, no ETag in If-Match is the right one.
+    """
     if_match = headers.get(b"if-match")
     if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
         return

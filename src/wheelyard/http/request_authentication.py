@@ -65,8 +65,9 @@ class RequestAuthenticator:
         Give a request its caller, and the session if a cookie says who it is.
 
         Where Identity-Aware Proxy is configured, nothing else counts for a request that
-        `accepts_iap`. Raises Waiting while a credential is verified elsewhere, Unauthenticated if
-        it is not valid, and Unavailable if that cannot be said now. May block.
+        `accepts_iap`. A cookie that is not valid counts as none. Raises Waiting while a credential
+        is verified elsewhere. Raises Unauthenticated if it is not valid, Invalid if its header is
+        too long or malformed, and Unavailable if that cannot be said now. May block.
         """
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and accepts_iap:
@@ -180,7 +181,7 @@ def signed_in_at(request: Request) -> datetime | None:
     Return when the caller of a request, a person or a service account, has signed in.
 
     That is when its ID token was issued. None is now: Identity-Aware Proxy vouches for each request
-    anew.
+    anew. Any other caller, for whom `can_own_tokens` is false, may have no ID token to look at.
     """
     if request.browser_session is not None:
         return datetime.fromtimestamp(request.browser_session.issued_at, UTC)
@@ -196,7 +197,8 @@ def parse_authorization(header: bytes, network: str = "") -> Credential:
     """
     Return the credential in a header, unverified.
 
-    Raises Unauthenticated if it has none, and Invalid if the header is too long or not ASCII.
+    Raises Unauthenticated if it has none of a known scheme, or a malformed one. Raises Invalid if
+    the header is too long, or not printable ASCII.
     """
     if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(
@@ -277,7 +279,7 @@ class SessionCookie(Struct, frozen=True):
 
 
 def session_of(headers: Headers, cookie: SessionCookie | None) -> bytes:
-    """Return the value of the session's cookie, but nothing beside an Authorization header."""
+    """Return the value of the session's cookie, or nothing without one or beside Authorization."""
     if cookie is None or b"authorization" in headers:
         return b""
     return cookie.value_in(headers.get(b"cookie", b""))

@@ -231,7 +231,8 @@ async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
     """
     Return the next chunk of a body, and whether more will come.
 
-    Raises ClientDisconnected if the client has closed the connection.
+    Raises ClientDisconnected if the client has closed the connection. Raises SlowClient if
+    `receive` is a `RequestBody` whose client is too slow.
     """
     message = await receive()
     if message["type"] != "http.request":
@@ -240,7 +241,7 @@ async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
 
 
 async def drain(body: RequestBody, limit: int) -> None:
-    """Read and discard the rest of a request body, but at most `limit` bytes, and no slow one."""
+    """Read and discard the rest of a request body, until `limit` bytes or a slow client."""
     with suppress(TimeoutError, SlowClient):
         async with timeout(BODY_TIMEOUT_SECONDS):
             while limit > 0 and not body.has_ended:
@@ -252,7 +253,11 @@ async def drain(body: RequestBody, limit: int) -> None:
 def read_body(
     request: Request, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
 ) -> bytes:
-    """Return a whole request body as `receive_body` does, for which a handler waits."""
+    """
+    Return a whole request body.
+
+    Raises Waiting until the body has come, and what `receive_body` raises.
+    """
     return request.wait("body", receive_body, request, limit, too_long)
 
 
@@ -260,7 +265,8 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
     """
     Return a whole request body.
 
-    Raises TooLarge, with the message `too_long`, if it has more than `limit` bytes.
+    Raises TooLarge, with the message `too_long`, if it has more than `limit` bytes. Raises
+    ClientDisconnected or SlowClient if it does not come.
     """
     body, more = b"", True
     while more:
@@ -275,7 +281,8 @@ def read_json(request: Request) -> bytes:
     """
     Return a JSON body.
 
-    Raises Invalid if Content-Type is another, and TooLarge above `BODY_LIMIT_BYTES`.
+    Raises Invalid if Content-Type is another. Raises Waiting, TooLarge (above `BODY_LIMIT_BYTES`)
+    and others as `read_body` does.
     """
     if request.body_type != JSON:
         raise Invalid(

@@ -70,7 +70,8 @@ class PrivateFiles(Struct, frozen=True):
         """
         Return the response with a file or its core metadata, or 404 if the project lacks it.
 
-        Raises Unavailable if the store has lost the file, or does not answer.
+        Raises Unavailable if the store has lost the file, or does not answer. Raises Invalid (412)
+        if If-Match has another ETag.
         """
         file, name = self.project.by_filename.get(wanted.filename), self.project.name
         if not self.project.status.serves_files or file is None or not wanted.is_served(file):
@@ -120,13 +121,10 @@ def find(
     """
     Return what the caller of a request, whom `require_lookup` allows to ask, is shown of a project.
 
-    With `may_refresh`, one who may upload can have the upstream indexes asked now.
-
-    Raises:
-        NotFound: Nobody has it, or the settings do not allow to ask for it; or it is private, and
-            the caller may not read it. That may be Forbidden, too.
-        Unavailable: The store does not answer, or no upstream index does.
-        Waiting: An upstream index has to be asked.
+    With `may_refresh`, one who may upload can have the upstream indexes asked now. Raises NotFound
+    if nobody has the project, or the settings do not allow to ask for it. Raises Unauthenticated,
+    Forbidden or NotFound if it is private, and the caller may not read it. Raises Unavailable if
+    the store does not answer, or no upstream index does. Raises Waiting if one has to be asked.
     """
     public = _find_public(context, name, request, may_refresh=may_refresh)
     return public or _private_listing(PrivateFiles(context, *context.require_project(name)))

@@ -98,7 +98,7 @@ FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
 
 
 def requested_media_type(request: Request) -> MediaType | None:
-    """Return the media type that `?format=`, or else Accept, asks for, or None for another one."""
+    """Return the media type that `?format=` or else Accept asks for, or None if no page has it."""
     if b"format=" in request.query_string:
         query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
@@ -186,7 +186,11 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
 
 
 def load_projects(context: ServerContext) -> ProjectTable:
-    """Return the table of all projects, of which a caller is shown what `readable_by` returns."""
+    """
+    Return the table of all projects, of which a caller is shown what `readable_by` returns.
+
+    Raises Unavailable if there is no table yet, and the store does not answer.
+    """
     return context.index.search.peek() or context.index.search.table()
 
 
@@ -283,7 +287,8 @@ def file_response(request: Request, context: ServerContext, file: FileToSend) ->
     """
     Return the response to GET or HEAD of a distribution.
 
-    Raises NotFound if the store lacks its bytes, Invalid (412), or Unavailable.
+    Raises Invalid (412) if If-Match has another ETag. If the body is a `StoredBody`, raises what
+    `FileDelivery.open_body` raises.
     """
     response = response_without_bytes(request, file)
     if response is not None:
@@ -308,7 +313,11 @@ def core_metadata_response(
     *,
     is_public: bool,
 ) -> Response:
-    """Return the response to GET or HEAD of core metadata, whose digest is `version`."""
+    """
+    Return the response to GET or HEAD of core metadata, whose digest is `version`.
+
+    Raises Invalid (412) if If-Match has another ETag, and what `load` raises.
+    """
     return page_response(
         context,
         request,
@@ -323,7 +332,12 @@ def core_metadata_response(
 
 
 def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
-    """Return the part of a file that a request asks for, or None for all of it."""
+    """
+    Return the part of a file that a request asks for, or None for all of it.
+
+    A part outside the file has size 0. It is None, too, if the size of the file is not known, or
+    the file takes no ranges.
+    """
     if file.size is None or not file.takes_ranges:
         return None
     return requested_range(request, file.etag, file.size)

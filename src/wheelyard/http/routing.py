@@ -44,6 +44,11 @@ UPLOAD_ROUTE: Final = "upload"
 """The name of the routes that uploads are sent to."""
 
 Handler = Callable[[Request], Response]
+"""
+Returns the response to a request, in a thread.
+
+Raises Waiting as `Request.wait` does, and WheelyardError, of which an error response is made.
+"""
 AsyncHandler = Callable[[Request], Awaitable[Response]]
 RequestPredicate = Callable[[Request], bool]
 
@@ -175,7 +180,7 @@ class RouteTable:
         return next((match for match in self.matching(path) if method in match[0].methods), None)
 
     def name_of(self, raw_path: bytes, method: str) -> str:
-        """Return the name of the route that answers a method of a raw path."""
+        """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
         try:
             match = self.find(self.parse_path(raw_path), method)
         except WheelyardError:
@@ -286,7 +291,11 @@ class Dispatcher(Struct, frozen=True):
 async def run_blocking(
     context: ServerContext, pool: Executor, request: Request, work: Callable[[*Ts], T], *args: *Ts
 ) -> T:
-    """Return the result of blocking work, which has no thread while it waits by `Request.wait`."""
+    """
+    Return the result of blocking work, which has no thread while it waits by `Request.wait`.
+
+    The work begins again after each wait. Raises what it raises, but not Waiting.
+    """
     while True:
         try:
             result = await context.pools.run_in(pool, work, *args)

@@ -93,7 +93,8 @@ def open_tls_files(settings: Settings, runtime: Runtime) -> TlsFiles:
     """
     Read and return the files of `[server] certificate` and `key`.
 
-    Raises Invalid if clients cannot verify the certificate now.
+    Raises Invalid (code `bad_setting`) if a file cannot be read, or clients cannot verify the
+    certificate now.
     """
     path = Path(settings.server.certificate)
     parser = _CertificateParser(path, runtime)
@@ -189,7 +190,11 @@ class ServerCommand(Protocol):
     """What a command does in one process of its server, for which it may be pickled."""
 
     def open_index(self) -> Index:
-        """Open the index, make a missing store, and print the start message."""
+        """
+        Open the index, make a missing store, and print the start message.
+
+        Raises WheelyardError if the index cannot be opened.
+        """
         ...
 
     def start_watching(self, index: Index) -> None:
@@ -201,7 +206,11 @@ class ServerCommand(Protocol):
         ...
 
     def stop_watching(self) -> None:
-        """End these threads, if there are some, and wait a limited time for them."""
+        """
+        Tell the watch threads, if there are some, to stop, and wait for them for a limited time.
+
+        One whose store does not answer may still run afterwards.
+        """
         ...
 
 
@@ -233,7 +242,11 @@ def with_tls(app: App, settings: Settings) -> ASGIApp:
 
 
 def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) -> None:
-    """Begin what one process does for all, and wait for the probe of writes."""
+    """
+    Begin what one process does for all, and wait a limited time for the probe of writes.
+
+    If a place to watch is gone, only the log says so.
+    """
     if not index.settings.server.read_only:
         index.spool.remove_abandoned(index.runtime.seconds())
         DailySweep(index.sweep, index.changes, index.runtime).start()

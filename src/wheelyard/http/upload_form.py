@@ -260,8 +260,9 @@ class FormReader:
         """
         Read the next bytes of the form.
 
-        Raises Invalid for a wrong form, Forbidden if the caller may not upload its file, TooLarge,
-        and Unavailable if the spool cannot be written.
+        Raises Invalid for a wrong form, TooLarge for a file that is too large, and what
+        `Uploads.authorize` raises if the caller may not upload it. Raises Forbidden for a wrong
+        anti-forgery token. Raises Unavailable if the spool cannot be written.
         """
         for event in self._parser.feed(chunk):
             if isinstance(event, PartHeaders):
@@ -277,7 +278,7 @@ class FormReader:
         """
         Read the last bytes of the form, and return its file in the spool.
 
-        It has none, and this is None, if it asks for one of `RETIRED_ACTIONS`.
+        Return None if the form asks for one of `RETIRED_ACTIONS`, which have no file.
 
         Raises Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
         has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).

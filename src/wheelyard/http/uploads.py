@@ -92,7 +92,11 @@ class UploadHandler:
         return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
 
     async def handle(self, request: Request) -> Response:
-        """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
+        """
+        Handle POST of an upload form: store its file, and answer with filename and SHA-256.
+
+        Raises what `boundary_of` and `receive` raise.
+        """
         reader = FormReader(self.boundary_of(request), self._index.uploads, request.caller)
         published = await self.receive(reader, request)
         if published is None:
@@ -104,8 +108,9 @@ class UploadHandler:
         """
         Read the body of an upload as soon as there is a slot, and upload the file of its form.
 
-        Return None if the form asks for something else. Raises WheelyardError if the upload is
-        refused, and TimeoutError, SlowClient or ClientDisconnected if the body does not come.
+        Return None if the form asks for one of `RETIRED_ACTIONS`. Raises WheelyardError if there is
+        no slot, or the upload is refused. Raises TimeoutError, SlowClient or ClientDisconnected if
+        the body does not come.
         """
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
@@ -119,7 +124,8 @@ class UploadHandler:
         """
         Return the boundary of a form.
 
-        Raises WheelyardError if the caller or the headers rule out an upload.
+        Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
+        TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
         """
         caller, headers = request.caller, request.joined_headers
         # an anonymous caller learns first that a credential is missing

@@ -94,8 +94,9 @@ class PublicFiles(Struct, frozen=True):
         """
         Return the core metadata of a file that is shown, a minimum if it has none.
 
-        It is None if its upstream index lists some, and answers 404. Raises Unavailable, Forbidden
-        if the licence in it is blocked, and NotFound if the name has become private meanwhile.
+        It is None if its upstream index lists some, and answers 404. Raises Forbidden if the policy
+        refuses the file, as for a blocked licence. Raises Unavailable if neither store nor upstream
+        index answers. Raises Waiting if it has to be fetched.
         """
         page, raw = self._page, None
         file = next(file for file in self.listing.files if file.filename == filename)
@@ -115,8 +116,9 @@ class PublicFiles(Struct, frozen=True):
         """
         Return the response with a file or its core metadata, or 404 if the page lacks it.
 
-        Raises Forbidden if the policy refuses it, NotFound if the name has become private,
-        Unavailable if neither store nor upstream index answers, and Waiting.
+        Raises Forbidden if the policy refuses it, and NotFound if its upstream index answers 404.
+        Raises Invalid (412) if If-Match has another ETag. Raises Unavailable if neither store nor
+        upstream index answers. Raises Waiting if it has to be fetched.
         """
         refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:

@@ -58,7 +58,8 @@ class UpstreamReader:
         """
         List all private names.
 
-        A bucket is listed in a thread, as that takes a request for each thousand names.
+        A bucket is listed in a thread, as that takes a request for each thousand names. If the
+        store does not answer, this does nothing.
         """
         if self._is_local:
             self._complete_names()
@@ -75,12 +76,10 @@ class UpstreamReader:
         """
         Return what clients may see of a name, or None if it is private.
 
-        With `may_refresh`, a caller who may upload can have the upstream indexes asked now.
-
-        Raises:
-            NotFound: No upstream index has it, or the settings do not allow to ask for it.
-            Unavailable: The store does not say whether it is private, or no upstream answers.
-            Waiting: An upstream index has to be asked.
+        With `may_refresh`, a caller who may upload can have the upstream indexes asked now. Raises
+        NotFound if no upstream index has the name, or the settings do not allow to ask for it.
+        Raises Unavailable if the store does not answer, no upstream index does, or the client has
+        asked for too many unknown names. Raises Waiting if an upstream index has to be asked.
         """
         upstream = self.upstream
         if upstream.names.is_known(name) or upstream.names.is_private(name):
@@ -105,7 +104,11 @@ class UpstreamReader:
         return upstream.serve(page, state)
 
     async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run work that may wait for an upstream, without keeping the process from ending."""
+        """
+        Return the result of work that may wait for an upstream index.
+
+        The process may end before the work does. Raises what the work raises.
+        """
         run = partial(copy_context().run, work, *args)
         return await wrap_future(self._threads.start(run))
 
@@ -115,9 +118,10 @@ class UpstreamReader:
 
     async def answer(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
-        Run an operation that may ask an upstream index for any name.
+        Return the result of an operation that may ask an upstream index for any name.
 
-        Raises Unavailable if the client has asked for too many unknown names.
+        Raises Unavailable if the client has asked for too many unknown names, or too many requests
+        wait. Raises what the operation raises.
         """
         self._require_guesses(client)
         answer = await self._run_asking(client, work, *args)

@@ -74,7 +74,9 @@ class ReleaseMetadata:
         """
         The core metadata, a minimum if its upstream index does not send it.
 
-        Raises NotFound if the name has become private, Unavailable if the store does not answer.
+        Raises Forbidden if the policy refuses the file, as for a blocked licence. Raises
+        Unavailable if the store does not answer, or has lost it. Raises Waiting if an upstream
+        index has to be asked.
         """
         if self._core is None:
             sent = None
@@ -89,11 +91,20 @@ class ReleaseMetadata:
 
     @property
     def is_missing(self) -> bool:
-        """Whether `core` is a minimum because its upstream index has not sent it."""
+        """
+        Whether `core` is a minimum because its upstream index has not sent it.
+
+        Raises what `core` raises.
+        """
         return bool(self.core) and not self._is_sent
 
     def required_names(self, remembered: RequiredNames) -> frozenset[NormalizedName]:
-        """Return the names of all projects that the release may need."""
+        """
+        Return the names of all projects that the release may need, or none if these are not known.
+
+        They are not known if its upstream index does not send the metadata. Raises what `core`
+        raises, unless the names are in `remembered`.
+        """
         digest = self.file.core_metadata or self.file.sha256
         key = f"{self.listing.name} {digest}"
         names = remembered.get(key) if digest else None
@@ -173,7 +184,8 @@ class WebPages:
         """
         Return the name of the project in a URL.
 
-        Raises Forbidden unless the caller may manage it, and else as `require_reader` does.
+        Raises Unauthenticated if the caller is anonymous, and Forbidden if another one may not
+        manage it. Raises what `require_reader` raises.
         """
         name, caller = self.require_reader(request), request.caller
         if caller.is_anonymous:
@@ -196,7 +208,8 @@ class WebPages:
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
         raise TemporaryPage. `listing`: the project that the page is about. `shows`: what it shows
-        besides the listing.
+        besides the listing. Raises Invalid (412) if If-Match has another ETag, and what else
+        `render` raises.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
         headers = self.headers(listing.name if listing is not None else None, request.caller)
