@@ -57,7 +57,11 @@ class FeedEntry(Struct, frozen=True, kw_only=True):
 def project_feed(
     brand: str, root_url: str, project: Project, changes: Iterable[JournalEntry]
 ) -> bytes:
-    """Return the feed of a project: its releases, and its other changes, by whole commits."""
+    """
+    Return the feed of a project, with the newest of its releases and of its other changes.
+
+    `changes` are those of whole commits. Without `root_url`, links are relative.
+    """
     name, releases = project.name, releases_of(project)
     shown = {release.version for release in releases}
     entries = [release_entry(name, release) for release in releases]
@@ -69,7 +73,7 @@ def project_feed(
 
 
 def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry]) -> bytes:
-    """Return the feed of all projects with these entries, which is like `project_feed`."""
+    """Return the feed of all projects, like `project_feed`, with the newest of these entries."""
     return _feed(root_url, "", brand, "", _newest(entries, INDEX_FEED_ENTRIES))
 
 

@@ -122,7 +122,11 @@ class Origin(Struct, frozen=True, kw_only=True):
         return ()
 
     def decisions(self) -> Sequence[Decision]:
-        """Return the decisions in force about the project, which may be read from the store."""
+        """
+        Return the decisions in force about the project, which may be read from the store.
+
+        Raises Unavailable if they cannot be read.
+        """
         return ()
 
 

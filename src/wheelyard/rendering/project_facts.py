@@ -57,17 +57,21 @@ Release = ReleaseOf[File]
 
 
 def releases_of(project: ShownProject[FileT]) -> tuple[ReleaseOf[FileT], ...]:
-    """Return the project's releases, newest first, but none if it is quarantined."""
+    """Return the project's releases, newest first, but none if the project is quarantined."""
     return _releases(served_files(project))
 
 
 def all_releases(project: Project) -> tuple[Release, ...]:
-    """Return the releases of a project, newest first, also if it is quarantined."""
+    """Return the releases of a project, newest first, also if the project is quarantined."""
     return _releases(project.files)
 
 
 def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[FileT] | None:
-    """Return the release with this version, or None if there is none, or it is quarantined."""
+    """
+    Return the release with this version, or None if there is none, or the project is quarantined.
+
+    1.0 and 1.0.0 are one version.
+    """
     files, wanted = served_files(project), strip_trailing_zeros(str(version))
     texts = {file.version for file in files}  # far fewer than files
     texts = {text for text in texts if strip_trailing_zeros(text) == wanted}
@@ -78,7 +82,7 @@ def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[File
 
 
 def versions_of(filenames: Iterable[str]) -> list[str]:
-    """Return the versions of files, oldest first."""
+    """Return the distinct versions of files, oldest first."""
     versions = {parse_known_filename(filename).version for filename in filenames}
     return [str(version) for version in sorted(versions)]
 
@@ -207,7 +211,11 @@ def private_facts_of(
 def facts_of(
     project: ShownProject[F], latest: ReleaseOf[F] | None, description: Description = NOT_DESCRIBED
 ) -> ProjectFacts:
-    """Return the facts of a project, with the `description` of its latest release."""
+    """
+    Return the facts of a project, with the `description` of its latest release.
+
+    Without releases, `latest` is None.
+    """
     name, shown = project.name, _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
     words = _encodable(description.keywords[:KEYWORDS_LIMIT])
     uploads = [

@@ -104,9 +104,9 @@ def load_settings(
         environ: The environment.
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
 
-    Raises:
-        Invalid: The file is missing or malformed, or named besides `$WHEELYARD_TOML`; a key or a
-            `WHEELYARD_*` variable is unknown, a value is wrong, or settings contradict each other.
+    Raises Invalid (code `bad_setting`) if the file is missing or malformed, or named besides
+    `$WHEELYARD_TOML`. Raises it, too, if a key or a `WHEELYARD_*` variable is unknown, a value is
+    wrong, or settings contradict each other.
     """
     _require_known_variables(environ)
     config_source, tables = _read_file(file, environ)
@@ -144,7 +144,11 @@ def process_environment() -> Mapping[str, str]:
 
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
-    """Return Google's URLs, or those of a test server on this machine that `environ` names."""
+    """
+    Return Google's URLs, or those of a test server on this machine that `environ` names.
+
+    Raises Invalid (code `bad_setting`) if it names a server of another machine.
+    """
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
         why = "is for tests, and names no server of this machine"

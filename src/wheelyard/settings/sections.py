@@ -294,7 +294,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def grants(self) -> Grants:
-        """The `[[grant]]` tables and `[groups]`, parsed."""
+        """
+        The `[[grant]]` tables and `[groups]`, parsed.
+
+        Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
+        """
         groups = parse_groups(self.groups)
         parsed = (
             parse_grant(number, fields, groups) for number, fields in enumerate(self.grant, 1)
@@ -303,7 +307,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def publishers(self) -> "tuple[Publisher, ...]":
-        """The `[[publisher]]` tables, parsed."""
+        """
+        The `[[publisher]]` tables, parsed.
+
+        Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
+        """
         # imported only if needed: the providers take a while to import
         from wheelyard.model.publisher import parse_publishers  # noqa: PLC0415
 
@@ -365,7 +373,11 @@ def all_settings() -> Mapping[SettingPath, Setting]:
 
 
 def names_in(section: SettingPath) -> list[str]:
-    """Return the names of settings and sections directly in a section, where `()` is the top."""
+    """
+    Return the names of settings and sections directly in a section, where `()` is the top.
+
+    There are none if the path is that of a setting, or of nothing.
+    """
     depth = len(section)
     below = (path for path in all_settings() if path[:depth] == section)
     return list(dict.fromkeys(path[depth] for path in below if path[depth:]))

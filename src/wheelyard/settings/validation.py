@@ -32,7 +32,7 @@ def validate(settings: Settings) -> Settings:
     Return settings that fit together, with `path_prefix` normalised.
 
     Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
-    contradict each other.
+    contradict each other, or the first `[[grant]]`, group or `[[publisher]]` that is wrong.
     """
     # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _upstream_errors)

@@ -109,7 +109,7 @@ def build_authenticator(
     """
     Return the authenticator of the settings.
 
-    Raises Invalid for a file that cannot be read.
+    Raises Invalid (code `bad_setting`) if a file with credentials cannot be read, or is wrong.
     """
     # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
@@ -376,7 +376,12 @@ class Index(Struct, frozen=True, kw_only=True):
         return self.upstream is not None and not self.upstream.names.is_private(name)
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
-        """Add a grant to the store, and return it, with warnings by the settings."""
+        """
+        Add a grant to the store, and return it, with warnings by the settings.
+
+        Raises Invalid as `AccessControl.grant` does. Raises Unavailable if the store does not
+        answer.
+        """
         grant_id = self.access.grant(fields, by)
         made = next(grant for grant in self.access.load().all if grant.id == grant_id)
         warnings = tuple(stored_grant_warnings(self.settings, made))
@@ -387,7 +392,8 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
     """
     Return the index of the settings, whose store is made if it is missing and `create` is set.
 
-    Raises Invalid for a wrong setting or a missing store, and Unavailable if it does not answer.
+    Raises Invalid for a wrong setting, a missing store, or one that this version cannot open.
+    Raises Unavailable if the store does not answer.
     """
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)

@@ -71,8 +71,9 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     """
     Return the store that the settings name, with `credentials/` in its own location if they say so.
 
-    Missing folders are made; without `create`, raise Invalid if one is missing, or has no store.
-    `wheelyard.json` is not written.
+    Missing folders are made with `create`, and `wheelyard.json` is not written. Raises Invalid if a
+    folder or a store is missing without `create`, or the settings cannot be used. Raises
+    Unavailable if a store does not answer, or a folder cannot be used.
     """
     credentials, counter = settings.access.credentials_store, OperationCounter()
     if settings.store.location == MEMORY_LOCATION:
@@ -93,7 +94,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
 
 
 def has_store(settings: Settings) -> bool:
-    """Return whether the folders of the settings are there, whatever buckets they name."""
+    """Return whether all folders of the settings are there, with a store in that of the index."""
     return not any(_missing_folders(settings))
 
 
@@ -176,7 +177,12 @@ def store_in(
     operation_counter: OperationCounter | None = None,
     downloads: "Downloads" = "proxy",
 ) -> Store:
-    """Return the store at a bucket, or at a folder, which is made."""
+    """
+    Return the store at a bucket, or at a folder, which is made.
+
+    Raises Unavailable if the folder cannot be used. Raises Invalid or Unavailable as `open_bucket`
+    does, which sends no request.
+    """
     counter = operation_counter or OperationCounter()
     opened = _open_separate(location, counter, system_runtime(), downloads=downloads)
     return opened.stores.documents
@@ -186,7 +192,7 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
     """
     Return the store with what is kept of upstream indexes, for these stores of an index.
 
-    It is `upstream.bucket`, a bucket or a folder, if that is set.
+    It is `upstream.bucket`, a bucket or a folder, if that is set. Raises as `store_in` does.
     """
     location, downloads = settings.upstream.bucket, settings.store.downloads
     if not location:
@@ -236,7 +242,7 @@ def scratch_spool() -> Spool:
     """
     Return a spool in a private temporary folder.
 
-    Raises Unavailable if others may enter it.
+    Raises Unavailable if it cannot be made, or others may enter it.
     """
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
@@ -356,7 +362,7 @@ def open_copy_source(settings: Settings) -> CopySource:
     """
     Return the store of the settings.
 
-    Raises Invalid if it is missing, or cannot be copied.
+    Raises Invalid if it is missing, or cannot be copied. Raises Unavailable if it does not answer.
     """
     runtime = system_runtime()
     opened = open_store(settings, runtime, create=False)

@@ -60,7 +60,8 @@ def build_upstream(
     """
     Return the upstream indexes that the settings name, without a connection to them.
 
-    Raises Invalid if a file that the settings name cannot be read.
+    Raises Invalid (code `bad_setting`) if `upstream.ca_file` cannot be used, or a rule is wrong.
+    Raises Invalid or Unavailable as `upstream_store` does.
     """
     upstream, is_read_only = settings.upstream, settings.server.read_only
     try:
@@ -156,7 +157,7 @@ def policy_rules(settings: UpstreamSettings) -> PolicyRules:
     """
     Return the rules of the settings.
 
-    Raises Invalid (code `bad_setting`) for a wrong one.
+    Raises Invalid (code `bad_setting`) for a wrong licence.
     """
     try:
         licences = parse_licence_patterns(settings.blocked_licenses)
@@ -186,8 +187,8 @@ def build_policy(
     """
     Return the policy of the settings.
 
-    `store` has what is below `upstream/`. The database of `osv` is not read yet. Raises Invalid for
-    a wrong one.
+    `store` has what is below `upstream/`. The database of `osv` is not read before `Policy.load`.
+    Raises Invalid as `policy_rules` does.
     """
     rules, commits = policy_rules(settings), decisions.commits
     runtime, retries = commits.runtime, commits.retries

@@ -271,7 +271,8 @@ def manage_page(
     """
     Return the page on which one chooses what to change.
 
-    `done` is what was just changed; it is empty if everything was so already.
+    `done` is what was just changed, and empty if everything was so already. It is None if the page
+    does not follow a change.
     """
     releases = all_releases(project)
     return environment.render(

@@ -87,7 +87,11 @@ class FileList(Struct, frozen=True):
 
 
 def file_list(release: ReleaseOf[ShownFile], facet: str = "", number: int = 1) -> FileList | None:
-    """Return a page of the files of a release by the path of its facet, or None."""
+    """
+    Return a page of the files of a release, those with a facet if `facet` is its path.
+
+    None if no file has this facet, or there is no page of this number.
+    """
     files = sorted(
         ((compatibility_of(file.filename), file) for file in release.files),
         key=lambda pair: (pair[0].order, pair[1].filename),
@@ -238,9 +242,9 @@ class PublicPackage(Struct, frozen=True):
 
 def public_package(origin: Origin) -> PublicPackage | None:
     """
-    Return what pages say of an upstream index, or None for a private project.
+    Return what pages say of a package of an upstream index, or None for a private project.
 
-    The decisions about the project may be read from the store.
+    Raises Unavailable if the decisions about the project cannot be read.
     """
     if not origin.is_upstream:
         return None
