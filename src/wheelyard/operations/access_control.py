@@ -91,7 +91,8 @@ class AccessControl:
     """
     Returns the grants in force, and changes those of the store.
 
-    Threads may share it.
+    Threads may share it. Each method raises Unavailable if the grants and groups of the store
+    cannot be read, or are damaged.
     """
 
     def __init__(self, configured: Grants, records: AccessRecords, runtime: Runtime) -> None:
@@ -106,7 +107,7 @@ class AccessControl:
         """
         Return the grants in force, or None if those of the store have to be read first.
 
-        Does not read a remote store. Raises Unavailable if they are damaged.
+        Does not read a remote store.
         """
         snapshot = self.records.peek(max_age)
         return None if snapshot is None else self._merge(snapshot)
@@ -115,8 +116,7 @@ class AccessControl:
         """
         Return the grants in force, read from the store if they may have changed.
 
-        Raises Unavailable if they cannot be read, or are damaged: no right is given, or taken away,
-        without knowing them.
+        No right is given, or taken away, without knowing them.
         """
         return self._merge(self.records.get())
 
@@ -144,9 +144,9 @@ class AccessControl:
 
     def grant(self, fields: GrantFields, by: str) -> str:
         """
-        Add a grant to the store, unless it has an equal one, and return its id.
+        Add a grant to the store, and return its id, or that of an equal one that is there.
 
-        Raises Invalid for an unknown group, `anonymous`, or invalid fields.
+        Raises Invalid (code `invalid_field`) for an unknown group, `anonymous`, or invalid fields.
         """
         require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
         grant_id = f"g{self._runtime.new_id()[:8]}"
@@ -178,7 +178,8 @@ class AccessControl:
         """
         Remove a grant from the store.
 
-        Raises NotFound if it is not there, and Invalid if it is one of the settings.
+        Raises NotFound if the grant is not there. Raises Invalid if it is one of the settings, or
+        the note is not one line of text.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 

@@ -53,7 +53,11 @@ class ChangesCheck(Struct, frozen=True):
     findings: Findings
 
     def run(self, revisions: Mapping[NormalizedName, int], *, rebuild: bool) -> None:
-        """Check that projects with these revisions are in the list, or `rebuild` a damaged one."""
+        """
+        Check that projects with these revisions are in the list, or `rebuild` a damaged one.
+
+        Raises Unavailable if objects cannot be listed.
+        """
         self._note_foreign_objects()
         try:
             unmarked = self._unmarked(revisions, rebuild=rebuild)
@@ -100,7 +104,11 @@ class CredentialsCheck(Struct, frozen=True):
     sessions: SessionRecords
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
-        """Add what is wrong to `findings`, and with `sweep`, delete what is past its time."""
+        """
+        Add what is wrong to `findings`, and with `sweep`, delete what is past its time.
+
+        Raises Unavailable if objects cannot be listed or deleted.
+        """
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
         if sweep:
@@ -170,7 +178,7 @@ class CheckedProject(Struct, frozen=True):
 
     name: NormalizedName
     project: Project | None
-    """The document, read or rebuilt, or None if it is missing or damaged."""
+    """The document, read or rebuilt, or None if it is missing, damaged or unreadable."""
     is_consistent: bool
     """Whether document and journal are intact and agree. If not, its list of files is uncertain."""
 
@@ -207,7 +215,8 @@ class Check(Struct, frozen=True):
         Check the whole store.
 
         With `rebuild`, damaged documents are made again from their journals. With `sweep`,
-        leftovers are deleted. What cannot be read is a problem, and ends nothing.
+        leftovers are deleted. An object that cannot be read is a problem, and ends nothing. Raises
+        Unavailable if objects cannot be listed or deleted.
         """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
@@ -402,7 +411,11 @@ def read_steps(store: Store, key: Key) -> tuple[Step, ...]:
 
 
 def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
-    """Return the step that rewrites the format object, or those of `scratch_write_steps`."""
+    """
+    Return the step that rewrites the format object, or those of `scratch_write_steps`.
+
+    The latter if the store is empty, or its format object cannot be read.
+    """
     with suppress(WheelyardError):
         if isinstance(store.get(FORMAT), Stored):
             return (partial(rewrite_format, store, retries),)
@@ -417,7 +430,7 @@ def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
 
 def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
     """
-    Run the steps and yield their errors.
+    Run the steps and yield their errors, or nothing if all succeed.
 
     The first error that is not a missing permission is the last, as all others would be the same.
     """
@@ -496,7 +509,11 @@ def always_writable() -> str:
 
 
 def recorded_reason(status_file: Path) -> str:
-    """Return the reason in the `status_file` of the server's probe, or an empty text."""
+    """
+    Return the reason in the `status_file` of the server's probe.
+
+    It is empty once a write has succeeded, and NOT_PROBED_YET if the file cannot be read.
+    """
     try:
         return status_file.read_text()
     except OSError:

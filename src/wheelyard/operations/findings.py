@@ -49,7 +49,7 @@ class ReadObject(Struct, frozen=True):
 
 
 def read_or_report(store: Store, key: Key, findings: Findings) -> ReadObject:
-    """Read an object, and add a problem to `findings` if that fails."""
+    """Return an object, and add a problem to `findings` if it cannot be read."""
     try:
         stored = store.get(key)
     except WheelyardError as error:
@@ -94,7 +94,8 @@ class JournaledCheck(Struct, Generic[D, C]):
         Check document and journal, and write a missing last entry.
 
         With `rebuild`, the document is made again from an intact journal. Return the document, read
-        or rebuilt, or None if it is missing or damaged.
+        or rebuilt. Return None if it is missing, damaged or unreadable, or only a newer version of
+        wheelyard can read it. Raises Unavailable if the journal cannot be listed.
         """
         self._read_journal()
         # read after the journal, so that a concurrent change cannot make the document older

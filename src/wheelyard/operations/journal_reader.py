@@ -69,7 +69,7 @@ class JournalSource(Protocol):
         Yield a project's commits with their numbers, newest first, down to the one behind `after`.
 
         None is a commit that the journal has lost. Raises NotFound for an unknown project, and
-        Unavailable if the store does not answer.
+        Unavailable if the store does not answer, or the document is damaged.
         """
         ...
 
@@ -143,7 +143,7 @@ class StoreJournals(Struct):
             yield number, CommitJson.from_commit(commit) if commit else None
 
     def name_of(self, principal: str) -> str:
-        """Return the name of an API token if its record still exists."""
+        """Return as `JournalSource` says: an empty text if the record is gone or damaged, too."""
         return self.tokens.name_of(principal)
 
 
@@ -385,7 +385,8 @@ class HistoryReader(Struct, frozen=True):
         Return the entries of the newest page with the changes of grants that concern the project.
 
         These are from the last `ACCESS_COMMITS` changes of the grants and groups in the store. One
-        that is older than the entries is left out if there are older pages.
+        that is older than the entries is left out if there are older pages. Raises Unavailable if
+        the grants or their journal cannot be read, or are damaged.
         """
         last = (records.get().value or AccessRules()).revision
         since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
@@ -442,7 +443,7 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     They are those in force, and of those that others have replaced the ones that were made lately.
     The journal is that of all projects, and its last `DECISION_COMMITS` commits are read.
 
-    Raises Unavailable at an entry that is damaged or missing.
+    Raises Unavailable if the store does not answer, or an entry is damaged or missing.
     """
     document = records.get().value or DecisionList()
     after = max(0, document.revision - DECISION_COMMITS)
@@ -461,7 +462,7 @@ CHANGED_PROJECTS: Final = 40
 def read_latest(
     projects: Projects, names: Iterable[NormalizedName], *, is_local: bool
 ) -> Iterator[FeedEntry]:
-    """Yield the newest releases and changes of the projects that can be read."""
+    """Yield the newest releases and changes of these projects, without unreadable ones."""
 
     def read(name: NormalizedName) -> Project | None:
         with suppress(Unavailable):

@@ -43,8 +43,9 @@ class Selection(Struct, frozen=True):
         """
         Return the selected files.
 
-        Raises NotFound if a file is missing, or there is none. With `allow_deleted`, deleted files
-        are not missing, so that a delete can be repeated.
+        Raises NotFound if the project or one of the named files does not exist, or no file is
+        selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
+        repeated. They are not returned.
         """
         if not project.exists:
             raise unknown_project(project.name)
@@ -90,9 +91,9 @@ class Lifecycle(Struct, frozen=True):
 
     All files of a change are one commit. In a dry run nothing is written.
 
-    Each method returns the result of the change. It raises WheelyardError if the caller may not
-    manage the project, the reason is not one line of text, the project or the selected files do
-    not exist, or the store does not answer.
+    Each method returns the result of the change. It raises Forbidden if the caller may not manage
+    the project, Invalid if the reason is not one line of text, NotFound if the project or the
+    selected files do not exist, and Unavailable if the store does not answer.
     """
 
     projects: Projects
@@ -109,7 +110,12 @@ class Lifecycle(Struct, frozen=True):
         *,
         dry_run: bool = False,
     ) -> Changed:
-        """Yank or unyank files (PEP 592), or delete them for good, for a reason."""
+        """
+        Yank or unyank files (PEP 592), or delete them for good, for a reason.
+
+        A file that is so already is left alone, except that a yank may change the reason. A delete
+        that raises Unavailable may have been committed. The sweep deletes bytes that are left.
+        """
         _check_request(caller, name, reason)
         is_delete = action == "delete"
 

@@ -71,7 +71,11 @@ class Names(Struct, frozen=True):
     runtime: Runtime
 
     def all(self) -> Iterator[PrivateName]:
-        """Yield the private names that are in the list, sorted."""
+        """
+        Yield the private names that are in the list, sorted, but none of a pattern alone.
+
+        Raises Unavailable if the store does not answer, or the list is damaged.
+        """
         return prefetch_map(self._describe, self.projects.names.get_current().names)
 
     def reserve(self, caller: Caller, name: NormalizedName, reason: str) -> bool:
@@ -104,9 +108,10 @@ class Names(Struct, frozen=True):
 
         The name first leaves the list; the document, which is written last, then makes it unknown.
 
-        Raises Forbidden if the caller is no administrator of the project, Invalid if the reason is
-        not one line of text, NotFound if the name is not private, unless by a pattern of the
-        settings, Conflict if the project has files, and Unavailable if the store does not answer.
+        Raises Forbidden if the caller is no administrator of the project. Raises Invalid if the
+        reason is not one line of text. Raises NotFound if the name is not private, or only a
+        pattern of the settings makes it so. Raises Conflict if the project has files. Raises
+        Unavailable if the store does not answer.
         """
         _require_admin(caller, name, "release")
         require_one_line(reason, "The reason", REASON_LIMIT)
@@ -184,7 +189,11 @@ class UpstreamNames(Protocol):
         ...
 
     def forget(self, name: NormalizedName) -> object:
-        """Remove what is known of this name, which is private now."""
+        """
+        Remove what is known of this name, which is private now.
+
+        Raises Unavailable if the store does not answer.
+        """
         ...
 
 
@@ -211,9 +220,9 @@ class NameClaims(Struct, frozen=True, kw_only=True):
 
     def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
         """
-        Make a name private for a file, and return warnings.
+        Make a name private for a file, and return warnings for its publisher.
 
-        Raises as `require_free`.
+        Raises as `require_free`, and Unavailable if the store does not answer.
         """
         self.require_free(name, caller)
         # also a name that is private: it may be a pattern that says so, or an answer of a cache

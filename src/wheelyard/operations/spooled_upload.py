@@ -34,7 +34,11 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
     """The reason of the yank as one line, which may be empty, or None if the file is not yanked."""
 
     def upload_time(self, now: datetime) -> datetime | None:
-        """Return the time of the upload in UTC, from 1970 to `now`, or None if it is unknown."""
+        """
+        Return the time of the upload in UTC, or None if it is unknown.
+
+        A time before 1970 becomes 1970, and one after `now` becomes `now`.
+        """
         at = self.uploaded_at
         if at is None:
             return None
@@ -69,6 +73,7 @@ class SpoolWriter:
     Writes one file of at most `limit` bytes to the spool, and computes its size and digests.
 
     `what` names the operation in errors; `hashers` are hash objects besides SHA-256, by algorithm.
+    To make one raises Unavailable if no file can be created.
     """
 
     def __init__(

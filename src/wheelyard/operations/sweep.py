@@ -121,7 +121,7 @@ class JobLease:
         self._put(ends=now, completed=now)
 
     def written_at(self) -> float:
-        """Return when the lease was written last, by the store's clock, in seconds."""
+        """Return when the lease was written last, by the store's clock, in seconds since 1970."""
         return next(self._store.list(self._key)).modified
 
     def _read(self) -> tuple[LeaseDocument, ObjectVersion]:
@@ -214,6 +214,7 @@ class Sweep(Struct, frozen=True):
         Delete those of a project's orphans that are a day old, or whose file was deleted.
 
         None is deleted if the project is inconsistent, or perhaps lost. Return how many were.
+        Raises Unavailable if the store does not answer, or a document of the project is damaged.
         """
         before = now - ORPHAN_AGE.total_seconds()
         candidates = [entry.key for entry in orphans.entries if entry.modified < before]
@@ -319,7 +320,11 @@ class DailySweep:
             self._runtime.pause(wait + self._runtime.random.uniform(0.0, SPREAD_SECONDS))
 
     def sweep_if_due(self) -> timedelta:
-        """Sweep if that is due, and return after how long to try again."""
+        """
+        Sweep if that is due, and return after how long to try again.
+
+        A failure of the store is logged, and not raised.
+        """
         try:
             if next(self._sweep.stores.files.list(keys.FILES), None) is None:
                 return EVERY  # perhaps a store that the first upload makes

@@ -142,7 +142,7 @@ class AddFiles(Struct, frozen=True):
     # an answer is kept, and whoever wants to know asks again for the project before the commit.
 
     def decide(self, project: Project) -> list[FileDecision]:
-        """Return what `project` makes of each file."""
+        """Return what `project` makes of each file, in order: a refusal is returned, not raised."""
         return [self._decide(project, file) for file in self.files]
 
     def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
@@ -258,7 +258,7 @@ class Uploads(Struct, frozen=True):
         """
         Validate a file for the project `before`, without storing it.
 
-        Raises as `accept`.
+        Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
         """
         _check_form(upload)
         listed = find_identical(before, upload, is_lenient=self.rules.lenient)
@@ -270,7 +270,11 @@ class Uploads(Struct, frozen=True):
         return ValidatedFile(upload, file, contents, is_listed=listed is not None)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
-        """Store bytes and metadata of a project's new files, and those that listed files lost."""
+        """
+        Store bytes and metadata of a project's new files, and those that listed files lost.
+
+        Raises Unavailable if the store does not answer, or is full.
+        """
         self.files.put(
             name,
             [
@@ -292,8 +296,9 @@ class Uploads(Struct, frozen=True):
         """
         Upload a local file, by way of the spool.
 
-        `progress` is called with the size of each chunk. Raises as `authorize` and `accept`,
-        Invalid if the file cannot be opened, and TooLarge.
+        `progress` is called with the size of each chunk. Raises as `authorize` and `accept`. Raises
+        Invalid if the file cannot be opened, TooLarge if it is above the limit, and Unavailable if
+        the spool cannot be written.
         """
         distribution = self.authorize(path.name, caller)
         writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})

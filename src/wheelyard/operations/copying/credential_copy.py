@@ -27,7 +27,12 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 
 def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
-    """Add the commits that the target lacks of a document to it, and return how many."""
+    """
+    Add the commits that the target lacks of a document to it, and return how many.
+
+    Raises Conflict if that of the target is not an earlier state of that of the source, or one of
+    them is damaged. Raises Unavailable if a store does not answer.
+    """
     kind = target.kind
     with source_faults(source):
         in_source, _ = kind.read(source)
@@ -51,7 +56,8 @@ def commits_of(kind: JournalKind[D, C], source: Store, in_source: D, numbers: ra
     """
     Return commits of a document of the source.
 
-    Raises Conflict if one of them cannot be read.
+    Raises Conflict if one of them is damaged or lost. Raises Unavailable if the source does not
+    answer.
     """
     with source_faults(source):
         journal = Journal(kind, source, in_source)
@@ -85,7 +91,11 @@ _RECORDS: Final = Codec(TokenRecord)
 
 
 class CredentialCopy(Struct, frozen=True):
-    """Copies credentials from one store to another one."""
+    """
+    Copies credentials from one store to another one.
+
+    Each method raises Unavailable if a store does not answer.
+    """
 
     source: Store
     target: Store
@@ -102,7 +112,12 @@ class CredentialCopy(Struct, frozen=True):
                 yield entry.key
 
     def copy(self, key: Key) -> int:
-        """Copy one of the wanted objects, if it is newer, and return how many were written."""
+        """
+        Copy one of the wanted objects, if it is newer, and return how many were written.
+
+        For grants and groups that is the number of commits. Raises Conflict or Unavailable if the
+        object is damaged, or cannot be read in the source.
+        """
         if key == keys.ACCESS:
             return copy_document(self.source, self.access)
         with source_faults(self.source):
@@ -151,7 +166,11 @@ _DOCUMENTS: Final = Codec[_Json](dict)
 
 
 class UpstreamCopy(Struct, frozen=True):
-    """Copies the memory of upstream indexes from one store to another one."""
+    """
+    Copies the memory of upstream indexes from one store to another one.
+
+    Each method raises Unavailable if a store does not answer.
+    """
 
     source: Store
     target: Store

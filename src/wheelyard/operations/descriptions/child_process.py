@@ -32,7 +32,12 @@ class RenderProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, text: str, markup: str) -> dict[str, str]:
-        """Return the answer of the process, or a `problem`, whatever happens to the process."""
+        """
+        Return the answer of the process, or a `problem`, whatever happens to the process.
+
+        The answer has `html` or `problem`. The latter is `slow`, `complex`, `markup`, or
+        `unavailable` if the process cannot be started or ends by no fault of the description.
+        """
         request = {"text": text, "markup": markup, "images": self._images}
         # somebody may kill it, or the machine lack memory: a second attempt tells
         for _ in range(2):

@@ -225,7 +225,11 @@ def renderer() -> str:
 
 
 def remove_old(store: Store, now: float) -> None:
-    """Delete the results that are `KEPT_SECONDS` old at `now`, in seconds since the epoch."""
+    """
+    Delete the results that are `KEPT_SECONDS` old at `now`, in seconds since the epoch.
+
+    Raises Unavailable if the store does not answer.
+    """
     for entry in store.list(keys.DESCRIPTIONS):
         if entry.modified < now - KEPT_SECONDS:
             store.delete(entry.key)

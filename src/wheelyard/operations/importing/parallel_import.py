@@ -70,7 +70,9 @@ class Importer(Struct, frozen=True):
         """
         Import the distributions of a source, or in a dry run, only validate them.
 
-        Raises WheelyardError if the store does not answer or the source is unusable.
+        A file that is refused, or of a damaged project, is in the report. Raises Unavailable if the
+        store does not answer, and as `Source.candidates` if the source cannot be listed. What was
+        committed before stays.
         """
         observer = progress or ImportProgress()
         context = ImportContext(
@@ -258,7 +260,11 @@ class FolderWatch:
         self.stopped.set()
 
     def skip_existing(self) -> None:
-        """Mark all existing files as processed, so that no scan imports them until they change."""
+        """
+        Mark all existing files as processed, so that no scan imports them until they change.
+
+        Raises WheelyardError if they cannot be listed.
+        """
         for file in distribution_files(self.tree):
             self.states[file.location] = _FileState(_version(file), inf)
         self.is_first_scan = False
@@ -316,7 +322,11 @@ class Scan(ImportProgress):
         self._check_stopped()
 
     def done(self, outcome: Outcome) -> None:
-        """Remember the outcome of a file and when to retry it, and log a refusal once."""
+        """
+        Remember the outcome of a file and when to retry it, and log a refusal once.
+
+        Aborts the import if the watch was stopped.
+        """
         before = self._states[outcome.location]
         if outcome.why != before.reason:
             self._report.add(outcome)

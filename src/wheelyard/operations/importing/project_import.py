@@ -193,20 +193,32 @@ class ImportContext:
             raise refused
 
     def list_names(self) -> None:
-        """Add the imported projects to the list of names."""
+        """
+        Add the imported projects to the list of names, except in a dry run.
+
+        Raises Unavailable if the store does not answer.
+        """
         names = self.unlisted.copy()
         if self.dry_run_projects is None:
             self.uploads.projects.names.claim(*names)
         self.unlisted.difference_update(names)
 
     def latest(self, name: NormalizedName) -> Project:
-        """Return a project as it is now, or in a dry run, as its files so far would make it."""
+        """
+        Return a project as it is now, or in a dry run, as its files so far would make it.
+
+        Raises Unavailable if the store does not answer, or the document is damaged.
+        """
         return (self.dry_run_projects or {}).get(name) or self.uploads.projects.get_for_update(name)
 
     def commit(
         self, name: NormalizedName, files: Sequence[ValidatedFile], intent: ProjectIntent
     ) -> CommittedProject:
-        """Store `files` and commit `intent`, or in a dry run, apply it to the project in memory."""
+        """
+        Store `files` and commit `intent`, or in a dry run, apply it to the project in memory.
+
+        Raises Unavailable if the store does not answer, or the document is damaged.
+        """
         if self.dry_run_projects is None:
             self.uploads.store(name, files)
             return self.uploads.projects.commits.submit(project_journal(name), intent)

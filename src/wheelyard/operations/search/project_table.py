@@ -317,7 +317,11 @@ class FactsReader(Struct, frozen=True):
 
 
 def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
-    """Return what the core metadata of a file say, unless they are empty or another project's."""
+    """
+    Return what the core metadata of a file say, or their valid fields.
+
+    It is NOT_DESCRIBED if they are empty, or another project's.
+    """
     # a server that shows no pages, and a command, need no parser
     from wheelyard.model.metadata import parse_headers, parse_leniently  # noqa: PLC0415
 
