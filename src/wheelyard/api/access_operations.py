@@ -1,4 +1,8 @@
-"""Operations on grants, groups and API tokens, of which no answer has a token's digest."""
+"""
+Operations on grants, groups and API tokens, of which no answer has a token's digest.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -65,7 +69,12 @@ def access_history(call: Call, body: After) -> AccessHistory:
 
 
 def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
-    """Tell whether somebody may do something, and why."""
+    """
+    Tell whether somebody may do something, and why.
+
+    Raises Invalid if the project's name or a principal is malformed, and NotFound if a token is
+    unknown.
+    """
     index, name = call.index, parse_name(body.project)
     return explain(
         parse_subject(body.who, index.authenticator),
@@ -78,17 +87,29 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
 
 
 def add_grant(call: Call, body: GrantFields) -> AddedGrant:
-    """Add a grant to the store, or return an equal one that is there."""
+    """
+    Add a grant to the store, or return an equal one that is there.
+
+    Raises as `AccessControl.grant`.
+    """
     return call.index.add_grant(body, call.by)
 
 
 def revoke_grant(call: Call, body: GrantRevocation) -> None:
-    """Revoke a grant of the store."""
+    """
+    Revoke a grant of the store.
+
+    Raises as `AccessControl.revoke`.
+    """
     call.index.access.revoke(body.id, call.by, body.note)
 
 
 def edit_group(call: Call, body: GroupEdit) -> None:
-    """Make, change or delete a group of the store."""
+    """
+    Make, change or delete a group of the store.
+
+    Raises as `AccessControl.edit_group`.
+    """
     call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note)
 
 
@@ -243,7 +264,11 @@ def _listed(token: ListedToken) -> TokenAnswer:
 
 
 def create_token(call: Call, body: NewToken) -> MadeToken:
-    """Make a token for the caller, who has signed in lately, or as an administrator for anybody."""
+    """
+    Make a token for the caller, who has signed in lately, or as an administrator for anybody.
+
+    Raises as `NewToken.lifetime`, `wanted_token` and `CallerTokens.create`.
+    """
     tokens, now = call.index.caller_tokens, call.index.runtime.now()
     tokens.require_maker(call.caller, call.signed_in_at)
     lifetime, can = body.lifetime(now), body.can or ()
@@ -253,7 +278,11 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
 
 
 def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
-    """Replace a token by a new one with the same name, rights and lifetime."""
+    """
+    Replace a token by a new one with the same name, rights and lifetime.
+
+    Raises as `CallerTokens.rotate`.
+    """
     overlap, now = timedelta(hours=body.hours), call.index.runtime.now()
     rotated = call.index.caller_tokens.rotate(call.caller, call.signed_in_at, body.token, overlap)
     return ReplacedToken(
@@ -264,12 +293,20 @@ def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
 
 
 def revoke_token(call: Call, id: str) -> None:  # noqa: A002 - its name in the path
-    """Revoke a token: as its owner, as an administrator, or with the token itself."""
+    """
+    Revoke a token: as its owner, as an administrator, or with the token itself.
+
+    Raises as `CallerTokens.revoke`.
+    """
     call.index.caller_tokens.revoke(call.caller, id)
 
 
 def revoke_sent_token(call: Call) -> None:
-    """Revoke the token that the request is sent with."""
+    """
+    Revoke the token that the request is sent with.
+
+    Raises Forbidden if its credential is no API token.
+    """
     if call.sent_token is None:
         raise Forbidden("This is not an API token. Send the token that is to be revoked.")
     call.index.tokens.revoke(call.sent_token.id, call.by)

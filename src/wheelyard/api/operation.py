@@ -93,7 +93,11 @@ class ApiOperation(Struct, frozen=True, dict=True):
         return kind
 
     def answer_to(self, call: Call, params: Mapping[str, str], body: Struct | None) -> object:
-        """Do the operation with `arguments`, and return its answer."""
+        """
+        Do the operation with the arguments in its path and its body, and return its answer.
+
+        Raises as `arguments`, and what the function raises.
+        """
         arguments: dict[str, Any] = {**self.arguments(call, params)}
         return self.run(call, **arguments, **({} if body is None else {"body": body}))
 
@@ -101,8 +105,8 @@ class ApiOperation(Struct, frozen=True, dict=True):
         """
         Return the arguments in a path, once the caller is known to have the right of the row.
 
-        Raises Unauthenticated, Forbidden or NotFound without that right, and NotFound if the name
-        of a project is none.
+        Raises Unauthenticated or Forbidden without that right, and NotFound if the name of a
+        project is malformed.
         """
         parsed = {
             name: parse_project_name(text) if name == "name" else text
@@ -129,7 +133,7 @@ def decode_body(body: bytes, kind: type[S]) -> S:
     """
     Return the JSON object of a body as a `kind`.
 
-    Raises Invalid if it is not one.
+    Raises Invalid (code `invalid_field`) if the body is no JSON object, or as `convert_fields`.
     """
     try:
         sent = decode(body)  # of any type, so that the error names a field and no position
@@ -145,8 +149,8 @@ def decode_query(query: bytes, kind: type[S]) -> S:
     """
     Return the fields of a query as a `kind`.
 
-    Unknown fields are ignored, and several of one name are joined by commas. Raises Invalid if a
-    field is wrong or missing.
+    Unknown fields are ignored, and several of one name are joined by commas. Raises Invalid (code
+    `invalid_field`) if a field is wrong or missing.
     """
     sent = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     texts = dict[str, str]()
@@ -162,7 +166,8 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
     """
     Return fields as a `kind`.
 
-    Raises Invalid, which names the first field that is wrong, with InvalidField as its cause.
+    Raises Invalid (code `invalid_field`) with InvalidField as its cause. It names the first field
+    that is wrong, missing, or unknown to a `kind` that forbids such.
     """
     try:
         return decode_table(sent, kind, strict=strict)

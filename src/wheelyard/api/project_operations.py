@@ -1,4 +1,8 @@
-"""Operations on projects: lists, journals, changes of releases, and private names."""
+"""
+Operations on projects: lists, journals, changes of releases, and private names.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -165,7 +169,7 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
         """
         The files that are meant.
 
-        Raises Invalid if the version is malformed.
+        Raises Invalid if the version is malformed, or not exactly one of both fields is sent.
         """
         if bool(self.version) == bool(self.versions):
             what = "version or versions, not both" if self.version else "version is missing"
@@ -235,7 +239,11 @@ def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
 
 
 def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
-    """Show a project: its status and its files."""
+    """
+    Show a project: its status and its files.
+
+    Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
+    """
     return ProjectAnswer.of(_readable(call, name))
 
 
@@ -250,7 +258,11 @@ def _readable(call: Call, name: NormalizedName) -> Project:
 
 
 def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
-    """Show the commits of a project that follow a number."""
+    """
+    Show the commits of a project that follow a number.
+
+    A released name has them, too. Raises as `get_project`.
+    """
     projects = call.index.projects
     try:
         project = _readable(call, name)
@@ -276,7 +288,12 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
 
 
 def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
-    """Name the projects that the settings of a client have to name."""
+    """
+    Name the projects that the settings of a client have to name.
+
+    Raises NotFound if a name is malformed. Without an upstream index, raises as `get_project` for
+    each wanted project.
+    """
     texts = filter(None, body.project.split(","))
     wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
     if call.index.upstream is None:  # else any name may be that of a public package
@@ -286,7 +303,11 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
 
 
 def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
-    """Yank releases, or files of them."""
+    """
+    Yank releases, or files of them.
+
+    Raises as `ReleaseChange.selection` and `Lifecycle.change`, and so do `unyank` and `delete`.
+    """
     return _change("yank", call, name, body)
 
 
@@ -311,7 +332,11 @@ def _change(
 
 
 def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectAnswer:
-    """Set the status of a project."""
+    """
+    Set the status of a project.
+
+    Raises as `Lifecycle.set_status`.
+    """
     project = call.index.lifecycle.set_status(call.caller, name, body.status, body.reason)
     return ProjectAnswer.of(project)
 
@@ -322,12 +347,20 @@ def list_names(call: Call) -> PrivateNameList:
 
 
 def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservation:
-    """Make a name private before anything is published under it."""
+    """
+    Make a name private before anything is published under it.
+
+    Raises as `Names.reserve`.
+    """
     return Reservation(name, call.index.names.reserve(call.caller, name, body.reason))
 
 
 def release_name(call: Call, name: NormalizedName, body: NameChange) -> None:
-    """Give up a private name without files."""
+    """
+    Give up a private name without files.
+
+    Raises as `Names.release`.
+    """
     call.index.names.release(call.caller, name, body.reason)
 
 
@@ -362,7 +395,11 @@ class ChangeList(Struct, frozen=True):
 
 
 def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
-    """List which projects have changed since a change (404 `unknown_serial` after a restore)."""
+    """
+    List which projects have changed since a change (404 `unknown_serial` after a restore).
+
+    Raises Unauthenticated or Forbidden unless the caller may read all projects.
+    """
     require_all_read(call.caller)
     changes, newest = call.index.changes.since(body.since, PAGE)
     listed = [

@@ -1,4 +1,8 @@
-"""Operations on public packages: decisions about them, and what clients get of them."""
+"""
+Operations on public packages: decisions about them, and what clients get of them.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -81,7 +85,11 @@ def decision_history(call: Call, body: After) -> DecisionHistory:
 
 
 def approve(call: Call, body: Approval) -> Decisions:
-    """Approve a public project, or one version of it, and return all decisions about it."""
+    """
+    Approve a public project, or one version of it, and return all decisions about it.
+
+    Raises Invalid if the name or the version is malformed, and as `Deciding.approve`.
+    """
     name, version = body.parsed
     decisions = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
     call.index.search.note_decision()
@@ -89,7 +97,11 @@ def approve(call: Call, body: Approval) -> Decisions:
 
 
 def block(call: Call, body: Block) -> Decisions:
-    """Block a public project, or one version of it, and return all decisions about it."""
+    """
+    Block a public project, or one version of it, and return all decisions about it.
+
+    Raises Invalid if the name or the version is malformed, and as `Deciding.block`.
+    """
     name, version = body.parsed
     decisions = _deciding(call).block(name, version, body.reason)
     call.index.search.note_decision()
@@ -104,7 +116,13 @@ def _deciding(call: Call) -> "Deciding":
 
 
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:
-    """Tell what clients get for a public package, and why not the rest."""
+    """
+    Tell what clients get for a public package, and why not the rest.
+
+    Raises Invalid if the name or the version is malformed. Raises as
+    `ReadPolicy.require_project_read` if the caller may not know about the name. Raises NotFound
+    without an upstream index.
+    """
     name, version = body.parsed
     call.index.read_policy.require_lookup(call.caller, name)
     explanation = _upstream(call).explain(name, version)
@@ -114,7 +132,13 @@ def explain_package(call: Call, body: PackageQuestion) -> Explanation:
 
 
 def refresh(call: Call, body: Refresh) -> RefreshedPage:
-    """Ask the upstream indexes for a project now, as whoever may upload something can do."""
+    """
+    Ask the upstream indexes for a project now, as whoever may upload something can do.
+
+    Raises Unauthenticated or Forbidden for other callers, Invalid if the name is malformed, and
+    NotFound without an upstream index. Raises as `ReadPolicy.require_lookup` and
+    `UpstreamIndex.refresh`.
+    """
     caller = call.caller
     if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
         if caller.is_anonymous:

@@ -55,7 +55,8 @@ class RemoteApi:
         """
         Have the server do an operation.
 
-        Raises what the function raises, and Unavailable if the server does not answer.
+        Raises what the function raises, Unavailable if the server does not answer, and Invalid if
+        the answer is not that of a wheelyard server.
         """
         row, values = ROWS[operation], signature(operation).bind(None, *args, **kwargs).arguments
         body = values.pop("body", None)
@@ -70,7 +71,11 @@ class RemoteApi:
         return answer
 
     def name_of(self, principal: str) -> str:
-        """Return the name of the API token that is this principal, if the caller may know it."""
+        """
+        Return the name of the API token that is this principal, or an empty text.
+
+        It is also empty if the caller may not know it. Raises as `call`.
+        """
         if not principal.startswith("token:"):
             return ""
         with self._lock:  # one request, however many threads want a name
@@ -84,7 +89,11 @@ class RemoteApi:
         return RemoteJournals(self, only)
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
-        """Upload a file, and call `progress` with the size of each chunk."""
+        """
+        Upload a file, and call `progress` with the size of each chunk.
+
+        Raises as `call`, and Invalid if the file cannot be read, or changes meanwhile.
+        """
         form = open_form(path, self.connection.runtime.new_id(), progress)
         return self.connection.upload(form, PublishedFile)
 
@@ -98,7 +107,11 @@ class RemoteJournals:
     _looked_at: datetime = field(default=BEGINNING, init=False)
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
-        """Return the projects that may have changed since that time, and since the last call."""
+        """
+        Return the projects that may have changed since that time, and since the last call.
+
+        There are never problems with the list. Raises as `RemoteApi.call`.
+        """
         if self.only is not None:
             return (self.only,), []
         moment = max(since, self._looked_at)
@@ -109,7 +122,13 @@ class RemoteJournals:
         return [project.name for project in listed.projects], []
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
-        """Yield the commits of a project, newest first: the oldest page, then pages backwards."""
+        """
+        Yield a project's commits with their numbers, newest first, down to the one behind `after`.
+
+        None is a commit that the journal has lost. The oldest page is requested first, as it has
+        the number of the last commit. Raises as `RemoteApi.call`: NotFound if the project is
+        unknown, Unavailable if the server does not answer.
+        """
         first = self.api.call(get_journal, name, After(after))
         first_end, end = first.next or first.revision, first.revision
         size = max(first_end - after, 1)
@@ -120,7 +139,7 @@ class RemoteJournals:
         yield from _newest_first(first, after, first_end)
 
     def name_of(self, principal: str) -> str:
-        """Return the name of the API token that is this principal, if the caller may know it."""
+        """Return as `RemoteApi.name_of`."""
         return self.api.name_of(principal)
 
 

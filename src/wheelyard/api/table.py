@@ -94,7 +94,8 @@ class LocalApi(Call, frozen=True):
         """
         Do an operation.
 
-        Raises what the function raises, and an error unless the caller has the right of the row.
+        Raises what the function raises, and as `ApiOperation.arguments` unless the caller has the
+        right of the row.
         """
         values = signature(operation).bind(None, *args, **kwargs).arguments
         in_path = {name: value for name, value in values.items() if isinstance(value, str)}
@@ -103,7 +104,11 @@ class LocalApi(Call, frozen=True):
         return operation(self, *args, **kwargs)
 
     def name_of(self, principal: str) -> str:
-        """Return the name of the API token that is this principal, or an empty text."""
+        """
+        Return the name of the API token that is this principal, or an empty text.
+
+        Raises Unavailable if the store does not answer.
+        """
         return self.index.tokens.records.name_of(principal)
 
     def journals(self, only: NormalizedName | None) -> JournalSource:
@@ -113,5 +118,9 @@ class LocalApi(Call, frozen=True):
         )
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
-        """Upload a file, and call `progress` with the size of each chunk."""
+        """
+        Upload a file, and call `progress` with the size of each chunk.
+
+        Raises as `Uploads.accept_path`.
+        """
         return self.index.uploads.accept_path(path, self.caller, progress)
