@@ -71,7 +71,11 @@ STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
 
 
 def command_settings() -> Settings:
-    """Return the settings as `loaded_settings`, and warn of a file that others may change."""
+    """
+    Return the settings as `loaded_settings`, and warn of a file that others may change.
+
+    Raises Invalid as it does.
+    """
     reading = loaded_settings()
     warn_of_settings_file(reading)
     return reading.settings
@@ -90,7 +94,8 @@ def loaded_settings(
     Return the effective settings of this command line, and where each comes from.
 
     `overrides` has the values of options other than those of `STORE`, `defaults` those defaults of
-    this command that differ from the usual ones. Raises Invalid if a value is wrong.
+    this command that differ from the usual ones. Raises Invalid if a value is wrong, or the
+    settings file cannot be used.
     """
     return load_settings(
         file=given_option("config"),
@@ -102,15 +107,21 @@ def loaded_settings(
 
 def existing_index() -> Index:
     """
-    Return the index that this command line names.
+    Return the index that this command line names, which is closed at the end of the command.
 
-    Raises Invalid unless its store exists.
+    Raises Invalid if a setting is wrong or the store does not exist, and Unavailable if the store
+    does not answer.
     """
     return _closed_with_command(open_index(command_settings(), create=False))
 
 
 def ensure_index(settings: Settings) -> Index:
-    """Return the index of the settings, whose store is made if it is missing."""
+    """
+    Return the index of the settings, whose store is made if it is missing.
+
+    It is closed at the end of the command. Raises Invalid if a setting is wrong, and Unavailable if
+    the store does not answer.
+    """
     location = settings.store.location
     if not has_store(settings):
         index_without_store(settings)  # raises Invalid before a folder is made
@@ -137,7 +148,11 @@ def _give_serials(index: Index) -> None:
 
 
 def warn_without_upstream(index: Index) -> None:
-    """Say so if servers of this store know public names, and the settings of this command none."""
+    """
+    Warn if servers of this store know public names, and the settings of this command none.
+
+    Raises Unavailable if the store does not answer.
+    """
     if (
         index.upstream is None
         and next(index.stores.documents.list(keys.UPSTREAM), None) is not None
@@ -152,7 +167,7 @@ def require_upstream(index: Index) -> "UpstreamIndex":
     """
     Return the upstream indexes of an index.
 
-    Raises Invalid if the settings name none.
+    Raises Invalid (code `bad_setting`) if the settings name none.
     """
     if index.upstream is None:
         raise Invalid(
@@ -163,7 +178,11 @@ def require_upstream(index: Index) -> "UpstreamIndex":
 
 
 def is_store_given() -> bool:
-    """Return whether this command line, a variable or a settings file names the store."""
+    """
+    Return whether this command line, a variable or a settings file names the store.
+
+    Raises Invalid as `loaded_settings`.
+    """
     return ("store", "location") in loaded_settings().sources
 
 
@@ -187,7 +206,7 @@ def _login_name() -> str:
 
 def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
     """
-    Return the certificate and key of the server, if it has some.
+    Return the certificate and key of the server, or an empty tuple if the settings name none.
 
     Raises Invalid if they cannot be read, or do not belong together.
     """
@@ -200,7 +219,11 @@ def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
 
 
 def print_warnings(settings: Settings, authenticator: Authenticator) -> None:
-    """Print the warnings about settings, files of secrets, and write access to stored tokens."""
+    """
+    Print the warnings about settings, files of secrets, and write access to stored tokens.
+
+    Raises Invalid as `tls_files`.
+    """
     for file in (*authenticator.files, *tls_files(settings)):
         for sentence in file.warnings:
             warn(sentence)
@@ -233,7 +256,11 @@ INDEX: Final = (
 
 
 def open_api() -> Api:
-    """Return the index of `--server`, else that of the store, which has to exist."""
+    """
+    Return the index of `--server`, else that of the store, which has to exist.
+
+    Raises as `remote_api` and `existing_index`.
+    """
     return remote_api() or local_api(existing_index())
 
 
@@ -246,7 +273,8 @@ def remote_api() -> RemoteApi | None:
     """
     Return the index of `--server`, or None without that option.
 
-    Raises UsageError if an option of a store is given, too.
+    Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
+    credential is malformed. No request is sent.
     """
     server = given_option("server")
     if server is None:
@@ -271,7 +299,11 @@ def history_lines(
 
 
 def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:
-    """Return the names of the API tokens among principals, or warn if they cannot be read."""
+    """
+    Return the name of the API token that each principal is, an empty text for others.
+
+    If they cannot be read, warn and return an empty dictionary.
+    """
     try:
         return {principal: api.name_of(principal) for principal in principals}
     except Unavailable as fault:

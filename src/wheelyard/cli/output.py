@@ -73,7 +73,7 @@ def cli_command(
 
 
 def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
-    """Return the value that `keep_option` has kept, or None."""
+    """Return the value that `keep_option` has kept, or None for an option that was not given."""
     return click.get_current_context().meta.get(f"{__name__}.{name}")
 
 
@@ -285,7 +285,11 @@ def is_interactive() -> bool:
 
 
 def confirm_name(name: str, consequence: str) -> bool:
-    """Ask a person to type `name` for what cannot be undone, and return whether they did."""
+    """
+    Ask a person to type `name` for what cannot be undone, and return whether they did.
+
+    Call it only if `is_interactive`. Raises click's Abort if the person presses Ctrl-C.
+    """
     question = f"{consequence} To go on, type the name '{name}'"
     return bool(click.prompt(question, default="", show_default=False, err=True).strip() == name)
 

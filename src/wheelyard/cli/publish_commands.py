@@ -246,7 +246,11 @@ def import_source(
     *,
     dry_run: bool = False,
 ) -> Report:
-    """Import a source, print why files were not taken, and return the report."""
+    """
+    Import a source, print why files were not taken, and return the report.
+
+    Raises as `Importer.run`.
+    """
     amount = "files  {task.fields[amount]}"
     columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
@@ -399,7 +403,7 @@ class WatcherThreads(Struct, frozen=True):
         Import the existing files of the watched folders now, with progress, and print a summary.
 
         The threads will skip all existing files, also those of buckets, which are not imported
-        here.
+        here. Raises as `Importer.run`.
         """
         for watch in self.watches:
             watch.skip_existing()
@@ -419,7 +423,8 @@ class WatcherThreads(Struct, frozen=True):
         """
         Tell the threads to stop and abort their scans, and wait for them for a limited time.
 
-        What a scan has committed stays, and the next process goes on from there.
+        One whose store does not answer may still run afterwards. What a scan has committed stays,
+        and the next process goes on from there.
         """
         for watch in self.watches:
             watch.stop()

@@ -127,7 +127,11 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """Return the settings of the options that `serve` and `run` share, None for one not given."""
+    """
+    Return the settings of the options that `serve` and `run` share, None for one not given.
+
+    Raises UsageError if the options contradict each other.
+    """
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
@@ -146,7 +150,11 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
 def server_settings(
     options: dict[str, Any], overrides: Tables, defaults: Tables | None = None
 ) -> Settings:
-    """Return the settings of `serve` or `run`, whose log has all messages if it is JSON."""
+    """
+    Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
+
+    Raises Invalid as `loaded_settings`.
+    """
     reading = loaded_settings(overrides, defaults)
     _prepare_log(reading.settings)
     warn_of_settings_file(reading)
@@ -218,7 +226,11 @@ class ServedIndex:
         self._watchers: WatcherThreads | None = None
 
     def open_index(self) -> Index:
-        """Open the index, import what `run` imports first, and print the start message."""
+        """
+        Open the index, import what `run` imports first, and print the start message.
+
+        Raises WheelyardError if a setting, the store or a watched place cannot be used.
+        """
         settings = self._settings
         is_read_only = settings.server.read_only
         # a worker process has no context of its command where it is not forked
@@ -235,13 +247,21 @@ class ServedIndex:
         return index
 
     def start_watching(self, index: Index) -> None:
-        """Start the threads that watch folders and buckets."""
+        """
+        Start the threads that watch folders and buckets, if there are such.
+
+        Raises WheelyardError for a place that cannot be watched.
+        """
         if watchers := self._watchers or self._build_watchers(index):
             self._watchers = watchers
             watchers.start()
 
     def stop_watching(self) -> None:
-        """End these threads, if there are some, and wait for them for a limited time."""
+        """
+        Tell the watch threads, if there are some, to stop, and wait for them for a limited time.
+
+        One whose store does not answer may still run afterwards.
+        """
         if self._watchers is not None:
             self._watchers.stop()
 

@@ -309,7 +309,11 @@ def require_site(index: Index, dest: str) -> None:
 
 
 def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
-    """Bring a site up to date, print a summary, and return the exit status and the JSON."""
+    """
+    Bring a site up to date, print a summary, and return the exit status and the JSON.
+
+    Raises WheelyardError if the site cannot be written, or the store does not answer.
+    """
     export = _open(index, dest, RequestedOptions())
     result = export.run(Progress().complete)
     return _print_summary(dest, result), _described(dest, result)

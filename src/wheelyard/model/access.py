@@ -281,7 +281,7 @@ def describe_scope(scope: Scope) -> str:
 
 
 def describe_actions(actions: Action) -> str:
-    """Return actions in words, to be followed by projects: "read and upload to"."""
+    """Return actions, at least one, in words before the names of projects: "read and upload to"."""
     words = [
         "administer" if action is Action.ADMIN else action.verb
         for action in Action

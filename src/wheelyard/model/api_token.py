@@ -192,7 +192,11 @@ def is_token_id(text: str) -> bool:
 
 
 def new_token(random: Random) -> ApiToken:
-    """Return a new random API token."""
+    """
+    Return a new random API token.
+
+    `random` has to be a source for secrets.
+    """
     body = PREFIX + "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
     return ApiToken(body + _check(body))
 
@@ -263,7 +267,11 @@ def verified_session(cookie: str, key: bytes, now: float) -> Session | None:
 
 
 def decoded_session(cookie: str) -> Session | None:
-    """Return the session in the text of a cookie, without checking its signature, or None."""
+    """
+    Return the session in the text of a cookie, or None if it is malformed.
+
+    Neither its signature nor its expiry is checked.
+    """
     payload = cookie.partition(".")[0]
     try:
         return decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=Session)

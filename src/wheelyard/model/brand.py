@@ -54,8 +54,8 @@ def parse_logo(body: bytes) -> Logo:
     """
     Return the logo in a file, whose type follows from its bytes.
 
-    Raise Invalid if the file is too large, of no known type, or an SVG that could
-    run scripts or refers to other files.
+    Raises Invalid (code `bad_setting`) if the file is too large, of no known type, or an SVG that
+    could run scripts or refers to other files.
     """
     if len(body) > MAX_LOGO_BYTES:
         raise _bad_logo(f"it is larger than {MAX_LOGO_BYTES // 1024} KiB")

@@ -258,7 +258,7 @@ def parse_known_filename(filename: str) -> KnownDistribution:
     """
     Return the distribution that `filename` names, in any format that a store may have.
 
-    Raises Invalid (codes `invalid_filename`, `invalid_name`, `invalid_version`) if it is none.
+    Raises Invalid (codes `invalid_filename`, `invalid_version`) if it is none.
     """
     _check_text(filename)
     if filename.endswith(SDIST_SUFFIXES):

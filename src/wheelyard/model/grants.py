@@ -103,7 +103,8 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     """
     Return the grant with these fields.
 
-    Raises Invalid for invalid values, and for a group that is not one of `groups`.
+    Raises Invalid, with several codes, for invalid values, and for a group that is not one of
+    `groups`.
     """
     who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
     scope = Scope(
@@ -183,7 +184,11 @@ def groups_in(who: Iterable[str]) -> frozenset[str]:
 
 
 def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
-    """Return the principals in `who`, with the members of each `group:NAME` in its place."""
+    """
+    Return the principals in `who`, with the members of each `group:NAME` in its place.
+
+    A group that is not one of `groups` has no members.
+    """
     named = frozenset(grantee for grantee in who if not grantee.startswith(_GROUP))
     return named.union(*(groups.get(name, ()) for name in groups_in(who)))
 

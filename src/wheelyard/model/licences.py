@@ -188,7 +188,7 @@ def licence_in(core: CoreMetadata) -> str:
 
     That is `License-Expression`, or else the classifiers and `License`, if each of them means one
     licence of SPDX. Several of them say nothing of "and" or "or", so they count as a choice.
-    Ambiguous metadata gives `UNKNOWN`.
+    Metadata that is ambiguous, or names no licence, gives `UNKNOWN`.
     """
     if core.license_expression:
         return core.license_expression

@@ -86,14 +86,18 @@ class Headers(Struct, frozen=True):
         return tuple(value for value in values if value and value != _PLACEHOLDER)
 
     def first(self, name: str) -> str | None:
-        """Return the first value of a field that is neither empty nor `UNKNOWN`, or None."""
+        """
+        Return the first value of a field that is neither empty nor `UNKNOWN`, or None.
+
+        Raises Invalid as `every`.
+        """
         return next(iter(self.every(name)), None) if name in self.fields else None
 
     def only(self, name: str) -> str | None:
         """
         Return the value of a field, or None if it is missing, empty or `UNKNOWN`.
 
-        Raises Invalid if the field is repeated.
+        Raises Invalid if the field is repeated, and as `every`.
         """
         given = self.fields.get(name)
         if given is None:
@@ -103,7 +107,11 @@ class Headers(Struct, frozen=True):
         return self.first(name)
 
     def document(self, name: str) -> str | None:
-        """Return a field's first value with its line breaks, but without indentation, or None."""
+        """
+        Return a field's first value with its line breaks, but without indentation.
+
+        Return None if it is missing, empty or `UNKNOWN`.
+        """
         # a folded value is unfolded by `every`, and would lose its lines
         value = next(iter(self.fields.get(name, ())), "")
         text = _INDENT.sub("\n", value).strip()

@@ -397,6 +397,7 @@ def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, s
     Return what of a project and its commits only a newer version of wheelyard knows.
 
     The keys name it in words. A value is the version that knows it, or empty if that is not said.
+    Without such parts the result is empty.
     """
     unknown = {f"the field {quoted(name)}": "" for name, _ in project.other_fields}
     for commit in commits:

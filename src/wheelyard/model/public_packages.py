@@ -84,12 +84,17 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         """
         Return the decision that counts for a normalised version: its own, else the project's.
 
+        Return None if nothing was decided.
         Who blocks `2.0` means `2.0+cpu`, too. An approval of `2.0` says nothing about `2.0+cpu`.
         """
         return next(self._candidates(version), None)
 
     def for_file(self, version: str, sha256: str) -> Decision | None:
-        """Return the first decision about a file's version, or its project, that covers it."""
+        """
+        Return the first decision about a file's version, or its project, that covers the file.
+
+        Return None if no decision does.
+        """
         candidates = self._candidates(version)
         return next((decision for decision in candidates if decision.covers(sha256)), None)
 
@@ -136,7 +141,7 @@ class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         return {name: decisions_about(decisions) for name, decisions in grouped.items()}
 
     def for_project(self, name: NormalizedName) -> ProjectDecisions:
-        """Return the decisions in force about a project."""
+        """Return the decisions in force about a project, or UNDECIDED if there are none."""
         return self.by_project.get(name, UNDECIDED)
 
 
