@@ -56,8 +56,8 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
     """
     Return the credential for a server, or None.
 
-    It is that of the environment, of the keyring, or of netrc, in this order. Raises Invalid if it
-    cannot be used.
+    It is that of the environment, of the keyring, or of netrc, in this order. Raises Invalid if the
+    token of the environment is malformed, or the keyring does not answer in time.
     """
     token = environ.get(TOKEN_VARIABLE, "").strip()
     if token:
@@ -119,7 +119,7 @@ class SecretFilter:
         }
 
     def message(self, text: str) -> str:
-        """Return a text for people, safe for a terminal."""
+        """Return a text escaped for a terminal, or HIDDEN if the credential is in it."""
         return HIDDEN if any(short in text for short in self._short) else self._text(text)
 
     def json(self, body: bytes) -> bytes:
@@ -308,9 +308,9 @@ _REFUSALS: Final = Decoder(_Refusal)
 
 def parse_server(text: str) -> Url:
     """
-    Return the root URL of a server.
+    Return the root URL of a server, also from its URL for installers or for uploads.
 
-    Raises Invalid if it is no URL, or has a credential in it.
+    Raises Invalid if it is no URL of http or https, or has a credential or a query in it.
     """
     try:
         url = parse_url(text)
@@ -331,9 +331,9 @@ def parse_server(text: str) -> Url:
 
 def open_connection(server: str, environ: Mapping[str, str], runtime: Runtime) -> "ApiConnection":
     """
-    Return a connection to a server.
+    Return a connection to a server, before any request is sent.
 
-    Raises Invalid for a bad URL, or a bad credential.
+    Raises Invalid as `parse_server`, `find_credential` and `ApiConnection`.
     """
     url = parse_server(server)
     return ApiConnection(url, find_credential(url, environ), runtime)
@@ -351,7 +351,12 @@ class _Request(Struct, frozen=True):
 
 
 class ApiConnection:
-    """Sends requests to one server. Threads may share it."""
+    """
+    Sends requests to one server.
+
+    Threads may share it. Raises Invalid (code `https_required`) if a credential would leave this
+    machine unencrypted.
+    """
 
     def __init__(self, server: Url, credential: ServerCredential | None, runtime: Runtime) -> None:
         is_here = is_loopback(server.host.strip("[]"))
@@ -391,8 +396,8 @@ class ApiConnection:
         Send a request, with `fields` as JSON, and return the answer as a `kind`.
 
         If it `repeats`, it is sent again after a transient failure. Raises the error that the
-        server answers with. Raises Unavailable if there is no answer. Raises Invalid if it is not
-        that of a wheelyard server.
+        server answers with. Raises Unavailable if there is no answer, or only that of a gateway.
+        Raises Invalid (code `no_index`) if the answer is not that of a wheelyard server.
         """
         content = None if fields is None else encode(fields)
         headers = {} if content is None else {"Content-Type": "application/json"}
@@ -403,7 +408,7 @@ class ApiConnection:
         """
         Upload a file, and return the answer as a `kind`.
 
-        Raises as `send`, and Invalid if the file has changed.
+        Raises as `send`, and Invalid if the file has changed or cannot be read any more.
         """
         seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
         request = _Request("POST", "legacy/", form.headers, form, seconds)

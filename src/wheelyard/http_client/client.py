@@ -204,7 +204,11 @@ class RequestRules:
     """Whether a host that does not answer, or asks for a pause, is left alone for a while."""
 
     def authorization(self, url: Url) -> str | None:  # noqa: ARG002 - for subclasses
-        """Return the Authorization header for a URL, or None to send none."""
+        """
+        Return the Authorization header for a URL, or None to send none.
+
+        Raises FetchError if there has to be one, and it cannot be had now.
+        """
         return None
 
     def refusal(self, url: Url) -> str:  # noqa: ARG002 - for subclasses
@@ -245,7 +249,11 @@ class Requester:
         self._cleanup.close()
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """Return a context manager that ends this thread's network calls after `seconds`."""
+        """
+        Return a context manager that ends this thread's network calls after `seconds`.
+
+        From then on, each of them raises FetchError.
+        """
         return self._deadline.within(seconds)
 
     def open(
@@ -270,9 +278,9 @@ class Requester:
         """
         Send a request without a body, follow redirects, and return the final response.
 
-        `headers` are sent to every server, so they have no credential. Raises FetchError as `send`,
-        and if a URL is refused, there are too many redirects, or one leads from https to http or to
-        no URL.
+        `headers` are sent to every server, so they have no credential. Raises FetchError as `send`
+        and `RequestRules.authorization`, and if a URL is refused, there are too many redirects, or
+        one leads from https to http or to no URL.
         """
         for _ in range(self._network.max_redirects + 1):
             why = self._rules.refusal(url)
@@ -300,7 +308,8 @@ class Requester:
 
         Redirects are not followed, and no credential is added. Host is added to `headers`.
         `seconds` is the time limit until the headers of the response are there. Raises FetchError
-        if there is no response, or the address is not allowed.
+        if there is no response, the scheme or the address is not allowed, or the host is left alone
+        for a while. Raises what an iterator of `content` raises.
         """
         if not self._rules.has_circuits:
             return self._exchange(method, url, headers, content, seconds)
@@ -457,7 +466,7 @@ class Retries(Struct, frozen=True):
         """
         Return the result of a function that sends a request.
 
-        Raises the last FetchError.
+        Raises the FetchError of the last attempt. Any other exception ends the attempts.
         """
         waits = backoff_pauses(self.runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
         waits, is_asked = islice(waits, self.attempts - 1), False

@@ -400,7 +400,7 @@ class Circuit(Struct):
             self.on_change(is_open=True)
 
     def pause(self, seconds: float) -> None:
-        """Send no request for so many seconds, as the host has asked."""
+        """Send no request for so many seconds, at most `MAX_PAUSE_SECONDS`, as the host asked."""
         with self._lock:
             until = self.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
             self._paused_until = max(self._paused_until, until)

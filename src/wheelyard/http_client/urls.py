@@ -211,10 +211,11 @@ def ask_keyring(
     program: str, server: Url, environ: Mapping[str, str], seconds: float
 ) -> UserPassword | None:
     """
-    Return what a keyring has for the URL of a server, as pip and twine ask, or for its host.
+    Return what a keyring has for the URL of a server or for its host, or None.
 
-    Raises OSError if the program cannot be run, or does not answer within `seconds`: it may wait
-    for somebody who unlocks it.
+    It is asked as pip and twine ask, up to three times. Raises TimeoutError if one question is not
+    answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises another
+    OSError if the program cannot be run.
     """
     for arguments in _questions(server):
         try:

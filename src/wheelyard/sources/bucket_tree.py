@@ -43,7 +43,11 @@ from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 
 
 class BucketTree(Struct, frozen=True):
-    """A bucket, or a prefix in it. Objects are read at the versions that were listed."""
+    """
+    A bucket, or a prefix in it.
+
+    Objects are read at the versions that were listed. Every method may raise Unavailable.
+    """
 
     bucket: BucketReader
 
@@ -61,11 +65,7 @@ class BucketTree(Struct, frozen=True):
                 yield self._file(entry)
 
     def find(self, path: str) -> Candidate | None:
-        """
-        Return the object at a path below the prefix, or None if it is missing.
-
-        Raises Unavailable if the bucket does not answer.
-        """
+        """Return the object at a path below the prefix, or None if it is missing."""
         entry = self.bucket.find(path)
         return None if entry is None else self._file(entry)
 
@@ -226,6 +226,7 @@ class S3pypiSource:
         Yield each distribution with the digest in its page, and `Skipped` for unlisted ones.
 
         If a page cannot be used, yield a `Skipped` with the reason, and its files without digests.
+        Raises as `FileTree.entries`.
         """
         current: str | None = None
         links: Links | None = None
@@ -263,7 +264,11 @@ def _with_link(file: Candidate, links: Links | None) -> Iterator[SourceItem]:
 
 
 def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
-    """Return whether there is a page of s3pypi beside a distribution, and lists it."""
+    """
+    Return whether there is a page of s3pypi beside a distribution, and lists it.
+
+    Raises Unavailable if the tree does not answer.
+    """
     try:
         page = _read_page(tree, _folder_of(distribution))
         return TITLE in page and distribution.filename in _read_links(page)
@@ -337,6 +342,7 @@ def looks_like_pypicloud(tree: FileTree, paths: set[str], distributions: list[Ca
     Return whether the distributions at the beginning of a listing look like pypicloud's.
 
     The paths or the metadata decide. `paths` has all files of that beginning, also `.meta` files.
+    Raises Unavailable if the tree does not answer.
     """
     if all(map(_has_hash, distributions)):
         return True

@@ -181,7 +181,8 @@ class FileRecord(Struct):
         """
         Return a file with this data.
 
-        Raises ValueError if it is that of another file, or malformed.
+        Raises ValueError if it is that of another file, or its digest is malformed. Another value
+        that is malformed is left out.
         """
         if self.filename != file.filename:
             raise ValueError("it describes another file")
@@ -247,9 +248,10 @@ def clean_uploader(value: object) -> str:
 
 def sound_digests(declared: object) -> tuple[dict[str, str], str]:
     """
-    Return the digests of known algorithms, by algorithm, and the algorithm of one that is none.
+    Return the digests of known algorithms, by algorithm, and the algorithm of a malformed digest.
 
-    The latter is empty if there is no such one. A digest of BLAKE2 may be shorter than the longest.
+    The latter is empty if no digest is malformed. A digest of BLAKE2 may be shorter than the
+    longest.
     """
     digests: dict[str, str] = {}
     malformed = ""

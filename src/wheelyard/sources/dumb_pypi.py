@@ -34,7 +34,11 @@ class NamedFiles(Protocol):
     """Where the files of a list are."""
 
     def find(self, name: str, /) -> Candidate | None:
-        """Return the file with a name, or None if it is missing."""
+        """
+        Return the file with a name, or None if it is missing.
+
+        Raises Unavailable if the place does not answer.
+        """
         ...
 
 
@@ -51,7 +55,8 @@ class DumbPypiSource(Struct, frozen=True):
         """
         Yield a `Candidate` for each file, and a `Skipped` for each wrong line and missing file.
 
-        Raises Invalid if the list cannot be read.
+        Raises Invalid if the list cannot be read, or has a line of a megabyte. Raises Unavailable
+        if the place of the list or of the files does not answer.
         """
         lines = enumerate(_read_lines(self.packages), 1)
         numbered = ((number, line) for number, line in lines if line.strip())

@@ -57,7 +57,8 @@ def read_bounded(file: Candidate, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray
     """
     Return all bytes of a file.
 
-    Raises OSError if it has more than `limit` bytes, or cannot be read.
+    Raises OSError if it has more than `limit` bytes, or cannot be read. Raises Unavailable if its
+    tree or server does not answer.
     """
     body = bytearray()
     with file.read() as chunks:
@@ -109,7 +110,7 @@ class FolderTree(Struct, frozen=True):
         """
         Yield, for a `with` block, the chunks of a file.
 
-        Raises OSError if it cannot be opened.
+        Raises OSError if it cannot be opened or read.
         """
         with (self.root / path).open("rb") as file:
             yield _chunks(file)
@@ -182,7 +183,11 @@ class FileDescriber(Protocol):
     """What another index has kept beside its files."""
 
     def describe(self, file: Candidate) -> Iterator[SourceItem]:
-        """Yield a file with what is kept of it, and a `Skipped` for what cannot be used."""
+        """
+        Yield a file with what is kept of it, and a `Skipped` for what cannot be used.
+
+        Raises Unavailable if the tree with that does not answer.
+        """
         ...
 
 
@@ -203,7 +208,11 @@ class FileTreeSource(Struct, frozen=True):
         return chain.from_iterable(prefetch_map(self._describe, distribution_files(self.tree)))
 
     def total(self) -> int | None:
-        """Return the number of distributions, after a scan of the folder, or None for a bucket."""
+        """
+        Return the number of distributions, after a scan of the folder, or None for a bucket.
+
+        Raises Invalid if the folder cannot be read.
+        """
         if not isinstance(self.tree, FolderTree):
             return None
         return sum(isinstance(file, Candidate) for file in distribution_files(self.tree))
@@ -219,7 +228,8 @@ def distribution_files(tree: FileTree) -> Iterator[SourceItem]:
     Yield the files of a tree that are named like distributions, and `Skipped` for other files.
 
     Hidden files, files in hidden folders, and sidecars (`is_sidecar`) are omitted. What a wheelyard
-    store has of upstream indexes is skipped, too: an import would make it private.
+    store has of upstream indexes is skipped, too: an import would make it private. Raises as
+    `FileTree.entries`.
     """
     for file in tree.entries():
         if isinstance(file, Skipped):

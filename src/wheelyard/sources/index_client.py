@@ -107,7 +107,8 @@ class IndexClient:
         """
         Send a request with retries, and return the open response once its headers are there.
 
-        Raises FetchError if its status is not 200, or 206 for a Range request.
+        Raises FetchError if there is no response, or its status is not 200, or 206 for a Range
+        request.
         """
         return self._retries.run(self._open, url, headers, method)
 

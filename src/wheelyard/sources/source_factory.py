@@ -109,7 +109,11 @@ class OpenedSource(Struct, frozen=True):
     connections: ExitStack
 
     def total(self) -> int | None:
-        """Return the number of candidates after a scan of a folder, or None if it is unknown."""
+        """
+        Return the number of candidates after a scan of a folder, or None if it is unknown.
+
+        Raises Invalid if the folder cannot be read.
+        """
         if self.projects or not isinstance(self.source, FileTreeSource):
             return None
         return self.source.total()
@@ -133,7 +137,9 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
     """
     Open the source of a request, and return it.
 
-    Raises Invalid if the request cannot be used. Raises Unavailable if the source does not answer.
+    It may list the source. Raises Invalid if the request cannot be used, or the folder cannot be
+    read. Raises Unavailable if the source does not answer, or there are no credentials for its
+    bucket.
     """
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
@@ -145,7 +151,11 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
 
 
 def detect_kind(tree: FileTree) -> str:
-    """Return the kind of a tree, as its first files suggest: `files` if they suggest no other."""
+    """
+    Return the kind of a tree, as its first files suggest: `files` if they suggest no other.
+
+    Raises as `FileTree.entries`.
+    """
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
     first = islice(tree.entries(), DETECT_LIMIT)
@@ -182,7 +192,9 @@ class _SourceFactory(Struct, frozen=True):
         """
         Return the requested kind of source, or for `auto` the detected one.
 
-        Raises Invalid if the request cannot be used.
+        It may list the source. Raises Invalid if the request cannot be used, or the folder cannot
+        be read. Raises Unavailable if the source does not answer, or there are no credentials for
+        its bucket.
         """
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
@@ -205,7 +217,7 @@ class _SourceFactory(Struct, frozen=True):
         """
         Return the requested source, as one of `kind`.
 
-        This is where a new kind is added.
+        Raises as `kind`. This is where a new kind is added.
         """
         request = self.request
         if kind == "index":

@@ -201,7 +201,8 @@ class IndexSource(Struct, frozen=True):
         """
         Yield the files of the wanted projects, and a `Skipped` for each unusable page or entry.
 
-        Raises WheelyardError if the root page is unusable, or the server stops answering.
+        Raises Invalid if the root page cannot be used, or lists more than `MAX_PROJECTS`. Raises
+        Unavailable if the server does not answer, or stops answering.
         """
         failures = 0  # in a row, as pages come in the order of their projects
         for result in prefetch_map(self._files_of, self._projects()):
