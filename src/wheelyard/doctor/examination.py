@@ -178,7 +178,11 @@ class Examination:
         self._rules = _OwnServer(self.url)
 
     def run(self) -> Iterator[Finding]:
-        """Yield all findings. A failed check leaves out those that depend on it."""
+        """
+        Yield all findings.
+
+        A failed check leaves out those that depend on it. An error of the network is a finding.
+        """
         for finding in self._findings():
             text = finding.text
             for secret in sorted(self.secrets, key=len, reverse=True):

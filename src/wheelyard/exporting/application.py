@@ -139,14 +139,19 @@ class SiteApplication:
         """
         Return what the site shows of a project.
 
-        Raises WheelyardError if that is nothing.
+        Raises WheelyardError if that is nothing. Raises Unavailable if the store does not answer,
+        or a document is damaged.
         """
         request = _request(f"/simple/{name}/", b"", {"name": name})
         context = self._context
         return self._answer(request, find_for_installer, context, name, request, may_refresh=False)
 
     def required_names(self, listing: OpenListing) -> set[NormalizedName]:
-        """Return the names of all projects that any release may need, once its pages were asked."""
+        """
+        Return the names of all projects that any release may need, once its pages were asked.
+
+        Raises Unavailable if the store does not answer.
+        """
         names, request = set[NormalizedName](), _request("/", b"", {})
         for release in releases_of(listing):
             metadata = ReleaseMetadata(request, listing, release.metadata_file)
@@ -156,9 +161,10 @@ class SiteApplication:
 
     def ask(self, question: Question) -> Page:
         """
-        Return a page.
+        Return the page that answers a question.
 
-        Raises WheelyardError if there is none.
+        Raises WheelyardError if there is no such page, or it cannot be made. Raises Unavailable if
+        the store does not answer, or the status is not 200.
         """
         path = f"/{question.path}"
         route = self._routes.find(path, "GET")
@@ -174,7 +180,11 @@ class SiteApplication:
         return Page(question.target, kind, response.content, is_final=is_final)
 
     def fixed_pages(self) -> list[Page]:
-        """Return what depends on the options alone, first the files that all pages load."""
+        """
+        Return what depends on the options alone, first the files that all pages load.
+
+        Raises as `ask`.
+        """
         assets = self._pages.environment.assets.values()
         pages = [
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)

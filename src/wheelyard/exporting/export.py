@@ -102,7 +102,8 @@ class Export(Struct, frozen=True, kw_only=True):
         """
         Check that an export has made the pages of the site.
 
-        Raises Invalid (code `bad_destination`) if another program has.
+        Raises Invalid (code `bad_destination`) if another program has. Raises Unavailable if the
+        site does not answer.
         """
         store = self.place.store
         if self.lease.options is not None or any(True for _ in store.list(EXPORT_PREFIX)):
@@ -122,8 +123,10 @@ class Export(Struct, frozen=True, kw_only=True):
 
         Every page is made again if the site is new, was made with other options or by another
         version, if an export of it was interrupted, or if `everything`. The latter also replaces
-        pages that no export has made. Raises as `check_destination`. Raises Unavailable if the
-        store does not answer, or other exports interrupt this one again and again.
+        pages that no export has made. A project of which the store has lost something stays as it
+        was, and is in `failed` of the result. Raises Invalid (code `bad_destination`) as
+        `check_destination`, or if the site was made from another store. Raises Unavailable if the
+        store or the site does not answer, or other exports interrupt this one again and again.
         """
         if not everything:
             self.check_destination()
@@ -429,7 +432,8 @@ def open_export(
     Return the export of an index to a folder, which is made, or to a bucket.
 
     An option that is not requested is that of the site's last export. `on_wait` is called if
-    another export is writing the site. Raises Invalid if the export is not allowed.
+    another export is writing the site. Raises Invalid if the export is not allowed. Raises
+    Unavailable as `open_place`, and if the site does not answer.
     """
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
@@ -465,7 +469,8 @@ def open_place(index: Index, dest: str) -> SitePlace:
     """
     Return the destination of an export.
 
-    Raises Invalid if it is not allowed.
+    Raises Invalid if it is not allowed. Raises Unavailable if nothing can be written to the folder,
+    or there are no credentials for the bucket.
     """
     _check_destination(dest, index)
     if is_bucket(dest):

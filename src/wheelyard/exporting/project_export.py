@@ -80,8 +80,9 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         """
         Write what has changed of a project.
 
-        `facts` are those that the manifest will have. Raises NotFound or Unavailable (code
-        `damaged_document`) if the store has lost something of the project.
+        `facts` are those that the manifest will have. Raises NotFound, or Unavailable with one of
+        `UNREADABLE_CODES`, if the store has lost something of the project. Raises Unavailable with
+        another code if the store or the site does not answer. Raises Conflict if the lease is lost.
         """
         listing = self._find(facts)
         while True:
@@ -167,7 +168,11 @@ class SiteProjects(Struct, frozen=True):
     """The revisions of those that may have changed since, or None for all."""
 
     def read(self) -> tuple[ProjectTable, list[NormalizedName]]:
-        """Return the facts of all projects, and the names of those whose document is damaged."""
+        """
+        Return the facts of all projects, and the names of those whose document is damaged.
+
+        Raises Unavailable if the store does not answer.
+        """
         facts, damaged = self._private()
         if self.index.upstream is not None:
             facts = self._public(self.index.upstream, {*facts, *damaged}) | facts

@@ -62,7 +62,7 @@ class SiteFolder:
 
     It follows no links, and syncs nothing to the disk: an export that was cut off is made again.
     The version of an object is a digest of its bytes. Raises Unavailable if nothing can be written
-    to the folder.
+    to the folder. Every method may raise Unavailable.
     """
 
     def __init__(self, root: Path) -> None:
@@ -351,7 +351,8 @@ class SiteLease:
     """
     The manifest of a site, and the right to write the site.
 
-    Threads may share it. `on_wait` is called once if another export holds the lease.
+    Threads may share it. `on_wait` is called once if another export holds the lease. Every method
+    may raise Unavailable if the site does not answer, and so may the constructor.
     """
 
     def __init__(self, site: SiteStore, runtime: Runtime, on_wait: Callable[[], None]) -> None:
@@ -421,7 +422,11 @@ class SiteLease:
             self._site.put(MANIFEST_PATH, encode(manifest), self._version, _JSON)
 
     def interrupt(self) -> None:
-        """Let the next export begin at once, and make every page again."""
+        """
+        Let the next export begin at once, and make every page again.
+
+        Raises Conflict as `require`.
+        """
         with self._lock:
             self._put(0.0)
 

@@ -145,8 +145,8 @@ class SiteWriter:
     """
     Writes a site while its lease is held.
 
-    Threads may share it. Nothing is written whose bytes are the same. Every method raises Conflict
-    if the lease is lost.
+    Threads may share it. Nothing is written whose bytes are the same. Every method may raise
+    Unavailable if the site does not answer. Each that writes raises Conflict if the lease is lost.
     """
 
     def __init__(self, place: SitePlace, lease: SiteLease, *, is_gzipped: bool) -> None:

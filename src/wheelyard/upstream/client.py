@@ -375,8 +375,9 @@ class UpstreamClients:
         Ask an upstream for a file of a project, and return its answer, once it begins.
 
         `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
-        Unavailable (code `upstream_unavailable`) if it does not answer. Raises Unavailable (code
-        `bad_upstream`) if its answer cannot be used, or nothing may be fetched from this URL.
+        Unavailable (code `upstream_unavailable`) if it does not answer, or the settings forbid
+        connections. Raises Unavailable (code `bad_upstream`) if its answer cannot be used, or
+        nothing may be fetched from this URL.
         """
         client = self._by_id[upstream]
         if self._is_offline:

@@ -64,7 +64,8 @@ class PinnedDigests:
     """
     The digests of one upstream index that its pages do not say.
 
-    Threads may share it. `store` has what is kept of that index.
+    Threads may share it. `store` has what is kept of that index. Every method may raise Unavailable
+    if the store does not answer, or a document is damaged.
     """
 
     def __init__(self, store: Store, retries: ConflictRetries) -> None:
@@ -137,7 +138,11 @@ def _with_pin(file: UpstreamFile, pin: Pin | None) -> UpstreamFile:
 
 
 def load_pins(store: Store, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
-    """Return the pins of a project, by filename, and the version of the object that has them."""
+    """
+    Return the pins of a project, by filename, and the version of the object that has them.
+
+    Raises Unavailable if the store does not answer, or the object is damaged.
+    """
     key = keys.upstream_digests(name)
     stored = store.get(key)
     if not isinstance(stored, Stored):
@@ -207,7 +212,11 @@ class StoredFile(Struct, frozen=True):
 
 
 class FileCache:
-    """The objects of one upstream index in the store. Threads may share it."""
+    """
+    The objects of one upstream index in the store.
+
+    Threads may share it. Every method may raise Unavailable.
+    """
 
     def __init__(
         self, upstream: str, store: Store, retries: ConflictRetries, uses: FileUses
@@ -377,7 +386,8 @@ class UpstreamSweep(Struct, frozen=True):
         """
         Remove what the rules say, or in a dry run nothing, and return what that is.
 
-        A server that runs meanwhile may fetch a removed file again.
+        A server that runs meanwhile may fetch a removed file again. Raises Unavailable if the store
+        does not answer. Some files may be removed then.
         """
         below = PrefixedStore(self.store, keys.UPSTREAM)
         files = sorted(_files(below), key=attrgetter("last_use"))

@@ -153,7 +153,8 @@ class PassedOnFile(Struct, frozen=True):
         """
         Yield the chunks of the whole file, the last ones once all are verified.
 
-        Raises Unavailable if they are not the right ones.
+        Raises Unavailable if they are not the right ones, or break off. Raises as
+        `PassedOnFiles.open` if each reader asks for an answer.
         """
         pins, observation = self.cache.digests, self.source.observation
         check = FileCheck(self.name, self.file, self.size, pins, observation)

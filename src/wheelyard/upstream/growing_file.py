@@ -116,7 +116,8 @@ class GrowingFile:
         """
         Return the bytes from `start` up to `stop` (None: to the end), or an iterator of chunks.
 
-        They are bytes at once if all are there, and they are few.
+        They are bytes at once if all are there, and they are few. Raises Unavailable if the spool
+        cannot be read, and so does the iterator, which also raises the error of `fail`.
         """
         # read once: if it is verified meanwhile, the body may be an iterator all the same
         is_verified = self._is_verified

@@ -64,7 +64,9 @@ class Explainer(Struct, frozen=True):
         """
         Return what clients get for a name, or for one version of it.
 
-        Raises Unavailable if the store does not say whether the name is private.
+        That an upstream index does not say whether it has the name is a part of the result. Raises
+        as `Policy.refuses_file`, and Unavailable if the store does not say whether the name is
+        private.
         """
         policy = self.upstream.policy
         if self.upstream.names.is_private(name):
@@ -194,7 +196,7 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
         """
         Return the decisions in force about the project.
 
-        It may read the store.
+        It may read the store. Raises Unavailable if that does not say.
         """
         return self.policy.decisions_of(self.page.name).all
 
@@ -262,7 +264,7 @@ class UpstreamIndex:
         """
         Return what clients may see of a page now.
 
-        Without `state`, what decides is read. Raises Unavailable if the store does not say.
+        Without `state`, what decides is read. Raises as `Policy.view`.
         """
         page = self.files.with_digests(current.page)
         view = self.policy.view(page, self.runtime.now(), state)
@@ -280,7 +282,8 @@ class UpstreamIndex:
         """
         Return what clients may see now of a page of the store, or None without a page.
 
-        It asks nobody, counts nothing, and does not look whether the name is private.
+        It asks nobody, counts nothing, and does not look whether the name is private. Raises as
+        `Policy.view`.
         """
         stored = self.pages.stored(name)
         if stored is None:
@@ -293,7 +296,8 @@ class UpstreamIndex:
         Ask the upstream indexes for a page now, and return what has come.
 
         Raises Forbidden if the name is private, or the policy does not let anybody ask for it.
-        Raises Unavailable if the upstream index does not answer, or with what cannot be used.
+        Raises Unavailable if the store or the upstream index does not answer, or the index with
+        what cannot be used.
         """
         if self.names.is_private(name):
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
@@ -316,7 +320,7 @@ class UpstreamIndex:
         """
         Return what clients get for a name or one version of it, and why.
 
-        It may ask the upstream indexes.
+        It may ask the upstream indexes. Raises as `Explainer.explain`.
         """
         return Explainer(self).explain(name, version)
 

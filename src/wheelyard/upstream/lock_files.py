@@ -235,7 +235,8 @@ def read_requirements(path: Path, text: str) -> Iterator[LockEntry]:
     """
     Yield the packages of a requirements file and of all files that it names.
 
-    Each file is read once. Raises Invalid for a line that pip would refuse, too.
+    Each file is read once. Raises Invalid if a line is malformed, a digest is not a SHA-256, or a
+    file that a line names cannot be read.
     """
     pending, seen = [_Include(path, text=text)], set[tuple[Path, bool]]()
     while pending:
@@ -380,7 +381,8 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
     """
     Return what these lock files list together.
 
-    Raises Invalid, with file and line, for a wrong one.
+    Raises Invalid, which names the file, if one cannot be read, is malformed, has a digest that is
+    not a SHA-256, or is a tool's own lock file.
     """
     files = dict[NormalizedName, dict[Sha256, LockedFile]]()
     without, foreign = dict[NormalizedName, LockedPackage](), dict[ForeignPackage, None]()

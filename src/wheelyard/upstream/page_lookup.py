@@ -60,18 +60,18 @@ class StoredPage(NamedTuple):
 
 
 class StoredPages(Struct, frozen=True):
-    """Reads and writes pages of upstream indexes in a store."""
+    """
+    Reads and writes pages of upstream indexes in a store.
+
+    Every method may raise Unavailable.
+    """
 
     store: Store
 
     def load(
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
     ) -> StoredPage | None:
-        """
-        Return the page of a project, or None if the version of its object is `unless`.
-
-        Raises Unavailable if the store does not answer.
-        """
+        """Return the page of a project, or None if the version of its object is `unless`."""
         stored = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
         if isinstance(stored, NotModified):
             return None
@@ -106,8 +106,7 @@ class StoredPages(Struct, frozen=True):
         """
         Write a page over the version `expect`, and return its version.
 
-        Raises Conflict if there is another version. Raises Unavailable if the store does not take
-        it.
+        Raises Conflict if there is another version.
         """
         fields = asdict(page)
         files = fields.pop("files")
@@ -166,7 +165,7 @@ class IndexProof:
         Go on only if each of the indexes is proven.
 
         It may ask an index for its root. Raises Unavailable (code `upstream_unproven`) if one is
-        not proven.
+        not proven. Raises Unavailable if the store does not answer.
         """
         for client in clients:
             why = self.why_not(client)
@@ -238,7 +237,7 @@ class PageRequests:
         """
         Return the page of the first index that has a name, or None if none has it.
 
-        Raises Unavailable if one does not say.
+        Raises Unavailable if one that is asked does not answer, or with what cannot be used.
         """
         for client in self._clients.asked_for(name):
             answer = self._answer(client, name, kind, "")
@@ -251,7 +250,7 @@ class PageRequests:
         Return the page that takes the place of the `last` one, or None if that stays.
 
         Raises Unavailable if the owner of the name does not say what it has, or an index before it
-        whether it has the name.
+        whether it has the name, or if the store does not answer.
         """
         answer = self._ask_owner(last, kind)
         page = answer or last

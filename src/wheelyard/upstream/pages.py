@@ -107,7 +107,8 @@ class UpstreamPages:
     Finds the pages of projects at the upstream indexes.
 
     Threads may share it. Threads that ask for the same page at the same time each ask its index.
-    What is fetched is returned first, and then stored in a thread of `start_saving`.
+    What is fetched is returned first, and then stored in a thread of `start_saving`. Every method
+    that reads the store may raise Unavailable if that does not answer.
     """
 
     def __init__(
@@ -139,10 +140,11 @@ class UpstreamPages:
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """
-        Return the page of a project, or None if no upstream index has it.
+        Return the page of a project, or None if no upstream index has it, or it is contested.
 
         Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
-        Unavailable (code `bad_upstream`) if the answer cannot be used.
+        Unavailable (code `bad_upstream`) if the answer cannot be used. Neither is raised if there
+        is an older page that may be served.
         """
         peeked = self.peek(name)
         if peeked is not None:
@@ -178,7 +180,7 @@ class UpstreamPages:
         """
         Return what `get` would, if it does not need the network, else None.
 
-        It reads the store. Raises Unavailable if that does not say which index owns the name.
+        It reads the store.
         """
         peeked = self.peek(name)
         if peeked is None:
@@ -195,8 +197,8 @@ class UpstreamPages:
         """
         Ask the upstream indexes for a page now, store it, and return it.
 
-        Return None if no index has it. Other processes have it within `LOOK_SECONDS`. Raises
-        Unavailable as `get`, also if there is an older page.
+        Return None if no index has it, or it is contested. Other processes have it within
+        `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is an older page.
         """
         if self._config.offline:
             raise is_offline(f"a newer page of {name}")
@@ -237,9 +239,9 @@ class UpstreamPages:
 
     def cached(self, name: NormalizedName) -> FoundPage | None:
         """
-        Return the page that is in the store, whatever its age.
+        Return the page that is in the store, whatever its age, or None if nothing of it is shown.
 
-        It opens no connection.
+        It asks no upstream index.
         """
         held = self._load(name)
         return None if held is None else self._found_page(held)
@@ -284,7 +286,7 @@ class UpstreamPages:
         return min(seconds, NEGATIVE_SECONDS) if is_short else seconds
 
     def flush(self) -> None:
-        """Wait until the pages that were fetched are in the store, but not for ever."""
+        """Wait until the pages that were fetched are stored, for at most `SAVE_SECONDS`."""
         wait(self._saving.copy(), SAVE_SECONDS)
 
     def _found_page(self, held: _HeldPage, *, is_confirmed: bool = False) -> FoundPage | None:

@@ -99,8 +99,9 @@ class Prefetch(Struct, frozen=True, kw_only=True):
         """
         Bring all listed files into the store, or in a dry run only find them.
 
-        Raises Invalid if a project that is not private is listed without a digest. Raises
-        Unavailable if the store does not answer.
+        What an upstream index does not give is in the report. Raises Invalid if a project that is
+        not private is listed without a digest. Raises Unavailable if the store does not answer. An
+        error while files are fetched closes the index.
         """
         private, results = set[NormalizedName](), list[PrefetchedFile]()
         for package in locked.without_digest:

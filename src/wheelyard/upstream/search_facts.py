@@ -45,7 +45,12 @@ Pages = Mapping[NormalizedName, Entry]
 
 
 class PublicProjectList(Struct):
-    """Lists the public projects, and reads their facts. One thread at a time may use it."""
+    """
+    Lists the public projects, and reads their facts.
+
+    One thread at a time may use it. `versions` and `read` raise Unavailable if the store does not
+    answer.
+    """
 
     upstream: UpstreamIndex
     _pages: dict[str, Pages] = field(default_factory=dict)
@@ -172,7 +177,11 @@ class PublicProjectList(Struct):
 
 
 def facts_of(upstream: UpstreamIndex, listing: UpstreamListing, document: str) -> ProjectFacts:
-    """Return the facts of what is shown of a project, with the core metadata that is stored."""
+    """
+    Return the facts of what is shown of a project, with the core metadata that is stored.
+
+    Raises Unavailable if the store does not answer.
+    """
     latest, description = latest_release(releases_of(listing)), NOT_DESCRIBED
     page = listing.origin.page
     file = page.by_filename[latest.metadata_file.filename] if latest else None

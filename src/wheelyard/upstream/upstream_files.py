@@ -53,7 +53,11 @@ class FileRules(Struct, frozen=True, kw_only=True):
 
 
 class UpstreamFiles:
-    """Finds and fetches files and core metadata. Threads may share it."""
+    """
+    Finds and fetches files and core metadata.
+
+    Threads may share it. Every method that reads the store may raise Unavailable.
+    """
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class UpstreamFiles:
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
         """
-        Return a file if the store has it.
+        Return a file if the store has it, else None.
 
         On a bucket, this may be a request to it.
         """
@@ -133,7 +137,7 @@ class UpstreamFiles:
         return self.cache(page.upstream).digests.complete(page)
 
     def find_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes | None:
-        """Return the core metadata of a file if the store has it."""
+        """Return the core metadata of a file if the store has it, else None."""
         body = None
         if file.sha256:
             body = self.cache(page.upstream).find_metadata(page.name, file)
@@ -164,7 +168,7 @@ class UpstreamFiles:
         """
         Return the core metadata of a file, from the store or the upstream.
 
-        Blocks. Raises as `fetch_metadata`.
+        Blocks. Raises as the future of `fetch_metadata`.
         """
         return self.find_metadata(page, file) or self.fetch_metadata(page, file).result()
 

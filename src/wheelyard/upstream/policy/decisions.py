@@ -53,7 +53,8 @@ class Deciding(Struct, frozen=True):
 
         Raises Invalid if the name is private, a rule cannot be lifted, a digest is none, the reason
         has control characters, or there is no upstream index to ask. Raises NotFound if no upstream
-        index has the project or the version. Raises Unavailable if that cannot be said now.
+        index has the project or the version. Raises Unavailable if that cannot be said now, or the
+        store does not answer.
         """
         self._require_decidable(project, reason)
         lifted, digests = tuple(sorted(set(despite))), {_digest(text) for text in sha256}
@@ -75,7 +76,8 @@ class Deciding(Struct, frozen=True):
         """
         Block a project, or one version of it, and return all decisions about the project.
 
-        Raises Invalid and Unavailable as `approve`.
+        No upstream index is asked. Raises Invalid if the name is private, or the reason is not one
+        line. Raises Unavailable if the store does not answer.
         """
         self._require_decidable(project, reason)
         return self._decide(Verdict.BLOCKED, project, version, reason)

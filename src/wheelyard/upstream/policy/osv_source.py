@@ -201,8 +201,8 @@ class OsvSource:
         """
         Accept the database as it is, and return what was accepted before, and what is now.
 
-        Raises Invalid if there is no usable entry. Raises Unavailable if the store does not take
-        it.
+        The first is None if none was, or it is damaged. Raises Invalid if the database cannot be
+        read, or has no usable entry. Raises Unavailable if the store does not answer.
         """
         assert self._record is not None  # noqa: S101 - only commands that have a store call it
         with self._lock:

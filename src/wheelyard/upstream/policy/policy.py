@@ -95,7 +95,7 @@ class Policy:
         The generation that a view has that is made now, or None if something has to be read first.
 
         It changes when anything that decides does, except the page and the time. This reads no
-        remote store, and no file of advisories.
+        remote store, and no file of advisories. Raises Unavailable if a local store cannot be read.
         """
         decided = self.records.peek()
         advisories = self.osv.peek() if self.osv else NO_ADVISORIES
@@ -109,7 +109,9 @@ class Policy:
         """
         Return what decides now.
 
-        Raises Unavailable if the store does not say.
+        Raises Unavailable if the store does not say. Raises Invalid (code `bad_setting`) if `load`
+        was not called before, the database of advisories cannot be used, and none was accepted
+        before.
         """
         return PolicyState(
             self._load_decisions(),
@@ -147,7 +149,7 @@ class Policy:
         Return what of a page is shown.
 
         It is cached as long as nothing that decides changes. Without `state`, what decides is read.
-        Raises Unavailable if the store does not say.
+        Raises as `state`, and Unavailable if the first use of an exception cannot be written.
         """
         # first uses are written down before the view, whose generation has them
         state = self._note_first_uses(page, now, state)
@@ -165,7 +167,7 @@ class Policy:
         """
         Return every reason why files of a page are not shown, by filename.
 
-        Raises Unavailable if the store does not say.
+        A file that is shown has no entry. Raises as `view`.
         """
         evaluation = self._evaluate(page, now, self._note_first_uses(page, now))
         by_filename = {file.filename: tuple(evaluation.reasons(file)) for file in page.files}
@@ -179,8 +181,8 @@ class Policy:
 
         It may also be one that the page does not list any more, and that is kept. `view` is the one
         of the page that has just been made. Without it, it is made. If licences are blocked, the
-        metadata of the file may be fetched for that. Raises Unavailable if something that decides
-        cannot be read now.
+        metadata of the file may be fetched for that. Raises as `view`, and Unavailable if that
+        metadata cannot be had now.
         """
         now = self._runtime.now()
         if page.by_filename.get(file.filename) != file:
