@@ -61,7 +61,8 @@ class PrivateNames:
 
         The store is read unless a pattern or the cache says yes. The answer may be True for a name
         that was released a moment ago. It is never False for a name that was private when this was
-        called. Raises Unavailable if the store does not answer, and nothing is cached of the name.
+        called. Raises Unavailable if nothing is cached of the name, and the store does not answer,
+        is missing, or has a damaged document.
         """
         if self.is_known(name):
             return True
