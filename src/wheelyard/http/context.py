@@ -152,7 +152,7 @@ class ThreadPools:
         self._turns = turns
 
     def run_upload(self, work: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]:
-        """Run the blocking work of an upload in the pool for writes, in turn if there are turns."""
+        """Run an upload's blocking work in the pool for writes, in turn, and return its result."""
         if self._turns is None:
             return self.run_in(self.writes, work, *args)
         return self.run_in(self.writes, self._turns.run, partial(work, *args))
@@ -222,7 +222,7 @@ class ServerContext(Struct, frozen=True, kw_only=True):
 
     @property
     def files_from_root(self) -> str:
-        """The same, absolute or from the root of the host."""
+        """The URL of the folder of files, absolute or from the root of the host."""
         server = self.index.settings.server
         root = server.public_url.rstrip("/") or server.path_prefix
         return (self.site.files_url if self.site else "") or f"{root}/files"

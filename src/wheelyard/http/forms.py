@@ -421,7 +421,11 @@ def _stays_below(text: str) -> bool:
 
 
 class HttpsOnly:
-    """An ASGI application that adds the header to each response of another one."""
+    """
+    An ASGI application that adds `HTTPS_ONLY` to the responses of another one.
+
+    It does not if the Host of a request is the client's own machine, such as `localhost`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

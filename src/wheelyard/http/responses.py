@@ -114,7 +114,11 @@ def wants_html(request: Request) -> bool:
 def page_headers(
     context: ServerContext, media_type: MediaType, listing: Listing | None = None
 ) -> HeaderList:
-    """Return the headers of a page (None: of all projects): for caches, its source, CSP of HTML."""
+    """
+    Return the headers of the page of a project, or without `listing` of one of all projects.
+
+    They are those for caches and of the page's source, and CSP if it is HTML.
+    """
     is_public = context.read_policy.is_public(listing.name if listing else None)
     max_age, source = context.index.settings.http.public_max_age, HeaderList()
     if listing is not None and context.upstream is not None:

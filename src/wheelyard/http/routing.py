@@ -50,6 +50,7 @@ Returns the response to a request, in a thread.
 Raises Waiting as `Request.wait` does, and WheelyardError, of which an error response is made.
 """
 AsyncHandler = Callable[[Request], Awaitable[Response]]
+"""Returns the response to a request, in the event loop. Raises as Handler, but never Waiting."""
 RequestPredicate = Callable[[Request], bool]
 
 
@@ -108,7 +109,7 @@ class Route(Struct, frozen=True):
         return tuple(replace(self, path=path) for path in (bare, f"{bare}/") if path)
 
     def to_starlette(self) -> routing.Route:
-        """Return the same for Starlette's router."""
+        """Return this route as one of Starlette's router."""
         methods = None if self.is_fixed else self.methods
         return routing.Route(self.path, Endpoint(self), methods=methods, name=self.name)
 

@@ -154,7 +154,7 @@ class WebPages:
         )
 
     def path(self, *segments: str, query: bytes = b"") -> str:
-        """Return the URL path of a page, which ends with a slash, with its query."""
+        """Return the URL path of a page, and its query unless that may have a secret."""
         prefix = self.context.index.settings.server.path_prefix
         return build_path(prefix, segments, query)
 

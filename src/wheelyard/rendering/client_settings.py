@@ -77,7 +77,11 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         return "" if is_trusted else parts.netloc
 
     def for_each(self, lines: str, head: str = "") -> str:
-        """Return `head`, and `lines` for each project in place of NAME, or as a comment."""
+        """
+        Return `head`, and then `lines` for each project, with its name in place of NAME.
+
+        Without projects, both are a comment.
+        """
         if self.projects:
             parts = (head, *(lines.replace("NAME", name) for name in self.projects))
             return "".join(f"\n{part}" for part in parts if part)
@@ -85,7 +89,11 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         return f"\n# For each project that comes from this index:\n{comments}"
 
     def next_step(self, client: str, command: str) -> str:
-        """Return the comment that says to type `command`, which is safe once all are listed."""
+        """
+        Return the comment that says to type `command`, which is safe once all are listed.
+
+        Without projects, it says instead how to print the text with them.
+        """
         if self.projects:
             return f"# Then: {command}\n"
         printing = f"wheelyard print-settings {client} {self.asked} {self.plain_index_url}"

@@ -127,7 +127,11 @@ def listed_version(version: str) -> Version:
 
 
 def file_url(name: NormalizedName, file: ShownFile) -> str:
-    """Return `<project>/<sha256>/<filename>`, without a digest if that is not known."""
+    """
+    Return the path of a file below the folder of files: `<project>/<sha256>/<filename>`.
+
+    It has no digest if that is not known.
+    """
     filename = file.filename
     if _UNSAFE.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")

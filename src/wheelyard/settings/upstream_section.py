@@ -114,7 +114,11 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:
-        """The upstream indexes in order, with what one lacks as in `[upstream]`."""
+        """
+        The upstream indexes in order, or none if no URL is set.
+
+        One that lacks `allow`, `deny` or `page_ttl` has that of `[upstream]`.
+        """
         allow = self.allow if self.mode == "allowlist" else None
         defaults: dict[str, Any] = {
             "allow": allow,

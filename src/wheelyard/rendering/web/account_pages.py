@@ -67,7 +67,7 @@ class TokensView(Struct, frozen=True, kw_only=True):
     hindrance: str = ""
     """Why the caller can make no token here, or an empty text if there is no reason."""
     needs_sign_in: bool = False
-    """Whether signing in again removes it."""
+    """Whether signing in again removes the hindrance."""
     may_revoke: bool
     """Whether tokens can be revoked here: not on a read-only server."""
     max_days: int

@@ -185,7 +185,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
 
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
-    """Return the bytes of the same page without a template, which may be what cannot be read."""
+    """Return the bytes of the page of an error, made without a template, which may be missing."""
     # here no template escapes them
     title, message, home = escape(facts.title), escape(facts.message), escape(root)
     name = f"Error {facts.status}, {escape(facts.code)}"

@@ -208,7 +208,7 @@ class PublicPackage(Struct, frozen=True):
     """Those in force."""
 
     def of_release(self, version: str) -> "PublicPackage":
-        """Return what the page of one release says: nothing of what others hide."""
+        """Return the same for the page of one release, without what is hidden of the others."""
         wanted = strip_trailing_zeros(version)
         hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == wanted]
         return replace(self, hidden=hidden)
@@ -221,17 +221,17 @@ class PublicPackage(Struct, frozen=True):
 
     @property
     def recent_rows(self) -> Markup:
-        """The rows of a table of what is not shown, the first ones."""
+        """The first HIDDEN_SHOWN rows of a table of what is not shown."""
         return _rows(self.hidden[:HIDDEN_SHOWN])
 
     @property
     def older_rows(self) -> Markup:
-        """The other rows, or none if there are few."""
+        """The rows after `recent_rows`, or none if there are few."""
         return _rows(self.hidden[HIDDEN_SHOWN:])
 
     @property
     def older(self) -> int:
-        """How many other rows there are."""
+        """How many rows `older_rows` has."""
         return len(self.hidden[HIDDEN_SHOWN:])
 
     @property
