@@ -220,7 +220,11 @@ def log_messages() -> None:
 
 
 def print_message(level: int, what: str) -> None:
-    """Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it."""
+    """
+    Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it.
+
+    With `--quiet`, one of `logging.INFO` is dropped.
+    """
     if level == logging.INFO and given_option("quiet"):
         return
     if click.get_current_context().meta.get(_IN_LOG):

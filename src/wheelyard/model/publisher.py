@@ -70,7 +70,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
         yield job.lives_at_most(self.table.max_lifetime)
 
     def mismatch(self, claims: Claims) -> tuple[int, ClaimCheck] | None:
-        """Return the first check that fails, and the number of those before it, or None."""
+        """Return the number of checks before the first that fails, and that one, else None."""
         checks = enumerate(self.checks(claims))
         return next(((passed, check) for passed, check in checks if not check.is_right), None)
 

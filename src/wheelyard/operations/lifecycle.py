@@ -145,7 +145,7 @@ class Lifecycle(Struct, frozen=True):
         committed = self.projects.change(name, intent)
         changed = Changed(committed.after, select(committed.before))
         # The bytes go after the commit: whoever dies in between leaves bytes that nothing lists,
-        # which the sweep deletes. If it had been a delete before, they are deleted again.
+        # which the sweep deletes. The same delete again does not, as it finds no file any more.
         if is_delete:
             objects = (key for file in changed.files for key, _ in listed_objects(name, file))
             self.removal.remove(name, objects)
