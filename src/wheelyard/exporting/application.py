@@ -121,7 +121,7 @@ class SiteApplication:
         self._thread.start()
 
     def close(self) -> None:
-        """End what was begun to answer."""
+        """Stop all threads and processes that make answers, and close the upstream indexes."""
         if self.index.upstream is not None:
             self.index.upstream.close()
         self._loop.call_soon_threadsafe(self._loop.stop)

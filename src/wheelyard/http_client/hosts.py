@@ -206,7 +206,7 @@ class NetworkDeadline(local):
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """End this thread's network calls in this block after `seconds`, or earlier if it must."""
+        """End this thread's network calls in this block after `seconds`, or with an outer block."""
         before = self._end
         end = self._runtime.monotonic() + seconds
         self._end = end if before is None else min(end, before)

@@ -161,8 +161,8 @@ class FileUses:
     Notes the uses of stored files, each at most once a day.
 
     Threads may share it. A note is an empty object beside the file: the time at which it was
-    written is that of the use. It is written in the background by `submit`. What fails is tried
-    again with the next use.
+    written is that of the use. It is written in the background by `submit`. A note that cannot be
+    written is left out: the next use after a day is noted again.
     """
 
     def __init__(self, runtime: Runtime, submit: Callable[[Callable[[], None]], None]) -> None:

@@ -126,7 +126,7 @@ def is_outage(fault: FetchError) -> bool:
 
 
 def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
-    """Return the error for a request about a project that an upstream index has not answered."""
+    """Return the error for a project whose upstream index has no answer, or one of no use."""
     if is_outage(fault):
         wait = min(ceil(fault.wait), MAX_TOLD_PAUSE_SECONDS) or OUTAGE_SECONDS
         return Unavailable(

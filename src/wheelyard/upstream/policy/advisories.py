@@ -51,7 +51,7 @@ class AdvisoryTable(Struct, frozen=True):
     by_name: Mapping[NormalizedName, tuple[Advisory, ...]] = {}
 
     def hits(self, name: NormalizedName, versions: Iterable[str]) -> dict[str, Hit]:
-        """Return a hit for each of some normalised versions that is affected."""
+        """Return, by version, a hit for each of some normalised versions that is affected."""
         advisories = self.by_name.get(name)
         return _Releases(versions).hits(advisories) if advisories else {}
 

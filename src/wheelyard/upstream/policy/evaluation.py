@@ -217,7 +217,7 @@ class FirstUses(Struct, frozen=True):
     def of_page(
         self, page: UpstreamPage, noted: Snapshot[NoteDocument[datetime]]
     ) -> Mapping[str, datetime]:
-        """Return the first use of the exception for each version of a page that has one."""
+        """Return when the exception for a version of a page was first used, by version."""
         uses = self.notes.of_project(page.name, noted)
         wanted = self._exception_versions(page) if uses else {}
         return {version: uses[key] for version, key in wanted.items() if key in uses}
