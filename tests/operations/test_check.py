@@ -217,6 +217,7 @@ def test_foreign_files_are_noted(full: IndexHarness) -> None:
     """Files that an editor or a person left in the store are noted, and are no damage."""
     strays = ["files/junk", "files/a/b.tmp", "projects/demo.json.bak", "projects/Demo.json"]
     strays += ["journal/demo/0000000001.json~", "journal/x"]
+    strays += [f"{keys.TOKENS}note.txt", f"{keys.TOKENS}0123456789/a.json"]
     for stray in strays:
         full.store.put(Key(stray), b"?", None)
 

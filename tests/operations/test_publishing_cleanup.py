@@ -163,6 +163,18 @@ def test_old_minted_tokens_are_swept(noon: IndexHarness) -> None:
     assert noon.check().problems == noon.check().notes == []
 
 
+def test_used_id_token_of_a_removed_token_is_swept(noon: IndexHarness) -> None:
+    """The record of a used ID token is deleted although somebody has removed its token before."""
+    service = publishing(noon.index)
+    minted = service.mint(signed(GITHUB_SAYS))
+    noon.store.delete(keys.token(minted.token.id))
+    noon.clock.advance(hours=3)
+
+    assert service.cleanup.run() == 1
+
+    assert noon.snapshot(keys.USED_ID_TOKENS) == {}
+
+
 def test_no_statement_is_forgotten_too_early(noon: IndexHarness) -> None:
     """As long as any clock would take a statement, it is known to have been used."""
     service = publishing(noon.index)

@@ -108,6 +108,19 @@ def test_servers_that_start_together() -> None:
     assert (trial.reason, time.seen) == ("", [NOT_PROBED_YET] * 3)
 
 
+def test_a_store_with_a_format_is_tried_with_that_alone() -> None:
+    """The trial of a store rewrites its format if it has one, else writes an object apart."""
+    store, retries = FaultyStore(empty()), ConflictRetries(runtime=fake_runtime(Clock(), 1))
+    written = list[list[tuple[str, str]]]()
+    for _ in range(2):
+        store.calls.clear()
+        assert list(failures_of(write_steps(store, APART, retries))) == []
+        written.append([call for call in store.calls if call[0] != "get"])
+        ensure_format(store)
+
+    assert written == [[("put", APART), ("delete", APART)], [("put", FORMAT)]]
+
+
 @pytest.mark.parametrize("has_format", [True, False])
 @pytest.mark.parametrize(
     ("code", "reports"), [("storage_denied", 3), ("storage_unavailable", 1), ("bucket_missing", 1)]

@@ -248,6 +248,17 @@ def test_an_invalid_archive_is_refused(harness: IndexHarness, body: bytes) -> No
     assert refusal(harness, Made("demo-1.0-py3-none-any.whl", body)).startswith("Invalid ")
 
 
+def test_a_file_that_is_not_there_is_refused(harness: IndexHarness) -> None:
+    """The path of an upload that cannot be opened is refused by name, and nothing is stored."""
+    before, path = harness.snapshot(), harness.folder / make_wheel().filename
+
+    with pytest.raises(Invalid, match="cannot be read") as caught:
+        harness.index.uploads.accept_path(path, ALICE, lambda _: None)
+
+    assert (caught.value.code, str(path) in caught.value.message) == ("invalid_filename", True)
+    assert harness.snapshot() == before
+
+
 def test_uploads_at_once_share_commits(harness: IndexHarness) -> None:
     """Uploads to one project that meet are all listed, by one commit or by several."""
     made = [make_wheel(version=f"{number}.0") for number in range(16)]

@@ -12,11 +12,16 @@ from wheelyard.sources.web_index import ProjectLink, parse_projects
 HERE = "https://index.example/simple/"
 
 
-def projects(text: str) -> list[tuple[str, str]]:
-    """Return the names of the projects that a page in HTML lists, and where they are."""
+def links(text: str) -> list[object]:
+    """Return all that is read from the first page of an index in HTML."""
     url = parse_url(HERE)
     web = IndexClient(SourceCredentials(url), Pauses().runtime(), AddressPolicy())
-    found = parse_projects(FetchedPage(url, "text/html", bytearray(text.encode())), web)
+    return [*parse_projects(FetchedPage(url, "text/html", bytearray(text.encode())), web)]
+
+
+def projects(text: str) -> list[tuple[str, str]]:
+    """Return the names of the projects that a page in HTML lists, and where they are."""
+    found = links(text)
     return [
         (each.name, each.url.without_userinfo) for each in found if isinstance(each, ProjectLink)
     ]
@@ -59,5 +64,5 @@ def test_a_link_to_a_project(href: str, name: str) -> None:
     ],
 )
 def test_a_link_to_something_else(href: str) -> None:
-    """A link to another host, or to another folder of this one, names no project."""
-    assert projects(f'<a href="{href}">demo</a>') == []
+    """A link to another host, or to another folder of this one, is no project and no fault."""
+    assert links(f'<a href="{href}">demo</a>') == []
