@@ -14,10 +14,12 @@ from tests.waiting import TIMEOUT_SECONDS, until
 
 ROUNDS = 6
 CLIENTS = 6
+EACH_WAY = pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
+"""One process, or a manager and its workers, which get the signal from it."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@EACH_WAY
 def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
     """After SIGTERM it ends with 0, and every upload that was answered is listed and whole."""
     store, log = tmp_path / "store", tmp_path / "log"
@@ -40,10 +42,11 @@ def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
     assert wheelyard("check", "--store", str(store)).returncode == 0
 
 
-def test_an_upload_that_is_under_way(tmp_path: Path) -> None:
+@EACH_WAY
+def test_an_upload_that_is_under_way(tmp_path: Path, options: list[str]) -> None:
     """An upload that has begun before SIGTERM is taken to its end, and answered."""
     store, log = tmp_path / "store", tmp_path / "log"
-    running = start(store, log)
+    running = start(store, log, *options)
     token, made = first_token(log), make_wheel("demo", "1.0", content=bytes(1_000_000))
 
     def stop() -> None:
