@@ -97,6 +97,22 @@ def test_a_file_comes_from_the_upstream_once(server: InProcessServer, public: Fa
     assert len(public.asked("requests")) == 3
 
 
+def test_a_question_about_a_file_downloads_nothing(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
+    """HEAD, 304 and 412 are answered from the page; the upstream is not asked for the file."""
+    digest, size = public_wheel("requests", "2.0").sha256, len(public_wheel("requests", "2.0").data)
+    link = link_of(server, "requests", WHEEL)
+
+    head = server.get(link, method="HEAD")
+
+    assert (head.status, head.headers["content-length"]) == (200, str(size))
+    assert digest in head.headers["etag"]
+    assert look(server, link, if_none_match=head.headers["etag"]).status == 304
+    assert look(server, link, if_match='"x"').status == 412
+    assert public.asked_files("requests") == []
+
+
 def test_metrics_have_each_request_once_and_no_names(server: InProcessServer) -> None:
     """The metrics have each request once, what was blocked, and no name of a project."""
     page_of(server, "requests")
