@@ -10,7 +10,7 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.catalog.invariants import DEMO, commit_key, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import ProjectCommits, ProjectIntent
+from wheelyard.catalog.commits import Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
@@ -102,6 +102,22 @@ def test_a_writer_remembers_what_it_wrote(store: MemoryStore) -> None:
 
     assert writer.store.calls.count(DOCUMENT) == 1
     assert document(store).revision == 3
+
+
+def test_commits_of_a_copy_are_journaled_at_once(store: MemoryStore) -> None:
+    """The journal has each commit that a copy adds, before any of them has a serial."""
+    source = MemoryStore(Clock().seconds)
+    writer = CommittingProcess(source, 1)
+    for version in ("1.0", "2.0", "3.0"):
+        writer.submit(uploads(version))
+    kind = project_journal(DEMO)
+    journal = Journal(kind, source, document(source))
+    commits = [journal.read(number) for number in (1, 2, 3)]
+
+    CommittingProcess(store, 2).commits.add(kind, commits)
+
+    keys_in_journal = [entry.key for entry in store.list(keys.journal(DEMO))]
+    assert keys_in_journal == [commit_key(DEMO, number) for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("dies", [False, True])
