@@ -390,6 +390,14 @@ def test_without_a_url_the_command_asks_for_one(laptop: Laptop) -> None:
         laptop.examine()
 
 
+def test_a_url_that_cannot_be_used_has_a_place(laptop: Laptop) -> None:
+    """A URL that is none of http or https is refused, with the file or variable that has it."""
+    with pytest.raises(Invalid, match="The URL of the command line cannot be used"):
+        laptop.examine("ftp://packages.example/")
+    with pytest.raises(Invalid, match=r"The URL of \$PIP_INDEX_URL cannot be used"):
+        laptop.examine(PIP_INDEX_URL="packages.example/simple/")
+
+
 def test_command_prints_json(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
     """The command prints a line for each check, escaped, or JSON, and exits 1 if one failed."""
     command = (sys.executable, "-m", "wheelyard", "doctor")
