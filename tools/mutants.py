@@ -47,7 +47,9 @@ WEIGHTS: Final = dict.fromkeys(("guard", "raise", "comparison", "boolean"), 4) |
 """The relative frequency of each kind in the sample."""
 IMPORT: Final = ""
 """The coverage context of lines that run at import."""
-SERVING: Final = frozenset({"http", "operations", "sources", "storage", "authentication"})
+SERVING: Final = frozenset(
+    {"http", "http_client", "operations", "sources", "storage", "authentication", "upstream"}
+)
 """Folders of which tests with sockets are run, too: no others run the code of clients."""
 TURN: Final = 0.01
 """Seconds by which a test comes later for each quicker one of the same function."""
