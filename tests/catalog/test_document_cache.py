@@ -45,14 +45,18 @@ class CountingStore(MemoryStore):
 class DocumentHarness:
     """A document cache over a store with one document, and a clock."""
 
-    def __init__(self, stale_if_error: float = 0.0, *, near: bool = False) -> None:
+    def __init__(
+        self, stale_if_error: float = 0.0, *, near: bool = False, is_permanent: bool = False
+    ) -> None:
         self.clock = Clock()
         self.store = CountingStore(self.clock.seconds)
         cache_policy = CachePolicy(
             is_local=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
         runtime = fake_runtime(self.clock, seed=1)
-        self.documents = DocumentCache(self.store, Codec(NameList), runtime, cache_policy)
+        self.documents = DocumentCache(
+            self.store, Codec(NameList), runtime, cache_policy, is_permanent=is_permanent
+        )
         self.first = self.write(FIRST)
 
     def write(self, *names: NormalizedName) -> ObjectVersion:
@@ -135,6 +139,22 @@ def test_stale_documents_are_served_during_an_outage() -> None:
     harness.clock.advance(seconds=FRESHNESS)
     with pytest.raises(Unavailable):
         harness.names()
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("is_permanent", [True, False])
+def test_a_document_that_is_gone(*, is_permanent: bool, near: bool) -> None:
+    """A lost document is an error, not an absent one, as installers would ask another index."""
+    harness = DocumentHarness(near=near, is_permanent=is_permanent)
+    harness.names()
+    harness.store.delete(keys.PROJECT_NAMES)
+    harness.clock.advance(seconds=FRESHNESS)
+
+    if is_permanent:
+        with pytest.raises(Unavailable, match="was there, and is gone"):
+            harness.names()
+    else:
+        assert harness.names() == ()
 
 
 def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
