@@ -86,6 +86,15 @@ def test_the_api_says_what_has_come(upstream: FakeUpstream, tmp_path: Path) -> N
         assert (status, found["error"]) == (503, "upstream_unavailable")
 
 
+def test_refresh_without_a_credential(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Who has no credential is asked for one, though reading needs none."""
+    body = b'{"project": "requests"}'
+    headers = (("content-type", "application/json"), ("content-length", str(len(body))))
+    with front(tmp_path, upstream) as server:
+        assert server.get(API, *headers, method="POST", body=(body,)).status == 401
+    assert upstream.requests == []
+
+
 def test_guessing_by_the_api(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Who asks about many names that nobody has is stopped before an upstream is asked."""
     with front(tmp_path, upstream) as server:
