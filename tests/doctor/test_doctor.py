@@ -267,6 +267,15 @@ def test_no_index_at_the_url(laptop: Laptop, body: bytes, outcome: CheckOutcome)
     assert one(findings, "page").outcome is outcome
 
 
+def test_a_server_that_fails_is_reported(laptop: Laptop) -> None:
+    """A server or proxy that answers each request with 502 is no network that is well."""
+    with serving(type("Failing", (Fixed,), {"otherwise": 502})) as url:
+        finding = one(laptop.examine(url), "network")
+
+    assert finding.outcome is CheckOutcome.WARNING
+    assert "answers with status 502" in finding.text
+
+
 def test_redirect_to_unknown_name(laptop: Laptop) -> None:
     """A redirect to a name that is not known is told from a server whose name is not known."""
     with serving(type("Leading", (Portal,), {"host": "login.invalid"})) as url:
@@ -447,10 +456,11 @@ class Fixed(BaseHTTPRequestHandler):
     """Has one body at its index, and nothing else."""
 
     body = b""
+    otherwise = 404
 
     def do_GET(self) -> None:
         """Answer."""
-        self.send_response(200 if self.path == "/simple/" else 404)
+        self.send_response(200 if self.path == "/simple/" else self.otherwise)
         self.end_headers()
         self.wfile.write(self.body)
 
