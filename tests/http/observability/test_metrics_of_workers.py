@@ -88,6 +88,8 @@ def test_memory_and_time_are_of_all_processes(server: RunningServer) -> None:
     until(is_one_start)
     assert shown("process_cpu_seconds_total") == sorted(shown("process_cpu_seconds_total"))
     assert len(shown("process_open_fds")) == len(found)
+    of_manager = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+    assert min(shown("process_open_fds")) > of_manager
 
 
 @pytest.mark.slow
