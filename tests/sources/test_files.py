@@ -127,6 +127,8 @@ def test_projects_that_are_asked_for(tmp_path: Path) -> None:
         (__file__, {}, "wheelyard upload"),
         ("nowhere", {"kind": "apt"}, "no kind of source"),
         ("https://a b/", {}, "cannot be used"),
+        ("https:/u:secret@example.com/", {}, "no URL of http"),
+        ("gs://acme", {"meta": "https:/u:secret@example.com/"}, "no URL of http"),
         ("https://example.com:x/", {}, "cannot be used"),
         ("https://u:secret@example.com/", {"kind": "devpi"}, "a folder, gs://"),
         ("gs://acme", {"kind": "backupni"}, "--meta"),

@@ -10,6 +10,7 @@ import pytest
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.filesystem import write_all
 from wheelyard.storage.local import LocalStore, require_place
 
 COUNTER = Key("counter.json")
@@ -133,6 +134,24 @@ def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     found = store.get(COUNTER)
     assert isinstance(found, Stored)
     assert int(found.body) == PROCESSES * INCREMENTS
+
+
+def test_objects_of_one_tick_of_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that gets the inode of a deleted one in the same tick has another time."""
+
+    def written_at_once(descriptor: int, body: bytes) -> None:
+        write_all(descriptor, body)
+        os.utime(descriptor, ns=(0, 0))
+
+    monkeypatch.setattr("wheelyard.storage.local.write_all", written_at_once)
+    store = LocalStore(tmp_path, Random(1))
+    times = set[int]()
+    for _ in range(10):
+        store.put(COUNTER, b"0", ABSENT)
+        times.add((tmp_path / COUNTER).stat().st_mtime_ns)
+        store.delete(COUNTER)
+
+    assert len(times) == 10
 
 
 def test_time_never_goes_back(tmp_path: Path) -> None:

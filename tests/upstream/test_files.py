@@ -443,14 +443,20 @@ def test_two_processes_with_one_spool(harness: FilesHarness) -> None:
 
 
 def test_what_is_being_fetched_when_a_process_ends(harness: FilesHarness) -> None:
-    """A process that ends leaves nothing of an unfinished file in the spool."""
+    """A process that ends leaves nothing in the spool, and its reader gets no more of a file."""
     file, files, gate = listed(), harness.files(), Event()
     harness.source.send(BODY, gate=gate)
-    fetched(files, file)
+    opened = fetched(files, file)
     assert len(harness.spooled()) == 1
     files.close()
     assert harness.spooled() == []
     gate.set()
+
+    body, error = received(chunks_of(opened))
+
+    assert len(body) <= len(BODY) // 2
+    assert isinstance(error, Unavailable)
+    assert "about to stop" in error.message
 
 
 def test_a_page_without_digests(harness: FilesHarness) -> None:
@@ -669,8 +675,15 @@ def test_core_metadata_with_another_digest(harness: FilesHarness) -> None:
     assert isinstance(error, Unavailable)
 
 
-@pytest.mark.parametrize("sent", [METADATA[:-1], METADATA + bytes(2**22), b""])
-def test_core_metadata_that_is_wrong(harness: FilesHarness, sent: bytes) -> None:
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (METADATA[:-1], "another digest"),
+        (METADATA + bytes(2**22), "more bytes"),
+        (b"", "another digest"),
+    ],
+)
+def test_core_metadata_that_is_wrong(harness: FilesHarness, sent: bytes, why: str) -> None:
     """Core metadata with another digest, or that has no end, is refused and not kept."""
     file = listed(core_metadata=sha256(METADATA).hexdigest(), has_metadata=True)
     harness.source.send(sent, f"{URL}.metadata")
@@ -679,6 +692,7 @@ def test_core_metadata_that_is_wrong(harness: FilesHarness, sent: bytes) -> None
 
     assert isinstance(error, Unavailable)
     assert error.code == "bad_upstream"
+    assert why in error.message
     assert harness.stored() == []
 
 
