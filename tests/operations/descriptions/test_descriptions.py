@@ -367,3 +367,15 @@ def test_no_process_is_left() -> None:
     made.close()
     assert processes() <= before
     assert made.render(core("a *b* f")).html
+
+
+@pytest.mark.parametrize(("opened", "status"), [("os.__file__", 0), ("'/etc/passwd'", 1)])
+def test_the_child_opens_code_alone(opened: str, status: int) -> None:
+    """The process that renders opens the files of packages, and no other file."""
+    limited = "import os\nfrom wheelyard.operations.descriptions import child\n"
+    code = f"{limited}child._limit_resources()\nopen({opened}).close()"
+
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+
+    assert ended.returncode == status
+    assert (b"PermissionError" in ended.stderr) == bool(status)
