@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from tests.authentication.verifiers.test_password_hashes import APR1, SHA
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.sessions import Sessions
+from wheelyard.authentication.sessions import SESSION_SECONDS, Sessions
 from wheelyard.catalog import keys
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Action, Caller, Credential, Identity
-from wheelyard.model.api_token import SESSION_SECONDS, decoded_session
+from wheelyard.model.api_token import decoded_session
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore

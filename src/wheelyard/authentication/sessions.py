@@ -25,7 +25,6 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated, WheelyardError
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, Credential, Identity
 from wheelyard.model.api_token import (
-    SESSION_SECONDS,
     CredentialKind,
     Session,
     TokenRecord,
@@ -36,6 +35,8 @@ from wheelyard.model.api_token import (
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.operations.audit_log import log_session
 
+SESSION_SECONDS: Final = 12 * 3600
+"""The longest life of a session."""
 COMMON_PRINCIPALS: Final = frozenset({ANONYMOUS, ALL_AUTHENTICATED})
 """The principals that every Google account has."""
 REMOVED_AT_ONCE: Final = 100

@@ -299,9 +299,11 @@ def json_response(status: int, body: object, *headers: Header) -> Response:
 
 def decode_path(raw: bytes) -> str:
     """
-    Return a raw path decoded.
+    Return a raw path decoded, with repeated slashes as one.
 
-    Raises Invalid if it is malformed, and NotFound if proxies could read it differently.
+    Raises Invalid for a bad escape, text that is not UTF-8, a control character or a backslash.
+    Raises NotFound for a segment `.` or `..` or an encoded slash, which proxies could read
+    differently.
     """
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")

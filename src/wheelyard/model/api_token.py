@@ -211,8 +211,6 @@ def _check(body: str) -> str:
     return text.rjust(CHECK_LENGTH, ALPHABET[0])
 
 
-SESSION_SECONDS: Final = 12 * 3600
-"""The longest life of a session."""
 MAX_COOKIE_CHARS: Final = 3072
 """The longest signed session: of two e-mail addresses and a domain, each as long as they may be."""
 

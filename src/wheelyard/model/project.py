@@ -187,7 +187,11 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @cached_property
     def file(self) -> File:
-        """The file that an `uploaded` event has added."""
+        """
+        The file that an `uploaded` event has added.
+
+        Raises DecodeError if the event is of another kind, or its data is malformed.
+        """
         return _FILES.decode(self._upload.file)
 
     @property

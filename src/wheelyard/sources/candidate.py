@@ -273,7 +273,8 @@ def parse_digests(declared: object) -> dict[str, str]:
     """
     Return digests that can be compared, by algorithm.
 
-    Raises BadDigest if one is malformed.
+    Unknown algorithms and null values are left out. What is no mapping has none. Raises BadDigest
+    if a digest is malformed.
     """
     digests, malformed = sound_digests(declared)
     if malformed:

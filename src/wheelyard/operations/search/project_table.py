@@ -110,7 +110,7 @@ class VisibleProjects(Struct, frozen=True):
         return [project for project in newest if project.uploaded]
 
     def latest_changes(self, count: int) -> list[ProjectFacts]:
-        """Return the private projects with the newest commits, newest first, at most `count`."""
+        """Return at most `count` private projects, those with the newest commits first."""
         return nlargest(count, self.private, key=attrgetter("changed"))
 
     def used_by(self, name: NormalizedName) -> list[ProjectFacts]:

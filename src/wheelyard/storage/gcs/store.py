@@ -122,7 +122,12 @@ def damaged() -> Failure:
 
 
 def failure_of_response(response: requests.Response) -> Failure:
-    """Return what an answer says that is an error."""
+    """
+    Return the Failure that an HTTP answer with an error status means.
+
+    Reads the body, so for a streamed answer it raises what requests raises. Call it within
+    `google_failures`.
+    """
     status, text = response.status_code, response.text[:1000]
     kind = kind_of_status(status)
     if kind is FailureKind.ABSENT and "bucket does not exist" in text:
