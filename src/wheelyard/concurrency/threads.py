@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Condition, Event, Lock, Thread, get_ident
+from threading import Condition, Lock, Thread, get_ident
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct, field
@@ -241,8 +241,13 @@ class _Submission(Struct, Generic[I, R], eq=False):
 
     request: I
     result: Future[R] = field(default_factory=Future)
-    woken: Event = field(default_factory=Event)
-    """Set once the result is there, or once the caller has to lead."""
+    woken: Future[None] = field(default_factory=Future)
+    """Done once the result is there, or once the caller has to lead."""
+
+    def wake(self) -> None:
+        """Let the caller go on. One who was woken to lead is woken again by its own batch."""
+        if not self.woken.done():
+            self.woken.set_result(None)
 
 
 class Batch(Struct, Generic[I, R], eq=False):
@@ -289,7 +294,7 @@ class GroupCommit(Generic[K, I, R]):
             self._waiting.setdefault(key, []).append(own)
         if not is_first:
             with waiting():
-                own.woken.wait()
+                own.woken.result()
         # without a result, this caller is the first in the queue, and nobody leads any more
         if not own.result.done():
             self._lead(key)
@@ -313,9 +318,9 @@ class GroupCommit(Generic[K, I, R]):
         finally:
             # results first: whoever is woken without one takes itself for the next leader
             for submission in batch.submissions:
-                submission.woken.set()
+                submission.wake()
             with self._lock:
                 if queue:
-                    queue[0].woken.set()
+                    queue[0].wake()
                 else:
                     del self._waiting[key]
