@@ -146,6 +146,21 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert wrong == []
 
 
+def test_every_page_is_two_clicks_away() -> None:
+    """The front page of the documentation leads to every page of it in at most two clicks."""
+    first = DOCS / "README.md"
+    second = _linked_pages(first)
+    third = {page for linked in second for page in _linked_pages(linked)}
+
+    assert len(second) > 30
+    assert {*DOCS.rglob("*.md")} - {first} - second - third == set()
+
+
+def _linked_pages(page: Path) -> set[Path]:
+    links = re.findall(r"\]\((?!https?:)([^)#]+\.md)", page.read_text())
+    return {(page.parent / link).resolve() for link in links} & {*DOCS.rglob("*.md")}
+
+
 def _leads(page: Path, path: str, heading: str) -> bool:
     target = page.parent / path if path else page
     return target.exists() and (not heading or heading in headings(target))
