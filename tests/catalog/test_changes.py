@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
@@ -17,8 +18,8 @@ from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import NO_SERIAL, Changes, ProjectChange
-from wheelyard.catalog.document_cache import CachePolicy
+from wheelyard.catalog.changes import NO_CHANGES, NO_SERIAL, ChangeLog, Changes, ProjectChange
+from wheelyard.catalog.document_cache import CachePolicy, Codec
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.errors import NotFound, Unavailable
@@ -217,7 +218,8 @@ def test_others_write_again_and_again(process: Process, store: MemoryStore) -> N
     def on_call(verb: str, key: str) -> None:
         if (verb, key) == ("put", keys.CHANGES):
             other.commit(OTHER)
-            store.put(keys.CHANGES, b'{"write_id":"%d"}' % next(numbers), None)
+            empty = replace(NO_CHANGES, write_id=str(next(numbers)))
+            store.put(keys.CHANGES, Codec(ChangeLog).encode(empty), None)
 
     numbers = count()
     process.commit(DEMO)

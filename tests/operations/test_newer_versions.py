@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import pytest
 from msgspec import Raw
+from msgspec.json import decode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -20,6 +21,7 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import NO_JSON, Commit, Event, File, Project
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key
+from wheelyard.upstream.file_cache import Pin, PinnedDigests
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
 WHEEL, SDIST = make_wheel(), make_sdist()
@@ -197,6 +199,95 @@ def test_an_unknown_field_of_a_grant_refuses_changes(harness: IndexHarness) -> N
         index.access.grant(grant, "local:alice")
 
     assert harness.bytes_at(keys.ACCESS) == newer
+
+
+def add_field(harness: IndexHarness, key: Key) -> None:
+    """Add a field to a document, as a newer version does."""
+    newer = harness.bytes_at(key).replace(b"{", b'{"new":{"a":[1]},', 1)
+    harness.store.put(key, newer, None)
+
+
+def unknown_field(harness: IndexHarness, key: Key) -> object:
+    """Return the value of the field that `add_field` has added."""
+    return decode(harness.bytes_at(key))["new"]
+
+
+def test_the_list_of_names_and_the_feed_keep_unknown_fields(newer: IndexHarness) -> None:
+    """What a newer version has written there stays when this version publishes a project."""
+    newer.index.changes.newest()
+    for key in (keys.PROJECT_NAMES, keys.CHANGES):
+        add_field(newer, key)
+
+    newer.upload(make_wheel("third"))
+    changes, _ = newer.opened(3).changes.since(0)
+
+    assert "third" in {change.project for change in changes}
+    for key in (keys.PROJECT_NAMES, keys.CHANGES):
+        assert unknown_field(newer, key) == {"a": [1]}
+    assert newer.check().problems == []
+
+
+def test_the_feed_is_not_written_without_what_an_entry_has(newer: IndexHarness) -> None:
+    """An entry of a newer version is not cut off: the list of changes is refused."""
+    newer.index.changes.newest()
+    before = newer.bytes_at(keys.CHANGES).replace(b"]]", b',"new"]]')
+    newer.store.put(keys.CHANGES, before, None)
+    newer.upload(make_wheel("third"))
+
+    with pytest.raises(Unavailable, match=r"changes\.json is damaged") as caught:
+        newer.opened(3).changes.newest()
+    assert caught.value.code == "damaged_document"
+
+    assert newer.bytes_at(keys.CHANGES) == before
+
+
+def test_a_token_with_an_unknown_field(harness: IndexHarness) -> None:
+    """It can be revoked and keeps the field; it is not rotated, as a new token would lack it."""
+    token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    key = keys.token(record.id)
+    add_field(harness, key)
+    index = harness.opened(2)
+    stored = index.tokens.get(token)
+
+    with pytest.raises(Unavailable, match=r"'new'.* Upgrade wheelyard") as caught:
+        index.tokens.rotate(stored, timedelta(days=1), by="local:alice")
+    assert caught.value.code == "newer_document"
+    index.tokens.revoke(record.id, by="local:alice")
+
+    assert unknown_field(harness, key) == {"a": [1]}
+    assert harness.opened(3).tokens.all()[0].revoked_by == "local:alice"
+    assert harness.check().problems == []
+
+
+def test_a_rotation_with_an_unknown_field(harness: IndexHarness) -> None:
+    """A part of a record that cannot be kept is not lost: the change is refused."""
+    _, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    harness.index.tokens.rotate(record, timedelta(days=1), by="local:alice")
+    key = keys.token(record.id)
+    before = harness.bytes_at(key).replace(b'"successor":', b'"new":1,"successor":')
+    harness.store.put(key, before, None)
+
+    with pytest.raises(Unavailable, match="Upgrade wheelyard"):
+        harness.opened(2).tokens.revoke(record.id, by="local:alice")
+
+    assert harness.bytes_at(key) == before
+
+
+def test_pins_of_an_upstream_index_are_not_written_without_unknown_parts(
+    harness: IndexHarness,
+) -> None:
+    """What a newer version has noted of the digest of a file stays: the list is not written."""
+    pins, pin = PinnedDigests(harness.store, harness.index.retries), Pin("0" * 64, 1)
+    pins.list_on_page(DEMO, "a.whl", pin)
+    key = keys.upstream_digests(DEMO)
+    before = harness.bytes_at(key).replace(b'"size":1', b'"size":1,"new":1')
+    harness.store.put(key, before, None)
+    assert pins.load(DEMO) == {"a.whl": pin}
+
+    with pytest.raises(Unavailable, match="Upgrade wheelyard"):
+        pins.list_on_page(DEMO, "b.whl", pin)
+
+    assert harness.bytes_at(key) == before
 
 
 @pytest.mark.parametrize("place", ["data", "event"])

@@ -20,6 +20,7 @@ from wheelyard.catalog.stored_credentials import RECORDED_LIMIT, TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import (
+    NEWER_DOCUMENT,
     TOKEN_EXPIRED,
     TOKEN_REVOKED,
     Conflict,
@@ -344,6 +345,13 @@ class ApiTokens(Struct, frozen=True):
             raise Invalid(
                 f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
                 "'wheelyard token create'."
+            )
+        if record.other_fields:
+            names = ", ".join(quoted(name) for name, _ in record.other_fields)
+            raise Unavailable(
+                f"Token {record.id} has fields that this version of wheelyard does not know "
+                f"({names}), so a new token would lack them. Upgrade wheelyard, then rotate it.",
+                code=NEWER_DOCUMENT,
             )
         replacement = active_replacement(record, self.records.find, now)
         if replacement is not None:

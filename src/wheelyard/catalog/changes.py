@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Final
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -36,6 +37,7 @@ from wheelyard.catalog.document_cache import (
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
+from wheelyard.model.decoding import Extensible
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 MARK_AGE: Final = timedelta(days=1)
@@ -79,7 +81,7 @@ def mark_commit(
         raise Unavailable(f"{fact} Try again.", retry_after=RETRY_AFTER_SECONDS)
 
 
-class ProjectChange(Struct, frozen=True, array_like=True):
+class ProjectChange(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An entry: at this serial, a project had this revision, and perhaps a newer one since."""
 
     serial: int
@@ -95,17 +97,17 @@ class SealedChanges(Struct, frozen=True):
     entries: tuple[ProjectChange, ...]
 
 
-class ChangeLog(Struct, frozen=True, dict=True):
+class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
     """The stored document `changes.json`."""
 
-    revision: int = 0
-    write_id: str = ""
+    revision: int
+    write_id: str
     """A random id of this write."""
-    start: int = 0
+    start: int
     """The serial after which the feed begins; not 0 if it was made again."""
-    previous: int = 0
+    previous: int
     """The serial of the last sealed entry; `start` if there is none."""
-    entries: tuple[ProjectChange, ...] = ()
+    entries: tuple[ProjectChange, ...]
 
     @property
     def newest(self) -> int:
@@ -116,6 +118,9 @@ class ChangeLog(Struct, frozen=True, dict=True):
     def revisions(self) -> Mapping[NormalizedName, int]:
         """The revision in the newest entry of each project that has one here."""
         return {entry.project: entry.revision for entry in self.entries}
+
+
+NO_CHANGES: Final = ChangeLog(revision=0, write_id="", start=0, previous=0, entries=())
 
 
 class _Link(Struct, frozen=True):
@@ -268,7 +273,7 @@ class Changes(Struct, frozen=True):
             last = max(last, keys.entry_number(keys.SEALED_CHANGES, entry.key) or 0)
         # entries that are lost had serials by the clock, or after those of the sealed ones
         start = last + MOST_ENTRIES + BATCH
-        log = ChangeLog(1, self.runtime.new_id(), start, start)
+        log = ChangeLog(1, self.runtime.new_id(), start, start, ())
         version = stored.version if isinstance(stored, Stored) else ABSENT
         self.store.put(keys.CHANGES, self.documents.codec.encode(log), version)
 
@@ -280,7 +285,7 @@ class Changes(Struct, frozen=True):
         """
         # listed before the log is read: whoever deleted a mark had written its serial before
         marks, unnumbered = self._marks(), list[ProjectChange]()
-        names, log = sorted(marks), ChangeLog()
+        names, log = sorted(marks), NO_CHANGES
         for start in range(0, max(len(names), 1), BATCH):
             batch = {name: marks[name] for name in names[start : start + BATCH]}
             log, changed = self._sequence(batch)
@@ -294,12 +299,12 @@ class Changes(Struct, frozen=True):
         Returns the log, and the revisions of the projects that got no serial. The revision of a
         damaged project is 0.
         """
-        log, unnumbered = ChangeLog(), list[tuple[NormalizedName, int]]()
+        log, unnumbered = NO_CHANGES, list[tuple[NormalizedName, int]]()
         for _ in self.retries.attempts():
             before = self.documents.get(keys.CHANGES, "current")
             if before.value is None:
                 self._require_new()
-            log = before.value or ChangeLog()
+            log = before.value or NO_CHANGES
             # read after the log, so that none is older than what the log says of its project
             revisions = dict(
                 zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True)
@@ -385,7 +390,13 @@ class Changes(Struct, frozen=True):
         first = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         new = [ProjectChange(first + at, *change) for at, change in enumerate(changed)]
         write_id = self.runtime.new_id()
-        return ChangeLog(log.revision + 1, write_id, log.start, previous, (*entries, *new))
+        return replace(
+            log,
+            revision=log.revision + 1,
+            write_id=write_id,
+            previous=previous,
+            entries=(*entries, *new),
+        )
 
     def _revision(self, name: NormalizedName) -> int | None:
         """Return a project's revision: 0 if it has no document, None if that is damaged."""

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from threading import Lock
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import DAMAGED, OVERLOADED, UNREADABLE_CODES, Conflict, Unavailable
+from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
@@ -50,15 +51,20 @@ class Codec(Generic[T]):
 
     Equal values have equal bytes: fields in the order of the class, without defaults if the class
     omits them, and a newline at the end. The journal's hash chain and the rebuilding of documents
-    need that.
+    need that. Fields that only a newer version knows are kept if the class is `Extensible`.
     """
 
     def __init__(self, kind: type[T]) -> None:
         self._encoder = Encoder()
         self._decoder = Decoder(kind)
+        # `kind` may be a type such as `dict[str, int]`, which `issubclass` does not take
+        is_extensible = hasattr(kind, "other_fields")
+        self._extensible = ExtensibleCodec[Any](kind) if is_extensible else None
 
     def encode(self, value: T) -> bytes:
         """Return the bytes to store for `value`."""
+        if isinstance(value, Extensible):
+            return encode_all_fields(value) + b"\n"
         return self._encoder.encode(value) + b"\n"
 
     def decode(self, key: Key, body: bytes) -> T:
@@ -78,7 +84,7 @@ class Codec(Generic[T]):
     def _read(self, key: Key, body: bytes) -> T:
         """Return the value of `body`, or raise DecodeError."""
         del key
-        return self._decoder.decode(body)
+        return (self._extensible or self._decoder).decode(body)
 
     def decode_whole(self, key: Key, body: bytes) -> T:
         """

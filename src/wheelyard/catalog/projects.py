@@ -25,11 +25,12 @@ from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import NotFound, quoted
+from wheelyard.model.decoding import Extensible
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store
 
 
-class NameList(Struct, frozen=True, dict=True):
+class NameList(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
     """The stored document `projects.json`: all project names, sorted."""
 
     names: tuple[NormalizedName, ...] = ()
@@ -41,7 +42,9 @@ class NameList(Struct, frozen=True, dict=True):
     def with_names(self, names: Iterable[NormalizedName], write_id: str) -> "NameList":
         """Return the list after the next write, which gives it these names."""
         # `sorted` is fast on a nearly sorted list
-        return NameList(tuple(sorted(names)), self.revision + 1, write_id)
+        return replace(
+            self, names=tuple(sorted(names)), revision=self.revision + 1, write_id=write_id
+        )
 
     def is_same_write(self, other: "NameList | None") -> bool:
         """Return whether a list that was read later comes from the same write as this one."""

@@ -103,7 +103,8 @@ class TokenRecords(Struct, frozen=True):
         """
         Store a changed record, and return it as stored, or None if `snapshot` is outdated.
 
-        After None, the caller reads the record again, and decides again.
+        After None, the caller reads the record again, and decides again. Raises Unavailable if its
+        rotation has parts that would be lost, as this version does not know them.
         """
         written = self._next(record)
 
@@ -111,6 +112,9 @@ class TokenRecords(Struct, frozen=True):
             return current is not None and current.write_id == written.write_id
 
         key = keys.token(record.id)
+        # of a rotation not all is kept, as of the record itself
+        if snapshot.value is not None and snapshot.value.rotation is not None:
+            self.documents.codec.require_whole(key, snapshot.value, snapshot.size)
         return written if self.documents.swap(key, written, snapshot.version, was_written) else None
 
     def _next(self, record: TokenRecord) -> TokenRecord:

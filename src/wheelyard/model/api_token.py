@@ -17,6 +17,7 @@ from msgspec import MsgspecError, Struct
 from msgspec.json import decode, encode
 
 from wheelyard.model.access import Action, Pattern, Scope
+from wheelyard.model.decoding import Extensible
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX: Final = "wyd_"
@@ -57,7 +58,9 @@ class Rotation(Struct, frozen=True):
     """When the old token would have expired without the rotation."""
 
 
-class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TokenRecord(
+    Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """The stored record of an API token, which does not have the token itself."""
 
     id: str

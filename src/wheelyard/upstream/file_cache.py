@@ -121,7 +121,7 @@ class PinnedDigests:
         """
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
-            listed, version = load_pins(self._store, name)
+            listed, version = load_pins(self._store, name, is_whole=True)
             if filename in listed:
                 return
             body = _PINS.encode(Pins({**listed, filename: pin}))
@@ -137,17 +137,21 @@ def _with_pin(file: UpstreamFile, pin: Pin | None) -> UpstreamFile:
     return replace(file, sha256=pin.sha256, size=pin.size)
 
 
-def load_pins(store: Store, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
+def load_pins(
+    store: Store, name: NormalizedName, *, is_whole: bool = False
+) -> tuple[dict[str, Pin], ObjectVersion]:
     """
     Return the pins of a project, by filename, and the version of the object that has them.
 
-    Raises Unavailable if the store does not answer, or the object is damaged.
+    Raises Unavailable if the store does not answer, or the object is damaged. With `is_whole`,
+    raises it also if the object has parts that this version does not know.
     """
     key = keys.upstream_digests(name)
     stored = store.get(key)
     if not isinstance(stored, Stored):
         return {}, ABSENT
-    return _PINS.decode(key, stored.body).files, stored.version
+    decode = _PINS.decode_whole if is_whole else _PINS.decode
+    return decode(key, stored.body).files, stored.version
 
 
 NOTE_EVERY: Final = timedelta(days=1)
