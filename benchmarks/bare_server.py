@@ -7,12 +7,12 @@ It answers each request with the bytes of FILE, which are compressed with gzip, 
 of one of wheelyard's pages; a request for `/unchanged` with 304. It looks at nothing else.
 """
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
@@ -84,7 +84,7 @@ def main() -> None:
         websockets=False,
         log_enabled=False,
     )
-    uvloop.run(server.serve())
+    asyncio.run(server.serve())
 
 
 if __name__ == "__main__":

@@ -39,7 +39,6 @@ PARTS = {
     "_granian": "Granian",
     "libpython": PYTHON,
     "/bin/python": PYTHON,
-    "uvloop": "event loop (uvloop)",
     "": "C libraries",
 }
 """To whom a sample belongs, by what is in the name of the file that its last frame is in."""

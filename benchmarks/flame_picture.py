@@ -16,7 +16,6 @@ COLOURS = {
     "kernel": "#d29c6c",
     "Granian": "#c98bb0",
     "Python": "#6fa8dc",
-    "event loop (uvloop)": "#7fbf8e",
 }
 OTHERS = "#b3b3b3"
 STYLE = """

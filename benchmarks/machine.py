@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.clients.harness import REPOSITORY, client_lock
 
-INSTALLED = ("wheelyard", "granian", "uvloop")
+INSTALLED = ("wheelyard", "granian")
 LOCKED = {
     "devpi": "devpi-server",
     "dumb-pypi": "dumb-pypi",

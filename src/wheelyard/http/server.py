@@ -28,7 +28,6 @@ from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import Any, Final, NoReturn
 
-import uvloop
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
@@ -316,7 +315,7 @@ def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFol
     app = App(index, write_failure=lambda: probe.reason)
     lead(index, command, probe)
     try:
-        uvloop.run(_serve(app, settings, folder))
+        asyncio.run(_serve(app, settings, folder))
     finally:
         command.stop_watching()
 
@@ -335,7 +334,7 @@ def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFol
     server = Granian(
         "wheelyard",
         interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
+        loop=Loops.asyncio,
         workers=settings.server.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,

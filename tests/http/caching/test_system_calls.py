@@ -26,11 +26,12 @@ CALLS = {"recvfrom TCP": 1, "newfstatat": 1, "writev TCP": 1}
 """What a request does: it is received, its document is looked at, the response is sent."""
 WAITS = {
     *("epoll_wait", "epoll_pwait", "futex", "sched_yield"),
-    *("write eventfd", "read eventfd", "getpid"),
+    *("write eventfd", "read eventfd", "sendto", "recvfrom", "getpid"),
 }
 """
 How Granian's two threads and the event loop wait for each other and wake each other: as often as
-the machine lets them sleep. uvloop asks for its process id when it is woken.
+the machine lets them sleep. asyncio is woken by a byte in a pair of sockets; Python 3.11 asks for
+its process id whenever it looks for the running loop.
 """
 CALL = re.compile(r"^\d+ +(\w+)\((?:\d+<(?:anon_inode:\[)?(TCP|eventfd))?", re.MULTILINE)
 SHARED_LOCK = re.compile(
