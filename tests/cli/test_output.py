@@ -13,7 +13,7 @@ import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.output import OUTPUT, echo, print_line, print_message, progress_bar
+from wheelyard.cli.output import OUTPUT, echo, print_line, print_message, shown_progress
 
 pytestmark = pytest.mark.integration
 
@@ -87,23 +87,28 @@ def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("is_quiet", [False, True])
 def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bool) -> None:
-    """On a terminal long work draws a progress bar on standard error, without `--quiet`."""
+    """On a terminal one line says how far long work is and how long it takes, without `--quiet`."""
     terminal, end = os.openpty()
+    times = iter((0.0, 0.0, 0.05, 60.0, 60.0))
     os.write(end, b"|")
-    monkeypatch.setenv("TERM", "xterm")
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with progress_bar("check", "MofNCompleteColumn", total=2) as bar:
-            bar.update(completed=2)
+        with shown_progress(
+            "check", total=4_000_000, is_size=True, clock=lambda: next(times)
+        ) as progress:
+            progress.advance_in("base", 1_000_000)  # so soon that it is not drawn
+            progress.advance_in("acme\n", 2_000_000)
 
     with os.fdopen(end, "w") as errors, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", errors)
         command.main(["--quiet"] if is_quiet else [], standalone_mode=False)
 
     drawn = all_drawn(terminal)
-    assert (drawn == b"|") is is_quiet
-    assert (b"2/2" in drawn) is not is_quiet
+    lines = [line for line in drawn.decode().split("\r") if line.strip()]
+    long = "check: 3.0 MB of 4.0 MB, 0.1 MB/s, 0:00:20 left, acme\\n"
+    assert lines == (["|"] if is_quiet else ["|check: 0.0 MB of 4.0 MB", long])
+    assert is_quiet or drawn.endswith(b"\r" + b" " * len(long) + b"\r"), "nothing is left of it"
 
 
 def all_drawn(terminal: int) -> bytes:
@@ -116,14 +121,13 @@ def all_drawn(terminal: int) -> bytes:
     return drawn
 
 
-def test_lines_do_not_mix_with_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the bar is erased before each line that is printed, and drawn again below."""
+def test_lines_do_not_mix_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal progress is erased before each line that is printed, and drawn again below."""
     terminal, end = os.openpty()
-    monkeypatch.setenv("TERM", "xterm")
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with progress_bar("check", "MofNCompleteColumn", total=2):
+        with shown_progress("check", total=2):
             print_line("a [red] line")
             echo("wheelyard: an error", err=True)
             print_message(logging.INFO, "a message")
@@ -135,7 +139,7 @@ def test_lines_do_not_mix_with_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -
 
     drawn = all_drawn(terminal).decode()
     for line in "a [red] line", "wheelyard: an error", "wheelyard: a message":
-        assert f"\r\x1b[2K{line}\r\n" in drawn
+        assert f"check: 0 of 2\r             \r{line}\r\ncheck: 0 of 2" in drawn
 
 
 def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,11 +147,13 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
     times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
     with (
         click.Context(click.Command("check")),
-        progress_bar("check", "DownloadColumn", total=8_000_000, clock=lambda: next(times)) as bar,
+        shown_progress(
+            "check", total=8_000_000, is_size=True, clock=lambda: next(times)
+        ) as progress,
         ThreadPoolExecutor(1) as thread,
     ):
         for _ in range(5):
-            thread.submit(bar.advance_in, "acme", 1_000_000).result()
+            thread.submit(progress.advance_in, "acme", 1_000_000).result()
 
     assert capsys.readouterr().err.splitlines() == [
         "wheelyard: check: 2.0 MB of 8.0 MB",
@@ -157,7 +163,7 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_short_work_says_nothing_of_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     """Short work says nothing of its progress."""
-    with click.Context(click.Command("check")), progress_bar("check") as bar:
-        bar.complete(1, 2)
+    with click.Context(click.Command("check")), shown_progress("check") as progress:
+        progress.complete(1, 2)
 
     assert capsys.readouterr().err == ""

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from inspect import cleandoc
 from io import BufferedWriter, FileIO, TextIOWrapper
@@ -22,8 +22,6 @@ from wheelyard.model.decoding import escaped
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from click.shell_completion import CompletionItem
-    from rich.progress import Progress as RichBar
-    from rich.progress import TaskID
 
 
 _EPILOG: Final = re.compile(r"\n\n(?=Examples:\n|Documentation: )")
@@ -102,7 +100,7 @@ QUIET: Final = kept_option(
     "-q", "--quiet", is_flag=True, help="No progress and no results: only what went wrong."
 )
 OUTPUT: Final = (QUIET, JSON)
-"""What `print_result`, `print_line` and `progress_bar` obey."""
+"""What `print_result`, `print_line` and `shown_progress` obey."""
 NAME: Final = Argument(["name"])
 PROJECT: Final = Argument(["project"])
 REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
@@ -204,8 +202,8 @@ def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
 
 
 _IN_LOG: Final = f"{__name__}.in_log"
-_BAR: Final = f"{__name__}.bar"
-"""Keys of click's context: whether messages go to the log, and the progress bar."""
+_PROGRESS: Final = f"{__name__}.progress"
+"""Keys of click's context: whether messages go to the log, and the progress line."""
 _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
 
 
@@ -234,11 +232,11 @@ def print_message(level: int, what: str) -> None:
 
 
 def echo(line: str, *, err: bool = False) -> None:
-    """Print a line above the command's progress bar."""
-    bar = click.get_current_context().meta.get(_BAR)
+    """Print a line above the command's progress line."""
+    progress = click.get_current_context().meta.get(_PROGRESS)
     stream = sys.stderr if err else sys.stdout
-    if bar is not None and stream is not None and stream.isatty():
-        bar.console.out(line, highlight=False)
+    if progress is not None and stream is not None and stream.isatty():
+        progress.print_above(line, err=err)
     else:
         click.echo(line, err=err)
 
@@ -299,42 +297,33 @@ def confirm_name(name: str, consequence: str) -> bool:
 
 
 @contextmanager
-def progress_bar(
+def shown_progress(
     what: str,
-    *columns: str,
+    *,
     total: int | None = None,
+    is_size: bool = False,
     clock: Callable[[], float] = monotonic,
-    **fields: Any,  # noqa: ANN401 - rich's
 ) -> Iterator["Progress"]:
     """
-    Yield a progress bar on standard error.
+    Yield what shows on standard error how far long work is, of `total` parts; None: not known yet.
 
-    Where that is no terminal, a plain line says from time to time how far the work is. With
-    `--quiet` there is neither.
-
-    `columns` are names of column classes of `rich.progress`, or format strings for the task and its
-    `fields`. With a `DownloadColumn`, the work is counted in bytes.
+    A terminal has one line that changes. Elsewhere a line is printed from time to time. With
+    `--quiet` there is neither. With `is_size`, the work is counted in bytes.
     """
+    context = click.get_current_context()
     if given_option("quiet"):
         yield Progress()
-        return
-    if not is_terminal():
-        is_size = "DownloadColumn" in columns
-        yield _PlainProgress(what, total, clock, is_size=is_size)
-        return
-    from rich import progress
-    from rich.console import Console
-
-    made = [
-        getattr(progress, column)() if column.endswith("Column") else column for column in columns
-    ]
-    with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, **fields)
-        click.get_current_context().meta[_BAR] = bar
+    elif not is_terminal():
+        yield _PrintedProgress(what, total, clock, is_size=is_size)
+    else:
+        line = _TerminalProgress(what, total, clock, is_size=is_size)
+        context.meta[_PROGRESS] = line
         try:
-            yield _RichProgress(bar, task)
+            line.begin()
+            yield line
         finally:
-            del click.get_current_context().meta[_BAR]
+            del context.meta[_PROGRESS]
+            line.erase()
 
 
 class Progress:
@@ -344,8 +333,15 @@ class Progress:
     Threads may call all methods at once.
     """
 
-    def update(self, **changes: Any) -> None:  # noqa: ANN401 - rich's
-        """Take the arguments of rich's `Progress.update`."""
+    def update(
+        self,
+        *,
+        advance: int = 0,
+        completed: int | None = None,
+        total: int | None = None,
+        part: str = "",
+    ) -> None:
+        """Say that `advance` more is done, or `completed` of `total`, now in the part `part`."""
 
     def advance(self, size: int) -> None:
         """Say that so much more is done."""
@@ -353,41 +349,33 @@ class Progress:
 
     def advance_in(self, what: str, size: int) -> None:
         """Say that so much more is done, now in the part called `what`."""
-        self.update(advance=size, description=what)
+        self.update(advance=size, part=what)
 
     def advance_of(self, total: int, what: str) -> None:
         """Say that one more of `total` parts is done, the one called `what`."""
-        self.update(total=total, advance=1, description=what)
+        self.update(total=total, advance=1, part=what)
 
     def complete(self, count: int, total: int) -> None:
         """Say that `count` of `total` parts are done."""
         self.update(completed=count, total=total)
 
 
-class _RichProgress(Progress):
-    """One task of a progress bar of rich."""
-
-    def __init__(self, bar: "RichBar", task: "TaskID") -> None:
-        self._bar = bar
-        self._task = task
-
-    def update(self, **changes: Any) -> None:  # noqa: ANN401 - rich's
-        """Change the task as rich does."""
-        self._bar.update(self._task, **changes)
-
-
-class _PlainProgress(Progress):
+class _PrintedProgress(Progress):
     """Prints a line about long work, every `PLAIN_INTERVAL_SECONDS` at most."""
+
+    _interval_seconds = PLAIN_INTERVAL_SECONDS
 
     def __init__(
         self, what: str, total: int | None, clock: Callable[[], float], *, is_size: bool
     ) -> None:
         self._what = what
+        self._part = ""
         self._done = 0
         self._total = total
         self._clock = clock
         self._is_size = is_size
-        self._next = clock() + PLAIN_INTERVAL_SECONDS
+        self._began = clock()
+        self._next = self._began + self._interval_seconds
         self._lock = Lock()
         # a context of click belongs to a thread, so the threads of a command borrow this one
         self._context = click.get_current_context()
@@ -398,24 +386,77 @@ class _PlainProgress(Progress):
         advance: int = 0,
         completed: int | None = None,
         total: int | None = None,
-        **fields: object,
+        part: str = "",
     ) -> None:
-        """Note how far the work is, and print a line if it is time."""
-        del fields
+        """Note how far the work is, and show it if it is time."""
         with self._lock:
             self._done = self._done + advance if completed is None else completed
             self._total = total or self._total
+            self._part = part or self._part
             now = self._clock()
-            if now < self._next:
-                return
-            self._next = now + PLAIN_INTERVAL_SECONDS
-            of = f" of {self._amount(self._total)}" if self._total else ""
-            line = f"{self._what}: {self._amount(self._done)}{of}"
-            with self._context.scope(cleanup=False):
-                print_message(logging.INFO, line)
+            if now >= self._next:
+                self._next = now + self._interval_seconds
+                self._show()
+
+    def _show(self) -> None:
+        with self._context.scope(cleanup=False):
+            print_message(logging.INFO, self._text())
+
+    def _text(self) -> str:
+        of = f" of {self._amount(self._total)}" if self._total else ""
+        return f"{self._what}: {self._amount(self._done)}{of}"
 
     def _amount(self, number: int) -> str:
         return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"
+
+
+class _TerminalProgress(_PrintedProgress):
+    """Draws one line on the terminal again and again, without codes that a terminal may lack."""
+
+    _interval_seconds = 0.1
+    _drawn = ""
+
+    def begin(self) -> None:
+        """Draw the line for the first time."""
+        with self._lock:
+            self._show()
+
+    def print_above(self, line: str, *, err: bool) -> None:
+        """Print a line in place of this one, which is drawn again below."""
+        with self._lock:
+            drawn = self._drawn
+            self._draw("")
+            click.echo(line, err=err)
+            self._draw(drawn)
+
+    def erase(self) -> None:
+        """Leave nothing of the line."""
+        with self._lock:
+            self._draw("")
+
+    def _show(self) -> None:
+        text, seconds = self._text(), self._clock() - self._began
+        if self._is_size and seconds:
+            text += f", {self._amount(int(self._done / seconds))}/s"
+        if self._total and 0 < self._done <= self._total:
+            left = seconds * (self._total / self._done - 1)
+            text += f", {timedelta(seconds=round(left))} left"
+        if self._part:
+            text += f", {escaped(self._part)}"
+        # the last column stays free: some terminals begin a new line after it
+        self._draw(text[: _columns() - 1])
+
+    def _draw(self, text: str) -> None:
+        erased = f"\r{' ' * len(self._drawn)}\r" if self._drawn else ""
+        self._drawn = text
+        click.echo(erased + text, nl=False, err=True)
+
+
+def _columns() -> int:
+    """Return the width of the terminal of standard error, 80 if it says none."""
+    with suppress(OSError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80
 
 
 TIME_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -42,7 +42,7 @@ from wheelyard.cli.output import (
     parse_since,
     print_message,
     print_result,
-    progress_bar,
+    shown_progress,
     warn,
 )
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unauthenticated, Unavailable
@@ -442,9 +442,8 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:
-    columns = ("SpinnerColumn", "MofNCompleteColumn", "{task.description}")
-    with progress_bar("journal", *columns) as bar:
-        return reader.read(bar.advance_of)
+    with shown_progress("journal") as progress:
+        return reader.read(progress.advance_of)
 
 
 def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -> None:

@@ -37,8 +37,8 @@ from wheelyard.cli.output import (
     print_message,
     print_result,
     printable,
-    progress_bar,
     resumable,
+    shown_progress,
 )
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.http_client.urls import UserPassword, redact_url
@@ -117,7 +117,7 @@ class _Uploading(Struct, frozen=True):
 
     index: Api
     existing: frozenset[Path]
-    bar: Progress
+    progress: Progress
     has_ended: Event
 
     def upload(self, path: Path) -> PublishedFile:
@@ -130,17 +130,16 @@ class _Uploading(Struct, frozen=True):
         """Show how much was sent, and raise Abort if the command has ended."""
         if self.has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end
             raise click.Abort
-        self.bar.advance(size)
+        self.progress.advance(size)
 
 
 def _upload(index: Api, paths: list[Path]) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
-    columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
     existing = frozenset(path for path in paths if os.path.isfile(path))  # noqa: PTH113 - raises nothing
     size = sum(path.stat().st_size for path in existing)
     pool = ThreadPoolExecutor(index.concurrent_uploads)
-    with progress_bar("upload", *columns, total=size) as bar:
-        uploading = _Uploading(index, existing, bar, Event())
+    with shown_progress("upload", total=size, is_size=True) as progress:
+        uploading = _Uploading(index, existing, progress, Event())
         # all are under way at once, and their results are printed in the order of the command line
         futures = [pool.submit(uploading.upload, path) for path in paths]
         try:
@@ -251,36 +250,34 @@ def import_source(
 
     Raises as `Importer.run`.
     """
-    amount = "files  {task.fields[amount]}"
-    columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
 
     stays = "What was imported stays; import again to go on from there."
-    with resumable(stays), progress_bar("import", *columns, total=total, amount="") as bar:
-        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(bar))
+    with resumable(stays), shown_progress("import", total=total) as progress:
+        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(progress))
 
 
 class _ProgressPrinter(ImportProgress):
-    """Updates the progress bar of an import, and prints why files were not taken."""
+    """Updates the progress line of an import, and prints why files were not taken."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._lock = Lock()
         self._size = 0
 
     def read(self, size: int) -> None:
-        """Add `size` read bytes to the progress bar, in any thread of the import."""
+        """Add `size` read bytes to the progress line, in any thread of the import."""
         with self._lock:
             self._size += size
-        self._bar.update(amount=f"{self._size / 1e6:,.1f} MB")
+        self._progress.update(part=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
-        """Count an entry on the progress bar, unless it was passed over, and print a refusal."""
+        """Count an entry on the progress line, unless it was passed over, and print a refusal."""
         if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
             what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
             echo(f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True)
         if outcome.status is not FileStatus.PASSED_OVER:
-            self._bar.advance(1)
+            self._progress.advance(1)
 
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"

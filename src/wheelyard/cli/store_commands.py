@@ -25,8 +25,8 @@ from wheelyard.cli.output import (
     print_line,
     print_result,
     printable,
-    progress_bar,
     resumable,
+    shown_progress,
     warn,
 )
 from wheelyard.errors import Invalid, quoted
@@ -67,9 +67,8 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
     Documentation: store.md
     """
     index = existing_index()
-    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
-    with progress_bar("check", *columns) as bar:
-        findings = index.check.run(bar.advance_in, rebuild=rebuild, sweep=sweep)
+    with shown_progress("check", is_size=True) as progress:
+        findings = index.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
     findings = replace(
         findings,
@@ -142,10 +141,9 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     warn_without_upstream(target_index)
     _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
     copy = _store_copy(settings, _place(source), opened, target_index)
-    columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
     stays = "What was copied stays; copy again to go on from there."
-    with resumable(stays), progress_bar("copy", *columns) as bar:
-        report = copy.run(bar.advance_in, with_credentials=with_credentials)
+    with resumable(stays), shown_progress("copy", is_size=True) as progress:
+        report = copy.run(progress.advance_in, with_credentials=with_credentials)
     report.notes = [escaped(note) for note in opened.notes]
     report.problems = [escaped(problem) for problem in report.problems]
     for note in report.notes:
@@ -289,9 +287,8 @@ def export_command(
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     export = _open(index, dest, requested)
     _warn_if_private(index, dest)
-    columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
-    with progress_bar("export", *columns) as bar:
-        result = export.run(bar.complete, everything=everything)
+    with shown_progress("export") as progress:
+        result = export.run(progress.complete, everything=everything)
     print_result(_described(dest, result))
     if index.upstream is not None and not result.options.has_public:
         warn("public packages are left out, as their files are not where --files says")

@@ -18,8 +18,8 @@ from wheelyard.cli.output import (
     parse_size,
     print_line,
     print_result,
-    progress_bar,
     resumable,
+    shown_progress,
 )
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
@@ -79,10 +79,9 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
             "connection, with WHEELYARD_UPSTREAM_OFFLINE=false.",
             code="bad_setting",
         )
-    columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")
     stays = "What was fetched stays; prefetch again to go on from there."
-    with closing(upstream), resumable(stays), progress_bar("prefetch", *columns) as bar:
-        work = Prefetch(index=upstream, jobs=jobs, received=bar.advance)
+    with closing(upstream), resumable(stays), shown_progress("prefetch", is_size=True) as progress:
+        work = Prefetch(index=upstream, jobs=jobs, received=progress.advance)
         report = work.run(locked, dry_run=dry_run)
     for line in _problems(report):
         click.echo(f"wheelyard: {escaped(line)}", err=True)
