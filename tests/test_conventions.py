@@ -25,6 +25,10 @@ DOCUMENTS = [
 ]
 """Documents of the repository: its pages, and the docstrings of packages."""
 FOLDERS = ("benchmarks", "deploy", "docs", "keyring", "requirements", "src", "tests", "tools")
+FORGE = re.compile(
+    r"https://(?:github|raw\.githubusercontent)\.com/wheelyard/wheelyard/(?:blob/)?main/"
+)
+"""How a page that is also shown elsewhere, such as the README on an index, names our files."""
 LINK_TARGET = re.compile(r"\]\([^)]*\)")
 REPOSITORY_PATH = re.compile(rf"(?<![\w/.$}}-])(?:\./)?((?:{'|'.join(FOLDERS)})/[\w./<>*-]*[\w>*])")
 """A path from the root of the repository, in text or in lines to type."""
@@ -129,6 +133,13 @@ def test_every_command_is_documented() -> None:
     assert [name for name in COMMANDS if f"wheelyard {name}" not in text] == []
 
 
+def test_the_readme_is_whole_on_an_index() -> None:
+    """On an index, where no file of ours is beside the README, its links and its picture work."""
+    links = re.findall(r"\]\((.*?)\)", (ROOT / "README.md").read_text())
+
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
 def test_ci_runs_the_line_of_the_readme() -> None:
     """CI runs the line with which the README tells a newcomer to test, and no other."""
     (line,) = re.findall(r'^line="(.+)"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
@@ -138,8 +149,9 @@ def test_ci_runs_the_line_of_the_readme() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link of a page leads to a file that is there, and to a heading in it."""
-    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text())
+    """Every link of a page to our files leads to one that is there, and to a heading in it."""
+    text = FORGE.sub("/", page.read_text())
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
 
     wrong = [f"{path}#{heading}" for path, heading in links if not _leads(page, path, heading)]
 
@@ -162,7 +174,8 @@ def _linked_pages(page: Path) -> set[Path]:
 
 
 def _leads(page: Path, path: str, heading: str) -> bool:
-    target = page.parent / path if path else page
+    base = ROOT if path.startswith("/") else page.parent
+    target = base / path.lstrip("/") if path else page
     return target.exists() and (not heading or heading in headings(target))
 
 

@@ -1,8 +1,9 @@
 """
 Takes pictures of the pages of an index with real packages: `python -m tools.screenshots`.
 
-The pictures go to docs/images/web: each kind of page at three widths, and the first ones also in
-the dark scheme. They are WebP, made by the browser; the wide ones are made smaller.
+The pictures go to docs/images/web: each kind of page at three widths, the first ones also in the
+dark scheme, and the top of a project's page for the README. They are WebP, made by the browser; the
+wide ones are made smaller.
 """
 
 from base64 import b64decode
@@ -21,6 +22,9 @@ DARK: Final = frozenset({"home", "project", "release"})
 """Pages that are shown in the dark scheme as well."""
 MAX_HEIGHT: Final = 1200
 """The height of the part of a page that is shown."""
+README_PAGE: Final = "project"
+README_HEIGHT: Final = 860
+"""The page whose top is the picture of the README, and the height of that picture."""
 QUALITY: Final = 45
 
 
@@ -41,6 +45,8 @@ def main() -> None:
             for width in WIDTHS:
                 person.look("light", width)
                 (FOLDER / f"{page.name}-{width}.webp").write_bytes(picture(person, width))
+            if page.name == README_PAGE:
+                (FOLDER / "readme.webp").write_bytes(picture(person, width, README_HEIGHT))
             if page.name in DARK:
                 person.look("dark", width)
                 (FOLDER / f"{page.name}-dark.webp").write_bytes(picture(person, width))
@@ -51,9 +57,9 @@ def main() -> None:
     print(f"{len(files)} pictures, {size / 1000:,.0f} kB, in {FOLDER}")
 
 
-def picture(person: Person, width: int) -> bytes:
+def picture(person: Person, width: int, max_height: int = MAX_HEIGHT) -> bytes:
     """Return the page that is open as WebP, from its top."""
-    height = min(person.page.evaluate("document.documentElement.scrollHeight"), MAX_HEIGHT)
+    height = min(person.page.evaluate("document.documentElement.scrollHeight"), max_height)
     session = person.page.context.new_cdp_session(person.page)
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": WIDTHS[width]}
     wanted = {"format": "webp", "quality": QUALITY, "clip": clip, "captureBeyondViewport": True}
