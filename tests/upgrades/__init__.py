@@ -1,0 +1,1 @@
+"""Upgrades: stores of released versions, and two versions side by side."""
