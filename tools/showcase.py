@@ -106,6 +106,8 @@ PAGES: Final = (
     PageToShow("release", "/project/numpy/2.3.4/"),
     PageToShow("history", "/project/acme-core/history/"),
     PageToShow("setup", "/setup/"),
+    PageToShow("docs", "/-/docs/", is_pictured=False),
+    PageToShow("docs-page", "/-/docs/settings/", is_pictured=False),
     PageToShow("sign-in", "/-/sign-in/"),
     PageToShow("not-found", "/project/no-such-project/"),
     PageToShow("home-signed-in", "/", is_signed_in=True, is_pictured=False),

@@ -293,6 +293,17 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_documentation_is_for_everybody(harness: AccessHarness, person: Requester) -> None:
+    """Everybody gets the same documentation, whatever the credential, and no look at the store."""
+    for path, status in (("", 200), ("tokens/", 200), ("images/overview.svg", 200), ("no/", 404)):
+        nobodys = harness.ask("GET", f"/-/docs/{path}")
+        answer = harness.ask("GET", f"/-/docs/{path}", person.headers(harness))
+        assert (answer.status, answer.asked) == (status, ()), path
+        assert (answer.headers, answer.body) == (nobodys.headers, nobodys.body), path
+        assert not any(name.encode() in answer.body for name in EXISTING)
+
+
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_only_readers_of_everything_see_changes(harness: AccessHarness, person: Requester) -> None:
     """Only who may read all projects, also new ones, is told which have changed."""
     answer = harness.ask("GET", "/api/v1/changes", person.headers(harness))

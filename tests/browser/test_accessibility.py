@@ -12,6 +12,8 @@ PAGES = (
     "/?q=acme",
     "/?q=nothing-like-it",
     "/?q=public-lib",
+    "/-/docs/",
+    "/-/docs/settings/",
     "/-/projects/1/",
     "/project/acme-core/",
     "/project/acme-core/1.0/",

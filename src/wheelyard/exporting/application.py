@@ -129,6 +129,7 @@ class SiteApplication:
         self._loop.close()
         self._context.pools.close()
         self._context.descriptions.close()
+        self._context.documentation.close()
 
     def show(self, table: ProjectTable) -> None:
         """Have these projects in lists, and link to them."""

@@ -233,6 +233,7 @@ class App:
                 self._context.upstream.upstream.close()
             self._context.pools.close()
             self._context.descriptions.close()
+            self._context.documentation.close()
             self._instrumentation.close()
             if self._telemetry is not None:
                 self._telemetry.close()

@@ -49,6 +49,9 @@ class MediaType(Enum):
     """Of feeds, which are not negotiated."""
     CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
     """Of a file's core metadata, which is not negotiated."""
+    SVG = _MediaTypeTraits(b"image/svg+xml", "s", is_json=False)
+    WEBP = _MediaTypeTraits(b"image/webp", "w", is_json=False)
+    """Of the pictures of the documentation, which are not negotiated."""
 
     __hash__ = object.__hash__  # the one of Enum is slower, and is asked for each request
 

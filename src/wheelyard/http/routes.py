@@ -15,6 +15,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
+from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
 from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
@@ -49,6 +50,7 @@ def build_routes(
         *_files(packages),
         *_api(context),
         *_home(home),
+        Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
         *_account(AccountPages(pages)),
         *_management(ManagePages(pages, uploads)),
         *_projects(ProjectPages(pages)),

@@ -30,7 +30,13 @@ from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.http.requests import has_forwarding_header
-from wheelyard.http.responses import PUBLIC_FILE, VARY_ENCODING, load_projects, visibility_key
+from wheelyard.http.responses import (
+    HARMLESS,
+    PUBLIC_FILE,
+    VARY_ENCODING,
+    load_projects,
+    visibility_key,
+)
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
@@ -66,11 +72,6 @@ CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 ACCESS_HINT: Final = "Send the token that access.metrics_token has, as Bearer or as a password."
 
 FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
-HARMLESS: Final[Header] = (
-    b"content-security-policy",
-    b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
-)
-"""Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
 _compressed = lru_cache(compressed)
 

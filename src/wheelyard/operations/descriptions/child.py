@@ -12,6 +12,9 @@ headings below those of the page, leaves out what a screen reader could not name
 of other hosts as links unless the settings allow them. The text of such a link is the alternative
 text; several images in a row that have none are numbered, as a row of badges would else be the same
 word again and again.
+
+Of our own documentation, headings begin at the first level, and relative links and images stay: the
+caller knows where they lead.
 """
 
 import json
@@ -90,22 +93,27 @@ class _Element(Struct):
         return "".join(_with_rows_of_images(self.parts))
 
 
-def rewrite(html: str, *, has_images: bool) -> str:
+def rewrite(html: str, *, has_images: bool, is_own: bool = False) -> str:
     """
     Return sanitised HTML as a part of a page.
 
+    `is_own`: it is our documentation, and has the page for itself.
+
     Raises TooComplex for elements that are nested too deeply.
     """
-    rewriter = _Rewriter(has_images=has_images)
+    rewriter = _Rewriter(has_images=has_images, is_own=is_own)
     rewriter.feed(html)
     rewriter.close()
     return rewriter.result()
 
 
 class _Rewriter(HTMLParser):
-    def __init__(self, *, has_images: bool) -> None:
+    def __init__(self, *, has_images: bool, is_own: bool) -> None:
         super().__init__(convert_charrefs=True)
         self._has_images = has_images
+        self._is_own = is_own
+        self._id_prefix = "" if is_own else ID_PREFIX
+        self._heading_above = 0 if is_own else HEADING_ABOVE
         self._open = [_Element("", {})]
         self._ids = set[str]()
         self._headings = list[int]()
@@ -158,7 +166,7 @@ class _Rewriter(HTMLParser):
         if not name or name in self._ids or any(character.isspace() for character in name):
             return ""
         self._ids.add(name)
-        return f' id="{ID_PREFIX}{escape(name)}"'
+        return f' id="{self._id_prefix}{escape(name)}"'
 
     def _heading(self, element: _Element) -> tuple[str, str]:
         if not element.has_text:
@@ -167,7 +175,7 @@ class _Rewriter(HTMLParser):
         while self._headings and self._headings[-1] >= level:
             self._headings.pop()
         self._headings.append(level)
-        tag = f"h{min(HEADING_ABOVE + len(self._headings), 6)}"
+        tag = f"h{min(self._heading_above + len(self._headings), 6)}"
         attributes = self._id(element) + _align(element)
         return tag, f"<{tag}{attributes}>{element.html}</{tag}>"
 
@@ -177,11 +185,13 @@ class _Rewriter(HTMLParser):
         title = f' title="{escape(title)}"' if title else ""
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
         if element.has_text and is_anchor:
-            anchor = escape(ID_PREFIX + target[1:].removeprefix(ID_PREFIX))
+            anchor = escape(self._id_prefix + target[1:].removeprefix(ID_PREFIX))
             return "a", f'<a href="#{anchor}"{name}{title}>{element.html}</a>'
         if element.has_text and _ABSOLUTE.match(target):
             link = _outward(target)
             return _tag_of_link(element), f"<a {link}{name}{title}>{element.html}</a>"
+        if element.has_text and target and self._is_own:
+            return _tag_of_link(element), f'<a href="{escape(target)}"{name}>{element.html}</a>'
         # a relative link leads to a file that is not here
         made = f"<span{name}>{element.html}</span>" if name else element.html
         return _tag_of_link(element), made
@@ -193,7 +203,8 @@ class _Rewriter(HTMLParser):
         is_named = text.casefold() not in _UNNAMED and text != source
         tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
         element.has_text = True
-        if self._has_images and source.lower().startswith("https://"):
+        is_ours = self._is_own and not _ABSOLUTE.match(source)
+        if is_ours or (self._has_images and source.lower().startswith("https://")):
             size = "".join(
                 f' {name}="{element.attributes[name]}"'
                 for name in ("width", "height")
@@ -342,7 +353,8 @@ def main() -> None:
         render = _renderer(request["markup"])
         # SIGPROF ends the process, and the parent takes that for its answer
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
-        answer = _answer(render, request["text"], images=request["images"])
+        options = {"has_images": request["images"], "is_own": request["own"]}
+        answer = _answer(render, request["text"], options)
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write(answer)
 
@@ -365,13 +377,13 @@ def _renderer(markup: str) -> Render:
     return partial(markdown.render, variant=markup)
 
 
-def _answer(render: Render, text: str, *, images: bool) -> dict[str, str]:
-    """Return `html`, or the `problem` in one word: `markup` or `complex`."""
+def _answer(render: Render, text: str, options: dict[str, bool]) -> dict[str, str]:
+    """Return `html`, as `rewrite` makes it, or the `problem` in one word: `markup` or `complex`."""
     try:
         rendered = render(text)
         if rendered is None:
             return {"problem": "markup"}
-        html = rewrite(rendered, has_images=images) if len(rendered) <= MAX_OUTPUT else ""
+        html = rewrite(rendered, **options) if len(rendered) <= MAX_OUTPUT else ""
     except (MemoryError, RecursionError, TooComplex):
         return {"problem": "complex"}
     except Exception:  # noqa: BLE001 - docutils raises many types for text that it does not expect

@@ -1,0 +1,132 @@
+"""
+The documentation of this version, which the package carries: its pages as HTML, and its pictures.
+
+The Markdown is that of `docs/` in the repository. Whoever asks for the first page has all of them
+rendered, that one first, by a process as for descriptions; it ends after the last one. Memory keeps
+them: the server can show them where the store does not answer. So nothing is read and no process
+runs while nobody asks.
+"""
+
+import re
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from wheelyard.operations.descriptions.child_process import RenderProcess
+
+FRONT: Final = ""
+"""The path of the front page."""
+README: Final = "README"
+"""The page of a folder, without its suffix."""
+
+_TITLE: Final = re.compile(r"^# (.+)$", re.MULTILINE)
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+class DocumentedPage(Struct, frozen=True):
+    """A page of the documentation."""
+
+    path: str
+    """Its path below the front page, which ends with a slash: `deploy/linux/`."""
+    source: str
+    """The path of its Markdown: `deploy/linux.md`."""
+    text: str
+    """The Markdown, as GitHub shows it."""
+
+    @property
+    def title(self) -> str:
+        """The first heading, as text."""
+        title = _TITLE.search(self.text)
+        return title[1].replace("`", "") if title else self.source
+
+
+class DocumentationFolder(Struct, frozen=True):
+    """What the package has of the documentation: nothing, if somebody has left it out."""
+
+    pages: Mapping[str, DocumentedPage]
+    """By their paths."""
+    files: Mapping[str, Path]
+    """The other files, by their paths below the front page: `images/overview.svg`."""
+
+
+def find_folder() -> Path:
+    """Return the folder of the documentation, which may not exist."""
+    if _PACKAGE.parent.name == "src":  # a clone, which may be installed as editable
+        return _PACKAGE.parents[1] / "docs"
+    return _PACKAGE / "docs"
+
+
+def read_folder(folder: Path) -> DocumentationFolder:
+    """Return what is in the folder of the documentation."""
+    found = (file for file in sorted(folder.rglob("*.*")) if file.is_file())
+    files = {file.relative_to(folder).as_posix(): file for file in found}
+    pages = [
+        DocumentedPage(page_path(name), name, files[name].read_text("utf-8"))
+        for name in files
+        if name.endswith(".md")
+    ]
+    others = {name: file for name, file in files.items() if not name.endswith(".md")}
+    return DocumentationFolder({page.path: page for page in pages}, others)
+
+
+def page_path(name: str) -> str:
+    """Return the path that a page has, however somebody spells it: `deploy/linux.md`."""
+    stem = name.removesuffix("/").removesuffix(".md")
+    folder, _, page = stem.rpartition("/")
+    if page == README:
+        stem = folder
+    return f"{stem}/" if stem else FRONT
+
+
+@cache
+def documentation_folder() -> DocumentationFolder:
+    """Return the documentation of this version, which is read once in a process."""
+    return read_folder(find_folder())
+
+
+class Documentation:
+    """Renders the pages of the documentation, for any thread, until it is closed."""
+
+    def __init__(self) -> None:
+        self._process = RenderProcess(own=True)
+        self._executor = ThreadPoolExecutor(1, "docs")  # starts a thread when it needs one
+        self._lock = Lock()
+        """Held while a job is added, never while one runs."""
+        self._jobs = dict[str, Future[Markup | None]]()
+        """By the path of the page: what waits, runs or is done."""
+
+    def render(self, path: str) -> Future[Markup | None] | None:
+        """
+        Return the HTML of a page that exists, where links lead to files, as in the Markdown.
+
+        It is None, now or in the end, if the page cannot be rendered now.
+        """
+        with self._lock:
+            job = self._jobs.get(path)
+            if job is None or (job.done() and job.result() is None):
+                pages = documentation_folder().pages
+                wanted = [path, *(page for page in pages if page not in {path, *self._jobs})]
+                with suppress(RuntimeError):  # closed, or this machine has no thread left
+                    for page in wanted:
+                        self._jobs[page] = self._executor.submit(self._run, pages[page].text)
+                    self._executor.submit(self._process.close)
+            return self._jobs.get(path)
+
+    def close(self) -> None:
+        """End what is rendered, with an error for whoever waits."""
+        # killed in this thread, as the executor's own waits for the answer; then it comes to an end
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._process.kill()
+        self._executor.shutdown()
+        self._process.close()
+
+    def _run(self, text: str) -> Markup | None:
+        html = self._process.render(text, "GFM").get("html")
+        return Markup(html) if html else None  # noqa: S704 - of our text, and sanitised
