@@ -65,7 +65,7 @@ pip --python "$target/bin/python" install --only-binary=:all: --no-compile --req
     --requirement "$clone/requirements/otel.txt"
 # The build backend writes beside the source, so it builds a copy of the clone.
 mkdir "$work/source"
-cp -R "$clone/pyproject.toml" "$clone/README.md" "$clone/LICENSE" "$clone/src" "$work/source/"
+cp -R "$clone/pyproject.toml" "$clone/README.md" "$clone/LICENSE" "$clone/docs" "$clone/src" "$work/source/"
 pip wheel --no-index --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work/source"
 pip --python "$target/bin/python" install --no-compile --no-index --no-deps "$work"/dist/*.whl
 "$target/bin/python" -Im compileall -q "$target/lib"

@@ -10,7 +10,13 @@ from tests.clients.harness import REPOSITORY, system_program
 from tests.deploy.containers import Buildah, require_buildah
 
 IMAGE = "deploy/image"
-INSIDE = ("LICENSE", "requirements/otel.txt", "src/wheelyard/wiring/build.py", f"{IMAGE}/health.py")
+INSIDE = (
+    "LICENSE",
+    "docs/README.md",
+    "requirements/otel.txt",
+    "src/wheelyard/wiring/build.py",
+    f"{IMAGE}/health.py",
+)
 SECRETS = [
     ".env",
     ".git/config",
@@ -36,7 +42,7 @@ ONLY_GOOGLE = ["src/.env", "src/key.json", "src/wheelyard/.env"]
 def clone(tmp_path: Path) -> Path:
     """A clone with untracked and local files."""
     folder = tmp_path / "clone"
-    for name in ("src", "requirements", IMAGE):
+    for name in ("docs", "src", "requirements", IMAGE):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
     for name in ("LICENSE", "README.md", "pyproject.toml", ".gcloudignore"):

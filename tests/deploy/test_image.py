@@ -33,7 +33,7 @@ from wheelyard.settings.sections import Settings
 FOLDER = REPOSITORY / "deploy" / "image"
 DOCKERFILE = FOLDER / "Dockerfile"
 PAGE = REPOSITORY / "docs" / "deploy" / "image.md"
-CONTEXT = ("LICENSE", "README.md", "pyproject.toml", "requirements", "src", "deploy/image")
+CONTEXT = ("LICENSE", "README.md", "pyproject.toml", "docs", "requirements", "src", "deploy/image")
 NOBODY = "1234567:0"
 """A user as OpenShift makes one up: no name, and the group 0."""
 
@@ -131,6 +131,8 @@ def test_the_container_serves_as_any_user_id(
         token = container.output("wheelyard", "token", "create", "ci", "--can", "read,upload")
         assert TOKEN.fullmatch(token.strip())
         assert httpx2.get(f"{url}/simple/", **LOCALLY).status_code == 401
+        docs = httpx2.get(f"{url}/-/docs/tokens/", **LOCALLY)
+        assert '<h1 id="api-tokens">' in docs.text
         assert push(url, demo) == 401
         assert push(url, demo, token.strip()) == 200
         index = url.replace("//", f"//__token__:{token.strip()}@") + "/simple/"

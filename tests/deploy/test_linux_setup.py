@@ -30,7 +30,7 @@ from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
 
-CONTEXT = ("pyproject.toml", "README.md", "LICENSE", "src", "requirements", "deploy/linux")
+CONTEXT = ("pyproject.toml", "README.md", "LICENSE", "docs", "src", "requirements", "deploy/linux")
 PAGE = REPOSITORY / "docs" / "deploy" / "linux.md"
 SCRIPT = "/clone/deploy/linux/install.sh"
 RHEL = "Defaults    secure_path = /sbin:/bin:/usr/sbin:/usr/bin\n"

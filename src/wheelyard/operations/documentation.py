@@ -58,9 +58,10 @@ class DocumentationFolder(Struct, frozen=True):
 
 def find_folder() -> Path:
     """Return the folder of the documentation, which may not exist."""
-    if _PACKAGE.parent.name == "src":  # a clone, which may be installed as editable
-        return _PACKAGE.parents[1] / "docs"
-    return _PACKAGE / "docs"
+    installed = _PACKAGE / "docs"
+    if _PACKAGE.parent.name == "src" and not installed.is_dir():
+        return _PACKAGE.parents[1] / "docs"  # of a clone, which may be installed as editable
+    return installed
 
 
 def read_folder(folder: Path) -> DocumentationFolder:
@@ -101,6 +102,8 @@ class Documentation:
         """Held while a job is added, never while one runs."""
         self._jobs = dict[str, Future[Markup | None]]()
         """By the path of the page: what waits, runs or is done."""
+        self._is_failing = False
+        """Whether the process has failed, so that what waits is not tried either."""
 
     def render(self, path: str) -> Future[Markup | None] | None:
         """
@@ -113,6 +116,7 @@ class Documentation:
             if job is None or (job.done() and job.result() is None):
                 pages = documentation_folder().pages
                 wanted = [path, *(page for page in pages if page not in {path, *self._jobs})]
+                self._is_failing = False
                 with suppress(RuntimeError):  # closed, or this machine has no thread left
                     for page in wanted:
                         self._jobs[page] = self._executor.submit(self._run, pages[page].text)
@@ -128,5 +132,6 @@ class Documentation:
         self._process.close()
 
     def _run(self, text: str) -> Markup | None:
-        html = self._process.render(text, "GFM").get("html")
-        return Markup(html) if html else None  # noqa: S704 - of our text, and sanitised
+        answer = {} if self._is_failing else self._process.render(text, "GFM")
+        self._is_failing = "html" not in answer
+        return None if self._is_failing else Markup(answer["html"])  # noqa: S704 - ours, sanitised
