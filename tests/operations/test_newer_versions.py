@@ -22,6 +22,7 @@ from wheelyard.model.project import NO_JSON, Commit, Event, File, Project
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key
 from wheelyard.upstream.file_cache import Pin, PinnedDigests
+from wheelyard.upstream.policy.decisions import Deciding
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
 WHEEL, SDIST = make_wheel(), make_sdist()
@@ -288,6 +289,33 @@ def test_pins_of_an_upstream_index_are_not_written_without_unknown_parts(
         pins.list_on_page(DEMO, "b.whl", pin)
 
     assert harness.bytes_at(key) == before
+
+
+@pytest.mark.parametrize("place", ["document", "journal", "both"])
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_check_writes_no_decision_or_grant_of_a_newer_version(
+    harness: IndexHarness, place: str, *, rebuild: bool
+) -> None:
+    """What a newer version has written is neither mended nor rebuilt, which would lose parts."""
+    fields = GrantFields(who=("user:ana@acme.dev",), projects=("acme-*",), actions=("read",))
+    harness.index.access.grant(fields, "local:alice")
+    deciding = Deciding(harness.index.decisions, "local:alice")
+    deciding.block(DEMO, None, "")
+    entries = [keys.numbered_entry(prefix, 1) for prefix in (keys.ACCESS_JOURNAL, "decisions/")]
+    for key in (*entries, keys.ACCESS, keys.DECISIONS):
+        if place == "both" or (key in entries) is (place == "journal"):
+            newer = harness.bytes_at(key).replace(b'"by":', b'"new":[1],"by":')
+            harness.store.put(key, newer, None)
+    before = harness.snapshot()
+
+    findings = harness.check(rebuild=rebuild)
+
+    assert findings.problems == findings.repaired == []
+    assert [note.partition(":")[0] for note in findings.notes] == [
+        f"{key} cannot be compared" for key in (keys.ACCESS, keys.DECISIONS)
+    ]
+    assert "check it with a newer version" in findings.notes[0]
+    assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize("place", ["data", "event"])

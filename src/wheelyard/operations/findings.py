@@ -1,9 +1,11 @@
 """What checks report, and the check of a document with its journal."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Generic
+from typing import Final, Generic
 
 from msgspec import Struct
+from msgspec.json import Decoder
 from msgspec.structs import fields
 
 from wheelyard.catalog import keys
@@ -76,6 +78,9 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
     return True
 
 
+_JSON: Final = Decoder()
+
+
 class JournaledCheck(Struct, Generic[D, C]):
     """Checks one document with its journal, and adds the results to `findings`."""
 
@@ -86,6 +91,8 @@ class JournaledCheck(Struct, Generic[D, C]):
     """The intact journal entries, by number."""
     damaged: dict[int, ObjectVersion] = {}
     """The object versions of malformed journal entries, by number."""
+    newer: list[str] = []
+    """What of the documents and commits that are no project's only a newer version knows."""
     is_consistent: bool = True
     """Whether document and journal are intact and agree, as far as they were checked."""
 
@@ -105,6 +112,11 @@ class JournaledCheck(Struct, Generic[D, C]):
         except Unavailable as fault:  # of a newer version, whatever else it may be
             self._report(f"{fault.message} Until then it cannot be compared with its journal")
             return None
+        if self.newer:
+            # written again by this version, it would lose what only a newer one knows
+            unknown = _unknown_to_this_version(dict.fromkeys(self.newer, ""))
+            self.findings.notes.append(f"{self.kind.key} cannot be compared: {unknown}")
+            return document
         agrees, folded = document is None or self._complete(document), self._fold()
         if read.has_failed:
             self.is_consistent = False
@@ -172,6 +184,9 @@ class JournaledCheck(Struct, Generic[D, C]):
                 if self.kind.commits.encode(commit) == read.stored.body:
                     self.commits[number] = commit
                     return
+                self._note_newer(
+                    f"a part of commit {number}", read.stored, self.kind.commits.encode(commit)
+                )
             self.damaged[number] = read.stored.version
 
     def _document(self, stored: Stored | None) -> D | None:
@@ -184,22 +199,26 @@ class JournaledCheck(Struct, Generic[D, C]):
             if stored is not None:
                 document = self.kind.documents.decode(self.kind.key, stored.body)
                 self.kind.require_valid(document)
+                written = self.kind.documents.encode(document)
+                self._note_newer(f"a part of {self.kind.key}", stored, written)
                 return document
         except WheelyardError as fault:
             if fault.code == NEWER_DOCUMENT:
                 raise
         return None
 
+    def _note_newer(self, what: str, stored: Stored, written: bytes) -> None:
+        """Note `what` if it is stored with parts that this version has not `written`."""
+        # of a project, all parts are kept
+        if self.kind.project is None and _JSON.decode(stored.body) != _JSON.decode(written):
+            self.newer.append(what)
+
     def _unknown(self, document: D | None) -> str:
         """Return what only a newer version knows of document and journal, and what to do then."""
         unknown = self.kind.unknown_parts(
             document or self.kind.empty, [self.commits[number] for number in sorted(self.commits)]
         )
-        if not unknown:
-            return ""
-        versions = " and ".join(sorted(filter(None, set(unknown.values()))))
-        newer = f"wheelyard {versions} or newer" if versions else "a newer version of wheelyard"
-        return f"this version does not know {', '.join(unknown)}; check it with {newer}"
+        return _unknown_to_this_version(unknown) if unknown else ""
 
     def _complete(self, document: D) -> bool:
         """
@@ -244,3 +263,10 @@ class JournaledCheck(Struct, Generic[D, C]):
             expect = stored.version if stored else ABSENT
             if repair(self.store, key, body, expect, self.findings):
                 self.findings.repaired.append(f"{key}: written again from its journal")
+
+
+def _unknown_to_this_version(unknown: Mapping[str, str]) -> str:
+    """Return what this version does not know, with the versions that do, and what to do then."""
+    versions = " and ".join(sorted(filter(None, set(unknown.values()))))
+    newer = f"wheelyard {versions} or newer" if versions else "a newer version of wheelyard"
+    return f"this version does not know {', '.join(unknown)}; check it with {newer}"
