@@ -142,6 +142,16 @@ class Unavailable(WheelyardError):
             self.message = self.message.removesuffix(wait)[:cut] + wait
 
 
+def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
+    """Return the error for a setting or a place, `user`, whose library is not installed."""
+    return Invalid(
+        f"{user} needs {library}, which is not installed. Install 'wheelyard[{extra}]' (as a tool: "
+        f"uvx --from 'wheelyard[{extra}]' wheelyard, or pipx run --spec 'wheelyard[{extra}]' "
+        f"wheelyard), or in a clone requirements/{lock}.txt.",
+        code="bad_setting",
+    )
+
+
 def quoted(value: object) -> str:
     """Return the first 60 characters of an untrusted value for a message, in quotes and ASCII."""
     text = str(value)

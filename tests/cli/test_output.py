@@ -50,6 +50,16 @@ def test_unwritable_output_is_a_failure(tokens: Sandbox, line: str) -> None:
     assert done.stderr == "wheelyard: The output cannot be used: No space left on device.\n"
 
 
+def test_a_deleted_working_folder_is_named(sandbox: Sandbox) -> None:
+    """A working folder that was deleted meanwhile is named, and not the output."""
+    done = typed(sandbox, "mkdir gone && cd gone && rmdir ../gone && wheelyard serve")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "wheelyard: The working folder cannot be used: No such file or directory.\n"
+    )
+
+
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
 def test_a_closed_pipe_is_no_failure(tokens: Sandbox, line: str) -> None:
     """A reader that closes the pipe early does not make the command fail."""

@@ -1,11 +1,13 @@
 """Access tokens for Artifact Registry, from the credentials that the machine has."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fake_gcs.server import running_fake_gcs
+from wheelyard.errors import Invalid
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.upstream.client import GoogleToken
 
@@ -32,3 +34,11 @@ def test_tokens_of_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         GoogleToken().authorization()
     assert not found.value.is_transient
     assert key["private_key"][40:80] not in repr(found.value.__cause__) + str(found.value)
+
+
+def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Google's library is not installed, the server does not start, and names the extra."""
+    monkeypatch.setitem(sys.modules, "google.auth.transport.requests", None)
+
+    with pytest.raises(Invalid, match=r"upstream\.google needs google-auth.*'wheelyard\[gcs\]'"):
+        GoogleToken()

@@ -172,6 +172,8 @@ def _run() -> int:
         return _print_error("interrupted", INTERRUPTED_STATUS)
     except OSError as error:
         what = "The output" if error.filename is None else escaped(str(error.filename))
+        if isinstance(error, FileNotFoundError) and error.filename is None:
+            what = "The working folder"  # which was deleted
         return _print_error(f"{what} cannot be used: {error.strerror or error}.")
     return status if isinstance(status, int) else 0
 

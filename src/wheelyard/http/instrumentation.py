@@ -53,7 +53,7 @@ from prometheus_client.registry import Collector
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.catalog.stored_credentials import StartThread, in_background
-from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.errors import WheelyardError, missing_extra
 from wheelyard.http import logs
 from wheelyard.http.logs import CURRENT_REQUEST
 from wheelyard.http.messages import Request
@@ -284,8 +284,4 @@ def require_telemetry(settings: Settings) -> None:
             "opentelemetry.instrumentation.asgi"
         ):
             return
-    raise Invalid(
-        "telemetry.otlp_endpoint needs OpenTelemetry, which is not installed. Install "
-        "'wheelyard[otel]', or in a clone requirements/otel.txt.",
-        code="bad_setting",
-    )
+    raise missing_extra("telemetry.otlp_endpoint", "OpenTelemetry", "otel", "otel")

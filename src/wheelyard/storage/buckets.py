@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import NotFound
 from wheelyard.storage.bucket_store import IMMUTABLE_CACHING, BucketStore, Downloads
 from wheelyard.storage.failures import LIST, READ, Failure, FailureKind, Rights, unavailable
 from wheelyard.storage.forwarding import OperationCounter
@@ -199,5 +199,5 @@ def _service(scheme: str) -> BucketService:
             return google
         from wheelyard.storage.objects import connect  # noqa: PLC0415 - 14 MB
     except ImportError as error:
-        raise Invalid(missing_library(scheme), code="bad_setting") from error
+        raise missing_library(scheme) from error
     return connect

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid, missing_extra, quoted
 
 GOOGLE: Final = "gs"
 S3: Final = "s3"
@@ -82,10 +82,6 @@ def parse_location(text: str) -> BucketLocation:
     return BucketLocation(bucket, prefix, scheme)
 
 
-def missing_library(scheme: str) -> str:
-    """Return the sentences for buckets of a scheme whose library is not installed."""
-    library, extra, lock = _LIBRARIES[scheme]
-    return (
-        f"A bucket of {scheme}:// needs {library}, which is not installed. Install "
-        f"'wheelyard[{extra}]', or in a clone requirements/{lock}.txt."
-    )
+def missing_library(scheme: str) -> Invalid:
+    """Return the error for buckets of a scheme whose library is not installed."""
+    return missing_extra(f"A bucket of {scheme}://", *_LIBRARIES[scheme])

@@ -21,7 +21,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import NotFound
+from wheelyard.errors import NotFound, missing_extra
 from wheelyard.http_client.client import (
     GATEWAY_STATUSES,
     ClientResponse,
@@ -268,9 +268,17 @@ SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
 class GoogleToken:
-    """The access token of this machine, fetched when it is needed. Threads may share it."""
+    """
+    The access token of this machine, fetched when it is needed. Threads may share it.
+
+    Raises Invalid (code `bad_setting`) if the library for it is not installed.
+    """
 
     def __init__(self) -> None:
+        try:  # 40 MB of memory, which only those need who have such an upstream
+            import google.auth.transport.requests  # noqa: F401, PLC0415 - ditto
+        except ImportError:
+            raise missing_extra("upstream.google", "google-auth", "gcs", "gcs") from None
         self._credentials: Any = None
         self._lock = Lock()
 
@@ -280,13 +288,10 @@ class GoogleToken:
 
         Raises FetchError if there is no token.
         """
-        try:  # 40 MB of memory, which only those need who have such an upstream
-            import google.auth  # noqa: PLC0415 - ditto
-            from google.auth import exceptions  # noqa: PLC0415 - ditto
-            from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
-        except ImportError:
-            why = "google-auth, which upstream.google needs, is not installed"
-            raise FetchError(why) from None
+        import google.auth  # noqa: PLC0415 - as above
+        from google.auth import exceptions  # noqa: PLC0415 - ditto
+        from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
+
         try:
             # one thread refreshes the token; the others wait for it, and use the same
             with self._lock:
@@ -339,7 +344,11 @@ class FileDownload(Struct, frozen=True):
 
 
 class UpstreamClients:
-    """The clients of the upstream indexes, in their order. Threads may share it."""
+    """
+    The clients of the upstream indexes, in their order. Threads may share it.
+
+    Raises Invalid as `GoogleToken`.
+    """
 
     def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:
         self.in_order = tuple(

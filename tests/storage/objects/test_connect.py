@@ -255,7 +255,7 @@ def test_a_library_that_is_missing(
     monkeypatch.delattr(objects, "connect")
     monkeypatch.setitem(sys.modules, "wheelyard.storage.objects.connect", None)
 
-    with pytest.raises(Invalid, match=rf"needs obstore.*'wheelyard\[{extra}\]'"):
+    with pytest.raises(Invalid, match=rf"obstore.*uvx --from 'wheelyard\[{extra}\]'"):
         store_in(f"{scheme}://wheels")
 
 
