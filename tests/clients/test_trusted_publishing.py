@@ -2,10 +2,13 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 from uuid import uuid4
@@ -19,6 +22,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.clients import github_runner
 from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published, publish
@@ -27,6 +31,7 @@ from tests.clients.tls import Proxy, running_proxy
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import TOKEN
 from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
+from tests.ports import free_port
 from tests.waiting import until
 from wheelyard.wiring.stores import system_runtime
 
@@ -57,7 +62,7 @@ repository_id = 456789
 owner_id = 123456
 workflow = "release.yml"
 environment = "release"
-projects = ["yard-hub", "yard-kite", "yard-other", "yard-hand"]
+projects = ["yard-hub", "yard-kite", "yard-other", "yard-hand", "yard-deed"]
 
 [[publisher]]
 id = "gl-yard"
@@ -102,7 +107,7 @@ match = {{ sub = "104857600123456789012", email = "build@acme.iam.gserviceaccoun
 projects = ["yard-read"]
 actions = ["read"]
 """
-PAGE = (REPOSITORY / "docs" / "trusted-publishing.md").read_text()
+PAGE = (REPOSITORY / "docs" / "ci.md").read_text()
 TEST_WORKFLOW = "octo-org/octo-repo/.github/workflows/test.yml@refs/heads/main"
 METADATA = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
@@ -275,43 +280,74 @@ def test_a_token_can_be_asked_for_by_hand(ci: Ci, sandbox: Sandbox, build: Build
 
 def documented(title: str) -> dict[str, Any]:
     """Return the job of the documentation below a heading."""
-    _, _, after = PAGE.partition("\n## Installing in CI\n")[2].partition(f"\n{title}")
+    _, _, after = PAGE.partition(f"\n{title}\n")
     block = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
     assert block is not None
     found: dict[str, Any] = yaml.safe_load(block[1])
     return found
 
 
-def installed(ci: Ci, sandbox: Sandbox, lines: list[str], **job: str) -> str:
-    """Run the lines of a job, each in a shell of its own as on GitHub; return what they printed."""
+@dataclass(frozen=True)
+class Runner:
+    """A machine that runs the scripts of a job, each in a shell of its own."""
+
+    ci: Ci
+    sandbox: Sandbox
+    job: dict[str, str]
+    """What the service gives to the job."""
+
+    @property
+    def github_env(self) -> Path:
+        """The file in which a step of GitHub leaves variables for later ones."""
+        return self.sandbox.home / "github_env"
+
+    def run(self, script: str, **variables: str) -> CompletedProcess[str]:
+        """Run a script, in which the names of the page stand for those of the test."""
+        self.github_env.touch()
+        bash = system_program("bash")
+        system_program("curl")
+        left = dict(line.split("=", 1) for line in self.github_env.read_text().splitlines())
+        own = {name: self.here(text) for name, text in variables.items()}
+        authority = str(self.ci.proxy.authority)
+        path = f"{self.sandbox.home / 'tools'}:{self.sandbox.environment()['PATH']}"
+        return self.sandbox.attempt(
+            *(bash, *github_runner.SHELL, self.here(script)),
+            GITHUB_ENV=str(self.github_env),
+            RUNNER_TEMP=str(self.sandbox.home),
+            **dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT"), authority),
+            **self.job | {"PATH": path} | left | own,
+        )
+
+    def here(self, text: str) -> str:
+        """Return a text of the page with the names of the test."""
+        stand_ins = {
+            "https://pypi.acme.dev": self.ci.proxy.url,
+            "machine pypi.acme.dev": "machine 127.0.0.1",
+            "metadata.google.internal": self.ci.google.url.removeprefix("http://"),
+            "acme-core": "yard-read",
+        }
+        return re.sub("|".join(map(re.escape, stand_ins)), lambda m: stand_ins[m[0]], text)
+
+    def act(self, **inputs: str) -> CompletedProcess[str]:
+        """Run our action."""
+        ((script, variables),) = github_runner.action(**inputs)
+        return self.run(script, **variables)
+
+
+def installed(ci: Ci, sandbox: Sandbox, steps: list[dict[str, Any]], **job: str) -> str:
+    """Run the steps of a job, which install with pip and uv; return what they printed."""
     python = sandbox.python("published")
-    tools = sandbox.folder / "tools"
+    tools = sandbox.home / "tools"
     tools.mkdir()
     pip = f"{program('pip')} --python {python}"
     for name, command in (("pip", pip), ("uv", program("uv")), ("python", sys.executable)):
         (tools / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (tools / name).chmod(0o755)
-    stand_ins = {
-        "https://pypi.acme.dev": ci.proxy.url,
-        "machine pypi.acme.dev": "machine 127.0.0.1",
-        "metadata.google.internal": ci.google.url.removeprefix("http://"),
-        "acme-core": "yard-read",
-    }
-    github = sandbox.folder / "github_env"
-    github.touch()
-    authority = str(ci.proxy.authority)
-    printed = ""
-    for line in lines:
-        script = re.sub("|".join(map(re.escape, stand_ins)), lambda m: stand_ins[m[0]], line)
-        printed += sandbox.run(
-            *(system_program("bash"), "--noprofile", "--norc", "-eo", "pipefail", "-c", script),
-            PATH=f"{tools}:{sandbox.environment()['PATH']}",
-            GITHUB_ENV=str(github),
-            RUNNER_TEMP=str(sandbox.home),
-            **dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT"), authority),
-            **dict(each.split("=", 1) for each in github.read_text().splitlines()),
-            **job,
-        )
+    runner, printed = Runner(ci, sandbox, job), ""
+    for script, variables in chain.from_iterable(map(github_runner.scripts, steps)):
+        done = runner.run(script, **variables)
+        printed += done.stdout + done.stderr
+        assert done.returncode == 0, printed
     for folder in (python.parent.parent, sandbox.folder / ".venv"):
         assert [*folder.glob("lib/python*/site-packages/yard_read-*.dist-info")]
     return printed
@@ -330,13 +366,13 @@ def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
     (job,) = documented("### Install on GitHub Actions")["jobs"].values()
     assert job["permissions"]["id-token"] == "write"
     says = {"workflow_ref": TEST_WORKFLOW, "job_workflow_ref": TEST_WORKFLOW, "environment": None}
-    lines = [step["run"] for step in job["steps"] if "run" in step]
 
-    printed = installed(readable, sandbox, lines, **readable.on_github(readable.of_github(**says)))
+    given = readable.on_github(readable.of_github(**says))
+    printed = installed(readable, sandbox, job["steps"], **given)
 
     (token,) = set(TOKEN.findall(printed))
     assert printed.count(token) == printed.count(f"::add-mask::{token}\n") == 1
-    assert (sandbox.home / "netrc").stat().st_mode & 0o077 == 0
+    assert (sandbox.home / "wheelyard-netrc").stat().st_mode & 0o077 == 0
     (rights, *_) = readable.site.get("/api/v1/whoami", token).json()["rights"]
     assert rights == {"can": ["read"], "projects": ["yard-re*"]}
     assert readable.site.get("/simple/yard-read/", token).status_code == 200
@@ -345,16 +381,118 @@ def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
     assert readable.site.client.post("/legacy/", files=files, auth=login).status_code == 403
 
 
+def test_publishing_on_github(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
+    """The documented step on GitHub publishes a folder, also a second time; its token ends."""
+    (job,) = documented("### Publish on GitHub Actions")["jobs"].values()
+    project = build("hatchling", "yard-deed")
+    shutil.copytree(project.folder / "dist", sandbox.folder / "dist")
+    inputs = job["steps"][-1]["with"]
+
+    for _ in range(2):
+        done = Runner(ci, sandbox, ci.on_github(ci.of_github())).act(**inputs)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("\nPublished yard_deed-") == 2
+
+    assert_published(ci.server, sandbox, project)
+    assert len(set(ci.tokens)) == 2
+    until(lambda: {ci.site.get("/simple/", token).status_code for token in ci.tokens} == {401})
+    (file, *_) = ci.site.get("/api/v1/projects/yard-deed", ci.site.token).json()["files"]
+    assert file["uploaded-by"] == "publisher:gh-yard"
+
+
+def test_the_action_says_which_file_is_refused(ci: Ci, sandbox: Sandbox) -> None:
+    """Where the index refuses a file, the action ends with its name and the reason."""
+    (sandbox.folder / "dist").mkdir()
+    (sandbox.folder / "dist" / "yard_deed-3.0.tar.gz").write_bytes(b"nothing")
+
+    done = Runner(ci, sandbox, ci.on_github(ci.of_github())).act(
+        url="https://pypi.acme.dev/", publish="dist"
+    )
+
+    assert done.returncode == 1
+    (error,) = re.findall(r"^::error title=wheelyard::(.*)$", done.stdout, re.MULTILINE)
+    assert error.startswith("yard_deed-3.0.tar.gz is not published: ")
+    assert "gzip" in error
+    until(lambda: ci.site.get("/simple/", ci.tokens[0]).status_code == 401)
+
+
+def test_the_action_with_a_stored_token(ci: Ci, sandbox: Sandbox) -> None:
+    """With a stored token the action needs no ID token, and keeps the credentials of others."""
+    (sandbox.home / ".netrc").write_text("machine other.example.com login me password secret\n")
+    runner = Runner(ci, sandbox, {})
+
+    for token in ("of-yesterday", f" {ci.site.token}\n"):
+        done = runner.act(
+            url="https://pypi.acme.dev/simple/",
+            token=token,
+            **{"serves-public-packages": "true"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    left = dict(line.split("=", 1) for line in runner.github_env.read_text().splitlines())
+    index = f"{ci.proxy.url}/simple/"
+    assert left.items() >= {"PIP_INDEX_URL": index, "UV_DEFAULT_INDEX": index}.items()
+    assert "UV_INDEX" not in left
+    assert Path(left["NETRC"]).read_text().split("\n") == [
+        f"machine 127.0.0.1 login __token__ password {ci.site.token}",
+        "machine other.example.com login me password secret",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({}, "Give the job the permissions 'contents: read' and 'id-token: write', or"),
+        (
+            {"url": "http://pypi.acme.dev"},
+            "has to be the https URL of an index",
+        ),
+        (
+            {"url": "https://a.dev\nPATH=/tmp"},
+            "has to be the https URL of an index",
+        ),
+        (
+            {"url": "https://me:secret@a.dev"},
+            "has to be the https URL of an index",
+        ),
+        ({"token": 'a"; exit'}, "The input 'token' is not an API token"),
+        ({"token": "t", "publish": "dost"}, "has to be a folder, and is 'dost'"),
+        ({"token": "t", "publish": "."}, "The folder '.' has no wheel and no sdist"),
+    ],
+)
+def test_the_action_says_what_is_missing(
+    ci: Ci, sandbox: Sandbox, inputs: dict[str, str], words: str
+) -> None:
+    """The action ends with one error, which says what to give to it, and leaves nothing behind."""
+    runner = Runner(ci, sandbox, {})
+
+    done = runner.act(**{"url": "https://pypi.acme.dev"} | inputs)
+
+    assert done.returncode == 1
+    (error,) = re.findall(r"^::error title=wheelyard::(.*)$", done.stdout, re.MULTILINE)
+    assert words in error
+    assert runner.github_env.read_text() == ""
+
+
+def test_the_action_at_an_index_without_trusted_publishing(ci: Ci, sandbox: Sandbox) -> None:
+    """Where nothing mints tokens, the action asks for the URL and for trusted publishing."""
+    job = ci.on_github(ci.of_github())
+
+    done = Runner(ci, sandbox, job).act(url=f"https://127.0.0.1:{free_port()}")
+
+    assert "does not say for whom the ID token is. Is 'url' right" in done.stdout
+
+
 def test_a_job_that_gets_no_token(readable: Ci, sandbox: Sandbox) -> None:
-    """The documented job on GitHub ends where it gets no token, and says which claim differs."""
-    (job,) = documented("### Install on GitHub Actions")["jobs"].values()
-    line = next(step["run"] for step in job["steps"] if "run" in step)
-    request = readable.on_github(readable.of_github(event_name="pull_request"))
+    """The action ends where the job gets no token, and says which claim differs."""
+    job = readable.on_github(readable.of_github(event_name="pull_request"))
 
-    with pytest.raises(AssertionError) as caught:
-        installed(readable, sandbox, [line], **request)
+    done = Runner(readable, sandbox, job).act(url="https://pypi.acme.dev")
 
-    assert "the claim event_name is 'pull_request', and its jobs get no token" in str(caught.value)
+    assert done.returncode == 1
+    assert "::error title=wheelyard::The index gives this job no token" in done.stdout
+    assert "the claim event_name is 'pull_request', and its jobs get no token" in done.stdout
 
 
 def test_installing_on_gitlab(readable: Ci, sandbox: Sandbox) -> None:
@@ -367,7 +505,7 @@ def test_installing_on_gitlab(readable: Ci, sandbox: Sandbox) -> None:
     uri = {"ci_config_ref_uri": f"{place}@refs/heads/main"}
     given = {variable: readable.of_gitlab(**says, **uri)}
 
-    printed = installed(readable, sandbox, ["\n".join(job["script"])], **given)
+    printed = installed(readable, sandbox, [{"run": "\n".join(job["script"])}], **given)
 
     assert not TOKEN.search(printed)
 
@@ -382,7 +520,7 @@ def test_installing_on_cloud_build(readable: Ci, sandbox: Sandbox) -> None:
     statement = _statement(account, readable.google, {"jti": None})
     readable.google.answers[METADATA] = CannedResponse(statement.encode())
 
-    assert not TOKEN.search(installed(readable, sandbox, [step["script"]]))
+    assert not TOKEN.search(installed(readable, sandbox, [{"run": step["script"]}]))
 
     asked = next(each for each in readable.google.seen if each.path.startswith(METADATA))
     assert "audience=pypi.acme.dev" in asked.path

@@ -108,6 +108,20 @@ def test_every_file_matches_its_published_schema(sandbox: Sandbox) -> None:
     sandbox.run(*check, "--data-transform", "gitlab-ci", GITLAB)
 
 
+def test_the_action_passes_its_linters(sandbox: Sandbox) -> None:
+    """Linters of shell scripts and of workflows mind nothing in our action and in github.yml."""
+    action = REPOSITORY / "action.yml"
+    assert_valid(sandbox, "vendor.github-actions", action)
+    for step in read(action)["runs"]["steps"]:
+        (sandbox.folder / "step").write_text(step["run"])
+        sandbox.run(program("workflows", "shellcheck"), "--shell=bash", sandbox.folder / "step")
+    # whoever copies the file pins the actions of others, or lets a program do it
+    pins = {"rules": {"unpinned-uses": {"config": {"policies": {"*": "ref-pin"}}}}}
+    (sandbox.folder / "zizmor.yml").write_text(yaml.safe_dump(pins))
+    lint = (program("workflows", "zizmor"), "--offline", "--config", "zizmor.yml")
+    sandbox.run(*lint, action, GITHUB)
+
+
 def test_every_field_of_a_build_is_of_the_api(sandbox: Sandbox) -> None:
     """Every field of a build is one of Cloud Build's API, and every value is of its type."""
     path = FILES / "secret-manager.yaml"
