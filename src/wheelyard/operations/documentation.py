@@ -103,7 +103,7 @@ class Documentation:
         self._jobs = dict[str, Future[Markup | None]]()
         """By the path of the page: what waits, runs or is done."""
         self._is_failing = False
-        """Whether the process has failed, so that what waits is not tried either."""
+        """Whether no process can be started, so that what waits is not tried either."""
 
     def render(self, path: str) -> Future[Markup | None] | None:
         """
@@ -132,6 +132,9 @@ class Documentation:
         self._process.close()
 
     def _run(self, text: str) -> Markup | None:
-        answer = {} if self._is_failing else self._process.render(text, "GFM")
-        self._is_failing = "html" not in answer
-        return None if self._is_failing else Markup(answer["html"])  # noqa: S704 - ours, sanitised
+        if self._is_failing:
+            return None
+        answer = self._process.render(text, "GFM")
+        self._is_failing = answer.get("problem") == "unavailable"
+        html = answer.get("html")
+        return Markup(html) if html else None  # noqa: S704 - of our text, and sanitised
