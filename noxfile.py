@@ -112,6 +112,20 @@ def openapi(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Build a release twice and compare: `-- VERSION --dry-run`; without that, commit and tag."""
+    install(session, "release")
+    session.run("python", "-m", "tools.release", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Does a lock name a version with a known vulnerability? If nobody can be asked, it fails."""
+    install(session, "release")
+    session.run("python", "-m", "tools.audit", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":
@@ -122,6 +136,7 @@ def lock(session: nox.Session) -> None:
     compile_lock(session, "run", "pyproject.toml", *ALL)
     compile_lock(session, "dev", "pyproject.toml", *EXTRAS, "--group", "dev", *ALL)
     compile_lock(session, "build", "--group", "build", "--constraint", "requirements/dev.txt")
+    compile_lock(session, "release", "--group", "release", "--constraint", "requirements/dev.txt")
     for client in CLIENTS:
         compile_lock(session, f"clients/{client}", "--group", f"client-{client}")
 
