@@ -34,7 +34,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
-from wheelyard.operations.documentation import Documentation
+from wheelyard.operations.documentation import Documentation, find_folder
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
@@ -273,7 +273,7 @@ def build_context(
         pages=PageCache(responses),
         remembered=responses,
         descriptions=descriptions,
-        documentation=Documentation(),
+        documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
         core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
         password_limit=_password_limit(unknown_passwords),

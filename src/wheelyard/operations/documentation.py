@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -50,6 +51,8 @@ class DocumentedPage(Struct, frozen=True):
 class DocumentationFolder(Struct, frozen=True):
     """What the package has of the documentation: nothing, if somebody has left it out."""
 
+    version: str
+    """The version of wheelyard that it is about."""
     pages: Mapping[str, DocumentedPage]
     """By their paths."""
     files: Mapping[str, Path]
@@ -66,15 +69,15 @@ def find_folder() -> Path:
 
 def read_folder(folder: Path) -> DocumentationFolder:
     """Return what is in the folder of the documentation."""
-    found = (file for file in sorted(folder.rglob("*.*")) if file.is_file())
-    files = {file.relative_to(folder).as_posix(): file for file in found}
+    paths = (path for path in sorted(folder.rglob("*.*")) if path.is_file())
+    files = {path.relative_to(folder).as_posix(): path for path in paths}
     pages = [
         DocumentedPage(page_path(name), name, files[name].read_text("utf-8"))
         for name in files
         if name.endswith(".md")
     ]
     others = {name: file for name, file in files.items() if not name.endswith(".md")}
-    return DocumentationFolder({page.path: page for page in pages}, others)
+    return DocumentationFolder(version("wheelyard"), {page.path: page for page in pages}, others)
 
 
 def page_path(name: str) -> str:
@@ -86,16 +89,15 @@ def page_path(name: str) -> str:
     return f"{stem}/" if stem else FRONT
 
 
-@cache
-def documentation_folder() -> DocumentationFolder:
-    """Return the documentation of this version, which is read once in a process."""
-    return read_folder(find_folder())
-
-
 class Documentation:
-    """Renders the pages of the documentation, for any thread, until it is closed."""
+    """
+    Reads the documentation once, and renders its pages, for any thread, until it is closed.
 
-    def __init__(self) -> None:
+    Nothing is read before somebody asks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._process = RenderProcess(own=True)
         self._executor = ThreadPoolExecutor(1, "docs")  # starts a thread when it needs one
         self._lock = Lock()
@@ -104,6 +106,11 @@ class Documentation:
         """By the path of the page: what waits, runs or is done."""
         self._is_failing = False
         """Whether no process can be started, so that what waits is not tried either."""
+
+    @cached_property
+    def folder(self) -> DocumentationFolder:
+        """The documentation of this version; two threads at once may both read it."""
+        return read_folder(self._path)
 
     def render(self, path: str) -> Future[Markup | None] | None:
         """
@@ -114,7 +121,7 @@ class Documentation:
         with self._lock:
             job = self._jobs.get(path)
             if job is None or (job.done() and job.result() is None):
-                pages = documentation_folder().pages
+                pages = self.folder.pages
                 wanted = [path, *(page for page in pages if page not in {path, *self._jobs})]
                 self._is_failing = False
                 with suppress(RuntimeError):  # closed, or this machine has no thread left

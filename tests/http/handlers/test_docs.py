@@ -15,7 +15,6 @@ from uv import find_uv_bin
 from tests.clients.harness import REPOSITORY
 from tests.http.in_process import in_process
 from tests.http.servers import Answer, RunningServer, running_server
-from wheelyard.operations.documentation import documentation_folder, read_folder
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -212,7 +211,6 @@ def test_nothing_is_done_before_the_first_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server reads no page and starts no process for them until somebody asks for one."""
-    documentation_folder.cache_clear()
     asked = list[str]()
     monkeypatch.setattr(Path, "rglob", lambda path, pattern: asked.append(f"{path} {pattern}"))
     with in_process(tmp_path) as app:
@@ -224,8 +222,7 @@ def test_an_installation_without_documentation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a distributor has left it out, the pages lead to the public site."""
-    empty = read_folder(tmp_path / "nothing")
-    monkeypatch.setattr("wheelyard.http.handlers.docs.documentation_folder", lambda: empty)
+    monkeypatch.setattr("wheelyard.http.context.find_folder", lambda: tmp_path / "nothing")
     with in_process(tmp_path) as app:
         for path in (FRONT, f"{FRONT}tokens/", f"{FRONT}images/overview.svg"):
             answer = app.get(path, BROWSER)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.rendering.web.docs_page import forge_reference, our_version, resolve
+from wheelyard.rendering.web.docs_page import LinkTargets, forge_reference
 
 PAGES = {"README.md": "", "tokens.md": "tokens/", "deploy/linux.md": "deploy/linux/"}
 FILES = {"images/overview.svg"}
@@ -18,14 +18,14 @@ FORGE = "https://github.com/wheelyard/wheelyard/blob"
         ("../images/overview.svg", "images/overview.svg"),
         ("#here", "#here"),
         ("https://example.com/a.md", "https://example.com/a.md"),
-        ("../../deploy/linux/", f"{FORGE}/v{our_version()}/deploy/linux/"),
-        ("../../SECURITY.md#scope", f"{FORGE}/v{our_version()}/SECURITY.md#scope"),
-        ("nothing.md", f"{FORGE}/v{our_version()}/docs/deploy/nothing.md"),
+        ("../../deploy/linux/", f"{FORGE}/v1.2/deploy/linux/"),
+        ("../../SECURITY.md#scope", f"{FORGE}/v1.2/SECURITY.md#scope"),
+        ("nothing.md", f"{FORGE}/v1.2/docs/deploy/nothing.md"),
     ],
 )
 def test_links(target: str, leads_to: str) -> None:
     """A link leads to the page or the picture here, and all else to this version at the forge."""
-    assert resolve(target, "deploy/linux.md", PAGES, FILES) == leads_to
+    assert LinkTargets("1.2", PAGES, FILES).resolve(target, "deploy/linux.md") == leads_to
 
 
 def test_reference() -> None:

@@ -16,13 +16,13 @@ from wheelyard.http.messages import HeaderList, Request, Response, redirect
 from wheelyard.http.representation import MediaType
 from wheelyard.http.responses import HARMLESS, page_cache_headers, page_response
 from wheelyard.http.web_pages import TemporaryPage, WebPages
-from wheelyard.operations.documentation import DocumentedPage, documentation_folder, page_path
+from wheelyard.operations.documentation import DocumentedPage, page_path
 from wheelyard.rendering.web.docs_page import (
     DOCS_PATH,
     PUBLIC_SITE,
     DocsContent,
+    LinkTargets,
     docs_page,
-    our_version,
 )
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.storage.base import ABSENT
@@ -41,11 +41,12 @@ class DocsPages:
     def __init__(self, web: WebPages) -> None:
         self._web = web
         self._context = web.context
+        self._documentation = web.context.documentation
 
     def answer(self, request: Request) -> Response:
         """Handle GET `/-/docs/<path>`: a page or a picture, or a redirect to its usual path."""
         path: str = request.path_params["path"]
-        folder = documentation_folder()
+        folder = self._documentation.folder
         if path in folder.pages:
             return self._answer_page(request, folder.pages[path])
         if path in folder.files and path.rpartition(".")[2] in _MEDIA_TYPES:
@@ -57,8 +58,8 @@ class DocsPages:
         return self._missing(has_docs=bool(folder.pages))
 
     def _answer_page(self, request: Request, page: DocumentedPage) -> Response:
-        folder = documentation_folder()
-        job = self._context.documentation.render(page.path)
+        folder = self._documentation.folder
+        job = self._documentation.render(page.path)
         if job is not None and not job.done():
             request.wait("docs", _finished, job)
         html = None if job is None else job.result()
@@ -72,8 +73,9 @@ class DocsPages:
                 html=html or Markup('<pre tabindex="0">{}</pre>').format(page.text),
                 parent=above.title if above is not None else "",
             )
-            pages = {each.source: each.path for each in folder.pages.values()}
-            body = docs_page(self._web.environment, content, pages, folder.files)
+            pages = {page.source: page.path for page in folder.pages.values()}
+            targets = LinkTargets(folder.version, pages, folder.files)
+            body = docs_page(self._web.environment, content, targets)
             if html is None:  # the next request may get a better one
                 raise TemporaryPage(body)
             return body
@@ -94,7 +96,7 @@ class DocsPages:
             return self._web.own_page(200, temporary.body)
 
     def _answer_file(self, request: Request, path: str) -> Response:
-        file = documentation_folder().files[path]
+        file = self._documentation.folder.files[path]
         return page_response(
             self._context,
             request,
@@ -120,7 +122,7 @@ class DocsPages:
             has_docs=has_docs,
             docs=DOCS_PATH,
             site=PUBLIC_SITE,
-            version=our_version(),
+            version=self._documentation.folder.version,
         )
 
 

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from functools import cache
 from html import unescape
-from importlib.metadata import version
 from typing import Final
 from urllib.parse import urljoin
 
@@ -44,27 +42,39 @@ class DocsContent(Struct, frozen=True, kw_only=True):
     """The title of the page that the folder has, if this is another page of it."""
 
 
-@cache
-def our_version() -> str:
-    """Return the version of wheelyard that runs here."""
-    return version("wheelyard")
+class LinkTargets(Struct, frozen=True):
+    """What the documentation of a version has, and where all else of that version is."""
+
+    version: str
+    """The version of wheelyard that it is about."""
+    pages: Mapping[str, str]
+    """The paths of all pages, by those of their Markdown."""
+    files: Collection[str]
+    """The paths of what is no page."""
+
+    def resolve(self, target: str, source: str) -> str:
+        """
+        Return where a link in the Markdown at `source` leads: below the front page, or elsewhere.
+
+        What is not in the documentation is at the forge, as it was when this version was released.
+        """
+        if _ABSOLUTE.match(target):
+            return target
+        path, mark, anchor = urljoin(f"/docs/{source}", target).partition("#")
+        name = path.removeprefix("/docs/")
+        if name in self.pages:
+            return f"{self.pages[name]}{mark}{anchor}"
+        if name in self.files:
+            return name
+        return f"{_FORGE}/{forge_reference(self.version)}{path}{mark}{anchor}"
 
 
-def docs_page(
-    environment: PageEnvironment,
-    content: DocsContent,
-    pages: Mapping[str, str],
-    files: Collection[str],
-) -> bytes:
-    """
-    Return the bytes of a page of the documentation.
-
-    `pages` has the paths of all pages by those of their Markdown, `files` the paths of the others.
-    """
+def docs_page(environment: PageEnvironment, content: DocsContent, targets: LinkTargets) -> bytes:
+    """Return the bytes of a page of the documentation."""
     to_front = way_to_front(content.path)
 
     def lead(tag: re.Match[str]) -> str:
-        target = resolve(unescape(tag[2]), content.source, pages, files)
+        target = targets.resolve(unescape(tag[2]), content.source)
         link = target if _ABSOLUTE.match(target) else f"{to_front}{target}"
         return f'<{tag[1]}="{Markup.escape(link)}"'
 
@@ -78,7 +88,7 @@ def docs_page(
         html=html,
         headings=headings if len(headings) >= LISTED_HEADINGS else [],
         to_front=to_front,
-        version=our_version(),
+        version=targets.version,
     )
 
 
@@ -90,23 +100,6 @@ def way_to_front(path: str) -> str:
 def way_to_root(path: str) -> str:
     """Return the relative URL of the home page of the index, from a page of the documentation."""
     return "../" * (path + DOCS_PATH).count("/")
-
-
-def resolve(target: str, source: str, pages: Mapping[str, str], files: Collection[str]) -> str:
-    """
-    Return where a link in the Markdown at `source` leads: below the front page, or elsewhere.
-
-    What is not in the documentation is at the forge, as it was when this version was released.
-    """
-    if _ABSOLUTE.match(target):
-        return target
-    path, mark, anchor = urljoin(f"/docs/{source}", target).partition("#")
-    name = path.removeprefix("/docs/")
-    if name in pages:
-        return f"{pages[name]}{mark}{anchor}"
-    if name in files:
-        return name
-    return f"{_FORGE}/{forge_reference(our_version())}{path}{mark}{anchor}"
 
 
 def forge_reference(current: str) -> str:
