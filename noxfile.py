@@ -126,6 +126,13 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into site/, strictly; `-- --releases` builds each release's pages."""
+    install(session, "docs")
+    session.run("python", "-m", "tools.docs_site", "site", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":
@@ -137,6 +144,7 @@ def lock(session: nox.Session) -> None:
     compile_lock(session, "dev", "pyproject.toml", *EXTRAS, "--group", "dev", *ALL)
     compile_lock(session, "build", "--group", "build", "--constraint", "requirements/dev.txt")
     compile_lock(session, "release", "--group", "release", "--constraint", "requirements/dev.txt")
+    compile_lock(session, "docs", "--group", "docs")
     for client in CLIENTS:
         compile_lock(session, f"clients/{client}", "--group", f"client-{client}")
 
