@@ -142,6 +142,17 @@ def test_a_store_of_an_older_format_is_refused_by_each_command(
     assert not (sandbox.folder / "site").exists()
 
 
+def test_a_removed_option_says_what_to_do(wheelyard: Typed) -> None:
+    """An option that a version has removed is refused by a line that says what to do instead."""
+    done = wheelyard("list", "--set", "store.freshness=2")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "wheelyard: --set was removed. Write the setting into wheelyard.toml, or set its variable, "
+        "such as WHEELYARD_SERVER_READ_ONLY=true.\n"
+    )
+
+
 def contents(store: Path) -> dict[str, bytes]:
     """Every file of a store by its path, but locks."""
     files = (path for path in store.rglob("*") if path.is_file() and ".locks" not in path.parts)

@@ -365,6 +365,19 @@ def test_a_store_for_newer_readers_is_refused(harness: IndexHarness) -> None:
     assert caught.value.code == "newer_store"
 
 
+@pytest.mark.parametrize(("reader", "advice"), [("", ""), (NEWER, f" to {NEWER} or newer")])
+def test_a_store_of_a_newer_format_is_refused(
+    harness: IndexHarness, reader: str, advice: str
+) -> None:
+    """The sentence says which version is needed, if the store does."""
+    harness.store.put(keys.FORMAT, b'{"format":4,"reader":"%b","new":{}}' % reader.encode(), None)
+
+    with pytest.raises(Invalid, match=rf"has format 4.* Upgrade wheelyard{advice}\.") as caught:
+        harness.opened(2)
+
+    assert caught.value.code == "newer_store"
+
+
 @pytest.mark.parametrize("version", [NEWER, "what comes after numbers"])
 def test_a_store_for_newer_writers_is_read_only(harness: IndexHarness, version: str) -> None:
     """The store is read; each write of any kind says which version it needs."""

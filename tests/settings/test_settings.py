@@ -93,6 +93,25 @@ def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str)
         assert "hunter2" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("google.id_token", "keys_url"),
+        ("google.access_token", "storage_url"),
+        ("google.access_token", "tokeninfo_url"),
+        ("iap", "keys_url"),
+    ],
+)
+def test_a_removed_setting_says_so(section: str, key: str) -> None:
+    """A setting that a version has removed stops the start, and the message says that it was."""
+    with pytest.raises(Invalid, match=f"{section}.{key}: it was removed"):
+        read(WHEELYARD_TOML=f'[{section}]\n{key} = "hunter2"')
+    variable = f"WHEELYARD_{section}_{key}".replace(".", "_").upper()
+    with pytest.raises(Invalid, match=f"{variable}: it was removed") as caught:
+        read(**{variable: "hunter2"})
+    assert "hunter2" not in caught.value.message
+
+
 def test_variables_of_others_stop_no_server() -> None:
     """Variables of clients, of commands and of Kubernetes' Services stop no server."""
     names = "TOKEN URL KEYRING_HOSTS IMPORT_USERNAME SERVICE_HOST SERVICE_PORT SERVICE_PORT_HTTP "

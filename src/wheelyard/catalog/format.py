@@ -154,9 +154,10 @@ def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
             code=DAMAGED,
         ) from error
     if written.format > FORMAT:
+        needed = f" to {escaped(written.reader)} or newer" if _is_newer(written.reader) else ""
         raise Invalid(
             f"This store has format {written.format}, and this version of wheelyard knows "
-            f"{FORMAT}. Upgrade wheelyard.",
+            f"{FORMAT}. Upgrade wheelyard{needed}.",
             code=NEWER_STORE,
         )
     if written.format < oldest:

@@ -145,6 +145,13 @@ def cli() -> None:
     """
 
 
+REMOVED_OPTIONS: Final = {
+    "--set": "Write the setting into wheelyard.toml, or set its variable, such as "
+    "WHEELYARD_SERVER_READ_ONLY=true."
+}
+"""Options that earlier versions had, and what to do instead."""
+
+
 def main() -> None:
     """Run the command line of this process, and exit."""
     take_over_output()
@@ -166,6 +173,11 @@ def _run() -> int:
     except WheelyardError as fault:
         return _print_error(fault.message)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name in REMOVED_OPTIONS:
+            return _print_error(
+                f"{error.option_name} was removed. {REMOVED_OPTIONS[error.option_name]}",
+                error.exit_code,
+            )
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):

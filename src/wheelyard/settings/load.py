@@ -68,6 +68,16 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Secrets that a file must not have, and what to set instead."""
+_NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
+_EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
+    {
+        ("google", "id_token", "keys_url"): _NEVER_CHANGED,
+        ("google", "access_token", "storage_url"): _NEVER_CHANGED,
+        ("google", "access_token", "tokeninfo_url"): _NEVER_CHANGED,
+        ("iap", "keys_url"): _NEVER_CHANGED,
+    }
+)
+"""Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
@@ -172,7 +182,10 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 def _require_known_variables(environ: Mapping[str, str]) -> None:
     """Raise Invalid for unknown `WHEELYARD_*` variables: a misspelt one might have closed it."""
+    earlier = {_variable(path): why for path, why in _EARLIER.items()}
     for name in unknown_variables(environ):
+        if name in earlier:
+            raise bad_setting(f"{name}: {earlier[name]}")
         # earlier names lacked the section, or a part of it
         end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
         settings = all_settings().values()
@@ -182,6 +195,10 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
         hint = next((f"; there is {setting.variable}" for setting in near if setting.variable), "")
         why = f"{escaped(name)} is no setting{hint}"
         raise bad_setting(f"{why}. Correct the name, or remove the variable")
+
+
+def _variable(path: SettingPath) -> str:
+    return f"{VARIABLE_PREFIX}{'_'.join(path).upper()}"
 
 
 def _is_service_url(variable: str, value: str) -> bool:
@@ -306,6 +323,8 @@ def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[st
 
 def _unknown(path: SettingPath) -> str:
     """Return a sentence about a path that is no setting: what there is instead."""
+    if path in _EARLIER:
+        return f"{'.'.join(path)}: {_EARLIER[path]}"
     if names_in(path):
         return f"{'.'.join(path)}: expected a table, in single brackets"
     depth = max(depth for depth in range(len(path)) if names_in(path[:depth]))
