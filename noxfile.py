@@ -133,6 +133,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def dependencies(session: nox.Session) -> None:
+    """Write the tables of docs/dependencies.md again, from what is installed."""
+    install_project(session)
+    session.run("python", "-m", "tools.dependencies")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":
