@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import httpx2
 import pytest
 import yaml
@@ -26,6 +27,8 @@ from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
+from tests.upstream.fake_upstream import running_fake_upstream
+from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
@@ -175,16 +178,62 @@ def test_what_is_in_it(container: Container) -> None:
     assert heads == {(1).to_bytes(4, "little")}
 
 
-def _environment(service: dict[str, Any]) -> dict[str, str]:
-    return {
-        name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(text))
-        for name, text in service["environment"].items()
-    }
+def _environment(service: dict[str, Any], **given: str) -> dict[str, str]:
+    """Return the variables of a service, as Compose makes them of what `.env` gives."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, word = match.groups()
+        if operator == ":+":
+            return word if given.get(name) else ""
+        return given.get(name) or word
+
+    variable = re.compile(r"\$\{(\w+)(:[-+])(.*?)\}")
+    return {name: variable.sub(value, str(text)) for name, text in service["environment"].items()}
+
+
+def _service() -> dict[str, Any]:
+    service: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"][
+        "wheelyard"
+    ]
+    return service
 
 
 def _composed(**more: str) -> Settings:
-    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
-    return load_settings(environ=_environment(service) | more).settings
+    return load_settings(environ=_environment(_service()) | more).settings
+
+
+@pytest.mark.slow
+def test_composed_with_public_packages(container: Container, tmp_path: Path) -> None:
+    """As compose.yaml runs it with the page's `.env`, one URL has private and public packages."""
+    (block,) = re.findall(r"/\.env <<'END'\n(.*?)END\n", PAGE.read_text(), re.DOTALL)
+    given = dict(line.split("=", 1) for line in block.splitlines())
+    (tmp_path / "auth").mkdir()
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "auth" / "htpasswd").write_text(f"ana:{hashed}\n")
+    sandbox, service = new_sandbox(tmp_path / "client"), _service()
+    with running_fake_upstream() as upstream:
+        upstream.publish(public_wheel("requests", "2.34.2"), public_wheel("acme-core", "9.9"))
+        given |= {"WHEELYARD_UPSTREAM_URL": upstream.url}
+        given |= {"WHEELYARD_UPSTREAM_FILE_HOSTS": upstream.file_host}
+        variables = _environment(service, **given)
+        composed = replace(
+            container,
+            mounts={**container.mounts, "/etc/wheelyard": tmp_path / "auth"},
+            # which only the upstream of a test needs
+            variables=variables | {"WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"},
+        )
+        command = ("wheelyard", *service["command"])
+        with composed.serving(tmp_path / "log.txt", *command) as url:
+            made = private_wheel("acme-core", "1.0", "Requires-Dist: requests")
+            form = {"content": (made.filename, made.data)}
+            with httpx2.Client(timeout=TIMEOUT_SECONDS, auth=("ana", "secret"), **LOCALLY) as ana:
+                assert ana.post(f"{url}/legacy/", files=form).status_code == 200
+            python, index = sandbox.python(), url.replace("//", "//ana:secret@") + "/simple/"
+            pip = (program("pip"), "--python", python, "install", "--no-cache-dir", "acme-core")
+            sandbox.run(*pip, "--index-url", index)
+        names = ("import acme_core, requests", "print(acme_core.WHO, requests.WHO)")
+        assert sandbox.run(python, "-c", "; ".join(names)) == "private upstream\n"
+        assert upstream.asked("acme-core") == []
 
 
 def test_a_settings_file_replaces_the_passwords_of_compose(tmp_path: Path) -> None:
@@ -205,7 +254,7 @@ def test_a_settings_file_replaces_the_passwords_of_compose(tmp_path: Path) -> No
 def test_composed_with_s3() -> None:
     """compose-s3.yaml runs the image as compose.yaml does, on a bucket of the service beside it."""
     services = yaml.safe_load((FOLDER / "compose-s3.yaml").read_text())["services"]
-    usual = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
+    usual = _service()
     ours, making, service = (services[name] for name in ("wheelyard", "bucket", "s3"))
     given = _environment(ours)
     settings = load_settings(environ=given).settings
