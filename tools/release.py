@@ -80,6 +80,7 @@ def prepare(root: Path, asked: str | None, work: Path, *, is_dry: bool) -> None:
     if run("git", "status", "--porcelain", cwd=clone):
         commit(clone, f"Release {version}", root)
     output = make(clone, version, work, root)
+    make_image(clone, output / "image")
     if is_dry:
         say("this was a dry run: nothing is committed, nothing is tagged")
     else:
@@ -194,7 +195,6 @@ def make(clone: Path, version: str, work: Path, root: Path) -> Path:
     (made / "SHA256SUMS").write_text(sha256_lines(sorted(made.iterdir())))
     notes = release_notes(read(clone / "CHANGELOG.md"), version)
     (made / "release-notes.md").write_text(notes, encoding="utf-8")
-    make_image(clone, made / "image")
     output = root / "dist" / made.name
     shutil.rmtree(output, ignore_errors=True)
     shutil.copytree(made, output)
@@ -203,11 +203,10 @@ def make(clone: Path, version: str, work: Path, root: Path) -> Path:
 
 def make_image(clone: Path, output: Path) -> None:
     """Build the image for one processor, where that can be done; the workflow builds both."""
-    can_build = shutil.which("buildah") is not None and os.geteuid() == 0
-    if not can_build or not (clone / "tools" / "image.py").exists():
+    if shutil.which("buildah") is None or os.geteuid() != 0:
         say("the image was NOT built: that needs buildah, and root")
         return
-    say("building the image")
+    say("building the image, for one processor")
     run_module("tools.image", "build", "--arch", "amd64", "--output", output, cwd=clone)
 
 

@@ -59,8 +59,8 @@ def test_only_who_publishes_may_do_something() -> None:
     assert [path.name for path in WORKFLOWS if "permissions: {}" not in path.read_text()] == []
     assert [path.name for path in WORKFLOWS if "secrets." in path.read_text()] == []
     assert strong == {name for name, job in release.items() if "environment" in job}
-    assert strong == {"publish", "forge"}
-    assert "tools.release" not in str([release[name] for name in strong])
+    assert strong == {"publish", "push", "forge"}
+    assert "tools." not in str([release[name] for name in strong])
 
 
 def test_scripts_take_no_text_of_others() -> None:
@@ -80,6 +80,7 @@ def dist(sandbox: Sandbox) -> Path:
         (sandbox.folder / name).write_text(name)
     sums = sandbox.run("sha256sum", *files, "wheelyard-0.2.0.cdx.json")
     (sandbox.folder / "SHA256SUMS").write_text(sums)
+    (sandbox.folder / "wheelyard-0.2.0-image-amd64.cdx.json").touch()
     return sandbox.folder
 
 
@@ -123,7 +124,25 @@ def test_the_release_of_the_forge(sandbox: Sandbox, tag: str, kind: str) -> None
 
     assert called[:6] == ["release", "create", tag, "--verify-tag", kind, "--title"]
     assert called[7:9] == ["--notes-file", "release-notes.md"]
+    sums = (sandbox.folder / "SHA256SUMS").read_text().splitlines()
+    assert [line.split()[1] for line in sums[-1:]] == ["wheelyard-0.2.0-image-amd64.cdx.json"]
     assert called[9:] == [
         "SHA256SUMS",
         *sorted(path.name for path in sandbox.folder.glob("wheelyard*")),
     ]
+
+
+def test_the_image_is_pushed_as_it_is(sandbox: Sandbox) -> None:
+    """The archive is pushed under the version, and its digest is what is attested."""
+    step = next(step for step in jobs("release")["push"]["steps"] if step.get("id") == "push")
+    (sandbox.folder / "digest").write_text("sha256:0123")
+    output = sandbox.folder / "output"
+
+    called = call(
+        sandbox, step["run"], "skopeo", TOKEN="t", GITHUB_ACTOR="ada", GITHUB_OUTPUT=str(output)
+    )
+
+    assert called[:5] == ["copy", "--all", "--preserve-digests", "--digestfile", "digest"]
+    archive = "oci-archive:wheelyard-0.2.0-image.tar"
+    assert called[5:] == [archive, "docker://ghcr.io/wheelyard/wheelyard:0.2.0"]
+    assert output.read_text() == "digest=sha256:0123\n"
