@@ -8,16 +8,15 @@ the version.
 """
 
 import argparse
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
@@ -82,22 +81,23 @@ def number(tree: Path) -> str:
 
 
 def released(folder: Path, repository: Path = ROOT) -> list[Version]:
-    """Unpack the last patch release of each minor one into a folder; return them, newest first."""
-    tags = _git(repository, "tag", "--list", "v*").decode().split()
+    """Check out the last release of each minor version into a folder; return them, newest first."""
+    tags = _git("-C", str(repository), "tag", "--list", "v*").split()
     matches = [match for tag in tags if (match := RELEASE.fullmatch(tag))]
     versions: dict[str, Version] = {}
     for match in sorted(matches, key=lambda match: [*map(int, match.groups())], reverse=True):
         tag, name = match[0], f"{match[1]}.{match[2]}"
         if name not in versions:
-            with tarfile.open(fileobj=io.BytesIO(_git(repository, "archive", tag))) as archive:
-                archive.extractall(folder / name, filter="data")
+            source, target = str(repository), str(folder / name)
+            quietly = ("-c", "advice.detachedHead=false")
+            _git(*quietly, "clone", "--quiet", "--shared", "--branch", tag, source, target)
             versions[name] = Version(name, tag, folder / name)
     return list(versions.values())
 
 
-def _git(repository: Path, *arguments: str) -> bytes:
+def _git(*arguments: str) -> str:
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=repository, check=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def build_site(versions: Sequence[Version], site: Path, zensical: Path) -> None:
@@ -108,7 +108,6 @@ def build_site(versions: Sequence[Version], site: Path, zensical: Path) -> None:
 
     Raises:
         SiteError: A page is in no table of docs/README.md, or a link leads nowhere.
-        CalledProcessError: Zensical has found something wrong.
     """
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
@@ -149,15 +148,31 @@ def _build(version: Version, versions: Sequence[Version], work: Path, zensical: 
     lines = "".join(f"{key} = {_toml(value)}\n" for key, value in added.items())
     config = (ROOT / "zensical.toml").read_text().replace("[project]\n", f"[project]\n{lines}", 1)
     (work / "zensical.toml").write_text(config)
-    subprocess.run([zensical, "build", "--strict"], cwd=work, check=True)
-    _finish(work / "site")
+    command = [str(zensical), "build", "--strict"]
+    done = subprocess.run(command, cwd=work, check=False, capture_output=True, text=True)
+    if done.returncode:
+        report = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)  # without colours
+        raise SiteError(report.partition("Traceback")[0])
+    _finish(work / "site", docs)
 
 
-def _finish(site: Path) -> None:
-    """Load pictures late, let nobody copy prompts, and be dark where no script can choose it."""
+def _finish(site: Path, docs: Path) -> None:
+    """
+    Add to the built pages what neither Markdown nor the theme has.
+
+    That is a description, pictures that are loaded late, prompts that nobody copies, tables without
+    a head, and dark colours where no script can choose them.
+    """
+    for source in docs.rglob("*.md"):
+        path = source.relative_to(docs).with_suffix("")
+        page = site / (path.parent if path.name == "README" else path) / "index.html"
+        described = f'<meta name="description" content="{description(source.read_text())}">'
+        page.write_text(page.read_text().replace("</title>", f"</title>\n{described}", 1))
     for page in site.rglob("*.html"):
         text = page.read_text().replace("<img ", '<img loading="lazy" ')
-        page.write_text(text.replace('<span class="gp">$ </span>', '<span class="gp"></span>'))
+        text = text.replace('<span class="gp">$ </span>', '<span class="gp"></span>')
+        text = re.sub(r"<thead>\s*<tr>\s*(<th></th>\s*)+</tr>\s*</thead>", "", text)
+        page.write_text(text.replace("<th></th>", "<td></td>"))
     for sheet in site.glob("assets/stylesheets/modern/*.css"):
         dark = re.findall(r"\[data-md-color-scheme=slate\](\{[^}]*\})", sheet.read_text())
         rules = "".join(f".no-js body{rule}" for rule in dark)
@@ -166,7 +181,7 @@ def _finish(site: Path) -> None:
 
 
 def prepared(page: Path, version: Version) -> str:
-    """Return a page with its description, and with links to the forge where they leave docs/."""
+    """Return a page, with links to the forge where they leave docs/."""
     text = page.read_text()
     problems = []
 
@@ -184,14 +199,14 @@ def prepared(page: Path, version: Version) -> str:
     linked = LINK.sub(lead, text)
     if problems:
         raise SiteError(f"{page}: these links lead nowhere: {', '.join(problems)}")
-    return f"---\ndescription: {json.dumps(description(text))}\n---\n\n{linked}"
+    return linked
 
 
 def description(text: str) -> str:
-    """Return the first paragraph of a page, without its marks."""
+    """Return the first paragraph of a page, without its marks, for an attribute of HTML."""
     paragraph = text.partition("\n\n")[2].partition("\n\n")[0]
     words = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", paragraph)
-    return " ".join(re.sub(r"[`*]", "", words).split())
+    return escape(" ".join(re.sub(r"[`*]", "", words).split()))
 
 
 def navigation(docs: Path) -> list[object]:
