@@ -91,6 +91,14 @@ def services(session: nox.Session) -> None:
 
 
 @nox.session
+def image(session: nox.Session) -> None:
+    """Is the container image of a release the same again, and does it run, for each processor?"""
+    install_project(session)
+    install(session, "release")
+    session.run("pytest", "-m", "downloads", "tests/deploy/test_image.py", *session.posargs)
+
+
+@nox.session
 def settings(session: nox.Session) -> None:
     """Write the table of docs/settings.md again, from the settings' code."""
     install_project(session)

@@ -6,6 +6,7 @@ machine, so nothing is fetched but the wheels that the locks name.
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -31,6 +32,13 @@ PACKAGES = (
 )
 LEFT_OUT = re.compile(r"/(?:etc|var|usr/share/(?:doc|info|lintian|locale|man))/")
 PIP_CONF = "[global]\nno-index = true\nfind-links = /run/wheels\n"
+NOTE_AND_RUN = """
+import os, sys
+with open("/tmp/pid", "w") as file:
+    file.write(str(os.getpid()))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes another program, once the number of the process is noted. An image may have no shell."""
 LOCKS = [REPOSITORY / "requirements" / f"{name}.txt" for name in ("build", "otel")]
 
 
@@ -106,7 +114,7 @@ class Container:
         """
         port = free_port()
         # buildah kills where it is to end: so the server itself is told to, by the number it has
-        noted = ("/bin/sh", "-c", 'echo $$ >/tmp/pid; exec "$@"', "sh", *command)
+        noted = ("python3", "-IS", "-c", NOTE_AND_RUN, *command)
         with log.open("w") as output:
             process = subprocess.Popen(
                 self._line(*noted, **{variable: str(port)}), stdout=output, stderr=output
@@ -195,3 +203,10 @@ def require_buildah() -> None:
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no mount namespace may be opened here, as buildah does")
     system_program("buildah")
+
+
+def require_processor(name: str) -> None:
+    """Skip the test unless this machine runs programs for a processor, perhaps by an emulator."""
+    cpu = {"amd64": "x86_64", "arm64": "aarch64"}[name]
+    if platform.machine() != cpu and not Path(f"/proc/sys/fs/binfmt_misc/qemu-{cpu}").exists():
+        pytest.skip(f"no emulator of {cpu} is registered with the kernel")

@@ -1,9 +1,9 @@
 """The image: built from its own Dockerfile by buildah, and run as a container is."""
 
+import filecmp
 import importlib.util
-import inspect
+import json
 import re
-import shutil
 import socket
 import stat
 import subprocess
@@ -18,12 +18,12 @@ import bcrypt
 import httpx2
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 from tests.clients.harness import REPOSITORY, new_sandbox, program
-from tests.deploy import containers
+from tests.deploy import containers, images
 from tests.deploy.containers import Buildah, Container
 from tests.http_server import TOKEN
-from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
@@ -34,44 +34,25 @@ from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
 FOLDER = REPOSITORY / "deploy" / "image"
-DOCKERFILE = FOLDER / "Dockerfile"
 PAGE = REPOSITORY / "docs" / "deploy" / "image.md"
-CONTEXT = ("LICENSE", "README.md", "pyproject.toml", "docs", "requirements", "src", "deploy/image")
 NOBODY = "1234567:0"
 """A user as OpenShift makes one up: no name, and the group 0."""
 
 
-def build(folder: Path) -> None:
-    """Build the image from a clone made with umask 077."""
-    buildah, clone, secret = Buildah(folder), folder / "clone", folder / "pip.conf"
-    (base,) = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
-    buildah.run("commit", "--quiet", "--rm", buildah.new_base(), f"docker.io/library/{base}")
-    for name in CONTEXT:
-        source, target = REPOSITORY / name, clone / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, target)
-    for path in clone.rglob("*"):
-        path.chmod(path.stat().st_mode & 0o700)
-    secret.write_text(containers.PIP_CONF)
-    buildah.run(
-        *("build", "--isolation=chroot", "--format=docker", "--pull-never", "--tag=wheelyard"),
-        *("--build-arg=VERSION=1.2", "--build-arg=REVISION=abc"),
-        *(f"--file={clone}/deploy/image/Dockerfile", f"--secret=id=pip.conf,src={secret}"),
-        *(f"--volume={containers.wheels()}:/run/wheels:ro", clone),
-    )
-    buildah.run("from", "--pull-never", "--name=image", "wheelyard")
-    shutil.rmtree(clone)
-
-
-@pytest.fixture(scope="module")
-def buildah() -> Buildah:
-    """The storage that has the image, and a container of it."""
+@pytest.fixture(
+    scope="module",
+    params=[
+        "",
+        pytest.param("amd64", marks=pytest.mark.downloads),
+        pytest.param("arm64", marks=pytest.mark.downloads),
+    ],
+    ids=lambda processor: processor or "small",
+)
+def buildah(request: pytest.FixtureRequest) -> Buildah:
+    """The storage that has the image, and a container of it: on a small base, or as released."""
     containers.require_buildah()
-    sources = [Path(containers.__file__), *(REPOSITORY / name for name in CONTEXT)]
-    return Buildah(made_once("image", [*sources, inspect.getsource(build)], build))
+    processor: str = request.param
+    return images.of_release(processor) if processor else images.on_small_base()
 
 
 @pytest.fixture
@@ -88,7 +69,7 @@ def container(buildah: Buildah, tmp_path: Path) -> Container:
 def config(buildah: Buildah) -> dict[str, Any]:
     """The configuration of the image."""
     shown = yaml.safe_load(buildah.run("inspect", "--type=image", "wheelyard"))
-    found: dict[str, Any] = shown["Docker"]["config"]
+    found: dict[str, Any] = json.loads(shown["Config"])["config"]
     return found
 
 
@@ -102,7 +83,7 @@ def push(url: str, made: Made, token: str = "") -> int:
 
 def test_the_dockerfile_passes_its_linter() -> None:
     """The Dockerfile has nothing that a linter of Dockerfiles minds."""
-    lint = (program("deploy", "hadolint"), DOCKERFILE)
+    lint = (program("deploy", "hadolint"), images.DOCKERFILE)
     done = subprocess.run(lint, check=False, capture_output=True, text=True)
 
     assert done.stdout + done.stderr == ""
@@ -116,7 +97,8 @@ def test_what_it_says(config: dict[str, Any]) -> None:
     assert config["StopSignal"] == "SIGTERM"
     assert [*config["Volumes"]] == [config["WorkingDir"]] == ["/data"]
     assert [*config["ExposedPorts"]] == ["8080/tcp"]
-    assert (labels["version"], labels["revision"]) == ("1.2", "abc")
+    assert labels["version"] == images.VERSION
+    assert re.fullmatch("[0-9a-f]+", labels["revision"])
 
 
 @pytest.mark.slow
@@ -176,6 +158,44 @@ def test_what_is_in_it(container: Container) -> None:
         Path(importlib.util.cache_from_source(str(module))).read_bytes()[4:8] for module in modules
     }
     assert heads == {(1).to_bytes(4, "little")}
+
+
+@pytest.mark.downloads
+@pytest.mark.slow
+def test_the_same_commit_gives_the_same_image(tmp_path: Path) -> None:
+    """A second build, in another folder and by another umask, gives the same files."""
+    containers.require_buildah()
+    first, clone, second = images.released(), tmp_path / "clone", tmp_path / "second"
+    images.copy((*images.INPUTS, ".git"), clone)
+    images.build_release(clone, second)
+
+    names = [path.name for path in sorted(second.iterdir())]
+    assert len(names) == 3
+    assert filecmp.cmpfiles(first, second, names, shallow=False) == (names, [], [])
+
+
+@pytest.mark.downloads
+@pytest.mark.parametrize("buildah", ["amd64", "arm64"], indirect=True)
+def test_the_sbom_has_what_is_in_the_image(buildah: Buildah) -> None:
+    """The SBOM of a release's image names the packages of Debian and Python that are in it."""
+    shown = yaml.safe_load(buildah.run("inspect", "--type=image", "wheelyard"))
+    processor = json.loads(shown["Config"])["architecture"]
+    (file,) = images.released().glob(f"*-{processor}.cdx.json")
+    sbom = json.loads(file.read_text())
+    root = Container(buildah, "image").root
+    status = (root / "var/lib/dpkg/status").read_text()
+    installed = root.glob("opt/wheelyard/lib/python*/site-packages/*.dist-info")
+
+    purls = {component.get("purl", "") for component in sbom["components"]}
+    named = {re.match(r"pkg:(\w+)/(?:debian/)?([^@]+)", purl) for purl in purls if purl}
+    names = {(match[1], match[2]) for match in named if match}
+    debian = re.findall(r"^Package: (.*)$", status, re.MULTILINE)
+    python = {canonicalize_name(path.name.split("-")[0]) for path in installed}
+    assert names == {("deb", name) for name in debian} | {("pypi", name) for name in python}
+    assert {"apt", "bash", "dash", "dpkg", "perl-base"}.isdisjoint(debian)
+    assert sbom["metadata"]["component"]["purl"].endswith(
+        f"arch={processor}&repository_url=ghcr.io/wheelyard/wheelyard"
+    )
 
 
 def _environment(service: dict[str, Any], **given: str) -> dict[str, str]:
@@ -272,7 +292,7 @@ def test_composed_with_s3() -> None:
 
 def test_the_image_has_the_libraries_of_all_buckets() -> None:
     """The lock of the image has what each extra names: the libraries of all buckets."""
-    (lock,) = set(re.findall(r"-r (requirements/(?!build)\S+)", DOCKERFILE.read_text()))
+    (lock,) = set(re.findall(r"-r (requirements/(?!build)\S+)", images.DOCKERFILE.read_text()))
     locked = re.findall(r"^([\w-]+)==", (REPOSITORY / lock).read_text(), re.MULTILINE)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     named = [each for extra in project["optional-dependencies"].values() for each in extra]
@@ -284,7 +304,7 @@ def test_the_image_has_the_libraries_of_all_buckets() -> None:
 def test_cloud_build_asks_for_the_same() -> None:
     """cloudbuild.yaml builds on the Dockerfile's own base, and gives the arguments of the page."""
     build = yaml.safe_load((FOLDER / "cloudbuild.yaml").read_text())
-    declared = dict(re.findall(r"^ARG (\w+)=(\S+)", DOCKERFILE.read_text(), re.MULTILINE))
+    declared = dict(re.findall(r"^ARG (\w+)=(\S+)", images.DOCKERFILE.read_text(), re.MULTILINE))
     given = re.findall(r"--build-arg=(\w+)", " ".join(build["steps"][0]["args"]))
 
     assert sorted(given) == sorted(declared.keys() - {"BUILDER"})
