@@ -108,6 +108,15 @@ def test_every_file_matches_its_published_schema(sandbox: Sandbox) -> None:
     sandbox.run(*check, "--data-transform", "gitlab-ci", GITLAB)
 
 
+def test_the_files_of_update_bots_match_their_schemas(sandbox: Sandbox) -> None:
+    """The page's files for Renovate and Dependabot are what both have published that they take."""
+    page = (REPOSITORY / "docs" / "renovate-dependabot.md").read_text()
+    for kind, schema in (("json", "vendor.renovate"), ("yaml", "vendor.dependabot")):
+        (block,) = re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)
+        (sandbox.folder / f"bot.{kind}").write_text(block)
+        assert_valid(sandbox, schema, sandbox.folder / f"bot.{kind}")
+
+
 def test_the_action_passes_its_linters(sandbox: Sandbox) -> None:
     """Linters of shell scripts and of workflows mind nothing in our action and in github.yml."""
     action = REPOSITORY / "action.yml"
