@@ -93,4 +93,12 @@ def test_a_site_has_the_bytes_of_an_open_server(tmp_path: Path, upstream: FakeUp
                 live = f"/{path}".removesuffix("index.json")
                 accept = "application/vnd.pypi.simple.v1+json"
             answer = server.get(quote(live), ("accept", accept))
-            assert (answer.status, HELP.sub(b"", answer.body)) == (200, body), path
+            assert (answer.status, without_live_parts(answer.body)) == (200, body), path
+
+
+def without_live_parts(body: bytes) -> bytes:
+    """Return a page of a server without the parts that no static site has."""
+    body = HELP.sub(b"", body)
+    body = re.sub(rb',"_last-serial":\d+', b"", body)
+    body = re.sub(rb'"last_serial":\d+', b'"last_serial":0', body)
+    return re.sub(rb'("url":"[^"]*/)packages/', rb"\1files/", body)

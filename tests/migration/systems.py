@@ -37,11 +37,12 @@ def twine(sandbox: Sandbox, url: str, user: str, *files: Path) -> None:
 
 @dataclass(frozen=True)
 class Devpi:
-    """An offline devpi-server without a mirror."""
+    """A devpi-server without a mirror of the public index; offline, it asks no other server."""
 
     sandbox: Sandbox
     folder: Path
     port: int
+    is_offline: bool
 
     @property
     def url(self) -> str:
@@ -53,13 +54,20 @@ class Devpi:
         """Run it."""
         where = ["--serverdir", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
         server = str(program("devpi", "devpi-server"))
-        command = [server, *where, "--offline-mode", "--threads", "4"]
+        offline = ["--offline-mode"] if self.is_offline else []
+        # else the key of its logins takes half a gigabyte, and seconds of all processors
+        quick = ["--argon2-memory-cost", "64", "--argon2-time-cost", "1"]
+        command = [server, *where, *offline, *quick, "--threads", "4"]
         with running(self.sandbox, command, f"{self.url}/+api"):
             yield
 
     def add_user(self, name: str) -> str:
         """Make a user; returns what logs them in."""
         self.call("PUT", f"/{name}", {"password": PASSWORD})
+        return self.login(name)
+
+    def login(self, name: str) -> str:
+        """Return what logs a user in."""
         output = self.call("POST", "/+login", {"user": name, "password": PASSWORD})
         session = json.loads(output)["result"]["password"]
         return b64encode(f"{name}:{session}".encode()).decode()
@@ -80,12 +88,12 @@ class Devpi:
             return content
 
 
-def new_devpi(sandbox: Sandbox) -> Devpi:
+def new_devpi(sandbox: Sandbox, *, is_offline: bool = True) -> Devpi:
     """Make a devpi-server in a new folder."""
     folder = sandbox.folder / "devpi"
     arguments = ["--serverdir", str(folder), "--no-root-pypi", "--root-passwd", PASSWORD]
     sandbox.run(program("devpi", "devpi-init"), *arguments)
-    return Devpi(sandbox, folder, free_port())
+    return Devpi(sandbox, folder, free_port(), is_offline)
 
 
 def _answers(url: str) -> bool:

@@ -107,7 +107,7 @@ def test_both_forms_agree(project: Project) -> None:
 def test_both_forms_of_the_list_agree(names: list[str]) -> None:
     """Both forms of the list of projects have the same names in the same order."""
     normal = [NormalizedName(name) for name in names]
-    document, page = json.loads(list_json(normal)), Page(list_html(normal))
+    document, page = json.loads(list_json(normal, {})), Page(list_html(normal))
     assert document == {"meta": {"api-version": "1.4"}, "projects": [{"name": n} for n in names]}
     assert [(anchor["href"], anchor["text"]) for anchor in page.anchors] == [
         (f"{n}/", n) for n in names

@@ -5,6 +5,7 @@ The catalog: what the index knows of projects, files and credentials, as documen
 - `document_cache.py`: the stored form of documents, and a cache of them
 - `commits.py`, `journaled_documents.py`: the commit protocol, and the documents that have a journal
 - `changes.py`: the feed of the changes of all projects
+- `serials.py`: the newest serial of each project, for mirrors
 - `projects.py`, `private_names.py`: projects, the list of their names, and which names are
   private
 - `files.py`: the bytes of distributions and their sidecars
@@ -87,12 +88,19 @@ commit. So no commit writes or awaits an object that commits of other projects w
 4. The marks of commits up to those revisions are deleted. A mark that is put once more afterwards
    changes nothing.
 
-Where nothing can be written, the changes of marked projects come without a serial, each time
-until somebody gives them one. So do those of a project whose document is damaged, with the
-revision 0. Servers give serials when they refresh a search, and in the daily sweep. A command
-that has committed does it at its end. So each commit that was made before `since` was called is
-among what it returns, and a client that has seen a serial never finds a change at or below it.
-Nothing new costs one listing and one conditional read.
+Where nothing can be written, the changes of marked projects come without a serial, each time until
+somebody gives them one. So do those of a project whose document is damaged, with the revision 0.
+Servers give serials when they refresh a search or list all projects as JSON, and in the daily
+sweep. A command that has committed does it at its end. So each commit that was made before `since`
+was called is among what it returns, and a client that has seen a serial never finds a change at or
+below it. Nothing new costs one listing and one conditional read.
+
+A process that is asked for serials of projects reads the feed once, and then what is new
+(`serials.py`). A mirror takes the projects above the highest serial that it has seen, so its list
+has to be complete up to the highest serial in it. Therefore a table is replaced as one, and only
+after the list of names was read, which has each name before its first commit. And the page of a
+project must not be older than its serial in a list of another server. So it reads `changes.json` as
+it is now, and the document again if the cached one is older.
 
 From 1,000 entries on, the next write first seals the oldest 500 in `changes/SERIAL.json`, SERIAL
 being the last of them. The bytes follow from `changes.json`, so all processes that seal write the

@@ -179,12 +179,12 @@ class Changes(Struct, frozen=True):
         restored from a backup, or the feed made again.
         """
         log, unnumbered = self._sequenced()
-        entries, first = self._entries(log, serial, limit)
-        if serial not in {0, first} and all(entry.serial != serial for entry in entries):
-            fact = f"No change has the serial {serial} here: begin again with 0."
-            raise NotFound(fact, code="unknown_serial")
-        later = [entry for entry in entries if entry.serial > serial] + unnumbered
+        later = self._later(log, serial, limit) + unnumbered
         return later[:limit], log.newest
+
+    def given_since(self, log: ChangeLog, serial: int) -> tuple[list[ProjectChange], int]:
+        """Return what `since` does, but only the changes of this log, and give no serials."""
+        return self._later(log, serial), log.newest
 
     def made_since(self, moment: datetime) -> tuple[list[ProjectChange], int]:
         """
@@ -421,6 +421,22 @@ class Changes(Struct, frozen=True):
         if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
             raise _lost(keys.CHANGES)
 
+    def _sealed(self, number: int) -> tuple[int, SealedChanges]:
+        """Return the sealed changes of which the last has this serial, and the serial."""
+        key = keys.sealed_changes(number)
+        stored = self.store.get(key)
+        if not isinstance(stored, Stored):
+            raise _lost(key)
+        return number, _SEALED.decode(key, stored.body)
+
+    def _later(self, log: ChangeLog, serial: int, limit: int | None = None) -> list[ProjectChange]:
+        """Return the entries after a serial. Raises NotFound if no entry ever had it."""
+        entries, first = self._entries(log, serial, limit)
+        if serial not in {0, first} and all(entry.serial != serial for entry in entries):
+            fact = f"No change has the serial {serial} here: begin again with 0."
+            raise NotFound(fact, code="unknown_serial")
+        return [entry for entry in entries if entry.serial > serial]
+
     def _entries(
         self, log: ChangeLog, serial: int, limit: int | None = None
     ) -> tuple[list[ProjectChange], int]:
@@ -431,14 +447,15 @@ class Changes(Struct, frozen=True):
         """
         end, first, entries = max(serial, log.start), log.previous, list[ProjectChange]()
         is_far_behind, after = end < log.previous, keys.sealed_changes(end)
-        for entry in self.store.list(keys.SEALED_CHANGES, after) if is_far_behind else ():
-            number = keys.entry_number(keys.SEALED_CHANGES, entry.key)
-            if number is None or number > log.previous:  # perhaps those who seal it now are slow
-                continue
-            stored = self.store.get(entry.key)
-            if not isinstance(stored, Stored):
-                raise _lost(entry.key)
-            sealed = _SEALED.decode(entry.key, stored.body)
+        numbers = (
+            number
+            for entry in (self.store.list(keys.SEALED_CHANGES, after) if is_far_behind else ())
+            if (number := keys.entry_number(keys.SEALED_CHANGES, entry.key)) is not None
+            and number <= log.previous  # perhaps those who seal it now are slow
+        )
+        # those who want few entries need few objects, and nobody else reads so many at a time
+        threads = 1 if limit else self.threads
+        for number, sealed in prefetch_map(self._sealed, numbers, threads):
             # the objects form a chain: a gap means that the one in between is lost
             if sealed.previous > end:
                 raise _lost(keys.sealed_changes(sealed.previous))

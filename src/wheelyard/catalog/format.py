@@ -25,6 +25,7 @@ from wheelyard.catalog.journaled_documents import (
     ProjectCodec,
 )
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
+from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
     EndedSession,
     LastUses,
@@ -65,6 +66,7 @@ class Catalog(Struct, frozen=True):
     """For writes that lose a race."""
     projects: Projects
     changes: Changes
+    serials: ProjectSerials
     files: Files
     token_records: TokenRecords
     used_id_tokens: UsedIdTokens
@@ -102,12 +104,15 @@ def open_catalog(
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
+    names = ProjectNames(name_lists, retries)
+    changes = Changes(store, change_logs, runtime, retries, threads)
     return Catalog(
         is_new=written is None,
         stores=stores,
         retries=retries,
-        projects=Projects(store, documents, ProjectNames(name_lists, retries), project_commits),
-        changes=Changes(store, change_logs, runtime, retries, threads),
+        projects=Projects(store, documents, names, project_commits),
+        changes=changes,
+        serials=ProjectSerials(changes, names, runtime),
         files=Files(stores.files),
         token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
         used_id_tokens=UsedIdTokens(credentials),

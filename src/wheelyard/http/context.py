@@ -225,9 +225,17 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     @property
     def files_from_root(self) -> str:
         """The URL of the folder of files, absolute or from the root of the host."""
+        return (self.site.files_url if self.site else "") or f"{self._root}/files"
+
+    @property
+    def packages_from_root(self) -> str:
+        """The URL of the same folder under the name that it has at PyPI, as bandersnatch wants."""
+        return f"{self._root}/packages"
+
+    @property
+    def _root(self) -> str:
         server = self.index.settings.server
-        root = server.public_url.rstrip("/") or server.path_prefix
-        return (self.site.files_url if self.site else "") or f"{root}/files"
+        return server.public_url.rstrip("/") or server.path_prefix
 
     def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
         """

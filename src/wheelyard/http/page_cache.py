@@ -108,6 +108,10 @@ class PageCache:
 Key = tuple[str, str]
 NAMES: Final[Key] = ("names", "")
 SEARCH: Final[Key] = ("search", "")
+SERIALS: Final[Key] = ("serials", "")
+"""The newest serials of all projects, in a list of them."""
+CHANGES: Final[Key] = ("changes", "")
+"""The feed, with the serials on the page of a project."""
 GRANTS: Final[Key] = ("grants", "")
 POLICY: Final[Key] = ("policy", "")
 """The rules and decisions about public packages."""
@@ -157,6 +161,11 @@ class CurrentVersions:
             snapshot = index.projects.documents.peek(keys.project(name))
         elif key == NAMES:
             snapshot = index.projects.names.peek()
+        elif key == SERIALS:
+            serials = index.serials.peek()
+            return None if serials is None else str(serials.generation)
+        elif key == CHANGES:
+            snapshot = index.changes.documents.peek(keys.CHANGES)
         elif key == GRANTS:
             snapshot = index.access.records.peek()
         elif key == SEARCH:

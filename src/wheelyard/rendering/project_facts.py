@@ -288,6 +288,7 @@ def project_json(
     core: "CoreMetadata",
     files_url: str,
     releases: Iterable[ReleaseOf[ShownFile]] | None = None,
+    last_serial: int = 0,
 ) -> bytes:
     """
     Return the bytes of `/pypi/<name>/json`: the described release, and the files of `releases`.
@@ -295,7 +296,7 @@ def project_json(
     Without `releases`, they are those of `/pypi/<name>/<version>/json`. `files_url` is the URL of
     the folder of files: absolute, or a path from the root of the host.
     """
-    body: dict[str, object] = {"info": _info(release, core), "last_serial": 0}
+    body: dict[str, object] = {"info": _info(release, core), "last_serial": last_serial}
     url = f"{files_url}/"
     if releases is not None:
         body["releases"] = {other.version: _files(name, other, url) for other in releases}

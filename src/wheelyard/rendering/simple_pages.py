@@ -59,9 +59,20 @@ _HEAD: Final = f"""<!DOCTYPE html>
 _OLD_HEAD: Final = _HEAD.replace(API_VERSION, OLD_API_VERSION)
 
 
-def list_json(names: Sequence[NormalizedName]) -> bytes:
-    """Return the JSON bytes of the Simple API's list of projects."""
-    return Encoder().encode({"meta": _META, "projects": [{"name": name} for name in names]})
+def list_json(names: Sequence[NormalizedName], serials: Mapping[NormalizedName, int]) -> bytes:
+    """
+    Return the JSON bytes of the Simple API's list of projects, with their serials for mirrors.
+
+    The serial of the list is the highest of those on it: that of all projects would tell of
+    changes to projects that the caller may not read.
+    """
+    newest = max((serials.get(name, 0) for name in names), default=0)
+    meta = {**_META, "_last-serial": newest} if newest else _META
+    projects = (
+        {"name": name, "_last-serial": serials[name]} if name in serials else {"name": name}
+        for name in names
+    )
+    return json_with_list({"meta": meta}, "projects", projects)
 
 
 def list_html(names: Sequence[NormalizedName]) -> bytes:

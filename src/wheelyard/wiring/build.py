@@ -32,6 +32,7 @@ from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid
@@ -290,6 +291,7 @@ class Index(Struct, frozen=True, kw_only=True):
     files: Files
     projects: Projects
     changes: Changes
+    serials: ProjectSerials
     store_metrics: StoreMetrics
     """The durations and results of the operations on the store."""
     uploads: Uploads
@@ -429,6 +431,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     def on_event(project: Project, event: Event) -> None:  # right after the commit point
         log_event(project.name, event)
         search.note_commit(project.name)  # it is made below, before anything is committed
+        catalog.serials.note_commit()
 
     catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
@@ -436,10 +439,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     tokens = ApiTokens(credentials, runtime, limit, records_usage=not is_read_only)
     access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
-    publishing_cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
-    authenticator = build_authenticator(
-        settings, access, tokens, publishing_cleanup, runtime, google
-    )
+    cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
+    authenticator = build_authenticator(settings, access, tokens, cleanup, runtime, google)
     domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
@@ -459,6 +460,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         files=files,
         projects=projects,
         changes=catalog.changes,
+        serials=catalog.serials,
         uploads=Uploads(projects, files, spool, runtime, upload_rules, claims),
         search=search,
         lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
@@ -468,7 +470,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         authenticator=authenticator,
         sessions=sessions,
         brand=brand_of(settings.web),
-        publishing_cleanup=publishing_cleanup,
+        publishing_cleanup=cleanup,
         upstream=upstream,
     )
 

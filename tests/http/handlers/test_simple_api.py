@@ -89,7 +89,7 @@ def test_deleted_project_is_an_empty_page(server: RunningServer) -> None:
     document = page_of(server, "hollow")
 
     assert (document["files"], document["versions"]) == ([], [])
-    assert {"name": "hollow"} in server.get("/simple/", Accept=V1_JSON).json()["projects"]
+    assert '"name":"hollow"' in server.get("/simple/", Accept=V1_JSON).text
 
 
 def test_spellings_of_a_name_are_one_project(server: RunningServer) -> None:

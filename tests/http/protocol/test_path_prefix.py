@@ -99,5 +99,5 @@ def test_pages_for_people_link_below_the_prefix(server: RunningServer) -> None:
 def test_pypi_json_has_addresses_below_the_prefix(server: RunningServer) -> None:
     """Addresses in PyPI's JSON hold the prefix, and lead to the file."""
     (file,) = server.get("/team/python/pypi/demo/json").json()["urls"]
-    assert file["url"].startswith("/team/python/files/")
+    assert file["url"].startswith("/team/python/packages/")
     assert server.get(file["url"]).content == DEMO.data

@@ -7,13 +7,25 @@ Each is for whoever may read the project.
 from math import inf
 from typing import Final
 
+from packaging.version import Version
+
 from wheelyard.authentication.authorization import parse_project_name
+from wheelyard.catalog import keys
+from wheelyard.catalog.changes import NO_SERIAL
+from wheelyard.catalog.serials import SerialTable
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
-from wheelyard.http.messages import JSON, Request, Response, make_response, redirect
-from wheelyard.http.page_cache import NAMES, SEARCH
+from wheelyard.http.messages import (
+    JSON,
+    MadeFrom,
+    Request,
+    Response,
+    make_response,
+    redirect,
+)
+from wheelyard.http.page_cache import CHANGES, NAMES, SEARCH, SERIALS
 from wheelyard.http.representation import MediaType
 from wheelyard.http.requests import build_path
 from wheelyard.http.responses import (
@@ -38,6 +50,7 @@ from wheelyard.rendering.project_facts import (
     search_json,
 )
 
+LAST_SERIAL: Final = b"x-pypi-last-serial"
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows, of all that the page of results has."""
 METADATA_SUFFIX: Final = ".metadata"
@@ -54,16 +67,25 @@ class Packages:
         media_type, caller = requested_media_type(request), request.caller
         if media_type is None:
             return not_acceptable()
-        names = self._context.index.projects.names.get()
-        # a caller gets only the page that was made for the same set of readable projects
-        is_json = media_type.value.is_json
-        rendering = simple_pages.list_json if is_json else simple_pages.list_html
+        index, is_json = self._context.index, media_type.value.is_json
+        # a static site has none: it cannot send the header of a page with its serial
+        has_serials = is_json and self._context.site is None
+        serials = index.serials.listed() if has_serials else SerialTable()
+        # after the serials: else a new project is not listed, and a later change of another one is
+        names = index.projects.names.get()
 
         def render() -> bytes:
-            return rendering(visible_names(names, caller))
+            shown = visible_names(names, caller)
+            if not is_json:
+                return simple_pages.list_html(shown)
+            return simple_pages.list_json(shown, serials.serials)
 
-        key, made_from = ("list", is_json, visibility_key(caller)), ((NAMES, names.version),)
-        page = (media_type, key, names.version, render)
+        made_from: MadeFrom = ((NAMES, names.version),)
+        if has_serials:
+            made_from = (*made_from, (SERIALS, str(serials.generation)))
+        # a caller gets only the page that was made for the same set of readable projects
+        version = f"{names.version} {serials.generation}"
+        page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
         return page_response(self._context, request, *page, repeats=(made_from, inf))
 
     def project_detail(self, request: Request) -> Response:
@@ -108,6 +130,34 @@ class Packages:
         except Invalid as error:
             raise NotFound(error.message) from error
         listing = resolver.find(self._context, name, request)
+        if self._context.site is not None or listing.origin.is_upstream:
+            return self._pypi_json(request, listing, version, self._context.files_from_root)
+        serials = self._context.index.serials.given()
+        change = serials.changes.get(name)
+        project, _ = self._context.require_project(name)
+        if change is not None and change.revision > project.revision:
+            # on a bucket, the cached document may be older: its page would stay in mirrors
+            self._context.index.projects.documents.get(keys.project(name), "current")
+            listing = resolver.find(self._context, name, request)
+        serial = change.serial if change is not None else NO_SERIAL
+        made_from: MadeFrom = ((CHANGES, serials.feed),)
+        files_url = self._context.packages_from_root
+        return self._pypi_json(request, listing, version, files_url, (made_from, serial))
+
+    def _pypi_json(
+        self,
+        request: Request,
+        listing: resolver.OpenListing,
+        version: Version | None,
+        files_url: str,
+        serial: tuple[MadeFrom, int] = ((), NO_SERIAL),
+    ) -> Response:
+        """
+        Return PyPI's JSON of a project, or of one version, with its serial if it has one.
+
+        Raises NotFound if there is no release to describe.
+        """
+        name, (made_from, last_serial) = listing.name, serial
 
         def render() -> bytes:
             releases = None if version else releases_of(listing)
@@ -118,10 +168,16 @@ class Packages:
                 raise NotFound(f"{name} has no such release. See /simple/{name}/ for those it has.")
             core = listing.open.core_metadata(request, release.metadata_file.filename)
             core = core or parse_any(None, name, release.version)
-            return project_json(name, release, core, self._context.files_from_root, releases)
+            return project_json(name, release, core, files_url, releases, last_serial)
 
-        page = (MediaType.PLAIN_JSON, ("pypi_json", name, version), listing.version, render)
-        return page_response(self._context, request, *page, listing=listing)
+        headers = page_headers(self._context, MediaType.PLAIN_JSON, listing)
+        if last_serial != NO_SERIAL:
+            headers = (*headers, (LAST_SERIAL, b"%d" % last_serial))
+        key, document = ("pypi_json", name, version), f"{listing.version} {last_serial}"
+        page, repeats = (MediaType.PLAIN_JSON, key, document, render), (made_from, inf)
+        return page_response(
+            self._context, request, *page, repeats=repeats, listing=listing, headers=headers
+        )
 
     def answer_search(self, request: Request) -> Response:
         """

@@ -1,0 +1,132 @@
+"""The newest serial of each project, as mirrors ask for it, from the feed (`changes.py`)."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from math import inf
+from threading import Lock
+from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.changes import NO_CHANGES, NO_SERIAL, Changes, ProjectChange
+from wheelyard.catalog.projects import ProjectNames
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, ObjectVersion
+
+FRESH_SECONDS: Final = 1.0
+"""The least time from one listing of the marks of other processes' commits to the next."""
+WAIT_SECONDS: Final = 1.0
+"""How long a page waits for another thread that reads the feed, which may be long at first."""
+
+
+class SerialTable(Struct, frozen=True):
+    """The newest change of each project, up to one serial: none below it is missing."""
+
+    newest: int = NO_SERIAL
+    changes: dict[NormalizedName, ProjectChange] = {}
+    generation: int = 0
+    """Another one for each table with other serials that a process has had."""
+    feed: ObjectVersion = ABSENT
+    """The last version of `changes.json` of which all is in the table that somebody asked for."""
+
+    @property
+    def serials(self) -> Mapping[NormalizedName, int]:
+        """The newest serial of each project."""
+        return {name: change.serial for name, change in self.changes.items()}
+
+
+class ProjectSerials(Struct):
+    """
+    The newest serials of all projects, which are read when they are first asked for.
+
+    Threads may share it. While the store does not answer, or the feed is damaged, the table stays
+    as it is. So a mirror never sees a serial before it can see all that is below.
+    """
+
+    changes: Changes
+    names: ProjectNames
+    runtime: Runtime
+    _table: SerialTable = SerialTable()
+    _due_at: float = -inf
+    _reads: int = 0
+    """How many reads for a page have begun."""
+    _listing: Lock = field(default_factory=Lock)
+    """Held while serials are given."""
+    _reading: Lock = field(default_factory=Lock)
+    """Held while a page waits for the feed."""
+    _lock: Lock = field(default_factory=Lock)
+    """Held while the table is replaced."""
+
+    def note_commit(self) -> None:
+        """Have the next caller of `listed` give serials, as this process has just committed."""
+        self._due_at = -inf
+
+    def peek(self) -> SerialTable | None:
+        """Return the table if `listed` would return it without asking the store, else None."""
+        return self._table if self.runtime.monotonic() < self._due_at else None
+
+    def listed(self) -> SerialTable:
+        """
+        Return the table for a list of projects, after giving a serial to each commit without one.
+
+        Commits of other processes are in it after `FRESH_SECONDS`, and none while another thread
+        gives serials, which takes long after many commits. The names of all projects in it were in
+        the list when that was last read: read the names after this.
+        """
+        if self.peek() is None and self._listing.acquire(blocking=False):
+            try:
+                # before the marks are listed: a commit that is noted meanwhile is due again
+                self._due_at = self.runtime.monotonic() + FRESH_SECONDS
+                with suppress(Unavailable):
+                    self._advance(self.changes.since)
+            finally:
+                self._listing.release()
+        return self._table
+
+    def given(self) -> SerialTable:
+        """
+        Return the table with all serials that any process has given, and give none.
+
+        It may lack some if another thread has been reading them for `WAIT_SECONDS`.
+        """
+        reads = self._reads
+        if self._reading.acquire(timeout=WAIT_SECONDS):
+            try:
+                if reads == self._reads:  # else a read has begun meanwhile, which is for all
+                    self._reads += 1
+                    with suppress(Unavailable):
+                        self._read_given()
+            finally:
+                self._reading.release()
+        return self._table
+
+    def _read_given(self) -> None:
+        snapshot = self.changes.documents.get(keys.CHANGES, "current")
+        if snapshot.version != self._table.feed:
+            self._advance(partial(self.changes.given_since, snapshot.value or NO_CHANGES))
+            with self._lock:
+                self._table = replace(self._table, feed=snapshot.version)
+
+    def _advance(self, read: Callable[[int], tuple[list[ProjectChange], int]]) -> None:
+        """Put what has changed into the table, unless another thread has put more."""
+        old = self._table
+        before, newest, changes = old.changes, old.newest, list[ProjectChange]()
+        try:
+            changes, newest = read(newest)
+        except NotFound:  # the store was restored, or the feed made again
+            before = {}
+            changes, newest = read(NO_SERIAL)
+        given = {change.project: change for change in changes if change.serial != NO_SERIAL}
+        if given or newest != old.newest:
+            # a name is listed before its first commit, so the list that is read now has it
+            self.names.read()
+            with self._lock:
+                now = self._table
+                if now is old or now.newest < newest:
+                    merged = before | given
+                    self._table = SerialTable(newest, merged, now.generation + 1, now.feed)

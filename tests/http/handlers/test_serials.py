@@ -1,0 +1,128 @@
+"""The serials that mirrors ask for: in the list of projects, and on the page of each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+
+from tests.catalog.invariants import DEMO
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.remote_store import RemoteStore
+from tests.http.servers import token_of
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, START
+from wheelyard.catalog import keys
+from wheelyard.catalog.changes import SERIALS_BEGIN
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import AccessSettings, Settings
+
+JSON = ("accept", "application/vnd.pypi.simple.v1+json")
+FIRST = int((START - SERIALS_BEGIN).total_seconds())
+"""The serial of the first commit, as the clocks of tests stand still."""
+
+
+def listed(app: InProcessServer, *headers: tuple[str, str]) -> dict[str, Any]:
+    """Return the list of projects as JSON."""
+    answer: dict[str, Any] = json.loads(app.get("/simple/", JSON, *headers).body)
+    return answer
+
+
+def serials(app: InProcessServer, *headers: tuple[str, str]) -> dict[str, int]:
+    """Return the serial of each project in the list that has one."""
+    projects = listed(app, *headers)["projects"]
+    return {each["name"]: each["_last-serial"] for each in projects if "_last-serial" in each}
+
+
+def serial_of(answer: InProcessResponse) -> int:
+    """Return the serial of a page, which body and header have."""
+    serial = int(answer.headers["x-pypi-last-serial"])
+    assert json.loads(answer.body)["last_serial"] == serial
+    return serial
+
+
+def test_every_change_gives_a_project_a_new_serial(tmp_path: Path) -> None:
+    """Every change gives its project a serial above all others, in the list and on its page."""
+    with in_process(tmp_path) as app:
+        app.publish(make_wheel("demo"), make_wheel("other"))
+        assert serials(app) == {"demo": FIRST, "other": FIRST + 1}
+
+        app.index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("1.0")), "broken")
+        assert serials(app) == {"demo": FIRST + 2, "other": FIRST + 1}
+        assert listed(app)["meta"] == {"api-version": "1.4", "_last-serial": FIRST + 2}
+        assert serial_of(app.get("/pypi/demo/json")) == FIRST + 2
+        assert serial_of(app.get("/pypi/other/json")) == FIRST + 1
+
+
+def test_list_without_serials_changes_with_names_only(tmp_path: Path) -> None:
+    """The list as HTML, and the pages of installers, have no serials and no new ETag by them."""
+    with in_process(tmp_path) as app:
+        app.publish(make_wheel("demo"), make_wheel("other"))
+        html = ("accept", "text/html")
+        before = [app.get("/simple/", html), app.get("/simple/other/", JSON)]
+        as_json = app.get("/simple/", JSON)
+        app.publish(make_wheel("demo", "2.0"))
+
+        after = [app.get("/simple/", html), app.get("/simple/other/", JSON)]
+        assert [(each.headers["etag"], each.body) for each in after] == [
+            (each.headers["etag"], each.body) for each in before
+        ]
+        known = ("if-none-match", as_json.headers["etag"])
+        assert app.get("/simple/", JSON, known).status == 200
+        assert not any(b"serial" in each.body for each in after)
+
+
+def test_serials_tell_nothing_of_other_projects(tmp_path: Path) -> None:
+    """A reader of one project sees its serial alone, and the same one when others change."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(make_wheel("demo"), make_wheel("secret"))
+        bearer = ("authorization", f"Bearer {token_of(app.index, 'demo', can='read')}")
+        before = app.get("/simple/", JSON, bearer)
+        app.publish(make_wheel("secret", "2.0"))
+
+        assert listed(app, bearer) == {
+            "meta": {"api-version": "1.4", "_last-serial": FIRST},
+            "projects": [{"name": "demo", "_last-serial": FIRST}],
+        }
+        assert app.get("/simple/", JSON, bearer).headers["etag"] == before.headers["etag"]
+        assert serial_of(app.get("/pypi/demo/json", bearer)) == FIRST
+        assert app.get("/pypi/secret/json", bearer).status == 404
+
+
+def test_reserved_name_has_no_serial(tmp_path: Path) -> None:
+    """A name without a project is listed without a serial."""
+    with in_process(tmp_path) as app:
+        app.index.projects.names.claim(DEMO)
+        assert listed(app) == {"meta": {"api-version": "1.4"}, "projects": [{"name": "demo"}]}
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
+def test_page_is_never_older_than_the_list_of_another_server(tmp_path: Path, *, near: bool) -> None:
+    """A page has what another server has listed, also if this one has it in its cache."""
+    store = RemoteStore()
+    with (
+        in_process(tmp_path, store=store, near=near) as one,
+        in_process(tmp_path, store=store, near=near) as two,
+    ):
+        one.publish(make_wheel("demo"))
+        assert serials(one) == {"demo": FIRST}
+        assert [serial_of(two.get("/pypi/demo/json")) for _ in range(2)] == [FIRST] * 2
+        one.publish(make_wheel("demo", "2.0"))
+        assert serials(one) == {"demo": FIRST + 1}
+
+        for app in (one, two):
+            app.clock.advance(seconds=near)  # on a bucket, the cached document is fresh
+        page = two.get("/pypi/demo/json", ("cache-control", "no-cache"))
+        assert (serial_of(page), json.loads(page.body)["info"]["version"]) == (FIRST + 1, "2.0")
+
+
+def test_list_and_page_are_there_without_the_feed(tmp_path: Path) -> None:
+    """While the feed is damaged, the list and the pages are there, without new serials."""
+    with in_process(tmp_path) as app:
+        app.publish(make_wheel("demo"))
+        app.index.stores.documents.put(keys.CHANGES, b"{", None)
+
+        assert listed(app)["projects"] == [{"name": "demo"}]
+        page = app.get("/pypi/demo/json")
+        assert (page.status, "x-pypi-last-serial" in page.headers) == (200, False)
