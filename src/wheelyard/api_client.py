@@ -87,6 +87,12 @@ def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | Non
             f"or put a token into {TOKEN_VARIABLE}.",
             code="bad_setting",
         ) from None
+    except OSError as error:
+        raise Invalid(
+            f"{program} cannot be run: {error.strerror}. Repair or remove it, or put a token into "
+            f"{TOKEN_VARIABLE}.",
+            code="bad_setting",
+        ) from None
 
 
 HIDDEN: Final = "(not shown: it has your credential in it)"

@@ -81,6 +81,14 @@ def test_silent_keyring_does_not_hold_up(tmp_path: Path, monkeypatch: pytest.Mon
         found(tmp_path)
 
 
+def test_broken_keyring_is_told(tmp_path: Path) -> None:
+    """A keyring that cannot be run is an error that says what to do, and no traceback."""
+    (tmp_path / "keyring").write_text("#!/nowhere/python\n")
+
+    with pytest.raises(Invalid, match=r"keyring cannot be run: .* token into WHEELYARD_TOKEN"):
+        found(tmp_path)
+
+
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])
 def test_unusable_token_is_refused(tmp_path: Path, token: str) -> None:
     """A variable with something else in it is refused, and not repeated."""

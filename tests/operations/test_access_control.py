@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.in_memory_index import START, IndexHarness
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action
@@ -64,6 +65,24 @@ def may(access: AccessControl, who: str, action: Action = Action.READ, on: str =
 def history(access: AccessControl) -> list[str]:
     """Return the changes in words."""
     return [describe_event(event) for commit in access.records.history() for event in commit.events]
+
+
+def test_grant_that_is_revoked_at_the_same_time(harness: IndexHarness) -> None:
+    """Whoever makes a grant that somebody else revokes at the same moment is told so."""
+    other, ids = access_of(harness), list[str]()
+
+    def revoke(verb: str, key: str) -> None:
+        grants = other.show().grants if (verb, key) == ("get", keys.ACCESS) and not ids else ()
+        for granted in grants:
+            if granted.source == "store":
+                ids.append(granted.id)
+                other.revoke(granted.id, by="local:bo")
+
+    index = harness.opened(5, ObservedStore(harness.store, revoke))
+    added = index.add_grant(grant(BO), by="local:ana")
+
+    assert ([added.id], added.warnings) == (ids, ("it has been revoked meanwhile",))
+    assert added.text == f"{BO} may read {CORE}"
 
 
 def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, NewType, Protocol
 
 from msgspec import Struct
 
+from wheelyard.errors import DAMAGED, Unavailable
 from wheelyard.storage.location import BucketLocation
 
 Key = NewType("Key", str)
@@ -187,6 +188,15 @@ class Stores(Struct, frozen=True):
     def of(cls, store: Store) -> "Stores":
         """Return the stores of an index that has everything in one location."""
         return cls(store, store, store)
+
+
+def no_key(key: Key) -> Unavailable:
+    """Return the error for a key that no object can have, as only a damaged document names it."""
+    return Unavailable(
+        f"{key!r} is no key of an object, so the document that lists it is damaged. Run "
+        "'wheelyard check', and restore the document.",
+        code=DAMAGED,
+    )
 
 
 def conflict_message(key: Key) -> str:

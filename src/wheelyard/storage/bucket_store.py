@@ -296,7 +296,7 @@ class BucketStore(Store, ABC):
         """Yield the entries of a listing, as `list` does."""
 
     def name_of(self, key: Key) -> str:
-        """Return the name of an object in the bucket, or raise Invalid if it can have none."""
+        """Return the name of an object in the bucket, or raise Unavailable if it can have none."""
         return self.location.name_of(key)
 
     def account_email(self) -> str | None:

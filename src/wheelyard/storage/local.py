@@ -47,6 +47,7 @@ from wheelyard.storage.base import (
     Stored,
     WebType,
     conflict_message,
+    no_key,
 )
 from wheelyard.storage.filesystem import (
     link_error,
@@ -199,11 +200,7 @@ class LocalStore(Store):
 
     def _path(self, key: Key) -> str:
         if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
-            raise Unavailable(
-                f"{key!r} is no key of an object, so the document that lists it is damaged. Run "
-                "'wheelyard check', and restore the document.",
-                code="damaged_document",
-            )
+            raise no_key(key)
         return f"{self._root}/{key}"
 
     @contextmanager

@@ -39,7 +39,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import GrantFields, describe_grant
+from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
@@ -385,7 +385,9 @@ class Index(Struct, frozen=True, kw_only=True):
         answer.
         """
         grant_id = self.access.grant(fields, by)
-        made = next(grant for grant in self.access.load().all if grant.id == grant_id)
+        made = next((grant for grant in self.access.load().all if grant.id == grant_id), None)
+        if made is None:  # another process was faster
+            return AddedGrant(grant_id, describe_fields(fields), ("it has been revoked meanwhile",))
         warnings = tuple(stored_grant_warnings(self.settings, made))
         return AddedGrant(grant_id, describe_grant(made), warnings)
 

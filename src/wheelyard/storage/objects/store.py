@@ -24,7 +24,16 @@ from obstore.store import AzureStore, S3Store
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import Invalid
-from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
+from wheelyard.storage.base import (
+    ABSENT,
+    CHUNK_BYTES,
+    Entry,
+    Key,
+    ObjectVersion,
+    Stored,
+    WebType,
+    no_key,
+)
 from wheelyard.storage.bucket_store import READ_RETRY_SECONDS, BucketStore, DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.filesystem import storage_faults
@@ -319,14 +328,11 @@ class ObjectStore(BucketStore):
         """
         Return the name of an object in the bucket.
 
-        Raises Invalid for a name that obstore cannot have.
+        Raises Unavailable for a name that obstore cannot have.
         """
         # obstore would strip some slashes, and refuse the rest
         if not _NAME.fullmatch(key):
-            raise Invalid(
-                "A key of an object in this bucket may not have an empty part, '.', '..', or a "
-                "control character."
-            )
+            raise no_key(key)
         return super().name_of(key)
 
     def before_write(self) -> None:
