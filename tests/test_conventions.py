@@ -115,6 +115,20 @@ def test_every_table_is_documented() -> None:
     assert "\n[groups]\n" in page
 
 
+def test_settings_that_pages_name_exist() -> None:
+    """Every setting that a page names by its table and key is one."""
+    table = set(re.findall(r"^\| `([\w.]+)` \|", (DOCS / "settings.md").read_text(), re.MULTILINE))
+    named = {
+        f"{section}.{key}"
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for section, key in re.findall(r"`\[([a-z_.]+)\] ([a-z_]+)[` =]", page.read_text())
+    }
+
+    assert len(named) > 30
+    assert named - table == set()
+
+
 def test_every_refusal_is_documented() -> None:
     """docs/errors.md lists every code that a refusal gives, and none that nothing gives."""
     cells = re.findall(r"^\| (`.+?`) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)

@@ -165,6 +165,8 @@ class Changes(Struct, frozen=True):
     retries: ConflictRetries
     threads: int
     """The number of documents that are read concurrently."""
+    is_read_only: bool = False
+    """Whether this process gives no serials, as a server that is not meant to write."""
 
     def since(self, serial: int, limit: int | None = None) -> tuple[list[ProjectChange], int]:
         """
@@ -325,6 +327,8 @@ class Changes(Struct, frozen=True):
                 change for change in made.items() if log.revisions.get(change[0]) != change[1]
             ]
             unnumbered = changed + damaged_names
+            if self.is_read_only:
+                break
             try:
                 if changed:
                     after = self._extended(log, changed)

@@ -273,6 +273,9 @@ def build_context(
         documents, index.runtime.monotonic, remote_images=images, waits=site is not None
     )
     index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
+    if index.settings.server.read_only:  # commands with the same settings give serials
+        index = replace(index, changes=replace(index.changes, is_read_only=True))
+        index.search.changes = index.serials.changes = index.changes
     return ServerContext(
         index=index,
         pools=pools,

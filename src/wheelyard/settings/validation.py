@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT, parse_name_patterns
 from wheelyard.model.grants import Grant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
@@ -284,7 +285,7 @@ def _listener(settings: Settings) -> Iterator[str]:
     if server.is_loopback and not has_proxy:
         return
     if is_public(settings):
-        why = "close reading with --private, or with a [[grant]]"
+        why = f"close reading with --private, or with a [[grant]]: {DOCUMENTATION}/hardening.md"
         yield f"anyone who can reach this address may read every package; {why}"
     if access.anonymous_uploads:
         yield "anyone who can reach this address may publish under any name"

@@ -16,7 +16,7 @@ from tests.operations.in_memory_index import ALICE, START
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import SERIALS_BEGIN
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 JSON = ("accept", "application/vnd.pypi.simple.v1+json")
 FIRST = int((START - SERIALS_BEGIN).total_seconds())
@@ -115,6 +115,21 @@ def test_page_is_never_older_than_the_list_of_another_server(tmp_path: Path, *, 
             app.clock.advance(seconds=near)  # on a bucket, the cached document is fresh
         page = two.get("/pypi/demo/json", ("cache-control", "no-cache"))
         assert (serial_of(page), json.loads(page.body)["info"]["version"]) == (FIRST + 1, "2.0")
+
+
+def test_server_that_may_only_read_has_the_serials_of_others(tmp_path: Path) -> None:
+    """A read-only server writes nothing, and has the serials that others have given."""
+    store, read_only = RemoteStore(), Settings(server=ServerSettings(read_only=True))
+    with (
+        in_process(tmp_path, store=store) as app,
+        in_process(tmp_path, read_only, store=store) as reader,
+    ):
+        app.publish(make_wheel("demo"))
+        assert serials(reader) == {}
+        assert serials(app) == {"demo": FIRST}
+        reader.clock.advance(seconds=1)
+        assert serials(reader) == {"demo": FIRST}
+        assert serial_of(reader.get("/pypi/demo/json")) == FIRST
 
 
 def test_list_and_page_are_there_without_the_feed(tmp_path: Path) -> None:
