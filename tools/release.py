@@ -221,7 +221,10 @@ def cloned(root: Path, name: str, work: Path) -> Path:
 
 def commit(clone: Path, subject: str, root: Path) -> None:
     """Commit what has changed in a clone, by whom the settings of the repository name."""
-    names = {key: run("git", "config", key, cwd=root) for key in ("user.name", "user.email")}
+    asked = ("git", "config", "--default", "", "--get")
+    names = {key: run(*asked, key, cwd=root) for key in ("user.name", "user.email")}
+    if not all(names.values()):
+        raise Refused("git does not know who commits: set user.name and user.email")
     author = [part for key, name in names.items() for part in ("-c", f"{key}={name}")]
     run("git", *author, "commit", "--quiet", "--all", f"--message={subject}", cwd=clone)
 

@@ -126,6 +126,17 @@ def test_the_changelog_says_what_is_new(
     assert both == "CHANGELOG.md has a section for 0.2.0; Unreleased has to be empty"
 
 
+def test_somebody_has_to_make_the_commit(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a name for the commit there is no release."""
+    commit(repository, CHANGELOG__md=f"{CHANGELOG}\n- More.\n")
+    git(repository, "config", "user.email", "")
+
+    line = "git does not know who commits: set user.name and user.email"
+    assert refusal(repository, capsys, "0.2.0") == line
+
+
 def test_a_version_without_its_line(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A project file whose version stands in no line of its own is named."""
     commit(repository, pyproject__toml='project = { version = "0.1.0" }\n')
