@@ -22,6 +22,8 @@ PACKAGES: Final = {"wheelyard": ".", "wheelyard_keyring": "keyring"}
 ELSEWHERE: Final = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"}
 """What differs when everything is built for the second time."""
 HATCHLING: Final = (sys.executable, "-m", "hatchling", "build")
+SDIST_SETTINGS: Final = "[tool.hatch.build.targets.sdist] in pyproject.toml"
+"""Where a new file or folder of the root has to be named."""
 OLD: Final = 1_000_000_000
 """When every file of the second folder was changed: in 2001."""
 SECONDS: Final = 30
@@ -101,7 +103,8 @@ def check_contents(clone: Path, folder: Path) -> None:
         inside = {name.partition("/")[2] for name in opened.getnames()} - {"PKG-INFO"}
     different = sorted(inside ^ set(run("git", "ls-files", cwd=clone).splitlines()))
     if different:
-        raise Refused(f"{archive.name} differs from what git has: {', '.join(different[:3])} ...")
+        files = ", ".join(different[:3])
+        raise Refused(f"{archive.name} differs from what git has: {files}; see {SDIST_SETTINGS}")
 
 
 def try_wheels(clone: Path, folder: Path, version: str, work: Path) -> None:
