@@ -8,8 +8,9 @@ from tests.catalog.faulty_store import Fault, FaultKind
 from tests.catalog.invariants import DEMO
 from tests.catalog.test_changes import CLOCK, OTHER, Process
 from tests.operations.in_memory_index import Clock
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
-from wheelyard.catalog.serials import FRESH_SECONDS
+from wheelyard.catalog.serials import FRESH_SECONDS, SerialTable
 from wheelyard.storage.base import Key, Stored
 from wheelyard.storage.memory import MemoryStore
 
@@ -96,6 +97,27 @@ def test_serials_stay_while_the_store_does_not_answer() -> None:
 
     clock.advance(seconds=FRESH_SECONDS)
     assert process.catalog.serials.listed().serials.keys() == {DEMO, OTHER}
+
+
+def test_slow_reader_takes_nothing_back() -> None:
+    """A thread that has read less than another one meanwhile does not take its serials back."""
+    store = MemoryStore(Clock().seconds)
+    process, other = new_process(store, 1), new_process(store, 2)
+    process.commit(DEMO)
+    tables = list[SerialTable]()
+
+    def meanwhile(verb: str, key: str) -> None:
+        if (verb, key) == ("get", keys.PROJECT_NAMES) and not tables:
+            tables.append(SerialTable())
+            other.commit(OTHER)
+            other.catalog.serials.listed()
+            tables.append(serials.given())
+
+    observed = Process(ObservedStore(store, meanwhile), 3)
+    serials = observed.catalog.serials
+
+    assert serials.listed() is tables[-1]
+    assert tables[-1].serials.keys() == {DEMO, OTHER}
 
 
 def test_serials_are_those_of_a_restored_store() -> None:

@@ -46,6 +46,8 @@ def test_every_change_gives_a_project_a_new_serial(tmp_path: Path) -> None:
     """Every change gives its project a serial above all others, in the list and on its page."""
     with in_process(tmp_path) as app:
         app.publish(make_wheel("demo"), make_wheel("other"))
+        # nobody has given one yet
+        assert "x-pypi-last-serial" not in app.get("/pypi/other/json").headers
         assert serials(app) == {"demo": FIRST, "other": FIRST + 1}
 
         app.index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("1.0")), "broken")
