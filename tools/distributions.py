@@ -114,7 +114,7 @@ def try_wheels(clone: Path, folder: Path, version: str, work: Path) -> None:
     install = (*uv, "pip", "install", "--quiet", "--python", python)
     wheels = {package: distributions(folder, package)[0] for package in PACKAGES}
     requirements = clone / "requirements"
-    run(*uv, "venv", "--quiet", python.parent.parent, cwd=work)
+    run(*uv, "venv", "--quiet", "--python", sys.executable, python.parent.parent, cwd=work)
     run(*install, "--require-hashes", "-r", requirements / "run.txt", cwd=work)
     run(*install, "--no-deps", wheels["wheelyard"], cwd=work)
     run(*uv, "pip", "check", "--quiet", "--python", python, cwd=work)

@@ -92,7 +92,7 @@ def _read_environment(commit_time: str) -> dict[str, Any]:
         tool = (sys.executable, "-m", "cyclonedx_py", "environment", python)
         options = ("--output-reproducible", "--no-validate", "--sv", FORMAT.to_version())
         files = ("--pyproject", ROOT / "pyproject.toml", "--output-file", f"{folder}/sbom.json")
-        run(*uv, "venv", "--quiet", python.parent.parent, cwd=ROOT)
+        run(*uv, "venv", "--quiet", "--python", sys.executable, python.parent.parent, cwd=ROOT)
         run(*uv, "pip", "install", "--quiet", "--python", python, *only, cwd=ROOT)
         run(*tool, *options, *files, cwd=ROOT, SOURCE_DATE_EPOCH=commit_time)
         document: dict[str, Any] = json.loads(Path(folder, "sbom.json").read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY
+from tests.clients.harness import REPOSITORY, system_program
 from tests.release.environment import release_python
 from tools.audit import packages_of
 from tools.distributions import build_twice, check_contents, distributions
@@ -240,26 +240,51 @@ def test_secrets_of_a_developer_are_not_in_an_sdist(clone: Path, tmp_path: Path)
 
 
 def run(folder: Path, *arguments: str) -> str:
-    """Run a release with the settings for packages of this machine; return what it prints."""
-    command = [str(release_python()), "-m", "tools.release", *arguments]
+    """Run a release without an image, with the settings for packages of this machine."""
+    programs = folder.with_name("programs")
+    programs.mkdir(exist_ok=True)
+    for name in ("git", "gzip", "tar"):
+        (programs / name).unlink(missing_ok=True)
+        (programs / name).symlink_to(system_program(name))
+    python = [system_program("env"), f"PATH={programs}", str(release_python())]
+    command = [*python, "-m", "tools.release", *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.downloads
-@pytest.mark.slow
-def test_a_release_and_what_a_stranger_makes_of_it(clone: Path, tmp_path: Path) -> None:
-    """A release is a commit and a tag whose message has the digests that everybody gets again."""
-    root = tmp_path / "root"
-    git(clone, "clone", "--quiet", str(clone), str(root))
-    git(root, "config", "user.name", "Ada")
-    git(root, "config", "user.email", "ada@example.com")
+def clone_of(root: Path, folder: Path) -> Path:
+    """Return a clone whose owner has a name."""
+    git(root, "clone", "--quiet", str(root), str(folder))
+    git(folder, "config", "user.name", "Ada")
+    git(folder, "config", "user.email", "ada@example.com")
+    return folder
 
-    run(root, "9.8.7", "--dry-run")
 
-    assert git(root, "log", "-1", "--format=%s") == "A change"
-    assert git(root, "tag") == ""
+@pytest.fixture(scope="module")
+def release(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with a release."""
+    root = clone_of(clone, tmp_path_factory.mktemp("root") / "root")
     run(root, "9.8.7")
+    return root
 
+
+@pytest.mark.downloads
+def test_a_dry_run_changes_nothing(clone: Path, tmp_path: Path) -> None:
+    """A dry run makes all files of a release, and no commit and no tag."""
+    root = clone_of(clone, tmp_path / "root")
+
+    printed = run(root, "9.8.7", "--dry-run")
+
+    assert "this was a dry run: nothing is committed, nothing is tagged" in printed
+    assert "the image was NOT built: that needs buildah, and root" in printed
+    assert git(root, "rev-parse", "HEAD") == git(clone, "rev-parse", "HEAD")
+    assert git(root, "status", "--porcelain") + git(root, "tag") == ""
+    assert (root / "dist" / "v9.8.7" / "wheelyard-9.8.7.tar.gz").exists()
+
+
+@pytest.mark.downloads
+def test_a_release_is_a_commit_and_a_tag(release: Path) -> None:
+    """A release is a commit and a tag whose message has the digests; its SBOM has every package."""
+    root = release
     assert git(root, "status", "--porcelain") == ""
     assert git(root, "log", "-1", "--format=%s, %an") == "Release 9.8.7, Ada"
     output = root / "dist" / "v9.8.7"
@@ -274,10 +299,16 @@ def test_a_release_and_what_a_stranger_makes_of_it(clone: Path, tmp_path: Path) 
     assert [part["name"] for part in sbom["components"] if not part["licenses"]] == []
     assert {project_version(root / name) for name in PROJECT_FILES} == {"9.8.7"}
 
-    stranger = tmp_path / "stranger"
-    git(root, "clone", "--quiet", str(root), str(stranger))
+
+@pytest.mark.downloads
+def test_what_a_stranger_makes_of_a_release(release: Path, tmp_path: Path) -> None:
+    """Whoever builds a tag again gets its bytes, and is told of a tag that says otherwise."""
+    stranger = clone_of(release, tmp_path / "stranger")
+    sums = Path("dist", "v9.8.7", "SHA256SUMS")
+
     assert "these are the bytes that the message of v9.8.7 says" in run(stranger, "--tag", "v9.8.7")
-    assert (stranger / "dist" / "v9.8.7" / "SHA256SUMS").read_text() == sums
+    assert (stranger / sums).read_text() == (release / sums).read_text()
+    message = git(release, "for-each-ref", "--format=%(contents)", "refs/tags/v9.8.7")
     wrong = message.replace(message.splitlines()[2][:64], "0" * 64)
     git(stranger, "tag", "--force", "--annotate", f"--message={wrong}", "v9.8.7", "v9.8.7^{}")
     with pytest.raises(subprocess.CalledProcessError) as failed:
