@@ -40,11 +40,18 @@ def reader(browser: Browser, docs_url: str) -> Iterator[Person]:
     """Somebody who reads the documentation."""
     with browser.person(docs_url) as reader:
         yield reader
+        reader.page.wait_for_load_state("networkidle")
+
+
+def _open(reader: Person, path: str) -> None:
+    """Open a page, and wait for what its scripts load: they complain if it is cancelled."""
+    reader.open(path)
+    reader.page.wait_for_load_state("networkidle")
 
 
 def test_search_finds_a_heading(reader: Person) -> None:
     """Whoever types a word into the search gets to the part of the page that is about it."""
-    reader.open("latest/")
+    _open(reader, "latest/")
 
     reader.page.get_by_role("button", name="Search").click()
     reader.page.get_by_role("combobox").fill("twine")
@@ -55,7 +62,7 @@ def test_search_finds_a_heading(reader: Person) -> None:
 
 def test_a_copied_command_has_no_prompt(reader: Person) -> None:
     """The button beside a command copies what a shell understands."""
-    reader.open("latest/publish/")
+    _open(reader, "latest/publish/")
 
     reader.page.get_by_role("button", name="Copy to clipboard").first.click()
 
@@ -65,21 +72,21 @@ def test_a_copied_command_has_no_prompt(reader: Person) -> None:
 
 def test_colours_follow_the_system_and_a_switch(reader: Person) -> None:
     """Pages are dark where the system is, and as somebody has chosen on another page."""
-    reader.open("latest/")
+    _open(reader, "latest/")
     for scheme, background in (("dark", DARK), ("light", LIGHT)):
         reader.look(scheme, 1440)
         reader.page.wait_for_function(BACKGROUND, arg=background)
 
     reader.page.get_by_title("Switch to light colours").click()
     reader.page.get_by_title("Switch to dark colours").click()
-    reader.open("latest/publish/")
+    _open(reader, "latest/publish/")
 
     assert reader.page.evaluate(BACKGROUND, DARK)
 
 
 def test_another_version_of_a_page(reader: Person) -> None:
     """The list of versions leads to the same page of another version, which names the latest."""
-    reader.open("latest/publish/")
+    _open(reader, "latest/publish/")
 
     reader.page.get_by_role("button", name="Select version").focus()
     reader.page.get_by_role("link", name="0.1", exact=True).first.click()
@@ -109,11 +116,11 @@ def test_pages_are_accessible(reader: Person) -> None:
     for path in ("latest/", "latest/access/", "404.html"):
         for scheme, width in (("light", 320), ("dark", 1440)):
             reader.look(scheme, width)
-            reader.open(path)
+            _open(reader, path)
             found += axe_violations(reader)
             assert not reader.page.evaluate(IS_TOO_WIDE), path
     reader.look("light", 320)
-    reader.open("latest/settings/")
+    _open(reader, "latest/settings/")
     assert not reader.page.evaluate(IS_TOO_WIDE)
 
     assert [each for each in found if not any(f" {rule}: " in each for rule in THEME)] == []
