@@ -1,11 +1,11 @@
 """Small distributions that are valid in every respect, made in memory."""
 
 import base64
-import gzip
 import hashlib
 import io
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -88,7 +88,8 @@ def make_sdist(
             member = tarfile.TarInfo(f"{top}/{path}")
             member.size = len(body)
             archive.addfile(member, io.BytesIO(body))
-    return Made(f"{top}.tar.gz", gzip.compress(out.getvalue(), mtime=0))
+    # the same bytes on every Python, which gzip.compress does not give
+    return Made(f"{top}.tar.gz", zlib.compress(out.getvalue(), 9, zlib.MAX_WBITS | 16))
 
 
 def _metadata(name: str, version: str) -> bytes:
