@@ -95,7 +95,10 @@ def image(session: nox.Session) -> None:
     """Is the container image of a release the same again, and does it run, for each processor?"""
     install_project(session)
     install(session, "release")
-    session.run("pytest", "-m", "downloads", "tests/deploy/test_image.py", *session.posargs)
+    patient = ("-o", "faulthandler_timeout=1800")  # a build takes minutes
+    session.run(
+        "pytest", "-m", "downloads", *patient, "tests/deploy/test_image.py", *session.posargs
+    )
 
 
 @nox.session

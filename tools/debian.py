@@ -127,8 +127,8 @@ def write_lock(processor: str, mirrors: Mirrors) -> None:
                 needed = {name for stanza in shown for name in _needed(stanza)}
                 missing = sorted(needed - packages.keys() - LEFT_OUT)
     lines = (
-        f"{each.use} {each.name} {each.version} {each.sha256}\n"
-        for each in sorted(packages.values())
+        f"{package.use} {package.name} {package.version} {package.sha256}\n"
+        for package in sorted(packages.values())
     )
     _lock(processor).write_text(HEAD + "".join(lines), encoding="utf-8")
 
@@ -151,18 +151,21 @@ def fetch(processor: str, packages: Sequence[Package], mirrors: Mirrors | None) 
     if missing:
         mirrors = mirrors or Mirrors.of_this_machine()
         with _apt(processor, mirrors, is_fresh=False) as settings, _folder() as folder:
-            shown = _output("apt-cache", *settings, "show", *(each.name for each in missing))
+            shown = _output("apt-cache", *settings, "show", *(package.name for package in missing))
             offered = {(stanza["Package"], stanza["SHA256"]) for stanza in _stanzas(shown)}
-            absent = [each for each in missing if (each.name, each.sha256) not in offered]
-            if absent:
-                names = [f"{each.name} {each.version}" for each in absent]
+            names = [
+                f"{package.name} {package.version}"
+                for package in missing
+                if (package.name, package.sha256) not in offered
+            ]
+            if names:
                 raise DebianError(
                     f"the mirror lacks locked packages ({', '.join(names)}, {processor}):"
                     " `python -m tools.image lock` locks what it has now,"
                     " and --mirror with --security-mirror can name an archive of old packages"
                 )
-            names = [f"{each.name}={each.version}" for each in missing]
-            _output("apt-get", *settings, "--quiet", "download", *names, folder=folder)
+            exact = [f"{package.name}={package.version}" for package in missing]
+            _output("apt-get", *settings, "--quiet", "download", *exact, folder=folder)
             for file in folder.iterdir():
                 digest = hashlib.sha256(file.read_bytes()).hexdigest()
                 shutil.move(file, CACHE / f"{digest}.deb")
@@ -202,10 +205,12 @@ def control(file: Path) -> Mapping[str, str]:
 
 
 def licences(root: Path, name: str) -> list[str]:
-    """Return the short names of licences that the file of copyrights of a package has."""
+    """Return the names of licences that the file of copyrights of a package has."""
     file = root / "usr/share/doc" / name / "copyright"
     text = file.read_text(encoding="utf-8")
-    return sorted(set(re.findall(r"^License: *(\S.*?) *$", text, re.MULTILINE)))
+    names = re.findall(r"^License: *(\S.*?) *$", text, re.MULTILINE)
+    # older files are prose, which names the texts of licences
+    return sorted(set(names or re.findall(r"/usr/share/common-licenses/([\w-]+(?:\.\d+)?)", text)))
 
 
 @contextmanager

@@ -8,7 +8,9 @@ It needs Debian's `apt`, `buildah` and `debian-archive-keyring`, and `requiremen
 """
 
 import argparse
+import os
 import platform
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -28,8 +30,10 @@ DOCKERFILE: Final = ROOT / "deploy" / "image" / "Dockerfile"
 NAME: Final = "ghcr.io/wheelyard/wheelyard"
 PROCESSORS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 """Names of processors for Debian and containers, and for wheels and the kernel."""
+PYTHON: Final = "3.13"
 NEWEST_GLIBC: Final = 41
-"""The minor version in Debian 13."""
+"""The version of Python, and the minor one of glibc, in Debian 13."""
+PROGRAMS: Final = ("apt-get", "buildah", "dpkg-deb", "git")
 PIP_CONF: Final = "[global]\nno-index = true\nfind-links = /run/wheels/build /run/wheels/otel\n"
 
 
@@ -44,6 +48,11 @@ class Workplace:
     time: int
     """Of the commit, in seconds since 1970; all files of an image have it."""
 
+    @property
+    def reproducible(self) -> tuple[str, ...]:
+        """The options without which buildah writes the time and its own version into an image."""
+        return (f"--timestamp={self.time}", "--identity-label=false")
+
     def buildah(self, *words: str | Path) -> str:
         """Run a command of buildah; return what it prints."""
         # another driver puts the files of a layer in another order, and this one works everywhere
@@ -52,7 +61,8 @@ class Workplace:
 
     def make_builder(self) -> str:
         """Make an image that installs Python packages, for this machine; return its ID."""
-        (processor,) = (name for name, cpu in PROCESSORS.items() if cpu == platform.machine())
+        machine = platform.machine()
+        (processor,) = (name for name, cpu in PROCESSORS.items() if cpu == machine)
         debs = self.debs(processor, "image", "builder")
         root = self.folder / "root-builder"
         debian.unpack(debs, root)
@@ -85,13 +95,13 @@ class Workplace:
         """Return a folder with the wheels of the image, in a folder for each lock."""
         folder, cpu = self.folder / f"wheels-{processor}", PROCESSORS[processor]
         glibc = [f"manylinux_2_{minor}_{cpu}" for minor in range(17, NEWEST_GLIBC + 1)]
+        download = (sys.executable, "-m", "pip", "download", "--quiet")
+        locked = ("--only-binary=:all:", "--require-hashes", "--no-deps")
+        platforms = [f"--platform={name}" for name in (*glibc, f"manylinux2014_{cpu}")]
+        target = (f"--python-version={PYTHON}", *platforms)
         for lock in ("build", "otel"):
-            _run(
-                *(sys.executable, "-m", "pip", "download", "--quiet", f"--dest={folder / lock}"),
-                *("--only-binary=:all:", "--require-hashes", "--no-deps", "--python-version=3.13"),
-                *(f"--platform={name}" for name in (*glibc, f"manylinux2014_{cpu}")),
-                f"--requirement={ROOT / 'requirements' / lock}.txt",
-            )
+            files = (f"--dest={folder / lock}", f"--requirement={ROOT}/requirements/{lock}.txt")
+            _run(*download, *locked, *target, *files)
         return folder
 
     def compile_modules(self, root: Path, builder: str) -> None:
@@ -108,8 +118,7 @@ class Workplace:
         container = self.buildah("from", "scratch")
         self.buildah("config", f"--arch={processor}", container)
         self.buildah("add", "--quiet", container, root, "/")
-        reproducible = (f"--timestamp={self.time}", "--identity-label=false")
-        return self.buildah("commit", "--quiet", "--rm", *reproducible, container)
+        return self.buildah("commit", "--quiet", "--rm", *self.reproducible, container)
 
     def build(self, processor: str, arguments: Mapping[str, str], wheels: Path) -> str:
         """Build the Dockerfile for a processor, from wheels in a folder; return the image's ID."""
@@ -119,11 +128,7 @@ class Workplace:
         return self.buildah(
             *("build", "--quiet", "--isolation=chroot", "--format=docker", "--pull-never"),
             *(f"--build-arg={name}={text}" for name, text in {**arguments, **labels}.items()),
-            *(
-                f"--platform=linux/{processor}",
-                f"--timestamp={self.time}",
-                "--identity-label=false",
-            ),
+            *(f"--platform=linux/{processor}", *self.reproducible),
             *(f"--secret=id=pip.conf,src={settings}", f"--volume={wheels}:/run/wheels:ro"),
             *(f"--ignorefile={DOCKERFILE}.dockerignore", f"--file={DOCKERFILE}", ROOT),
         )
@@ -156,6 +161,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def build(processors: Sequence[str], output: Path, mirrors: Mirrors | None) -> None:
     """Write the OCI archive of the image for some processors, and its SBOMs."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing or os.geteuid() != 0:
+        sys.exit(f"image: this needs root, and {', '.join(missing or PROGRAMS)}")
+    os.umask(0o022)
     output.mkdir(parents=True, exist_ok=True)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     commit, time = _run("git", "-C", ROOT, "log", "-1", "--format=%H %ct").split()
