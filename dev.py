@@ -36,7 +36,7 @@ SYSTEM_PACKAGES = {
     "chromium": ("chromium", "browser"),
     "curl": ("curl", "access bucket_clients clients deploy http"),
     "htpasswd": ("apache2-utils", "authentication"),
-    "jq": ("jq", "deploy"),
+    "jq": ("jq", "clients deploy"),
     "libatomic.so.1": ("libatomic1", "browser"),
     "nginx": ("nginx-light", "deploy exporting"),
     "rsync": ("rsync", "deploy"),

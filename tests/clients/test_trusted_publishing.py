@@ -258,23 +258,22 @@ def test_another_job_gets_nothing_and_learns_why(ci: Ci, sandbox: Sandbox, build
 
 
 def test_a_token_can_be_asked_for_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
-    """A client that knows nothing of trusted publishing takes a token that curl has asked for."""
+    """A client that knows nothing of trusted publishing publishes by the lines of the page."""
+    system_program("jq")
+    page = (REPOSITORY / "docs" / "trusted-publishing.md").read_text()
+    (lines,) = re.findall(r"\n## Manual token exchange\n.*?```sh\n(.*?)```", page, re.DOTALL)
     project = build("hatchling", "yard-hand")
-    curl = (system_program("curl"), "-sf", "--cacert", ci.proxy.authority)
-    body = json.dumps({"token": ci.of_github()})
-    output = sandbox.run(*curl, "-d", body, f"{ci.proxy.url}/_/oidc/mint-token")
-    token = json.loads(output)["token"]
+    shutil.copytree(project.folder / "dist", sandbox.folder / "dist")
+    (sandbox.home / "tools").mkdir()
+    (sandbox.home / "tools" / "twine").symlink_to(program("twine"))
+    job = {"ID_TOKEN": ci.of_github(), "TWINE_CERT": str(ci.proxy.authority)}
 
-    sandbox.run(
-        *(program("twine"), "upload", "--repository-url", f"{ci.proxy.url}/legacy/"),
-        *("--cert", ci.proxy.authority, project.wheel, project.sdist),
-        TWINE_USERNAME="__token__",
-        TWINE_PASSWORD=token,
-    )
+    done = Runner(ci, sandbox, job).run(lines)
 
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("{}")  # the answer to the last line
     assert_published(ci.server, sandbox, project)
-    burn = json.dumps({"token": token})
-    assert sandbox.run(*curl, "-d", burn, f"{ci.proxy.url}/_/oidc/burn-token") == "{}"
+    (token,) = set(ci.tokens)
     until(lambda: ci.site.get("/simple/", token).status_code == 401)
 
 
