@@ -54,7 +54,7 @@ def sbom(wheel: Path, commit_time: str) -> dict[str, Any]:
         component.setdefault("externalReferences", []).append(
             {
                 "type": "distribution",
-                "url": f"https://pypi.org/simple/{name}/",
+                "url": component["purl"],
                 "comment": "The locked files of this version, on whichever index.",
                 "hashes": [{"alg": "SHA-256", "content": digest} for digest in digests],
             }
