@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 WORKERS = [[], ["--workers", "4"]]
 ADVICE = (
     "anyone who can reach this address may read every package; close reading with --private, or "
-    "with a [[grant]]"
+    f"with a [[grant]]: {DOCUMENTATION}/hardening.md"
 )
 TALKATIVE = {"WHEELYARD_SERVER_TRUSTED_PROXIES": "1"}
 NOTICE = "wheelyard: stopping after the running requests; press Ctrl-C again to stop now\n"
