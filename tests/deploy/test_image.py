@@ -1,7 +1,6 @@
 """The image: built from its own Dockerfile by buildah, and run as a container is."""
 
 import filecmp
-import importlib.util
 import json
 import re
 import socket
@@ -30,6 +29,7 @@ from tests.ports import free_port
 from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.waiting import TIMEOUT_SECONDS
+from tools import debian
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
@@ -154,9 +154,8 @@ def test_what_is_in_it(container: Container) -> None:
     assert [*(container.root / "data").iterdir(), *(container.root / "tmp").iterdir()] == []
     assert modules
     # the third kind of PEP 552: by hash and never compared, so that no date gets in
-    heads = {
-        Path(importlib.util.cache_from_source(str(module))).read_bytes()[4:8] for module in modules
-    }
+    compiled = [[*module.parent.glob(f"__pycache__/{module.stem}.*.pyc")] for module in modules]
+    heads = {file.read_bytes()[4:8] for (file,) in compiled}
     assert heads == {(1).to_bytes(4, "little")}
 
 
@@ -189,10 +188,10 @@ def test_the_sbom_has_what_is_in_the_image(buildah: Buildah) -> None:
     purls = {component.get("purl", "") for component in sbom["components"]}
     named = {re.match(r"pkg:(\w+)/(?:debian/)?([^@]+)", purl) for purl in purls if purl}
     names = {(match[1], match[2]) for match in named if match}
-    debian = re.findall(r"^Package: (.*)$", status, re.MULTILINE)
+    packages = re.findall(r"^Package: (.*)$", status, re.MULTILINE)
     python = {canonicalize_name(path.name.split("-")[0]) for path in installed}
-    assert names == {("deb", name) for name in debian} | {("pypi", name) for name in python}
-    assert {"apt", "bash", "dash", "dpkg", "perl-base"}.isdisjoint(debian)
+    assert names == {("deb", name) for name in packages} | {("pypi", name) for name in python}
+    assert {"apt", "bash", "dash", "dpkg", "perl-base"}.isdisjoint(packages)
     assert sbom["metadata"]["component"]["purl"].endswith(
         f"arch={processor}&repository_url=ghcr.io/wheelyard/wheelyard"
     )
@@ -309,6 +308,18 @@ def test_cloud_build_asks_for_the_same() -> None:
 
     assert sorted(given) == sorted(declared.keys() - {"BUILDER"})
     assert build["substitutions"]["_PYTHON"] == declared["PYTHON"]
+
+
+def test_the_locks_of_debian_name_the_same_packages() -> None:
+    """The released image has the same packages of Debian for all processors, as the page says."""
+    first, second = (
+        [(package.use, package.name) for package in debian.read_lock(processor)]
+        for processor in ("amd64", "arm64")
+    )
+    (count,) = re.findall(r"the (\d+) packages of Debian", PAGE.read_text())
+
+    assert first == second
+    assert int(count) == len([use for use, _ in first if use == "image"])
 
 
 def _checked(**ports: str) -> "subprocess.CompletedProcess[str]":
