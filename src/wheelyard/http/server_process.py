@@ -64,8 +64,8 @@ FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while others wait for the interpreter, by default 5 ms."""
 POLL_SECONDS: Final = 0.01
-WORKER_START_SECONDS: Final = 0.3
-"""How long Granian may take to serve after the lifespan has started."""
+WORKER_START_SECONDS: Final = 0.5
+"""How long Granian may take to serve once the application has started."""
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 """glibc's numbers of its parameters (`malloc.h`)."""
@@ -372,14 +372,19 @@ class _WorkerApplication:
 
         async def receive_lifespan() -> Message:
             message = await receive()
-            if message["type"] == "lifespan.startup":
-                loop = asyncio.get_running_loop()
-                self._serves_at, self._loop = loop.time() + WORKER_START_SECONDS, loop
-            else:
+            if message["type"] == "lifespan.shutdown":
                 self._command.stop_watching()
             return message
 
-        return self.app(scope, receive_lifespan if scope["type"] == "lifespan" else receive, send)
+        async def send_lifespan(message: Message) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                loop = asyncio.get_running_loop()
+                self._serves_at, self._loop = loop.time() + WORKER_START_SECONDS, loop
+
+        if scope["type"] == "lifespan":
+            return self.app(scope, receive_lifespan, send_lifespan)
+        return self.app(scope, receive, send)
 
     def _pass_on_stop(self) -> None:
         signal.sigwait([signal.SIGTERM])
