@@ -40,8 +40,11 @@ def kept(request: pytest.FixtureRequest) -> KeptStore:
 def faults(folder: Path, kept: KeptStore, store: Store, *, read_only: bool = False) -> list[str]:
     """Return what of the kept answers is not in those of this version."""
     wanted, seen = kept.seen, ask(folder, store, kept.seen, read_only=read_only)
+    # the last commit has no serial yet, and a server that writes nothing gives it none
+    unlike = {"/api/v1/changes?since=0"} if read_only else set[str]()
+    answers = {path: body for path, body in wanted.answers.items() if path not in unlike}
     return [
-        *missing(wanted.answers, seen.answers),
+        *missing(answers, seen.answers),
         *missing(wanted.files, seen.files),
         *missing(wanted.tokens, seen.tokens),
     ]
