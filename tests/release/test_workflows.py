@@ -146,3 +146,5 @@ def test_the_image_is_pushed_as_it_is(sandbox: Sandbox) -> None:
     archive = "oci-archive:wheelyard-0.2.0-image.tar"
     assert called[5:] == [archive, "docker://ghcr.io/wheelyard/wheelyard:0.2.0"]
     assert output.read_text() == "digest=sha256:0123\n"
+    # the action that pushes the attestation reads no other file
+    assert "export REGISTRY_AUTH_FILE=$HOME/.docker/config.json" in step["run"]
