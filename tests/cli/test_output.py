@@ -108,7 +108,7 @@ def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: b
             "check", total=4_000_000, is_size=True, clock=lambda: next(times)
         ) as progress:
             progress.advance_in("base", 1_000_000)  # so soon that it is not drawn
-            progress.advance_in("acme\n", 2_000_000)
+            progress.advance_in("acme\n\N{CJK UNIFIED IDEOGRAPH-6F22}", 2_000_000)
 
     with os.fdopen(end, "w") as errors, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", errors)
@@ -116,7 +116,7 @@ def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: b
 
     drawn = all_drawn(terminal)
     lines = [line for line in drawn.decode().split("\r") if line.strip()]
-    long = "check: 3.0 MB of 4.0 MB, 0.1 MB/s, 0:00:20 left, acme\\n"
+    long = "check: 3.0 MB of 4.0 MB, 0.1 MB/s, 0:00:20 left, acme\\n\\u6f22"
     assert lines == (["|"] if is_quiet else ["|check: 0.0 MB of 4.0 MB", long])
     assert is_quiet or drawn.endswith(b"\r" + b" " * len(long) + b"\r"), "nothing is left of it"
 
@@ -150,6 +150,14 @@ def test_lines_do_not_mix_with_progress(monkeypatch: pytest.MonkeyPatch) -> None
     drawn = all_drawn(terminal).decode()
     for line in "a [red] line", "wheelyard: an error", "wheelyard: a message":
         assert f"check: 0 of 2\r             \r{line}\r\ncheck: 0 of 2" in drawn
+
+
+def test_progress_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long command whose standard error is closed does its work."""
+    monkeypatch.setattr(sys, "stderr", None)
+
+    with click.Context(click.Command("check")), shown_progress("check", total=2) as progress:
+        progress.complete(2, 2)
 
 
 def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,7 +252,7 @@ def resumable(advice: str) -> Iterator[None]:
 
 def is_terminal() -> bool:
     """Return whether standard error is a terminal."""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def print_line(line: str) -> None:
@@ -442,7 +442,8 @@ class _TerminalProgress(_PrintedProgress):
             left = seconds * (self._total / self._done - 1)
             text += f", {timedelta(seconds=round(left))} left"
         if self._part:
-            text += f", {escaped(self._part)}"
+            # each character has to take one column, else the line is longer, and stays
+            text += f", {escaped(self._part).encode('ascii', 'backslashreplace').decode()}"
         # the last column stays free: some terminals begin a new line after it
         self._draw(text[: _columns() - 1])
 
