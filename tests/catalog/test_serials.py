@@ -11,11 +11,11 @@ from tests.operations.in_memory_index import Clock
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.serials import FRESH_SECONDS, SerialTable
-from wheelyard.storage.base import Key, Stored
+from wheelyard.storage.base import Found, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 
 
-def new_process(store: MemoryStore, seed: int = 1, clock: Clock | None = None) -> Process:
+def new_process(store: Store, seed: int = 1, clock: Clock | None = None) -> Process:
     """Return a process over a store, of which the list of names has both projects."""
     process = Process(store, seed, clock)
     process.catalog.projects.names.ensure(DEMO, OTHER)
@@ -117,6 +117,37 @@ def test_slow_reader_takes_nothing_back() -> None:
     serials = observed.catalog.serials
 
     assert serials.listed() is tables[-1]
+    assert tables[-1].serials.keys() == {DEMO, OTHER}
+
+
+class SlowStore(ObservedStore):
+    """A store that tells of a read after it has happened."""
+
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
+        """Return an object, as it was before `on_call`."""
+        before = self.store.get(key, unless)
+        self.on_call("get", key)
+        return before
+
+
+def test_page_takes_no_serials_back() -> None:
+    """A page whose server has read the feed before serials were given takes none of them back."""
+    store, clock = MemoryStore(Clock().seconds), Clock()
+    tables = list[SerialTable]()
+
+    def meanwhile(_: str, key: str) -> None:
+        if key == keys.CHANGES and len(tables) == 1:
+            tables.append(SerialTable())  # not during the reads of `listed`
+            clock.advance(seconds=FRESH_SECONDS)
+            tables.append(serials.listed())
+
+    process = new_process(SlowStore(store, meanwhile), 1, clock)
+    serials = process.catalog.serials
+    process.commit(DEMO)
+    tables.append(serials.listed())
+    process.commit(OTHER)
+
+    assert serials.given().serials == tables[-1].serials
     assert tables[-1].serials.keys() == {DEMO, OTHER}
 
 

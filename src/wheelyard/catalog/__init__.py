@@ -98,9 +98,10 @@ below it. Nothing new costs one listing and one conditional read.
 A process that is asked for serials of projects reads the feed once, and then what is new
 (`serials.py`). A mirror takes the projects above the highest serial that it has seen, so its list
 has to be complete up to the highest serial in it. Therefore a table is replaced as one, and only
-after the list of names was read, which has each name before its first commit. And the page of a
-project must not be older than its serial in a list of another server. So it reads `changes.json` as
-it is now, and the document again if the cached one is older.
+after each project with files is in the list of names. A new one that is not listed yet, as its
+writer is slow or dead, is added there. And a page that has a serial has to show that change. So the
+page of a project reads `changes.json` as it is now, and the document again if the cached one is
+older, or missing.
 
 From 1,000 entries on, the next write first seals the oldest 500 in `changes/SERIAL.json`, SERIAL
 being the last of them. The bytes follow from `changes.json`, so all processes that seal write the

@@ -104,15 +104,15 @@ def open_catalog(
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
-    names = ProjectNames(name_lists, retries)
+    projects = Projects(store, documents, ProjectNames(name_lists, retries), project_commits)
     changes = Changes(store, change_logs, runtime, retries, threads)
     return Catalog(
         is_new=written is None,
         stores=stores,
         retries=retries,
-        projects=Projects(store, documents, names, project_commits),
+        projects=projects,
         changes=changes,
-        serials=ProjectSerials(changes, names, runtime),
+        serials=ProjectSerials(changes, projects, runtime),
         files=Files(stores.files),
         token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
         used_id_tokens=UsedIdTokens(credentials),

@@ -1,6 +1,6 @@
 """The newest serial of each project, as mirrors ask for it, from the feed (`changes.py`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -13,7 +13,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_CHANGES, NO_SERIAL, Changes, ProjectChange
-from wheelyard.catalog.projects import ProjectNames
+from wheelyard.catalog.document_cache import UnreadableIgnored
+from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion
@@ -33,6 +34,8 @@ class SerialTable(Struct, frozen=True):
     """Another one for each table with other serials that a process has had."""
     feed: ObjectVersion = ABSENT
     """The last version of `changes.json` of which all is in the table that somebody asked for."""
+    names_revision: int = 0
+    """The revision of a list of names that has all these projects, unless they were released."""
 
     @property
     def serials(self) -> Mapping[NormalizedName, int]:
@@ -49,7 +52,7 @@ class ProjectSerials(Struct):
     """
 
     changes: Changes
-    names: ProjectNames
+    projects: Projects
     runtime: Runtime
     _table: SerialTable = SerialTable()
     _due_at: float = -inf
@@ -75,15 +78,15 @@ class ProjectSerials(Struct):
         Return the table for a list of projects, after giving a serial to each commit without one.
 
         Commits of other processes are in it after `FRESH_SECONDS`, and none while another thread
-        gives serials, which takes long after many commits. The names of all projects in it were in
-        the list when that was last read: read the names after this.
+        gives serials, which takes long after many commits. A list of names that is older than its
+        `names_revision` may lack some of its projects.
         """
         if self.peek() is None and self._listing.acquire(blocking=False):
             try:
                 # before the marks are listed: a commit that is noted meanwhile is due again
                 self._due_at = self.runtime.monotonic() + FRESH_SECONDS
                 with suppress(Unavailable):
-                    self._advance(self.changes.since)
+                    self._advance(self._table, self.changes.since)
             finally:
                 self._listing.release()
         return self._table
@@ -106,15 +109,17 @@ class ProjectSerials(Struct):
         return self._table
 
     def _read_given(self) -> None:
+        old = self._table  # before the feed is read, so that the feed is not older
         snapshot = self.changes.documents.get(keys.CHANGES, "current")
-        if snapshot.version != self._table.feed:
-            self._advance(partial(self.changes.given_since, snapshot.value or NO_CHANGES))
+        if snapshot.version != old.feed:
+            self._advance(old, partial(self.changes.given_since, snapshot.value or NO_CHANGES))
             with self._lock:
                 self._table = replace(self._table, feed=snapshot.version)
 
-    def _advance(self, read: Callable[[int], tuple[list[ProjectChange], int]]) -> None:
-        """Put what has changed into the table, unless another thread has put more."""
-        old = self._table
+    def _advance(
+        self, old: SerialTable, read: Callable[[int], tuple[list[ProjectChange], int]]
+    ) -> None:
+        """Put what has changed since a table was made into it, unless a thread has put more."""
         before, newest, changes = old.changes, old.newest, list[ProjectChange]()
         try:
             changes, newest = read(newest)
@@ -123,10 +128,32 @@ class ProjectSerials(Struct):
             changes, newest = read(NO_SERIAL)
         given = {change.project: change for change in changes if change.serial != NO_SERIAL}
         if given or newest != old.newest:
-            # a name is listed before its first commit, so the list that is read now has it
-            self.names.read()
+            revision = self._list_names(given)
             with self._lock:
                 now = self._table
                 if now is old or now.newest < newest:
-                    merged = before | given
-                    self._table = SerialTable(newest, merged, now.generation + 1, now.feed)
+                    generation = now.generation + 1
+                    self._table = SerialTable(
+                        newest, before | given, generation, now.feed, revision
+                    )
+
+    def _list_names(self, names: Iterable[NormalizedName]) -> int:
+        """
+        Return the revision of a list of names that has those of these projects that have files.
+
+        Adds what it lacks: a new project is listed after its first commit, and its writer may be
+        slow, or dead. Raises Unavailable if this process may not.
+        """
+        listed, published = self.projects.names.get_current(), list[NormalizedName]()
+        for name in names:
+            if name not in listed.as_set:
+                with UnreadableIgnored():
+                    # a released one has no files
+                    project = self.projects.documents.get(keys.project(name), "current").value
+                    published += [name] if project is not None and project.files else []
+        if published:
+            if self.changes.is_read_only:
+                raise Unavailable("A new project is not in the list of projects yet.")
+            self.projects.names.claim(*published)
+            listed = self.projects.names.get_current()
+        return listed.revision

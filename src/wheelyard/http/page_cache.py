@@ -165,7 +165,8 @@ class CurrentVersions:
             serials = index.serials.peek()
             return None if serials is None else str(serials.generation)
         elif key == CHANGES:
-            snapshot = index.changes.documents.peek(keys.CHANGES)
+            # on a bucket, another server may have listed a newer serial
+            snapshot = index.changes.documents.peek(keys.CHANGES, "current")
         elif key == GRANTS:
             snapshot = index.access.records.peek()
         elif key == SEARCH:

@@ -115,8 +115,40 @@ def test_page_is_never_older_than_the_list_of_another_server(tmp_path: Path, *, 
 
         for app in (one, two):
             app.clock.advance(seconds=near)  # on a bucket, the cached document is fresh
-        page = two.get("/pypi/demo/json", ("cache-control", "no-cache"))
+        page = two.get("/pypi/demo/json")
         assert (serial_of(page), json.loads(page.body)["info"]["version"]) == (FIRST + 1, "2.0")
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
+def test_new_project_of_another_server_has_a_page(tmp_path: Path, *, near: bool) -> None:
+    """What another server lists is never 404 here, which a mirror would take for deleted."""
+    store = RemoteStore()
+    with (
+        in_process(tmp_path, store=store, near=near) as one,
+        in_process(tmp_path, store=store, near=near) as two,
+    ):
+        assert two.get("/pypi/demo/json").status == 404
+        one.publish(make_wheel("demo"))
+        assert serials(one) == {"demo": FIRST}
+
+        assert serial_of(two.get("/pypi/demo/json")) == FIRST
+
+
+def test_new_project_is_in_the_list_that_has_its_serial(tmp_path: Path) -> None:
+    """A project that its writer has not listed yet is in the list that has a higher serial."""
+    store, read_only = RemoteStore(), Settings(server=ServerSettings(read_only=True))
+    with (
+        in_process(tmp_path, store=store) as app,
+        in_process(tmp_path, read_only, store=store) as reader,
+    ):
+        app.publish(make_wheel("demo"), make_wheel("other"))
+        app.index.projects.names.remove(DEMO)  # as right after the first commit
+        app.index.changes.newest()
+
+        assert serials(reader) == {}
+        assert serials(app) == {"demo": FIRST, "other": FIRST + 1}
+        reader.clock.advance(seconds=1)
+        assert serials(reader) == serials(app)
 
 
 def test_server_that_may_only_read_has_the_serials_of_others(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ Handlers of what programs ask for: the Simple API, PyPI's JSON, the list for sea
 Each is for whoever may read the project.
 """
 
+from functools import partial
 from math import inf
 from typing import Final
 
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.authentication.authorization import parse_project_name
@@ -38,6 +40,7 @@ from wheelyard.http.responses import (
     visibility_key,
     visible_names,
 )
+from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.metadata import parse_any
 from wheelyard.rendering import simple_pages
@@ -73,6 +76,8 @@ class Packages:
         serials = index.serials.listed() if has_serials else SerialTable()
         # after the serials: else a new project is not listed, and a later change of another one is
         names = index.projects.names.get()
+        if names.value is None or names.value.revision < serials.names_revision:
+            names = index.projects.names.read()  # on a bucket, the cached one may be older
 
         def render() -> bytes:
             shown = visible_names(names, caller)
@@ -129,20 +134,47 @@ class Packages:
             version = None if sent is None else parse_version(sent)
         except Invalid as error:
             raise NotFound(error.message) from error
-        listing = resolver.find(self._context, name, request)
-        if self._context.site is not None or listing.origin.is_upstream:
+        listing, serials = self._find_newest(name, request)
+        change, files = serials.changes.get(name), listing.open
+        if self._context.site is not None or not isinstance(files, resolver.PrivateFiles):
             return self._pypi_json(request, listing, version, self._context.files_from_root)
-        serials = self._context.index.serials.given()
-        change = serials.changes.get(name)
-        project, _ = self._context.require_project(name)
-        if change is not None and change.revision > project.revision:
-            # on a bucket, the cached document may be older: its page would stay in mirrors
-            self._context.index.projects.documents.get(keys.project(name), "current")
-            listing = resolver.find(self._context, name, request)
-        serial = change.serial if change is not None else NO_SERIAL
         made_from: MadeFrom = ((CHANGES, serials.feed),)
+        # another thread may have cached an older document meanwhile: its page has no serial
+        is_shown = change is not None and change.revision <= files.project.revision
+        serial = change.serial if change and is_shown else NO_SERIAL
         files_url = self._context.packages_from_root
         return self._pypi_json(request, listing, version, files_url, (made_from, serial))
+
+    def _find_newest(
+        self, name: NormalizedName, request: Request
+    ) -> tuple[resolver.OpenListing, SerialTable]:
+        """
+        Return what `resolver.find` does, as new as the table says that is returned with it.
+
+        The table is empty for a project that has no serials. Raises as `resolver.find` does.
+        """
+        find, listing = partial(resolver.find, self._context, name, request), None
+        index = self._context.index
+        if self._context.site is not None:
+            return find(), SerialTable()
+        revision = 0
+        try:
+            listing = find()
+            if not isinstance(listing.open, resolver.PrivateFiles):
+                return listing, SerialTable()
+            revision = listing.open.project.revision
+        except NotFound:
+            # others may not learn, by how long it takes, whether there is such a project
+            if not request.caller.may(Action.READ, name):
+                raise
+        serials = index.serials.given()
+        change = serials.changes.get(name)
+        if change is not None and change.revision > revision:
+            # on a bucket, the cached document may be older, or the cached list may lack its name:
+            # a mirror would keep the old page, or take it for deleted
+            index.projects.documents.get(keys.project(name), "current")
+            listing = None
+        return listing or find(), serials
 
     def _pypi_json(
         self,
