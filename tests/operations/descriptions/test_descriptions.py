@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from time import monotonic
 
 import nh3
@@ -20,6 +21,7 @@ from tests import waiting
 from tests.operations.in_memory_index import Clock
 from wheelyard.catalog import keys
 from wheelyard.model.metadata import CoreMetadata, parse_any
+from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.descriptions.descriptions import (
     KEPT_SECONDS,
     MAX_LENGTH,
@@ -263,6 +265,20 @@ def test_without_a_process_a_description_is_text(monkeypatch: pytest.MonkeyPatch
             assert f"*{program}*" in rendered.html
     assert "<em>a</em>" in shown(made, "*a*")
     made.close()
+
+
+def test_without_a_thread_a_text_is_not_rendered_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the machine has no thread left, a text is not rendered, and the next attempt may be."""
+
+    def refuse(_: Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    process = RenderProcess()
+    with monkeypatch.context() as context:
+        context.setattr(Timer, "start", refuse)
+        assert process.render("*a*", "GFM") == {"problem": "unavailable"}
+    assert "<em>a</em>" in process.render("*a*", "GFM")["html"]
+    process.close()
 
 
 def test_a_page_does_not_wait_for_its_description() -> None:

@@ -50,7 +50,8 @@ class RenderProcess:
                     self._process = _start()
                     _exchange(self._process, b"", START_SECONDS)
                 return _exchange(self._process, json.dumps(request).encode() + b"\n")
-            except (OSError, ValueError):  # it cannot be started, or has ended before its answer
+            except (OSError, ValueError, RuntimeError):
+                # it cannot be started, has ended before its answer, or no thread can watch it
                 ended_by = self.close()
             if ended_by in _OWN_FAULT:
                 return {"problem": "slow" if ended_by == signal.SIGPROF else "complex"}
