@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 import pytest
 from uv import find_uv_bin
@@ -35,6 +35,7 @@ class PageParts(HTMLParser):
         self.tags = list[str]()
         self.ids = list[str]()
         self.links = list[str]()
+        self.pictures = list[str]()
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -43,6 +44,7 @@ class PageParts(HTMLParser):
         self.tags.append(tag)
         self.ids += [fields["id"]] if "id" in fields else []
         self.links += [fields[name] for name in ("href", "src") if name in fields]
+        self.pictures += [fields["src"]] if tag == "img" else []
 
 
 def read_all(server: RunningServer) -> dict[str, Answer]:
@@ -102,11 +104,12 @@ def test_anchors_are_there(answers: dict[str, Answer]) -> None:
 
 
 def test_pages_are_rendered(answers: dict[str, Answer]) -> None:
-    """Each page has one main heading, the version, tables that scroll, and no script."""
+    """Each page has one main heading, the version, tables that scroll, own pictures, no script."""
     for path, text, page in pages_in(answers):
         assert page.tags.count("h1") == 1, path
         assert f"of wheelyard {version('wheelyard')}" in text, path
         assert "script" not in page.tags, path
+        assert not [url for url in page.pictures if urlsplit(url).scheme], path
         assert not re.search(r'<[^>]* on\w+=|javascript:|user-content-|="[^":]*\.md["#]', text), (
             path
         )
