@@ -126,7 +126,10 @@ def expected(each: dict[str, Any]) -> dict[str, Any]:
 def test_pages_and_files(copied: Copied, server: RunningServer) -> None:
     """Each page of the Simple API has the same bytes, and each file that it links."""
     token = copied.answers["tokens"]["admin"]
-    assert server.get("/simple/", token, accept=JSON).json() == copied.answers["index"]
+    listed = server.get("/simple/", token, accept=JSON).json()
+    for described in (listed["meta"], *listed["projects"]):
+        described.pop("_last-serial", None)  # which format 2 did not have
+    assert listed == copied.answers["index"]
     for name, page in copied.answers["pages"].items():
         answer = server.get(f"/simple/{name}/", token, accept=JSON)
         assert answer.json() == page, name

@@ -37,7 +37,8 @@ LISTED: Final = {
         "/_/oidc/audience /.well-known/pytp /api/v1/whoami "
         "/api/v1/projects /api/v1/projects/demo /api/v1/projects/demo/journal "
         f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
-        f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/ /-/sign-in"
+        f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/ /-/sign-in "
+        "/-/docs/ /-/docs/tokens/"
     ),
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
