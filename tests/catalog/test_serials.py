@@ -99,6 +99,23 @@ def test_serials_stay_while_the_store_does_not_answer() -> None:
     assert process.catalog.serials.listed().serials.keys() == {DEMO, OTHER}
 
 
+def test_pages_do_not_wait_for_a_store_that_does_not_answer() -> None:
+    """While the store does not answer, one page in a second asks it for serials."""
+    store, clock = MemoryStore(Clock().seconds), Clock()
+    process = new_process(store, 1, clock)
+    process.commit(DEMO)
+    before = process.catalog.serials.listed()
+    process.store.faults = (Fault(FaultKind.NOT_DONE, "get", keys.CHANGES, times=2),)
+    process.store.calls.clear()
+    for seconds in (0, 0, FRESH_SECONDS, 0):
+        clock.advance(seconds=seconds)
+        assert process.catalog.serials.given() is before
+    assert len(process.store.calls) == 2
+
+    clock.advance(seconds=FRESH_SECONDS)
+    assert process.catalog.serials.given().feed
+
+
 def test_slow_reader_takes_nothing_back() -> None:
     """A thread that has read less than another one meanwhile does not take its serials back."""
     store = MemoryStore(Clock().seconds)

@@ -56,6 +56,8 @@ class ProjectSerials(Struct):
     runtime: Runtime
     _table: SerialTable = SerialTable()
     _due_at: float = -inf
+    _down_until: float = -inf
+    """Until when no page asks for the feed, as it could not be read."""
     _reads: int = 0
     """How many reads for a page have begun."""
     _listing: Lock = field(default_factory=Lock)
@@ -95,15 +97,17 @@ class ProjectSerials(Struct):
         """
         Return the table with all serials that any process has given, and give none.
 
-        It may lack some if another thread has been reading them for `WAIT_SECONDS`.
+        It may lack some if another thread has been reading them for `WAIT_SECONDS`, or if they
+        could not be read within the last `FRESH_SECONDS`.
         """
-        reads = self._reads
-        if self._reading.acquire(timeout=WAIT_SECONDS):
+        reads, is_down = self._reads, self.runtime.monotonic() < self._down_until
+        if not is_down and self._reading.acquire(timeout=WAIT_SECONDS):
             try:
                 if reads == self._reads:  # else a read has begun meanwhile, which is for all
                     self._reads += 1
-                    with suppress(Unavailable):
-                        self._read_given()
+                    self._read_given()
+            except Unavailable:  # else each page would wait as long as the store
+                self._down_until = self.runtime.monotonic() + FRESH_SECONDS
             finally:
                 self._reading.release()
         return self._table
