@@ -128,7 +128,7 @@ def _closure(requirements: Iterable[str]) -> Names:
             continue
         names.add(canonicalize_name(requirement.name))
         for inner in distribution(requirement.name).requires or ():
-            new = {(inner, each) for each in ("", *requirement.extras)} - seen
+            new = {(inner, name) for name in ("", *requirement.extras)} - seen
             seen |= new
             pending += new
     return frozenset(names)

@@ -120,8 +120,8 @@ def build_site(versions: Sequence[Version], site: Path, zensical: Path) -> None:
     shutil.copy(newest / "404.html", site)  # the only one that the forge shows
     (site / "index.html").write_text(REDIRECT)
     listed = [
-        {"version": each.name, "title": each.name, "aliases": ["latest"] * (each is versions[0])}
-        for each in versions
+        {"version": shown.name, "title": shown.name, "aliases": ["latest"] * (shown is versions[0])}
+        for shown in versions
     ]
     (site / "versions.json").write_text(json.dumps(listed))  # for the chooser of the theme
 
@@ -142,7 +142,7 @@ def _build(version: Version, versions: Sequence[Version], work: Path, zensical: 
         "extra": {
             "version": {"provider": "mike"},
             "shown": version.name,
-            "versions": [each.name for each in versions],
+            "versions": [built.name for built in versions],
         },
     }
     lines = "".join(f"{key} = {_toml(value)}\n" for key, value in added.items())
@@ -249,8 +249,8 @@ def _entry(docs: Path, page: str, listed: set[str]) -> object:
     if not page.endswith("/README.md"):
         return page
     text, folder = (docs / page).read_text(), page.rpartition("/")[0]
-    inside = [f"{folder}/{each}" for each in _pages(text)]
-    pages = [each for each in inside if each not in listed]
+    inside = [f"{folder}/{name}" for name in _pages(text)]
+    pages = [name for name in inside if name not in listed]
     listed.update(pages)
     return {text.partition("\n")[0].removeprefix("# "): [page, *pages]}
 
