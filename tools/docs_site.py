@@ -109,6 +109,8 @@ def build_site(versions: Sequence[Version], site: Path, zensical: Path) -> None:
     Raises:
         SiteError: A page is in no table of docs/README.md, or a link leads nowhere.
     """
+    if site.is_dir() and any(site.iterdir()) and not (site / "versions.json").exists():
+        raise SiteError(f"{site} has files, and is not a site: name a new folder")
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
     for version in versions:
