@@ -140,7 +140,7 @@ def _parse(shown: str, now: datetime, key_text: str, chain_text: str) -> ParsedF
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
     is_soon = expires - now <= EXPIRY_WARNING
-    warning = f"the certificate expires at {expires:%Y-%m-%d %H:%M} UTC; renew it"
+    warning = f"its certificate {shown} expires at {expires:%Y-%m-%d %H:%M} UTC; renew it"
     return ParsedFile(TlsCertificate(pem, expires), (warning,) if is_soon else ())
 
 
