@@ -352,7 +352,7 @@ def _token_hint(settings: Settings) -> str:
         why = "unless the settings define who has access"
         return f"A server on 127.0.0.1 makes one for its store in memory, {why}."
     place = "" if location == DEFAULT_STORE else f" --store {quote(escaped(location))}"
-    return f"Make one: wheelyard token create NAME --can read,upload{place}"
+    return f"Make a token: wheelyard token create NAME --can read,upload{place}"
 
 
 def _client_configuration(index: Index, token: str) -> str:
