@@ -174,7 +174,7 @@ def build(processors: Sequence[str], output: Path, mirrors: Mirrors | None) -> N
         for processor in processors:
             sbom = place.make_image(processor, builder, archive)
             (output / f"{name}-{processor}.cdx.json").write_text(sbom, encoding="utf-8")
-        digest = archive.write(output / f"{name}.tar", place.version)
+        digest = archive.write(output / f"{name}.tar", f"{NAME}:{place.version}")
     print(f"{digest}  {output / name}.tar")
 
 
