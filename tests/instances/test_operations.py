@@ -121,7 +121,7 @@ def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
     listed = patient.page("demo").values()
     (file,) = (each for each in listed if each["filename"] == make_wheel().filename)
     url = urljoin("/simple/demo/", file["url"])
-    pages = ("/simple/demo/", "/simple/", "/pypi/demo/json", "/project/demo/", "/")
+    pages = ("/simple/demo/", "/simple/", "/project/demo/", "/")
 
     def ask_for_everything() -> None:
         for path in (*pages, f"{url}.metadata"):
@@ -135,6 +135,15 @@ def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
     ask_for_everything()
 
     assert log.records() == []
+
+
+def test_a_page_with_a_serial_costs_one_look(patient: Instance, log: RequestLog) -> None:
+    """PyPI's JSON of a project has its newest serial, of any server, for one conditional read."""
+    assert patient.ask("GET", "/pypi/demo/json")[0] == 200
+    log.clear()
+    assert patient.ask("GET", "/pypi/demo/json")[0] == 200
+
+    assert [(record.name, record.status) for record in log.records()] == [("changes.json", 304)]
 
 
 def test_hot_project_costs_one_look_a_second(hasty: Instance, log: RequestLog) -> None:
