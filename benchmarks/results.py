@@ -14,7 +14,7 @@ from benchmarks.chart import draw
 from benchmarks.report import Figure, short, spread
 
 FOLDER = Path(__file__).parent / "results"
-CHART = FOLDER.parents[1] / "docs" / "images" / "benchmark-pages.svg"
+CHART = FOLDER / "pages.svg"
 TABLES = FOLDER / "README.md"
 INTRODUCTION = """# Measured figures
 
