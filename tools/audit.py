@@ -8,7 +8,6 @@ nobody knows then whether there is one.
 """
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,10 @@ from typing import Any, Final
 
 from packaging.utils import canonicalize_name
 
+from tools.lock_files import read_lock
+
 REQUIREMENTS: Final = Path(__file__).resolve().parents[1] / "requirements"
 IGNORED: Final = "ignored-advisories.toml"
-LOCKED: Final = re.compile(r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
 VULNERABLE, NOT_RUN = 1, 75
 Package = tuple[str, str]
 """A name and a version."""
@@ -90,10 +90,7 @@ def main(requirements: Path = REQUIREMENTS) -> int:
 
 def packages_of(lock: Path) -> set[Package]:
     """Return the names and versions of a lock, whatever system they are for."""
-    return {
-        (canonicalize_name(match[1]), match[2])
-        for match in LOCKED.finditer(lock.read_text(encoding="utf-8"))
-    }
+    return {(package.name, package.version) for package in read_lock(lock)}
 
 
 def read_ignored(path: Path) -> list[Ignored]:

@@ -15,6 +15,8 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from tools.lock_files import read_lock
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "dependencies.md"
 LICENCES: Final = {
@@ -64,11 +66,8 @@ def packages_of_extras() -> dict[str, Names]:
 
 def locked(lock: str) -> Names:
     """Return the names of all packages in a lock file, without its ending, of `requirements/`."""
-    text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
-    return frozenset(
-        canonicalize_name(name)
-        for name in re.findall(r"^([\w.-]+)(?:\[.*\])?==", text, re.MULTILINE)
-    )
+    path = ROOT / "requirements" / f"{lock}.txt"
+    return frozenset(package.name for package in read_lock(path))
 
 
 def licence(name: str) -> str:

@@ -20,6 +20,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from tools.lock_files import read_lock
 from tools.programs import run
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -27,28 +28,19 @@ ALL: Final = ROOT / "requirements" / "otel.txt"
 REQUIRED: Final = ROOT / "requirements" / "run.txt"
 FORMAT: Final = SchemaVersion.V1_6
 """One before the newest, as not every program reads that."""
-LOCKED: Final = re.compile(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)(.*)", re.MULTILINE)
 MARKER: Final = re.compile(r" ; [^\\\n]*(?= \\$)", re.MULTILINE)
 LICENCES: Final = {"protobuf": "BSD-3-Clause"}
 """The licences of those that have it in a file, but do not say in their metadata which it is."""
 
 
-def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
-    """Return the version and the SHA-256 digests of every package of a lock, by name."""
-    return {
-        canonicalize_name(match[1]): (match[2], sorted(re.findall(r"sha256:(\w+)", match[3])))
-        for match in LOCKED.finditer(lock.read_text(encoding="utf-8").replace("\\\n", ""))
-    }
-
-
 def sbom(wheel: Path, commit_time: str) -> dict[str, Any]:
     """Return the document, without its serial number."""
     document = _read_environment(commit_time)
-    packages = locked(ALL)
-    required = locked(REQUIRED)
+    packages = {package.name: package for package in read_lock(ALL)}
+    required = {package.name for package in read_lock(REQUIRED)}
     for component in document["components"]:
         name = canonicalize_name(component["name"])
-        _, digests = packages.pop(name)
+        digests = packages.pop(name).digests
         component["scope"] = "required" if name in required else "optional"
         component.setdefault("licenses", []).extend(_missing_licence(component))
         component.setdefault("externalReferences", []).append(
