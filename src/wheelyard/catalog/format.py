@@ -24,6 +24,7 @@ from wheelyard.catalog.journaled_documents import (
     DecisionRecords,
     ProjectCodec,
 )
+from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
@@ -39,6 +40,7 @@ from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
+from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 
@@ -72,6 +74,7 @@ class Catalog(Struct, frozen=True):
     used_id_tokens: UsedIdTokens
     access_records: AccessRecords
     decision_records: DecisionRecords
+    people: PeopleRecords
     session_records: SessionRecords
 
 
@@ -101,6 +104,7 @@ def open_catalog(
     decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
     session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
+    people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
@@ -118,6 +122,7 @@ def open_catalog(
         used_id_tokens=UsedIdTokens(credentials),
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
+        people=PeopleRecords(credentials, people, runtime),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 

@@ -31,6 +31,7 @@ The object layout of a store: no other module builds or parses keys.
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
+    credentials/people/<provider>/<digest>.json            a person of a provider, by the subject
     credentials/sessions/key.json                          the secret key that signs sessions
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
 
@@ -85,6 +86,7 @@ ACCESS_JOURNAL = "credentials/access/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
+PEOPLE = "credentials/people/"
 SESSIONS = "credentials/sessions/"
 SESSION_KEY = Key("credentials/sessions/key.json")
 ENDED_SESSIONS = "credentials/sessions/ended/"
@@ -236,6 +238,11 @@ def token(token_id: str) -> Key:
 def last_use(token_id: str) -> Key:
     """Return the key of the day on which an API token was last used."""
     return Key(f"{LAST_USES}{token_id}.json")
+
+
+def person(provider: str, digest: str) -> Key:
+    """Return the key of the record of a person, by the digest of the subject."""
+    return Key(f"{PEOPLE}{provider}/{digest}.json")
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:

@@ -274,7 +274,8 @@ def build_context(
     )
     index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
     if index.settings.server.read_only:  # commands with the same settings give serials
-        index = replace(index, changes=replace(index.changes, is_read_only=True))
+        changes = replace(index.changes, is_read_only=True)
+        index = replace(index, catalog=replace(index.catalog, changes=changes))
         index.search.changes = index.serials.changes = index.changes
     return ServerContext(
         index=index,

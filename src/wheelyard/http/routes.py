@@ -14,6 +14,7 @@ from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
+from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
@@ -53,6 +54,7 @@ def build_routes(
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
         *_account(AccountPages(pages)),
         *_management(ManagePages(pages, uploads)),
+        *_administration(pages),
         *_projects(ProjectPages(pages)),
         *_index(context, home, packages),
         *_uploads(uploads),
@@ -138,6 +140,10 @@ def _management(manage: ManagePages) -> Iterator[Route]:
     page, form = manage.answer_upload_page, manage.answer_upload_form
     yield _page("/-/upload/", page)
     yield replace(_form("/-/upload/", page), handler=form, is_coroutine=True)
+
+
+def _administration(web: WebPages) -> Iterator[Route]:
+    yield _page("/-/admin/", AdminPages(web).answer_overview)
 
 
 def _projects(projects: ProjectPages) -> Iterator[Route]:

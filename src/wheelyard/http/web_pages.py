@@ -151,6 +151,7 @@ class WebPages:
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_upload=may_change and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
+            may_administer=not is_anonymous and caller.may_everywhere(Action.ADMIN),
         )
 
     def path(self, *segments: str, query: bytes = b"") -> str:

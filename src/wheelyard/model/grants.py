@@ -22,6 +22,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
+from wheelyard.model.person import OIDC_PRINCIPAL
 from wheelyard.model.project import EventCommit
 
 ACTIONS: Final = {action.word: action for action in Action}
@@ -32,6 +33,7 @@ _PRINCIPAL_PATTERNS: Final = {
     "serviceAccount": re.compile(rf"{_EMAIL}(?:#[0-9]{{1,30}})?"),
     "domain": re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"),
     "htpasswd": re.compile(r"[^\x00-\x1f\x7f:]{1,255}"),
+    "oidc": re.compile(OIDC_PRINCIPAL),
     "publisher": re.compile(r"[a-z0-9-]{1,40}"),
     "static": re.compile(r"[^\x00-\x1f\x7f]{1,100}"),
     "token": re.compile(TOKEN_ID),
@@ -221,7 +223,8 @@ def parse_principal(text: str) -> str:
         why = (
             f" is nobody that a grant can name. Write {ANONYMOUS}, {ALL_AUTHENTICATED}, or one of "
             "user:EMAIL, serviceAccount:EMAIL, serviceAccount:EMAIL#NUMBER, domain:DOMAIN, "
-            "htpasswd:NAME, static:NAME, token:ID, publisher:ID; in a grant, a group is group:NAME."
+            "htpasswd:NAME, oidc:PROVIDER:NAME, oidc:PROVIDER:group:GROUP, static:NAME, token:ID, "
+            "publisher:ID; in a grant, a group is group:NAME."
         )
     raise Invalid(f"{quoted(redact_tokens(text))}{why}", code="bad_setting")
 
@@ -251,6 +254,7 @@ CREDENTIALS: Final = MappingProxyType(
         "google": "Google access token",
         "htpasswd": "password",
         "local": "command line",
+        "oidc": "OpenID Connect",
         "publisher": "trusted publisher",
         "serviceAccount": "Google service account",
         "static": "static token",

@@ -31,6 +31,7 @@ from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords
+from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
@@ -282,16 +283,11 @@ class Index(Struct, frozen=True, kw_only=True):
     settings: Settings
     runtime: Runtime
     spool: Spool
-    is_new: bool
-    """Whether its store was created just now."""
     traits: StoreTraits
-    stores: Stores
-    retries: ConflictRetries
-    """For writes that lose a race."""
+    catalog: Catalog
+    """What is stored, also the records that have no name here."""
     files: Files
     projects: Projects
-    changes: Changes
-    serials: ProjectSerials
     store_metrics: StoreMetrics
     """The durations and results of the operations on the store."""
     uploads: Uploads
@@ -299,14 +295,47 @@ class Index(Struct, frozen=True, kw_only=True):
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
-    decisions: DecisionRecords
-    """What was approved and blocked of upstream indexes, also if none is configured."""
     authenticator: Authenticator
     sessions: Sessions
     brand: Brand
     publishing_cleanup: PublishingCleanup
     upstream: "UpstreamIndex | None" = None
     """None unless `[upstream]` is enabled."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its store was created just now."""
+        return self.catalog.is_new
+
+    @property
+    def stores(self) -> Stores:
+        """Where the objects are."""
+        return self.catalog.stores
+
+    @property
+    def retries(self) -> ConflictRetries:
+        """What repeats writes that lose a race."""
+        return self.catalog.retries
+
+    @property
+    def changes(self) -> Changes:
+        """The feed of all changes of projects."""
+        return self.catalog.changes
+
+    @property
+    def serials(self) -> ProjectSerials:
+        """The serials of projects, for mirrors."""
+        return self.catalog.serials
+
+    @property
+    def decisions(self) -> DecisionRecords:
+        """What was approved and blocked of upstream indexes, also if none is configured."""
+        return self.catalog.decision_records
+
+    @property
+    def people(self) -> PeopleRecords:
+        """Who has signed in with a provider of `[[sign_in]]`."""
+        return self.catalog.people
 
     @property
     def is_local(self) -> bool:
@@ -454,21 +483,16 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         settings=settings,
         runtime=runtime,
         spool=spool,
-        is_new=catalog.is_new,
         traits=traits,
-        stores=catalog.stores,
-        retries=catalog.retries,
+        catalog=catalog,
         store_metrics=store_metrics,
         files=files,
         projects=projects,
-        changes=catalog.changes,
-        serials=catalog.serials,
         uploads=Uploads(projects, files, spool, runtime, upload_rules, claims),
         search=search,
         lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
         tokens=tokens,
         access=access,
-        decisions=catalog.decision_records,
         authenticator=authenticator,
         sessions=sessions,
         brand=brand_of(settings.web),

@@ -197,7 +197,7 @@ _KIND_BY_HOST: Final = {
 }
 
 
-class Person(NamedTuple):
+class Contact(NamedTuple):
     """A person or a team in core metadata."""
 
     name: str
@@ -215,24 +215,26 @@ class WebLink(NamedTuple):
     url: str
 
 
-def people(names: str | None, mails: str | None) -> tuple[Person, ...]:
+def people(names: str | None, mails: str | None) -> tuple[Contact, ...]:
     """Return the people of the two fields for authors, or of those for maintainers."""
     return _people((names or "")[:PEOPLE_LIMIT], (mails or "")[:PEOPLE_LIMIT])
 
 
 @lru_cache(1024)  # releases have them in common
-def _people(names: str, mails: str) -> tuple[Person, ...]:
-    persons = dict[str, Person]()
+def _people(names: str, mails: str) -> tuple[Contact, ...]:
+    persons = dict[str, Contact]()
     for encoded, mail in _addresses(mails):
         name = decode_words(encoded)
         if _MAIL.fullmatch(mail):
             shown = name.strip() or mail
-            persons.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
+            persons.setdefault(
+                shown, Contact(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}")
+            )
     # the field for mails may have names alone, and both fields the same names
     text = decode_words(names if persons else names or mails).strip()
     with_mail = {name.casefold() for name in persons}
     if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:
-        return (Person(text[:TEXT_LIMIT], ""), *persons.values())
+        return (Contact(text[:TEXT_LIMIT], ""), *persons.values())
     return tuple(persons.values())
 
 

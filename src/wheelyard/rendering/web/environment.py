@@ -16,6 +16,7 @@ from wheelyard.model.access import describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import ClientSettings
+from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 
@@ -132,6 +133,8 @@ def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
     """
     folder = files(__package__).joinpath("assets")
     bodies = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    sheets = sorted(folder.joinpath("style").iterdir(), key=lambda sheet: sheet.name)
+    bodies[STYLE] = b"\n".join(sheet.read_bytes() for sheet in sheets)
     if brand.accent:  # before the digest in the name is made
         bodies[STYLE] += accent_css(brand.accent).encode()
     assets = {name: _asset(name, body) for name, body in bodies.items()}
@@ -169,6 +172,7 @@ class Viewer(Struct, frozen=True, kw_only=True):
     """Whether the viewer may upload to any project, and this server takes uploads."""
     may_manage: bool = False
     """Whether the viewer may manage the project of this page, and this server takes changes."""
+    may_administer: bool = False
 
 
 ANYONE = Viewer()
@@ -292,7 +296,12 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"web": web_address, "marks": project_marks, "words": describe_scope}
+    environment.filters |= {
+        "marks": project_marks,
+        "principal": describe_principal,
+        "web": web_address,
+        "words": describe_scope,
+    }
     return environment
 
 

@@ -1,0 +1,80 @@
+"""
+People who sign in with an OpenID Connect provider, as the index remembers them.
+
+A provider tells people apart by the claim `sub`, which never changes. The name is for grants, pages
+and journals: it may change, so a person is always looked up by provider and subject.
+"""
+
+import re
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
+from wheelyard.model.decoding import Extensible
+
+PROVIDER_NAME: Final = r"[a-z][a-z0-9-]{0,30}"
+"""The regular expression of the name of a provider: that of a `[[sign_in]]` table."""
+PERSON_NAME: Final = r"[^\x00-\x1f\x7f:,#]{1,255}"
+"""The regular expression of the name of a person."""
+GROUP_NAME: Final = r"[^\x00-\x1f\x7f,]{1,255}"
+"""The regular expression of a group of a provider."""
+OIDC_PRINCIPAL: Final = (
+    rf"{PROVIDER_NAME}:(?:group:{GROUP_NAME}|{PERSON_NAME}(?:\#[0-9a-f]{{16}})?)"
+)
+"""The regular expression of what follows `oidc:` in a principal."""
+_ID_DIGITS: Final = 16
+
+
+class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The stored record of a person who has signed in with a provider."""
+
+    provider: str
+    subject: str
+    """The claim `sub`, or what else the provider never changes and never uses again."""
+    name: str
+    """Such as the verified e-mail address, by which grants and journals name the person."""
+    groups: tuple[str, ...] = ()
+    """The groups that the provider told of when it last confirmed the person, sorted."""
+    confirmed_at: datetime
+    """When the provider last confirmed the person: by a sign-in or a renewal."""
+    ended_at: datetime | None = None
+    """Since when the person may not sign in, and no session and token of theirs works, if so."""
+    ended_by: str = ""
+    """The principal that has ended it."""
+    revision: int = 0
+    """The number of writes of the record."""
+    write_id: str = ""
+    """A random text that shows whether a write without a reply has succeeded."""
+
+    @property
+    def principal(self) -> str:
+        """The name of the person in journals and logs: `oidc:acme:ana@acme.dev`."""
+        return f"oidc:{self.provider}:{self.name}"
+
+    @property
+    def principals(self) -> frozenset[str]:
+        """
+        All principals by which a grant can name the person.
+
+        Besides name and groups, it is the name with a digest of the subject, which nobody else who
+        gets that name later has.
+        """
+        unique = f"{self.principal}#{digest_of_subject(self.subject)[:_ID_DIGITS]}"
+        groups = {group_principal(self.provider, group) for group in self.groups}
+        return frozenset({self.principal, unique, *groups, ALL_AUTHENTICATED, ANONYMOUS})
+
+
+def group_principal(provider: str, group: str) -> str:
+    """Return the principal of a group of a provider: `oidc:acme:group:platform`."""
+    return f"oidc:{provider}:group:{group}"
+
+
+def digest_of_subject(subject: str) -> str:
+    """Return the hexadecimal SHA-256 of a subject, which may have any characters."""
+    return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_person_name(text: str) -> bool:
+    """Return whether a text can be the name of a person in a principal."""
+    return re.fullmatch(PERSON_NAME, text) is not None and text == text.strip()

@@ -1,0 +1,18 @@
+"""The pages for administrators, in the order of their navigation."""
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Section(Struct, frozen=True):
+    """A page for administrators."""
+
+    path: str
+    """Below `-/admin/`, with a slash at its end, or empty for the overview."""
+    title: str
+    what: str
+    """What can be seen and done there, in a sentence."""
+
+
+SECTIONS: Final = (Section("", "Overview", ""),)
