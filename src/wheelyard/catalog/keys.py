@@ -31,7 +31,7 @@ The object layout of a store: no other module builds or parses keys.
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
-    credentials/people/<provider>/<digest>.json            a person of a provider, by the subject
+    credentials/people/<provider>/<id>.json                a person of a provider, by `Person.id`
     credentials/sessions/key.json                          the secret key that signs sessions
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
 
@@ -240,9 +240,9 @@ def last_use(token_id: str) -> Key:
     return Key(f"{LAST_USES}{token_id}.json")
 
 
-def person(provider: str, digest: str) -> Key:
-    """Return the key of the record of a person, by the digest of the subject."""
-    return Key(f"{PEOPLE}{provider}/{digest}.json")
+def person(provider: str, person_id: str) -> Key:
+    """Return the key of the record of a person."""
+    return Key(f"{PEOPLE}{provider}/{person_id}.json")
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:

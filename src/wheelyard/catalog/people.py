@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DocumentCache, Snapshot, UnreadableIgnored
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.model.person import Person, digest_of_subject
+from wheelyard.model.person import Person
 from wheelyard.storage.base import Store
 
 
@@ -29,14 +29,13 @@ class PeopleRecords(Struct, frozen=True):
     documents: DocumentCache[Person]
     runtime: Runtime
 
-    def get(self, provider: str, subject: str) -> Snapshot[Person]:
+    def get(self, provider: str, person_id: str) -> Snapshot[Person]:
         """Return a snapshot of a record, read from the store unless a fresh one is cached."""
-        return self.documents.get(keys.person(provider, digest_of_subject(subject)))
+        return self.documents.get(keys.person(provider, person_id))
 
-    def get_current(self, provider: str, subject: str) -> Snapshot[Person]:
+    def get_current(self, provider: str, person_id: str) -> Snapshot[Person]:
         """Return a snapshot of a record as it is in the store now."""
-        key = keys.person(provider, digest_of_subject(subject))
-        return self.documents.get(key, "current")
+        return self.documents.get(keys.person(provider, person_id), "current")
 
     def save(self, person: Person, snapshot: Snapshot[Person]) -> Person | None:
         """
@@ -45,7 +44,7 @@ class PeopleRecords(Struct, frozen=True):
         A snapshot without a value makes a new record. After None, the caller reads the record
         again, and decides again.
         """
-        key = keys.person(person.provider, digest_of_subject(person.subject))
+        key = keys.person(person.provider, person.id)
         write_id = self.runtime.new_id()
         written = replace(person, revision=person.revision + 1, write_id=write_id)
 

@@ -20,10 +20,10 @@ PERSON_NAME: Final = r"[^\x00-\x1f\x7f:,#]{1,255}"
 GROUP_NAME: Final = r"[^\x00-\x1f\x7f,]{1,255}"
 """The regular expression of a group of a provider."""
 OIDC_PRINCIPAL: Final = (
-    rf"{PROVIDER_NAME}:(?:group:{GROUP_NAME}|{PERSON_NAME}(?:\#[0-9a-f]{{16}})?)"
+    rf"{PROVIDER_NAME}:(?:group:{GROUP_NAME}|{PERSON_NAME}(?:\#[0-9a-f]{{32}})?)"
 )
 """The regular expression of what follows `oidc:` in a principal."""
-_ID_DIGITS: Final = 16
+_ID_DIGITS: Final = 32
 
 
 class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -48,6 +48,11 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     """A random text that shows whether a write without a reply has succeeded."""
 
     @property
+    def id(self) -> str:
+        """What tells the person apart from all others of the provider, also after a new name."""
+        return id_of_subject(self.subject)
+
+    @property
     def principal(self) -> str:
         """The name of the person in journals and logs: `oidc:acme:ana@acme.dev`."""
         return f"oidc:{self.provider}:{self.name}"
@@ -57,10 +62,10 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         """
         All principals by which a grant can name the person.
 
-        Besides name and groups, it is the name with a digest of the subject, which nobody else who
-        gets that name later has.
+        Besides name and groups, it is the name with the id, which nobody else who gets that name
+        later has.
         """
-        unique = f"{self.principal}#{digest_of_subject(self.subject)[:_ID_DIGITS]}"
+        unique = f"{self.principal}#{self.id}"
         groups = {group_principal(self.provider, group) for group in self.groups}
         return frozenset({self.principal, unique, *groups, ALL_AUTHENTICATED, ANONYMOUS})
 
@@ -70,9 +75,9 @@ def group_principal(provider: str, group: str) -> str:
     return f"oidc:{provider}:group:{group}"
 
 
-def digest_of_subject(subject: str) -> str:
-    """Return the hexadecimal SHA-256 of a subject, which may have any characters."""
-    return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
+def id_of_subject(subject: str) -> str:
+    """Return 32 hexadecimal digits of the SHA-256 of a subject, which may have any characters."""
+    return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:_ID_DIGITS]
 
 
 def is_person_name(text: str) -> bool:
