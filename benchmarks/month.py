@@ -25,6 +25,7 @@ from benchmarks.report import Figure
 from benchmarks.stores import Wheel
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.api_token import NOBODY, TokenOwner
 
 PRICES_USD: Final = {"A": 0.005 / 1000, "B": 0.0004 / 1000}
 """
@@ -243,8 +244,8 @@ def _fill(instance: Instance, month: Month) -> dict[str, list[Headers]]:
     for kind, count in (("person", month.people), ("ci", month.ci_tokens)):
         for number in range(count):
             owner = f"user:{number}@acme.example" if kind == "person" else ""
-            names = (owner,) if owner else ()
-            request = TokenRequest(name=f"{kind}-{number}", owner=owner, owner_names=names)
+            of = TokenOwner(owner, frozenset({owner})) if owner else NOBODY
+            request = TokenRequest(name=f"{kind}-{number}", owner=of)
             token, _ = tokens.create(request, owner or "local:benchmark")
             login = ("Authorization", f"Bearer {token.text}")
             made.setdefault(kind, []).append((*PIP.items(), login))

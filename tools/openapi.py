@@ -118,7 +118,7 @@ def _named(schema: Any, texts: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSO
 def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
     lines = (getdoc(row.run) or "").partition("\n\n")[0]
     described: dict[str, Any] = {"summary": " ".join(lines.split()).rstrip(".")}
-    if row.right is RequiredRight.ADMIN:
+    if row.right in (RequiredRight.ADMIN, RequiredRight.OWN_ADMIN):
         described["description"] = "For administrators."
     if row.right is not RequiredRight.READER or row.method != "GET":
         described["security"] = [{"basic": []}, {"bearer": []}]

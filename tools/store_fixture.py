@@ -32,7 +32,7 @@ from wheelyard.catalog.journaled_documents import DECISIONS
 from wheelyard.catalog.stored_credentials import LastUse, UsedIdTokens
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import Action, parse_actions, parse_pattern
-from wheelyard.model.api_token import new_token
+from wheelyard.model.api_token import TokenOwner, new_token
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, Verdict
@@ -166,7 +166,12 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     requests = (
         TokenRequest(name="admin", actions=Action.ADMIN.with_implied, lifetime=month),
         TokenRequest(name="ci", actions=may_upload, projects=team, lifetime=month),
-        TokenRequest(name="of-ana", lifetime=month, owner="user:ana@acme.dev"),
+        TokenRequest(name="of-ana", lifetime=month, owner=TokenOwner("user:ana@acme.dev")),
+        TokenRequest(
+            name="of-bo",
+            lifetime=month,
+            owner=TokenOwner("htpasswd:bo", line=sha256(b"").hexdigest()),
+        ),
         TokenRequest(name="rotated", lifetime=month),
         TokenRequest(name="revoked", lifetime=month),
         TokenRequest(name="expired", lifetime=timedelta(days=1)),

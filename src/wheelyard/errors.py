@@ -40,6 +40,10 @@ TOKEN_EXPIRED: Final = "token_expired"  # noqa: S105 - a code
 """The code of an Unauthenticated for a token that was right until it expired."""
 TOKEN_REVOKED: Final = "token_revoked"  # noqa: S105 - a code
 """The code of an Unauthenticated for a token that was right until it was revoked."""
+OWNER_ENDED: Final = "owner_ended"
+"""The code of an Unauthenticated for a token whose owner may not use the index any more."""
+OWNER_UNCONFIRMED: Final = "owner_unconfirmed"
+"""The code of an Unauthenticated for a token until its owner signs in in a browser again."""
 RATE_LIMITED: Final = "rate_limited"
 """The code of an Unavailable after too many rejected credentials."""
 UPSTREAM_UNAVAILABLE: Final = "upstream_unavailable"

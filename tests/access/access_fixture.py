@@ -33,7 +33,8 @@ from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
-from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.model.access import Action, parse_actions, parse_pattern
+from wheelyard.model.api_token import TokenOwner
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.validation import validate
 from wheelyard.storage.memory import MemoryStore
@@ -140,8 +141,16 @@ class AccessHarness:
             actions=parse_actions([can]),
             projects=tuple(parse_pattern(project) for project in projects),
             lifetime=timedelta(days=1),
-            owner=owner,
-            owner_names=names,
+            owner=TokenOwner(owner, frozenset(names)),
+        )
+        return self.index.tokens.create(request, by="local:test")[0].text
+
+    def token_of(self, owner: str) -> str:
+        """Make an API token for somebody, within whose rights it may do everything."""
+        request = TokenRequest(
+            name="test",
+            actions=Action.MANAGE.with_implied,
+            owner=self.index.authenticator.owners.named(owner),
         )
         return self.index.tokens.create(request, by="local:test")[0].text
 

@@ -71,6 +71,11 @@ def by_own_token(role: str) -> Callable[[AccessHarness], Headers]:
     return lambda harness: bearer(harness.token("*", can="manage", owner=owner, names=(owner,)))
 
 
+def by_token_of_password(role: str) -> Callable[[AccessHarness], Headers]:
+    """Return a function that makes the headers for a personal token of a name with a password."""
+    return lambda harness: bearer(harness.token_of(f"htpasswd:{role}"))
+
+
 def by_access_token(role: str) -> Callable[[AccessHarness], Headers]:
     """Return a function that makes the headers for a Google access token of this role."""
 
@@ -133,6 +138,7 @@ REQUESTERS: tuple[Requester, ...] = (
     *(_always(kind, INVALID, headers) for kind, headers in BAD.items()),
     *(Requester(role, "API token", by_api_token(role)) for role in (STRANGER, *RIGHTS)),
     *(Requester(role, "own API token", by_own_token(role)) for role in RIGHTS),
+    *(Requester(role, "API token of password", by_token_of_password(role)) for role in RIGHTS),
     *(_always("static token", r, basic("anybody", static_token(r))) for r in (STRANGER, *RIGHTS)),
     *(_always("password", role, basic(role, PASSWORD)) for role in EVERYBODY),
     *(_always("ID token", role, bearer(id_token(f"{role}@acme.dev"))) for role in EVERYBODY),

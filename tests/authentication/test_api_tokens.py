@@ -28,7 +28,14 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.stored_credentials import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
-from wheelyard.model.api_token import ID_LENGTH, ApiToken, TokenRecord, parse_token
+from wheelyard.model.api_token import (
+    ID_LENGTH,
+    NOBODY,
+    ApiToken,
+    TokenOwner,
+    TokenRecord,
+    parse_token,
+)
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store, Stores
@@ -249,37 +256,37 @@ def test_an_account_made_anew_does_not_own_the_tokens_of_the_old_one(harness: In
     old, new = frozenset({robot, f"{robot}#1"}), frozenset({robot, f"{robot}#2"})
 
     def owned(owner: str, *names: str) -> TokenRequest:
-        return TokenRequest(name="ci", owner=owner, owner_names=names)
+        return TokenRequest(name="ci", owner=TokenOwner(owner, frozenset(names)))
 
     tokens = harness.index.tokens
     _, numbered = tokens.create(owned(robot, *old), by=robot)
     _, plain = tokens.create(owned(robot, robot), by="local:alice")
     _, nobodys = tokens.create(TokenRequest(name="ci"), by="local:alice")
 
-    assert numbered.is_owned_by(robot, old)
-    assert not numbered.is_owned_by(robot, new)
-    assert not numbered.is_owned_by(robot, frozenset({robot}))
-    assert not numbered.is_owned_by("user:ana@acme.dev", old)
-    assert plain.is_owned_by(robot, new)
-    assert not nobodys.is_owned_by("", frozenset())
+    assert numbered.is_owned_by(TokenOwner(robot, old))
+    assert not numbered.is_owned_by(TokenOwner(robot, new))
+    assert not numbered.is_owned_by(TokenOwner(robot, frozenset({robot})))
+    assert not numbered.is_owned_by(TokenOwner("user:ana@acme.dev", old))
+    assert plain.is_owned_by(TokenOwner(robot, new))
+    assert not nobodys.is_owned_by(NOBODY)
 
 
 def test_an_owner_has_at_most_a_hundred_active_tokens(harness: IndexHarness) -> None:
     """An owner with a hundred active tokens gets no more until one expires or is revoked."""
     ana, tokens = "user:ana@acme.dev", harness.index.tokens
-    names = frozenset({ana})
-    request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
+    owner = TokenOwner(ana, frozenset({ana}))
+    request = TokenRequest(name="laptop", owner=owner)
     made = [tokens.create(request, by=ana)[1] for _ in range(MAX_TOKENS_PER_OWNER - 1)]
     tokens.create(TokenRequest(name="ci"), by="local:alice")
-    tokens.check_quota(ana, names)
+    tokens.check_quota(owner)
     tokens.create(request, by=ana)
 
     with refused(Conflict, "too_many_tokens", match="Revoke"):
-        tokens.check_quota(ana, names)
+        tokens.check_quota(owner)
 
-    tokens.check_quota("user:eve@acme.dev", frozenset({"user:eve@acme.dev"}))
+    tokens.check_quota(TokenOwner("user:eve@acme.dev", frozenset({"user:eve@acme.dev"})))
     tokens.revoke(made[0].id, by=ana)
-    tokens.check_quota(ana, names)
+    tokens.check_quota(owner)
 
 
 @pytest.mark.parametrize(

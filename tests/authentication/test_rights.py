@@ -9,6 +9,7 @@ from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import effective_access, explain, parse_subject
 from wheelyard.model.access import Action, Caller, Identity, parse_actions, parse_pattern
+from wheelyard.model.api_token import NOBODY, TokenOwner
 from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
@@ -71,8 +72,7 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
             actions=parse_actions(["manage"]),
             projects=(parse_pattern(project),),
             lifetime=timedelta(days),
-            owner=owner,
-            owner_names=(owner,) if owner else (),
+            owner=TokenOwner(owner, frozenset({owner})) if owner else NOBODY,
         )
         return index.tokens.create(request, "local:test")[1].id
 

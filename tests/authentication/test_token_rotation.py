@@ -16,7 +16,7 @@ from wheelyard.authentication.api_tokens import RotatedToken, TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, parse_pattern
-from wheelyard.model.api_token import ApiToken, TokenRecord
+from wheelyard.model.api_token import ApiToken, TokenOwner, TokenRecord
 from wheelyard.settings.sections import Settings, TokenSettings
 from wheelyard.wiring.build import Index
 
@@ -26,8 +26,7 @@ CI = TokenRequest(
     actions=Action.UPLOAD.with_implied,
     projects=(parse_pattern("acme-*"),),
     lifetime=30 * DAY,
-    owner="user:ana@acme.dev",
-    owner_names=("user:ana@acme.dev", "domain:acme.dev"),
+    owner=TokenOwner("user:ana@acme.dev", frozenset({"user:ana@acme.dev", "domain:acme.dev"})),
 )
 
 

@@ -10,6 +10,7 @@ from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Sandbox
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
+from wheelyard.model.api_token import TokenOwner
 from wheelyard.settings.load import load_settings
 from wheelyard.wiring.build import Index, open_index
 
@@ -187,8 +188,7 @@ def test_a_personal_token_stays_within_its_owners_rights(explain: Typed, index: 
     request = TokenRequest(
         name="ana's",
         actions=Action.READ | Action.UPLOAD,
-        owner="user:bo@acme.dev",
-        owner_names=("user:bo@acme.dev", "domain:acme.dev"),
+        owner=TokenOwner("user:bo@acme.dev", frozenset({"user:bo@acme.dev", "domain:acme.dev"})),
     )
     token = index.tokens.create(request, by="user:bo@acme.dev")[0]
 

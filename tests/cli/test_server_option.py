@@ -298,7 +298,7 @@ def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
     [
         (["access", "show"], "This token may not see or change rights."),
         (["yank", "demo", "1.0"], "This token may not manage 'demo'."),
-        (["token", "create", "more"], "Only an administrator, or somebody who has signed in"),
+        (["token", "create", "more"], "Only an administrator, or a person who has signed in"),
         (["list", "demo"], "There is no project 'demo' here, or your credential may not read it."),
         (["upload", "demo-1.0.tar.gz"], "This token may not upload."),
     ],

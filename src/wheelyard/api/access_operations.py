@@ -13,7 +13,6 @@ from msgspec.structs import asdict
 from wheelyard.api.operation import Call, Name, Pattern, TokenName, Word
 from wheelyard.api.project_operations import After
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
-from wheelyard.authentication.caller_tokens import wanted_token
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import ANONYMOUS, Action, Scope
@@ -150,7 +149,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
     state: str
-    """`active`, `expired` or `revoked`."""
+    """`active`, `expired`, `revoked`, `unconfirmed` or `ended`."""
     created: datetime
     created_by: str
     expires: datetime
@@ -267,12 +266,12 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
     """
     Make a token for the caller, who has signed in lately, or as an administrator for anybody.
 
-    Raises as `NewToken.lifetime`, `wanted_token` and `CallerTokens.create`.
+    Raises as `NewToken.lifetime`, `CallerTokens.request` and `CallerTokens.create`.
     """
     tokens, now = call.index.caller_tokens, call.index.runtime.now()
     tokens.require_maker(call.caller, call.signed_in_at)
     lifetime, can = body.lifetime(now), body.can or ()
-    wanted = wanted_token(call.caller, body.name, can, body.projects, lifetime, body.owner)
+    wanted = tokens.request(call.caller, body.name, can, body.projects, lifetime, body.owner)
     token, record = tokens.create(call.caller, call.signed_in_at, wanted)
     return MadeToken(**asdict(TokenAnswer.of(record, record.state(now))), token=token.text)
 

@@ -14,7 +14,11 @@ from msgspec.structs import fields
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authorization import parse_project_name, require_admin
+from wheelyard.authentication.authorization import (
+    parse_project_name,
+    require_admin,
+    require_own_admin,
+)
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller
@@ -52,6 +56,8 @@ class RequiredRight(Enum):
     """Whoever may manage the project in the path."""
     ADMIN = auto()
     """Administrators."""
+    OWN_ADMIN = auto()
+    """Administrators, but no token that has an owner: for what changes rights."""
 
 
 class ApiOperation(Struct, frozen=True, dict=True):
@@ -114,6 +120,8 @@ class ApiOperation(Struct, frozen=True, dict=True):
         }
         if self.right is RequiredRight.ADMIN:
             require_admin(call.caller, self.what)
+        elif self.right is RequiredRight.OWN_ADMIN:
+            require_own_admin(call.caller, self.what)
         elif self.right is not RequiredRight.READER and call.caller.is_anonymous:
             raise invalid_credential()
         if self.right is RequiredRight.MANAGER:

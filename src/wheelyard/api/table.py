@@ -18,6 +18,7 @@ from wheelyard.operations.uploads import PublishedFile
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
+_CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
 _DECISIONS = RequiredRight.ADMIN, "see or make decisions"
 
 # a token is shown once, so that the request is never repeated
@@ -47,9 +48,9 @@ OPERATIONS: Final = (
     Row("GET", "access", access_operations.show_access, *_RIGHTS),
     Row("GET", "access/history", access_operations.access_history, *_RIGHTS, is_long=True),
     Row("GET", "access/explain", access_operations.explain_access, *_RIGHTS),
-    Row("POST", "access/grant", access_operations.add_grant, *_RIGHTS, status=201),
-    Row("POST", "access/revoke", access_operations.revoke_grant, *_RIGHTS, repeats=False),
-    Row("POST", "access/group", access_operations.edit_group, *_RIGHTS, repeats=False),
+    Row("POST", "access/grant", access_operations.add_grant, *_CHANGED_RIGHTS, status=201),
+    Row("POST", "access/revoke", access_operations.revoke_grant, *_CHANGED_RIGHTS, repeats=False),
+    Row("POST", "access/group", access_operations.edit_group, *_CHANGED_RIGHTS, repeats=False),
     Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
     Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
     Row("GET", "upstream/decisions", packages.list_decisions, *_DECISIONS),

@@ -35,9 +35,11 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.api_token import (
     ID_LENGTH,
     NO_RECORD,
+    NOBODY,
     PREFIX,
     ApiToken,
     Rotation,
+    TokenOwner,
     TokenRecord,
     active_replacement,
     has_token_prefix,
@@ -67,10 +69,8 @@ class TokenRequest(Struct, frozen=True, kw_only=True):
     actions: Action = DEFAULT_ACTIONS
     projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
     lifetime: timedelta = DEFAULT_LIFETIME
-    owner: str = ""
-    """The principal that makes the token for itself; empty for an operator's token."""
-    owner_names: tuple[str, ...] = ()
-    """All principals of the owner, for grants."""
+    owner: TokenOwner = NOBODY
+    """Who limits what the token may do."""
 
     def __post_init__(self) -> None:
         if self.actions & Action.ADMIN and self.projects != (EVERY_PROJECT,):
@@ -133,8 +133,9 @@ class ApiTokens(Struct, frozen=True):
             created_at=now,
             created_by=by,
             expires_at=now + request.lifetime,
-            owner=request.owner,
-            owner_names=request.owner_names,
+            owner=request.owner.principal,
+            owner_names=tuple(sorted(request.owner.names)),
+            owner_line=request.owner.line,
         )
         token, record = self.store(token, record)
         log_token("token_created", by, record.id, {"name": record.name})
@@ -166,14 +167,10 @@ class ApiTokens(Struct, frozen=True):
         alone = (record for record in soon if active_replacement(record, records.get, now) is None)
         return sorted(alone, key=lambda record: record.expires_at)
 
-    def check_quota(self, owner: str, names: frozenset[str]) -> None:
-        """
-        Raise Conflict (`too_many_tokens`) if an owner has `MAX_TOKENS_PER_OWNER` active tokens.
-
-        `names` are all principals of the owner.
-        """
+    def check_quota(self, owner: TokenOwner) -> None:
+        """Raise Conflict (`too_many_tokens`) if an owner has `MAX_TOKENS_PER_OWNER` active ones."""
         now = self.runtime.now()
-        owned = (record for record in self.records.all() if record.is_owned_by(owner, names))
+        owned = (record for record in self.records.all() if record.is_owned_by(owner))
         if sum(record.state(now) == "active" for record in owned) >= MAX_TOKENS_PER_OWNER:
             raise Conflict(
                 f"You have {MAX_TOKENS_PER_OWNER} tokens that open something, and nobody has more. "
@@ -289,8 +286,7 @@ class ApiTokens(Struct, frozen=True):
             actions=Action(old.actions),
             projects=old.projects,
             lifetime=min(old.lifetime, self.max_lifetime),
-            owner=old.owner,
-            owner_names=old.owner_names,
+            owner=old.token_owner,
         )
         token, new = self.create(request, by)
         # a crash here leaves two working tokens, the new one shown to nobody

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
 from wheelyard.authentication.authorization import AuthorizationPolicy
+from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import (
     NETWORK_SIGN_IN,
@@ -214,6 +215,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     """
 
     tokens: ApiTokens
+    owners: TokenOwners
     trusted_publishing: "TrustedPublishing | None"
     static_tokens: StaticTokens
     htpasswd: "HtpasswdVerifier | None"
@@ -292,8 +294,8 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         Return the caller for the record of an API token, with its present scopes.
 
         The state of the token is not checked. Raises Unauthenticated if it is of a CI job, and none
-        of its publishers is configured any more. Raises Unavailable if the grants of its owner
-        cannot be read.
+        of its publishers is configured any more, or as `TokenOwners.principals`. Raises Unavailable
+        if its owner, or the grants of its owner, cannot be read.
         """
         if record.publishers:
             service = self.trusted_publishing
@@ -306,9 +308,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             principals = frozenset({principal})
         if record.owner:
             # cut down at each use: what the owner may not do any more, the token may not do either
-            allowed = self.policy.scopes_for(frozenset(record.owner_names))
-            scopes = intersection(record.scope, allowed)
-        return Caller(principal, (*scopes, *self.policy.public), principals, record.name)
+            own = self.policy.own_scopes(record.owner, self.owners.principals(record))
+            scopes = intersection(record.scope, (*own, *self.policy.public))
+        scopes = (*scopes, *self.policy.public)
+        return Caller(principal, scopes, principals, record.name, record.owner)
 
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether it is a password, right today for its user and client network."""

@@ -16,6 +16,7 @@ from wheelyard.model.access import (
     Scope,
     matches_any,
 )
+from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.access_control import AccessControl
 
@@ -41,22 +42,25 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         Return the caller for an identity: with its own scopes, those of grants, and public ones.
 
-        A user of the htpasswd file has `htpasswd_scope` as well. Raises Unavailable if the grants
-        cannot be read.
-        """
-        # scopes only add rights, so their order does not matter
-        scopes = (*identity.scopes, *self.scopes_for(identity.principals))
-        if self.htpasswd_scope is not None and identity.principal.startswith("htpasswd:"):
-            scopes = (self.htpasswd_scope, *scopes)
-        return Caller(identity.principal, scopes, identity.principals)
-
-    def scopes_for(self, principals: frozenset[str]) -> tuple[Scope, ...]:
-        """
-        Return the scopes that grants give to these principals now, and the public ones.
-
         Raises Unavailable if the grants cannot be read.
         """
-        return (*self.access.load().scopes_of(principals), *self.public)
+        # scopes only add rights, so their order does not matter
+        own = self.own_scopes(identity.principal, identity.principals)
+        return Caller(
+            identity.principal, (*identity.scopes, *own, *self.public), identity.principals
+        )
+
+    def own_scopes(self, principal: str, principals: frozenset[str]) -> tuple[Scope, ...]:
+        """
+        Return the scopes of a principal now, which has all of `principals`, but for public ones.
+
+        They are those of grants, and `htpasswd_scope` for a user of the htpasswd file. Raises
+        Unavailable if the grants cannot be read.
+        """
+        granted = self.access.load().scopes_of(principals)
+        if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
+            return (self.htpasswd_scope, *granted)
+        return granted
 
 
 class ReadPolicy(Struct, frozen=True):
@@ -119,6 +123,20 @@ def require_admin(caller: Caller, what: str) -> None:
         raise Forbidden(
             f"{fact} It is for administrators of this index. Use the credential of one, who has a "
             "grant of admin, or make a token with 'wheelyard token create NAME --can admin'."
+        )
+
+
+def require_own_admin(caller: Caller, what: str) -> None:
+    """
+    Raise as `require_admin`, and Forbidden for a token that has an owner.
+
+    Such a token changes no rights: who steals it could else keep them after it is revoked.
+    """
+    require_admin(caller, what)
+    if caller.owner:
+        raise Forbidden(
+            f"This token is of {escaped(caller.owner)}, and may not {what}. Sign in yourself, or "
+            "use a token that has no owner."
         )
 
 

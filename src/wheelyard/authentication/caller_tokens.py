@@ -2,12 +2,12 @@
 API tokens on behalf of callers: which of them a caller may see, make, rotate and revoke.
 
 An administrator makes tokens for others, and tokens without an owner. Everybody else makes tokens
-of their own, and only shortly after they have signed in with a Google account: no token makes a
+of their own. A person does either only shortly after a sign-in. No token that has an owner makes a
 token. When a token is used, it gives no rights that its owner does not have at that time.
 
 Every method blocks. Those that read the records of all tokens cost, on a bucket, one class A
 operation for each thousand tokens and one class B operation for each that this process has not read
-yet: there is no other list.
+yet: there is no other list. Each person of a provider who owns some of them costs another one.
 """
 
 from collections.abc import Iterable
@@ -23,63 +23,28 @@ from wheelyard.authentication.api_tokens import (
     TokenRequest,
     invalid_credential,
 )
-from wheelyard.authentication.rights import OWNER_PREFIXES, parse_owner
+from wheelyard.authentication.authorization import AuthorizationPolicy
+from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens, parse_owner
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller, Scope
-from wheelyard.model.api_token import ApiToken, ListedToken, TokenRecord, is_token_id
-from wheelyard.operations.access_control import AccessControl
+from wheelyard.model.api_token import (
+    NOBODY,
+    ApiToken,
+    ListedToken,
+    TokenOwner,
+    TokenRecord,
+    is_token_id,
+)
+from wheelyard.model.decoding import escaped
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 """How long after a sign-in a caller may make tokens."""
 
 
-def can_own_tokens(caller: Caller) -> bool:
-    """Return whether a caller is a person or a service account, and no other credential."""
-    return caller.principal.startswith(OWNER_PREFIXES)
-
-
 def is_token_admin(caller: Caller) -> bool:
-    """Return whether a caller may see, make and revoke everybody's tokens."""
+    """Return whether a caller may see and revoke everybody's tokens."""
     return caller.may_everywhere(Action.ADMIN)
-
-
-def owns(caller: Caller, record: TokenRecord) -> bool:
-    """Return whether a caller owns a token, or has sent it as the credential."""
-    is_owner = can_own_tokens(caller) and record.is_owned_by(caller.principal, caller.principals)
-    return is_owner or caller.principal == f"token:{record.id}"
-
-
-def wanted_token(
-    caller: Caller,
-    name: str,
-    actions: Iterable[str],
-    projects: Iterable[str],
-    lifetime: timedelta,
-    owner: str | UnsetType | None = UNSET,
-) -> TokenRequest:
-    """
-    Return the request of a caller for a new token.
-
-    The `owner` is written as for `parse_owner`, and None is nobody. If it is not given, it is the
-    caller, if that can own tokens, or else nobody. Without actions the token may read and upload.
-    Raises Invalid if a value is malformed, or if a token with admin is not for every project.
-    """
-    principal, names = caller.principal, tuple(sorted(caller.principals))
-    if owner is None or (owner is UNSET and not can_own_tokens(caller)):
-        principal, names = "", ()
-    elif owner is not UNSET:
-        principal, others = parse_owner(owner)
-        # a caller's own principals are those that the credential proves, whatever is sent
-        names = names if principal == caller.principal else others
-    return TokenRequest(
-        name=name,
-        actions=access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS,
-        projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
-        lifetime=lifetime,
-        owner=principal,
-        owner_names=names,
-    )
 
 
 class CallerTokens(Struct, frozen=True):
@@ -90,22 +55,25 @@ class CallerTokens(Struct, frozen=True):
     """
 
     tokens: ApiTokens
-    access: AccessControl
+    policy: AuthorizationPolicy
+    owners: TokenOwners
 
-    def visible(self, caller: Caller) -> list[ListedToken]:
+    def visible(self, caller: Caller, *, only_own: bool = False) -> list[ListedToken]:
         """
         Return the tokens that a caller owns or has sent, and all for an administrator.
 
-        Damaged records are left out.
+        With `only_own`, an administrator gets no others either. Damaged records are left out.
         """
-        is_admin = is_token_admin(caller)
-        if is_admin or can_own_tokens(caller):
-            records = [record for record in self.tokens.all() if is_admin or owns(caller, record)]
+        is_admin, own = is_token_admin(caller) and not only_own, self.owners.owner_of(caller)
+        if is_admin:
+            records = self.tokens.all()
+        elif own != NOBODY:
+            records = [record for record in self.tokens.all() if record.is_owned_by(own)]
         else:  # a caller with an API token sees that token, and any other caller sees none
             sent = self._find(caller.principal.removeprefix("token:"))
-            records = [sent] if sent is not None and owns(caller, sent) else []
-        now, days = self.tokens.runtime.now(), self.tokens.last_uses(records) if records else {}
-        return [ListedToken(record, record.state(now), days.get(record.id)) for record in records]
+            records = [sent] if sent is not None else []
+        days, state = self.tokens.last_uses(records) if records else {}, self.owners.state
+        return [ListedToken(record, state(record), days.get(record.id)) for record in records]
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """
@@ -122,8 +90,62 @@ class CallerTokens(Struct, frozen=True):
 
         `signed_in_at` is when the caller signed in; None is this moment.
         """
-        if not is_token_admin(caller):
-            self._require_signed_in(caller, signed_in_at)
+        if caller.owner:
+            raise Forbidden(
+                f"This token is of {escaped(caller.owner)}, and a token of somebody makes no "
+                "token. Sign in yourself."
+            )
+        if not (can_own_tokens(caller) or is_token_admin(caller)):
+            raise Forbidden(
+                "Only an administrator, or a person who has signed in, can create or rotate a "
+                "token. Send your name and password, or an ID token for this index, or make a "
+                "token in the browser. An operator makes one with 'wheelyard token'."
+            )
+        if can_own_tokens(caller) and not self.is_signed_in(caller, signed_in_at):
+            fact = "You have signed in more than an hour ago."
+            raise Forbidden(f"{fact} Sign in again, or send a new ID token.")
+
+    def request(
+        self,
+        caller: Caller,
+        name: str,
+        actions: Iterable[str],
+        projects: Iterable[str],
+        lifetime: timedelta,
+        owner: str | UnsetType | None = UNSET,
+    ) -> TokenRequest:
+        """
+        Return the request of a caller for a new token.
+
+        The `owner` is written as for `TokenOwners.named`, and None is nobody. If it is not given,
+        it is the caller, if that can own tokens, or else nobody. Without actions the token may read
+        and upload. Raises Forbidden for another owner than the caller, unless that is an
+        administrator. Raises Invalid if a value is malformed, if nobody of that name can own a
+        token, or if a token with admin is not for every project.
+        """
+        return TokenRequest(
+            name=name,
+            actions=access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS,
+            projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
+            lifetime=lifetime,
+            owner=self._wanted_owner(caller, owner),
+        )
+
+    def require_own(self, owner: TokenOwner, wanted: TokenRequest) -> None:
+        """
+        Check a token that somebody makes for themselves.
+
+        Raises Forbidden if it may do more than its owner, and Conflict if they have too many.
+        """
+        # without the scopes of anonymous callers, for which nobody needs a token. Only now can
+        # the caller be told: when the token is used, its rights are cut down without a word
+        own_scopes = self.policy.own_scopes(owner.principal, owner.names)
+        if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
+            raise Forbidden(
+                "A token may do no more than its owner. Ask for fewer projects or actions; "
+                "/api/v1/whoami has your rights."
+            )
+        self.tokens.check_quota(owner)
 
     def create(
         self, caller: Caller, signed_in_at: datetime | None, wanted: TokenRequest
@@ -131,25 +153,15 @@ class CallerTokens(Struct, frozen=True):
         """
         Make a token, and return it with its record.
 
-        See `require_maker` for `signed_in_at`. Raises Forbidden if the caller may not make this
-        token, Conflict if it has too many, and Invalid as `ApiTokens.create` does.
+        See `require_maker` for `signed_in_at`. Raises as that does. Raises Forbidden if the caller
+        may not make this token, Conflict if it has too many, and Invalid as `ApiTokens.create`
+        does.
         """
-        if wanted.owner == caller.principal:
-            self._require_signed_in(caller, signed_in_at)
-            # without the scopes of anonymous callers, for which nobody needs a token. Only now can
-            # the caller be told: when the token is used, its rights are cut down without a word
-            own_scopes = self.access.load().scopes_of(caller.principals)
-            if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
-                raise Forbidden(
-                    "A token may do no more than its owner. Ask for fewer projects or actions; "
-                    "/api/v1/whoami has your rights."
-                )
-            self.tokens.check_quota(caller.principal, caller.principals)
-        elif not is_token_admin(caller):
-            raise Forbidden(
-                "Only an administrator makes tokens for others, or tokens of nobody. Name yourself "
-                f"as the owner: {caller.principal}."
-            )
+        self.require_maker(caller, signed_in_at)
+        if wanted.owner.principal == caller.principal:
+            self.require_own(wanted.owner, wanted)
+        else:
+            self._require_admin(caller)
         return self.tokens.create(wanted, by=caller.principal)
 
     def rotate(
@@ -170,7 +182,7 @@ class CallerTokens(Struct, frozen=True):
             old = self.tokens.find(text)
         else:
             old = self._require_own(caller, text)
-            self.tokens.check_quota(caller.principal, caller.principals)
+            self.tokens.check_quota(self.owners.owner_of(caller))
         return self.tokens.rotate(old, overlap, caller.principal)
 
     def revoke(self, caller: Caller, token_id: str) -> TokenRecord:
@@ -188,8 +200,9 @@ class CallerTokens(Struct, frozen=True):
 
     def _require_own(self, caller: Caller, token_id: str) -> TokenRecord:
         # one error for both: nobody learns which tokens others have
-        record = self._find(token_id)
-        if record is None or not owns(caller, record):
+        record, own = self._find(token_id), self.owners.owner_of(caller)
+        is_sent = caller.principal == f"token:{token_id}"
+        if record is None or not (is_sent or record.is_owned_by(own)):
             raise NotFound(
                 "There is no token with this id, or it is not yours. See /api/v1/tokens."
             )
@@ -198,13 +211,18 @@ class CallerTokens(Struct, frozen=True):
     def _find(self, token_id: str) -> TokenRecord | None:
         return self.tokens.records.find(token_id) if is_token_id(token_id) else None
 
-    def _require_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> None:
-        if not can_own_tokens(caller):
+    def _wanted_owner(self, caller: Caller, text: str | UnsetType | None) -> TokenOwner:
+        own = self.owners.owner_of(caller)
+        # a caller's own principals are those that the credential proves, whatever is sent
+        if text is UNSET or (text is not None and own.principal in parse_owner(text)):
+            return own
+        # first, as the rest tells who has a password
+        self._require_admin(caller)
+        return NOBODY if text is None else self.owners.named(text)
+
+    def _require_admin(self, caller: Caller) -> None:
+        if not is_token_admin(caller):
             raise Forbidden(
-                "Only an administrator, or somebody who has signed in with a Google account, can "
-                "create or rotate a token. Send an ID token for this index, or ask its "
-                "administrator for a token. An operator makes one with 'wheelyard token'."
+                "Only an administrator makes tokens for others, or tokens of nobody. Name yourself "
+                f"as the owner: {escaped(caller.principal)}."
             )
-        if not self.is_signed_in(caller, signed_in_at):
-            fact = "You have signed in more than an hour ago."
-            raise Forbidden(f"{fact} Sign out and in again, or send a new ID token.")

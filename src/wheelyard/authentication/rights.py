@@ -14,9 +14,8 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.errors import Invalid, Unauthenticated, quoted
+from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
-    ALL_AUTHENTICATED,
     ANONYMOUS,
     ANYONE_READS,
     EVERY_PROJECT,
@@ -29,18 +28,16 @@ from wheelyard.model.access import (
     matches_any,
 )
 from wheelyard.model.api_token import TokenRecord
-from wheelyard.model.grants import Grants, expand, parse_principal
+from wheelyard.model.grants import Grants, expand, parse_principals, with_implied
 
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words
 """What the rows call users of the htpasswd file, who all have the same scope without a grant."""
-_SEPARATOR: Final = re.compile(
-    rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|static|token|publisher|group):"
-    rf"|{ANONYMOUS}\b|{ALL_AUTHENTICATED}\b)"
-)
-"""The comma between principals; the name of a static token may contain a comma."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
-OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
-"""The prefixes of principals that can own a token."""
+_OWNER_STATES: Final = {
+    "ended": "the owner of the token may not use the index any more",
+    "unconfirmed": "the owner of the token has not signed in for long",
+}
+"""Why a token does not work, by its state, if that is due to its owner."""
 
 
 class Right(Struct, frozen=True):
@@ -190,49 +187,24 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     Raises Invalid for text that is not a principal, and NotFound for an unknown token. Raises
     Unavailable if the record of the token, or the grants of its owner, cannot be read.
     """
-    principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
+    principals = parse_principals(text)
     kind, _, name = principals[0].partition(":")
     if kind == "token":
         record = authenticator.tokens.records.get_for_update(name).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
-        state = record.state(authenticator.tokens.runtime.now())
+        state = authenticator.owners.state(record)
         try:
             authenticator.caller_for_token(record)
         except Unauthenticated:
-            state = "of a publisher that is gone"
+            if record.publishers:
+                state = "of a publisher that is gone"
         return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
     # as for a caller: rights of `anonymous` and of all who are authenticated count, too
-    names = frozenset(_with_implied(principals))
+    names = with_implied(principals)
     if any(principal.startswith("htpasswd:") for principal in principals):
         names |= {PASSWORD_USERS}
     is_expired = not authenticator.static_tokens.expired().isdisjoint(principals)
     return AccessSubject(names, "expired" if is_expired else "active")
-
-
-def parse_owner(text: str) -> tuple[str, tuple[str, ...]]:
-    """
-    Return the principal that is to own a token, and all principals by which grants can name it.
-
-    Raises Invalid unless `text` is `user:EMAIL` or `serviceAccount:EMAIL`, perhaps with its domain.
-    """
-    try:
-        principals = [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
-    except Invalid as fault:
-        raise Invalid(fault.message, code="invalid_field") from fault
-    owners = {
-        _UNIQUE_ID.sub("", principal)
-        for principal in principals
-        if principal.startswith(OWNER_PREFIXES)
-    }
-    if len(owners) != 1 or not all(
-        principal.startswith((*OWNER_PREFIXES, "domain:")) for principal in principals
-    ):
-        raise Invalid(
-            f"{quoted(text)} owns no tokens. Write user:EMAIL or serviceAccount:EMAIL, and perhaps "
-            "domain:DOMAIN after a comma.",
-            code="invalid_field",
-        )
-    return owners.pop(), tuple(sorted(set(_with_implied(principals))))
 
 
 def explain(
@@ -259,7 +231,8 @@ def explain(
     reads_anything = not is_anonymous and any(right.scope.actions & Action.READ for right in own)
     hints = _hints(subject.principals, fit)
     if subject.state != "active":
-        response, hints = f"401, because the token is {subject.state}", iter(())
+        why = _OWNER_STATES.get(subject.state) or f"the token is {subject.state}"
+        response, hints = f"401, because {why}", iter(())
     elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
         return AccessExplanation(allowed=True, reasons=reasons)
     elif action is Action.READ and reads_anything and may_be_public and not is_private_name:
@@ -303,14 +276,3 @@ def _hint(own: str, wanted: str) -> str:
     if kind == "user" and _UNIQUE_ID.sub("", wanted) == f"serviceAccount:{address}":
         return "a service account is no user"
     return ""
-
-
-def _with_implied(principals: list[str]) -> Iterator[str]:
-    """Yield the principals and those that they imply, such as `anonymous`, perhaps repeatedly."""
-    yield ANONYMOUS
-    for principal in principals:
-        yield principal
-        if principal.startswith("serviceAccount:"):
-            yield _UNIQUE_ID.sub("", principal)
-        if not principal.startswith("publisher:") and principal != ANONYMOUS:
-            yield ALL_AUTHENTICATED

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import click
@@ -305,8 +306,9 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
 def _index(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
     settings = command_settings()
-    # grants do not depend on passwords, and the file may be missing here
-    settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
+    # grants do not depend on passwords, but tokens of people do; and the file may be missing here
+    if not needs_store or not Path(settings.access.htpasswd_file).is_file():
+        settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     if needs_store or has_store(settings):
         return open_index(settings, create=False)
     return index_without_store(settings)
@@ -357,8 +359,8 @@ def create(
         --can: read, upload, manage, admin.
         --project: acme-core, or acme-*; may be given again.  [default: every project]
         --expires: 12h, 30d, 8w.
-        --owner: user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens
-            nothing that is not open to them.
+        --owner: htpasswd:NAME, oidc:PROVIDER:NAME, or user:EMAIL or serviceAccount:EMAIL, and with
+            a comma domain:DOMAIN: it opens nothing that is not open to them, and ends with them.
         --for-ci: Print the lines for this CI service on standard error.
 
     Examples:

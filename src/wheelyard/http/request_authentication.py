@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Wait
+from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, decode_segment, network_of
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext, SingleFlight
@@ -180,13 +181,15 @@ def signed_in_at(request: Request) -> datetime | None:
     """
     Return when the caller of a request, a person or a service account, has signed in.
 
-    That is when its ID token was issued. None is now: Identity-Aware Proxy vouches for each request
-    anew. Any other caller, for whom `can_own_tokens` is false, may have no ID token to look at.
+    That is when its session began, or its ID token was issued. None is now: a password is sent
+    with the request, and Identity-Aware Proxy vouches for each request anew. Any other caller, for
+    whom `can_own_tokens` is false, may have no ID token to look at.
     """
     if request.browser_session is not None:
         return datetime.fromtimestamp(request.browser_session.issued_at, UTC)
     header = request.joined_headers.get(b"authorization")
-    if header is None:  # an assertion of the proxy, which expires after ten minutes
+    # without a header it is an assertion of the proxy, which expires after ten minutes
+    if header is None or request.caller.principal.startswith(PASSWORD):
         return None
     id_token = parse_authorization(header).secret  # has been verified
     claims = decode_segment(id_token.split(".")[1])

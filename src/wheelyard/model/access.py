@@ -124,6 +124,8 @@ class Caller(Struct, frozen=True):
     """All principals by which a grant can name this caller."""
     name: str = ""
     """The name of the caller's API token, which the principal lacks, or empty."""
+    owner: str = ""
+    """The principal of the owner of the caller's API token, or empty."""
 
     @property
     def is_anonymous(self) -> bool:

@@ -18,6 +18,7 @@ from msgspec.json import decode, encode
 
 from wheelyard.model.access import Action, Pattern, Scope
 from wheelyard.model.decoding import Extensible
+from wheelyard.model.person import person_in
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX: Final = "wyd_"
@@ -49,6 +50,20 @@ class ApiToken:
         return sha256(self.text.encode()).hexdigest()
 
 
+class TokenOwner(Struct, frozen=True):
+    """Who owns a token, or is to own one: a person or a service account."""
+
+    principal: str = ""
+    """Empty for nobody."""
+    names: frozenset[str] = frozenset()
+    """All principals by which a grant can name the owner."""
+    line: str = ""
+    """The digest of the line of the htpasswd file, for a user of it."""
+
+
+NOBODY: Final = TokenOwner()
+
+
 class Rotation(Struct, frozen=True):
     """The stored facts about the rotation of a token: its replacement by a new one."""
 
@@ -76,9 +91,11 @@ class TokenRecord(
     publishers: tuple[str, ...] = ()
     """Ids of the publishers that it was minted for, or empty for other tokens."""
     owner: str = ""
-    """The principal that made it for itself, and limits it, or empty for an operator's token."""
+    """The principal that limits it, or empty for an operator's token."""
     owner_names: tuple[str, ...] = ()
-    """All principals of its owner, for grants."""
+    """All principals of its owner when it was made, for grants."""
+    owner_line: str = ""
+    """The digest of its owner's line of the htpasswd file when it was made."""
     rotation: Rotation | None = None
     """Set once a new token has replaced it. It then expires soon."""
     revision: int = 0
@@ -97,6 +114,11 @@ class TokenRecord(
         """The scope of the token, before it is limited to the scopes of its owner."""
         return Scope(Action(self.actions), self.projects)
 
+    @property
+    def token_owner(self) -> TokenOwner:
+        """Its owner when it was made."""
+        return TokenOwner(self.owner, frozenset(self.owner_names), self.owner_line)
+
     def state(self, now: datetime) -> str:
         """Return `active`, `expired` or `revoked`: the state of the token at `now`."""
         if self.revoked_at is not None:
@@ -108,16 +130,21 @@ class TokenRecord(
         is_near = self.expires_at - now <= EXPIRY_WARNING
         return is_near and not self.publishers and self.state(now) == "active"
 
-    def is_owned_by(self, principal: str, principals: frozenset[str]) -> bool:
+    def is_owned_by(self, owner: TokenOwner) -> bool:
         """
-        Return whether the caller `principal`, who has all of `principals`, made it for itself.
+        Return whether it is of this owner, and not of an earlier one who had the same name.
 
         An account that was deleted and created again has its old e-mail address and another unique
-        id. If the id of the owner is known, it has to be among the principals.
+        id. A name that was taken out of the htpasswd file, and is there again, has another line. A
+        person of a provider may have another name by now.
         """
+        person = person_in(self.owner_names)
+        if person is not None:
+            return person == person_in(owner.names)
         # a principal with a number is the unique id, which no later account of the name has
         numbered = {name for name in self.owner_names if name.startswith(f"{self.owner}#")}
-        return bool(self.owner) and self.owner == principal and numbered <= principals
+        is_named = bool(self.owner) and self.owner == owner.principal
+        return is_named and numbered <= owner.names and self.owner_line == owner.line
 
     def matches(self, token: ApiToken) -> bool:
         """Return whether the record has the digest of `token`."""
@@ -130,7 +157,10 @@ class ListedToken(Struct, frozen=True):
 
     record: TokenRecord
     state: str
-    """`active`, `expired` or `revoked`."""
+    """
+    `active`, `expired`, `revoked`, `unconfirmed` until its owner signs in again, or `ended` because
+    its owner may not use the index any more.
+    """
     last_used: date | None
     """The last day (UTC) on which it was accepted, if recorded."""
 

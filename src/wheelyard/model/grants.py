@@ -42,6 +42,12 @@ _GROUP: Final = "group:"
 """The beginning of a group in a grant, as in `group:team`."""
 _GROUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CASE_INSENSITIVE_KINDS: Final = frozenset({"user", "serviceAccount", "domain"})
+_SEPARATOR: Final = re.compile(
+    rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|oidc|static|token|publisher|group):"
+    rf"|{ANONYMOUS}\b|{ALL_AUTHENTICATED}\b)"
+)
+"""The comma between principals; the name of a static token may contain a comma."""
+_UNIQUE_ID: Final = re.compile(r"#[0-9a-f]+\Z")
 _Texts = tuple[str, ...]
 Groups = Mapping[str, frozenset[str]]
 """The members of each group, by its name. No group is a member."""
@@ -227,6 +233,31 @@ def parse_principal(text: str) -> str:
             "publisher:ID; in a grant, a group is group:NAME."
         )
     raise Invalid(f"{quoted(redact_tokens(text))}{why}", code="bad_setting")
+
+
+def parse_principals(text: str) -> list[str]:
+    """
+    Return the principals in a text, which are separated by commas.
+
+    Raises Invalid as `parse_principal`.
+    """
+    return [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
+
+
+def without_unique_id(principal: str) -> str:
+    """Return a principal without what tells it apart from others of its name, if it has that."""
+    has_id = principal.startswith(("serviceAccount:", "oidc:"))
+    return _UNIQUE_ID.sub("", principal) if has_id else principal
+
+
+def with_implied(principals: Iterable[str]) -> frozenset[str]:
+    """Return principals of one caller, and those that every caller with one of them has."""
+    names = {ANONYMOUS}
+    for principal in principals:
+        names |= {principal, without_unique_id(principal)}
+        if not principal.startswith("publisher:") and principal != ANONYMOUS:
+            names.add(ALL_AUTHENTICATED)
+    return frozenset(names)
 
 
 def describe_grant(grant: Grant) -> str:

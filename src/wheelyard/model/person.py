@@ -6,9 +6,12 @@ and journals: it may change, so a person is always looked up by provider and sub
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
 from wheelyard.model.decoding import Extensible
@@ -24,6 +27,15 @@ OIDC_PRINCIPAL: Final = (
 )
 """The regular expression of what follows `oidc:` in a principal."""
 _ID_DIGITS: Final = 32
+_UNIQUE: Final = re.compile(rf"oidc:({PROVIDER_NAME}):{PERSON_NAME}#([0-9a-f]{{{_ID_DIGITS}}})")
+
+
+class PersonId(Struct, frozen=True):
+    """What tells a person apart from all others, whatever their name."""
+
+    provider: str
+    id: str
+    """`Person.id`."""
 
 
 class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -78,6 +90,12 @@ def group_principal(provider: str, group: str) -> str:
 def id_of_subject(subject: str) -> str:
     """Return 32 hexadecimal digits of the SHA-256 of a subject, which may have any characters."""
     return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:_ID_DIGITS]
+
+
+def person_in(principals: Iterable[str]) -> PersonId | None:
+    """Return the person whom the principal with an id among `principals` names, or None."""
+    matches = filter(None, map(_UNIQUE.fullmatch, principals))
+    return next((PersonId(match[1], match[2]) for match in matches), None)
 
 
 def is_person_name(text: str) -> bool:

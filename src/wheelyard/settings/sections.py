@@ -176,6 +176,8 @@ class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     max_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
     """Maximum lifetime of a token."""
+    confirmed_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
+    """How long tokens work after a provider has last confirmed their owner."""
 
 
 class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

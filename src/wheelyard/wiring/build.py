@@ -23,6 +23,7 @@ from wheelyard.authentication.authorization import (
 )
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
+from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
@@ -102,8 +103,8 @@ def build_policy(settings: Settings, access: AccessControl) -> AuthorizationPoli
 
 def build_authenticator(
     settings: Settings,
+    catalog: Catalog,
     access_control: AccessControl,
-    tokens: ApiTokens,
     cleanup: PublishingCleanup,
     runtime: Runtime,
     google: GoogleEndpoints = GOOGLE,
@@ -116,10 +117,21 @@ def build_authenticator(
     # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
     factory = _VerifierFactory(settings, runtime, google, process_key)
-    access = settings.access
+    access, records_usage = settings.access, not settings.server.read_only
     has_publishers = settings.publisher and settings.trusted_publishing.audience
+    limit = settings.token_lifetime_limit
+    tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
+    htpasswd = factory.htpasswd() if access.htpasswd_file else None
+    owners = TokenOwners(
+        people=catalog.people,
+        providers=frozenset(),
+        htpasswd=htpasswd,
+        runtime=runtime,
+        confirmed_for=timedelta(days=settings.tokens.confirmed_days),
+    )
     return Authenticator(
         tokens=tokens,
+        owners=owners,
         trusted_publishing=factory.publishing(tokens, cleanup) if has_publishers else None,
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
@@ -127,7 +139,7 @@ def build_authenticator(
             runtime.now,
             runtime.monotonic,
         ),
-        htpasswd=factory.htpasswd() if access.htpasswd_file else None,
+        htpasswd=htpasswd,
         id_tokens=factory.id_tokens() if settings.google.id_token.audience else None,
         access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
         iap=factory.iap() if settings.iap.audience else None,
@@ -345,7 +357,8 @@ class Index(Struct, frozen=True, kw_only=True):
     @property
     def caller_tokens(self) -> CallerTokens:
         """The API tokens on behalf of callers."""
-        return CallerTokens(self.tokens, self.access)
+        authenticator = self.authenticator
+        return CallerTokens(self.tokens, authenticator.policy, authenticator.owners)
 
     @property
     def check(self) -> "Check":
@@ -466,12 +479,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
     catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
-    is_read_only, limit = settings.server.read_only, settings.token_lifetime_limit
-    tokens = ApiTokens(credentials, runtime, limit, records_usage=not is_read_only)
+    is_read_only = settings.server.read_only
     access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
-    authenticator = build_authenticator(settings, access, tokens, cleanup, runtime, google)
+    authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
     domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
@@ -491,7 +503,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         uploads=Uploads(projects, files, spool, runtime, upload_rules, claims),
         search=search,
         lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
-        tokens=tokens,
+        tokens=authenticator.tokens,
         access=access,
         authenticator=authenticator,
         sessions=sessions,

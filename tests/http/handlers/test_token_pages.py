@@ -121,7 +121,7 @@ def test_administrator_manages_all_tokens(users: GoogleUsersServer) -> None:
     assert records[token[4:14]].revoked_by == f"user:{ROOT}"
     assert records[other[4:14]].owner == f"user:{STRANGER}"
     assert records[nobodys[4:14]].owner == ""
-    wrong = sent(users, ROOT, ALL, **{**WANTED, "owner": "htpasswd:bob"})
+    wrong = sent(users, ROOT, ALL, **{**WANTED, "owner": "htpasswd:eve"})
     assert (wrong.status_code, 'id="owner-error"' in wrong.text) == (400, True)
 
 

@@ -162,7 +162,11 @@ def test_only_administrators_make_tokens_for_others(users: GoogleUsersServer) ->
         refused = make(users, ANA, {"owner": owner})
         assert refused.status_code == 403
         assert f"Name yourself as the owner: user:{ANA}." in refused.json()["message"]
-    assert make(users, ANA, {"owner": "htpasswd:bob"}).status_code == 400
+    for somebody, status in (("htpasswd:bob", 201), ("htpasswd:eve", 400), ("oidc:acme:eve", 400)):
+        assert make(users, ROOT, {"owner": somebody}).status_code == status
+        # nobody else learns who has a password
+        assert make(users, ANA, {"owner": somebody}).status_code == 403
+    assert make(users, ANA, {"owner": "eve"}).status_code == 400
 
 
 def test_owner_and_administrator_rotate_a_token(users: GoogleUsersServer) -> None:
@@ -295,21 +299,59 @@ def test_token_may_do_no_more_than_its_maker(
     assert make(users, email, {"can": can, "projects": projects}).status_code == status
 
 
-def test_no_stored_secret_makes_a_token(users: GoogleUsersServer) -> None:
-    """No stored secret, such as a token or a password, can create a token."""
+def test_no_token_makes_a_token(users: GoogleUsersServer) -> None:
+    """No token can create a token, not even one of an administrator."""
     everything = users.server.token
-    bob = b64encode(f"bob:{PASSWORD}".encode()).decode()
+    of_root = made(users, ROOT, can=["admin"], projects=["*"])
     before = len(listed(users, ROOT))
-    headers = {"Authorization": f"Basic {bob}"}
     answers = [
         users.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
-        for secret in (everything, made(users), STATIC, ACCESS_TOKEN, users.ci.token())
+        for secret in (everything, of_root, made(users), STATIC, ACCESS_TOKEN, users.ci.token())
     ]
-    answers.append(users.server.client.post("/api/v1/tokens", json=WANTED, headers=headers))
 
     assert [answer.status_code for answer in answers] == [403] * 6
     assert {answer.json()["error"] for answer in answers} == {"forbidden"}
     assert len(listed(users, ROOT)) == before + 2  # Ana's, and the minted one
+
+
+def test_a_token_of_an_administrator_changes_no_rights(users: GoogleUsersServer) -> None:
+    """A token of an administrator sees rights and tokens, and makes neither; a free one does."""
+    of_root = made(users, ROOT, can=["admin"], projects=["*"])
+    free = made(users, ROOT, can=["admin"], projects=["*"], owner=None)
+    grant: dict[str, object] = {"projects": ["of-a-token"], "actions": ["read"]}
+    changes: dict[str, dict[str, object]] = {
+        "access/group": {"change": "set", "name": "of-a-token", "who": [f"user:{EVE}"]},
+        "access/grant": {"who": [f"user:{EVE}"], **grant},
+        "access/revoke": {"id": "g00000000"},
+        "tokens": {**WANTED, "owner": None},
+        "tokens/rotate": {"token": of_root[4:14]},
+    }
+
+    for path, body in changes.items():
+        refused = users.ask("POST", path, of_root, body)
+        assert (refused.status_code, path) == (403, path)
+        assert f"This token is of user:{ROOT}" in refused.json()["message"]
+        assert users.ask("POST", path, free, body).status_code in {201, 204, 404}, path
+    assert users.ask("GET", "access", of_root).status_code == 200
+    assert len(users.ask("GET", "tokens", of_root).json()["tokens"]) > 1
+
+
+def test_a_password_makes_a_token(users: GoogleUsersServer) -> None:
+    """A person with a password makes a token by the API, which works within their rights."""
+    bob = b64encode(f"bob:{PASSWORD}".encode()).decode()
+    headers, client = {"Authorization": f"Basic {bob}"}, users.server.client
+    wanted = {"name": "bob's", "projects": ["acme-*"], "can": ["manage"]}
+
+    answer = client.post("/api/v1/tokens", json=wanted, headers=headers)
+    token = answer.json()["token"]
+
+    assert (answer.status_code, answer.json()["owner"]) == (201, "htpasswd:bob")
+    seen = users.ask("GET", "whoami", token).json()
+    assert {"can": ["read", "upload", "manage"], "projects": ["acme-*"]} in seen["rights"]
+    own = client.get("/api/v1/tokens", headers=headers).json()["tokens"]
+    assert {each["owner"] for each in own} == {"htpasswd:bob"}
+    path = f"/api/v1/tokens/{token[4:14]}"
+    assert client.delete(path, headers=headers).status_code == 204
 
 
 @pytest.mark.parametrize(("age", "status"), [(3500, 201), (3620, 403), (3800, 401)])

@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -203,6 +204,15 @@ class HtpasswdVerifier:
             return success[0] if success else None
         return None
 
+    def line_of(self, name: str) -> str:
+        """
+        Return the digest of the line of a user, or an empty text without one.
+
+        May reload the file.
+        """
+        hashed = self.file.current().hashes.get(name)
+        return "" if hashed is None else line_digest(name, hashed)
+
     def has_user(self, name: str) -> bool:
         """Return whether the file has a user of this name, which no client may learn."""
         return name in self.file.value.hashes
@@ -244,6 +254,11 @@ class HtpasswdVerifier:
         return invalid_password(
             "htpasswd_password" if self.has_user(credential.user) else "htpasswd_user"
         )
+
+
+def line_digest(name: str, hashed: str) -> str:
+    """Return the hexadecimal SHA-256 of a user's line, which no other line has."""
+    return sha256(f"{name}\0{hashed}".encode()).hexdigest()
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:

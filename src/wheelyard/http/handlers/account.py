@@ -11,9 +11,9 @@ from wheelyard.api.access_operations import NewToken
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential, require_token_name
 from wheelyard.authentication.authenticator import CredentialType, classify
-from wheelyard.authentication.caller_tokens import can_own_tokens, is_token_admin, owns
-from wheelyard.authentication.rights import parse_owner
+from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.sessions import no_session
+from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens
 from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
 from wheelyard.errors import (
     Forbidden,
@@ -127,7 +127,7 @@ class AccountPages:
         caller, index = request.caller, self._context.index
         if view.hindrance:
             raise Forbidden(view.hindrance)
-        new = _new_token(view, fields)
+        new = _new_token(view, fields, index.authenticator.owners)
         signed_in = signed_in_at(request) if can_own_tokens(caller) else None
         api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
         made = api.call(access_operations.create_token, new)
@@ -163,10 +163,12 @@ class AccountPages:
             hindrance = read_only().message
         elif not is_for_all and not can_own_tokens(caller):
             hindrance = (
-                "Only a person who has signed in with Google has tokens of their own. Ask an "
-                "administrator of this index to make one for you."
+                "Only a person who has signed in has tokens of their own, and a token makes none. "
+                "Sign in yourself, or ask an administrator of this index to make one for you."
             )
-        elif not is_for_all and not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
+        elif can_own_tokens(caller) and not index.caller_tokens.is_signed_in(
+            caller, signed_in_at(request)
+        ):
             hindrance, needs_sign_in = "You have signed in more than an hour ago.", True
         return TokensView(
             is_for_all=is_for_all,
@@ -178,11 +180,8 @@ class AccountPages:
         )
 
     def _rows(self, request: Request, view: TokensView) -> list[ListedToken]:
-        return [
-            token
-            for token in self._context.index.caller_tokens.visible(request.caller)
-            if view.is_for_all or owns(request.caller, token.record)
-        ]
+        tokens = self._context.index.caller_tokens
+        return tokens.visible(request.caller, only_own=not view.is_for_all)
 
     def show_sign_in(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
@@ -258,7 +257,7 @@ class AccountPages:
         )
 
 
-def _new_token(view: TokensView, fields: FormFields) -> NewToken:
+def _new_token(view: TokensView, fields: FormFields, owners: TokenOwners) -> NewToken:
     """
     Return the token that a form asks for.
 
@@ -285,7 +284,7 @@ def _new_token(view: TokensView, fields: FormFields) -> NewToken:
     owner = fields.text("owner") or None
     with checking("owner"):
         if owner is not None:
-            parse_owner(owner)
+            owners.named(owner)
     return replace(token, owner=owner)
 
 

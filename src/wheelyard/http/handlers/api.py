@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
 from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.caller_tokens import can_own_tokens
+from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, address_key
 from wheelyard.errors import (
     INVALID_PUBLISHER,

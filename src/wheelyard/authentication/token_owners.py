@@ -1,0 +1,205 @@
+"""
+Owners of API tokens: who may own one, and what becomes of a token with its owner.
+
+A token with an owner is looked at anew at each use. For a person of a provider that costs the
+record of the person, which is cached as that of the token is. Whoever loses a group, or is ended by
+an administrator, loses it for the tokens, too.
+"""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, known_identity
+from wheelyard.catalog.document_cache import UnreadableIgnored
+from wheelyard.catalog.people import PeopleRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import OWNER_ENDED, OWNER_UNCONFIRMED, Invalid, Unauthenticated, quoted
+from wheelyard.model.access import Caller
+from wheelyard.model.api_token import NOBODY, TokenOwner, TokenRecord
+from wheelyard.model.decoding import escaped
+from wheelyard.model.grants import parse_principals, with_implied, without_unique_id
+from wheelyard.model.person import Person, person_in
+
+if TYPE_CHECKING:
+    from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+
+PASSWORD: Final = "htpasswd:"  # noqa: S105 - the beginning of a principal
+PROVIDER: Final = "oidc:"
+GOOGLE: Final = ("user:", "serviceAccount:")
+OWNER_PREFIXES: Final = (*GOOGLE, PASSWORD, PROVIDER)
+"""The prefixes of principals that can own a token."""
+
+
+def can_own_tokens(caller: Caller) -> bool:
+    """Return whether a caller is a person or a service account, and no other credential."""
+    return caller.principal.startswith(OWNER_PREFIXES)
+
+
+def parse_owner(text: str) -> list[str]:
+    """
+    Return the principals in the text of an owner, who need not exist.
+
+    Raises Invalid (code `invalid_field`) if one is malformed.
+    """
+    try:
+        return parse_principals(text)
+    except Invalid as fault:
+        raise _no_owner(fault.message) from fault
+
+
+class TokenOwners(Struct, frozen=True, kw_only=True):
+    """
+    Says who owns tokens, and what their owners are now.
+
+    Threads may share it. Every method may read the htpasswd file, and those that look at a person
+    raise Unavailable if the record of one cannot be read.
+    """
+
+    people: PeopleRecords
+    providers: frozenset[str]
+    """The names of the providers of the settings."""
+    htpasswd: "HtpasswdVerifier | None"
+    runtime: Runtime
+    confirmed_for: timedelta
+    """How long tokens work after their owner was last confirmed by a provider."""
+
+    def owner_of(self, caller: Caller) -> TokenOwner:
+        """Return a caller as the owner of a token, or NOBODY if it can own none."""
+        if not can_own_tokens(caller):
+            return NOBODY
+        return TokenOwner(caller.principal, caller.principals, self._line_of(caller.principal))
+
+    def principals(self, record: TokenRecord) -> frozenset[str]:
+        """
+        Return all principals by which grants can name the owner of a token now.
+
+        Raises Unauthenticated if the owner may not use the index any more (code `owner_ended`), or
+        was not confirmed for too long (code `owner_unconfirmed`). The message is for somebody who
+        has the token.
+        """
+        owner = record.owner
+        if owner.startswith(PASSWORD):
+            if record.owner_line and record.owner_line == self._line_of(owner):
+                return known_identity(owner).principals
+        elif owner.startswith(PROVIDER):
+            return self._confirmed(record).principals
+        elif owner.startswith(GOOGLE):
+            return frozenset(record.owner_names)
+        raise _ended(record)
+
+    def state(self, record: TokenRecord) -> str:
+        """Return the state of a token now, as for `ListedToken`."""
+        state = record.state(self.runtime.now())
+        if state == "active" and record.owner:
+            try:
+                # without its owner's record, nobody can say more
+                with UnreadableIgnored():
+                    self.principals(record)
+            except Unauthenticated as fault:
+                return "unconfirmed" if fault.code == OWNER_UNCONFIRMED else "ended"
+        return state
+
+    def named(self, text: str) -> TokenOwner:
+        """
+        Return the owner that a text names, as an administrator writes it.
+
+        Raises Invalid (code `invalid_field`) unless that is somebody who can own a token now.
+        """
+        principals = parse_owner(text)
+        if len(principals) == 1 and principals[0].startswith(PASSWORD):
+            return self._password_user(principals[0])
+        if len(principals) == 1 and principals[0].startswith(PROVIDER):
+            person = self._person_named(principals[0])
+            return TokenOwner(person.principal, person.principals)
+        owners = {without_unique_id(name) for name in principals if name.startswith(GOOGLE)}
+        of_google = (*GOOGLE, "domain:")
+        if len(owners) != 1 or not all(name.startswith(of_google) for name in principals):
+            raise _no_owner(
+                f"{quoted(text)} owns no tokens. Write htpasswd:NAME, oidc:PROVIDER:NAME, "
+                "user:EMAIL or serviceAccount:EMAIL, and after the last two perhaps domain:DOMAIN "
+                "behind a comma."
+            )
+        return TokenOwner(owners.pop(), with_implied(principals))
+
+    def _line_of(self, principal: str) -> str:
+        """Return the digest of a user's line of the htpasswd file, or an empty text without one."""
+        if self.htpasswd is None or not principal.startswith(PASSWORD):
+            return ""
+        return self.htpasswd.line_of(principal.removeprefix(PASSWORD))
+
+    def _confirmed(self, record: TokenRecord) -> Person:
+        """
+        Return the person who owns a token.
+
+        Raises Unauthenticated as `principals`.
+        """
+        wanted = person_in(record.owner_names)
+        if wanted is None or wanted.provider not in self.providers:
+            raise _ended(record)
+        person = self.people.get(wanted.provider, wanted.id).value
+        if person is None or person.ended_at is not None:
+            raise _ended(record)
+        if self.runtime.now() - person.confirmed_at > self.confirmed_for:
+            raise Unauthenticated(
+                f"{_subject(record)} waits for its owner {escaped(person.name)} to sign in again: "
+                f"the last time was on {person.confirmed_at:%Y-%m-%d}. Sign in on the web pages of "
+                "this index, and the token works again.",
+                code=OWNER_UNCONFIRMED,
+            ) from CredentialRejected(OWNER_UNCONFIRMED)
+        return person
+
+    def _password_user(self, principal: str) -> TokenOwner:
+        line = self._line_of(principal)
+        if not line:
+            raise _no_owner(
+                f"{quoted(principal)} is no name of the htpasswd file. Add it there first, or "
+                "correct it."
+            )
+        return TokenOwner(principal, known_identity(principal).principals, line)
+
+    def _person_named(self, principal: str) -> Person:
+        """
+        Return the person whom a principal names, with an id or without.
+
+        Raises Invalid unless it names one person, who may sign in.
+        """
+        matching = [
+            person
+            for person in self.people.all()
+            if principal in {person.principal, f"{person.principal}#{person.id}"}
+            and person.ended_at is None
+            and person.provider in self.providers
+        ]
+        if not matching:
+            raise _no_owner(
+                f"{quoted(principal)} is nobody who has signed in here and may do so again. People "
+                "make tokens for themselves once they have signed in."
+            )
+        if len(matching) > 1:
+            principals = ", ".join(f"{person.principal}#{person.id}" for person in matching)
+            raise _no_owner(f"Several people have this name. Choose one: {principals}.")
+        return matching[0]
+
+
+def _subject(record: TokenRecord) -> str:
+    return f"The token {escaped(record.name)} ({record.id})"
+
+
+def _ended(record: TokenRecord) -> Unauthenticated:
+    """Return the error for a token whose owner may not use the index any more."""
+    why = "was ended here"
+    if record.owner.startswith(PASSWORD):
+        why = "has no password here any more, or was given another one by the operator"
+    fault = Unauthenticated(
+        f"{_subject(record)} has ended, because its owner {why}. Sign in and make another one, or "
+        "ask the operator of this index.",
+        code=OWNER_ENDED,
+    )
+    fault.__cause__ = CredentialRejected(OWNER_ENDED)
+    return fault
+
+
+def _no_owner(message: str) -> Invalid:
+    return Invalid(message, code="invalid_field")
