@@ -138,7 +138,7 @@ class AccessHarness:
         """Make an API token."""
         request = TokenRequest(
             name="test",
-            actions=parse_actions([can]),
+            actions=parse_actions([can], admin=True),
             projects=tuple(parse_pattern(project) for project in projects),
             lifetime=timedelta(days=1),
             owner=TokenOwner(owner, frozenset(names)),

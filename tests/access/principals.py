@@ -25,6 +25,7 @@ from wheelyard.model.api_token import new_token
 Headers = tuple[tuple[str, str], ...]
 
 ANONYMOUS, INVALID, STRANGER, ADMIN = "anonymous", "invalid", "stranger", "admin"
+APPROVER = "approver"
 PUBLISHER, OTHER_PUBLISHER = "publisher", "other publisher"
 PATTERNS = ("open-*", "shut-*", "secret-*")
 PERMISSIONS = {
@@ -62,6 +63,8 @@ def by_api_token(role: str) -> Callable[[AccessHarness], Headers]:
     """Return a function that makes the headers for an API token with these rights."""
     if role == STRANGER:
         return lambda harness: basic("__token__", harness.token(OTHER, can="upload"))
+    if role == APPROVER:
+        return lambda harness: basic("__token__", harness.token("*", can="approve"))
     return lambda harness: basic("__token__", harness.token(*PATTERNS, can=RIGHTS[role]))
 
 
@@ -136,7 +139,7 @@ EVERYBODY = (STRANGER, *RIGHTS, ADMIN)
 REQUESTERS: tuple[Requester, ...] = (
     _always("nothing", ANONYMOUS, ()),
     *(_always(kind, INVALID, headers) for kind, headers in BAD.items()),
-    *(Requester(role, "API token", by_api_token(role)) for role in (STRANGER, *RIGHTS)),
+    *(Requester(role, "API token", by_api_token(role)) for role in (STRANGER, APPROVER, *RIGHTS)),
     *(Requester(role, "own API token", by_own_token(role)) for role in RIGHTS),
     *(Requester(role, "API token of password", by_token_of_password(role)) for role in RIGHTS),
     *(_always("static token", r, basic("anybody", static_token(r))) for r in (STRANGER, *RIGHTS)),

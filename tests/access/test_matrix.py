@@ -29,6 +29,7 @@ from tests.access.access_fixture import (
 from tests.access.principals import (
     ADMIN,
     ANONYMOUS,
+    APPROVER,
     INVALID,
     OTHER_PUBLISHER,
     PROXIED,
@@ -59,10 +60,6 @@ OF_ADMINISTRATORS = {
     "GET names": 200,
     f"POST projects/{EXISTING[0]}/release {{}}": 409,
     f"POST projects/{MISSING[0]}/release {{}}": 404,
-    "GET upstream/decisions": 200,
-    "GET upstream/decisions/history": 200,
-    'POST upstream/approve {"no": 1}': 400,
-    'POST upstream/block {"no": 1}': 400,
     "GET access": 200,
     "GET access/history": 200,
     "GET access/explain?who=user:ana@acme.dev&project=secret-lib&action=read": 200,
@@ -71,6 +68,13 @@ OF_ADMINISTRATORS = {
     'POST access/group {"id": "g0"}': 400,
 }
 """Requests to the API, and the status that an administrator gets."""
+OF_APPROVERS = {
+    "GET upstream/decisions": 200,
+    "GET upstream/decisions/history": 200,
+    'POST upstream/approve {"no": 1}': 400,
+    'POST upstream/block {"no": 1}': 400,
+}
+"""Requests that whoever may approve public packages may make, too."""
 WRITERS = {UPLOADERS, MANAGERS, ADMIN, PUBLISHER}
 
 
@@ -440,13 +444,14 @@ def test_unknown_path_tells_nothing(harness: AccessHarness, person: Requester) -
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_what_only_administrators_do(harness: AccessHarness, person: Requester) -> None:
-    """Only administrators see and change rights, decisions about public packages, and names."""
+    """Only administrators see and change rights and names; approvers make decisions, too."""
     headers = (*person.headers(harness), JSON)
     refused = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
-    for request, expected in OF_ADMINISTRATORS.items():
-        method, path, *body = request.split(" ", 2)
-        answer = harness.ask(method, f"/api/v1/{path}", headers, "".join(body).encode())
-        assert answer.status == (expected if person.role == ADMIN else refused), request
+    for roles, requests in (({ADMIN}, OF_ADMINISTRATORS), ({ADMIN, APPROVER}, OF_APPROVERS)):
+        for request, expected in requests.items():
+            method, path, *body = request.split(" ", 2)
+            answer = harness.ask(method, f"/api/v1/{path}", headers, "".join(body).encode())
+            assert answer.status == (expected if person.role in roles else refused), request
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)

@@ -241,7 +241,7 @@ def test_whoever_reads_anything_reads_public_packages(wheelyard: Typed, *, is_op
 
     said = ask("htpasswd:ml-ci", "requests")
     assert said.startswith("yes: htpasswd:ml-ci may read requests\n")
-    assert "whoever may read anything may read public packages" in said
+    assert "whoever may read or approve anything may read public packages" in said
     assert "they see 403" in ask("htpasswd:ml-ci", "pay-roll")
     assert "they see 404" in ask("user:bo@acme.dev", "requests")
     assert "they see 401" in ask("anonymous", "requests")

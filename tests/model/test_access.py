@@ -14,6 +14,7 @@ from wheelyard.model.access import (
     Caller,
     Pattern,
     Scope,
+    describe_actions,
     intersection,
     is_subset,
     matches_any,
@@ -212,3 +213,23 @@ def test_a_scope_within_others_permits_nothing_more(
     if is_subset(mine, others) and mine.permits(action, name):
         assert any(other.permits(action, name) for other in others)
     assert is_subset(mine, [*others, mine])
+
+
+def test_approving_is_apart_from_projects() -> None:
+    """Who may approve may do nothing to projects; only administrators may do both."""
+    approver = parse_actions(["approve"], admin=True)
+    assert approver == Action.APPROVE
+    assert not approver & (Action.READ | Action.UPLOAD | Action.MANAGE | Action.ADMIN)
+    assert not parse_actions(["manage"]) & Action.APPROVE
+    assert parse_actions(["admin"], admin=True) & Action.APPROVE
+    assert describe_actions(parse_actions(["read", "approve"], admin=True)) == "read and approve"
+    with pytest.raises(Invalid):
+        parse_actions(["approve"])  # no static token and no publisher
+
+
+def test_approver_reads_public_packages_alone() -> None:
+    """Who may approve public packages may look at them, and at no private project."""
+    approver = caller(Scope(Action.APPROVE, (Pattern("acme-*"),)))
+    assert approver.may_read_public_packages
+    assert not approver.may_anywhere(Action.READ)
+    assert not Caller(ANONYMOUS, ()).may_read_public_packages

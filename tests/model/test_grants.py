@@ -138,7 +138,10 @@ def test_a_grant_to_an_unknown_group_is_refused(who: str, words: str) -> None:
         ({"actions": []}, "actions: expected"),
         ({"actions": None}, "actions: is missing"),
         ({"actions": [1]}, 'actions: expected a list such as ["read", "upload"]'),
-        ({"actions": ["write"]}, "'write' is not an action. Use read, upload, manage or admin"),
+        (
+            {"actions": ["write"]},
+            "'write' is not an action. Use read, upload, manage, approve or admin",
+        ),
         ({"actions": ["admin"]}, 'write projects = ["*"]'),
         ({"project": ["acme"]}, "project: there is no such key"),
         ({"note": 1}, "note: expected a text"),

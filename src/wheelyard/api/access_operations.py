@@ -21,7 +21,7 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 
-ActionWord = Literal["read", "upload", "manage", "admin"]
+ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
 
 
 class AccessHistory(Struct, frozen=True):
@@ -213,7 +213,7 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     name: TokenName
     projects: Patterns
     can: Words | None = None
-    """Some of `read`, `upload`, `manage`, `admin`; by default read and upload."""
+    """Some of `read`, `upload`, `manage`, `approve`, `admin`; by default read and upload."""
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""

@@ -17,6 +17,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import (
     parse_project_name,
     require_admin,
+    require_approver,
     require_own_admin,
 )
 from wheelyard.errors import Invalid, quoted
@@ -54,6 +55,8 @@ class RequiredRight(Enum):
     """Whoever has a credential."""
     MANAGER = auto()
     """Whoever may manage the project in the path."""
+    APPROVER = auto()
+    """Whoever may approve some public packages. The operation checks which."""
     ADMIN = auto()
     """Administrators."""
     OWN_ADMIN = auto()
@@ -122,6 +125,8 @@ class ApiOperation(Struct, frozen=True, dict=True):
             require_admin(call.caller, self.what)
         elif self.right is RequiredRight.OWN_ADMIN:
             require_own_admin(call.caller, self.what)
+        elif self.right is RequiredRight.APPROVER:
+            require_approver(call.caller)
         elif self.right is not RequiredRight.READER and call.caller.is_anonymous:
             raise invalid_credential()
         if self.right is RequiredRight.MANAGER:
@@ -233,4 +238,4 @@ Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
 Sha256 = Annotated[str, Meta(title="Sha256")]
 TokenName = Annotated[str, Meta(title="TokenName")]
 Word = Annotated[str, Meta(title="Word")]
-"""`read`, `upload`, `manage` or `admin`."""
+"""`read`, `upload`, `manage`, `approve` or `admin`."""

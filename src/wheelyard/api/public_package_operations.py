@@ -4,6 +4,7 @@ Operations on public packages: decisions about them, and what clients get of the
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import packaging.version
@@ -74,23 +75,42 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def list_decisions(call: Call) -> Decisions:
-    """List the decisions about public packages that are in force."""
+    """List the decisions in force about the public packages that the caller may approve."""
     stored = call.index.decisions.get("current").value
-    return Decisions(tuple(stored.decisions) if stored else ())
+    decisions = stored.decisions if stored else ()
+    return Decisions(tuple(decision for decision in decisions if _may_decide(call, decision)))
 
 
 def decision_history(call: Call, body: After) -> DecisionHistory:
-    """List every decision about public packages that follows a number."""
-    return DecisionHistory(tuple(call.index.decisions.history(body.after)))
+    """List every decision that follows a number, about what the caller may approve."""
+    return DecisionHistory(tuple(_visible(call, call.index.decisions.history(body.after))))
+
+
+def _visible(call: Call, commits: Iterable[DecisionCommit]) -> Iterator[DecisionCommit]:
+    """Yield commits with those decisions alone that the caller could make, too."""
+    for commit in commits:
+        events = tuple(decision for decision in commit.events if _may_decide(call, decision))
+        if len(events) == len(commit.events):
+            yield commit
+        elif events:
+            yield DecisionCommit.of_events(
+                number=commit.number, id=commit.id, previous=commit.previous, events=events
+            )
+
+
+def _may_decide(call: Call, decision: Decision) -> bool:
+    return call.caller.may(Action.APPROVE, decision.project)
 
 
 def approve(call: Call, body: Approval) -> Decisions:
     """
     Approve a public project, or one version of it, and return all decisions about it.
 
-    Raises Invalid if the name or the version is malformed, and as `Deciding.approve`.
+    Raises Invalid if the name or the version is malformed, Forbidden if the caller may not approve
+    the project, and as `Deciding.approve`.
     """
     name, version = body.parsed
+    call.caller.require(Action.APPROVE, name)
     decisions = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
     call.index.search.note_decision()
     return Decisions(tuple(decisions.all))
@@ -100,9 +120,10 @@ def block(call: Call, body: Block) -> Decisions:
     """
     Block a public project, or one version of it, and return all decisions about it.
 
-    Raises Invalid if the name or the version is malformed, and as `Deciding.block`.
+    Raises as `approve`, and as `Deciding.block`.
     """
     name, version = body.parsed
+    call.caller.require(Action.APPROVE, name)
     decisions = _deciding(call).block(name, version, body.reason)
     call.index.search.note_decision()
     return Decisions(tuple(decisions.all))

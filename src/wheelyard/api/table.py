@@ -19,7 +19,7 @@ _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
-_DECISIONS = RequiredRight.ADMIN, "see or make decisions"
+_DECISIONS = (RequiredRight.APPROVER,)
 
 # a token is shown once, so that the request is never repeated
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)

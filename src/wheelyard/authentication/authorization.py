@@ -102,8 +102,8 @@ class ReadPolicy(Struct, frozen=True):
         """
         Raise an error, as `require_project_read` does, unless `caller` may read `name` if public.
 
-        Who has a credential and may read anything may read all public packages: no grant names
-        them. Whoever finds that the name is private has to call `require_project_read`.
+        Who has a credential and may read or approve anything may read all public packages: no grant
+        names them. Whoever finds that the name is private has to call `require_project_read`.
         """
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
         if not (caller.may_read_public_packages and may_be_public):
@@ -137,6 +137,18 @@ def require_own_admin(caller: Caller, what: str) -> None:
         raise Forbidden(
             f"This token is of {escaped(caller.owner)}, and may not {what}. Sign in yourself, or "
             "use a token that has no owner."
+        )
+
+
+def require_approver(caller: Caller) -> None:
+    """Raise Unauthenticated or Forbidden unless the caller may approve some public packages."""
+    if caller.is_anonymous:
+        raise invalid_credential()
+    if not caller.may_anywhere(Action.APPROVE):
+        fact = f"{caller.display_name} may not decide about public packages."
+        raise Forbidden(
+            f"{fact} It is for administrators, and for whoever has a grant of approve. Ask the "
+            "operator of this index for one."
         )
 
 

@@ -86,6 +86,8 @@ def effective_access(
     entries = dict[tuple[str, str], AccessEntry]()
     for right in rights(authenticator, (record for record in records if not record.publishers)):
         is_used = right.who != PASSWORD_USERS or authenticator.htpasswd is not None
+        # a project of this index is nothing to approve
+        is_used &= right.scope.actions != Action.APPROVE
         if not is_used or not matches_any(right.scope.projects, project):
             continue
         # one row for all scopes that the same source gives to the same principal
@@ -93,7 +95,7 @@ def effective_access(
         before = entries.get(key)
         entries[key] = AccessEntry(
             right.who,
-            right.scope.actions | (before.actions if before else Action(0)),
+            right.scope.actions & ~Action.APPROVE | (before.actions if before else Action(0)),
             f"{right.source} {right.place}".rstrip(),
             tuple(sorted(right.principals)) if right.who.startswith("group:") else (),
             "; ".join(filter(None, (before.details if before else "", details, right.note))),
@@ -228,7 +230,8 @@ def explain(
     fit = [right for right in every if right.scope.permits(action, project)]
     is_private_name = matches_any(private_patterns, project)
     is_anonymous = subject.principals == {ANONYMOUS}
-    reads_anything = not is_anonymous and any(right.scope.actions & Action.READ for right in own)
+    reads = Action.READ | Action.APPROVE
+    reads_anything = not is_anonymous and any(right.scope.actions & reads for right in own)
     hints = _hints(subject.principals, fit)
     if subject.state != "active":
         why = _OWNER_STATES.get(subject.state) or f"the token is {subject.state}"
@@ -236,7 +239,8 @@ def explain(
     elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
         return AccessExplanation(allowed=True, reasons=reasons)
     elif action is Action.READ and reads_anything and may_be_public and not is_private_name:
-        reason = "the name is not private, and whoever may read anything may read public packages"
+        who = "whoever may read or approve anything"
+        reason = f"the name is not private, and {who} may read public packages"
         return AccessExplanation(allowed=True, reasons=(reason,))
     elif is_anonymous:
         response = "401, as everybody is asked who they are"

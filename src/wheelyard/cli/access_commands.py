@@ -101,12 +101,12 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
 
     Options:
         --project: acme-core, or acme-*, or '*' for every project; may be given again.
-        --can: read, upload, manage; or admin, for every project.
+        --can: read, upload, manage; approve (public packages); or admin, for every project.
 
     Examples:
         wheelyard access grant user:ana@acme.dev --project acme-core --can manage
         wheelyard access grant group:ml-team --project 'ml-*' --can upload
-        wheelyard access grant user:bo@acme.dev --project '*' --can admin
+        wheelyard access grant group:leads --project '*' --can read,approve
 
     Documentation: access.md
     """
@@ -356,7 +356,7 @@ def create(
     Standard output has only the token.
 
     Options:
-        --can: read, upload, manage, admin.
+        --can: read, upload, manage, approve, admin.
         --project: acme-core, or acme-*; may be given again.  [default: every project]
         --expires: 12h, 30d, 8w.
         --owner: htpasswd:NAME, oidc:PROVIDER:NAME, or user:EMAIL or serviceAccount:EMAIL, and with

@@ -36,12 +36,14 @@ class Action(IntFlag):
     """
     What a caller can do with projects, as flags that can be combined.
 
-    Each action implies those before it.
+    Reading, uploading, managing and administering imply each those before them. Approving is about
+    public packages, and implies nothing; administrators may do it, too. The numbers are stored.
     """
 
     READ = 1
     UPLOAD = 2
     MANAGE = 4
+    APPROVE = 16
     ADMIN = 8
 
     @property
@@ -57,8 +59,11 @@ class Action(IntFlag):
     @property
     def with_implied(self) -> "Action":
         """The flags of this action and of each one that it implies."""
-        # an action implies exactly the lower bits
-        return Action((1 << self.bit_length()) - 1)
+        if self is Action.APPROVE:
+            return self
+        # any other one implies the lower bits
+        lower = Action((1 << self.bit_length()) - 1)
+        return lower | Action.APPROVE if self is Action.ADMIN else lower
 
 
 _GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
@@ -171,8 +176,13 @@ class Caller(Struct, frozen=True):
 
     @property
     def may_read_public_packages(self) -> bool:
-        """Whether a credential may read anything, and so all packages of upstream indexes."""
-        return not self.is_anonymous and self.may_anywhere(Action.READ)
+        """
+        Whether the caller may read all packages of upstream indexes.
+
+        That is who has a credential, and may read anything, or decide about any public package.
+        """
+        reads = self.may_anywhere(Action.READ) or self.may_anywhere(Action.APPROVE)
+        return not self.is_anonymous and reads
 
     def may_everywhere(self, action: Action) -> bool:
         """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
@@ -225,9 +235,9 @@ def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     Return the named actions and those that they imply.
 
     Raises Invalid (code `invalid_field`) if a word is not read, upload or manage. With `admin`,
-    the word admin is allowed, too.
+    the words approve and admin are allowed, too.
     """
-    actions_by_word = _GRANTABLE | ({"admin": Action.ADMIN} if admin else {})
+    actions_by_word = {action.word: action for action in Action} if admin else _GRANTABLE
     actions = Action(0)
     for word in words:
         named = actions_by_word.get(word.strip().lower())

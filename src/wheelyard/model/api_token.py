@@ -112,7 +112,10 @@ class TokenRecord(
     @property
     def scope(self) -> Scope:
         """The scope of the token, before it is limited to the scopes of its owner."""
-        return Scope(Action(self.actions), self.projects)
+        actions = Action(self.actions)
+        if actions & Action.ADMIN:  # as a version has stored it that does not know of approving
+            actions |= Action.APPROVE
+        return Scope(actions, self.projects)
 
     @property
     def token_owner(self) -> TokenOwner:

@@ -138,7 +138,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         """
         Return the projects that `caller` may read.
 
-        Whoever has a credential that may read anything may read all public projects.
+        Whoever has a credential that may read anything, or approve, may read all public projects.
         """
         if caller.may_everywhere(Action.READ):
             return VisibleProjects(self.projects)
