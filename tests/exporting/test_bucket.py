@@ -66,8 +66,8 @@ def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location
 
     written = cloud.log.records("insert")
     assert {record.bucket for record in written} == {"site"}
-    # four pages twice, two forms of JSON, a feed; two of all projects, the manifest twice
-    assert len(written) == (15 if location == BUCKET else 17)
+    # four pages twice, two forms of JSON, a feed; four of all projects, the manifest twice
+    assert len(written) == (17 if location == BUCKET else 19)
     assert cloud.log.count(kind="rewrite") == (2 if location == BUCKET else 0)
     assert cloud.log.count("A") <= 22
     read = {record.name for record in cloud.log.records("media")}

@@ -33,10 +33,12 @@ DEMO = {
     *("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"),
     *("project/demo/index.html", "project/demo/history/index.html", "project/demo/feed.xml"),
 }
-TOLD = {"index.html", "search.json", "feed.xml"}
+TOLD = {"index.html", "-/projects/1/index.html", "search.json", "feed.xml"}
 """The pages that are written again when the latest version of a project changes."""
 EVENT = DEMO | {"feed.xml"}
 """The pages that are written again for each change of a project."""
+DATED = {"index.html", "-/projects/1/index.html"}
+"""The pages that are written again for each upload."""
 LISTS = {"simple/index.html", "simple/index.json"}
 """The pages that are written again when a project is added."""
 FIXED = {"setup", "404.html", "favicon.ico", "robots.txt", "health"}
@@ -79,7 +81,8 @@ def test_each_thing_has_a_page(harness: ExportHarness, caplog: pytest.LogCapture
     assert len(caplog.records) == logged
     harness.assert_fresh()
     tops = {path.split("/")[0] for path in tree(harness.site)}
-    assert tops == {"-", "files", "pypi", "project", "simple"} | TOLD | FIXED
+    folders = {"-", "files", "pypi", "project", "simple"}
+    assert tops == folders | {"index.html", "search.json", "feed.xml"} | FIXED
 
 
 def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
@@ -96,7 +99,7 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
-        (lambda site: site.publish(NEW), EVENT | release("1.2") | {"index.html"}, NEW, None),
+        (lambda site: site.publish(NEW), EVENT | release("1.2") | DATED, NEW, None),
         (
             lambda site: site.publish(NEWEST),
             TOLD | DEMO | release("1!3.0") | release("1!2.0+cu121.x"),  # no longer the latest
@@ -257,12 +260,12 @@ def test_pages_of_other_versions_are_renewed(filled: ExportHarness, old: bytes, 
 
 
 def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many projects, the names are on pages of their own, which go when they are fewer."""
+    """The list of all projects has several pages, which go when there are fewer projects."""
 
     def show(on_a_page: int) -> None:
         for module in (home_page, home_handler, site_pages):
             monkeypatch.setattr(module, "PROJECTS_ON_HOME", 1, raising=False)
-            monkeypatch.setattr(module, "NAMES_ON_A_PAGE", on_a_page, raising=False)
+            monkeypatch.setattr(module, "PROJECTS_ON_A_PAGE", on_a_page, raising=False)
 
     show(1)
     filled.publish(wheel("third", "1.0"))

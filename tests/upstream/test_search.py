@@ -41,7 +41,7 @@ from wheelyard.wiring.stores import StoreTraits
 pytestmark = pytest.mark.integration
 
 HTML = ("accept", "text/html")
-LINE = re.compile(r'<li><a href="[./]*project/([a-z0-9-]+)/">(.*?)</li>')
+LINE = re.compile(r'<li><p><a href="[./]*project/([a-z0-9-]+)/">(.*?)</li>', re.DOTALL)
 IDNA = "idna-3.10-py3-none-any.whl"
 SUMMARY = "Internationalised names"
 
@@ -119,29 +119,18 @@ def test_what_was_asked_for_is_found(app: InProcessServer, public: FakeUpstream)
 
 
 def test_lists_for_people(app: InProcessServer) -> None:
-    """The home page and the lists of names mark public packages, and count them apart."""
+    """The list of all projects marks public packages, and each page counts them apart."""
     page_of(app, "idna")
     listed(app)
 
-    home = ask(app, "/")
-    assert "1 project and 1 public package." in home
-    assert shown(app, "/") == shown(app, "/-/projects/1/") == {"acme-core": False, "idna": True}
-    assert "1 project and 1 public package." in ask(app, "/-/projects/1/")
-    uploads = home.partition("<h2>Latest uploads</h2>")[2].partition("<h2>")[0]
-    assert "idna" not in uploads
-    assert "idna" not in ask(app, "/feed.xml")
-
-
-def test_many_public_packages_hide_no_private_one(
-    app: InProcessServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The home page lists the private projects alone if there are too many public ones."""
-    monkeypatch.setattr("wheelyard.rendering.web.home_page.PROJECTS_ON_HOME", 1)
-    page_of(app, "idna")
-    listed(app)
-
+    assert "1 project and 1 public package<" in ask(app, "/")
+    assert shown(app, "/-/projects/1/") == {"acme-core": False, "idna": True}
+    assert "1 project and 1 public package<" in ask(app, "/-/projects/1/")
+    assert shown(app, "/-/projects/1/?show=public") == {"idna": True}
+    assert shown(app, "/-/projects/1/?show=private") == {"acme-core": False}
     assert shown(app, "/") == {"acme-core": False}
-    assert "The list of all 1 project and 1 public package" in ask(app, "/")
+    assert "All 1 project and 1 public package" in ask(app, "/")
+    assert "idna" not in ask(app, "/feed.xml")
 
 
 def test_only_public_packages(tmp_path: Path, public: FakeUpstream) -> None:
@@ -150,7 +139,7 @@ def test_only_public_packages(tmp_path: Path, public: FakeUpstream) -> None:
         page_of(app, "idna")
         listed(app)
         home = ask(app, "/")
-    assert "1 public package." in home
+    assert "1 public package<" in home
     assert "Publish the first package" in home
 
 
@@ -308,7 +297,7 @@ def test_who_sees_them(tmp_path: Path, public: FakeUpstream) -> None:
             assert shown(app, "/-/projects/1/", acme) == {"acme-core": False, "idna": True}
         assert app.get("/search.json").status == 401
         assert shown(app, "/?q=secret-plan", acme) == {}
-        assert "1 project and 1 public package." in ask(app, "/", acme)
+        assert "1 project and 1 public package<" in ask(app, "/", acme)
 
 
 def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:

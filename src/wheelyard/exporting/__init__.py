@@ -20,8 +20,7 @@ web servers read it meanwhile. In a bucket of Google each page of a folder is wr
 3. Ask for all pages of a project if its facts have changed, if a project that requires it has
    come, gone or got another status, or if a project has come or gone to which one of its releases
    links. First its missing files are copied (`project_export.py`).
-4. Ask for the lists if names or statuses have changed, and for home page, feed and search index
-   after any change.
+4. Ask for home page, lists, feed and search index after any change.
 5. Delete pages and files that no page links to any more, and write the manifest without a lease.
 
 A page is written only if its bytes differ from those in the site, and replaced whole. Documents

@@ -45,11 +45,9 @@ from wheelyard.exporting.site_folder import (
 from wheelyard.exporting.site_pages import (
     INDEX,
     LISTS,
-    OVERVIEWS,
-    Question,
     SitePlace,
     SiteWriter,
-    name_questions,
+    list_questions,
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.search.project_table import ProjectTable, table_of
@@ -263,18 +261,15 @@ class _Run:
             pages.app.show(shown)
             again = self._affected_projects(table.projects, shown.projects) - self._failed.keys()
             self._export_projects(project, shown, again, None)
-        if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
-            self._write_lists(pages, tuple(name_questions(len(shown.projects))))
         if self._is_full or before != shown.projects:
-            self._write_lists(pages, OVERVIEWS)
+            self._write_lists(pages, len(shown.projects))
         return shown
 
-    def _write_lists(self, pages: SitePages, questions: Sequence[Question]) -> None:
-        lists = [pages.app.ask(question) for question in questions]
+    def _write_lists(self, pages: SitePages, projects: int) -> None:
+        lists = [pages.app.ask(question) for question in list_questions(projects)]
         pages.write(lists, None)
-        if questions is not OVERVIEWS:
-            kept = {key for page in lists for key in self._writer.paths_of(page.path)}
-            self._obsolete |= self._writer.sizes([LISTS]).keys() - kept
+        kept = {key for page in lists for key in self._writer.paths_of(page.path)}
+        self._obsolete |= self._writer.sizes([LISTS]).keys() - kept
 
     def _export_projects(
         self,
@@ -413,11 +408,6 @@ def _project_of(key: Key) -> NormalizedName | None:
     root, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
     return NormalizedName(name) if slash and f"{root}/" in ROOTS else None
-
-
-def _names_and_marks(projects: Iterable[ProjectFacts]) -> list[tuple[str, str, str]]:
-    """Return what lists of names show."""
-    return [(facts.name, facts.status, facts.origin) for facts in projects]
 
 
 def _links_of(facts: ProjectFacts | None) -> set[tuple[NormalizedName, str]]:

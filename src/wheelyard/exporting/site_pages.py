@@ -12,7 +12,7 @@ from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.exporting.site_folder import SiteLease, SiteStore
 from wheelyard.rendering.listing import Listing
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.rendering.web.home_page import NAMES_ON_A_PAGE, PROJECTS_ON_HOME, page_count
+from wheelyard.rendering.web.home_page import PROJECTS_ON_A_PAGE, page_count
 from wheelyard.rendering.web.release_page import file_pages
 from wheelyard.storage.base import Key, Store, Stored, WebType
 from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all
@@ -74,21 +74,17 @@ def history_path(name: str, number: int) -> str:
     return f"project/{name}/history/{number}/{INDEX}"
 
 
-def name_questions(projects: int) -> Iterator[Question]:
-    """Yield the lists of the names and statuses of so many projects."""
-    pages = page_count(projects, NAMES_ON_A_PAGE) if projects > PROJECTS_ON_HOME else 0
-    for number in range(pages, 0, -1):  # each links to the next
+def list_questions(projects: int) -> Iterator[Question]:
+    """Yield the pages that any change may change, of so many projects."""
+    yield Question("search.json", ANY)
+    yield Question("feed.xml", ANY)
+    for number in range(page_count(projects, PROJECTS_ON_A_PAGE), 0, -1):  # each links to the next
         yield Question(f"{LISTS}{number}/", HTML, INDEX)
     yield Question("simple/", HTML, INDEX)
     yield Question("simple/", SIMPLE_JSON, "index.json")
+    yield Question("", HTML, INDEX)
 
 
-OVERVIEWS: Final = (
-    Question("search.json", ANY),
-    Question("feed.xml", ANY),
-    Question("", HTML, INDEX),
-)
-"""The pages that any change may change."""
 FIXED_PAGES: Final = (
     Question("favicon.ico", ANY),
     Question("robots.txt", ANY),

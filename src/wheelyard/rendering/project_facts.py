@@ -181,9 +181,10 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
         return tuple(map(NormalizedName, self.requires.split()))
 
     @property
-    def uploaded_at(self) -> datetime:
-        """The time of the latest upload, UTC."""
-        return _EPOCH + timedelta(milliseconds=self.uploaded)
+    def dated(self) -> datetime | None:
+        """The time (UTC) of the latest upload, else of the latest change, or None."""
+        milliseconds = self.uploaded or self.changed
+        return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds else None
 
 
 def fold(text: str) -> str:

@@ -42,28 +42,22 @@ def shown(app: InProcessServer, target: str, token: str = "") -> list[str]:
     return LINK.findall(answer.body.decode())
 
 
-def uploads(app: InProcessServer) -> list[str]:
-    """Return the projects among the latest uploads on the home page."""
-    tail = page(app, "/").body.decode().partition("<h2>Latest uploads</h2>")[2]
-    return LINK.findall(tail.partition("<h2>")[0])
-
-
 def test_latest_uploads_come_first(app: InProcessServer) -> None:
-    """The newest uploads come first; what is yanked, deleted or in quarantine is not among them."""
+    """The newest uploads come first; what is yanked, deleted or in quarantine comes last."""
     for name in ("a", "b", "c", "d"):
         app.clock.advance(hours=1)
         app.publish(wheel(name, "1.0", "Summary: What it is"))
-    assert uploads(app) == ["d", "c", "b", "a"]
+    assert shown(app, "/") == ["d", "c", "b", "a"]
     body = page(app, "/").body.decode()
-    assert "4 projects." in body
+    assert "4 projects<" in body
     assert "What it is" in body
 
     life, selection = app.index.lifecycle, Selection(parse_version("1.0"))
     life.change("yank", ALICE, parse_name("b"), selection, "")
     life.change("delete", ALICE, parse_name("c"), selection, "")
     life.set_status(ALICE, parse_name("d"), Status.QUARANTINED, "")
-    assert uploads(app) == ["a"]
-    assert set(shown(app, "/")) == {"a", "b", "c", "d"}
+    assert shown(app, "/") == ["a", "b", "c", "d"]
+    assert page(app, "/").body.decode().count("<time") == 4
 
 
 def test_results_come_on_pages(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +103,11 @@ def test_home_links_to_the_list_of_all_projects(
 ) -> None:
     """Of many projects, the home page links to a list of all, in pages with paths of their own."""
     monkeypatch.setattr(home_page, "PROJECTS_ON_HOME", 2)
-    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.NAMES_ON_A_PAGE", 2)
+    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.PROJECTS_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("a", "b", "c")))
 
     body = page(app, "/").body.decode()
-    assert '<a href="-/projects/1/">The list of all 3 projects</a>' in body
+    assert 'href="-/projects/1/">All 3 projects</a>' in body
     assert shown(app, "/-/projects/1/") == ["a", "b"]
     assert shown(app, "/-/projects/2/") == ["c"]
     assert 'href="../2/" rel="next"' in page(app, "/-/projects/1/").body.decode()
@@ -132,11 +126,39 @@ def test_lists_show_why_a_project_is_not_to_be_chosen(app: InProcessServer) -> N
     app.index.lifecycle.change("yank", ALICE, parse_name("zoo-d"), selection, "")
 
     for target in ("/", "/?q=zoo", "/-/projects/1/"):
-        tail = page(app, target).body.decode().rpartition("<ul")[2]
-        marks = re.findall(r'/zoo-(.)/">(?:(?!</li>).)*class="mark[^>]*>([a-z]+)<', tail)
+        row = r'/zoo-(.)/">(?:(?!</li>).)*class="mark[^>]*>([a-z]+)<'
+        marks = re.findall(row, page(app, target).body.decode(), re.DOTALL)
         assert dict(marks) == statuses
     found = json.loads(page(app, "/search.json").body)
     assert {entry[0][4:]: entry[4] for entry in found if len(entry) > 4} == statuses
+
+
+def test_list_is_sorted_and_filtered(app: InProcessServer) -> None:
+    """The list is sorted by name or by date, and filtered by status, on each of its pages."""
+    for name in ("b", "c", "a"):
+        app.clock.advance(hours=1)
+        app.publish(wheel(name))
+    app.index.lifecycle.set_status(ALICE, parse_name("b"), Status.DEPRECATED, "")
+    app.index.lifecycle.set_status(ALICE, parse_name("c"), Status.DEPRECATED, "")
+
+    assert shown(app, "/-/projects/1/") == ["a", "b", "c"]
+    assert shown(app, "/-/projects/1/?show=all&sort=date") == ["a", "c", "b"]
+    assert shown(app, "/-/projects/1/?show=deprecated&sort=date") == ["c", "b"]
+    assert shown(app, "/-/projects/1/?show=active") == ["a"]
+    assert "There is none of this kind" in page(app, "/-/projects/1/?show=yanked").body.decode()
+    for bad in ("show=x", "sort=x", "show=all&show=active"):
+        assert page(app, f"/-/projects/1/?{bad}").status == 400
+
+
+def test_pages_of_a_filtered_list_keep_the_filter(
+    app: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The links to other pages of a list that is sorted or filtered lead to pages of that list."""
+    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.PROJECTS_ON_A_PAGE", 2)
+    app.publish(*(wheel(name) for name in ("a", "b", "c")))
+
+    link = 'href="../2/?show=active&amp;sort=date" rel="next"'
+    assert link in page(app, "/-/projects/1/?show=active&sort=date").body.decode()
 
 
 def test_some_of_many_pages_are_linked() -> None:

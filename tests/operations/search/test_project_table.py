@@ -84,7 +84,6 @@ def test_public_projects_are_apart() -> None:
     )
     visible = table.readable_by(ALICE)
 
-    assert [project.name for project in visible.latest_uploads(5)] == ["a"]
     assert [project.name for project in visible.latest_changes(5)] == ["a"]
     assert [project.name for project in visible.private] == ["a"]
     assert [project.name for project in visible.public] == ["b"]
@@ -102,15 +101,6 @@ def test_every_word_has_to_be_there() -> None:
     assert search(table, " ") == []
 
 
-def test_the_newest_uploads_come_first() -> None:
-    """The newest uploads come first; a project without any is not among them."""
-    table = table_of([facts("a", uploaded=1), facts("b", uploaded=3), facts("c"), facts("d")])
-    visible = table.readable_by(ALICE)
-
-    assert [project.name for project in visible.latest_uploads(5)] == ["b", "a"]
-    assert [project.name for project in visible.latest_uploads(1)] == ["b"]
-
-
 def test_nobody_is_told_of_others() -> None:
     """Counts, uploads, users of a project and results have only what the caller may read."""
     table = table_of(
@@ -125,7 +115,6 @@ def test_nobody_is_told_of_others() -> None:
 
     assert len(visible.projects) == 2
     assert visible.search("acme", 0, 9) == SearchResults(2, [*visible.projects])
-    assert [project.name for project in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
     assert [project.name for project in visible.latest_changes(1)] == ["acme-web"]
     assert [project.name for project in visible.used_by(core)] == ["acme-web"]
     assert visible.existing([NormalizedName("secret-plan"), core]) == [core]

@@ -42,10 +42,10 @@ from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import (
-    LATEST_UPLOADS,
-    NAMES_ON_A_PAGE,
+    PROJECTS_ON_A_PAGE,
     RESULTS_ON_A_PAGE,
     Excerpt,
+    ListQuery,
     excerpt,
     home_page,
     page_count,
@@ -100,9 +100,8 @@ class HomePages:
         table = load_projects(self._context)
 
         def render() -> bytes:
-            visible = table.readable_by(caller)
-            latest = visible.latest_uploads(LATEST_UPLOADS)
-            return home_page(self._web.environment, viewer, visible.projects, latest)
+            projects = table.readable_by(caller).projects
+            return home_page(self._web.environment, viewer, projects)
 
         key, version = ("home", viewer, visibility_key(caller)), str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
@@ -119,19 +118,29 @@ class HomePages:
         return self._web.respond(request, ("setup", viewer), ABSENT, render)
 
     def answer_list(self, request: Request) -> Response:
-        """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
+        """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
         number = _page_number(request.path_params["number"])
-        caller = request.caller
-        viewer = self._web.viewer(request.caller)
+        query = ListQuery.parse(request.query_field("show"), request.query_field("sort"))
+        caller, viewer = request.caller, self._web.viewer(request.caller)
         table = load_projects(self._context)
 
         def render() -> bytes:
-            listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
+            selected = query.select(table.readable_by(caller).projects)
+            listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
             if listed is None:
                 raise _no_page(number)
-            return self._web.environment.render("projects.html", viewer, "../../../", listed=listed)
+            return self._web.environment.render(
+                "projects.html",
+                viewer,
+                "../../../",
+                listed=listed,
+                query=query,
+                counted=listed.counted,
+                action="../1/",
+            )
 
-        key, version = ("projects", number, viewer, visibility_key(caller)), str(table.generation)
+        key = ("projects", number, query, viewer, visibility_key(caller))
+        version = str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
 
     def _answer_results(self, request: Request, words: str, number: int) -> Response:

@@ -104,11 +104,6 @@ class VisibleProjects(Struct, frozen=True):
         )
         return SearchResults(len(matches), list(islice(ordered, start, stop)))
 
-    def latest_uploads(self, count: int) -> list[ProjectFacts]:
-        """Return the private projects with the newest uploads, newest first, at most `count`."""
-        newest = nlargest(count, self.private, key=attrgetter("uploaded"))
-        return [project for project in newest if project.uploaded]
-
     def latest_changes(self, count: int) -> list[ProjectFacts]:
         """Return at most `count` private projects, those with the newest commits first."""
         return nlargest(count, self.private, key=attrgetter("changed"))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -234,6 +235,7 @@ class PageEnvironment:
             "serves_public": serves_public,
             "client_settings": self.client_settings,
             "logo": LOGO if brand.logo else ICON,
+            "generator": f"wheelyard {version('wheelyard')}",
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
             "policy": policy,
         }

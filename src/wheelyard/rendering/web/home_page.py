@@ -1,8 +1,10 @@
 """The pages about the index: home, settings of clients, search results, lists of names, errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import nlargest
 from html import escape
 from math import ceil
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -14,13 +16,71 @@ from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
-LATEST_UPLOADS: Final = 10
-PROJECTS_ON_HOME: Final = 200
-"""The projects of the largest index whose home page lists them all."""
+PROJECTS_ON_HOME: Final = 20
 RESULTS_ON_A_PAGE: Final = 50
-NAMES_ON_A_PAGE: Final = 500
+PROJECTS_ON_A_PAGE: Final = 100
+"""Of the list of all projects."""
 
-_CLIENTS: Final = {"uv": "uv", "pip": "pip", "poetry": "Poetry", "pdm": "PDM"}
+_SHOWS: Final = {
+    "all": "all projects",
+    "active": "active",
+    "deprecated": "deprecated",
+    "archived": "archived",
+    "quarantined": "quarantined",
+    "yanked": "all releases yanked",
+}
+_ORIGINS: Final = {"private": "private projects", "public": "public packages"}
+"""Which of them can be shown also where there are public packages."""
+
+
+class ListQuery(Struct, frozen=True):
+    """How a list of projects is sorted, and which of them it has."""
+
+    show: str = "all"
+    """One of `_SHOWS` and `_ORIGINS`."""
+    sort: str = "name"
+    """`name`, or `date`: the latest upload first."""
+
+    @classmethod
+    def parse(cls, show: str | None, sort: str | None) -> "ListQuery":
+        """
+        Return the query with these fields of a form.
+
+        Raises Invalid (code `invalid_field`) if one has no value that the form offers.
+        """
+        query = cls(show or "all", sort or "name")
+        if query.show not in _SHOWS | _ORIGINS or query.sort not in ("name", "date"):
+            message = "There is no such list of projects. Choose one in the form above the list."
+            raise errors.Invalid(message, code="invalid_field")
+        return query
+
+    @property
+    def text(self) -> str:
+        """The query of a URL, with its question mark, or an empty text for the usual list."""
+        return "" if self == ListQuery() else f"?show={self.show}&sort={self.sort}"
+
+    def offered_shows(self, has_public: bool) -> Mapping[str, str]:  # noqa: FBT001 - of a template
+        """Return the words for each value of `show` that the form offers."""
+        return _SHOWS | _ORIGINS if has_public else _SHOWS
+
+    def select(self, projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
+        """Return those of `projects`, which are sorted by name, that the list has, in its order."""
+        selected = [project for project in projects if self._has(project)]
+        return newest_first(selected) if self.sort == "date" else selected
+
+    def _has(self, project: ProjectFacts) -> bool:
+        match self.show:
+            case "all":
+                return True
+            case "private" | "public":
+                return bool(project.origin) == (self.show == "public")
+            case _:
+                return (project.status or "active") == self.show
+
+
+def newest_first(projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
+    """Return projects, which are sorted by name, by their latest upload, those without one last."""
+    return sorted(projects, key=attrgetter("uploaded"), reverse=True)
 
 
 class Excerpt(Struct, frozen=True):
@@ -65,16 +125,12 @@ def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt
 
 
 def home_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    projects: Sequence[ProjectFacts],
-    latest: Sequence[ProjectFacts],
+    environment: PageEnvironment, viewer: Viewer, projects: Sequence[ProjectFacts]
 ) -> bytes:
-    """Return the bytes of the home page, with `projects` and `latest` that the viewer may read."""
+    """Return the bytes of the home page, with those of `projects`, which the viewer may read."""
     root, private = "./", _private(projects)
-    # all of them, or else the private ones, or else none
-    listed = next((names for names in (projects, private) if len(names) <= PROJECTS_ON_HOME), ())
-    clients = {label: INSTALLERS[client] for client, label in _CLIENTS.items()}
+    # the uploads to public packages are no news of this index
+    newest = nlargest(PROJECTS_ON_HOME, private or projects, key=attrgetter("uploaded"))
     return environment.render(
         "home.html",
         viewer,
@@ -82,10 +138,10 @@ def home_page(
         counted=_counted(len(private), len(projects) - len(private)),
         count=len(projects),
         private=len(private),
-        projects=listed,
-        latest=latest,
+        projects=newest,
+        query=ListQuery(sort="date"),
+        action="-/projects/1/",
         upload_url=environment.with_links(environment.client_settings.upload_url, root),
-        settings=_client_texts(environment, clients, root),
     )
 
 
