@@ -95,6 +95,12 @@ class PageToShow:
     """Whether it is a kind of page of its own, of which the documentation has pictures."""
 
 
+ADMINISTRATION: Final = {
+    "overview": "",
+    "tokens": "tokens/",
+    "token-form": "tokens/?action=make",
+}
+"""The pages for administrators."""
 PAGES: Final = (
     PageToShow("home", "/"),
     PageToShow("search", "/?q=acme"),
@@ -115,6 +121,10 @@ PAGES: Final = (
     PageToShow("release-signed-in", "/project/numpy/2.3.4/", is_signed_in=True, is_pictured=False),
     PageToShow("account", "/-/account/", is_signed_in=True),
     PageToShow("upload", "/-/upload/", is_signed_in=True),
+    *(
+        PageToShow(f"admin-{name}", f"/-/admin/{path}", is_signed_in=True, is_pictured=False)
+        for name, path in ADMINISTRATION.items()
+    ),
     PageToShow("access", "/project/acme-core/access/", is_signed_in=True),
     PageToShow("manage", "/project/acme-core/manage/", is_signed_in=True),
     PageToShow("manage-release", "/project/acme-core/manage/?version=1.5.0", is_signed_in=True),

@@ -90,8 +90,21 @@ def row_of(method: str, path: str) -> ApiOperation:
     return [*fixed, *others][0]
 
 
+def _as_before(found: Any, recorded: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return an answer without the fields that were added since it was recorded."""
+    if isinstance(found, dict) and isinstance(recorded, dict):
+        return {
+            name: _as_before(value, recorded[name])
+            for name, value in found.items()
+            if name in recorded
+        }
+    if isinstance(found, list) and isinstance(recorded, list) and len(found) == len(recorded):
+        return [_as_before(*pair) for pair in zip(found, recorded, strict=True)]
+    return found
+
+
 def test_answers_are_as_they_were(tmp_path: Path) -> None:
-    """Each request has the status and the JSON of before, and no answer has a token's digest."""
+    """Each request has the status and JSON of before, perhaps with more fields, and no digest."""
     with in_process(tmp_path) as server:
         server.publish(wheel("demo", "1.0", "Summary: a demo"), sdist("demo"), wheel("demo", "2.0"))
         actions = Action.ADMIN.with_implied
@@ -103,7 +116,7 @@ def test_answers_are_as_they_were(tmp_path: Path) -> None:
     for request, (status, text), recorded in zip(REQUESTS, answers, RECORDED, strict=True):
         found = json.loads(re.sub(r"wyd_\w{48}", "wyd_", text))
         shown = found if status < 400 else {"error": found["error"]}
-        assert (status, shown) == tuple(recorded), request
+        assert (status, _as_before(shown, recorded[1])) == tuple(recorded), request
     assert len(digests) == 4
     assert not [digest for digest in digests if digest in str(answers)]
 

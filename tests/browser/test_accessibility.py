@@ -31,7 +31,9 @@ PAGES = (
 )
 FORMS = (
     "/-/account/",
-    "/-/tokens/",
+    "/-/admin/",
+    "/-/admin/tokens/",
+    "/-/admin/tokens/?action=make",
     "/-/upload/",
     "/project/acme-core/access/",
     "/project/acme-core/manage/",

@@ -1,6 +1,7 @@
 """A browser that keeps the cookies of an application, as far as sessions need it."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -22,10 +23,10 @@ class Browser:
         return self._keep(self.server.get(target, HTML, *self._cookie(), *headers))
 
     def send(
-        self, target: str, fields: dict[str, str], *headers: tuple[str, str]
+        self, target: str, fields: Mapping[str, str | Sequence[str]], *headers: tuple[str, str]
     ) -> InProcessResponse:
         """Return the answer to the POST of a form, which a page of the index has shown."""
-        body = urlencode(fields).encode()
+        body = urlencode(fields, doseq=True).encode()
         origin = ("Origin", "http://index")
         every = (HTML, FORM, ("Content-Length", str(len(body))), *self._cookie())
         if not any(name == "Origin" for name, _ in headers):

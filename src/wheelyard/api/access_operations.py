@@ -14,9 +14,16 @@ from wheelyard.api.operation import Call, Name, Pattern, TokenName, Word
 from wheelyard.api.project_operations import After
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
+from wheelyard.authentication.token_list import (
+    MarkedToken,
+    TokenFilter,
+    TokenMark,
+    marked,
+    select,
+)
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import ANONYMOUS, Action, Scope
-from wheelyard.model.api_token import ListedToken, TokenRecord
+from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
@@ -161,9 +168,17 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     """The id of the token that replaces it."""
     publishers: tuple[str, ...] = ()
     """Ids of the publishers that it was minted for."""
+    marks: tuple[TokenMark, ...] = ()
+    """In a list: it expires within 14 days, was not used for 90, or its owner is gone."""
 
     @classmethod
-    def of(cls, record: TokenRecord, state: str, last_used: date | None = None) -> "TokenAnswer":
+    def of(
+        cls,
+        record: TokenRecord,
+        state: str,
+        last_used: date | None = None,
+        marks: tuple[TokenMark, ...] = (),
+    ) -> "TokenAnswer":
         """Return what is told of a token."""
         rights = CallerRights.of(record.scope)
         return TokenAnswer(
@@ -181,6 +196,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
             revoked_by=record.revoked_by,
             replaced_by=record.rotation.successor if record.rotation else "",
             publishers=record.publishers,
+            marks=marks,
         )
 
 
@@ -198,9 +214,20 @@ class ReplacedToken(MadeToken, frozen=True, kw_only=True):
 
 
 class TokenList(Struct, frozen=True):
-    """Tokens, oldest first."""
+    """Tokens, oldest first unless another order was asked for."""
 
     tokens: tuple[TokenAnswer, ...]
+    total: int | UnsetType = UNSET
+    """How many there are without the limit, if one was sent."""
+
+
+class TokensQuery(TokenFilter, frozen=True):
+    """A query for some of the tokens that a caller may see."""
+
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """The most tokens in one answer, or 0 for all."""
+    offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """How many are left out before the first, with a limit."""
 
 
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
@@ -253,13 +280,23 @@ def whoami(call: Call) -> WhoAmI:
     return WhoAmI(caller.principal, principals, tuple(rights))
 
 
-def list_tokens(call: Call) -> TokenList:
-    """List the caller's own tokens, or all for an administrator."""
-    return TokenList(tuple(map(_listed, call.index.caller_tokens.visible(call.caller))))
+ALL_TOKENS: Final = TokensQuery()
 
 
-def _listed(token: ListedToken) -> TokenAnswer:
-    return TokenAnswer.of(token.record, token.state, token.last_used)
+def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
+    """List the caller's own tokens, or those of all for an administrator, or some of them."""
+    tokens, now = call.index.caller_tokens, call.index.runtime.now()
+    listed = (marked(token, now, tokens.owner_is_gone) for token in tokens.visible(call.caller))
+    fit = select(listed, body)
+    if not body.limit:
+        return TokenList(tuple(map(_listed, fit)))
+    shown = fit[body.offset : body.offset + body.limit]
+    return TokenList(tuple(map(_listed, shown)), len(fit))
+
+
+def _listed(entry: MarkedToken) -> TokenAnswer:
+    token = entry.token
+    return TokenAnswer.of(token.record, token.state, token.last_used, entry.marks)
 
 
 def create_token(call: Call, body: NewToken) -> MadeToken:

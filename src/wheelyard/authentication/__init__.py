@@ -33,6 +33,7 @@ Authentication of credentials, and authorization of the callers that they identi
 - `api_tokens.py`: makes, lists, rotates, revokes and verifies API tokens, and warns before they
   expire
 - `caller_tokens.py`: which tokens a caller may see, make, rotate and revoke by the API and pages
+- `token_list.py`: which of thousands of tokens are shown, and what is marked
 - `sessions.py`: sessions of browsers
 - `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes
 - `rights.py`: all rights in one list, for `wheelyard access explain` and the pages

@@ -11,6 +11,7 @@ yet: there is no other list. Each person of a provider who owns some of them cos
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,7 +26,8 @@ from wheelyard.authentication.api_tokens import (
 )
 from wheelyard.authentication.authorization import AuthorizationPolicy
 from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens, parse_owner
-from wheelyard.errors import Forbidden, NotFound
+from wheelyard.catalog.document_cache import UnreadableIgnored
+from wheelyard.errors import Forbidden, NotFound, Unauthenticated
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.model.api_token import (
@@ -74,6 +76,19 @@ class CallerTokens(Struct, frozen=True):
             records = [sent] if sent is not None else []
         days, state = self.tokens.last_uses(records) if records else {}, self.owners.state
         return [ListedToken(record, state(record), days.get(record.id)) for record in records]
+
+    def owner_is_gone(self, token: ListedToken) -> bool:
+        """
+        Return whether the owner of a token may not use the index, or no grant names them.
+
+        Raises Unavailable if the grants, or the record of the owner, cannot be read.
+        """
+        record = token.record
+        if token.state != "active":
+            return token.state == "ended"
+        with suppress(Unauthenticated), UnreadableIgnored():
+            return not self.policy.own_scopes(record.owner, self.owners.principals(record))
+        return False  # nobody can say
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """

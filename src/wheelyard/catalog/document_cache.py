@@ -8,7 +8,7 @@ the store does not answer until it is `stale_if_error` seconds old.
 
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from threading import Lock
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, OVERLOADED, UNREADABLE_CODES, Conflict, Unavailable
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
@@ -256,6 +257,23 @@ class DocumentCache(Generic[T]):
         if cached is not None and cached.version == snapshot.version:
             self._remember(entry.key, snapshot)
         return snapshot
+
+    def read_listed(self, entries: Iterable[Entry], threads: int) -> Iterator[T]:
+        """
+        Yield the documents of a listing, in its order, so many of them read concurrently.
+
+        One that is cached in its current version is not read. A damaged one is left out. Raises
+        Unavailable if the store does not answer.
+        """
+
+        def read(entry: Entry) -> T | None:
+            with UnreadableIgnored():
+                return self.get_listed(entry).value
+            return None
+
+        for value in prefetch_map(read, entries, threads):
+            if value is not None:
+                yield value
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
         """

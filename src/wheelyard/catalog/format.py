@@ -108,6 +108,7 @@ def open_catalog(
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
+    last_uses = LastUses(credentials, runtime, threads=threads)
     projects = Projects(store, documents, ProjectNames(name_lists, retries), project_commits)
     changes = Changes(store, change_logs, runtime, retries, threads)
     return Catalog(
@@ -118,11 +119,11 @@ def open_catalog(
         changes=changes,
         serials=ProjectSerials(changes, projects, runtime),
         files=Files(stores.files),
-        token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
+        token_records=TokenRecords(credentials, records, retries, last_uses, threads),
         used_id_tokens=UsedIdTokens(credentials),
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
-        people=PeopleRecords(credentials, people, runtime),
+        people=PeopleRecords(credentials, people, runtime, threads),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 

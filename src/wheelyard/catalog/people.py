@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DocumentCache, Snapshot, UnreadableIgnored
+from wheelyard.catalog.document_cache import DocumentCache, Snapshot
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.person import Person
 from wheelyard.storage.base import Store
@@ -28,6 +28,8 @@ class PeopleRecords(Struct, frozen=True):
     store: Store
     documents: DocumentCache[Person]
     runtime: Runtime
+    threads: int = 1
+    """The number of records that are read concurrently."""
 
     def get(self, provider: str, person_id: str) -> Snapshot[Person]:
         """Return a snapshot of a record, read from the store unless a fresh one is cached."""
@@ -55,13 +57,9 @@ class PeopleRecords(Struct, frozen=True):
 
     def all(self) -> Iterator[Person]:
         """
-        Yield the records, sorted by provider.
+        Return an iterator of the records, sorted by provider.
 
         A record cached in its current version is not read. A damaged one is left out: `check`
         reports it.
         """
-        for entry in self.store.list(keys.PEOPLE):
-            with UnreadableIgnored():
-                snapshot = self.documents.get_listed(entry)
-                if snapshot.value is not None:
-                    yield snapshot.value
+        return self.documents.read_listed(self.store.list(keys.PEOPLE), self.threads)

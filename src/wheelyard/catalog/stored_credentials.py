@@ -24,6 +24,7 @@ from wheelyard.catalog.document_cache import (
 )
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, NotFound, WheelyardError, quoted
 from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
@@ -76,6 +77,8 @@ class TokenRecords(Struct, frozen=True):
     documents: DocumentCache[TokenRecord]
     retries: ConflictRetries
     last_uses: "LastUses"
+    threads: int = 1
+    """The number of records that are read concurrently."""
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
         """Return the record if it is cached and recent enough, else None (see DocumentCache)."""
@@ -139,16 +142,12 @@ class TokenRecords(Struct, frozen=True):
 
     def all(self) -> Iterator[TokenRecord]:
         """
-        Yield the records, sorted by id.
+        Return an iterator of the records, sorted by id.
 
         A record cached in its current version is not read. A damaged record is left out: `check`
         reports it.
         """
-        for entry in self.store.list(keys.TOKENS):
-            with UnreadableIgnored():
-                snapshot = self.documents.get_listed(entry)
-                if snapshot.value is not None:
-                    yield snapshot.value
+        return self.documents.read_listed(self.store.list(keys.TOKENS), self.threads)
 
     def name_of(self, principal: str) -> str:
         """
@@ -174,9 +173,16 @@ class LastUses:
     lost, and no day is recorded for `COOL_DOWN`.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, start: StartThread = in_background) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        start: StartThread = in_background,
+        threads: int = 1,
+    ) -> None:
         self._store = store
         self._start = start
+        self._threads = threads
         policy = CachePolicy(is_local=False, freshness=0.0, capacity=CACHE_BYTES)
         self._documents = DocumentCache(store, Codec(LastUse), runtime, policy)
         self._recorded: LruCache[str, date] = LruCache(RECORDED_LIMIT)
@@ -227,10 +233,13 @@ class LastUses:
         return {token_id: last.value.day for token_id, last in uses.items() if last and last.value}
 
     def _listed(self, token_ids: frozenset[str]) -> Iterator[tuple[str, Snapshot[LastUse] | None]]:
-        for entry in self._store.list(keys.LAST_USES):
-            token_id = keys.token_id_of_use(entry.key)
-            if token_id is not None and token_id in token_ids:
-                yield token_id, self._load(entry.key, entry)
+        wanted = [
+            (token_id, entry)
+            for entry in self._store.list(keys.LAST_USES)
+            if (token_id := keys.token_id_of_use(entry.key)) in token_ids and token_id is not None
+        ]
+        uses = prefetch_map(lambda use: self._load(use[1].key, use[1]), wanted, self._threads)
+        return zip((token_id for token_id, _ in wanted), uses, strict=True)
 
     def _write(self) -> None:
         # runs in the one background thread, which ends when nothing is pending

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
 from click import Argument, Option
@@ -19,9 +19,11 @@ from wheelyard.api.access_operations import (
     NewToken,
     TokenAnswer,
     TokenRotation,
+    TokensQuery,
 )
 from wheelyard.api.project_operations import After, ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
+from wheelyard.authentication.token_list import TokenOrder, TokenSelection
 from wheelyard.cli.options import (
     INDEX,
     Api,
@@ -395,21 +397,41 @@ def create(
         click.echo(f"\n{lines}", err=True, nl=False)
 
 
-@token_command.subcommand("list", JSON, *INDEX)
-def list_tokens() -> None:
+@token_command.subcommand(
+    "list",
+    Option(["--search"], default="", metavar="TEXT"),
+    Option(["--owner"], default="", metavar="WHO"),
+    Option(["--project"], default="", metavar="NAME"),
+    Option(["--state"], type=click.Choice(get_args(TokenSelection))),
+    Option(["--sort"], type=click.Choice(get_args(TokenOrder)), default="created"),
+    JSON,
+    *INDEX,
+)
+def list_tokens(
+    search: str, owner: str, project: str, state: TokenSelection | None, sort: TokenOrder
+) -> None:
     """
     List the tokens, without their secrets.
 
     Inactive tokens of CI jobs are left out.
 
+    Options:
+        --search: A part of the name, the id, the owner, the maker or a project.
+        --owner: Only those of this principal.
+        --project: Only those that are for this project.
+        --state: A state; or expiring (within 14 days), unused (for 90 days), owner-gone.
+        --sort: By what they are sorted, with a minus the greatest first.
+
     Examples:
         wheelyard token list
+        wheelyard token list --state unused --sort used
         wheelyard token list --json
 
     Documentation: tokens.md
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    tokens = open_api().call(access_operations.list_tokens).tokens
+    wanted = TokensQuery(search=search, owner=owner, project=project, state=state, sort=sort)
+    tokens = open_api().call(access_operations.list_tokens, wanted).tokens
     shown = [token for token in tokens if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in tokens}
     described = [_described(token, names) for token in shown]
@@ -426,6 +448,7 @@ def _token_lines(
         more = ("minted",) if token.publishers else ()
         if token.replaced_by:
             more = (f"replaced by {token.replaced_by}",)
+        more = (*more, *token.marks)
         yield (*columns, token.state, f"by {by}", *more)
 
 

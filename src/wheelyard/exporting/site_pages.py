@@ -12,7 +12,8 @@ from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.exporting.site_folder import SiteLease, SiteStore
 from wheelyard.rendering.listing import Listing
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.rendering.web.home_page import PROJECTS_ON_A_PAGE, page_count
+from wheelyard.rendering.web.home_page import PROJECTS_ON_A_PAGE
+from wheelyard.rendering.web.page_numbers import page_count
 from wheelyard.rendering.web.release_page import file_pages
 from wheelyard.storage.base import Key, Store, Stored, WebType
 from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all

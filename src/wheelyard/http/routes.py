@@ -15,6 +15,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
 from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
@@ -128,9 +129,9 @@ def _account(account: AccountPages) -> Iterator[Route]:
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
     yield _page("/-/account/", account.answer_account)
-    for path in ("/-/account/tokens/", "/-/tokens/"):
-        yield replace(_page(path, account.answer_tokens), is_long=True)
-        yield replace(_form(path, account.answer_tokens_form), is_long=True)
+    path = "/-/account/tokens/"
+    yield replace(_page(path, account.answer_tokens), is_long=True)
+    yield replace(_form(path, account.answer_tokens_form), is_long=True)
 
 
 def _management(manage: ManagePages) -> Iterator[Route]:
@@ -143,7 +144,18 @@ def _management(manage: ManagePages) -> Iterator[Route]:
 
 
 def _administration(web: WebPages) -> Iterator[Route]:
-    yield _page("/-/admin/", AdminPages(web).answer_overview)
+    pages = AdminPages(web)
+    yield _page("/-/admin/", pages.answer_overview)
+    tokens = TokenAdministration(pages)
+    yield from _admin_page("/-/admin/tokens/", tokens.answer, tokens.answer_form)
+    yield _page("/-/tokens/", tokens.redirect)  # where the page was once
+
+
+def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) -> Iterator[Route]:
+    """Yield the routes of a page for administrators, which may read much, and of its forms."""
+    yield replace(_page(path, answer), is_long=True)
+    if answer_form is not None:
+        yield replace(_form(path, answer_form), is_long=True)
 
 
 def _projects(projects: ProjectPages) -> Iterator[Route]:

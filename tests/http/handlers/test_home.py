@@ -15,6 +15,7 @@ from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.web import home_page
+from wheelyard.rendering.web.page_numbers import PageNumbers
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
@@ -163,10 +164,10 @@ def test_pages_of_a_filtered_list_keep_the_filter(
 
 def test_some_of_many_pages_are_linked() -> None:
     """Of many pages, some are offered: the first, the last, those around, and some between."""
-    numbers = home_page.Excerpt((), 100_000, 37, 200).offered
+    numbers = PageNumbers(100_000, 37, 200).offered
     assert numbers == [1, *range(10, 31, 10), *range(35, 40), *range(40, 201, 10)]
-    assert home_page.Excerpt((), 120, 1, 3).offered == [1, 2, 3]
-    assert len(home_page.Excerpt((), 100_000, 1_000, 2_000).offered) < 30
+    assert PageNumbers(120, 1, 3).offered == [1, 2, 3]
+    assert len(PageNumbers(100_000, 1_000, 2_000).offered) < 30
 
 
 def test_everybody_sees_their_own(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_user_makes_uses_and_revokes_a_token(users: GoogleUsersServer) -> None:
     assert timedelta(days=6, hours=23) < time_left(created) <= timedelta(days=7)
     assert post(users.server, wheel("acme-core"), token=token).status_code == 200
     (seen,) = [each for each in listed(users, ANA) if each["id"] == created["id"]]
-    assert {**seen, "last-used": None} == created
+    assert {**seen, "last-used": None} == {**created, "marks": ["expiring"]}
 
     gone = users.ask("DELETE", f"tokens/{created['id']}", users.id_token(ANA))
 

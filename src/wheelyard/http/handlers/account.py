@@ -1,23 +1,18 @@
 """Handlers of signing in and out, of `/-/account/`, and of pages of API tokens."""
 
-import re
 from contextlib import suppress
 from typing import Final
 
-from msgspec.structs import replace
-
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import NewToken
 from wheelyard.api.table import LocalApi
-from wheelyard.authentication.api_tokens import invalid_credential, require_token_name
+from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import CredentialType, classify
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.sessions import no_session
-from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens
+from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
 from wheelyard.errors import (
     Forbidden,
-    Invalid,
     NotFound,
     Unauthenticated,
     Unavailable,
@@ -27,7 +22,6 @@ from wheelyard.http.error_responses import error_response_for, read_only, status
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
-    checking,
     form_token,
     local_path,
     parse_form,
@@ -44,23 +38,17 @@ from wheelyard.http.request_authentication import (
     SessionCookie,
     signed_in_at,
 )
+from wheelyard.http.token_forms import made_values, new_token
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Credential, parse_pattern
+from wheelyard.model.access import Credential
 from wheelyard.model.api_token import ListedToken, has_token_prefix
 from wheelyard.rendering.web.account_pages import (
+    TOKENS_ROOT,
     Account,
     FormState,
     TokensView,
-    made_page,
     tokens_page,
 )
-
-ALL_TOKENS: Final = ("-", "tokens")
-"""The path of the pages of everybody's tokens."""
-
-_DAYS = re.compile("[0-9]{1,5}", re.ASCII)
-_SEPARATORS = re.compile(r"[\s,]+")
-
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
@@ -93,12 +81,12 @@ class AccountPages:
         """Handle GET: the tokens with the form for a new one, or the question whether to revoke."""
         view, viewer = self._view(request), self._web.viewer(request.caller)
         fields = parse_form(request.query_string)
-        form, rows = FormState(form_token(request, self._context)), self._rows(request, view)
+        form, rows = FormState(form_token(request, self._context)), self._rows(request)
         by_id = {row.record.id: row for row in rows}
         to_revoke = by_id.get(fields.text("revoke"))
         if to_revoke is not None and to_revoke.state == "active":
             return self._web.show(
-                viewer, 200, "token_revoke.html", view.root, row=to_revoke, form=form
+                viewer, 200, "token_revoke.html", TOKENS_ROOT, row=to_revoke, form=form
             )
         revoked = by_id.get(fields.text("revoked"))
         return self._web.own_page(
@@ -117,7 +105,7 @@ class AccountPages:
             form = refused_form(request, self._context, fields, error)
             rows = list[ListedToken]()
             with suppress(WheelyardError):  # the form is worth more than the list
-                rows = self._rows(request, view)
+                rows = self._rows(request)
             page = tokens_page(
                 self._web.environment, self._web.viewer(request.caller), view, rows, form
             )
@@ -127,13 +115,13 @@ class AccountPages:
         caller, index = request.caller, self._context.index
         if view.hindrance:
             raise Forbidden(view.hindrance)
-        new = _new_token(view, fields, index.authenticator.owners)
+        new = new_token(fields, view.max_days)
         signed_in = signed_in_at(request) if can_own_tokens(caller) else None
         api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
         made = api.call(access_operations.create_token, new)
-        row = ListedToken(index.tokens.find(made.id), made.state, None)
-        page = made_page(self._web.environment, self._web.viewer(caller), view, row, made.token)
-        return self._web.own_page(201, page)
+        values = made_values(self._web.environment, made, TOKENS_ROOT)
+        viewer = self._web.viewer(caller)
+        return self._web.show(viewer, 201, "token_made.html", TOKENS_ROOT, **values)
 
     def _revoke(self, request: Request, token_id: str) -> Response:
         LocalApi(index=self._context.index, caller=request.caller).call(
@@ -147,41 +135,31 @@ class AccountPages:
         """
         Return what the pages know of the caller.
 
-        Raises Unauthenticated or Forbidden unless the caller may see them.
+        Raises Unauthenticated for an anonymous one.
         """
         caller, index = request.caller, self._context.index
-        is_for_all, is_admin = request.segments == ALL_TOKENS, is_token_admin(caller)
         if caller.is_anonymous:
             raise invalid_credential()
-        if is_for_all and not is_admin:
-            raise Forbidden(
-                f"{caller.display_name} may not see the tokens of others. Ask an administrator of "
-                "this index."
-            )
         hindrance, needs_sign_in = "", False
         if index.settings.server.read_only:
             hindrance = read_only().message
-        elif not is_for_all and not can_own_tokens(caller):
+        elif not can_own_tokens(caller):
             hindrance = (
                 "Only a person who has signed in has tokens of their own, and a token makes none. "
                 "Sign in yourself, or ask an administrator of this index to make one for you."
             )
-        elif can_own_tokens(caller) and not index.caller_tokens.is_signed_in(
-            caller, signed_in_at(request)
-        ):
+        elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
             hindrance, needs_sign_in = "You have signed in more than an hour ago.", True
         return TokensView(
-            is_for_all=is_for_all,
-            may_administer=is_admin,
+            may_administer=is_token_admin(caller),
             hindrance=hindrance,
             needs_sign_in=needs_sign_in,
             may_revoke=not index.settings.server.read_only,
             max_days=index.settings.tokens.max_days,
         )
 
-    def _rows(self, request: Request, view: TokensView) -> list[ListedToken]:
-        tokens = self._context.index.caller_tokens
-        return tokens.visible(request.caller, only_own=not view.is_for_all)
+    def _rows(self, request: Request) -> list[ListedToken]:
+        return self._context.index.caller_tokens.visible(request.caller, only_own=True)
 
     def show_sign_in(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
@@ -255,37 +233,6 @@ class AccountPages:
             has_signed_out=has_signed_out,
             contact=settings.web.contact,
         )
-
-
-def _new_token(view: TokensView, fields: FormFields, owners: TokenOwners) -> NewToken:
-    """
-    Return the token that a form asks for.
-
-    Raises Invalid if a field is wrong.
-    """
-    name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
-    with checking("name"):
-        require_token_name(name)
-    with checking("days"):
-        if not _DAYS.fullmatch(days) or not 1 <= int(days) <= view.max_days:
-            message = f"Write a number of days from 1 to {view.max_days}."
-            raise Invalid(message, code="invalid_field")
-    with checking("can"):
-        if not can:
-            raise Invalid("Choose what the token may do.", code="missing_field")
-    with checking("projects"):
-        patterns = filter(None, _SEPARATORS.split(fields.text("projects")))
-        projects = tuple(sorted(map(parse_pattern, patterns)))
-        if not projects:
-            raise Invalid("Name the projects that the token is for.", code="missing_field")
-    token = NewToken(name=name, projects=projects, can=(can,), days=int(days))
-    if not view.is_for_all:  # the token is the caller's own
-        return token
-    owner = fields.text("owner") or None
-    with checking("owner"):
-        if owner is not None:
-            owners.named(owner)
-    return replace(token, owner=owner)
 
 
 def _credential(fields: FormFields, address: str) -> Credential:

@@ -48,9 +48,9 @@ from wheelyard.rendering.web.home_page import (
     ListQuery,
     excerpt,
     home_page,
-    page_count,
     setup_page,
 )
+from wheelyard.rendering.web.page_numbers import page_count
 from wheelyard.storage.base import ABSENT
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
@@ -159,7 +159,7 @@ class HomePages:
             except (Unavailable, TimeoutError):
                 unanswered = canonicalize_name(words)
         projects = matches.projects if public is None else [public, *matches.projects]
-        results = Excerpt(projects, matches.total + (public is not None), number, pages)
+        results = Excerpt(matches.total + (public is not None), number, pages, projects)
         values = {"words": words, "found": results, "unanswered": unanswered}
         body = self._web.environment.render(
             "results.html", self._web.viewer(request.caller), "./", **values

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Caller
 from wheelyard.model.api_token import ListedToken
 from wheelyard.model.grants import credential_of, with_name
-from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
@@ -58,11 +58,13 @@ class FormState(Struct, frozen=True):
         return self.error if name == self.wrong_field else ""
 
 
-class TokensView(Struct, frozen=True, kw_only=True):
-    """What all pages of tokens know of the caller."""
+TOKENS_ROOT: Final = "../../../"
+"""The home page, relative to the pages of the caller's tokens."""
 
-    is_for_all: bool
-    """Whether it is about everybody's tokens, and not about the caller's own."""
+
+class TokensView(Struct, frozen=True, kw_only=True):
+    """What the pages of a caller's own tokens know of the caller."""
+
     may_administer: bool
     hindrance: str = ""
     """Why the caller can make no token here, or an empty text if there is no reason."""
@@ -71,11 +73,6 @@ class TokensView(Struct, frozen=True, kw_only=True):
     may_revoke: bool
     """Whether tokens can be revoked here: not on a read-only server."""
     max_days: int
-
-    @property
-    def root(self) -> str:
-        """The home page, relative to these pages."""
-        return "../../" if self.is_for_all else "../../../"
 
 
 def tokens_page(
@@ -91,36 +88,11 @@ def tokens_page(
     return environment.render(
         "tokens.html",
         viewer,
-        view.root,
+        TOKENS_ROOT,
         view=view,
         active=[row for row in newest if row.state == "active"],
         # each CI job leaves an expired token, of which there may be thousands
         others=[row for row in newest if row.state != "active" and not row.record.publishers],
         form=form,
         revoked=revoked,
-    )
-
-
-def made_page(
-    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: ListedToken, token: str
-) -> bytes:
-    """Return the page that shows a new token, once, and how to use it."""
-    url = environment.client_settings.upload_url
-    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
-    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
-    commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
-    return environment.render(
-        "token_made.html",
-        viewer,
-        view.root,
-        view=view,
-        row=row,
-        token=token,
-        user=USER,
-        may_upload=bool(row.record.scope.actions & Action.UPLOAD),
-        # the page is sent with `no-store`: nothing else ever has the text of the token
-        publishing={
-            client: environment.with_links(command, view.root)
-            for client, command in commands.items()
-        },
     )

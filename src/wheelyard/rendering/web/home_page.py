@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from html import escape
-from math import ceil
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +14,7 @@ from wheelyard import errors
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 PROJECTS_ON_HOME: Final = 20
 RESULTS_ON_A_PAGE: Final = 50
@@ -83,16 +83,11 @@ def newest_first(projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
     return sorted(projects, key=attrgetter("uploaded"), reverse=True)
 
 
-class Excerpt(Struct, frozen=True):
+class Excerpt(PageNumbers, frozen=True):
     """One page of a list of projects."""
 
     projects: Sequence[ProjectFacts]
     """Those on this page."""
-    total: int
-    """How many there are on all pages."""
-    number: int
-    pages: int
-    """How many pages there are, at least one."""
     public: int = 0
     """How many of all are public packages, as far as the page tells them apart."""
 
@@ -101,19 +96,6 @@ class Excerpt(Struct, frozen=True):
         """How many there are, in words."""
         return _counted(self.total - self.public, self.public)
 
-    @property
-    def offered(self) -> list[int]:
-        """The numbers of pages to link to: a few around this one, and some of all."""
-        step = max(10, ceil(self.pages / 20))
-        near = range(self.number - 2, self.number + 3)
-        numbers = {1, self.pages, *near, *range(step, self.pages, step)}
-        return sorted(number for number in numbers if 1 <= number <= self.pages)
-
-
-def page_count(total: int, size: int) -> int:
-    """Return how many pages a list has with `size` on each: at least one."""
-    return max(1, ceil(total / size))
-
 
 def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
     """Return the page `number` of a list of projects, `size` on each, or None if there is none."""
@@ -121,7 +103,8 @@ def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt
     if not 1 <= number <= pages:
         return None
     shown = projects[(number - 1) * size : number * size]
-    return Excerpt(shown, len(projects), number, pages, len(projects) - len(_private(projects)))
+    public = len(projects) - len(_private(projects))
+    return Excerpt(len(projects), number, pages, shown, public)
 
 
 def home_page(

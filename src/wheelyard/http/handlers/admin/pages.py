@@ -1,20 +1,40 @@
 """What all pages for administrators share: the check of the right, the frame, forms."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import urlencode
 
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_admin
-from wheelyard.http.messages import Request, Response
+from wheelyard.errors import WheelyardError
+from wheelyard.http.error_responses import status_of
+from wheelyard.http.forms import (
+    CSRF_FIELD,
+    FormFields,
+    form_token,
+    parse_form,
+    read_form,
+    refused_form,
+    require_form_token,
+)
+from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
+from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.wiring.build import Index
 
 WHAT: Final = "see the pages for administrators"
+SEE_OTHER: Final = 303
+MAX_PAGE_DIGITS: Final = 6
+
+Act = Callable[[FormFields], Response]
+"""Does what a form asks for, and returns the response; raises WheelyardError to refuse it."""
+AskAgain = Callable[[FormFields, FormState, int], Response]
+"""Returns the page of a form that was refused, which has the status that is given."""
 
 
 class AdminPages:
-    """Shows the pages below `/-/admin/`."""
+    """Shows the pages below `/-/admin/`, and answers their forms."""
 
     def __init__(self, web: WebPages) -> None:
         self.web = web
@@ -25,9 +45,32 @@ class AdminPages:
         """The index that the pages are about."""
         return self.context.index
 
+    @property
+    def may_change(self) -> bool:
+        """Whether this server takes changes."""
+        return not self.index.settings.server.read_only
+
     def api(self, request: Request) -> LocalApi:
         """Return the operations of the index, for the caller of a request."""
         return LocalApi(index=self.index, caller=request.caller)
+
+    def query(self, request: Request) -> FormFields:
+        """
+        Return the fields in the query of a request.
+
+        Raises Invalid if it is malformed. Raises Unauthenticated or Forbidden unless the caller is
+        an administrator.
+        """
+        require_admin(request.caller, WHAT)
+        return parse_form(request.query_string)
+
+    def form(self, request: Request) -> FormState:
+        """
+        Return the state of a form that nobody has sent yet.
+
+        Raises Unavailable if the store with the key of forms does not answer.
+        """
+        return FormState(form_token(request, self.context))
 
     def show(
         self,
@@ -46,11 +89,52 @@ class AdminPages:
         viewer = self.web.viewer(request.caller)
         sections = [(entry.path, entry.title) for entry in SECTIONS]
         return self.web.show(
-            viewer, status, f"admin/{template}", root, sections=sections, section=section, **values
+            viewer,
+            status,
+            f"admin/{template}",
+            root,
+            sections=sections,
+            section=section,
+            may_change=self.may_change,
+            **values,
         )
+
+    def answer_form(self, request: Request, act: Act, ask_again: AskAgain) -> Response:
+        """
+        Handle POST: do what a form asks for, or show it again with what was typed, and why.
+
+        Raises Unauthenticated or Forbidden unless the caller is an administrator, and as
+        `read_form`.
+        """
+        require_admin(request.caller, WHAT)
+        # the handler is called again once the body has come, and changes nothing before
+        fields = read_form(request)
+        try:
+            require_form_token(request, self.context, fields.text(CSRF_FIELD))
+            return act(fields)
+        except WheelyardError as error:
+            form = refused_form(request, self.context, fields, error)
+            return ask_again(fields, form, status_of(error))
+
+    def done(self, request: Request, query: str) -> Response:
+        """Return a redirect from a form to the page that it is on, with a query."""
+        path = self.web.path(*request.segments, query=query.encode())
+        return redirect(SEE_OTHER, path)
 
     def answer_overview(self, request: Request) -> Response:
         """Handle GET `/-/admin/`: what the pages are for."""
         require_admin(request.caller, WHAT)
         overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
         return self.show(request, "", "overview.html", {"overview": overview})
+
+
+def page_number(query: FormFields) -> int:
+    """Return the number of the page of a list that a query asks for, from 1."""
+    text = query.text("page")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_PAGE_DIGITS
+    return max(1, int(text)) if is_number else 1
+
+
+def query_of(asked: Mapping[str, str]) -> str:
+    """Return fields as the beginning of a query, to which the number of a page is added."""
+    return f"?{urlencode(asked)}&page="

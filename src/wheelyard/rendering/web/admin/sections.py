@@ -15,4 +15,12 @@ class Section(Struct, frozen=True):
     """What can be seen and done there, in a sentence."""
 
 
-SECTIONS: Final = (Section("", "Overview", ""),)
+SECTIONS: Final = (
+    Section("", "Overview", ""),
+    Section(
+        "tokens/",
+        "API tokens",
+        "All API tokens, with their last use and end. Make tokens for somebody or nobody, and "
+        "revoke them.",
+    ),
+)

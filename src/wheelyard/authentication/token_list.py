@@ -1,0 +1,126 @@
+"""
+Lists of API tokens: what is marked, found and sorted, for administrators of thousands of them.
+
+Everything here works on records that were read before, and reads nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from wheelyard.errors import Invalid
+from wheelyard.model.access import Pattern, matches_any
+from wheelyard.model.api_token import ListedToken
+from wheelyard.model.distribution_filename import parse_name
+
+UNUSED_AFTER: Final = timedelta(days=90)
+"""How long an active token was not used until it is marked."""
+
+TokenMark = Literal["expiring", "unused", "owner-gone"]
+"""
+What an administrator should look at, of tokens that work or may work again.
+
+- expiring: it expires soon (`EXPIRY_WARNING`)
+- unused: it was not used for `UNUSED_AFTER`
+- owner-gone: its owner may not use the index any more, or no grant names them
+
+A rotated token, and one of a CI job, have none.
+"""
+WORKING_STATES: Final = frozenset({"active", "unconfirmed", "ended"})
+"""The states of a token that is neither revoked nor expired."""
+TokenSelection = Literal[
+    "active",
+    "unconfirmed",
+    "ended",
+    "expired",
+    "revoked",
+    "expiring",
+    "unused",
+    "owner-gone",
+]
+"""A state of tokens, or a mark that they have."""
+TokenOrder = Literal["created", "-created", "used", "-used", "expires", "-expires", "name"]
+"""
+By what tokens are sorted, with a minus the greatest first.
+
+One that was never used comes before all that were.
+"""
+
+
+class TokenFilter(Struct, frozen=True):
+    """Which tokens are listed, and in which order."""
+
+    search: str = ""
+    """A part of the name, the id, the owner, the maker or a project, in any case."""
+    owner: str = ""
+    """The principal of the owner."""
+    project: str = ""
+    """The name of a project that the tokens are for; the pattern of a token may match it."""
+    state: TokenSelection | None = None
+    sort: TokenOrder = "created"
+
+
+class MarkedToken(Struct, frozen=True):
+    """A listed token, and what an administrator should look at."""
+
+    token: ListedToken
+    marks: tuple[TokenMark, ...]
+
+
+OwnerIsGone = Callable[[ListedToken], bool]
+"""Returns whether the owner of a token is gone."""
+
+
+def marked(token: ListedToken, now: datetime, owner_is_gone: OwnerIsGone) -> MarkedToken:
+    """Return a token with its marks."""
+    record, marks = token.record, list[TokenMark]()
+    # of a rotated token none: another one has replaced it
+    if token.state in WORKING_STATES and not record.publishers and record.rotation is None:
+        if record.expires_soon(now):
+            marks.append("expiring")
+        if now.date() - (token.last_used or record.created_at.date()) >= UNUSED_AFTER:
+            marks.append("unused")
+        if record.owner and owner_is_gone(token):
+            marks.append("owner-gone")
+    return MarkedToken(token, tuple(marks))
+
+
+def select(tokens: Iterable[MarkedToken], wanted: TokenFilter) -> list[MarkedToken]:
+    """Return the tokens that fit a filter, in its order."""
+    fit = [token for token in tokens if _fits(token, wanted)]
+    by, is_descending = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
+    return sorted(fit, key=lambda token: _order(token.token, by), reverse=is_descending)
+
+
+def _fits(marked_token: MarkedToken, wanted: TokenFilter) -> bool:
+    token = marked_token.token
+    if wanted.state is not None and wanted.state not in {token.state, *marked_token.marks}:
+        return False
+    record = token.record
+    if wanted.owner and record.owner != wanted.owner:
+        return False
+    if wanted.project and not _is_for(record.projects, wanted.project):
+        return False
+    texts = (record.name, record.id, record.owner, record.created_by, *record.projects)
+    return not wanted.search or wanted.search.casefold() in "\n".join(texts).casefold()
+
+
+def _is_for(patterns: tuple[Pattern, ...], project: str) -> bool:
+    with suppress(Invalid):
+        return matches_any(patterns, parse_name(project))
+    return project in patterns  # such as `acme-*`
+
+
+def _order(token: ListedToken, by: str) -> tuple[Any, ...]:
+    record = token.record
+    first: object = record.created_at
+    if by == "used":
+        first = token.last_used or date.min
+    elif by == "expires":
+        first = record.expires_at
+    elif by == "name":
+        first = record.name.casefold()
+    return first, record.created_at, record.id

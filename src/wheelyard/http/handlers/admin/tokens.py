@@ -1,0 +1,171 @@
+"""The page of everybody's API tokens: search, make for somebody or nobody, revoke some at once."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import convert
+from msgspec.structs import replace
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import TokensQuery
+from wheelyard.authentication.token_list import WORKING_STATES, TokenOrder, TokenSelection
+from wheelyard.authentication.token_owners import OWNER_PREFIXES, TokenOwners, can_own_tokens
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import AdminPages, page_number, query_of
+from wheelyard.http.handlers.admin.principals import credentials_in_use
+from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.request_authentication import signed_in_at
+from wheelyard.http.token_forms import made_values, new_token
+from wheelyard.model.api_token import token_id_in
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.principal_kinds import NOBODY, chosen_principal
+from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
+
+SECTION: Final = "tokens/"
+ROWS_ON_A_PAGE: Final = 100
+MOST_AT_ONCE: Final = 100
+"""How many tokens one form revokes: as many as a page shows."""
+STATES: Final[dict[str, str]] = {
+    "active": "Active",
+    "expiring": "Expire within 14 days",
+    "unused": "Not used for 90 days",
+    "owner-gone": "Of people who are gone",
+    "unconfirmed": "Wait for a sign-in of their owner",
+    "ended": "Ended with their owner",
+    "expired": "Expired",
+    "revoked": "Revoked",
+    "": "All",
+}
+ORDERS: Final[dict[str, str]] = {
+    "-created": "Newest first",
+    "used": "Longest unused first",
+    "-used": "Last used first",
+    "expires": "Ends soonest first",
+    "name": "Name",
+}
+
+
+class TokenAdministration:
+    """The page of everybody's API tokens."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the list, the form for a new token, or the question whether to revoke."""
+        query = self._pages.query(request)
+        if query.text("action") == "make":
+            return self._token_form(request, self._pages.form(request), 200)
+        ids = query.all("revoke")
+        if ids:
+            return self._question(request, ids, self._pages.form(request), 200)
+        return self._list(request, query)
+
+    def redirect(self, request: Request) -> Response:
+        """Handle GET `/-/tokens/`, where the page was once."""
+        self._pages.query(request)
+        return redirect(301, self._pages.web.path("-", "admin", "tokens"))
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: make a token and show it once, or revoke some."""
+
+        def act(fields: FormFields) -> Response:
+            if fields.action("create", "revoke") == "revoke":
+                return self._revoke(request, fields.all("id"))
+            return self._create(request, fields)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            if fields.all("id"):
+                return self._question(request, fields.all("id"), form, status)
+            return self._token_form(request, form, status)
+
+        return self._pages.answer_form(request, act, ask_again)
+
+    def _list(self, request: Request, query: FormFields) -> Response:
+        state = query.text("state") if "state" in query.values else "active"
+        sort, search, number = query.text("sort"), query.text("search"), page_number(query)
+        wanted = TokensQuery(
+            search=token_id_in(search) or search,  # a whole token is a secret: it is not repeated
+            owner=query.text("owner"),
+            project=query.text("project"),
+            state=convert(state, TokenSelection) if state in STATES and state else None,
+            sort=convert(sort, TokenOrder) if sort in ORDERS else "-created",
+            limit=ROWS_ON_A_PAGE,
+            offset=(number - 1) * ROWS_ON_A_PAGE,
+        )
+        listed = self._pages.api(request).call(access_operations.list_tokens, wanted)
+        total = listed.total or 0
+        numbers = PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE))
+        asked = {
+            "search": wanted.search,
+            "owner": wanted.owner,
+            "project": wanted.project,
+            "state": wanted.state or "",
+            "sort": wanted.sort,
+        }
+        values = {
+            "rows": listed.tokens,
+            "numbers": numbers,
+            "asked": asked,
+            "links": query_of(asked),
+            "states": STATES,
+            "orders": ORDERS,
+            "revoked": query.text("revoked"),
+            "working": WORKING_STATES,
+        }
+        return self._pages.show(request, SECTION, "tokens.html", values)
+
+    def _token_form(self, request: Request, form: FormState, status: int) -> Response:
+        index = self._pages.index
+        values = {
+            "form": form,
+            "max_days": index.settings.tokens.max_days,
+            "kinds": tuple(credentials_in_use(index).owners(OWNER_PREFIXES)),
+        }
+        return self._pages.show(request, SECTION, "token_form.html", values, status)
+
+    def _create(self, request: Request, fields: FormFields) -> Response:
+        index = self._pages.index
+        new = new_token(fields, index.settings.tokens.max_days)
+        new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
+        # an administrator who is a person has to have signed in lately, as everybody
+        signed_in = signed_in_at(request) if can_own_tokens(request.caller) else None
+        api = replace(self._pages.api(request), signed_in_at=signed_in)
+        made = api.call(access_operations.create_token, new)
+        root = "../" * len(request.segments)
+        values = made_values(self._pages.web.environment, made, root)
+        viewer = self._pages.web.viewer(request.caller)
+        return self._pages.web.show(viewer, 201, "token_made.html", root, **values)
+
+    def _question(
+        self, request: Request, ids: Sequence[str], form: FormState, status: int
+    ) -> Response:
+        """Return the page that asks whether to revoke those of these tokens that may work."""
+        listed = self._pages.api(request).call(access_operations.list_tokens)
+        rows = [
+            token for token in listed.tokens if token.id in ids and token.state in WORKING_STATES
+        ]
+        values = {"form": form, "rows": rows}
+        return self._pages.show(request, SECTION, "tokens_revoke.html", values, status)
+
+    def _revoke(self, request: Request, ids: Sequence[str]) -> Response:
+        api = self._pages.api(request)
+        for token_id in ids:
+            # each by itself: if the store stops answering, those before are revoked
+            api.call(access_operations.revoke_token, token_id)
+        return self._pages.done(request, f"revoked={len(ids)}")
+
+
+def _owner_in(fields: FormFields, owners: TokenOwners) -> str | None:
+    """
+    Return the owner that a form names, or None for nobody.
+
+    Raises Invalid, with the field that is wrong. Raises Unavailable if the store does not answer.
+    """
+    kind = fields.text("kind")
+    if kind == NOBODY:
+        return None
+    with checking("who"):
+        owner = chosen_principal(kind, fields.text("who"))
+        owners.named(owner)
+        return owner

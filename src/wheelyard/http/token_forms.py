@@ -1,0 +1,68 @@
+"""The form with which people make API tokens, and the page that shows a new one."""
+
+import re
+from typing import Final
+
+from wheelyard.api.access_operations import MadeToken, NewToken
+from wheelyard.authentication.api_tokens import require_token_name
+from wheelyard.errors import Invalid
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
+from wheelyard.rendering.client_settings import USER
+from wheelyard.rendering.web.environment import PageEnvironment
+
+_DAYS: Final = re.compile("[0-9]{1,5}", re.ASCII)
+_SEPARATORS: Final = re.compile(r"[\s,]+")
+
+
+def parse_patterns(text: str) -> tuple[Pattern, ...]:
+    """
+    Return the project patterns in a text, with commas or blanks between them, sorted.
+
+    Raises Invalid if one is malformed, or there is none.
+    """
+    projects = tuple(sorted({parse_pattern(each) for each in _SEPARATORS.split(text) if each}))
+    if not projects:
+        message = "Name the projects: names, or the beginning of names and a star."
+        raise Invalid(message, code="missing_field")
+    return projects
+
+
+def new_token(fields: FormFields, max_days: int) -> NewToken:
+    """
+    Return the token that a form asks for, which is the caller's own.
+
+    Raises Invalid, with the field that is wrong.
+    """
+    name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
+    with checking("name"):
+        require_token_name(name)
+    with checking("days"):
+        if not _DAYS.fullmatch(days) or not 1 <= int(days) <= max_days:
+            message = f"Write a number of days from 1 to {max_days}."
+            raise Invalid(message, code="invalid_field")
+    with checking("can"):
+        if not can:
+            raise Invalid("Choose what the token may do.", code="missing_field")
+    with checking("projects"):
+        projects = parse_patterns(fields.text("projects"))
+    return NewToken(name=name, projects=projects, can=(can,), days=int(days))
+
+
+def made_values(environment: PageEnvironment, made: MadeToken, root: str) -> dict[str, object]:
+    """Return the values of the page that shows a new token, once, and how to use it."""
+    url, token = environment.client_settings.upload_url, made.token
+    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
+    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
+    commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
+    return {
+        "made": made,
+        "scope": Scope(parse_actions(made.can, admin=True), made.projects),
+        "user": USER,
+        # the page is sent with `no-store`: nothing else ever has the text of the token
+        "publishing": {
+            client: environment.with_links(command, root) for client, command in commands.items()
+        }
+        if Action.UPLOAD.word in made.can
+        else {},
+    }

@@ -1,0 +1,85 @@
+"""The kinds of principals that a form offers, so that nobody has to know how they are written."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.errors import Invalid
+from wheelyard.model.access import ALL_AUTHENTICATED
+
+OTHER: Final = "other"
+"""The kind of a principal that is written as in the settings."""
+NOBODY: Final = ""
+
+
+class PrincipalKind(Struct, frozen=True):
+    """A kind of principal in a form."""
+
+    prefix: str
+    """What comes before the name, without the last colon; or the whole principal."""
+    label: str
+    example: str = ""
+    """A name, or an empty text if there is none to write."""
+
+
+_OTHER: Final = PrincipalKind(OTHER, "Another principal, as in the settings", "user:ana@acme.dev")
+
+
+class CredentialsInUse(Struct, frozen=True, kw_only=True):
+    """By what people and programs can show who they are on an index."""
+
+    passwords: bool
+    google: bool
+    static_tokens: bool
+    providers: Sequence[str] = ()
+    """The names of the providers with which people sign in."""
+
+    def owners(self, prefixes: tuple[str, ...]) -> Iterator[PrincipalKind]:
+        """Yield the kinds of principals that can own tokens, which begin with one of `prefixes`."""
+        for kind in self.people():
+            if f"{kind.prefix}:".startswith(prefixes):
+                yield kind
+        yield _OTHER
+
+    def people(self) -> Iterator[PrincipalKind]:
+        """Yield the kinds of principals of people, and of Google service accounts."""
+        for provider in self.providers:
+            yield PrincipalKind(f"oidc:{provider}", f"Somebody of {provider}", "ana@acme.dev")
+        if self.passwords:
+            yield PrincipalKind("htpasswd", "Somebody with a password", "ana")
+        if self.google:
+            yield PrincipalKind("user", "A Google account", "ana@acme.dev")
+            example = "build@acme.iam.gserviceaccount.com"
+            yield PrincipalKind("serviceAccount", "A Google service account", example)
+
+    def grantees(self, *, is_member: bool = False) -> Iterator[PrincipalKind]:
+        """Yield the kinds of principals that a grant can name, or that can be in a group."""
+        if not is_member:
+            yield PrincipalKind("group", "A group of this index", "ml-team")
+        yield from self.people()
+        for provider in self.providers:
+            prefix, label = f"oidc:{provider}:group", f"A group of {provider}"
+            yield PrincipalKind(prefix, label, "platform")
+        if self.google:
+            label = "Everybody of a Google Workspace domain"
+            yield PrincipalKind("domain", label, "acme.dev")
+        if self.static_tokens:
+            yield PrincipalKind("static", "A static token", "proxy")
+        if not is_member:
+            yield PrincipalKind(ALL_AUTHENTICATED, "Everybody with a credential")
+        yield _OTHER
+
+
+def chosen_principal(kind: str, name: str) -> str:
+    """
+    Return the principal that a form has by its kind and a name, which is not checked further.
+
+    A whole principal in place of the name is taken as such. Raises Invalid (code `missing_field`)
+    if the name is missing.
+    """
+    if kind == ALL_AUTHENTICATED:
+        return ALL_AUTHENTICATED
+    if not name:
+        raise Invalid("Write the name as well.", code="missing_field")
+    return name if kind == OTHER or name.startswith(f"{kind}:") else f"{kind}:{name}"
