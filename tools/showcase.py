@@ -97,6 +97,7 @@ class PageToShow:
 
 ADMINISTRATION: Final = {
     "overview": "",
+    "journal": "journal/",
     "tokens": "tokens/",
     "token-form": "tokens/?action=make",
 }

@@ -62,6 +62,8 @@ OF_ADMINISTRATORS = {
     f"POST projects/{MISSING[0]}/release {{}}": 404,
     "GET access": 200,
     "GET access/history": 200,
+    "GET journal": 200,
+    "GET journal?before=x": 400,
     "GET access/explain?who=user:ana@acme.dev&project=secret-lib&action=read": 200,
     'POST access/grant {"id": "g0"}': 400,
     'POST access/revoke {"id": "g0"}': 404,

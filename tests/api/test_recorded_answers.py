@@ -62,6 +62,7 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "upstream/decisions/history?after=0", None),
     ("GET", "changes", None),
     ("GET", "changes?since=7", None),
+    ("GET", "journal?limit=2", None),
     ("POST", "tokens/self/revoke", None),
 )
 

@@ -32,6 +32,8 @@ PAGES = (
 FORMS = (
     "/-/account/",
     "/-/admin/",
+    "/-/admin/journal/",
+    "/-/admin/journal/?project=hostile&what=uploaded",
     "/-/admin/tokens/",
     "/-/admin/tokens/?action=make",
     "/-/upload/",

@@ -51,6 +51,9 @@ def test_each_entry_is_a_line(store: Path, wheelyard: Typed) -> None:
     assert lines[2][5:] == ["command line", "it broke"]
     since = wheelyard("journal", "--since", lines[2][0], "Acme.Core", "--json").stdout
     assert [json.loads(line)["what"] for line in since.splitlines()][-1:] == ["yanked"]
+    assert len(wheelyard("journal", "--what", "yanked").stdout.splitlines()) == 1
+    assert wheelyard("journal", "--until", "1d").stdout == ""
+    assert len(wheelyard("journal", "--until", "2999-01-01").stdout.splitlines()) == 3
 
 
 def rewrite(store: Path, project: str, old: bytes, new: bytes) -> None:

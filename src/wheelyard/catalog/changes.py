@@ -16,10 +16,11 @@ a mark, also if its writer has died, or whoever gave serials.
 change. Each of these has the serial before its first entry, so that a lost one is noticed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -199,6 +200,26 @@ class Changes(Struct, frozen=True):
         serial = _seconds_of_serials(moment) - 1
         entries, _ = self._entries(log, serial)
         return [change for change in entries if change.serial > serial] + unnumbered, log.newest
+
+    def newest_first(self) -> Iterator[ProjectChange]:
+        """
+        Yield the newest change of each project, first those without a serial, then the newest one.
+
+        Older parts of the feed are read as they are needed.
+        """
+        log, unnumbered = self._sequenced()
+        yielded = set[NormalizedName]()
+        for change in chain(unnumbered, reversed(log.entries), self._sealed_newest_first(log)):
+            if change.project not in yielded:
+                yielded.add(change.project)
+                yield change
+
+    def _sealed_newest_first(self, log: ChangeLog) -> Iterator[ProjectChange]:
+        number = log.previous
+        while number > log.start:
+            _, sealed = self._sealed(number)
+            yield from reversed(sealed.entries)
+            number = sealed.previous
 
     def newest(self) -> int:
         """
@@ -477,6 +498,11 @@ def _lost(key: Key) -> Unavailable:
         f"{key} is lost, which says in what order projects have changed. Run 'wheelyard check "
         "--rebuild', or restore the store from a backup."
     )
+
+
+def time_of(serial: int) -> datetime:
+    """Return a moment after the commits that had this serial, by the clock that has given it."""
+    return SERIALS_BEGIN + timedelta(seconds=serial + 1)
 
 
 def _seconds_of_serials(moment: datetime) -> int:

@@ -358,13 +358,15 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
     "journal",
     Argument(["project"], required=False),
     Option(["--since"], metavar="TIME"),
+    Option(["--until"], metavar="TIME"),
     Option(["--by"], metavar="WHO"),
+    Option(["--what"], metavar="WORD"),
     Option(["--json", "as_json"], is_flag=True),
     Option(["--follow"], is_flag=True),
     *INDEX,
 )
 def journal_command(
-    project: str | None, since: str | None, by: str | None, *, as_json: bool, follow: bool
+    project: str | None, *, as_json: bool, follow: bool, **filters: str | None
 ) -> int:
     """
     Print who did what to PROJECT, or to all projects, when, and with which credential.
@@ -376,7 +378,9 @@ def journal_command(
 
     Options:
         --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
+        --until: The same, not included.
         --by: A principal, a token's id or name, an e-mail.
+        --what: uploaded, imported, yanked, deleted, status, granted, approved, blocked ...
         --json: For programs: one object a line.
         --follow: Go on with new entries until Ctrl-C.
 
@@ -388,12 +392,18 @@ def journal_command(
     Documentation: projects.md
     """
     name = None if project is None else parse_name(project)
-    if by == "":
+    if filters["by"] == "":
         raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
     api, now = open_api(), system_runtime().now()
-    start = BEGINNING if since is None else max(parse_since(since, now), BEGINNING)
-    others = _other_journals(api, name)
-    reader = JournalReader(api.journals(name), start, by or "", others)
+    since, until = filters["since"], filters["until"]
+    reader = JournalReader(
+        api.journals(name),
+        since=BEGINNING if since is None else max(parse_since(since, now), BEGINNING),
+        by=filters["by"] or "",
+        what=filters["what"] or "",
+        until=None if until is None else parse_since(until, now),
+        others=_other_journals(api, name),
+    )
     if follow:
         return _follow(reader, api, as_json=as_json)
     part = _read_with_progress(reader)

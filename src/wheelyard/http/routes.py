@@ -14,6 +14,7 @@ from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
+from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
@@ -149,6 +150,9 @@ def _administration(web: WebPages) -> Iterator[Route]:
     tokens = TokenAdministration(pages)
     yield from _admin_page("/-/admin/tokens/", tokens.answer, tokens.answer_form)
     yield _page("/-/tokens/", tokens.redirect)  # where the page was once
+    journal = JournalPages(pages)
+    yield from _admin_page("/-/admin/journal/", journal.answer)
+    yield from _admin_page("/-/admin/journal/journal.csv", journal.download)
 
 
 def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) -> Iterator[Route]:

@@ -179,16 +179,20 @@ class _LastCommit(Struct, frozen=True):
 
 class JournalReader(Struct):
     """
-    Reads the entries of a source from the time `since` on, with `by` only those of a principal.
+    Reads the entries of a source from the time `since` on, before the time `until` if it is given.
 
-    `is_match` of `model/grants.py` says which `by` means a principal. If another commit has the
-    number of the last one that was read, or none, the store was restored: then what is later than
-    that one is read.
+    With `by`, only those of a principal are read: `is_match` of `model/grants.py` says which one
+    it means. With `what`, only those of this kind are read (`JournalEntry.what`).
+
+    If another commit has the number of the last one that was read, or none, the store was restored:
+    then what is later than that one is read.
     """
 
     source: JournalSource
     since: datetime = BEGINNING
     by: str = ""
+    what: str = ""
+    until: datetime | None = None
     others: tuple[OtherJournal, ...] = ()
     """Further journals whose entries are wanted."""
     _last: dict[NormalizedName, _LastCommit] = {}
@@ -288,7 +292,7 @@ class JournalReader(Struct):
             )
             return JournalPart(part.entries, [RESTORED, *part.problems]), newest_there
         if lost:
-            part.problems.append(_lost_message(name, lost))
+            part.problems.append(lost_message(name, lost))
         for commit in reversed(commits):
             for event in commit.events:
                 if event.at >= since:
@@ -297,8 +301,11 @@ class JournalReader(Struct):
         return part, newest
 
     def _add(self, entry: JournalEntry, part: JournalPart) -> None:
-        """Add an entry to a part if it is of the wanted principal."""
-        if not self.by or is_match(self.by, entry.by, entry.by_name):
+        """Add an entry to a part if it is wanted."""
+        is_wanted = (not self.by or is_match(self.by, entry.by, entry.by_name)) and (
+            not self.what or entry.what == self.what
+        )
+        if is_wanted and (self.until is None or entry.at < self.until):
             part.entries.append(entry)
 
     def _name_of(self, principal: str, problems: list[str]) -> str:
@@ -315,7 +322,8 @@ def _last_commit(number: int, commit: CommitJson | None) -> _LastCommit:
     return _LastCommit(number, commit.id, max(event.at for event in commit.events))
 
 
-def _lost_message(name: NormalizedName, lost: list[int]) -> str:
+def lost_message(name: str, lost: list[int]) -> str:
+    """Return a sentence about the entries that a journal has lost."""
     numbers = ", ".join(map(str, sorted(lost)[:NAMED_LOSSES]))
     more = f" and {len(lost) - NAMED_LOSSES} more" if len(lost) > NAMED_LOSSES else ""
     return (

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
     from wheelyard.operations.check_store import Check
+    from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
     from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.indexes import UpstreamIndex
@@ -397,6 +398,20 @@ class Index(Struct, frozen=True, kw_only=True):
             self.settings.private_patterns,
             is_local=self.is_local,
             has_upstream=self.upstream is not None,
+        )
+
+    @property
+    def merged_journal(self) -> "MergedJournal":
+        """The journals of everything as one."""
+        # only pages for administrators need it
+        from wheelyard.operations.merged_journal import DECISIONS, MergedJournal
+
+        return MergedJournal(
+            projects=self.projects,
+            changes=self.changes,
+            tokens=self.tokens.records,
+            others=(("-access", self.access.records), (DECISIONS, self.decisions)),
+            threads=1 if self.is_local else PREFETCH_THREADS,
         )
 
     @property

@@ -23,4 +23,9 @@ SECTIONS: Final = (
         "All API tokens, with their last use and end. Make tokens for somebody or nobody, and "
         "revoke them.",
     ),
+    Section(
+        "journal/",
+        "Journal",
+        "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",
+    ),
 )

@@ -1,0 +1,146 @@
+"""
+Operations on the journals of everything together, for administrators.
+
+Each raises Unavailable if the store does not answer.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from wheelyard.api.operation import Call
+from wheelyard.authentication.authorization import require_admin
+from wheelyard.errors import Invalid
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.project_json import JournalEntry
+from wheelyard.operations.journal_reader import BEGINNING
+from wheelyard.operations.merged_journal import JournalFilter, JournalPlace
+
+JOURNALS: Final = "see the journals of all projects"
+"""What only administrators may do."""
+LOCAL_COMMITS, REMOTE_COMMITS = 5_000, 500
+"""Commits that are looked at for one answer, of which each is a request on a bucket."""
+_PLACE: Final = re.compile(r"([0-9TZ:.-]{27})/(-?[a-z0-9-]{1,200})/([0-9]{1,15})", re.ASCII)
+_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+Moment = Annotated[datetime, Meta(tz=True)] | None
+
+
+class JournalSelection(Struct, frozen=True, kw_only=True):
+    """A query for entries of all journals. Empty fields mean all."""
+
+    project: str = ""
+    by: str = ""
+    """A principal, an id or a name of a token, an e-mail address."""
+    what: str = ""
+    """`uploaded`, `yanked`, `granted` ..."""
+    since: Moment = None
+    until: Moment = None
+    """The first moment that is not wanted any more."""
+
+    @property
+    def parsed(self) -> JournalFilter:
+        """
+        The filter.
+
+        Raises Invalid if the name of the project is malformed.
+        """
+        return JournalFilter(
+            project=parse_name(self.project) if self.project else "",
+            by=self.by,
+            what=self.what,
+            since=max(self.since or BEGINNING, BEGINNING),
+            until=self.until,
+        )
+
+
+class JournalQuery(JournalSelection, frozen=True, kw_only=True):
+    """A query for some entries."""
+
+    before: str = ""
+    """What an answer before had as `next`, to go on behind it."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """How many entries are enough. What was committed at once stays together."""
+
+
+class JournalEntries(Struct, frozen=True):
+    """Entries of all journals, the newest first."""
+
+    entries: tuple[JournalEntry, ...]
+    next: str
+    """For `before` of the next query, also if nothing was found so far; empty at the end."""
+    looked_back_to: datetime | None
+    """The time of the oldest commit that was looked at."""
+    problems: tuple[str, ...]
+    """What could not be read, in sentences."""
+
+
+def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
+    """
+    List entries of the journals of all projects, of grants and of decisions, the newest first.
+
+    Raises Invalid if the name of the project, or the place, is malformed.
+    """
+    index, wanted, after = call.index, body.parsed, _parse_place(body.before)
+    problems, entries = list[str](), list[JournalEntry]()
+    left, place = LOCAL_COMMITS if index.is_local else REMOTE_COMMITS, None
+    is_whole = True
+    with closing(index.merged_journal.read(wanted, problems, after)) as steps:
+        for step in steps:
+            entries += step.entries
+            place, left = step.place, left - 1
+            if len(entries) >= body.limit or not left:
+                is_whole = False
+                break
+    return JournalEntries(
+        entries=tuple(entries),
+        next="" if is_whole or place is None else _text_of(place),
+        looked_back_to=place.at if place else None,
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def every_entry(call: Call, body: JournalSelection) -> Iterator[JournalEntry | str]:
+    """
+    Return an iterator of all these entries, the newest first, and at its end of the problems.
+
+    Raises Unauthenticated or Forbidden unless the caller is an administrator, and Invalid if the
+    name of the project is malformed. The iterator may raise Unavailable.
+    """
+    require_admin(call.caller, JOURNALS)
+    problems, journal = list[str](), call.index.merged_journal
+    steps = journal.read(body.parsed, problems)
+
+    def entries() -> Iterator[JournalEntry | str]:
+        with closing(steps):
+            for step in steps:
+                yield from step.entries
+        yield from dict.fromkeys(problems)
+
+    return entries()
+
+
+def _text_of(place: JournalPlace) -> str:
+    return f"{place.at.astimezone(UTC).strftime(_TIME)}/{place.name}/{place.number}"
+
+
+def _parse_place(text: str) -> JournalPlace | None:
+    """
+    Return the place in a text, or None for an empty one.
+
+    Raises Invalid for any other text.
+    """
+    if not text:
+        return None
+    if match := _PLACE.fullmatch(text):
+        try:
+            at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+        except ValueError:
+            pass
+        else:
+            return JournalPlace(at, match[2], int(match[3]))
+    raise Invalid("before is no place. Send the `next` of an answer.", code="invalid_field")

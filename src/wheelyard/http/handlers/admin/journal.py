@@ -1,0 +1,95 @@
+"""The page of the journals of everything, and their download as CSV."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import urlencode
+
+from msgspec.structs import asdict
+
+from wheelyard.api import journal_operations
+from wheelyard.api.journal_operations import JournalQuery, JournalSelection
+from wheelyard.errors import Invalid
+from wheelyard.http.error_responses import status_of
+from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.messages import NO_STORE, NOSNIFF, Request, Response, StreamedResponse
+from wheelyard.rendering.journal_csv import journal_csv
+from wheelyard.rendering.web.admin.journal import KINDS, entry_rows
+
+SECTION: Final = "journal/"
+FIELDS: Final = ("project", "by", "what", "from", "to")
+ENTRIES_ON_A_PAGE: Final = 50
+_CSV: Final = (b"content-type", b"text/csv; charset=utf-8; header=present")
+
+
+class JournalPages:
+    """The page of the journals, and the download."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: some entries, the newest first, and a form that filters them."""
+        api, query = self._pages.api(request), self._pages.query(request)
+        asked = {name: query.text(name) for name in FIELDS}
+        before, is_filtered = query.text("before"), any(asked.values())
+        values = {"asked": asked, "kinds": KINDS, "is_filtered": is_filtered, "error": ""}
+        try:
+            wanted = JournalQuery(
+                **asdict(_selection(asked)), before=before, limit=ENTRIES_ON_A_PAGE
+            )
+            page = api.call(journal_operations.list_entries, wanted)
+        except Invalid as error:
+            values["error"] = error.on_page
+            return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
+        values |= {
+            "rows": entry_rows(page.entries),
+            "problems": page.problems,
+            "looked_back_to": page.looked_back_to,
+            "older": _query(asked, before=page.next) if page.next else "",
+            "newest": _query(asked),
+            "download": _query(asked),
+            "is_older": bool(before),
+            "is_full": len(page.entries) >= ENTRIES_ON_A_PAGE,
+        }
+        return self._pages.show(request, SECTION, "journal.html", values)
+
+    def download(self, request: Request) -> Response:
+        """Handle GET `journal.csv`: all entries that the form selects, as a table."""
+        query = self._pages.query(request)
+        wanted = _selection({name: query.text(name) for name in FIELDS})
+        entries = journal_operations.every_entry(self._pages.api(request), wanted)
+        today = self._pages.index.runtime.now()
+        name = b'attachment; filename="journal-%s.csv"' % f"{today:%Y-%m-%d}".encode()
+        headers = (_CSV, (b"content-disposition", name), NOSNIFF, NO_STORE)
+        pool = self._pages.context.pools.streams
+        return StreamedResponse(200, headers, journal_csv(entries), pool)
+
+
+def _selection(asked: Mapping[str, str]) -> JournalSelection:
+    """
+    Return what the fields of the form select.
+
+    Raises Invalid for what is no date.
+    """
+    since, until = _day(asked["from"]), _day(asked["to"])
+    return JournalSelection(
+        project=asked["project"],
+        by=asked["by"],
+        what=asked["what"],
+        since=since,
+        until=until + timedelta(days=1) if until else None,  # the day itself is wanted, too
+    )
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+    except ValueError:
+        message = "Write a day as 2026-01-31."
+    raise Invalid(message, code="invalid_field")
+
+
+def _query(asked: Mapping[str, str], **more: str) -> str:
+    given = {name: text for name, text in {**asked, **more}.items() if text}
+    return f"?{urlencode(given)}" if given else ""

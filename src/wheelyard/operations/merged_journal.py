@@ -1,0 +1,342 @@
+"""
+The journals of all projects, of grants and of decisions as one, the newest entry first.
+
+Each journal is read from its newest commit back, as far as somebody asks for more. It is opened
+once it may have a newer commit than those that are open: the feed says when a project was changed
+last. So the newest page costs a look at the feed, the document of each project that was changed in
+the hour before its entries, and a read for each commit. Memory holds the feed as far as it was
+read, and a few commits of each open journal. A page behind a place, and a limit of time, look for
+their place in each journal that was changed since: a search over the numbers of its commits.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from heapq import heappop, heappush, nsmallest
+from itertools import chain, islice, takewhile
+from math import inf
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.changes import NO_SERIAL, Changes, ProjectChange, time_of
+from wheelyard.catalog.commits import Journal
+from wheelyard.catalog.journaled_documents import JournaledDocument
+from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
+from wheelyard.model.grants import is_match
+from wheelyard.model.project import Commit
+from wheelyard.model.project_json import EventJson, JournalEntry, entry_of, other_entry_of
+from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE, lost_message
+
+DECISIONS: Final = "-decisions"
+"""The name of the journal of decisions, which no project has."""
+READ_AHEAD: Final = 16
+"""Commits that are read at a time from a remote store."""
+_AFTER_ALL_NAMES: Final = "~"
+
+_AnyJournal: TypeAlias = Journal[Any, Any]
+_AnyCommit: TypeAlias = Any
+"""A commit of a project, or of another document."""
+
+
+class JournalFilter(Struct, frozen=True):
+    """Which entries are wanted. Empty texts mean all."""
+
+    project: str = ""
+    """The normalised name of a project, which need not exist."""
+    by: str = ""
+    """Of which principals, as `is_match` compares them."""
+    what: str = ""
+    """What has happened, as `JournalEntry.what` says it."""
+    since: datetime = BEGINNING
+    until: datetime | None = None
+    """The first moment that is not wanted any more."""
+
+    def accepts(self, entry: JournalEntry) -> bool:
+        """Return whether an entry is wanted."""
+        return (
+            (not self.project or entry.project == self.project)
+            and (not self.what or entry.what == self.what)
+            and entry.at >= self.since
+            and (self.until is None or entry.at < self.until)
+            and (not self.by or is_match(self.by, entry.by, entry.by_name))
+        )
+
+
+class JournalPlace(Struct, frozen=True):
+    """The place of a commit in the order of all journals: what follows is older."""
+
+    at: datetime
+    name: str
+    """Of its journal: that of a project, or another name that begins with a hyphen."""
+    number: int
+
+
+class JournalStep(Struct, frozen=True):
+    """A commit of the merged journal, and those of its entries that are wanted."""
+
+    place: JournalPlace
+    entries: tuple[JournalEntry, ...]
+    """The newest first."""
+
+
+class _OpenJournal(Struct, eq=False):
+    """A journal from a commit back."""
+
+    name: str
+    journal: _AnyJournal
+    left: int
+    """The number of the newest commit that was not read yet."""
+    ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
+    """Commits that were read, and not taken yet, the newest first; None for a lost one."""
+
+
+class MergedJournal(Struct, frozen=True):
+    """Reads all journals as one. `others` has those of documents that are no project's, by name."""
+
+    projects: Projects
+    changes: Changes
+    tokens: TokenRecords
+    others: tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]
+    threads: int
+    """The number of commits that are read concurrently."""
+
+    def read(
+        self, wanted: JournalFilter, problems: list[str], after: JournalPlace | None = None
+    ) -> Generator[JournalStep, None, None]:
+        """
+        Yield the commits of the wanted project and time behind a place, the newest first.
+
+        What cannot be read is left out. Sentences about it are in `problems` at the latest when
+        the iterator has ended or was closed. Raises Unavailable if the store does not answer.
+        """
+        merge = _Merge(self, wanted, problems, after)
+        try:
+            for source, number, commit in merge.commits():
+                entries = self._entries(source, number, commit)
+                place = JournalPlace(_time_of(commit), source.name, number)
+                yield JournalStep(place, tuple(filter(wanted.accepts, entries)))
+        finally:
+            merge.close()
+
+    def _entries(
+        self, source: _OpenJournal, number: int, commit: _AnyCommit
+    ) -> Iterator[JournalEntry]:
+        """Yield the entries of a commit, the newest first."""
+        for event in reversed(commit.events):
+            if isinstance(commit, Commit):
+                shown = EventJson.from_event(event)
+                by_name = shown.by_name or self._name_of(shown.by)
+                yield entry_of(NormalizedName(source.name), number, shown, by_name)
+            else:
+                yield other_entry_of(number, event, self._name_of(event.by))
+
+    def _name_of(self, principal: str) -> str:
+        with suppress(Unavailable):  # the journal is more than its names
+            return self.tokens.name_of(principal)
+        return ""
+
+
+class _Merge:
+    """The state of one reading: the journals that are open, by their newest commits."""
+
+    def __init__(
+        self,
+        merged: MergedJournal,
+        wanted: JournalFilter,
+        problems: list[str],
+        after: JournalPlace | None,
+    ) -> None:
+        self._merged = merged
+        self._wanted = wanted
+        self._problems = problems
+        self._limit = after
+        if wanted.until is not None and (after is None or wanted.until <= after.at):
+            self._limit = JournalPlace(wanted.until, _AFTER_ALL_NAMES, 0)
+        self._heads: list[tuple[float, str, int, _OpenJournal, _AnyCommit]] = []
+        """A heap. The age and the name tell any two of them apart."""
+        self._lost = dict[str, list[int]]()
+        self._pool = ThreadPoolExecutor(merged.threads, "journal") if merged.threads > 1 else None
+
+    def close(self) -> None:
+        """Tell which commits were lost, and end the threads."""
+        self._problems += (lost_message(what, numbers) for what, numbers in self._lost.items())
+        self._lost.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def commits(self) -> Iterator[tuple[_OpenJournal, int, _AnyCommit]]:
+        """Yield the commits with their journals and numbers, the newest first."""
+        # what is older is not wanted; clocks differ
+        end = (self._wanted.since - CLOCK_TOLERANCE).timestamp()
+        unopened = takewhile(lambda project: project[1] >= end, self._projects())
+        following = next(unopened, None)
+        self._open_others()
+        while True:
+            while following is not None and self._may_be_next(following[1]):
+                batch = [following[0], *(name for name, _ in islice(unopened, self._spare))]
+                following = next(unopened, None)
+                self._open_all(batch)
+            if not self._heads or -self._heads[0][0] < end:
+                return
+            _, _, number, source, commit = heappop(self._heads)
+            yield source, number, commit
+            self._advance(source)
+
+    @property
+    def _spare(self) -> int:
+        """How many more projects are opened at a time, so that their documents are read at once."""
+        return 0 if self._pool is None else READ_AHEAD - 1
+
+    def _may_be_next(self, newest: float) -> bool:
+        """Return whether a journal with no later commit may have one before all open ones."""
+        return not self._heads or newest >= -self._heads[0][0]
+
+    def _projects(self) -> Iterator[tuple[NormalizedName, float]]:
+        """Yield each project, with a time that no commit of it is later than, descending."""
+        if self._wanted.project:
+            yield NormalizedName(self._wanted.project), inf
+            return
+        yielded = set[NormalizedName]()
+        try:
+            for change in self._merged.changes.newest_first():
+                yielded.add(change.project)
+                yield change.project, _latest(change)
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            self._problems.append(fault.message)
+            for entry in self._merged.projects.store.list(keys.PROJECTS):
+                name = keys.project_of(entry.key)
+                if name is not None and name not in yielded:
+                    yield name, inf
+
+    def _open_others(self) -> None:
+        for name, records in self._merged.others:
+            # of the others, only decisions are about projects
+            if not self._wanted.project or name == DECISIONS:
+                try:
+                    document = records.get("current").value
+                except Unavailable as fault:
+                    self._note(records.kind.what, fault)
+                    continue
+                if document is not None:
+                    self._begin(name, records.commits.journal(records.kind, document))
+
+    def _open_all(self, names: Sequence[NormalizedName]) -> None:
+        for name, journal in zip(names, self._map(self._journal_of, names), strict=True):
+            if isinstance(journal, Unavailable):
+                self._note(name, journal)
+            elif journal is not None:
+                self._begin(name, journal)
+
+    def _journal_of(self, name: NormalizedName) -> _AnyJournal | Unavailable | None:
+        """Return the journal of a project, None if it has no document, or why it is unreadable."""
+        projects = self._merged.projects
+        try:
+            # also that of a released name
+            project = projects.documents.get(keys.project(name), "current").value
+        except Unavailable as fault:
+            return fault
+        return projects.journal(project) if project else None
+
+    def _begin(self, name: str, journal: _AnyJournal) -> None:
+        source = _OpenJournal(name, replace(journal, threads=1), journal.document.revision)
+        source.left = self._find_start(source)
+        self._advance(source)
+
+    def _find_start(self, source: _OpenJournal) -> int:
+        """Return the number of the newest commit that comes behind the limit, or 0."""
+        limit, high = self._limit, source.left
+        if limit is None:
+            return high
+        if limit.name == source.name:
+            return min(limit.number - 1, high)
+        # most journals have few commits before the limit, so the first steps are small ones
+        low, step = high, 1
+        while low > 0 and not _is_behind(source, low, limit):
+            high, low, step = low - 1, low - step, 2 * step
+        low = max(low, 0)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if _is_behind(source, middle, limit):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _advance(self, source: _OpenJournal) -> None:
+        """Put the next commit of a journal among the heads, if it has one."""
+        while source.ahead or source.left > 0:
+            if not source.ahead:
+                self._read_ahead(source)
+            number, commit = source.ahead.popleft()
+            if commit is not None:
+                age = -_time_of(commit).timestamp()
+                heappush(self._heads, (age, source.name, number, source, commit))
+                return
+            self._lost.setdefault(source.journal.kind.what, []).append(number)
+
+    def _read_ahead(self, source: _OpenJournal) -> None:
+        """Read commits of a journal, and of those that are needed next."""
+        sources, count = [source], 1
+        if self._pool is not None:
+            near = (head[3] for head in nsmallest(READ_AHEAD - 1, self._heads, key=_order))
+            sources += (other for other in near if not other.ahead and other.left > 0)
+            count = max(1, READ_AHEAD // len(sources))
+        wanted = [
+            (journal, number)
+            for journal in sources
+            for number in range(journal.left, max(journal.left - count, 0), -1)
+        ]
+        for (journal, number), commit in zip(wanted, self._map(_find, wanted), strict=True):
+            journal.ahead.append((number, commit))
+            journal.left = number - 1
+
+    def _map(self, work: Any, arguments: Sequence[Any]) -> Iterator[Any]:  # noqa: ANN401 - as `map`
+        return (map if self._pool is None else self._pool.map)(work, arguments)
+
+    def _note(self, what: str, fault: Unavailable) -> None:
+        if fault.code not in UNREADABLE_CODES:
+            raise fault
+        self._problems.append(f"{what} cannot be read: {fault.message}")
+
+
+def _find(place: tuple[_OpenJournal, int]) -> _AnyCommit | None:
+    source, number = place
+    return source.journal.find(number)
+
+
+def _order(head: tuple[float, str, int, _OpenJournal, _AnyCommit]) -> tuple[float, str]:
+    return head[:2]
+
+
+def _latest(change: ProjectChange) -> float:
+    """Return when the newest commit of a project can have been made, at the latest."""
+    if change.serial == NO_SERIAL:
+        return inf
+    return (time_of(change.serial) + CLOCK_TOLERANCE).timestamp()
+
+
+def _time_of(commit: _AnyCommit) -> datetime:
+    moment: datetime = max(event.at for event in commit.events)
+    return moment
+
+
+def _is_behind(source: _OpenJournal, number: int, limit: JournalPlace) -> bool:
+    """Return whether a commit comes behind a place of another journal."""
+    older = chain(
+        (source.journal.find(number),), map(source.journal.find, range(number - 1, 0, -1))
+    )
+    commit = next(filter(None, older), None)  # in the place of a lost one, the one before it
+    if commit is None:
+        return True
+    at = _time_of(commit)
+    return at < limit.at or (at == limit.at and source.name > limit.name)

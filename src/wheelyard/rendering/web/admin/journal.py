@@ -1,0 +1,81 @@
+"""The page of the journal: what its template shows of an entry."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.model.decoding import counted
+from wheelyard.model.project_json import JournalEntry
+from wheelyard.rendering.principals import describe_principal
+from wheelyard.rendering.project_facts import versions_of
+
+KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "uploaded": "Uploads",
+        "imported": "Imports",
+        "yanked": "Yanks",
+        "unyanked": "Yanks taken back",
+        "deleted": "Deletions",
+        "status": "Status of projects",
+        "reserved": "Reserved names",
+        "released": "Released names",
+        "granted": "Grants",
+        "revoked": "Revoked grants",
+        "group": "Groups",
+        "group-deleted": "Deleted groups",
+        "approved": "Approved public packages",
+        "blocked": "Blocked public packages",
+    }
+)
+"""What entries can be filtered by, and its words."""
+
+
+class EntryRow(Struct, frozen=True):
+    """An entry on the page, or several in a row: files of one release, by one principal."""
+
+    entry: JournalEntry
+    """The newest of them."""
+    files: tuple[str, ...]
+    """Of all of them."""
+
+    @property
+    def what(self) -> str:
+        """What has happened, without its files and its reason."""
+        entry, versions = self.entry, versions_of(self.files)
+        if entry.what == "status":
+            return f"set the status to {entry.status}"
+        if versions and len(self.files) > 1:
+            of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
+            return f"{entry.what} {of}"
+        return {
+            "granted": "granted rights",
+            "revoked": "revoked rights",
+            "group": "changed a group",
+            "group-deleted": "deleted a group",
+            "reserved": "reserved the name",
+            "released": "released the name",
+        }.get(entry.what, entry.what)
+
+    @property
+    def who(self) -> str:
+        """The principal in words."""
+        return describe_principal(self.entry.by, self.entry.by_name)
+
+
+def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
+    """Return the rows for entries, which come newest first."""
+    groups = (list(group) for _, group in groupby(entries, _together))
+    return [
+        EntryRow(group[0], tuple(file for entry in reversed(group) for file in entry.files))
+        for group in groups
+    ]
+
+
+def _together(entry: JournalEntry) -> tuple[object, ...]:
+    """Return what entries in a row have in common that are one row."""
+    if entry.what in {"uploaded", "imported"} and not entry.uploaded_by:
+        return entry.what, entry.project, entry.by, entry.by_name, *versions_of(entry.files)
+    return (id(entry),)  # so that it is alone

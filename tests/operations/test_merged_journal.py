@@ -1,0 +1,201 @@
+"""The journals of everything as one, from the newest entry back."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, START, IndexHarness
+from wheelyard.api import journal_operations
+from wheelyard.api.journal_operations import (
+    JournalEntries,
+    JournalQuery,
+    JournalSelection,
+    every_entry,
+    list_entries,
+)
+from wheelyard.api.table import LocalApi
+from wheelyard.catalog import keys
+from wheelyard.errors import Forbidden, Invalid, Unauthenticated
+from wheelyard.model.access import ANONYMOUS, Caller
+from wheelyard.model.grants import GrantFields
+from wheelyard.model.project import Status
+from wheelyard.model.project_json import JournalEntry
+from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.wiring.build import Index
+
+NAMES = ("alpha", "beta", "gamma")
+NUMPY = NormalizedName("numpy")
+
+Step = tuple[str, int]
+"""Which document gets a commit, and how many minutes after the one before."""
+STEPS = st.lists(
+    st.tuples(st.sampled_from([*NAMES, "grant", "decision"]), st.integers(0, 200)), max_size=25
+)
+
+
+def make_history(harness: IndexHarness, steps: list[Step], *, given_at: int = 0) -> None:
+    """Make commits; all of them get serials after that many, and later ones when asked for."""
+    statuses = [Status.ARCHIVED, Status.DEPRECATED]
+    uploaded = set[str]()
+    for number, (what, minutes) in enumerate(steps):
+        harness.clock.advance(minutes=minutes)
+        if what == "grant":
+            fields = GrantFields(who=("user:a@b.dev",), projects=(f"p{number}",), actions=("read",))
+            harness.index.access.grant(fields, "local:bo")
+        elif what == "decision":
+            Deciding(harness.index.decisions, "local:cy").block(NUMPY, None, str(number))
+        elif what not in uploaded:
+            harness.upload(make_wheel(what))
+            uploaded.add(what)
+        else:
+            reason = str(number)
+            name = NormalizedName(what)
+            harness.index.lifecycle.set_status(ALICE, name, statuses[number % 2], reason)
+        if number == given_at:
+            harness.index.changes.newest()
+
+
+def pages(index: Index, **query: object) -> Iterator[JournalEntries]:
+    """Yield all pages of a query."""
+    before = ""
+    while True:
+        page = LocalApi(index=index, caller=ALICE).call(
+            list_entries,
+            JournalQuery(before=before, **query),  # type: ignore[arg-type]
+        )
+        yield page
+        before = page.next
+        if not before:
+            return
+
+
+def entries(index: Index, **query: object) -> list[JournalEntry]:
+    """Return the entries of all pages."""
+    return [entry for page in pages(index, **query) for entry in page.entries]
+
+
+def whole(index: Index, **selection: object) -> list[JournalEntry | str]:
+    """Return what a download has."""
+    api = LocalApi(index=index, caller=ALICE)
+    return list(every_entry(api, JournalSelection(**selection)))  # type: ignore[arg-type]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=STEPS,
+    given_at=st.integers(0, 25),
+    limit=st.integers(1, 4),
+    commits=st.sampled_from([1, 2, 5000]),
+    is_local=st.booleans(),
+    minutes=st.integers(0, 3000),
+)
+def test_every_entry_is_on_one_page(
+    steps: list[Step], given_at: int, limit: int, commits: int, *, is_local: bool, minutes: int
+) -> None:
+    """Each commit is on one page and in the download, the newest first, whatever was when."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_operations, "LOCAL_COMMITS", commits)
+        patch.setattr(journal_operations, "REMOTE_COMMITS", commits)
+        harness = IndexHarness(Path(folder))
+        make_history(harness, steps, given_at=given_at)
+        index = harness.opened(3, is_local=is_local)
+
+        listed = entries(index, limit=limit)
+        moment = START + timedelta(minutes=minutes)
+        later = entries(index, limit=limit, since=moment)
+        earlier = entries(index, limit=limit, until=moment)
+
+        assert len(listed) == len(steps)
+        assert len({(entry.project, entry.commit, entry.by) for entry in listed}) == len(steps)
+        times = [entry.at for entry in listed]
+        assert times == sorted(times, reverse=True)
+        assert whole(index) == listed
+        assert later == [entry for entry in listed if entry.at >= moment]
+        assert earlier == [entry for entry in listed if entry.at < moment]
+
+
+def test_filters(harness: IndexHarness) -> None:
+    """Entries are found by project, by who, and by what has happened."""
+    make_history(harness, [("alpha", 1), ("grant", 1), ("beta", 1), ("decision", 1), ("alpha", 1)])
+    index = harness.index
+
+    assert [entry.what for entry in entries(index, project="Alpha")] == ["status", "uploaded"]
+    assert [entry.what for entry in entries(index, project="numpy")] == ["blocked"]
+    assert entries(index, project="missing") == []
+    assert {entry.what for entry in entries(index, by="local:bo")} == {"granted"}
+    assert [entry.project for entry in entries(index, what="uploaded")] == ["beta", "alpha"]
+    assert len(entries(index, by="alice", what="status", limit=1)) == 1
+    both = whole(index, by="alice", project="alpha", what="uploaded")
+    assert [entry.commit for entry in both if isinstance(entry, JournalEntry)] == [1]
+
+
+def test_search_that_finds_little_goes_on(
+    harness: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer looks at some commits only, says how far it has come, and leads on."""
+    make_history(harness, [("alpha", 10)] * 7)
+    monkeypatch.setattr(journal_operations, "LOCAL_COMMITS", 3)
+
+    found = list(pages(harness.index, what="uploaded"))
+
+    assert [len(page.entries) for page in found] == [0, 0, 1]
+    assert found[0].looked_back_to == START + timedelta(minutes=50)
+
+
+def test_unreadable_parts_are_named(harness: IndexHarness) -> None:
+    """A lost entry and a damaged document are named, and everything else is there."""
+    make_history(harness, [("alpha", 1), ("beta", 1), ("alpha", 1), ("grant", 1), ("alpha", 1)])
+    harness.store.delete(keys.commit(NormalizedName("alpha"), 2))
+    harness.store.put(keys.project(NormalizedName("beta")), b"{", None)
+    harness.store.put(keys.ACCESS, b"{", None)
+
+    *listed, access, beta, alpha = whole(harness.opened(3))
+
+    assert [entry.commit for entry in listed if isinstance(entry, JournalEntry)] == [3, 1]
+    assert str(access).startswith("the grants and groups cannot be read: ")
+    assert str(beta).startswith("beta cannot be read: ")
+    assert str(alpha).startswith("the journal of the project alpha has lost its entries 2.")
+    assert len(entries(harness.opened(4))) == 2
+
+
+def test_lost_feed_is_named(harness: IndexHarness) -> None:
+    """Without the list of changes the journals are read all the same."""
+    make_history(harness, [("alpha", 1), ("beta", 400), ("alpha", 1)])
+    harness.index.changes.newest()
+    harness.store.delete(keys.CHANGES)
+
+    first, second, third, problem = whole(harness.opened(3))
+
+    listed = [each for each in (first, second, third) if isinstance(each, JournalEntry)]
+    assert [entry.project for entry in listed] == ["alpha", "beta", "alpha"]
+    assert "is lost" in str(problem)
+
+
+@pytest.mark.parametrize("before", ["x", "2026-01-01T00:00:00.000000Z/alpha", "..\n"])
+def test_place_has_to_be_one(harness: IndexHarness, before: str) -> None:
+    """A text that no answer has had as its place is refused."""
+    api = LocalApi(index=harness.index, caller=ALICE)
+    with pytest.raises(Invalid):
+        api.call(list_entries, JournalQuery(before=before))
+    with pytest.raises(Invalid):
+        api.call(list_entries, JournalQuery(before="2026-13-01T00:00:00.000000Z/alpha/1"))
+
+
+def test_only_administrators_read_it(harness: IndexHarness) -> None:
+    """The journals of everything are for administrators alone."""
+    for caller, error in (
+        (Caller("htpasswd:bo", ()), Forbidden),
+        (Caller(ANONYMOUS, ()), Unauthenticated),
+    ):
+        api = LocalApi(index=harness.index, caller=caller)
+        with pytest.raises(error):
+            api.call(list_entries, JournalQuery())
+        with pytest.raises(error):
+            every_entry(api, JournalSelection())
