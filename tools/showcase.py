@@ -121,6 +121,7 @@ PAGES: Final = (
     PageToShow("project-signed-in", "/project/acme-core/", is_signed_in=True),
     PageToShow("release-signed-in", "/project/numpy/2.3.4/", is_signed_in=True, is_pictured=False),
     PageToShow("account", "/-/account/", is_signed_in=True),
+    PageToShow("password", "/-/account/password/", is_signed_in=True, is_pictured=False),
     PageToShow("upload", "/-/upload/", is_signed_in=True),
     *(
         PageToShow(f"admin-{name}", f"/-/admin/{path}", is_signed_in=True, is_pictured=False)

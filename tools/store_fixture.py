@@ -33,6 +33,7 @@ from wheelyard.catalog.stored_credentials import LastUse, UsedIdTokens
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.model.api_token import TokenOwner, new_token
+from wheelyard.model.changed_password import ChangedPassword
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, Verdict
@@ -50,6 +51,8 @@ from wheelyard.upstream.policy.osv_source import AcceptedOsv, AcceptedOsvRecord
 from wheelyard.upstream.settings import UpstreamServer
 from wheelyard.wiring.upstream import upstream_config
 
+HASH: Final = "$2y$10$efKILS1cTLtpusLStDYseeGLFWfos3U2x3YL1XburWabmpwOx6xxm"
+"""The bcrypt hash of a changed password."""
 IDNA, TAKEN = NormalizedName("idna"), NormalizedName("taken-over")
 PUBLIC_WHEELS: Final = [wheel("idna", version) for version in ("3.8", "3.9", "3.10")]
 SITE_PATHS: Final = (
@@ -190,6 +193,8 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     records = index.sessions.records
     records.require_key()
     records.end(f"{7:032x}", START + month)
+    changed = ChangedPassword(name="bo", hash=HASH, changed_at=harness.clock.now)
+    index.catalog.changed_passwords.change(sha256(b"").hexdigest(), changed, "")
 
     for name, members in (("team", ["user:ana@acme.dev", "user:bob@acme.dev"]), ("left", [])):
         index.access.edit_group("set", name, members, by)

@@ -93,7 +93,9 @@ def test_guesses_are_put_off(access: AccessHarness, caplog: pytest.LogCaptureFix
 def test_who_logged_in_before_is_not_locked_out(access: AccessHarness, tmp_path: Path) -> None:
     """A user who logged in today is not locked out by other clients' guesses."""
     clock, right = Clock(), Credential("reader", PASSWORD)
-    passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
+    passwords = HtpasswdVerifier(
+        tmp_path / "htpasswd", bytes(32), clock.seconds, access.index.catalog.changed_passwords
+    )
     index = structs.replace(
         access.index, authenticator=structs.replace(access.index.authenticator, htpasswd=passwords)
     )

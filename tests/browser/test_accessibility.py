@@ -31,6 +31,7 @@ PAGES = (
 )
 FORMS = (
     "/-/account/",
+    "/-/account/password/",
     "/-/admin/",
     "/-/admin/journal/",
     "/-/admin/journal/?project=hostile&what=uploaded",

@@ -25,7 +25,8 @@ Authentication of credentials, and authorization of the callers that they identi
    may do: that is the `Caller`. The scope of an API token is its record's, cut down to what its
    owner may do now, if it has an owner. The grants are those of the settings and of the store
    (`operations/access_control.py`). Those of the store are a document that is cached as a token's
-   record is, so a request whose caller is cached reads nothing for them.
+   record is, so a request whose caller is cached reads nothing for them. The record of a person who
+   owns a token is cached alike.
 
 - `authenticator.py`: the order of verifiers, rate limits, the log of rejections
 - `authorization.py`: the scopes of an identity, by the grants in force (`model/grants.py`) and by
@@ -34,6 +35,8 @@ Authentication of credentials, and authorization of the callers that they identi
   expire
 - `caller_tokens.py`: which tokens a caller may see, make, rotate and revoke by the API and pages
 - `token_list.py`: which of thousands of tokens are shown, and what is marked
+- `token_owners.py`: who can own a token, and what becomes of a token with its owner
+- `passwords.py`: lines of htpasswd files, and passwords that people change in the browser
 - `sessions.py`: sessions of browsers
 - `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes
 - `rights.py`: all rights in one list, for `wheelyard access explain` and the pages
@@ -113,7 +116,16 @@ A token that expires soon is logged when it is used, which costs no request. The
 listing, so it is counted in the background, at most once an hour, and only by a process whose
 metrics are read.
 
-A token made over HTTP has an owner, and one from the command line has none. The first is cut down
-to what its owner may do when it is used. The second was made by somebody who has the store
-anyway.
+A token made over HTTP has an owner, and one from the command line has none unless that is said. The
+first is cut down to what its owner may do when it is used. The second was made by somebody who has
+the store anyway. A token with an owner changes no rights and makes no token: what a thief makes
+with it would else outlive it.
+
+Names are used again, so an owner is told apart by more: a person of a provider by what the provider
+never changes, a name of the htpasswd file by the digest of its line. The line, and not the present
+password: who changes a password in the browser keeps the tokens, and an operator who writes another
+line ends them.
+
+Changed passwords are one document for all people, where a record for each name would tell by its
+read who exists. A wrong password then costs two hashes, whoever it is for.
 """

@@ -122,7 +122,7 @@ class Sessions:
         try:
             evidence, holder = self._present(session)
             # another password or token, also of the same name, has another fingerprint
-            if not compare_digest(fingerprint(evidence, session.kind, key), session.proof):
+            if not _proves(session, evidence, key) and not self._has_changed(session, key):
                 return None
             if isinstance(holder, TokenRecord):
                 return self.authenticator.caller_for_token(holder)
@@ -181,7 +181,7 @@ class Sessions:
                 static = authenticator.static_tokens.named(subject)
                 return static.digest, static.identity
             case "password" if authenticator.htpasswd:
-                hashed = authenticator.htpasswd.file.current().hashes.get(subject)
+                hashed = authenticator.htpasswd.hash_of(subject)
                 if hashed is not None:
                     return hashed, known_identity(f"htpasswd:{subject}")
             # an ID token cannot be asked again: the session has the principals that it proved
@@ -190,11 +190,22 @@ class Sessions:
                 return "", Identity(subject, principals)
         raise invalid_credential()
 
+    def _has_changed(self, session: Session, key: bytes) -> bool:
+        """Return whether it is of a password that was just changed, perhaps on another server."""
+        passwords = self.authenticator.htpasswd
+        if session.kind != "password" or passwords is None:
+            return False
+        return _proves(session, passwords.latest_hash_of(session.subject) or "", key)
+
     def _is_allowed(self, session: Session) -> bool:
         """Return whether a Google account is of an allowed domain, or a service account."""
         domains = {f"domain:{domain}" for domain in self.allowed_domains}
         is_user = session.subject.startswith("user:")
         return not (is_user and domains) or not domains.isdisjoint(session.principals)
+
+
+def _proves(session: Session, evidence: str, key: bytes) -> bool:
+    return compare_digest(fingerprint(evidence, session.kind, key), session.proof)
 
 
 def no_session() -> Unauthenticated:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
 from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
@@ -39,6 +40,7 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_confl
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
 from wheelyard.model.api_token import TokenRecord
+from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
 from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
@@ -50,7 +52,7 @@ OLDEST_VERSION: Final = "0.1.0"
 """The first version of wheelyard that reads and writes it, as this version does."""
 TOKEN_FRESHNESS: Final = 14.0
 """
-Seconds for which records of tokens and sessions, and grants, are cached with a remote store.
+Seconds for which tokens, sessions, passwords and grants are cached with a remote store.
 
 A server caches an authenticated caller for one second more, so a token, a session or a grant works
 for at most 15 seconds after its end.
@@ -75,6 +77,7 @@ class Catalog(Struct, frozen=True):
     access_records: AccessRecords
     decision_records: DecisionRecords
     people: PeopleRecords
+    changed_passwords: ChangedPasswordRecords
     session_records: SessionRecords
 
 
@@ -105,6 +108,7 @@ def open_catalog(
     session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
+    changed_passwords = DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
@@ -124,6 +128,7 @@ def open_catalog(
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
         people=PeopleRecords(credentials, people, runtime, threads),
+        changed_passwords=ChangedPasswordRecords(changed_passwords, retries),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 

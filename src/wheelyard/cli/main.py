@@ -48,6 +48,7 @@ COMMAND_GROUPS: Final = {
     "Access": {
         "token": "create, list, rotate and revoke API tokens",
         "access": "grant and revoke rights, and explain who may do what",
+        "password": "make a line of an htpasswd file",
     },
     "Store and checks": {
         "check": "verify every byte and link, and mend what can be mended",
@@ -72,6 +73,7 @@ COMMAND_MODULES: Final = {
     "journal": "project_commands",
     "list": "project_commands",
     "names": "project_commands",
+    "password": "password_commands",
     "print-settings": "settings_commands",
     "run": "serve",
     "serve": "serve",

@@ -22,6 +22,7 @@ from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
 from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
+from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import Request, Response
@@ -54,7 +55,7 @@ def build_routes(
         *_api(context),
         *_home(home),
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
-        *_account(AccountPages(pages)),
+        *_account(AccountPages(pages), PasswordPages(pages)),
         *_management(ManagePages(pages, uploads)),
         *_administration(pages),
         *_projects(ProjectPages(pages)),
@@ -125,11 +126,13 @@ def _home(home: HomePages) -> Iterator[Route]:
     yield _page("/-/projects/{number}/", home.answer_list)
 
 
-def _account(account: AccountPages) -> Iterator[Route]:
+def _account(account: AccountPages, password: PasswordPages) -> Iterator[Route]:
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
     yield _page("/-/account/", account.answer_account)
+    yield _page("/-/account/password/", password.show)
+    yield _form("/-/account/password/", password.change)
     path = "/-/account/tokens/"
     yield replace(_page(path, account.answer_tokens), is_long=True)
     yield replace(_form(path, account.answer_tokens_form), is_long=True)

@@ -68,6 +68,11 @@ def log_session(action: str, principal: str) -> None:
     _log(action, principal, "in a browser", {}, {})
 
 
+def log_password_change(principal: str) -> None:
+    """Log that somebody has changed their own password: `password_changed`."""
+    _log("password_changed", principal, "in a browser", {}, {})
+
+
 def log_access(principal: str, change: str) -> None:
     """Log a change of the grants and groups in the store, which `change` has in words."""
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})

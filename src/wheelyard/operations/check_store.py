@@ -38,6 +38,7 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_paus
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, WheelyardError
 from wheelyard.model.api_token import TokenRecord, is_token_id
+from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project
 from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
@@ -111,6 +112,11 @@ class CredentialsCheck(Struct, frozen=True):
         """
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
+        consequence = (
+            "nobody can sign in with a password; restore it from a backup, or remove it, and the "
+            "passwords of the htpasswd file count again"
+        )
+        self._check_record(keys.CHANGED_PASSWORDS, ChangedPasswords, consequence, findings)
         if sweep:
             findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
 
@@ -155,7 +161,7 @@ class CredentialsCheck(Struct, frozen=True):
     def _check_record(
         self,
         key: Key,
-        kind: type[TokenRecord | SessionKey],
+        kind: type[TokenRecord | SessionKey | ChangedPasswords],
         consequence: str,
         findings: Findings,
     ) -> None:

@@ -68,6 +68,7 @@ from wheelyard.wiring.stores import (
 )
 
 if TYPE_CHECKING:
+    from wheelyard.authentication.passwords import PasswordChanges
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
@@ -117,7 +118,7 @@ def build_authenticator(
     """
     # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
-    factory = _VerifierFactory(settings, runtime, google, process_key)
+    factory = _VerifierFactory(settings, catalog, runtime, google, process_key)
     access, records_usage = settings.access, not settings.server.read_only
     has_publishers = settings.publisher and settings.trusted_publishing.audience
     limit = settings.token_lifetime_limit
@@ -155,6 +156,7 @@ class _VerifierFactory(Struct, frozen=True):
     """Makes the verifiers of the settings, which share HTTP clients and an HMAC key."""
 
     settings: Settings
+    catalog: Catalog
     runtime: Runtime
     google: GoogleEndpoints
     process_key: bytes
@@ -188,7 +190,8 @@ class _VerifierFactory(Struct, frozen=True):
         from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
         path = Path(self.settings.access.htpasswd_file)
-        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic)
+        changed = self.catalog.changed_passwords
+        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, changed)
 
     def id_tokens(self) -> Verifier:
         """Return the verifier of Google's ID tokens."""
@@ -360,6 +363,20 @@ class Index(Struct, frozen=True, kw_only=True):
         """The API tokens on behalf of callers."""
         authenticator = self.authenticator
         return CallerTokens(self.tokens, authenticator.policy, authenticator.owners)
+
+    @property
+    def passwords(self) -> "PasswordChanges | None":
+        """What changes the passwords of people, or None without an htpasswd file."""
+        if self.authenticator.htpasswd is None:
+            return None
+        from wheelyard.authentication.passwords import PasswordChanges
+
+        return PasswordChanges(
+            self.authenticator.htpasswd,
+            self.catalog.changed_passwords,
+            self.runtime,
+            self.settings.server.read_only,
+        )
 
     @property
     def check(self) -> "Check":

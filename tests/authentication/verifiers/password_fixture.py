@@ -4,11 +4,18 @@ from pathlib import Path
 from threading import Event, Lock
 
 from tests.authentication.verifiers.test_password_hashes import SHA512
-from tests.operations.in_memory_index import Clock
+from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, verify_password
+from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
+from wheelyard.catalog.format import TOKEN_FRESHNESS
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Credential, Identity
+from wheelyard.model.changed_password import ChangedPasswords
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
 
 KEY = bytes(range(32))
 ANA = Identity(
@@ -45,6 +52,14 @@ class BlockingHasher:
         return verify_password(password, hashed)
 
 
+def changed_passwords(store: Store, clock: Clock) -> ChangedPasswordRecords:
+    """Return the changed passwords of a store in a bucket."""
+    runtime = fake_runtime(clock, 1)
+    policy = CachePolicy(is_local=False, freshness=TOKEN_FRESHNESS, capacity=1_000_000)
+    documents = DocumentCache(store, Codec(ChangedPasswords), runtime, policy)
+    return ChangedPasswordRecords(documents, ConflictRetries(runtime=runtime))
+
+
 class PasswordHarness:
     """An htpasswd file with one name in it, those who log in by it, and a clock."""
 
@@ -53,7 +68,13 @@ class PasswordHarness:
         self.hashing = BlockingHasher()
         self.path = folder / "htpasswd"
         self.write(f"ana:{SHA512}\n")
-        self.passwords = HtpasswdVerifier(self.path, KEY, self.clock.seconds, self.hashing)
+        self.store = MemoryStore(self.clock.seconds)
+        self.changed = changed_passwords(self.store, self.clock)
+        self.passwords = self.opened(self.changed)
+
+    def opened(self, changed: ChangedPasswordRecords) -> HtpasswdVerifier:
+        """Return the verifier of another server, which reads the changed passwords itself."""
+        return HtpasswdVerifier(self.path, KEY, self.clock.seconds, changed, self.hashing)
 
     def write(self, text: str) -> None:
         """Change the file."""

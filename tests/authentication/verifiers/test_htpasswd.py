@@ -73,7 +73,7 @@ def test_names_that_are_not_there_cost_the_same(htpasswd: PasswordHarness) -> No
 def test_a_decoy_lets_nobody_in(htpasswd: PasswordHarness) -> None:
     """A name that is not there is refused even by a password that the decoy belongs to."""
     passwords = HtpasswdVerifier(
-        htpasswd.path, KEY, htpasswd.clock.seconds, check_hash=lambda *_: True
+        htpasswd.path, KEY, htpasswd.clock.seconds, htpasswd.changed, lambda *_: True
     )
 
     assert passwords.verify(Credential("ana", "guess")) == ANA
@@ -208,7 +208,7 @@ def test_an_empty_file() -> None:
         (f"a\x1bb:{BCRYPT}", "Line 1 has no name"),
         ("ana:", "Line 1 has a hash that is missing"),
         ("ana:hunter2hunter2", "Line 1 has a hash that is plain text"),
-        ("ana:rqXexS6ZhobKA", "Make it again with 'htpasswd -B', or remove the line."),
+        ("ana:rqXexS6ZhobKA", "Make it again with 'wheelyard password', or remove the line."),
         (f"#\nana:$2x{BCRYPT[3:]}", "Line 2 has a hash that is plain text, or of a scheme"),
     ],
 )

@@ -7,12 +7,16 @@ Users and passwords of an htpasswd file.
 
 A hash is slow on purpose, and clients send the password with every request. So a right password is
 cached for five minutes, under an HMAC of name, password and client network. The result holds only
-while the user's hash in the file is unchanged: a removed user is rejected at the next check of the
-file. A wrong password is cached for seconds, because some clients repeat one at once.
+while the user's hash is unchanged: a removed user is rejected at the next check of the file. A
+wrong password is cached for seconds, because some clients repeat one at once.
 
-Neither the response nor its time tells whether a user exists: for an unknown user the hash of some
-other user is computed, and the result ignored. Errors about a line give its number and never its
-content.
+A password that its user has changed in the browser counts in place of that of the line that it is
+bound to, and no longer than that line is there.
+
+Neither the response nor its time tells whether a user exists, or has changed the password: for an
+unknown user the hash of some other user is computed, and the result ignored. If anybody has changed
+a password, a wrong one costs two hashes, one of each kind. Errors about a line give its number and
+never its content.
 
 libpass checks the hashes:
 
@@ -34,7 +38,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from warnings import catch_warnings
 
 from msgspec import Struct
@@ -51,6 +55,7 @@ from wheelyard.authentication.verifiers.verifier import (
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import Credential, Identity
+from wheelyard.model.changed_password import ChangedPassword
 
 CACHE_SECONDS: Final = 300.0
 """How long a right password is not hashed again."""
@@ -65,7 +70,7 @@ NAME_LIMIT_BYTES: Final = 255
 """The longest user name, as in Apache's htpasswd program."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_REMEDY: Final = "Write NAME:HASH, as 'htpasswd -B' does"
+_REMEDY: Final = "Write NAME:HASH, as 'wheelyard password NAME' prints it"
 BCRYPT_LIMIT_BYTES: Final = 72
 """The bytes of a password that bcrypt uses; the rest is ignored."""
 
@@ -151,13 +156,30 @@ class HtpasswdFile:
     """Some user's hash, of the most frequent scheme and cost; None without users."""
 
 
+class ChangedHashes(Protocol):
+    """The passwords that people have changed, each by the digest of its line of the file."""
+
+    def current(self) -> Mapping[str, ChangedPassword]:
+        """Return them as they are in the store, or were lately. May read the store."""
+        ...
+
+    def latest(self) -> Mapping[str, ChangedPassword]:
+        """Return them as they are in the store, or were a second ago. May read the store."""
+        ...
+
+    def known(self) -> Mapping[str, ChangedPassword]:
+        """Return them as this process knows them."""
+        ...
+
+
 class HtpasswdVerifier:
     """
     Verifies passwords against an htpasswd file, with a cache.
 
     Threads may share it. The caller limits how many threads are in `verify` at once. The
     constructor raises Invalid (code `bad_setting`) if the file cannot be read, or has an invalid
-    line.
+    line. Methods that may reload the file may also read the store, and raise Unavailable if that
+    does not answer.
     """
 
     def __init__(
@@ -165,9 +187,11 @@ class HtpasswdVerifier:
         path: Path,
         process_key: bytes,
         monotonic: Clock,
+        changed: ChangedHashes,
         check_hash: Callable[[bytes, str], bool] = verify_password,
     ) -> None:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)
+        self._changed = changed
         self._check_hash = check_hash
         self._monotonic = monotonic
         self._successes = VerificationCache[tuple[str, float]](process_key, monotonic, MAX_CACHED)
@@ -182,7 +206,7 @@ class HtpasswdVerifier:
         Never hashes. May reload the file. Raises Unauthenticated if name and password are cached as
         wrong, or malformed.
         """
-        hashed = self.file.current().hashes.get(credential.user)
+        hashed = self.hash_of(credential.user)
         key = self._key(credential)
         right_hash, fresh_until = self._successes.get(key) or (None, 0.0)
         if right_hash is not None and right_hash == hashed and self._monotonic() < fresh_until:
@@ -195,7 +219,8 @@ class HtpasswdVerifier:
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether this password was right in the last day, by the user's present hash."""
         hashed = self.verified_hash(credential)
-        return hashed is not None and hashed == self.file.value.hashes.get(credential.user)
+        present = _present_hash(credential.user, self.file.value, self._changed.known())
+        return hashed is not None and hashed == present
 
     def verified_hash(self, credential: Credential) -> str | None:
         """Return the hash by which this password was right in the last day, or None if by none."""
@@ -203,6 +228,18 @@ class HtpasswdVerifier:
             success = self._successes.get(self._key(credential))
             return success[0] if success else None
         return None
+
+    def hash_of(self, name: str) -> str | None:
+        """
+        Return the hash of the present password of a user, or None for no user.
+
+        May reload the file.
+        """
+        return _present_hash(name, self.file.current(), self._changed.current())
+
+    def latest_hash_of(self, name: str) -> str | None:
+        """Return as `hash_of`, by a look at the store that is at most a second old."""
+        return _present_hash(name, self.file.current(), self._changed.latest())
 
     def line_of(self, name: str) -> str:
         """
@@ -226,17 +263,37 @@ class HtpasswdVerifier:
         cached = self.cached_identity(credential)
         if cached is not None:
             return cached
-        key, users = self._key(credential), self.file.value
-        hashed = users.hashes.get(credential.user)
-        # an unknown user takes as long as another one, so the time does not tell who exists
-        expected = hashed or users.typical_hash
-        matches = expected is not None and self._check_hash(credential.secret.encode(), expected)
-        if hashed is None or not matches:
-            self._failures.put(key, hashed or "", REJECTION_CACHE_SECONDS)
+        users, changed = self.file.value, self._changed.latest()
+        hashed = _present_hash(credential.user, users, changed)
+        if hashed is None or not self._check_hash(credential.secret.encode(), hashed):
+            self._spend_time(credential, hashed, changed)
+            self._failures.put(self._key(credential), hashed or "", REJECTION_CACHE_SECONDS)
             raise self._rejection(credential)
-        fresh_until = self._monotonic() + CACHE_SECONDS
-        self._successes.put(key, (hashed, fresh_until), RECENT_SUCCESS_SECONDS)
+        return self.remember(credential, hashed)
+
+    def remember(self, credential: Credential, hashed: str) -> Identity:
+        """Return the identity of a user whose password has this hash, and cache that it has."""
+        success = hashed, self._monotonic() + CACHE_SECONDS
+        self._successes.put(self._key(credential), success, RECENT_SUCCESS_SECONDS)
         return known_identity(f"htpasswd:{credential.user}")
+
+    def _spend_time(
+        self, credential: Credential, hashed: str | None, changed: Mapping[str, ChangedPassword]
+    ) -> None:
+        """
+        Compute what a wrong password of another user would cost, too, so that no time tells.
+
+        `hashed` is what the password was compared with, if there is such a user.
+        """
+        users, decoys = self.file.value, list[str | None]()
+        if hashed is None:
+            decoys.append(users.typical_hash)
+        if changed:
+            in_file = users.hashes.get(credential.user)
+            is_changed = hashed not in (None, in_file)
+            decoys.append(in_file if is_changed else next(iter(changed.values())).hash)
+        for decoy in filter(None, decoys):
+            self._check_hash(credential.secret.encode(), decoy)
 
     def _key(self, credential: Credential) -> bytes:
         """Return the cache key of a password, or raise Unauthenticated if it cannot be right."""
@@ -254,6 +311,16 @@ class HtpasswdVerifier:
         return invalid_password(
             "htpasswd_password" if self.has_user(credential.user) else "htpasswd_user"
         )
+
+
+def _present_hash(
+    name: str, users: HtpasswdFile, changed: Mapping[str, ChangedPassword]
+) -> str | None:
+    hashed = users.hashes.get(name)
+    if hashed is None or not changed:
+        return hashed
+    own = changed.get(line_digest(name, hashed))
+    return hashed if own is None else own.hash
 
 
 def line_digest(name: str, hashed: str) -> str:
@@ -274,7 +341,7 @@ def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
         hashes[name] = hashed
         kinds[hashed] = kind
         if kind.scheme.warning:
-            remedy = "make it again with 'htpasswd -B'"
+            remedy = "make it again with 'wheelyard password'"
             warnings.append(f"the hash on line {number} {kind.scheme.warning}; {remedy}")
     if not hashes:
         warnings.append("there is no name in it, so nobody has a password")
@@ -293,7 +360,7 @@ def _parse_entry(entry: str, number: int) -> tuple[str, str, HashKind]:
         return name, hashed, parse_hash(hashed)
     except ValueError as error:
         reason = f"has a hash that {error if hashed else 'is missing'}"
-    remedy = "Make it again with 'htpasswd -B', or remove the line"
+    remedy = "Make it again with 'wheelyard password', or remove the line"
     raise _bad_line(number, reason, remedy)
 
 

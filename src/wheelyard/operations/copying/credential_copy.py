@@ -4,7 +4,8 @@ Copies of credentials, and of the documents that have a journal.
 Sessions of browsers are left out: whoever has the key that signs them could be anybody, so it stays
 where it is, and a copy holds no secret.
 
-A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
+A token that is revoked in the target stays revoked, and one that was rotated there ends as soon. A
+password that was changed in the target after that of the source stays.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
@@ -23,6 +25,7 @@ from wheelyard.catalog.private_names import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord
+from wheelyard.model.changed_password import ChangedPasswords, joined
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 
@@ -88,6 +91,7 @@ def target_faults() -> Iterator[None]:
 
 
 _RECORDS: Final = Codec(TokenRecord)
+_PASSWORDS: Final = Codec(ChangedPasswords)
 
 
 class CredentialCopy(Struct, frozen=True):
@@ -124,29 +128,50 @@ class CredentialCopy(Struct, frozen=True):
             in_source = self.source.get(key)
         retries = self.access.commits.retries
         for _ in retries.attempts():
-            in_target = self.target.get(key)
-            if not isinstance(in_source, Stored) or not _is_newer(key, in_source, in_target):
+            answer = self.target.get(key)
+            in_target = answer if isinstance(answer, Stored) else None
+            body = _new_body(key, in_source, in_target) if isinstance(in_source, Stored) else None
+            if body is None:
                 return 0
-            version = in_target.version if isinstance(in_target, Stored) else ABSENT
+            version = in_target.version if in_target else ABSENT
             with suppress(Conflict):  # another copy, or a server of the target, was faster
-                self.target.put(key, in_source.body, version)
+                self.target.put(key, body, version)
                 return 1
         raise retries.exhausted(key)
 
 
-def _is_newer(key: Key, in_source: Stored, in_target: object) -> bool:
-    """Return whether the target needs an object of the source."""
-    if not isinstance(in_target, Stored):
-        return True
-    if key.startswith(keys.LAST_USES):
-        return in_source.body > in_target.body  # days, which sort as text
-    if in_source.body == in_target.body or not key.startswith(keys.TOKENS):
-        return in_source.body != in_target.body
+def _new_body(key: Key, in_source: Stored, in_target: Stored | None) -> bytes | None:
+    """Return the new bytes of an object of the target, or None if it needs none."""
+    if in_target is None:
+        return in_source.body
+    if in_source.body == in_target.body:
+        return None
+    if key == keys.CHANGED_PASSWORDS:
+        return _joined_passwords(in_source.body, in_target.body)
+    if key.startswith(keys.LAST_USES):  # days, which sort as text
+        return in_source.body if in_source.body > in_target.body else None
+    if key.startswith(keys.TOKENS) and not _is_newer_token(key, in_source, in_target):
+        return None
+    return in_source.body
+
+
+def _is_newer_token(key: Key, in_source: Stored, in_target: Stored) -> bool:
     token, token_there = (_RECORDS.decode(key, stored.body) for stored in (in_source, in_target))
     if token.revoked_at is not None:
         return True
     # a token that ends earlier in the target was rotated there
     return token_there.revoked_at is None and token.expires_at <= token_there.expires_at
+
+
+def _joined_passwords(in_source: bytes, in_target: bytes) -> bytes | None:
+    """Return the document of changed passwords of the target with what it lacks of the source."""
+    key = keys.CHANGED_PASSWORDS
+    source, target = (_PASSWORDS.decode_whole(key, body) for body in (in_source, in_target))
+    by_line = joined(target, source)
+    if by_line == target.by_line:
+        return None
+    # numbered as the next write of a server is
+    return _PASSWORDS.encode(replace(target, by_line=by_line, revision=target.revision + 1))
 
 
 _Json = dict[str, Any]

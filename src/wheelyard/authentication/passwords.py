@@ -1,0 +1,175 @@
+"""
+New passwords: which are taken, lines of the htpasswd file, and changes by people themselves.
+
+A changed password is kept in the store, bound to the line of the file. So an operator who writes
+another line, or removes it, takes the changed password away, too.
+"""
+
+import re
+from typing import Final
+
+from msgspec import Struct
+from passlib.hash import bcrypt
+
+from wheelyard.authentication.authenticator import TOKEN_USERS, is_service_account_key
+from wheelyard.authentication.authorization import require_password_caller
+from wheelyard.authentication.verifiers.htpasswd import (
+    BCRYPT_LIMIT_BYTES,
+    NAME_LIMIT_BYTES,
+    HtpasswdVerifier,
+    line_digest,
+    parse_htpasswd,
+)
+from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Forbidden, Invalid, quoted
+from wheelyard.model.access import Caller, Credential
+from wheelyard.model.api_token import has_token_prefix
+from wheelyard.model.changed_password import MIN_PASSWORD_CHARS, ChangedPassword
+from wheelyard.operations.audit_log import log_password_change
+
+ROUNDS: Final = 12
+"""The cost of bcrypt: a quarter of a second on a server of today."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
+_BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+def require_user_name(name: str) -> None:
+    """Raise Invalid unless a line of an htpasswd file can have a name, and somebody sign in so."""
+    if not 0 < len(name.encode("utf-8", "surrogatepass")) <= NAME_LIMIT_BYTES:
+        why = f"is empty, or longer than {NAME_LIMIT_BYTES} bytes"
+    elif ":" in name or _CONTROL.search(name):
+        why = "has a colon or a control character in it"
+    elif name != name.strip() or name.startswith(("#", _BYTE_ORDER_MARK)):
+        why = "begins or ends with a blank, or begins with #, which makes a line a comment"
+    elif not _is_unicode(name):
+        why = "is not text in the encoding of this terminal"
+    elif name in TOKEN_USERS or has_token_prefix(name) or name.startswith("_json_key"):
+        why = "is what clients write in place of a name if they send a token"
+    else:
+        return
+    raise Invalid(f"{quoted(name)} {why}. Choose another name.", code="invalid_field")
+
+
+def require_new_password(name: str, password: str) -> None:
+    """Raise Invalid, without the password in the message, unless it can be that of a name."""
+    if len(password) < MIN_PASSWORD_CHARS:
+        why = f"has fewer than {MIN_PASSWORD_CHARS} characters"
+    elif not _is_unicode(password) or _CONTROL.search(password):
+        why = "has a control character in it, or none of Unicode"
+    elif len(password.encode()) > BCRYPT_LIMIT_BYTES:
+        why = f"has more than {BCRYPT_LIMIT_BYTES} bytes, and bcrypt ignores all that follow"
+    elif has_token_prefix(password):
+        why = "begins as an API token does"
+    elif is_service_account_key(Credential(name, password)):
+        why = "looks like the key of a service account"
+    elif password == name:
+        why = "is the name"
+    else:
+        return
+    raise Invalid(f"The new password {why}. Choose another one.", code="invalid_field")
+
+
+def hash_password(password: str) -> str:
+    """Return the bcrypt hash of a password, in the form that Apache and nginx read, too."""
+    hashed: str = bcrypt.using(rounds=ROUNDS, ident="2y").hash(password)
+    return hashed
+
+
+def line_number(text: str, name: str) -> int | None:
+    """Return the number of the line that a name has in an htpasswd file, from 1, or None."""
+    names = map(_name_in, _LINE.findall(text.removeprefix(_BYTE_ORDER_MARK)))
+    return next((number for number, own in enumerate(names, start=1) if own == name), None)
+
+
+def with_line(text: str, name: str, hashed: str) -> str:
+    """
+    Return the text of an htpasswd file where a name has this hash, all else as it was.
+
+    The hash in the line of the name is replaced, or a line is added. Raises Invalid (code
+    `bad_setting`) if another line is wrong.
+    """
+    lines, number = _LINE.findall(text), line_number(text, name)
+    if number is None:
+        ending = "\r\n" if text.endswith("\r\n") else "\n"
+        gap = "" if not text or text.endswith("\n") else ending
+        lines.append(f"{gap}{name}:{hashed}{ending}")
+    else:
+        before, _, rest = lines[number - 1].partition(":")
+        old = rest.partition(":")[0].rstrip()
+        lines[number - 1] = f"{before}:{hashed}{rest[len(old) :]}"
+    changed = "".join(lines)
+    parse_htpasswd(changed)
+    return changed
+
+
+def _name_in(line: str) -> str | None:
+    """Return the name in a line of an htpasswd file, or None if it is a comment."""
+    entry = line.strip()
+    return None if entry.startswith("#") else entry.partition(":")[0]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class PasswordChanges(Struct, frozen=True):
+    """Changes the passwords of people. Threads may share it."""
+
+    passwords: HtpasswdVerifier
+    records: ChangedPasswordRecords
+    runtime: Runtime
+    is_read_only: bool
+
+    def change(self, caller: Caller, present: Credential, new: str) -> Credential:
+        """
+        Give a caller who has signed in with a password a new one, and return it as a credential.
+
+        `present` is their name and present password. Takes as long as a sign-in. Sessions that
+        began with the old password end, and tokens stay.
+
+        Raises Forbidden for any other caller, and on a read-only server. Raises Unauthenticated if
+        the present password is wrong. Raises Invalid, with the field, unless the new one can be a
+        password. Raises Conflict if somebody else has changed it, and Unavailable if the store does
+        not answer.
+        """
+        require_password_caller(caller)
+        if self.is_read_only:
+            raise Forbidden(
+                "This server takes no changes. Use another server of the same index.",
+                code="read_only",
+            )
+        name = present.user
+        before = self.passwords.latest_hash_of(name)
+        if self.passwords.verify(present).principal != caller.principal:
+            raise Forbidden("This is the password of somebody else. Type your own.")
+        if new == present.secret:
+            raise _wrong("The new password is the present one. Choose another one.")
+        try:
+            require_new_password(name, new)
+        except Invalid as fault:
+            raise _wrong(fault.message) from None
+        in_file = self.passwords.file.value.hashes.get(name)
+        # as the present password was compared with it just now, and the file may have changed since
+        if in_file is None or before is None or before != self.passwords.hash_of(name):
+            raise Conflict("The operator has changed your password just now. Sign in again.")
+        hashed = hash_password(new)
+        changed = ChangedPassword(name=name, hash=hashed, changed_at=self.runtime.now())
+        replaces = "" if before == in_file else before
+        self.records.change(line_digest(name, in_file), changed, replaces)
+        log_password_change(caller.principal)
+        credential = Credential(name, new, client_network=present.client_network)
+        self.passwords.remember(credential, hashed)
+        return credential
+
+
+def _wrong(message: str) -> Invalid:
+    fault = Invalid(message, code="invalid_field")
+    fault.field = "new"
+    return fault

@@ -1,0 +1,140 @@
+"""`wheelyard password`: lines of the htpasswd file."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+import click
+from click import Option
+
+from wheelyard.cli.output import NAME, cli_command
+from wheelyard.errors import Conflict, Invalid, quoted
+from wheelyard.model.decoding import escaped
+
+NEW_FILE_MODE: Final = 0o640
+MAX_INPUT_BYTES: Final = 4096
+
+
+@cli_command(
+    "password",
+    NAME,
+    Option(["--file"], type=click.Path(path_type=Path, dir_okay=False)),
+    Option(["--replace"], is_flag=True),
+)
+def password_command(name: str, file: Path | None, *, replace: bool) -> None:
+    """
+    Make a line of an htpasswd file for NAME, with a password that is asked for twice.
+
+    Where there is no terminal, the password is the first line of standard input. It has at least 8
+    characters, and at most 72 bytes. Without --file the line is printed. A running server takes a
+    changed file within 5 seconds.
+
+    Options:
+        --file: Write the line into this file, which is made if it is missing.
+        --replace: Give NAME another password, if the file has one. Then the sessions and the tokens
+            of NAME end, and a password that NAME has chosen in the browser.
+
+    Examples:
+        wheelyard password ana --file /etc/wheelyard/htpasswd
+        wheelyard password ana --file /etc/wheelyard/htpasswd --replace
+        pass show ml-ci | wheelyard password ml-ci >> htpasswd
+
+    Documentation: access.md
+    """
+    # libpass takes a tenth of a second to load
+    from wheelyard.authentication import passwords
+
+    passwords.require_user_name(name)
+    number = None if file is None else passwords.line_number(_read(file), name)
+    if number is not None and not replace:
+        raise Conflict(
+            f"{quoted(name)} has a password already, on line {number} of {escaped(str(file))}. "
+            "With --replace it gets another one; then its sessions and tokens end."
+        )
+
+    def checked(password: str) -> str:
+        passwords.require_new_password(name, password)
+        return password
+
+    hashed = passwords.hash_password(_ask(checked))
+    if file is None:
+        click.echo(f"{name}:{hashed}")
+        return
+    # read again, as somebody may have written it while the password was typed
+    _write(file, passwords.with_line(_read(file), name, hashed))
+    done = "has another password" if number else "has a password now"
+    click.echo(f"{escaped(name)} {done}, in {escaped(str(file))}.", err=True)
+
+
+def _ask(check: Callable[[str], str]) -> str:
+    """
+    Return a password that passes the check, of a person or of standard input.
+
+    Raises Invalid if that of standard input does not.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+
+        def checked(text: str) -> str:
+            try:
+                return check(text)
+            except Invalid as fault:  # the person is told, and asked again
+                raise click.UsageError(fault.message) from None
+
+        answer = click.prompt(
+            "Password", hide_input=True, confirmation_prompt=True, value_proc=checked, err=True
+        )
+        return str(answer)
+    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(MAX_INPUT_BYTES)
+    if not line:
+        raise Invalid(
+            "There is no password on standard input. Write one there, or use a terminal.",
+            code="invalid_field",
+        )
+    return check(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r"))
+
+
+def _read(file: Path) -> str:
+    """
+    Return the text of an htpasswd file, empty if it is missing.
+
+    Raises Invalid unless it is UTF-8.
+    """
+    try:
+        return file.read_bytes().decode()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise Invalid(f"{escaped(str(file))} is not UTF-8.", code="bad_setting") from None
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file, or the one that a symbolic link leads to, as a whole, with its owner."""
+    path = file.resolve()
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as written:
+        scratch = Path(written.name)
+        try:
+            written.write(text.encode())
+            written.flush()
+            os.fsync(written.fileno())
+            written.close()
+            _take_over(path, scratch)
+            scratch.replace(path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+
+
+def _take_over(path: Path, scratch: Path) -> None:
+    """Give a new file the mode and the owner of an old one, if there is one."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        scratch.chmod(NEW_FILE_MODE)
+        return
+    new = scratch.stat()
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        os.chown(scratch, old.st_uid, old.st_gid)
+    scratch.chmod(old.st_mode & 0o7777)
