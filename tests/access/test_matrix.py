@@ -60,6 +60,7 @@ OF_ADMINISTRATORS = {
     "GET names": 200,
     f"POST projects/{EXISTING[0]}/release {{}}": 409,
     f"POST projects/{MISSING[0]}/release {{}}": 404,
+    "GET upstream/kept": 200,
     "GET access": 200,
     "GET access/history": 200,
     "GET journal": 200,
@@ -75,6 +76,7 @@ OF_APPROVERS = {
     "GET upstream/decisions/history": 200,
     'POST upstream/approve {"no": 1}': 400,
     'POST upstream/block {"no": 1}': 400,
+    'POST upstream/decide {"no": 1}': 400,
 }
 """Requests that whoever may approve public packages may make, too."""
 WRITERS = {UPLOADERS, MANAGERS, ADMIN, PUBLISHER}

@@ -63,6 +63,8 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "changes", None),
     ("GET", "changes?since=7", None),
     ("GET", "journal?limit=2", None),
+    ("POST", "upstream/decide", {"verdict": "blocked", "packages": [{"project": "idna"}]}),
+    ("GET", "upstream/kept", None),
     ("POST", "tokens/self/revoke", None),
 )
 

@@ -155,6 +155,28 @@ def test_administrators_decide(remote: Typed, local: Typed, server: RunningServe
         assert (unknown.returncode, "no upstream index" in unknown.stderr) == (1, True)
 
 
+def test_a_lock_file_is_approved_from_anywhere(
+    remote: Typed, local: Typed, server: RunningServer, sandbox: Sandbox
+) -> None:
+    """What a lock file lists is approved, and what is kept is listed, as on the server."""
+    for name in ("lock", "twin"):
+        # larger than the body of other changes
+        digests = "".join(f" --hash=sha256:{number:064x}" for number in range(1000))
+        (sandbox.folder / f"{name}.txt").write_text(f"{name}-a==1.0{digests}\n{name}-b==2{digests}")
+    for line in (
+        *("upstream block {}-b --reason broken", "upstream approve -r {}.txt --dry-run"),
+        *("upstream approve -r {}.txt --reason ok", "upstream approve -r {}.txt"),
+        *("upstream approve -r {}.txt --unblock", "upstream approve -r missing.txt"),
+        *("upstream list", "upstream list {} --json", "upstream list no/name"),
+    ):
+        done = printed(remote(*line.replace("{}", "lock").split()))
+        expected = printed(local(*line.replace("{}", "twin").split()))
+        assert done == tuple(each.replace("twin", "lock") for each in expected), line
+    for arguments in (["approve", "-r", "lock.txt"], ["list"]):
+        refused = remote("upstream", *arguments, WHEELYARD_TOKEN=server.token)
+        assert (refused.returncode, "may not" in refused.stderr) == (1, True)
+
+
 def test_projects_and_files_are_listed(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """Projects and files are listed with all that is known of them, imported ones too."""
     (path,) = put(sandbox.folder, wheel("old", "1.0", "Summary: An old one"))
@@ -236,7 +258,7 @@ def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed
     admin = local("token", "create", "admin", "--can", "admin").stdout.strip()
     listed = remote("token", "list", WHEELYARD_TOKEN=admin)
     assert listed.stdout.count("\n") == local("token", "list").stdout.count("\n")
-    assert f"{admin[4:14]}\tadmin\tread,upload,manage,admin on *" in listed.stdout
+    assert f"{admin[4:14]}\tadmin\tread,upload,manage,approve,admin on *" in listed.stdout
 
     made = remote("access", "group", "set", "admins", WHEELYARD_TOKEN=admin)
     assert made.returncode == 0

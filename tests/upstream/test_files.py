@@ -34,9 +34,10 @@ from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.upstream.file_cache import StoredFile, SweepRules, UpstreamSweep
+from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.file_fetch import FetchedFile, PassedOnFile
 from wheelyard.upstream.growing_file import GrowingFile
+from wheelyard.upstream.kept_files import SweepRules, UpstreamSweep
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.upstream_files import FETCH_THREADS, FileRules, UpstreamFiles
 

@@ -1,13 +1,17 @@
 """Files of upstream indexes that nobody uses are removed, and nothing else is."""
 
+import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog.format import ensure_format
 from wheelyard.cli.upstream_commands import upstream_command
 from wheelyard.concurrency.runtime import Runtime
@@ -16,7 +20,12 @@ from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.file_cache import FileUses, SweepRules, UpstreamSweep
+from wheelyard.upstream.file_cache import FileUses
+from wheelyard.upstream.kept_files import (
+    SweepRules,
+    UpstreamSweep,
+    kept_packages,
+)
 from wheelyard.wiring.stores import system_runtime
 
 BELOW = "upstream/public-0123abcd/"
@@ -137,6 +146,65 @@ def test_the_note_of_another_process(tmp_path: Path) -> None:
         version = store.get(notes)
         FileUses(runtime, lambda work: work()).note("public", store, key, 0.0)
         assert store.get(notes) == version
+
+
+def test_what_is_kept_is_counted(store: Store, clock: Clock) -> None:
+    """What is kept is counted by project or by version, with its last use, and nothing is read."""
+    begun = clock.now - timedelta(days=30)
+    other = f"upstream/old-89abcdef/files/demo/{'d' * 64}/demo-9.0.tar.gz"
+    for key in (other, note_of(FILES[0]), f"{BELOW}files/zope/{'e' * 64}/unknown.bin"):
+        store.put(Key(key), b"" if "/uses/" in key else b"x" * 500, ABSENT)
+    calls = list[str]()
+    counting = ObservedStore(store, lambda verb, _: calls.append(verb))
+
+    listed = [
+        (kept.project, kept.version, kept.upstream.partition("-")[0], kept.files, kept.bytes)
+        for kept in kept_packages(counting)
+    ]
+    assert listed == [
+        ("demo", "", "old", 1, 500),
+        ("zope", "", "public", 1, 500),
+        ("demo", "", "public", 3, 300),
+    ]
+    of_demo = kept_packages(counting, NormalizedName("demo"))
+    assert [(kept.version, (kept.last_used - begun).days) for kept in of_demo] == [
+        ("9.0", 30),
+        ("0.0", 30),
+        ("1.0", 10),
+        ("2.0", 20),
+    ]
+    (unknown,) = kept_packages(store, NormalizedName("zope"))
+    assert unknown.version == ""
+    assert {*calls} == {"list"}
+
+
+def test_the_command_lists_what_the_sweep_removes(tmp_path: Path) -> None:
+    """`upstream list` sorts by size, last use or name, has a total, and JSON for programs."""
+    clock = Clock()
+    store = LocalStore(tmp_path, system_runtime().random)
+    ensure_format(store)
+    for days, (name, size) in enumerate({"b": 2, "a": 1, "c": 3}.items()):
+        key = Key(f"{BELOW}files/{name}/{'a' * 64}/{name}-1.{size}.tar.gz")
+        store.put(key, bytes(size * 2**20), ABSENT)
+        clock.advance(days=1 + days)
+        os.utime(tmp_path / key, (clock.seconds(), clock.seconds()))
+    place = ["--store", str(tmp_path)]
+
+    def run(*arguments: str) -> str:
+        line = ["list", *arguments, *place]
+        return CliRunner().invoke(upstream_command, line, catch_exceptions=False).output
+
+    lines = run().splitlines()
+    assert lines[0] == "c\t1 file\t3.0 MiB\tlast used 2026-01-07"
+    assert lines[-1] == "total: 3 files, 6.0 MiB"
+    assert [line[0] for line in run("--sort", "used").splitlines()] == ["b", "a", "c", "t"]
+    assert [line[0] for line in run("--sort", "name").splitlines()] == ["a", "b", "c", "t"]
+    assert run("B").startswith("b 1.2\t1 file\t2.0 MiB\t")
+    assert run("nothing") == "total: 0 files, 0 B\n"
+    kept = json.loads(run("--json", "--sort", "name"))
+    assert (kept["files"], kept["bytes"]) == (3, 6 * 2**20)
+    assert [package["project"] for package in kept["packages"]] == ["a", "b", "c"]
+    assert kept["packages"][0]["last_used"] == "2026-01-04T00:00:00Z"
 
 
 def test_the_command_removes_what_it_said(tmp_path: Path) -> None:

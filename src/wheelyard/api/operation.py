@@ -83,7 +83,9 @@ class ApiOperation(Struct, frozen=True, dict=True):
     is_long: bool = False
     """Whether it may take long, so that only some of its kind run at a time."""
     asks_upstream: bool = False
-    """Whether it may wait for an upstream index."""
+    """Whether it may wait for an upstream index, unless its body has `asks_upstream` False."""
+    body_limit: int = 64 * 1024
+    """Bytes of the largest body."""
     repeats: bool = True
     """Whether a client may send it again if it does not know what has come of it."""
     takes_iap: bool = False

@@ -5,10 +5,10 @@ Each raises Unavailable if the store does not answer, or a document that it need
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import packaging.version
-from msgspec import Struct
+from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call, Name, OptionalVersion, Reason, Sha256
@@ -17,7 +17,18 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.public_packages import Decision, DecisionCommit, Explanation, RefreshedPage
+from wheelyard.model.public_packages import (
+    Decision,
+    DecisionCommit,
+    DecisionSummary,
+    Explanation,
+    KeptPackage,
+    RefreshedPage,
+    Verdict,
+)
+from wheelyard.storage.base import Store
+from wheelyard.wiring.build import Index
+from wheelyard.wiring.stores import upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
@@ -67,11 +78,80 @@ class Approval(Block, frozen=True, forbid_unknown_fields=True):
     sha256: tuple[Sha256, ...] = ()
     """Digests of the files of the version; without any, the upstream index is asked."""
 
+    @property
+    def asks_upstream(self) -> bool:
+        """Whether an upstream index has to be asked."""
+        return not self.sha256
+
+
+class DecidedPackage(PackageQuestion, frozen=True, forbid_unknown_fields=True):
+    """A project to decide about, or one version of it."""
+
+    sha256: tuple[Sha256, ...] = ()
+    """Digests of the files of a version to approve; without any, the upstream index is asked."""
+
+
+class SeveralDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Packages to approve, or to block, by one commit."""
+
+    verdict: Verdict
+    packages: Annotated[tuple[DecidedPackage, ...], Meta(min_length=1)]
+    reason: Reason = ""
+    """Of all of them."""
+    unblock: bool = False
+    """Whether to approve also what is blocked."""
+    dry_run: bool = False
+    """Whether nothing is decided: the answer says what would be."""
+
+    @property
+    def asks_upstream(self) -> bool:
+        """Whether an upstream index has to be asked."""
+        is_approval = self.verdict is Verdict.APPROVED
+        return is_approval and not all(package.sha256 for package in self.packages)
+
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
     """A project that the upstream indexes are asked for now."""
 
     project: Name
+
+
+class KeptQuery(Struct, frozen=True):
+    """A query for what is kept."""
+
+    project: Name | None = None
+    """The project whose versions are listed; without it, projects are."""
+
+
+class KeptPackages(Struct, frozen=True):
+    """What the store keeps of public packages."""
+
+    packages: tuple[KeptPackage, ...]
+    """The largest first."""
+    files: int
+    """Of all packages together."""
+    bytes: int
+
+
+def list_kept(call: Call, body: KeptQuery) -> KeptPackages:
+    """
+    List what the store keeps of public packages: how much it is, and when it was used last.
+
+    It lists the keys of the store, and reads no file. Raises Invalid if the name is malformed.
+    """
+    from wheelyard.upstream.kept_files import kept_packages  # noqa: PLC0415 - see above
+
+    project = parse_name(body.project) if body.project else None
+    packages = tuple(kept_packages(_upstream_store(call.index), project))
+    files = sum(package.files for package in packages)
+    return KeptPackages(packages, files, sum(package.bytes for package in packages))
+
+
+def _upstream_store(index: Index) -> Store:
+    """Return the store with what is kept, also while no upstream index is configured."""
+    if index.upstream is not None:
+        return index.upstream.files.store
+    return upstream_store(index.settings, index.stores, index.traits.operation_counter)
 
 
 def list_decisions(call: Call) -> Decisions:
@@ -127,6 +207,28 @@ def block(call: Call, body: Block) -> Decisions:
     decisions = _deciding(call).block(name, version, body.reason)
     call.index.search.note_decision()
     return Decisions(tuple(decisions.all))
+
+
+def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
+    """
+    Approve or block several public packages at once, by one commit, and say what was decided.
+
+    An approval of a version adds to an earlier one. What is blocked stays so without `unblock`.
+    What is private, or what no upstream index has, is left out and named. Raises Invalid if a name
+    or a version is malformed, Forbidden if the caller may not approve one of the projects, and as
+    `Deciding.decide`.
+    """
+    from wheelyard.upstream.policy.decisions import Target  # noqa: PLC0415 - see below
+
+    for package in body.packages:
+        call.caller.require(Action.APPROVE, package.parsed[0])
+    targets = [Target(*package.parsed, frozenset(package.sha256)) for package in body.packages]
+    summary = _deciding(call).decide(
+        body.verdict, targets, body.reason, unblock=body.unblock, dry_run=body.dry_run
+    )
+    if not body.dry_run:
+        call.index.search.note_decision()
+    return summary
 
 
 def _deciding(call: Call) -> "Deciding":

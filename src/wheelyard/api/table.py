@@ -14,6 +14,7 @@ from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
 from wheelyard.operations.journal_reader import JournalSource, StoreJournals
 from wheelyard.operations.uploads import PublishedFile
+from wheelyard.settings.sections import MIB
 
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
@@ -21,6 +22,7 @@ _RIGHTS = RequiredRight.ADMIN, "see or change rights"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
+_KEPT = RequiredRight.ADMIN, "see what is kept of public packages"
 
 # a token is shown once, so that the request is never repeated
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)
@@ -55,10 +57,19 @@ OPERATIONS: Final = (
     Row("POST", "access/group", access_operations.edit_group, *_CHANGED_RIGHTS, repeats=False),
     Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
     Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
+    Row("GET", "upstream/kept", packages.list_kept, *_KEPT, is_long=True),
     Row("GET", "upstream/decisions", packages.list_decisions, *_DECISIONS),
     Row("GET", "upstream/decisions/history", packages.decision_history, *_DECISIONS, is_long=True),
     Row("POST", "upstream/approve", packages.approve, *_DECISIONS, asks_upstream=True),
     Row("POST", "upstream/block", packages.block, *_DECISIONS),
+    Row(
+        "POST",
+        "upstream/decide",
+        packages.decide,
+        *_DECISIONS,
+        asks_upstream=True,
+        body_limit=8 * MIB,  # 100,000 digests
+    ),
 )
 
 ROWS: Final = {row.run: row for row in OPERATIONS}

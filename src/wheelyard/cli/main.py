@@ -1,8 +1,8 @@
 """
 The `wheelyard` command: subcommands, error messages, exit statuses and Ctrl-C.
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 3 what `upstream prefetch` could not get, 130
-Ctrl-C.
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 what `upstream prefetch` could not get or
+`upstream approve -r` has left blocked, 130 Ctrl-C.
 """
 
 import gc

@@ -1,20 +1,12 @@
 """`wheelyard upstream`: packages of other indexes, beside the private ones."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Final
 
 import click
-from click import Argument, Option
-from packaging.utils import NormalizedName
-from packaging.version import Version
 
 from wheelyard.api import public_package_operations
-from wheelyard.api.project_operations import After
 from wheelyard.api.public_package_operations import (
-    Approval,
-    Block,
     PackageQuestion,
     Refresh,
     explain_package,
@@ -22,29 +14,22 @@ from wheelyard.api.public_package_operations import (
 from wheelyard.cli.options import (
     INDEX,
     STORE,
-    Api,
     existing_index,
-    history_lines,
     open_api,
     require_upstream,
 )
-from wheelyard.cli.output import JSON, OUTPUT, PROJECT, REASON, CliGroup, print_result, warn
-from wheelyard.cli.upstream_file_commands import prefetch, sweep
-from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.model.decoding import counted, escaped
+from wheelyard.cli.output import JSON, OUTPUT, PROJECT, CliGroup, print_result
+from wheelyard.cli.upstream_decision_commands import VERSION, approve, block, decisions
+from wheelyard.cli.upstream_file_commands import list_kept, prefetch, sweep
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.public_packages import (
-    Decision,
     ExplainedFile,
     Explanation,
-    ProjectDecisions,
     RefreshedPage,
-    Verdict,
-    decisions_about,
     describe,
 )
-
-VERSION: Final = Argument(["version"], required=False)
 
 
 @click.group("upstream", cls=CliGroup)
@@ -56,156 +41,8 @@ def upstream_command() -> None:
     """
 
 
-upstream_command.add_command(prefetch)
-upstream_command.add_command(sweep)
-
-
-@upstream_command.subcommand(
-    "approve",
-    PROJECT,
-    VERSION,
-    Option(["--despite"], multiple=True, metavar="RULE"),
-    Option(["--sha256"], multiple=True, metavar="DIGEST"),
-    REASON,
-    *INDEX,
-)
-def approve(
-    *,
-    project: str,
-    version: str | None,
-    despite: tuple[str, ...],
-    sha256: tuple[str, ...],
-    reason: str,
-) -> None:
-    """
-    Let a public PROJECT, or one VERSION of it, be shown.
-
-    No server has to be restarted. With upstream.approval only what is approved is shown. Approving
-    a VERSION is about the files that its upstream index lists now, and prints them: a file that is
-    added later is not approved. It also lets them through before their cooldown ends: somebody has
-    looked at them.
-    Approving a PROJECT is about later files and versions, too. Either takes back an earlier
-    'block' of the same, and no block of a single version if it names the whole project.
-
-    Options:
-        --despite: Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or
-            malicious.
-        --sha256: Approve the file of VERSION with this digest, and ask no upstream index;
-            repeatable.
-
-    Examples:
-        wheelyard upstream approve requests 2.32.5 --reason 'security fix'
-        wheelyard upstream approve requests 2.32.5 --sha256 2462f94637a3...
-        wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'
-
-    Documentation: upstream-policy.md
-    """
-    api, name, wanted = open_api(), parse_name(project), parse_version(version) if version else None
-    approval = Approval(name, str(wanted or ""), reason, despite, sha256)
-    in_force = decisions_about(api.call(public_package_operations.approve, approval).decisions)
-    if wanted is None:
-        click.echo(f"{name}: approved, also files and versions that are added later")
-        _warn_of_blocked(name, in_force)
-    else:
-        click.echo(f"{name} {wanted}: approved")
-    if sha256:
-        _print_files((), in_force.for_version(str(wanted)))
-        click.echo(f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides")
-        return
-    # asked after the decision is in force: what hides a file now is another rule
-    explained = _explanation(api, PackageQuestion(name, approval.version))
-    if wanted is not None:
-        _print_files(explained.files if explained else (), in_force.for_version(str(wanted)))
-    if explained is not None:
-        _warn_of_hidden(explained, wanted)
-
-
-@upstream_command.subcommand("block", PROJECT, VERSION, REASON, *INDEX)
-def block(*, project: str, version: str | None, reason: str) -> None:
-    """
-    Hide a public PROJECT, or one VERSION of it, from every client, also from direct URLs.
-
-    Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
-
-    Examples:
-        wheelyard upstream block leftpad --reason 'taken over'
-        wheelyard upstream block requests 2.32.0 --reason 'loses cookies'
-
-    Documentation: upstream-policy.md
-    """
-    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
-    open_api().call(public_package_operations.block, Block(name, wanted, reason))
-    click.echo(f"{name} {wanted}".rstrip() + ": blocked")
-
-
-@upstream_command.subcommand(
-    "decisions",
-    Argument(["project"], required=False),
-    Option(["--history"], is_flag=True),
-    JSON,
-    *INDEX,
-)
-def decisions(project: str | None, *, history: bool) -> None:
-    """
-    Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why.
-
-    Options:
-        --history: Every decision ever made, the oldest first.
-
-    Examples:
-        wheelyard upstream decisions
-        wheelyard upstream decisions requests
-        wheelyard upstream decisions --history
-
-    Documentation: upstream-policy.md
-    """
-    api, name = open_api(), parse_name(project) if project else None
-    if history:
-        commits = api.call(public_package_operations.decision_history, After()).commits
-        all_decisions = tuple(decision for commit in commits for decision in commit.events)
-    else:
-        all_decisions = api.call(public_package_operations.list_decisions).decisions
-    wanted = [decision for decision in all_decisions if name in (None, decision.project)]
-    print_result({"decisions": wanted}, history_lines(api, wanted, map(describe, wanted)))
-
-
-def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:
-    """Return what clients get now, or None if it is not known, as without the server's rules."""
-    with suppress(WheelyardError):
-        return api.call(public_package_operations.explain_package, question)
-    return None
-
-
-def _print_files(files: Sequence[ExplainedFile], approval: Decision | None) -> None:
-    """Print the digests that were approved, with the filenames as far as they are known."""
-    names = {file.sha256: file.filename for file in files}
-    for digest in (approval.sha256 or ()) if approval else ():
-        filename = f"{names[digest]}  " if digest in names else ""
-        click.echo(f"  {escaped(filename)}sha256:{digest}")
-
-
-def _warn_of_blocked(name: NormalizedName, in_force: ProjectDecisions) -> None:
-    decisions = in_force.versions.values()
-    blocked = [decision.version for decision in decisions if decision.verdict is Verdict.BLOCKED]
-    if blocked:
-        warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
-
-
-def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
-    """Print what hides a version all the same, or how much of a project."""
-    # no rule hides a file in another format
-    files = [file for file in explained.files if "format" not in _codes(file)]
-    hidden = [file for file in files if not file.shown]
-    if version is None and hidden:
-        codes = ", ".join(sorted({reason.code for file in hidden for reason in file.reasons}))
-        warn(
-            f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
-            f"'wheelyard upstream why {explained.name}' says more"
-        )
-        return
-    texts = [reason.text for file in hidden for reason in file.reasons]
-    for text in dict.fromkeys([*texts, *(reason.text for reason in explained.reasons)]):
-        warn(f"still hidden: {text}")
+for _command in (approve, block, decisions, prefetch, list_kept, sweep):
+    upstream_command.add_command(_command)
 
 
 @upstream_command.subcommand("why", PROJECT, VERSION, JSON, *INDEX)

@@ -1,16 +1,30 @@
-"""`wheelyard upstream prefetch` and `sweep`: which files of upstream indexes the store has."""
+"""`wheelyard upstream prefetch`, `list` and `sweep`: what the store has of upstream indexes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
-from click import Option
+from click import Argument, Option
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
 
-from wheelyard.cli.options import STORE, command_settings, ensure_index, require_upstream
+from wheelyard.api import public_package_operations
+from wheelyard.api.public_package_operations import KeptPackages, KeptQuery
+from wheelyard.cli.options import (
+    INDEX,
+    STORE,
+    command_settings,
+    ensure_index,
+    open_api,
+    require_upstream,
+)
 from wheelyard.cli.output import (
+    JSON,
     OUTPUT,
     cli_command,
     describe_size,
@@ -23,7 +37,9 @@ from wheelyard.cli.output import (
 )
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.upstream.file_cache import SweepReport, SweepRules, SweptFile, UpstreamSweep
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.public_packages import KeptPackage
+from wheelyard.upstream.kept_files import KeptFile, SweepReport, SweepRules, UpstreamSweep
 from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
 from wheelyard.upstream.prefetch import FileState, Prefetch, PrefetchReport
 from wheelyard.wiring.build import open_index
@@ -32,18 +48,23 @@ from wheelyard.wiring.stores import upstream_store
 DEFAULT_JOBS: Final = 8
 MAX_JOBS: Final = 32
 INCOMPLETE_STATUS: Final = 3
-"""The exit status if a listed file is on no page, or the policy does not show it."""
+"""The exit status if a listed file is on no page, the policy does not show it, or it is blocked."""
+
+
+def requirements_option(*, required: bool) -> Option:
+    """Return the option `-r`, which names lock files."""
+    return Option(
+        ["-r", "--requirement", "paths"],
+        type=click.Path(path_type=Path),
+        multiple=True,
+        required=required,
+        metavar="FILE",
+    )
 
 
 @cli_command(
     "prefetch",
-    Option(
-        ["-r", "--requirement", "paths"],
-        type=click.Path(path_type=Path),
-        multiple=True,
-        required=True,
-        metavar="FILE",
-    ),
+    requirements_option(required=True),
     Option(["--dry-run"], is_flag=True),
     Option(["--jobs"], type=click.IntRange(1, MAX_JOBS), default=DEFAULT_JOBS, show_default=True),
     *OUTPUT,
@@ -61,7 +82,8 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     hides it, and 1 if a file could not be fetched.
 
     Options:
-        --requirement: pylock.toml, or requirements with hashes; may be given again.
+        --requirement: pylock.toml, or requirements with hashes; - for standard input; may be given
+            again.
         --dry-run: Say what would be fetched, and fetch no file.
         --jobs: How many files are fetched at a time.
 
@@ -94,11 +116,16 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     return 0 if is_complete else INCOMPLETE_STATUS
 
 
-def _lines(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> Iterator[str]:
+def left_out(locked: LockedFiles, private: Sequence[NormalizedName]) -> Iterator[str]:
+    """Yield a line for each package of lock files that no upstream index is asked for."""
     for foreign in locked.foreign:
         yield f"left out: {foreign.place} is {foreign.origin}, which no index has"
-    for name in report.private:
+    for name in private:
         yield f"left out: {name} is private, and never asked for elsewhere"
+
+
+def _lines(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) -> Iterator[str]:
+    yield from left_out(locked, report.private)
     verb = "would be fetched" if dry_run else "fetched"
     fetched, present = report.in_state(FileState.FETCHED), report.in_state(FileState.PRESENT)
     lacking = len(report.results) - len(fetched) - len(present)
@@ -151,6 +178,60 @@ def _described(locked: LockedFiles, report: PrefetchReport, *, dry_run: bool) ->
 
 
 @cli_command(
+    "list",
+    Argument(["project"], required=False),
+    Option(["--sort"], type=click.Choice(["size", "used", "name"]), default="size"),
+    JSON,
+    *INDEX,
+)
+def list_kept(*, project: str | None, sort: Literal["size", "used", "name"]) -> None:
+    """
+    Print what the store keeps of public packages: files, size, and when they were used last.
+
+    Each line is a project, or with PROJECT a version of it. The last line has the total. A use is
+    noted once a day; 'sweep' decides by the same figures. No file is read.
+
+    Options:
+        --sort: size: the largest first; used: those first that were not used for longest; name.
+            [default: size]
+
+    Examples:
+        wheelyard upstream list --sort used
+        wheelyard upstream list torch
+        wheelyard upstream list --json --server https://packages.acme.dev
+
+    Documentation: upstream-behaviour.md
+    """
+    name = parse_name(project) if project else None
+    kept = open_api().call(public_package_operations.list_kept, KeptQuery(name))
+    packages = list(kept.packages)  # the largest first
+    if sort == "used":
+        packages.sort(key=attrgetter("last_used"))
+    elif sort == "name":
+        packages.sort(key=lambda package: (package.project, _ordered(package.version)))
+    print_result(replace(kept, packages=tuple(packages)), _kept_lines(packages, kept))
+
+
+def _ordered(version: str) -> tuple[bool, Version]:
+    """Return what versions are sorted by, those first that are not known."""
+    return bool(version), Version(version or "0")
+
+
+def _kept_lines(packages: Sequence[KeptPackage], kept: KeptPackages) -> Iterator[tuple[str, ...]]:
+    # projects have one upstream index each, unless one was changed
+    has_several = len({package.upstream for package in packages}) > 1
+    for package in packages:
+        yield (
+            f"{package.project} {package.version}".rstrip(),
+            counted(package.files, "file"),
+            describe_size(package.bytes),
+            f"last used {package.last_used:%Y-%m-%d}",
+            *((package.upstream,) if has_several else ()),
+        )
+    yield (f"total: {counted(kept.files, 'file')}, {describe_size(kept.bytes)}",)
+
+
+@cli_command(
     "sweep",
     Option(["--unused-for"], metavar="TIME"),
     Option(["--max-size"], metavar="SIZE"),
@@ -199,7 +280,7 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
 
 
-def _print_swept(file: SweptFile) -> None:
+def _print_swept(file: KeptFile) -> None:
     used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
     print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
 

@@ -277,19 +277,19 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
     return body
 
 
-def read_json(request: Request) -> bytes:
+def read_json(request: Request, limit: int) -> bytes:
     """
     Return a JSON body.
 
-    Raises Invalid if Content-Type is another. Raises Waiting, TooLarge (above `BODY_LIMIT_BYTES`)
-    and others as `read_body` does.
+    Raises Invalid if Content-Type is another. Raises Waiting, TooLarge (above `limit` bytes) and
+    others as `read_body` does.
     """
     if request.body_type != JSON:
         raise Invalid(
             'Send the change as JSON, with "Content-Type: application/json".',
             code=UNSUPPORTED_MEDIA_TYPE,
         )
-    return read_body(request)
+    return read_body(request, limit, f"This change has at most {limit} bytes. Send it in parts.")
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:

@@ -123,6 +123,31 @@ def decisions_about(decisions: Sequence[Decision]) -> ProjectDecisions:
     )
 
 
+class Undecided(Struct, frozen=True, omit_defaults=True):
+    """A project, or one version of it, about which nothing could be decided, and why."""
+
+    project: NormalizedName
+    version: str
+    """Empty for the whole project."""
+    code: str
+    message: str
+
+
+class DecisionSummary(Struct, frozen=True, kw_only=True):
+    """What has become of several packages about which one principal has decided at once."""
+
+    decided: tuple[Decision, ...] = ()
+    """The new decisions; in a dry run those that would be made."""
+    unchanged: tuple[Decision, ...] = ()
+    """Decisions of before that say the same."""
+    blocked: tuple[Decision, ...] = ()
+    """What keeps packages blocked that were to be approved."""
+    private: tuple[NormalizedName, ...] = ()
+    """Names that are private, about which nothing is decided."""
+    failed: tuple[Undecided, ...] = ()
+    """Packages that no upstream index has, or cannot be asked about."""
+
+
 class DecisionList(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """The decisions in force after the commits 1 to `revision`."""
 
@@ -216,6 +241,21 @@ class RefreshedPage(Struct, frozen=True, kw_only=True):
     def is_unknown(self) -> bool:
         """Whether no index has the project."""
         return not self.upstream
+
+
+class KeptPackage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the store keeps of a project of an upstream index, or of one version of it."""
+
+    project: NormalizedName
+    version: str = ""
+    """Empty for the whole project, and for files whose version is not known."""
+    upstream: str
+    """The id of the upstream index: its label, and eight digits of the digest of its URL."""
+    files: int
+    bytes: int
+    """Of the files and their core metadata."""
+    last_used: datetime
+    """When a file was sent or fetched last, within a day (UTC)."""
 
 
 class FileReason(Struct, frozen=True):

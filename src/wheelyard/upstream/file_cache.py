@@ -1,17 +1,9 @@
-"""
-What the store has of one upstream index: files, their digests, and their last uses.
+"""What the store has of one upstream index: files, their digests, and the notes of their uses."""
 
-The sweep only ever sees what is below `upstream/`, so it cannot touch what is private. Servers may
-run meanwhile: a file that they need again is fetched again. Pages stay, because they say which
-index owns a name, and so do the learned digests.
-"""
-
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +16,6 @@ from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
-from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.project import METADATA_SUFFIX, File
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
@@ -329,105 +320,3 @@ def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> Upstrea
     if file.has_metadata and keys.core_metadata(name, file.sha256, file.filename) not in sizes:
         return replace(file, has_metadata=False, core_metadata="")
     return file
-
-
-_OBJECT: Final = re.compile(
-    rf"([^/]+)/(?:{keys.UPSTREAM_FILES}|({keys.UPSTREAM_USES}))"
-    r"([a-z0-9-]+/[0-9a-f]{64}/[^/]+?)(?:\.metadata)?"
-)
-
-
-class SweepRules(Struct, frozen=True, kw_only=True):
-    """Which files are removed."""
-
-    unused_for: timedelta | None = None
-    """Those that were not used for so long."""
-    max_bytes: int | None = None
-    """As many as are too many for so many bytes, those first that were not used for longest."""
-
-
-class SweptFile(Struct, kw_only=True):
-    """A file of an upstream index in the store, with its core metadata and the note of its use."""
-
-    upstream: str
-    """The id of the upstream index."""
-    path: str
-    """Project, digest and filename."""
-    size: int = 0
-    """Bytes."""
-    last_use: float = 0.0
-    """When it was used or fetched last, within a day, in seconds since the epoch."""
-    objects: list[Entry] = []
-    """In the order of their removal."""
-
-    def add(self, entry: Entry, *, is_note: bool) -> None:
-        """Count an object as one of this file's."""
-        self.last_use = max(self.last_use, entry.modified)
-        if is_note:  # removed first: a sweep that is interrupted leaves no note alone
-            self.objects.insert(0, entry)
-        else:
-            self.size += entry.size
-            self.objects.append(entry)
-
-
-class SweepReport(Struct, frozen=True):
-    """What was removed, or would be, and what stays."""
-
-    removed: tuple[SweptFile, ...]
-    """Those first that were not used for longest."""
-    kept: int
-    """Files."""
-    kept_bytes: int
-
-
-class UpstreamSweep(Struct, frozen=True):
-    """Removes files of upstream indexes from a store."""
-
-    store: Store
-    runtime: Runtime
-
-    def run(self, rules: SweepRules, *, dry_run: bool = False) -> SweepReport:
-        """
-        Remove what the rules say, or in a dry run nothing, and return what that is.
-
-        A server that runs meanwhile may fetch a removed file again. Raises Unavailable if the store
-        does not answer. Some files may be removed then.
-        """
-        below = PrefixedStore(self.store, keys.UPSTREAM)
-        files = sorted(_files(below), key=attrgetter("last_use"))
-        chosen = self._choose(files, rules)
-        for _ in prefetch_map(self._remove, () if dry_run else chosen):
-            pass
-        kept_bytes = sum(file.size for file in files) - sum(file.size for file in chosen)
-        return SweepReport(tuple(chosen), len(files) - len(chosen), kept_bytes)
-
-    def _remove(self, file: SweptFile) -> None:
-        """Remove a file, in a thread of its own. A crash leaves the rest to the next sweep."""
-        below = PrefixedStore(self.store, keys.UPSTREAM)
-        for entry in file.objects:
-            below.delete(entry.key)
-
-    def _choose(self, files: list[SweptFile], rules: SweepRules) -> list[SweptFile]:
-        """Return the files to remove, of `files` in the order of their last use."""
-        now, size = self.runtime.seconds(), sum(file.size for file in files)
-        chosen = list[SweptFile]()
-        for file in files:
-            is_unused = (
-                rules.unused_for is not None
-                and now - file.last_use >= rules.unused_for.total_seconds()
-            )
-            if is_unused or (rules.max_bytes is not None and size > rules.max_bytes):
-                chosen.append(file)
-                size -= file.size
-        return chosen
-
-
-def _files(store: Store) -> Iterable[SweptFile]:
-    files = dict[tuple[str, str], SweptFile]()
-    for entry in store.list(""):
-        match = _OBJECT.fullmatch(entry.key)
-        if match is not None:
-            upstream, note, path = match.groups()
-            file = files.setdefault((upstream, path), SweptFile(upstream=upstream, path=path))
-            file.add(entry, is_note=note is not None)
-    return files.values()

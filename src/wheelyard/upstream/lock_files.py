@@ -36,6 +36,8 @@ from wheelyard.model.distribution_filename import (
 
 BAD_LOCK_FILE: Final = "bad_lock_file"
 """The error code for a lock file that cannot be read."""
+STANDARD_INPUT: Final = Path("-")
+"""Stands for the lock file that comes from standard input."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,7 +50,8 @@ class Place(Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return `requirements.txt:12`."""
-        return f"{escaped(self.file)}:{self.at}"
+        file = "standard input" if self.file == str(STANDARD_INPUT) else escaped(self.file)
+        return f"{file}:{self.at}"
 
     def fault(self, why: str) -> Invalid:
         """
@@ -80,6 +83,22 @@ class LockedPackage(Struct, frozen=True):
     is_required: bool = True
     """False in a file of constraints, which need no digests."""
 
+    @property
+    def without_digest(self) -> Invalid:
+        """The error that the lock file has no digest for it."""
+        why = f"{self.project} has no --hash=sha256:, so it is not known which files are meant"
+        return self.place.fault(f"{why}. {_how_to_lock()}")
+
+    @property
+    def without_version(self) -> Invalid:
+        """The error that the lock file has no version for it."""
+        return self.place.fault(f"{self.project} has no version. {_how_to_lock()}")
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether the version of each file is known."""
+        return all(file.version is not None for file in self.files)
+
 
 class ForeignPackage(Struct, frozen=True):
     """A package of a lock file that clients do not take from an index."""
@@ -100,8 +119,8 @@ def locked_package(
     """
     Return a package with the files `listed`.
 
-    `version` may be empty, and one that is not of PEP 440 is dropped. Raises Invalid if the name or
-    a digest is wrong.
+    `version` may be empty, and one that is not of PEP 440 is dropped: then that in a filename
+    counts. Raises Invalid if the name or a digest is wrong.
     """
     try:
         project = parse_name(name)
@@ -109,7 +128,12 @@ def locked_package(
         raise place.fault(f"{quoted(name)} is not the name of a project") from error
     release = _parsed_version(version)
     files = dict.fromkeys(
-        LockedFile(project, release, _parse_digest(place, project, digest), filename)
+        LockedFile(
+            project,
+            release or _version_in(filename),
+            _parse_digest(place, project, digest),
+            filename,
+        )
         for digest, filename in listed
     )
     return LockedPackage(place, project, tuple(files), is_required)
@@ -127,6 +151,13 @@ def filename_of(location: str) -> str:
 def _parsed_version(text: str) -> str | None:
     try:
         return str(parse_version(text))
+    except Invalid:
+        return None
+
+
+def _version_in(filename: str) -> str | None:
+    try:
+        return str(parse_known_filename(filename).version)
     except Invalid:
         return None
 
@@ -155,8 +186,9 @@ def read_lock_text(path: Path, included_at: Place | None = None) -> str:
     `included_at` is the line that names the file. Raises Invalid if it cannot be read, is too large
     or is not UTF-8.
     """
+    is_piped = path == STANDARD_INPUT and included_at is None
     try:
-        with path.open("rb") as file:
+        with open(0 if is_piped else path, "rb", closefd=not is_piped) as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or error
@@ -183,7 +215,7 @@ MAX_REQUIREMENT: Final = 4096
 _COMMENT: Final = re.compile(r"(^|\s)#.*$")
 _MARKER: Final = re.compile(r";.*", re.DOTALL)
 _MARKER_AFTER_URL: Final = re.compile(r"(\s;|;\s).*", re.DOTALL)
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
 _DIGEST_IN_URL: Final = re.compile(r"#(?:.*&)?sha256=([^&]*)")
 _PIN: Final = re.compile(r"===?\s*([^,*\s]+)")
 _ARCHIVES: Final = (".whl", *SDIST_SUFFIXES)
@@ -328,7 +360,7 @@ def _read_requirement(
     except (InvalidRequirement, ValueError) as error:
         if "/" in text or "\\" in text or text.startswith("."):
             return ForeignPackage(place, "a file or a folder of a machine")
-        raise place.fault(f"{quoted(text)} is not a requirement") from error
+        raise place.fault(f"{quoted(text)} is not a requirement. {_how_to_lock()}") from error
     if requirement.url is not None:
         return _of_url(place, requirement.name, requirement.url, digests, is_required=is_required)
     pin = _PIN.fullmatch(str(requirement.specifier))
@@ -355,15 +387,17 @@ def _of_url(
     return locked_package(place, project, version, listed, is_required=is_required)
 
 
-_PYLOCK_LINE: Final = re.compile(r"^[ \t]*\[\[packages\]\]", re.MULTILINE)
-_TOOL_LINE: Final = re.compile(r"^[ \t]*\[\[package\]\]", re.MULTILINE)
-"""A line that the lock files of tools have, and neither `pylock.toml` nor requirements."""
+_PYLOCK_LINE: Final = re.compile(r"^[ \t]*\[\[packages\]\]|\A[^\[]*^lock-version\b", re.MULTILINE)
+_TOOL_LINE: Final = re.compile(r"^[ \t]*\[\[package\]\]|\A\s*\{", re.MULTILINE)
+"""What lock files of tools have, in TOML or JSON, and neither `pylock.toml` nor requirements."""
 _EXPORTS: Final = {
-    "poetry": "poetry export --output requirements.txt (of the plugin poetry-plugin-export)",
-    "pdm": "pdm export --format pylock --output pylock.toml",
     "uv": "uv export --format pylock.toml --output-file pylock.toml",
+    "pdm": "pdm export --format pylock --output pylock.toml",
+    "poetry": "poetry export --output requirements.txt (of the plugin poetry-plugin-export)",
+    "pipfile": "pipenv requirements --hash > requirements.txt",
+    "pip": "pip lock -r requirements.in",
 }
-"""The command of each tool that writes what is read here."""
+"""The command of each tool that writes what is read here, by what its own lock file is called."""
 _AT_LINE: Final = re.compile(r"at line (\d+)")
 
 
@@ -374,6 +408,8 @@ class LockedFiles(Struct, frozen=True):
     """The files of each project, each digest once; sorted."""
     without_digest: tuple[LockedPackage, ...] = ()
     """One line for each project for which no digest is listed."""
+    without_version: tuple[LockedPackage, ...] = ()
+    """The lines of files whose version is not known."""
     foreign: tuple[ForeignPackage, ...] = ()
 
 
@@ -386,11 +422,14 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
     """
     files = dict[NormalizedName, dict[Sha256, LockedFile]]()
     without, foreign = dict[NormalizedName, LockedPackage](), dict[ForeignPackage, None]()
+    without_version = list[LockedPackage]()
     for path in paths:
         for entry in _entries(path):
             if isinstance(entry, ForeignPackage):
                 foreign[entry] = None
                 continue
+            if not entry.has_versions:
+                without_version.append(entry)
             by_digest = files.setdefault(entry.project, {})
             for file in entry.files:
                 if file.sha256 not in by_digest or not by_digest[file.sha256].filename:
@@ -404,7 +443,7 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
     }
     # another line, or another file, may have had the digests
     unlisted = (package for name, package in without.items() if name not in listed)
-    return LockedFiles(listed, tuple(unlisted), tuple(foreign))
+    return LockedFiles(listed, tuple(unlisted), tuple(without_version), tuple(foreign))
 
 
 def _entries(path: Path) -> Iterator[LockEntry]:
@@ -419,11 +458,14 @@ def _entries(path: Path) -> Iterator[LockEntry]:
 def _lock_of_a_tool(path: Path, text: str) -> Invalid:
     """Return the error for a tool's own lock file, with the command that exports what is read."""
     maker = f"{path.name} {text.partition(chr(10))[0]}".lower()
-    tools = [tool for tool in _EXPORTS if tool in maker][:1] or list(_EXPORTS)
-    commands = ", or ".join(f"'{command}'" for command in map(_EXPORTS.get, tools))
-    return Place(str(path), 1).fault(
-        f"prefetch reads pylock.toml and requirements with hashes; {commands} writes one"
-    )
+    tools = [tool for tool in _EXPORTS if tool in maker][:1]
+    return Place(str(path), 1).fault(f"this is a tool's own lock file. {_how_to_lock(tools)}")
+
+
+def _how_to_lock(tools: Sequence[str] = ()) -> str:
+    """Return what is read, and the commands of these tools, or of all, that write it."""
+    commands = " or ".join(f"'{_EXPORTS[tool]}'" for tool in tools or _EXPORTS)
+    return f"Give a pylock.toml, or requirements with hashes: {commands} writes one"
 
 
 def _read_pylock(file: str, text: str) -> Iterator[LockEntry]:

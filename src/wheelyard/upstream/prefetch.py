@@ -106,10 +106,7 @@ class Prefetch(Struct, frozen=True, kw_only=True):
         private, results = set[NormalizedName](), list[PrefetchedFile]()
         for package in locked.without_digest:
             if not self.index.names.is_private(package.project):
-                raise package.place.fault(
-                    f"{package.project} has no --hash=sha256:, so it is not known which files are "
-                    "meant. Lock with digests: uv pip compile --generate-hashes"
-                )
+                raise package.without_digest
             private.add(package.project)
         for result in self._results(locked, dry_run=dry_run):
             if isinstance(result, PrefetchedFile):

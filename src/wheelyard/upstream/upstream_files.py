@@ -68,7 +68,7 @@ class UpstreamFiles:
         observation: Observation,
         rules: FileRules,
     ) -> None:
-        self._store = store
+        self.store = store
         self._source = source
         self._retries = retries
         self._observation = observation
@@ -180,7 +180,7 @@ class UpstreamFiles:
         """Return what the store has of the upstream with this id."""
         cache = self._caches.get(upstream)
         if cache is None:
-            cache = FileCache(upstream, self._store, self._retries, self._uses)
+            cache = FileCache(upstream, self.store, self._retries, self._uses)
             # of two threads that make one, both get that of the first
             cache = self._caches.setdefault(upstream, cache)
         return cache

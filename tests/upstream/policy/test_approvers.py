@@ -24,6 +24,7 @@ from wheelyard.model.access import (
     Scope,
     parse_actions,
 )
+from wheelyard.model.public_packages import Verdict
 
 NUMPY, REQUESTS = NormalizedName("numpy"), NormalizedName("requests")
 APPROVER = Caller("htpasswd:bo", (Scope(Action.APPROVE, (Pattern("num*"),)),))
@@ -52,6 +53,12 @@ def test_approver_decides_about_some_names(harness: IndexHarness) -> None:
         bo.call(packages.block, Block(REQUESTS))
     with refused(Forbidden, "--can approve --project requests"):
         bo.call(packages.approve, packages.Approval(REQUESTS, "1.0"))
+    several = (packages.DecidedPackage(NUMPY), packages.DecidedPackage(REQUESTS))
+    with refused(Forbidden, "may not approve 'requests'"):
+        bo.call(
+            packages.decide,
+            packages.SeveralDecisions(verdict=Verdict.BLOCKED, packages=several),
+        )
     shown = bo.call(packages.list_decisions).decisions
     assert [(decision.project, decision.by) for decision in shown] == [(NUMPY, "htpasswd:bo")]
     commits = bo.call(packages.decision_history, After()).commits

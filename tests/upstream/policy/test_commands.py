@@ -1,6 +1,7 @@
 """`wheelyard upstream why`, `approve`, `block` and `decisions`, as they are typed."""
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.clients.harness import Sandbox
+from tests.http_server import WHEELYARD
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -100,6 +102,89 @@ def test_private_and_unknown_names_are_told_apart(
     broken = wheelyard("upstream", "why", "requests", *typed, **missing)
     assert (broken.returncode, "upstream.osv: " in broken.stderr) == (1, True)
     assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1
+
+
+def test_a_lock_file_is_approved(
+    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream, sandbox: Sandbox
+) -> None:
+    """What a lock file lists is approved by one commit; what is blocked or private is named."""
+    wheelyard("token", "create", "ci", *typed)
+    wheelyard("upstream", "block", "leftpad", "--reason", "taken over", *typed)
+    old, new = public_wheel("requests", "1.0"), public_wheel("requests", "2.0")
+    lock = sandbox.folder / "requirements.txt"
+    lock.write_text(
+        f"requests==2.0 --hash=sha256:{new.sha256}\nteam-x==1 --hash=sha256:{'a' * 64}\n-e .\n"
+    )
+    more = sandbox.folder / "more.txt"
+    more.write_text(
+        f"requests==1.0 --hash=sha256:{old.sha256}\nleftpad==1 --hash=sha256:{'b' * 64}\n"
+    )
+    approve = ("upstream", "approve", "-r", lock, "--reason", "T-7", *typed)
+    asked = len(upstream.requests)
+
+    dry = wheelyard(*approve, "--dry-run")
+    first, again = wheelyard(*approve), wheelyard(*approve)
+
+    left = f"left out: {lock}:3 is a folder or a repository, which no index has\n"
+    left += "left out: team-x is private, and never asked for elsewhere\n"
+    would = f"requests 2.0: would be approved, 1 file\n{left}1 version would be approved"
+    assert (dry.returncode, dry.stdout.startswith(would), dry.stderr) == (0, True, "")
+    assert first.stdout == (
+        f"requests 2.0: approved, 1 file\n{left}"
+        "1 version approved, 0 already, 1 private name left out, 0 blocked\n"
+    )
+    assert again.stdout == (
+        f"{left}0 versions approved, 1 already, 1 private name left out, 0 blocked\n"
+    )
+    assert len(upstream.requests) == asked
+    assert wheelyard("upstream", "why", "requests", "2.0", *typed).returncode == 0
+
+    both = wheelyard(*approve, "-r", more, "--json")
+    summary = json.loads(both.stdout)
+    assert (both.returncode, summary["foreign"]) == (3, [f"{lock}:3"])
+    assert [each["version"] for each in summary["decided"]] == ["1.0"]
+    assert "still blocked: leftpad, by local:" in both.stderr
+    assert "taken over" in both.stderr
+    unblocked = wheelyard(*approve, "-r", more, "--unblock")
+    assert (unblocked.returncode, "leftpad 1: approved" in unblocked.stdout) == (0, True)
+    history = wheelyard("upstream", "decisions", "--history", *typed).stdout.splitlines()
+    assert [line.partition("Z")[0].split("\t")[2] for line in history] == [
+        "blocked leftpad (taken over)",
+        "approved requests 2.0, 1 file (T-7)",
+        "approved requests 1.0, 1 file (T-7)",
+        "approved leftpad 1, 1 file (T-7)",
+    ]
+
+
+def test_what_approve_refuses(wheelyard: Typed, typed: tuple[str, Path]) -> None:
+    """A file that cannot be approved as it is, and options that do not go together, say so."""
+    settings = typed[1]
+    wheelyard("token", "create", "ci", *typed)
+    lock = settings.with_name("requirements.txt")
+    lock.write_text("requests==2.0\n")
+    for wrong, status, message in (
+        (["-r", lock], 1, f"{lock}:1: requests has no --hash=sha256:"),
+        (["-r", settings], 1, "is not a requirement. Give a pylock.toml, or requirements with"),
+        (["-r", lock.with_name("none")], 1, "cannot be read: No such file"),
+        ([], 2, "Name a PROJECT, or lock files with -r."),
+        (["requests", "--dry-run"], 2, "--unblock and --dry-run go with -r."),
+        (["requests", "-r", lock], 2, "-r names all of it"),
+    ):
+        done = wheelyard("upstream", "approve", *wrong, *typed)
+        assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+
+
+def test_a_lock_file_comes_through_a_pipe(sandbox: Sandbox) -> None:
+    """`-r -` reads a pylock.toml or requirements from standard input."""
+    command = [*WHEELYARD, "upstream", "approve", "-r", "-", "--store", "memory:"]
+    for text, expected in (
+        ("lock-version = '1.0'\ncreated-by = 'a test'\npackages = []\n", "0 versions approved"),
+        ("a b", "wheelyard: standard input:1: 'a b' is not a requirement."),
+    ):
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, check=False, cwd=sandbox.folder
+        )
+        assert (done.stdout + done.stderr).startswith(expected)
 
 
 def test_a_database_that_has_shrunk(

@@ -80,9 +80,9 @@ class OperationHandler(Struct, frozen=True):
         if operation.body is not None and operation.method == "GET":
             body = decode_query(request.query_string, operation.body)
         elif operation.body is not None:
-            body = decode_body(read_json(request), operation.body)
-        # an approval that has the digests asks nobody
-        if operation.asks_upstream and upstream is not None and not getattr(body, "sha256", ()):
+            body = decode_body(read_json(request, operation.body_limit), operation.body)
+        is_asking = operation.asks_upstream and getattr(body, "asks_upstream", True)
+        if is_asking and upstream is not None:
             result = request.wait(
                 "operation", self._ask_upstream, upstream, request.client_key, call, params, body
             )

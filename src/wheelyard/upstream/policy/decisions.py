@@ -1,19 +1,30 @@
 """Approving and blocking public packages: each decision is a commit, and is in the audit log."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.projects import ProjectNames
-from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import UPSTREAM_CODES, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.model.public_packages import EVERY_VERSION, Decision, ProjectDecisions, Verdict
+from wheelyard.model.public_packages import (
+    EVERY_VERSION,
+    Decision,
+    DecisionList,
+    DecisionSummary,
+    ProjectDecisions,
+    Undecided,
+    Verdict,
+)
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.upstream.indexes import UpstreamIndex
@@ -23,6 +34,16 @@ from wheelyard.upstream.policy.rules import Code
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Target(Struct, frozen=True):
+    """What a decision is about."""
+
+    project: NormalizedName
+    version: Version | None = None
+    """None for the whole project."""
+    sha256: frozenset[str] = frozenset()
+    """The files of the version that are approved, or none for those that its index lists now."""
 
 
 class Deciding(Struct, frozen=True):
@@ -61,10 +82,7 @@ class Deciding(Struct, frozen=True):
         for code in lifted:
             _require_liftable(code, version)
         if version is None and digests:
-            raise Invalid(
-                "Digests are those of the files of one version. Name the version.",
-                code="invalid_field",
-            )
+            raise _without_version()
         if not digests:
             digests = self._listed_digests(project, version)
         files = None if version is None else tuple(sorted(digests))
@@ -82,6 +100,67 @@ class Deciding(Struct, frozen=True):
         self._require_decidable(project, reason)
         return self._decide(Verdict.BLOCKED, project, version, reason)
 
+    def decide(
+        self,
+        verdict: Verdict,
+        targets: Iterable[Target],
+        reason: str,
+        *,
+        unblock: bool = False,
+        dry_run: bool = False,
+    ) -> DecisionSummary:
+        """
+        Approve or block several packages by one commit, or in a dry run none, and say which.
+
+        An approval of a version adds to an earlier one: its files and lifted rules stay approved.
+        What is blocked stays so unless `unblock` is set. If all of it is decided already, nothing
+        is written.
+
+        Raises Invalid if the reason is not one line, or a digest is none or has no version. Raises
+        Unavailable if the store does not answer. What no upstream index has, or cannot say, is in
+        the result.
+        """
+        require_one_line(reason, "A reason", REASON_LIMIT)
+        wanted, private, failed = list[Target](), list[NormalizedName](), list[Undecided]()
+        # each is a question to the store, and perhaps to an upstream index
+        for answer in prefetch_map(partial(self._examined, verdict), [*_merged(targets)]):
+            match answer:
+                case Target():
+                    wanted.append(answer)
+                case Undecided():
+                    failed.append(answer)
+                case str():
+                    private.append(answer)
+        plan = _Plan(verdict, wanted, self._draft(verdict, reason), unblock)
+        if dry_run:
+            before = self.records.get("current").value or DecisionList()
+        else:
+            committed = self.records.change(lambda document: plan.of(document).decided)
+            before = committed.before
+            for decision in committed.events:
+                log_decision(decision)
+        names = tuple(dict.fromkeys(private))
+        return replace(plan.of(before), private=names, failed=tuple(failed))
+
+    def _examined(self, verdict: Verdict, target: Target) -> Target | Undecided | NormalizedName:
+        """
+        Return a target with the files that are approved, or why they are not known.
+
+        Return the name alone if it is private. Raises Unavailable if the store does not answer.
+        """
+        if self._is_private(target.project):
+            return target.project
+        if target.sha256 or verdict is Verdict.BLOCKED:
+            return target
+        try:
+            listed = self._listed_digests(target.project, target.version)
+        except (Invalid, NotFound, Unavailable) as fault:
+            if isinstance(fault, Unavailable) and fault.code not in UPSTREAM_CODES:
+                raise
+            version = "" if target.version is None else str(target.version)
+            return Undecided(target.project, version, fault.code, fault.message)
+        return replace(target, sha256=frozenset(listed))
+
     def _require_decidable(self, project: NormalizedName, reason: str) -> None:
         """
         Check a name and a reason before anybody is asked about the name.
@@ -89,12 +168,20 @@ class Deciding(Struct, frozen=True):
         Raises Invalid if the name is private, or the reason is not one line.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
-        is_listed = self.names is not None and project in self.names.get_current().as_set
-        if is_listed or (self.upstream is not None and self.upstream.names.is_private(project)):
+        if self._is_private(project):
             raise Invalid(
                 f"{quoted(project)} is private here, and decisions are about public packages. To "
                 "hide a private release, run 'wheelyard yank' or 'wheelyard delete'."
             )
+
+    def _is_private(self, project: NormalizedName) -> bool:
+        """
+        Return whether a name is private.
+
+        Raises Unavailable if the store does not say.
+        """
+        is_listed = self.names is not None and project in self.names.get_current().as_set
+        return is_listed or (self.upstream is not None and self.upstream.names.is_private(project))
 
     def _listed_digests(self, project: NormalizedName, version: Version | None) -> set[str]:
         """
@@ -142,19 +229,94 @@ class Deciding(Struct, frozen=True):
         sha256: tuple[str, ...] | None = None,
     ) -> ProjectDecisions:
         """Commit a decision, and return all decisions about its project."""
-        draft = Decision(
-            at=self.records.commits.runtime.now(),
-            by=self.by,
-            verdict=verdict,
+        draft = replace(
+            self._draft(verdict, reason),
             project=project,
             version=EVERY_VERSION if version is None else str(version),
-            reason=redact_tokens(reason),  # clients see it, too
             despite=despite,
             sha256=sha256,
         )
         decided = self.records.change(lambda _: (draft,))
         log_decision(draft)
         return decided.after.by_project[project]
+
+    def _draft(self, verdict: Verdict, reason: str) -> Decision:
+        """Return a decision of now, about no project yet."""
+        return Decision(
+            at=self.records.commits.runtime.now(),
+            by=self.by,
+            verdict=verdict,
+            project=NormalizedName(""),
+            reason=redact_tokens(reason),  # clients see it, too
+        )
+
+
+def _merged(targets: Iterable[Target]) -> Iterator[Target]:
+    """
+    Yield each project and version once, with the digests of all its targets.
+
+    Raises Invalid if a digest is none, or has no version.
+    """
+    merged = dict[tuple[NormalizedName, str], Target]()
+    for target in targets:
+        if target.sha256 and target.version is None:
+            raise _without_version()
+        key = target.project, strip_trailing_zeros(str(target.version or EVERY_VERSION))
+        digests = {*map(_digest, target.sha256)}.union(merged[key].sha256 if key in merged else ())
+        merged[key] = replace(merged.get(key, target), sha256=frozenset(digests))
+    yield from merged.values()
+
+
+class _Plan(Struct, frozen=True):
+    """What is to be decided, whatever was decided before."""
+
+    verdict: Verdict
+    targets: Sequence[Target]
+    draft: Decision
+    """A decision without its project."""
+    unblock: bool
+
+    def of(self, document: DecisionList) -> DecisionSummary:
+        """Return which decisions are new after those of a document, a pure function of it."""
+        new, same, blocked = list[Decision](), list[Decision](), list[Decision]()
+        for target in self.targets:
+            in_force = document.for_project(target.project)
+            version = EVERY_VERSION if target.version is None else str(target.version)
+            key = strip_trailing_zeros(version)
+            own = in_force.versions.get(key) if version else in_force.project
+            other = in_force.for_version(version) if version else own
+            draft = replace(self.draft, project=target.project, version=version)
+            if self.verdict is Verdict.APPROVED:
+                if other is not None and other.verdict is Verdict.BLOCKED and not self.unblock:
+                    blocked.append(other)
+                    continue
+                draft = _with_files(draft, target, own)
+            if own is not None and _says(own, draft):
+                same.append(own)
+            else:
+                new.append(draft)
+        return DecisionSummary(decided=tuple(new), unchanged=tuple(same), blocked=tuple(blocked))
+
+
+def _with_files(draft: Decision, target: Target, own: Decision | None) -> Decision:
+    """Return an approval with the files of a version, and what an earlier one has approved."""
+    earlier = own if own is not None and own.verdict is Verdict.APPROVED else None
+    despite = earlier.despite if earlier else ()
+    if target.version is None:
+        return replace(draft, despite=despite)
+    digests = target.sha256.union((earlier.sha256 or ()) if earlier else ())
+    return replace(draft, despite=despite, sha256=tuple(sorted(digests)))
+
+
+def _says(own: Decision, draft: Decision) -> bool:
+    """Return whether a decision in force says the same as a new one about the same."""
+    parts = own.verdict, own.despite, own.sha256
+    return parts == (draft.verdict, draft.despite, draft.sha256)
+
+
+def _without_version() -> Invalid:
+    message = "Digests are those of the files of one version. Name the version."
+    return Invalid(message, code="invalid_field")
 
 
 def _digest(text: str) -> str:

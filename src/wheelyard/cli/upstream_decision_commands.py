@@ -1,0 +1,285 @@
+"""`wheelyard upstream approve`, `block` and `decisions`: what of public packages is let through."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click import Argument, Option
+from msgspec import Struct
+from msgspec.structs import asdict
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.api import public_package_operations
+from wheelyard.api.project_operations import After
+from wheelyard.api.public_package_operations import (
+    Approval,
+    Block,
+    DecidedPackage,
+    PackageQuestion,
+    SeveralDecisions,
+)
+from wheelyard.cli.options import INDEX, Api, history_lines, open_api
+from wheelyard.cli.output import JSON, PROJECT, REASON, cli_command, print_result, warn
+from wheelyard.cli.upstream_file_commands import INCOMPLETE_STATUS, left_out, requirements_option
+from wheelyard.errors import WheelyardError
+from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.public_packages import (
+    Decision,
+    DecisionSummary,
+    ExplainedFile,
+    Explanation,
+    ProjectDecisions,
+    Verdict,
+    decisions_about,
+    describe,
+)
+from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
+
+VERSION: Final = Argument(["version"], required=False)
+REQUIREMENTS: Final = requirements_option(required=False)
+
+
+@cli_command(
+    "approve",
+    Argument(["project"], required=False),
+    VERSION,
+    REQUIREMENTS,
+    Option(["--unblock"], is_flag=True),
+    Option(["--dry-run"], is_flag=True),
+    Option(["--despite"], multiple=True, metavar="RULE"),
+    Option(["--sha256"], multiple=True, metavar="DIGEST"),
+    REASON,
+    JSON,
+    *INDEX,
+)
+def approve(
+    *,
+    project: str | None,
+    version: str | None,
+    paths: tuple[Path, ...],
+    **options: Any,  # noqa: ANN401 - click's
+) -> int:
+    """
+    Let a public PROJECT, one VERSION of it, or all that lock files list, be shown.
+
+    No server has to be restarted. With upstream.approval only what is approved is shown. Approving
+    a VERSION is about the files that its upstream index lists now, and prints them: a file that is
+    added later is not approved. It also lets them through before their cooldown ends: somebody has
+    looked at them.
+    Approving a PROJECT is about later files and versions, too. Either takes back an earlier
+    'block' of the same, and no block of a single version if it names the whole project.
+
+    With -r it is about exactly the files whose digests the lock files list, version by version, by
+    one commit, and no upstream index is asked. What was approved before stays so. Private names
+    are left out. What is blocked stays blocked, and is named, and the exit status is 3.
+
+    Options:
+        --requirement: pylock.toml, or requirements with hashes; - for standard input; may be given
+            again.
+        --unblock: -r: approve also what is blocked.
+        --dry-run: -r: say what would be approved, and approve nothing.
+        --despite: Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or
+            malicious.
+        --sha256: Approve the file of VERSION with this digest, and ask no upstream index;
+            repeatable.
+
+    Examples:
+        wheelyard upstream approve requests 2.32.5 --reason 'security fix'
+        wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'
+        wheelyard upstream approve -r pylock.toml --reason 'TICKET-7'
+
+    Documentation: upstream-policy.md
+    """
+    asked = _Options(**options)
+    if paths:
+        if project or asked.despite or asked.sha256:
+            raise click.UsageError("-r names all of it: leave PROJECT, --despite and --sha256 out.")
+        return _approve_locked(paths, asked)
+    if project is None:
+        raise click.UsageError("Name a PROJECT, or lock files with -r.")
+    if asked.unblock or asked.dry_run:
+        raise click.UsageError("--unblock and --dry-run go with -r.")
+    _approve_one(parse_name(project), parse_version(version) if version else None, asked)
+    return 0
+
+
+class _Options(Struct, frozen=True):
+    """The options of `approve` but for `-r`."""
+
+    unblock: bool
+    dry_run: bool
+    despite: tuple[str, ...]
+    sha256: tuple[str, ...]
+    reason: str
+
+
+def _approve_one(name: NormalizedName, wanted: Version | None, asked: _Options) -> None:
+    api = open_api()
+    approval = Approval(name, str(wanted or ""), asked.reason, asked.despite, asked.sha256)
+    decided = api.call(public_package_operations.approve, approval)
+    in_force = decisions_about(decided.decisions)
+    what = (
+        "approved, also files and versions that are added later" if wanted is None else "approved"
+    )
+    lines = [f"{name} {wanted or ''}".rstrip() + f": {what}"]
+    # asked after the decision is in force: what hides a file now is another rule
+    explained = None if asked.sha256 else _explanation(api, PackageQuestion(name, approval.version))
+    if wanted is not None:
+        files = explained.files if explained else ()
+        lines += _file_lines(files, in_force.for_version(str(wanted)))
+    if asked.sha256:
+        lines.append(
+            f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides"
+        )
+    print_result(decided, lines)
+    if wanted is None:
+        _warn_of_blocked(name, in_force)
+    if explained is not None:
+        _warn_of_hidden(explained, wanted)
+
+
+def _approve_locked(paths: tuple[Path, ...], asked: _Options) -> int:
+    """Approve what lock files list, and return the exit status."""
+    locked = read_lock_files(paths)
+    for package in locked.without_digest:
+        raise package.without_digest
+    for package in locked.without_version:
+        raise package.without_version
+    packages = [
+        DecidedPackage(name, version, tuple(file.sha256 for file in files))
+        for name, listed in locked.projects.items()
+        for version, files in groupby(sorted(listed, key=_version_of), _version_of)
+    ]
+    summary = DecisionSummary()
+    if packages:
+        decisions = SeveralDecisions(
+            verdict=Verdict.APPROVED,
+            packages=tuple(packages),
+            reason=asked.reason,
+            unblock=asked.unblock,
+            dry_run=asked.dry_run,
+        )
+        summary = open_api().call(public_package_operations.decide, decisions)
+    foreign = [str(package.place) for package in locked.foreign]
+    result = {**asdict(summary), "foreign": foreign, "dry_run": asked.dry_run}
+    print_result(result, _summary_lines(locked, summary, dry_run=asked.dry_run))
+    for decision in summary.blocked:
+        why = f": {decision.reason}" if decision.reason else ""
+        warn(f"still blocked: {decision.target}, by {decision.by} on {decision.at:%Y-%m-%d}{why}")
+    if summary.blocked:
+        warn("--unblock approves also what is blocked")
+    return INCOMPLETE_STATUS if summary.blocked else 0
+
+
+def _version_of(file: LockedFile) -> str:
+    return file.version or ""
+
+
+def _summary_lines(
+    locked: LockedFiles, summary: DecisionSummary, *, dry_run: bool
+) -> Iterator[str]:
+    verb = "would be approved" if dry_run else "approved"
+    for decision in summary.decided:
+        yield f"{decision.target}: {verb}, {counted(len(decision.sha256 or ()), 'file')}"
+    yield from left_out(locked, summary.private)
+    yield (
+        f"{counted(len(summary.decided), 'version')} {verb}, {len(summary.unchanged)} already, "
+        f"{counted(len(summary.private), 'private name')} left out, {len(summary.blocked)} blocked"
+    )
+
+
+@cli_command("block", PROJECT, VERSION, REASON, *INDEX)
+def block(*, project: str, version: str | None, reason: str) -> None:
+    """
+    Hide a public PROJECT, or one VERSION of it, from every client, also from direct URLs.
+
+    Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
+
+    Examples:
+        wheelyard upstream block leftpad --reason 'taken over'
+        wheelyard upstream block requests 2.32.0 --reason 'loses cookies'
+
+    Documentation: upstream-policy.md
+    """
+    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
+    open_api().call(public_package_operations.block, Block(name, wanted, reason))
+    click.echo(f"{name} {wanted}".rstrip() + ": blocked")
+
+
+@cli_command(
+    "decisions",
+    Argument(["project"], required=False),
+    Option(["--history"], is_flag=True),
+    JSON,
+    *INDEX,
+)
+def decisions(project: str | None, *, history: bool) -> None:
+    """
+    Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why.
+
+    Options:
+        --history: Every decision ever made, the oldest first.
+
+    Examples:
+        wheelyard upstream decisions
+        wheelyard upstream decisions requests
+        wheelyard upstream decisions --history
+
+    Documentation: upstream-policy.md
+    """
+    api, name = open_api(), parse_name(project) if project else None
+    if history:
+        commits = api.call(public_package_operations.decision_history, After()).commits
+        all_decisions = tuple(decision for commit in commits for decision in commit.events)
+    else:
+        all_decisions = api.call(public_package_operations.list_decisions).decisions
+    wanted = [decision for decision in all_decisions if name in (None, decision.project)]
+    print_result({"decisions": wanted}, history_lines(api, wanted, map(describe, wanted)))
+
+
+def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:
+    """Return what clients get now, or None if it is not known, as without the server's rules."""
+    with suppress(WheelyardError):
+        return api.call(public_package_operations.explain_package, question)
+    return None
+
+
+def _file_lines(files: Sequence[ExplainedFile], approval: Decision | None) -> Iterator[str]:
+    """Yield the digests that were approved, with the filenames as far as they are known."""
+    names = {file.sha256: file.filename for file in files}
+    for digest in (approval.sha256 or ()) if approval else ():
+        filename = f"{names[digest]}  " if digest in names else ""
+        yield f"  {filename}sha256:{digest}"
+
+
+def _warn_of_blocked(name: NormalizedName, in_force: ProjectDecisions) -> None:
+    decisions = in_force.versions.values()
+    blocked = [decision.version for decision in decisions if decision.verdict is Verdict.BLOCKED]
+    if blocked:
+        warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
+
+
+def _has_format_reason(file: ExplainedFile) -> bool:
+    return any(reason.code == "format" for reason in file.reasons)
+
+
+def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
+    """Print what hides a version all the same, or how much of a project."""
+    # no rule hides a file in another format
+    files = [file for file in explained.files if not _has_format_reason(file)]
+    hidden = [file for file in files if not file.shown]
+    if version is None and hidden:
+        codes = ", ".join(sorted({reason.code for file in hidden for reason in file.reasons}))
+        warn(
+            f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
+            f"'wheelyard upstream why {explained.name}' says more"
+        )
+        return
+    texts = [reason.text for file in hidden for reason in file.reasons]
+    for text in dict.fromkeys([*texts, *(reason.text for reason in explained.reasons)]):
+        warn(f"still hidden: {text}")

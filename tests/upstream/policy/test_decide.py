@@ -1,0 +1,134 @@
+"""Several packages are approved or blocked at once, by one commit."""
+
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.operations.in_memory_index import Clock, IndexHarness
+from wheelyard.errors import Invalid
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
+from wheelyard.upstream.policy.decisions import Deciding, Target
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+ROOT = Caller("local:root", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,)),))
+APPROVED, BLOCKED = Verdict.APPROVED, Verdict.BLOCKED
+
+
+def target(name: str, version: str = "", *digests: str) -> Target:
+    """Return a project, or a version of it with some files."""
+    return Target(NormalizedName(name), Version(version) if version else None, frozenset(digests))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> IndexHarness:
+    """An index in memory."""
+    return IndexHarness(tmp_path, Clock())
+
+
+@pytest.fixture
+def deciding(index: IndexHarness) -> Deciding:
+    """What decides in the name of Ana, without an upstream index."""
+    return Deciding(index.index.decisions, "local:ana", index.index.projects.names)
+
+
+def in_force(deciding: Deciding) -> DecisionList:
+    """Return what is decided."""
+    return deciding.records.get("current").value or DecisionList()
+
+
+def targets(summary: DecisionSummary) -> list[list[str]]:
+    """Return what is new, what was so already, and what stays blocked."""
+    parts = (summary.decided, summary.unchanged, summary.blocked)
+    return [[decision.target for decision in part] for part in parts]
+
+
+def test_all_of_it_is_one_commit(deciding: Deciding) -> None:
+    """Several approvals are one commit with one reason; the same again writes nothing."""
+    wanted = [target("a", "1.0", A), target("b", "2.0", B.upper()), target("a", "1.0.0", C)]
+    dry = deciding.decide(APPROVED, wanted, "T-7", dry_run=True)
+    assert in_force(deciding).revision == 0
+
+    first = deciding.decide(APPROVED, wanted, "T-7")
+
+    assert targets(first) == targets(dry) == [["a 1.0", "b 2.0"], [], []]
+    assert {decision.reason for decision in in_force(deciding).decisions} == {"T-7"}
+    assert [decision.sha256 for decision in first.decided] == [(A, C), (B,)]
+    assert targets(deciding.decide(APPROVED, wanted, "again")) == [[], ["a 1.0", "b 2.0"], []]
+    assert in_force(deciding).revision == 1
+
+
+def test_an_approval_takes_nothing_away(deciding: Deciding) -> None:
+    """Files and rules that were approved before stay so, and a part of them changes nothing."""
+    name = NormalizedName("a")
+    deciding.approve(name, Version("1.0"), "bought", ["licence"], [A, B])
+
+    part = deciding.decide(APPROVED, [target("a", "1.0", A)], "")
+    more = deciding.decide(APPROVED, [target("a", "1.0", C)], "")
+
+    assert targets(part) == [[], ["a 1.0"], []]
+    assert targets(more) == [["a 1.0"], [], []]
+    (decision,) = in_force(deciding).decisions
+    assert (decision.sha256, decision.despite) == ((A, B, C), ("licence",))
+    # the approval of a project is about later files, and ends no cooldown
+    deciding.decide(BLOCKED, [target("b")], "")
+    deciding.decide(APPROVED, [target("c", "1.0", A)], "")
+    assert targets(deciding.decide(APPROVED, [target("c", "2.0", B)], "")) == [["c 2.0"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("blocked", "wanted"),
+    [
+        (target("a"), target("a", "1.0", A)),
+        (target("a", "1.0"), target("a", "1.0", A)),
+        (target("a", "1.0"), target("a", "1.0+cpu", A)),
+    ],
+)
+def test_what_is_blocked_stays_so(deciding: Deciding, blocked: Target, wanted: Target) -> None:
+    """A block is named, and ends only for whoever says so; the rest is approved meanwhile."""
+    deciding.decide(BLOCKED, [blocked], "taken over")
+
+    kept = deciding.decide(APPROVED, [wanted, target("b", "1", B)], "")
+
+    assert targets(kept)[:2] == [["b 1"], []]
+    assert [decision.reason for decision in kept.blocked] == ["taken over"]
+    assert not _is_approved(deciding, wanted)
+    lifted = deciding.decide(APPROVED, [wanted], "", unblock=True)
+    assert len(lifted.decided) == 1
+    assert _is_approved(deciding, wanted)
+
+
+def _is_approved(deciding: Deciding, wanted: Target) -> bool:
+    decisions = in_force(deciding).for_project(wanted.project)
+    decision = decisions.for_file(str(wanted.version), A)
+    return decision is not None and decision.verdict is APPROVED
+
+
+def test_blocking_several(deciding: Deciding) -> None:
+    """Projects and versions are blocked together, and what is blocked already is left alone."""
+    deciding.decide(BLOCKED, [target("a")], "")
+    summary = deciding.decide(BLOCKED, [target("a"), target("b", "1"), target("c")], "bad")
+    assert targets(summary) == [["b 1", "c"], ["a"], []]
+    assert in_force(deciding).revision == 2
+
+
+def test_what_cannot_be_decided(deciding: Deciding, index: IndexHarness) -> None:
+    """Private names and what nobody can be asked about are named, and do not stop the others."""
+    index.index.names.reserve(ROOT, NormalizedName("mine"), "soon")
+    wanted = [target("mine", "1", A), target("mine"), target("b", "1", B), target("c", "3")]
+
+    summary = deciding.decide(APPROVED, wanted, "")
+
+    assert targets(summary) == [["b 1"], [], []]
+    assert summary.private == ("mine",)
+    assert [(each.project, each.version, each.code) for each in summary.failed] == [
+        ("c", "3", "bad_setting")
+    ]
+    for wrong in (target("b", "", B), target("b", "1", "0"), target("b", "1", "g" * 64)):
+        with pytest.raises(Invalid):
+            deciding.decide(APPROVED, [wrong], "")
+    with pytest.raises(Invalid, match="reason"):
+        deciding.decide(APPROVED, [target("b", "2", B)], "two\nlines")
+    assert in_force(deciding).revision == 1
