@@ -97,6 +97,12 @@ class PageToShow:
 
 ADMINISTRATION: Final = {
     "overview": "",
+    "groups": "groups/",
+    "group": "groups/?group=team",
+    "grants": "grants/",
+    "grant-form": "grants/?action=add",
+    "history": "grants/history/",
+    "explain": "explain/?kind=htpasswd&who=ana&project=acme-core&can=upload",
     "journal": "journal/",
     "tokens": "tokens/",
     "token-form": "tokens/?action=make",

@@ -29,6 +29,15 @@ who = ["htpasswd:ana"]
 projects = ["*"]
 actions = ["read", "upload", "manage", "admin"]
 
+[groups]
+team = ["htpasswd:ana", "user:ben@acme.example"]
+
+[[grant]]
+who = ["group:team"]
+projects = ["acme-*"]
+actions = ["upload"]
+note = "the whole team"
+
 [web]
 contact = "platform@acme.example"
 """

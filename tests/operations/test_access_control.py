@@ -203,6 +203,48 @@ def test_what_is_in_use_cannot_be_taken_away(access: AccessControl) -> None:
     assert len(history(access)) == 2
 
 
+@pytest.mark.parametrize("way", ["grant", "member", "set", "deletion"])
+def test_nobody_gives_up_administration_unaware(access: AccessControl, way: str) -> None:
+    """Nobody loses the right to administer by a change of their own, unless they want it."""
+    keep = frozenset({ANA, "anonymous"})
+    access.edit_group("set", "chiefs", [ANA], BO)
+    grant_id = access.grant(grant("group:chiefs", projects=("*",), actions=("admin",)), BO)
+
+    def change(keep_admin: frozenset[str]) -> None:
+        if way == "grant":
+            access.revoke(grant_id, ANA, "", keep_admin)
+        elif way == "member":
+            access.edit_group("remove", "chiefs", [ANA], ANA, "", keep_admin)
+        elif way == "set":
+            access.edit_group("set", "chiefs", [BO], ANA, "", keep_admin)
+        else:
+            other = access.grant(grant(BO, projects=("*",), actions=("admin",)), BO)
+            access.revoke(other, ANA, "", keep_admin)  # that of somebody else
+            access.revoke(grant_id, ANA, "", keep_admin)
+
+    with pytest.raises(Conflict) as refused:
+        change(keep)
+
+    assert refused.value.code == "own_access"
+    assert may(access, ANA, Action.ADMIN)
+    access.grant(grant(ANA, projects=("*",), actions=("admin",)), BO)
+    change(keep)  # the other grant remains
+    assert may(access, ANA, Action.ADMIN)
+
+
+def test_a_group_is_made_once(access: AccessControl) -> None:
+    """A group that is made anew is refused, and keeps its members; that of the settings may be."""
+    access.edit_group("make", "team", [ANA], BO)
+
+    with pytest.raises(Conflict) as refused:
+        access.edit_group("make", "team", [], BO)
+
+    assert refused.value.code == "group_exists"
+    assert access.load().groups["team"] == {ANA}
+    access.edit_group("make", "ops", [BO], BO)
+    assert access.load().groups["ops"] == {ANA, BO}
+
+
 def test_a_group_that_went(harness: IndexHarness, access: AccessControl) -> None:
     """A stored grant to a group that the settings had once is for nobody."""
     made = access.grant(grant("group:ops"), by="local:ana")

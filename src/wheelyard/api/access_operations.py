@@ -5,6 +5,7 @@ Each raises Unavailable if the store does not answer, or a document that it need
 """
 
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -52,6 +53,8 @@ class GrantRevocation(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     note: str = ""
+    even_if_own: bool = False
+    """Whether to go on if the caller is no administrator afterwards, which is refused else."""
 
 
 class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +65,8 @@ class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
     who: tuple[str, ...] = ()
     """The new members, or those to add or to remove."""
     note: str = ""
+    even_if_own: bool = False
+    """Whether to go on if the caller is no administrator afterwards, which is refused else."""
 
 
 def show_access(call: Call) -> AccessList:
@@ -69,9 +74,20 @@ def show_access(call: Call) -> AccessList:
     return call.index.access.show()
 
 
-def access_history(call: Call, body: After) -> AccessHistory:
+class AccessHistoryQuery(After, frozen=True):
+    """A query for changes of grants and groups."""
+
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """The most changes in one answer, or 0 for all."""
+
+
+ALL_ACCESS_HISTORY: Final = AccessHistoryQuery()
+
+
+def access_history(call: Call, body: AccessHistoryQuery = ALL_ACCESS_HISTORY) -> AccessHistory:
     """Show the changes of grants and groups in the store that follow a number."""
-    return AccessHistory(tuple(call.index.access.records.history(body.after)))
+    commits = call.index.access.records.history(body.after)
+    return AccessHistory(tuple(islice(commits, body.limit or None)))
 
 
 def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
@@ -107,7 +123,13 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
 
     Raises as `AccessControl.revoke`.
     """
-    call.index.access.revoke(body.id, call.by, body.note)
+    keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    call.index.access.revoke(body.id, call.by, body.note, keep_admin)
+
+
+def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
+    """Return the principals of which a change must not take away that they administer."""
+    return frozenset() if even_if_own else call.caller.principals
 
 
 def edit_group(call: Call, body: GroupEdit) -> None:
@@ -116,7 +138,8 @@ def edit_group(call: Call, body: GroupEdit) -> None:
 
     Raises as `AccessControl.edit_group`.
     """
-    call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note)
+    keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note, keep_admin)
 
 
 MAX_PATTERNS: Final = 100

@@ -21,7 +21,7 @@ from wheelyard.api.access_operations import (
     TokenRotation,
     TokensQuery,
 )
-from wheelyard.api.project_operations import After, ClientProjectsQuery, client_projects
+from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.authentication.token_list import TokenOrder, TokenSelection
 from wheelyard.cli.options import (
@@ -71,6 +71,11 @@ from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+EVEN_IF_OWN: Final = Option(
+    ["--even-if-own"],
+    is_flag=True,
+    help="Go on if you are no administrator of the server afterwards.",
+)
 WHO: Final = Argument(["who"], nargs=-1, required=True)
 
 
@@ -122,9 +127,9 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
 
 
 @access_command.subcommand(
-    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX
+    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, EVEN_IF_OWN, *INDEX
 )
-def revoke(ids: tuple[str, ...], note: str) -> None:
+def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
     Revoke grants of the store, each by its id.
 
@@ -138,7 +143,8 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
     """
     api = open_api()
     for grant_id in ids:
-        api.call(access_operations.revoke_grant, GrantRevocation(grant_id, note))
+        wanted = GrantRevocation(grant_id, note, even_if_own)
+        api.call(access_operations.revoke_grant, wanted)
         click.echo(f"{grant_id}: revoked")
 
 
@@ -156,8 +162,8 @@ def group() -> None:
 access_command.add_command(group)
 
 
-@group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, *INDEX)
-def set_group(name: str, who: tuple[str, ...], note: str) -> None:
+@group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, EVEN_IF_OWN, *INDEX)
+def set_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
     Make the group NAME, or replace its members, by WHO.
 
@@ -169,7 +175,7 @@ def set_group(name: str, who: tuple[str, ...], note: str) -> None:
 
     Documentation: access.md
     """
-    _edit_group("set", name, who, note)
+    _edit_group("set", name, who, note, even_if_own=even_if_own)
 
 
 @group.subcommand("add", NAME, WHO, NOTE, *INDEX)
@@ -186,8 +192,8 @@ def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
     _edit_group("add", name, who, note)
 
 
-@group.subcommand("remove", NAME, WHO, NOTE, *INDEX)
-def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
+@group.subcommand("remove", NAME, WHO, NOTE, EVEN_IF_OWN, *INDEX)
+def remove_from_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
     Remove WHO from the group NAME.
 
@@ -197,11 +203,11 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
 
     Documentation: access.md
     """
-    _edit_group("remove", name, who, note)
+    _edit_group("remove", name, who, note, even_if_own=even_if_own)
 
 
-@group.subcommand("delete", NAME, NOTE, *INDEX)
-def delete_group(name: str, note: str) -> None:
+@group.subcommand("delete", NAME, NOTE, EVEN_IF_OWN, *INDEX)
+def delete_group(name: str, note: str, *, even_if_own: bool) -> None:
     """
     Delete the group NAME from the store.
 
@@ -213,11 +219,14 @@ def delete_group(name: str, note: str) -> None:
 
     Documentation: access.md
     """
-    _edit_group("delete", name, (), note)
+    _edit_group("delete", name, (), note, even_if_own=even_if_own)
 
 
-def _edit_group(change: GroupChange, name: str, who: tuple[str, ...], note: str) -> None:
-    open_api().call(access_operations.edit_group, GroupEdit(change, name, who, note))
+def _edit_group(
+    change: GroupChange, name: str, who: tuple[str, ...], note: str, *, even_if_own: bool = False
+) -> None:
+    edit = GroupEdit(change, name, who, note, even_if_own)
+    open_api().call(access_operations.edit_group, edit)
 
 
 @access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
@@ -237,7 +246,7 @@ def show(*, history: bool) -> None:
     """
     api = open_api()
     if history:
-        commits = api.call(access_operations.access_history, After()).commits
+        commits = api.call(access_operations.access_history).commits
         changes = [event for commit in commits for event in commit.events]
         print_result(
             {"changes": changes}, history_lines(api, changes, map(describe_event, changes))

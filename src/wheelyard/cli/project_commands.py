@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
-from wheelyard.api.access_operations import access_history
+from wheelyard.api.access_operations import AccessHistoryQuery, access_history
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import (
     After,
@@ -438,7 +438,7 @@ class _AccessEvents(Struct, frozen=True):
 
     def events_after(self, number: int) -> Iterator[tuple[int, AnyAccessEvent]]:
         with suppress(Forbidden, Unauthenticated):
-            for commit in self.api.call(access_history, After(number)).commits:
+            for commit in self.api.call(access_history, AccessHistoryQuery(number)).commits:
                 for event in commit.events:
                     yield commit.number, event
 

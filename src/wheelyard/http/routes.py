@@ -14,6 +14,9 @@ from wheelyard.api.table import OPERATIONS
 from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
+from wheelyard.http.handlers.admin.explain import ExplainPage
+from wheelyard.http.handlers.admin.grants import GrantPages
+from wheelyard.http.handlers.admin.groups import GroupPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
@@ -150,6 +153,11 @@ def _management(manage: ManagePages) -> Iterator[Route]:
 def _administration(web: WebPages) -> Iterator[Route]:
     pages = AdminPages(web)
     yield _page("/-/admin/", pages.answer_overview)
+    groups, grants = GroupPages(pages), GrantPages(pages)
+    yield from _admin_page("/-/admin/groups/", groups.answer, groups.answer_form)
+    yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)
+    yield from _admin_page("/-/admin/grants/history/", grants.answer_history)
+    yield from _admin_page("/-/admin/explain/", ExplainPage(pages).answer)
     tokens = TokenAdministration(pages)
     yield from _admin_page("/-/admin/tokens/", tokens.answer, tokens.answer_form)
     yield _page("/-/tokens/", tokens.redirect)  # where the page was once

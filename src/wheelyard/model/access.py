@@ -186,9 +186,7 @@ class Caller(Struct, frozen=True):
 
     def may_everywhere(self, action: Action) -> bool:
         """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
-        return any(
-            action in scope.actions and EVERY_PROJECT in scope.projects for scope in self.scopes
-        )
+        return may_everywhere(self.scopes, action)
 
 
 class AccessEntry(Struct, frozen=True):
@@ -277,6 +275,11 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
         if action & scope.actions
         for pattern in scope.projects
     )
+
+
+def may_everywhere(scopes: Iterable[Scope], action: Action) -> bool:
+    """Return whether one of `scopes` allows `action` on every project (`*`)."""
+    return any(action in scope.actions and EVERY_PROJECT in scope.projects for scope in scopes)
 
 
 def matches_any(patterns: Iterable[Pattern], text: str) -> bool:

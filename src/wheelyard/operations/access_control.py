@@ -19,6 +19,7 @@ from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journaled_documents import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
+from wheelyard.model.access import Action, may_everywhere
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.grants import (
     ACTIONS,
@@ -31,6 +32,7 @@ from wheelyard.model.grants import (
     GroupChanged,
     GroupDeleted,
     Revoked,
+    apply,
     describe_event,
     groups_in,
     merge,
@@ -41,11 +43,15 @@ from wheelyard.model.grants import (
 from wheelyard.operations.audit_log import log_access
 from wheelyard.storage.base import ObjectVersion
 
-GroupChange = Literal["set", "add", "remove", "delete"]
-"""A change of a group. `set` makes one, or gives it other members."""
+GroupChange = Literal["make", "set", "add", "remove", "delete"]
+"""A change of a group. `set` gives it other members, or makes it; `make` never changes one."""
 NOTE_LIMIT_CHARS: Final = 200
+OWN_ACCESS: Final = "own_access"
+"""The code of a Conflict for a change after which the caller is no administrator."""
 
 _Members = frozenset[str]
+Principals = frozenset[str]
+NOBODY: Final[Principals] = frozenset()
 
 
 class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,6 +81,8 @@ class AccessList(Struct, frozen=True, kw_only=True):
 
     grants: tuple[ListedGrant, ...]
     groups: tuple[ListedGroup, ...]
+    revision: int = 0
+    """The number of the last change in the store."""
 
 
 class AddedGrant(Struct, frozen=True):
@@ -140,6 +148,7 @@ class AccessControl:
                 for source, groups in tables.items()
                 for name, members in groups.items()
             ),
+            revision=rules.revision,
         )
 
     def grant(self, fields: GrantFields, by: str) -> str:
@@ -174,18 +183,23 @@ class AccessControl:
         rules = committed.after if committed.events else committed.before
         return next(granted.id for granted in rules.grants if granted.grant == canonical)
 
-    def revoke(self, grant_id: str, by: str, note: str = "") -> None:
+    def revoke(
+        self, grant_id: str, by: str, note: str = "", keep_admin: Principals = NOBODY
+    ) -> None:
         """
         Remove a grant from the store.
 
         Raises NotFound if the grant is not there. Raises Invalid if it is one of the settings, or
-        the note is not one line of text.
+        the note is not one line of text. Raises Conflict (code `own_access`) if whoever has the
+        principals `keep_admin` is an administrator by grants now, and were none afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             if any(granted.id == grant_id for granted in rules.grants):
-                return (Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id),)
+                revoked = Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
+                self._require_still_admin(keep_admin, rules, revoked)
+                return (revoked,)
             if any(grant.id == grant_id for grant in self.configured.all):
                 raise Invalid(
                     f"Grant {grant_id} is in the settings. Remove it there, and restart the "
@@ -199,16 +213,23 @@ class AccessControl:
         self._commit(intent)
 
     def edit_group(
-        self, change: GroupChange, name: str, members: Iterable[str], by: str, note: str = ""
+        self,
+        change: GroupChange,
+        name: str,
+        members: Iterable[str],
+        by: str,
+        note: str = "",
+        keep_admin: Principals = NOBODY,
     ) -> None:
         """
         Make or change a group of the store, or delete it.
 
-        `set` makes a missing group, also without members. Raises NotFound if the group to add to,
+        `set` makes a missing group, also without members. Raises Conflict (code `group_exists`) if
+        the group to make is in the store. Raises NotFound if the group to add to,
         to remove from or to delete is missing, or a member to remove is not in it. Raises Invalid
         (code `invalid_field`) if the name, a member or the note is malformed, `add` or `remove` has
         no member, or the settings name a member to remove. Raises Conflict (code `group_in_use`) if
-        a grant would be left without its group.
+        a grant would be left without its group, and (code `own_access`) as `revoke` does.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
@@ -216,23 +237,43 @@ class AccessControl:
             parse_group_name(name)
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            at = self._runtime.now()
+            event: AnyAccessEvent
             if change == "delete":
                 self._require_unused(rules, name)
-                return (GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name),)
-            added, removed = self._changed_members(rules, change, name, wanted)
-            if name in rules.groups and not added and not removed:
-                return ()
-            changed = GroupChanged(
-                at=self._runtime.now(),
-                by=by,
-                note=note,
-                name=name,
-                added=tuple(sorted(added)),
-                removed=tuple(sorted(removed)),
-            )
-            return (changed,)
+                event = GroupDeleted(at=at, by=by, note=note, name=name)
+            else:
+                added, removed = self._changed_members(rules, change, name, wanted)
+                if name in rules.groups and not added and not removed:
+                    return ()
+                event = GroupChanged(
+                    at=at,
+                    by=by,
+                    note=note,
+                    name=name,
+                    added=tuple(sorted(added)),
+                    removed=tuple(sorted(removed)),
+                )
+            self._require_still_admin(keep_admin, rules, event)
+            return (event,)
 
         self._commit(intent)
+
+    def _require_still_admin(
+        self, principals: Principals, rules: AccessRules, event: AnyAccessEvent
+    ) -> None:
+        """Raise Conflict if principals are an administrator's by grants before an event only."""
+        before, after = (
+            may_everywhere(merge(self.configured, state).scopes_of(principals), Action.ADMIN)
+            for state in (rules, apply(rules, event))
+        )
+        if before and not after:
+            raise Conflict(
+                "After this change you would be no administrator, and could not take it back, so "
+                "nothing was changed. Confirm that you want that: with the box of the form, or "
+                "with --even-if-own.",
+                code=OWN_ACCESS,
+            )
 
     def _require_unused(self, rules: AccessRules, name: str) -> None:
         """Raise NotFound or Conflict unless the store has the group and no grant needs it."""
@@ -251,7 +292,12 @@ class AccessControl:
     ) -> tuple[_Members, _Members]:
         """Return whom a change adds to a group of the store, and whom it removes."""
         members, configured = frozenset(rules.groups.get(name, ())), self.configured.groups
-        if change == "set":
+        if change == "make" and name in rules.groups:
+            raise Conflict(
+                f"There is a group {name} in the store. Change its members instead.",
+                code="group_exists",
+            )
+        if change in {"make", "set"}:
             return wanted - members, members - wanted
         if name not in rules.groups and name not in configured:
             raise _no_group(name)

@@ -1,12 +1,13 @@
 """What all pages for administrators share: the check of the right, the frame, forms."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_admin
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -19,13 +20,17 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
+from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
+from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 from wheelyard.wiring.build import Index
 
 WHAT: Final = "see the pages for administrators"
 SEE_OTHER: Final = 303
 MAX_PAGE_DIGITS: Final = 6
+
+T = TypeVar("T")
 
 Act = Callable[[FormFields], Response]
 """Does what a form asks for, and returns the response; raises WheelyardError to refuse it."""
@@ -64,13 +69,23 @@ class AdminPages:
         require_admin(request.caller, WHAT)
         return parse_form(request.query_string)
 
-    def form(self, request: Request) -> FormState:
+    def form(self, request: Request, values: FormFields | None = None) -> FormState:
         """
-        Return the state of a form that nobody has sent yet.
+        Return the state of a form that nobody has sent yet, perhaps with values for some fields.
 
         Raises Unavailable if the store with the key of forms does not answer.
         """
-        return FormState(form_token(request, self.context))
+        return FormState(form_token(request, self.context), values.values if values else {})
+
+    def names_of(self, request: Request, principals: Iterable[str]) -> dict[str, str]:
+        """
+        Return the names of those principals that are API tokens.
+
+        Raises Unavailable if the store does not answer.
+        """
+        api = self.api(request)
+        tokens = {principal for principal in principals if principal.startswith("token:")}
+        return {principal: api.name_of(principal) for principal in tokens}
 
     def show(
         self,
@@ -128,11 +143,39 @@ class AdminPages:
         return self.show(request, "", "overview.html", {"overview": overview})
 
 
+@contextmanager
+def refused_for(field: str) -> Iterator[None]:
+    """Name `field` as what each Invalid and NotFound of this block is about."""
+    try:
+        yield
+    except (Invalid, NotFound) as error:
+        error.field = error.field or field
+        raise
+
+
+@contextmanager
+def confirmed_by(field: str) -> Iterator[None]:
+    """Name `field`, a box to tick, in a refusal of what takes away the caller's own rights."""
+    try:
+        yield
+    except Conflict as error:
+        if error.code == OWN_ACCESS:
+            error.field = field
+        raise
+
+
 def page_number(query: FormFields) -> int:
     """Return the number of the page of a list that a query asks for, from 1."""
     text = query.text("page")
     is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_PAGE_DIGITS
     return max(1, int(text)) if is_number else 1
+
+
+def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
+    """Return the part of a list that a query asks for, and which part it is."""
+    number = page_number(query)
+    shown = rows[(number - 1) * size : number * size]
+    return shown, PageNumbers(len(rows), number, page_count(len(rows), size))
 
 
 def query_of(asked: Mapping[str, str]) -> str:

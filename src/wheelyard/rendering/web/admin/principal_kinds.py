@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.errors import Invalid
-from wheelyard.model.access import ALL_AUTHENTICATED
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
 
 OTHER: Final = "other"
 """The kind of a principal that is written as in the settings."""
@@ -23,6 +23,7 @@ class PrincipalKind(Struct, frozen=True):
     """A name, or an empty text if there is none to write."""
 
 
+_STATIC: Final = PrincipalKind("static", "A static token", "proxy")
 _OTHER: Final = PrincipalKind(OTHER, "Another principal, as in the settings", "user:ana@acme.dev")
 
 
@@ -65,9 +66,18 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
             label = "Everybody of a Google Workspace domain"
             yield PrincipalKind("domain", label, "acme.dev")
         if self.static_tokens:
-            yield PrincipalKind("static", "A static token", "proxy")
+            yield _STATIC
         if not is_member:
             yield PrincipalKind(ALL_AUTHENTICATED, "Everybody with a credential")
+        yield _OTHER
+
+    def subjects(self) -> Iterator[PrincipalKind]:
+        """Yield the kinds of principals that a request can come from."""
+        yield from self.people()
+        yield PrincipalKind("token", "An API token, by its id", "x7Kq2mPz4A")
+        if self.static_tokens:
+            yield _STATIC
+        yield PrincipalKind(ANONYMOUS, "Somebody without a credential")
         yield _OTHER
 
 
@@ -78,8 +88,8 @@ def chosen_principal(kind: str, name: str) -> str:
     A whole principal in place of the name is taken as such. Raises Invalid (code `missing_field`)
     if the name is missing.
     """
-    if kind == ALL_AUTHENTICATED:
-        return ALL_AUTHENTICATED
+    if kind in (ALL_AUTHENTICATED, ANONYMOUS):
+        return kind
     if not name:
         raise Invalid("Write the name as well.", code="missing_field")
     return name if kind == OTHER or name.startswith(f"{kind}:") else f"{kind}:{name}"

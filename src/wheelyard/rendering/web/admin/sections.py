@@ -18,6 +18,21 @@ class Section(Struct, frozen=True):
 SECTIONS: Final = (
     Section("", "Overview", ""),
     Section(
+        "groups/",
+        "Groups",
+        "Groups of people and programs that grants can name. Make them, and change who is in them.",
+    ),
+    Section(
+        "grants/",
+        "Grants",
+        "Who may do what to which projects. Add grants, revoke them, and see who has done that.",
+    ),
+    Section(
+        "explain/",
+        "Who may do what",
+        "Whether somebody may read, upload to or manage a project, and why.",
+    ),
+    Section(
         "tokens/",
         "API tokens",
         "All API tokens, with their last use and end. Make tokens for somebody or nobody, and "

@@ -1,0 +1,60 @@
+"""The page that says whether somebody may do something to a project, and why."""
+
+from typing import Final
+
+from msgspec import convert
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import AccessQuestion, ActionWord
+from wheelyard.authentication.rights import AccessExplanation
+from wheelyard.errors import WheelyardError
+from wheelyard.http.error_responses import status_of
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import AdminPages, refused_for
+from wheelyard.http.handlers.admin.principals import credentials_in_use
+from wheelyard.http.messages import Request, Response
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import ACTIONS
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
+
+SECTION: Final = "explain/"
+
+
+class ExplainPage:
+    """The page that says whether somebody may do something to a project, and why."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the form, and the answer to it."""
+        query = self._pages.query(request)
+        form, status, answer = FormState("", query.values), 200, None
+        who = ""
+        if query.text("project"):
+            try:
+                with checking("who"):
+                    who = chosen_principal(query.text("kind"), query.text("who"))
+                answer = self._explanation(request, query, who)
+            except WheelyardError as error:
+                form = FormState("", query.values, error.on_page, error.field)
+                status = status_of(error)
+        values = {
+            "form": form,
+            "kinds": tuple(credentials_in_use(self._pages.index).subjects()),
+            "actions": tuple(ACTIONS),
+            "answer": answer,
+            "who": who,
+        }
+        return self._pages.show(request, SECTION, "explain.html", values, status)
+
+    def _explanation(self, request: Request, query: FormFields, who: str) -> AccessExplanation:
+        with checking("project"):
+            name = parse_name(query.text("project"))
+        action = query.text("can")
+        known: ActionWord = convert(action, ActionWord) if action in ACTIONS else "read"
+        with refused_for("who"):
+            return self._pages.api(request).call(
+                access_operations.explain_access, AccessQuestion(who, name, known)
+            )

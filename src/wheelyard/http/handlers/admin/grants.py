@@ -1,0 +1,163 @@
+"""The pages of grants: the list, a form for a new one, the question whether to revoke, history."""
+
+from typing import Final
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import AccessHistoryQuery, GrantRevocation
+from wheelyard.errors import Invalid
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import (
+    AdminPages,
+    confirmed_by,
+    page_number,
+    paged,
+    query_of,
+    refused_for,
+)
+from wheelyard.http.handlers.admin.principals import credentials_in_use
+from wheelyard.http.messages import Request, Response
+from wheelyard.http.token_forms import parse_patterns
+from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.grants import GrantFields, describe_event
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AddedGrant, ListedGrant
+from wheelyard.rendering.principals import describe_principal
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
+from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
+
+SECTION: Final = "grants/"
+ROWS_ON_A_PAGE: Final = 100
+CHANGES_ON_A_PAGE: Final = 50
+
+
+class GrantPages:
+    """The pages of grants."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the list, the form for a new grant, or the question whether to revoke one."""
+        query = self._pages.query(request)
+        if query.text("action") == "add":
+            return self._grant_form(request, self._pages.form(request, query), 200)
+        if query.text("revoke"):
+            form = self._pages.form(request)
+            return self._question(request, query.text("revoke"), form, 200)
+        return self._list(request, query, 200)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: add a grant, or revoke one."""
+
+        def act(fields: FormFields) -> Response:
+            if fields.action("add", "revoke") == "revoke":
+                return self._revoke(request, fields)
+            return self._add(request, fields)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            if fields.text("id"):
+                return self._question(request, fields.text("id"), form, status)
+            return self._grant_form(request, form, status)
+
+        return self._pages.answer_form(request, act, ask_again)
+
+    def answer_history(self, request: Request) -> Response:
+        """Handle GET: the changes of grants and groups in the store, newest first."""
+        query, api = self._pages.query(request), self._pages.api(request)
+        revision = api.call(access_operations.show_access).revision
+        number = page_number(query)
+        # the journal is read forwards: the newest changes are the first page
+        last = revision - (number - 1) * CHANGES_ON_A_PAGE
+        limit = min(CHANGES_ON_A_PAGE, last)
+        wanted = AccessHistoryQuery(last - limit, limit)
+        is_there = limit > 0
+        commits = api.call(access_operations.access_history, wanted).commits if is_there else ()
+        changes = [event for commit in reversed(commits) for event in reversed(commit.events)]
+        pages = page_count(revision, CHANGES_ON_A_PAGE)
+        values = {
+            "changes": [(event, describe_event(event)) for event in changes],
+            "numbers": PageNumbers(revision, number, pages),
+            "links": query_of({}),
+            "names": self._pages.names_of(request, (event.by for event in changes)),
+        }
+        return self._pages.show(request, SECTION, "history.html", values)
+
+    def _list(
+        self, request: Request, query: FormFields, status: int, added: AddedGrant | None = None
+    ) -> Response:
+        access = self._pages.api(request).call(access_operations.show_access)
+        search = query.text("search")
+        fit = [grant for grant in access.grants if _is_found(grant, search.casefold())]
+        rows, numbers = paged(fit, query, ROWS_ON_A_PAGE)
+        values = {
+            "rows": rows,
+            "numbers": numbers,
+            "search": search,
+            "links": query_of({"search": search} if search else {}),
+            "groups": {group.name for group in access.groups},
+            "added": added,
+            "revoked": query.text("revoked"),
+            "names": self._pages.names_of(request, (row.created_by for row in rows)),
+        }
+        return self._pages.show(request, SECTION, "grants.html", values, status)
+
+    def _grant_form(self, request: Request, form: FormState, status: int) -> Response:
+        index = self._pages.index
+        values = {
+            "form": form,
+            "kinds": tuple(credentials_in_use(index).grantees()),
+            "groups": sorted(index.access.load().groups),
+            "has_upstream": index.upstream is not None,
+        }
+        return self._pages.show(request, SECTION, "grant_form.html", values, status)
+
+    def _add(self, request: Request, fields: FormFields) -> Response:
+        wanted, api = _grant_in(fields), self._pages.api(request)
+        with refused_for("who"):  # the other fields have been looked at
+            added = api.call(access_operations.add_grant, wanted)
+        # without a redirect, as the warnings are shown once; the same form adds nothing twice
+        return self._list(request, FormFields({}), 201, added)
+
+    def _question(self, request: Request, grant_id: str, form: FormState, status: int) -> Response:
+        access = self._pages.api(request).call(access_operations.show_access)
+        row = next((grant for grant in access.grants if grant.id == grant_id), None)
+        values = {"form": form, "row": row, "id": grant_id}
+        return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
+
+    def _revoke(self, request: Request, fields: FormFields) -> Response:
+        wanted = GrantRevocation(
+            fields.text("id"), fields.text("note"), bool(fields.text("even_if_own"))
+        )
+        with confirmed_by("even_if_own"):
+            self._pages.api(request).call(access_operations.revoke_grant, wanted)
+        return self._pages.done(request, f"revoked={wanted.id}")
+
+
+def _grant_in(fields: FormFields) -> GrantFields:
+    """
+    Return the grant that a form asks for.
+
+    Raises Invalid, with the field that is wrong.
+    """
+    with checking("who"):
+        who = chosen_principal(fields.text("kind"), fields.text("who"))
+    can = fields.text("can")
+    with checking("can"):
+        if not can:
+            raise Invalid("Choose what they may do.", code="missing_field")
+    with checking("projects"):
+        projects = parse_patterns(fields.text("projects"))
+        if can == Action.ADMIN.word and projects != (EVERY_PROJECT,):
+            message = "Administrators administer every project. Write a single star."
+            raise Invalid(message, code="invalid_field")
+    with checking("note"):
+        note = require_one_line(fields.text("note"), "A note", NOTE_LIMIT_CHARS)
+    return GrantFields(who=(who,), projects=projects, actions=(can,), note=note)
+
+
+def _is_found(grant: ListedGrant, search: str) -> bool:
+    """Return whether a text, in lower case, is in what the list shows of a grant."""
+    words = map(describe_principal, grant.who)
+    texts = (grant.id, *grant.who, *words, *grant.projects, *grant.can, grant.note)
+    return search in "\n".join(texts).casefold()

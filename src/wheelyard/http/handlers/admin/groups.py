@@ -1,0 +1,156 @@
+"""The pages of groups of the settings and of the store: members, and changes of them."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import GroupEdit
+from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import (
+    AdminPages,
+    confirmed_by,
+    paged,
+    query_of,
+    refused_for,
+)
+from wheelyard.http.handlers.admin.principals import credentials_in_use
+from wheelyard.http.messages import Request, Response
+from wheelyard.model.grants import groups_in
+from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant, ListedGroup
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
+
+SECTION: Final = "groups/"
+ROWS_ON_A_PAGE: Final = 100
+CHANGES: Final[dict[str, GroupChange]] = {
+    "make": "make",
+    "add": "add",
+    "remove": "remove",
+    "delete": "delete",
+}
+"""The changes of the forms, by the text of `action`."""
+
+
+class GroupFacts(Struct, frozen=True):
+    """A group on a page."""
+
+    name: str
+    configured: tuple[str, ...] | None
+    """The members of the settings, or None if these have no such group."""
+    stored: tuple[str, ...] | None
+    """The members in the store, or None if that has no such group."""
+    grants: tuple[ListedGrant, ...]
+    """The grants that name it."""
+
+    @property
+    def size(self) -> int:
+        """The number of members."""
+        return len({*(self.configured or ()), *(self.stored or ())})
+
+
+class GroupPages:
+    """The pages of groups."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the list, one group, the form for a new one, or whether to delete one."""
+        query = self._pages.query(request)
+        form = self._pages.form(request)
+        if query.text("action") == "make":
+            return self._group_form(request, form, 200)
+        if query.text("group"):
+            is_deletion = query.text("action") == "delete"
+            return self._group(request, query, form, 200, is_deletion=is_deletion)
+        return self._list(request, query)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: make or delete a group, or change its members."""
+
+        def act(fields: FormFields) -> Response:
+            return self._change(request, fields)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            if fields.text("action") == "make" or not fields.text("group"):
+                return self._group_form(request, form, status)
+            is_deletion = fields.text("action") == "delete"
+            return self._group(request, fields, form, status, is_deletion=is_deletion)
+
+        return self._pages.answer_form(request, act, ask_again)
+
+    def _list(self, request: Request, query: FormFields) -> Response:
+        access = self._pages.api(request).call(access_operations.show_access)
+        search = query.text("search")
+        names = sorted({group.name for group in access.groups if _is_found(group, search)})
+        shown, numbers = paged(names, query, ROWS_ON_A_PAGE)
+        values = {
+            "rows": [_facts(access, name) for name in shown],
+            "numbers": numbers,
+            "search": search,
+            "links": query_of({"search": search} if search else {}),
+            "deleted": query.text("deleted"),
+        }
+        return self._pages.show(request, SECTION, "groups.html", values)
+
+    def _group_form(self, request: Request, form: FormState, status: int) -> Response:
+        return self._pages.show(request, SECTION, "group_form.html", {"form": form}, status)
+
+    def _group(
+        self,
+        request: Request,
+        query: FormFields,
+        form: FormState,
+        status: int,
+        *,
+        is_deletion: bool,
+    ) -> Response:
+        """
+        Return the page of a group, or the one that asks whether to delete it.
+
+        Raises NotFound if there is no such group.
+        """
+        access = self._pages.api(request).call(access_operations.show_access)
+        facts = _facts(access, query.text("group"))
+        if facts.configured is None and facts.stored is None:
+            raise NotFound(f"There is no group {quoted(facts.name)}. It may have been deleted.")
+        kinds = tuple(credentials_in_use(self._pages.index).grantees(is_member=True))
+        values = {"form": form, "group": facts, "kinds": kinds, "done": query.text("done")}
+        template = "group_delete.html" if is_deletion else "group.html"
+        return self._pages.show(request, SECTION, template, values, status)
+
+    def _change(self, request: Request, fields: FormFields) -> Response:
+        action = fields.action(*CHANGES)
+        members = tuple(fields.all("member"))
+        if action == "add":
+            with checking("who"):
+                members = (chosen_principal(fields.text("kind"), fields.text("who")),)
+        if action == "remove" and not members:
+            with checking("member"):
+                message = "Nobody is selected. Select whom to remove."
+                raise Invalid(message, code="missing_field")
+        wanted = GroupEdit(
+            change=CHANGES[action],
+            name=fields.text("group"),
+            who=members,
+            note=fields.text("note"),
+            even_if_own=bool(fields.text("even_if_own")),
+        )
+        with confirmed_by("even_if_own"), refused_for("who" if action == "add" else "group"):
+            self._pages.api(request).call(access_operations.edit_group, wanted)
+        if action == "delete":
+            return self._pages.done(request, urlencode({"deleted": wanted.name}))
+        return self._pages.done(request, urlencode({"group": wanted.name, "done": action}))
+
+
+def _is_found(group: ListedGroup, search: str) -> bool:
+    return search.casefold() in "\n".join((group.name, *group.members)).casefold()
+
+
+def _facts(access: AccessList, name: str) -> GroupFacts:
+    members = {group.source: group.members for group in access.groups if group.name == name}
+    grants = tuple(grant for grant in access.grants if name in groups_in(grant.who))
+    return GroupFacts(name, members.get("settings"), members.get("store"), grants)

@@ -1,0 +1,250 @@
+"""The pages of grants, groups, and who may do what."""
+
+import pytest
+
+from tests.http.handlers.admin.administering import Administrator, text_of
+from tests.http.in_process import InProcessServer
+from wheelyard.model.grants import GrantFields
+from wheelyard.operations.access_control import ListedGrant
+
+WANTED = {
+    "action": "add",
+    "kind": "htpasswd",
+    "who": "reader",
+    "can": "upload",
+    "projects": "acme-*, tools",
+    "note": "TEAM-12",
+}
+
+
+def grants(server: InProcessServer) -> dict[str, ListedGrant]:
+    """Return the grants of the store, by their notes."""
+    listed = server.index.access.show().grants
+    return {grant.note: grant for grant in listed if grant.source == "store"}
+
+
+def add(server: InProcessServer, note: str, who: str = "htpasswd:reader", can: str = "read") -> str:
+    """Add a grant to the store, and return its id."""
+    projects = ("*",) if can == "admin" else (f"{note}-*",)
+    fields = GrantFields(who=(who,), projects=projects, actions=(can,), note=note)
+    return server.index.access.grant(fields, "local:bo")
+
+
+@pytest.mark.parametrize("path", ["grants/", "grants/history/", "groups/", "explain/"])
+@pytest.mark.parametrize("name", ["reader", "stranger"])
+def test_rights_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
+    """Others see no grant and no group, and their forms change nothing."""
+    person = Administrator.of(server, name)
+    before = server.index.access.show()
+
+    answers = [person.open(path), person.open(f"{path}?action=add")]
+    if path in {"grants/", "groups/"}:
+        answers += [person.send(path, **WANTED), person.send(path, action="make", group="own")]
+
+    assert {answer.status for answer in answers} == {403}
+    assert server.index.access.show() == before
+
+
+def test_grants_are_shown_with_who_made_them(admin: Administrator) -> None:
+    """The list has the grants of the settings, which are fixed, and those of the store."""
+    grant_id = add(admin.server, "shown", "oidc:acme:ana@acme.dev")
+
+    page = admin.read("grants/?search=shown")
+
+    assert "ana@acme.dev, by acme oidc:acme:ana@acme.dev" in page
+    assert f"store, {grant_id} 2026-01-01 by bo, on the command line" in page
+    assert "1 grant " in page
+    every = admin.read("grants/")
+    assert "settings, number 1 fixed while the server runs" in every
+    assert "the group team" in every
+    assert "No grant fits" in admin.read("grants/?search=nothing-like-it")
+
+
+def test_grant_is_added_by_its_parts(admin: Administrator) -> None:
+    """A grant is added by kind and name, counts at once, and the history has it."""
+    answer = admin.send("grants/", **WANTED)
+
+    assert answer.status == 201
+    assert "htpasswd:reader may read and upload to acme-*, tools (TEAM-12)" in text_of(answer)
+    added = grants(admin.server)["TEAM-12"]
+    assert (added.who, added.can) == (("htpasswd:reader",), ("read", "upload"))
+    assert added.created_by == "htpasswd:admin"
+    again = admin.send("grants/", **WANTED)
+    assert (again.status, grants(admin.server)["TEAM-12"].id) == (201, added.id)
+    explained = admin.read("explain/?kind=htpasswd&who=reader&project=acme-core&can=upload")
+    assert "Yes: reader, by password may upload to acme-core" in explained
+    assert f"grant {added.id}" in explained
+    assert f"granted {added.id}" in admin.read("grants/history/")
+
+
+@pytest.mark.parametrize(
+    ("kind", "who", "expected"),
+    [
+        ("group", "team", "group:team"),
+        ("other", "user:Ana@Acme.dev", "user:ana@acme.dev"),
+        ("allAuthenticated", "", "allAuthenticated"),
+        ("htpasswd", "htpasswd:reader", "htpasswd:reader"),
+    ],
+)
+def test_kinds_of_principals(admin: Administrator, kind: str, who: str, expected: str) -> None:
+    """A kind and a name make the principal, and a whole principal is taken as it is."""
+    note = f"kind {kind}"
+
+    answer = admin.send("grants/", **{**WANTED, "kind": kind, "who": who, "note": note})
+
+    assert answer.status == 201, text_of(answer)
+    assert grants(admin.server)[note].who == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"who": ""}, "who"),
+        ({"kind": "group", "who": "no-such-group"}, "who"),
+        ({"kind": "other", "who": "anonymous"}, "who"),
+        ({"kind": "other", "who": "nonsense"}, "who"),
+        ({"can": ""}, "can"),
+        ({"projects": ""}, "projects"),
+        ({"projects": "*-core"}, "projects"),
+        ({"can": "admin"}, "projects"),
+        ({"note": "x" * 201}, "note"),
+        ({"csrf_token": ""}, ""),
+    ],
+)
+def test_what_was_typed_is_kept(admin: Administrator, changes: dict[str, str], field: str) -> None:
+    """A grant that is refused comes again with the reason beside its field, and is not added."""
+    before, wanted = grants(admin.server), {**WANTED, "note": "kept", **changes}
+
+    answer = admin.send("grants/", **wanted)
+
+    page = answer.body.decode()
+    assert answer.status == (400 if field else 403)
+    assert (f'id="{field}-error"' in page) == bool(field)
+    assert f'value="{wanted["note"]}"' in page
+    assert f'<option value="{wanted["kind"]}" selected>' in page
+    assert grants(admin.server) == before
+
+
+def test_grant_is_revoked_after_a_question(admin: Administrator) -> None:
+    """A grant is revoked with a note after a question; another revocation finds nothing."""
+    grant_id = add(admin.server, "outdated")
+    question = admin.read(f"grants/?revoke={grant_id}")
+    assert "reader, by password" in question
+
+    page = admin.done("grants/", action="revoke", id=grant_id, note="left the team")
+
+    assert f"Grant {grant_id} is revoked" in page
+    assert "outdated" not in grants(admin.server)
+    assert f"revoked {grant_id} (left the team)" in admin.read("grants/history/")
+    again = admin.send("grants/", action="revoke", id=grant_id)
+    assert (again.status, "not there any more" in text_of(again)) == (404, True)
+    assert "It is in the settings" in admin.read("grants/?revoke=1")
+    assert admin.send("grants/", action="revoke", id="1").status == 400
+
+
+def test_administrator_is_warned_before_giving_up_the_right(server: InProcessServer) -> None:
+    """Who is an administrator by one grant or group alone has to confirm that it is taken away."""
+    members, access = (
+        {"action": "remove", "group": "chiefs", "member": "htpasswd:stranger"},
+        server.index.access,
+    )
+    access.edit_group("make", "chiefs", ["htpasswd:stranger"], "local:bo")
+    grant_id = add(server, "chiefs", "group:chiefs", "admin")
+    person = Administrator.of(server, "stranger")
+    refused = [
+        person.send("grants/", action="revoke", id=grant_id),
+        person.send("groups/", **members),
+    ]
+    assert [answer.status for answer in refused] == [409, 409]
+    assert all("I know that I am no administrator afterwards" in text_of(each) for each in refused)
+
+    answer = person.send("groups/", **members, even_if_own="yes")
+
+    assert answer.status == 303
+    server.clock.advance(seconds=2)
+    assert person.open("groups/").status == 403
+    Administrator.of(server).done("grants/", action="revoke", id=grant_id)
+
+
+def test_another_way_to_the_right_needs_no_warning(server: InProcessServer) -> None:
+    """Who stays an administrator by another grant is not warned."""
+    grant_id = add(server, "second", "htpasswd:admin", "admin")
+
+    assert Administrator.of(server).send("grants/", action="revoke", id=grant_id).status == 303
+
+
+def test_group_is_made_filled_and_deleted(admin: Administrator) -> None:
+    """A group is made, gets and loses members, and is deleted once no grant names it."""
+    page = admin.done("groups/", action="make", group="ml-team", note="for ml")
+    assert "Group ml-team" in page
+    add_ana = {"action": "add", "group": "ml-team", "kind": "other", "who": "user:cleo@acme.dev"}
+    assert "cleo@acme.dev, by Google" in admin.done("groups/", **add_ana)
+    admin.done("groups/", **{**add_ana, "who": "user:ben@acme.dev"})
+    taken = admin.send("groups/", action="make", group="ml-team")
+    assert (taken.status, 'id="group-error"' in taken.body.decode()) == (409, False)
+    assert "Change its members instead" in text_of(taken)
+    grant_id = add(admin.server, "ml", "group:ml-team")
+    in_use = admin.send("groups/", action="delete", group="ml-team")
+    assert (in_use.status, "has grants" in text_of(in_use)) == (409, True)
+    assert "read ml-*" in admin.read("groups/?group=ml-team")
+
+    removed = admin.done("groups/", action="remove", group="ml-team", member="user:cleo@acme.dev")
+    admin.server.index.access.revoke(grant_id, "local:bo")
+    deleted = admin.done("groups/", action="delete", group="ml-team", note="done")
+
+    assert "cleo@acme.dev" not in removed
+    assert "ben@acme.dev" in removed
+    assert "The group ml-team is deleted" in deleted
+    assert admin.open("groups/?group=ml-team").status == 404
+    assert "group ml-team: deleted (done)" in admin.read("grants/history/")
+
+
+def test_members_of_the_settings_are_fixed(admin: Administrator) -> None:
+    """A group of the settings gets more members in the store, and keeps its own."""
+    page = admin.read("groups/?group=team")
+    assert "They are fixed while the server runs" in page
+    admin.done("groups/", action="add", group="team", kind="htpasswd", who="reader")
+
+    page = admin.read("groups/?group=team")
+
+    assert "stranger, by password" in page
+    assert "reader, by password" in page
+    fixed = admin.send("groups/", action="remove", group="team", member="htpasswd:stranger")
+    assert (fixed.status, "by the settings" in text_of(fixed)) == (400, True)
+    nobody = admin.send("groups/", action="remove", group="team")
+    assert (nobody.status, "Nobody is selected" in text_of(nobody)) == (400, True)
+    admin.done("groups/", action="remove", group="team", member="htpasswd:reader")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ("", 200, "Who may do what"),
+        ("kind=htpasswd&who=reader&project=demo-lib&can=read", 200, "Yes: reader, by password may"),
+        ("kind=htpasswd&who=reader&project=demo&can=manage", 200, "They get 403"),
+        ("kind=anonymous&who=&project=demo&can=read", 200, "They get 401"),
+        ("kind=htpasswd&who=reader&project=-&can=read", 400, "Error"),
+        ("kind=htpasswd&who=&project=demo&can=read", 400, "Write the name as well"),
+        ("kind=token&who=x&project=demo&can=read", 400, "is no token"),
+        ("kind=token&who=0123456789&project=demo&can=read", 404, "no token with the id"),
+    ],
+)
+def test_explanation(admin: Administrator, query: str, status: int, words: str) -> None:
+    """The page says yes or no, and why, or what is wrong with the question."""
+    answer = admin.open(f"explain/?{query}")
+
+    assert (answer.status, words in text_of(answer)) == (status, True), text_of(answer)
+
+
+def test_history_has_pages(server: InProcessServer) -> None:
+    """The newest changes come first, and older ones are on further pages."""
+    for number in range(60):
+        server.index.access.edit_group("set", f"many-{number:02}", [], "local:bo")
+    admin = Administrator.of(server)
+
+    newest, older = admin.read("grants/history/"), admin.read("grants/history/?page=2")
+
+    assert newest.index("group many-59") < newest.index("group many-58")
+    assert "group many-09" not in newest
+    assert "group many-09" in older
+    assert "Nothing has been changed on this page" in admin.read("grants/history/?page=99")
