@@ -12,6 +12,7 @@ from tests.browser.site import PASSWORD, USER, running_site, sign_in
 from tests.http.packages import Package, publish, wheel
 from tests.http.servers import RunningServer
 from tests.waiting import until
+from wheelyard.rendering.client_settings import INSTALL_CHOICES
 
 DROP = """
 async ([names, bodies]) => {
@@ -42,6 +43,15 @@ def scripted(browser: Browser, site: RunningServer) -> Iterator[Person]:
     """Somebody who is signed in, with scripts."""
     with browser.person(site.url) as person:
         sign_in(person)
+        yield person
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
+def visitor(
+    request: pytest.FixtureRequest, browser: Browser, site: RunningServer
+) -> Iterator[Person]:
+    """Somebody who has not signed in, in a browser with scripts and in one without."""
+    with browser.person(site.url, java_script_enabled=request.param) as person:
         yield person
 
 
@@ -154,7 +164,7 @@ def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> No
     assert "Breaks <b>logins</b>" in ana.page.inner_text("main [role=status]")
     assert "Breaks &lt;b&gt;logins&lt;/b&gt;" in site.get(f"/simple/{name}/").text
     ana.open(f"/project/{name}/history/")
-    assert USER in ana.page.inner_text(".history")
+    assert USER in ana.page.inner_text("main .rows")
 
 
 def test_token_is_shown_once_and_revoked(ana: Person, site: RunningServer) -> None:
@@ -210,7 +220,8 @@ def test_public_packages_appear_while_typing(person: Person, site: RunningServer
     person.page.get_by_role("searchbox").fill("public-l")
 
     assert found(person) == ["public-lib"]
-    assert person.page.locator(".results li").all_inner_texts() == ["public-lib public 2.0"]
+    (shown,) = person.page.locator(".results li").all_inner_texts()
+    assert shown.startswith("public-lib public 2.0")
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -230,6 +241,7 @@ def test_search_form_leads_to_results(browser: Browser, site: RunningServer, scr
 def test_copy_button_copies_its_text(person: Person, site: RunningServer) -> None:
     """Each copy button puts the text beside it, and nothing else, into the clipboard."""
     person.open("/project/acme-core/")
+    person.page.get_by_text("Pinned, with").click()
     buttons = person.page.locator("main button.copy:visible")
     texts = set()
     for at in range(buttons.count()):
@@ -241,7 +253,8 @@ def test_copy_button_copies_its_text(person: Person, site: RunningServer) -> Non
 
     assert f"uv add --default-index wheelyard={site.url}/simple/ acme-core" in texts
     assert len(texts) == buttons.count()
-    assert any(re.fullmatch("[0-9a-f]{64}", text) for text in texts)
+    pinned = re.compile(r"acme-core==1\.1( \\\n    --hash=sha256:[0-9a-f]{64}){2}")
+    assert any(pinned.fullmatch(text) for text in texts)
 
 
 def test_commands_have_the_whole_line(browser: Browser, tmp_path: Path) -> None:
@@ -250,13 +263,48 @@ def test_commands_have_the_whole_line(browser: Browser, tmp_path: Path) -> None:
         publish(private_only, wheel("acme-core", "1.0"))
         person.look("light", 1440)
         person.open("/project/acme-core/")
-        heights = person.page.evaluate(
-            "[...document.querySelectorAll('.install > dd > code')].map(each => each.offsetHeight)"
-        )
-        assert "It fails where something is missing here" in person.text
-    # Poetry, PDM and Pipenv are folded
-    assert len(heights) == 6
-    assert len({height for height in heights if height}) == 1
+        heights = list[int]()
+        for label in INSTALL_CHOICES.values():
+            person.page.get_by_text(label, exact=True).click()
+            shown = person.page.locator(".panels code:visible")
+            assert shown.count() == 1
+            heights.append(shown.evaluate("code => code.offsetHeight"))
+            assert ("It fails where something is missing here" in person.text) == (label == "pip")
+    assert len(set(heights)) == 1
+
+
+def test_chosen_client_is_remembered(visitor: Person) -> None:
+    """The client that was chosen is shown on the pages of all projects, also without scripts."""
+    visitor.open("/project/acme-core/")
+    assert visitor.page.locator(".panels code:visible").inner_text().startswith("uv add")
+    visitor.page.get_by_text("Poetry", exact=True).click()
+    assert visitor.page.locator(".panels code:visible").inner_text().startswith("poetry add")
+    if not visitor.has_scripts:
+        visitor.press("Remember")
+        assert visitor.path == "/project/acme-core/"
+    visitor.open("/project/zebra/")
+
+    assert visitor.page.locator(".panels code:visible").inner_text() == "poetry add zebra"
+    visitor.page.keyboard.press("Tab")
+    visitor.page.get_by_role("radio", name="Poetry").focus()
+    visitor.page.keyboard.press("ArrowRight")
+    assert visitor.page.locator(".panels code:visible").inner_text() == "pdm add zebra"
+
+
+def test_tabs_are_pages(visitor: Person) -> None:
+    """Each tab of a project is a page, from which one gets to all others."""
+    visitor.open("/project/acme-core/")
+    for tab, said in (
+        ("Files", "acme_core-1.1.tar.gz"),
+        ("Releases", "yanked: Loses messages"),
+        ("Dependencies", "zebra"),
+        ("History", "uploaded 1.1"),
+        ("Description", "Fine text."),
+    ):
+        visitor.page.locator(".tabs").get_by_role("link", name=tab, exact=True).click()
+        visitor.page.wait_for_load_state()
+        assert visitor.page.locator(".tabs [aria-current=page]").inner_text() == tab
+        assert said in visitor.page.inner_text("main")
 
 
 def test_copy_button_of_a_block_covers_nothing(person: Person) -> None:
@@ -292,21 +340,30 @@ def test_hostile_description_does_nothing(person: Person) -> None:
 
 
 def test_filter_shows_matching_files(person: Person) -> None:
-    """In a long list of files, typing shows those with all the words."""
-    person.open("/project/many-wheels/")
-    person.page.get_by_label("Filter these files").fill("3.12 windows")
+    """In a list of files, typing shows those with all the words."""
+    person.open("/project/many-wheels/files/")
+    person.page.get_by_label("Filter by words").fill("3.12 windows")
     rows = person.page.locator(".file-table tbody tr:visible")
 
-    assert [text for text in rows.all_inner_texts() if "cp312-win_amd64" not in text] == []
     assert rows.count() == 1
+    assert "cp312-win_amd64" in rows.inner_text()
+    assert "1 of 12 files" in person.text
 
 
-def test_filter_names_its_page(person: Person, site: RunningServer) -> None:
-    """Where the files have several pages, the filter says that it looks at this one only."""
-    publish(site, *(wheel("long-list", "1.0", tag=f"py{at}-none-any") for at in range(101)))
-    person.open("/project/long-list/")
-    box = person.page.get_by_label("Filter the files of this page")
-    box.fill("no-such-file")
-
-    assert "0 of the 100 files of this page" in person.text
-    assert "1 to 100 of 101" in person.text
+def test_filter_looks_at_all_pages(visitor: Person, site: RunningServer) -> None:
+    """Where the files have several pages, the form filters all of them, and pages the result."""
+    name = "long-with" if visitor.has_scripts else "long-without"
+    publish(site, *(wheel(name, "1.0", tag=f"py{at}-none-any") for at in range(102)))
+    visitor.open(f"/project/{name}/")
+    visitor.page.locator(".tabs").get_by_role("link", name="Files").click()
+    assert "1 to 100 of 102 files" in visitor.text
+    visitor.follow("Next page")
+    assert "101 to 102 of 102 files" in visitor.text
+    visitor.page.get_by_label("Filter by words").fill("py9")
+    visitor.press("Filter")
+    assert "1 to 11 of 11 files that match, of 102" in visitor.text
+    visitor.page.get_by_label("Python").select_option("py99")
+    visitor.press("Filter")
+    assert "1 to 1 of 1 file that matches, of 102" in visitor.text
+    visitor.follow("Show all")
+    assert "1 to 100 of 102 files" in visitor.text

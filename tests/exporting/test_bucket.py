@@ -66,10 +66,10 @@ def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location
 
     written = cloud.log.records("insert")
     assert {record.bucket for record in written} == {"site"}
-    # four pages twice, two forms of JSON, a feed; four of all projects, the manifest twice
-    assert len(written) == (17 if location == BUCKET else 19)
+    # eight pages twice, two forms of JSON, a feed; four of all projects, the manifest twice
+    assert len(written) == (23 if location == BUCKET else 25)
     assert cloud.log.count(kind="rewrite") == (2 if location == BUCKET else 0)
-    assert cloud.log.count("A") <= 22
+    assert cloud.log.count("A") <= 31
     read = {record.name for record in cloud.log.records("media")}
     assert not [name for name in read if name.endswith(".whl")]  # bytes go from bucket to bucket
     assert broken(objects(cloud)) == []

@@ -29,13 +29,17 @@ from wheelyard.operations.journal_reader import PAGE_COMMITS
 from wheelyard.rendering.web import home_page
 from wheelyard.storage.base import Key, Stored
 
+TABS = {
+    *("project/demo/files/index.html", "project/demo/releases/index.html"),
+    "project/demo/dependencies/index.html",
+}
 DEMO = {
     *("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"),
     *("project/demo/index.html", "project/demo/history/index.html", "project/demo/feed.xml"),
 }
 TOLD = {"index.html", "-/projects/1/index.html", "search.json", "feed.xml"}
 """The pages that are written again when the latest version of a project changes."""
-EVENT = DEMO | {"feed.xml"}
+EVENT = DEMO | {"feed.xml", "project/demo/releases/index.html"}
 """The pages that are written again for each change of a project."""
 DATED = {"index.html", "-/projects/1/index.html"}
 """The pages that are written again for each upload."""
@@ -45,15 +49,17 @@ FIXED = {"setup", "404.html", "favicon.ico", "robots.txt", "health"}
 """The pages that depend on options alone."""
 OLD, NEW, NEWEST = wheel("demo", "1.0"), wheel("demo", "1.2"), wheel("demo", "1!3.0")
 NEWCOMER = wheel("newcomer", "1.0", "Requires-Dist: demo")
-USED, USERS = "project/demo/index.html", {path.replace("demo", "other") for path in EVENT}
-"""The page that names the users of a project, and the pages for a change of one."""
+USED = {"project/demo/index.html", "project/demo/dependencies/index.html"}
+"""The pages that name the users of a project."""
+USERS = {path.replace("demo", "other") for path in EVENT}
+"""The pages for a change of one."""
 CLAIMED, LATER = NormalizedName("demo"), NormalizedName("later")
-NEWCOMERS = {path.replace("demo", "newcomer") for path in DEMO}
+NEWCOMERS = {path.replace("demo", "newcomer") for path in DEMO | TABS}
 
 
 def release(version: str, name: str = "demo") -> set[str]:
-    """Return the page of a release."""
-    return {f"project/{name}/{version}/index.html"}
+    """Return the pages of a release."""
+    return {f"project/{name}/{version}/{tab}index.html" for tab in ("", "files/", "dependencies/")}
 
 
 @pytest.fixture
@@ -102,7 +108,7 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
         (lambda site: site.publish(NEW), EVENT | release("1.2") | DATED, NEW, None),
         (
             lambda site: site.publish(NEWEST),
-            TOLD | DEMO | release("1!3.0") | release("1!2.0+cu121.x"),  # no longer the latest
+            TOLD | DEMO | TABS | release("1!3.0") | release("1!2.0+cu121.x"),  # not the latest now
             NEWEST,
             None,
         ),
@@ -112,16 +118,17 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
             | NEWCOMERS
             | release("1.0", "newcomer")
             | LISTS
-            | {USED}
-            | release("0.9", "other"),
+            | USED
+            | release("0.9", "other") - {"project/other/0.9/files/index.html"},
             NEWCOMER,
             None,
         ),
         (
             lambda site: set_status(site.index, "other", Status.DEPRECATED),
             USERS - {"pypi/other/json"}
+            | {path.replace("demo", "other") for path in TABS}
             | TOLD
-            | {USED}
+            | USED
             | release("1.0", "other")
             | release("0.9", "other"),
             None,
@@ -129,14 +136,18 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
         ),
         (
             lambda site: delete(site.index, "other", "1.0"),
-            USERS | TOLD | {USED} | release("0.9", "other"),
+            USERS
+            | {path.replace("demo", "other") for path in TABS}
+            | TOLD
+            | USED
+            | release("0.9", "other"),
             None,
             "other-1.0-py3-none-any.whl",
         ),
         (lambda site: yank(site.index, "demo", "1.0"), EVENT | release("1.0"), None, None),
         (
             lambda site: delete(site.index, "demo", "1.0", OLD.filename),
-            EVENT | release("1.0"),
+            EVENT | release("1.0") - {"project/demo/1.0/dependencies/index.html"},
             None,
             OLD.filename,
         ),

@@ -12,9 +12,10 @@ from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.exporting.site_folder import SiteLease, SiteStore
 from wheelyard.rendering.listing import Listing
 from wheelyard.rendering.project_facts import releases_of
+from wheelyard.rendering.web.file_list import has_requirements_file
 from wheelyard.rendering.web.home_page import PROJECTS_ON_A_PAGE
 from wheelyard.rendering.web.page_numbers import page_count
-from wheelyard.rendering.web.release_page import file_pages
+from wheelyard.rendering.web.project_frame import DEPENDENCIES, FILES, HISTORY, RELEASES
 from wheelyard.storage.base import Key, Store, Stored, WebType
 from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all
 from wheelyard.storage.location import GOOGLE, BucketLocation
@@ -59,12 +60,14 @@ def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Ques
         yield Question(f"pypi/{name}/json", ANY)
     for release in releases:
         folder = f"project/{name}/{release.version}/"
-        for selection in file_pages(release):
-            yield Question(f"{folder}{selection.path}", HTML, INDEX)
+        if has_requirements_file(release):
+            yield Question(f"{folder}requirements.txt", ANY)
+        yield from (Question(f"{folder}{tab}/", HTML, INDEX) for tab in (FILES, DEPENDENCIES))
         yield Question(folder, HTML, INDEX)
     for number in history:
         yield Question(f"project/{name}/history/{number}/", HTML, INDEX)
-    yield Question(f"project/{name}/history/", HTML, INDEX)
+    for tab in (HISTORY, FILES, RELEASES, DEPENDENCIES):
+        yield Question(f"project/{name}/{tab}/", HTML, INDEX)
     if not project.origin.is_upstream:
         yield Question(f"project/{name}/feed.xml", ANY)
     yield Question(f"project/{name}/", HTML, INDEX)

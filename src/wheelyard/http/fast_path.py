@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
+from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.context import ServerContext
 from wheelyard.http.forms import HostPolicy
 from wheelyard.http.instrumentation import Instrumentation, Labels
@@ -146,6 +147,8 @@ class FastPath:
                 return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:
                 variant += (name, value)
+            elif name == _COOKIE and (client := chosen_client(value)):
+                variant += (name, client)
         # a header wins over a cookie, as in `session_of`
         caller_key = caller_key or self._session_key(headers)
         return caller_key, scope["raw_path"], tuple(variant)

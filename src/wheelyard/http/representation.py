@@ -49,6 +49,8 @@ class MediaType(Enum):
     """Of feeds, which are not negotiated."""
     CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
     """Of a file's core metadata, which is not negotiated."""
+    TEXT = _MediaTypeTraits(b"text/plain; charset=utf-8", "t", is_json=False)
+    """Of a pinned requirement, which is not negotiated."""
     SVG = _MediaTypeTraits(b"image/svg+xml", "s", is_json=False)
     WEBP = _MediaTypeTraits(b"image/webp", "w", is_json=False)
     """Of the pictures of the documentation, which are not negotiated."""

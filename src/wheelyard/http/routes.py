@@ -22,6 +22,7 @@ from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.docs import DocsPages
+from wheelyard.http.handlers.histories import Histories
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
 from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
@@ -61,7 +62,7 @@ def build_routes(
         *_account(AccountPages(pages), PasswordPages(pages)),
         *_management(ManagePages(pages, uploads)),
         *_administration(pages),
-        *_projects(ProjectPages(pages)),
+        *_projects(ProjectPages(pages), Histories(pages)),
         *_index(context, home, packages),
         *_uploads(uploads),
     ]
@@ -127,6 +128,7 @@ def _form(path: str, handler: Handler) -> Route:
 def _home(home: HomePages) -> Iterator[Route]:
     yield Route("asset", "/-/assets/{asset}", home.answer_asset, is_public=always)
     yield _page("/-/projects/{number}/", home.answer_list)
+    yield _page("/-/client/", home.remember_client)
 
 
 def _account(account: AccountPages, password: PasswordPages) -> Iterator[Route]:
@@ -173,18 +175,23 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
         yield replace(_form(path, answer_form), is_long=True)
 
 
-def _projects(projects: ProjectPages) -> Iterator[Route]:
-    yield replace(_page("/project/{name}/", projects.answer_project), name="project_page")
-    for path in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
-        yield replace(_page(path, projects.answer_history), is_long=True)
-    feed = Route("feed", "", projects.answer_feed, accepts_iap=_has_iap_assertion, is_long=True)
+def _projects(pages: ProjectPages, histories: Histories) -> Iterator[Route]:
+    project, release = "/project/{name}/", "/project/{name}/{version}/"
+    yield replace(_page(project, pages.answer_description), name="project_page")
+    yield _page(f"{project}releases/", pages.answer_releases)
+    for path in (f"{project}history/", f"{project}history/{{number}}/"):
+        yield replace(_page(path, histories.answer_history), is_long=True)
+    feed = Route("feed", "", histories.answer_feed, accepts_iap=_has_iap_assertion, is_long=True)
     yield replace(feed, path="/feed.xml")
-    yield replace(feed, path="/project/{name}/feed.xml", handler=projects.answer_project_feed)
-    # after the paths above, and those of `_management`, of which none is a version
-    release = "/project/{name}/{version}/"
-    yield _page(release, projects.answer_release)
-    for files in ("", "{facet}/", "{facet}/{number}/"):
-        yield _page(f"{release}files/{files}", projects.answer_files)
+    yield replace(feed, path=f"{project}feed.xml", handler=histories.answer_project_feed)
+    # none of these words, and of those of `_management`, is a version
+    for path in (project, release):
+        yield _page(f"{path}files/", pages.answer_files)
+        yield _page(f"{path}dependencies/", pages.answer_dependencies)
+    yield _page(release, pages.answer_description)
+    yield _page(f"{release}requirements.txt", pages.answer_requirements)
+    for files in ("{facet}/", "{facet}/{number}/"):
+        yield _page(f"{release}files/{files}", pages.answer_old_files)
 
 
 class _SharedPaths(Struct, frozen=True):

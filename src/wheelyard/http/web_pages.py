@@ -3,12 +3,14 @@
 from collections.abc import Hashable
 from math import inf
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
+from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.context import ServerContext
 from wheelyard.http.messages import (
     NO_STORE,
@@ -20,7 +22,7 @@ from wheelyard.http.messages import (
     make_response,
 )
 from wheelyard.http.page_cache import Render
-from wheelyard.http.representation import MediaType
+from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.requests import build_path
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.responses import (
@@ -41,6 +43,11 @@ from wheelyard.settings.sections import MIB
 
 RequiredNames = LruCache[str, frozenset[NormalizedName]]
 """The names that releases require, by project and the digest of core metadata, or of the file."""
+
+
+def _choice(request: Request) -> str:
+    """Return the client that was chosen in the browser of a request, or an empty text."""
+    return chosen_client(request.joined_headers.get(b"cookie", b""))
 
 
 class TemporaryPage(Exception):
@@ -154,6 +161,10 @@ class WebPages:
             may_administer=not is_anonymous and caller.may_everywhere(Action.ADMIN),
         )
 
+    def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
+        """Return who looks at a page, as `viewer` does, and the client that was chosen before."""
+        return replace(self.viewer(request.caller, name), client=_choice(request))
+
     def path(self, *segments: str, query: bytes = b"") -> str:
         """Return the URL path of a page, and its query unless that may have a secret."""
         prefix = self.context.index.settings.server.path_prefix
@@ -214,11 +225,14 @@ class WebPages:
         """
         is_upstream = listing is not None and listing.origin.is_upstream
         headers = self.headers(listing.name if listing is not None else None, request.caller)
+        client = _choice(request)
+        if client and not is_upstream:  # the page may be for this browser alone
+            headers = (*self.security_headers, *page_cache_headers(0, is_public=False))
         if is_upstream:  # no shared cache may keep it: the name may become private any time
             caching = page_cache_headers(0, is_public=False)
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
         # keys of people's pages must differ from those of programs in the same cache
-        page, repeats = (MediaType.HTML, ("web", key), version, render), (shows, inf)
+        page, repeats = (MediaType.HTML, ("web", client, key), version, render), (shows, inf)
         try:
             return page_response(
                 self.context, request, *page, repeats=repeats, listing=listing, headers=headers
@@ -239,6 +253,13 @@ class WebPages:
         """Return a page for this caller alone, such as one with a form: no cache may keep it."""
         content_type = MediaType.HTML.value.content_type
         return make_response(status, content_type, body, *self.security_headers, NO_STORE, *headers)
+
+    def uncached_page(self, request: Request, body: bytes, *headers: Header) -> Response:
+        """Return a page that is made for each request, compressed if the client takes that."""
+        packed = compressed(body) if accepts_gzip(request.joined_headers) else None
+        encoding = () if packed is None else (GZIP,)
+        content_type = MediaType.HTML.value.content_type
+        return make_response(200, content_type, packed or body, *encoding, *headers)
 
     def error_page(self, facts: ErrorFacts, root: str, caller: Caller) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers."""

@@ -244,6 +244,15 @@ INSTALLERS: Final[dict[str, Text]] = {
 }
 PUBLISHERS: Final[dict[str, Text]] = {"twine": _twine, "hatch": _hatch}
 CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
+INSTALL_CHOICES: Final = {
+    "uv": "uv",
+    "uv-pip": "uv pip",
+    "pip": "pip",
+    "poetry": "Poetry",
+    "pdm": "PDM",
+    "pipenv": "Pipenv",
+}
+"""What people choose from on pages, who see the commands of one at a time."""
 
 
 UNKNOWN_URL: Final = "https://YOUR-INDEX"

@@ -82,9 +82,10 @@ def test_history_says_who_did_what(app: InProcessServer) -> None:
     newest = app.get("/py/project/demo/history/").body.decode()
     oldest = app.get("/py/project/demo/history/1/").body.decode()
 
-    assert "<bdi>local:alice</bdi></strong> (command line) uploaded 2.59" in newest
+    assert "<strong>uploaded 2.59</strong>" in newest
+    assert '<bdi title="local:alice">alice, on the command line</bdi>' in newest
     assert '<a href="1/" rel="next">Older</a>' in newest
-    assert "yanked 1.0: <bdi>it breaks</bdi>" in oldest
+    assert "<strong>yanked 1.0</strong>: <bdi>it breaks</bdi>" in oldest
     assert '<a href="../" rel="prev">Newer</a>' in oldest
     for absent in ("2", "0", "01", "x", "9" * 30):
         assert app.get(f"/py/project/demo/history/{absent}/").status == 404

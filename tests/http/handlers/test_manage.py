@@ -93,7 +93,7 @@ def test_manager_yanks_and_unyanks_a_file(server: InProcessServer, manager: Brow
 
     page = changed(manager, name, action="yank", reason="broken <b>", **of_file)
 
-    assert "htpasswd:manager yanked 1.0 : broken <b> , 20" in text_of(page)
+    assert "manager, by password yanked 1.0 : broken <b> , 20" in text_of(page)
     yanked = {file.filename: file.yanked for file in project(server, name).files}
     assert yanked == {filename: "broken <b>", "demo_y-1.0-py3-none-any.whl": None}
     commit = project(server, name).commit
@@ -128,7 +128,7 @@ def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) 
     fields = {"status": "quarantined", "reason": "under review"}
     page = changed(manager, name, action="status", **fields)
 
-    assert "htpasswd:manager set the status to quarantined : under review" in text_of(page)
+    assert "manager, by password set the status to quarantined : under review" in text_of(page)
     after = project(server, name)
     assert (after.status, after.reason) == (Status.QUARANTINED, "under review")
     release = manager.open(f"/project/{name}/manage/?version=1.0")

@@ -20,6 +20,7 @@ HARMLESS = {
     *("tr", "th", "td", "div", "time", "br", "input", "link", "form", "button", "nav", "footer"),
     *("img", "details", "summary", "kbd"),
     *("section", "aside", "strong", "summary", "details", "label", "select", "option"),
+    *("fieldset", "legend", "noscript"),
 }
 INERT = {"style", "script"}
 """Elements whose text is not displayed."""

@@ -10,15 +10,18 @@ from tests import waiting
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, sdist, wheel
 from tests.http.servers import token_of
-from tests.operations.in_memory_index import Clock
+from tests.operations.in_memory_index import ALICE, Clock
 from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.catalog import keys
+from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, HttpSettings, ServerSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 
 HTML = ("accept", "text/html")
+NEEDS = ("Requires-Dist: open-base", "Requires-Dist: secret-base")
 SETTINGS = Settings(access=AccessSettings(private=True))
 
 
@@ -27,12 +30,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """A private index whose projects depend on each other."""
     with in_process(tmp_path_factory.mktemp("index"), SETTINGS) as app:
         app.publish(
-            wheel("demo", "1.0", "Requires-Dist: open-base", "Requires-Dist: secret-base"),
-            wheel("demo", "1.1rc1", "Requires-Dist: open-base", "Requires-Dist: secret-base"),
-            sdist("demo", "2.0+cu121.x", "Requires-Dist: open-base", "Requires-Dist: secret-base"),
+            *(wheel("demo", version, *NEEDS) for version in ("1.0", "1.1rc1")),
+            sdist("demo", "2.0+cu121.x", *NEEDS),
+            wheel("nothing-left"),
             *(wheel(name) for name in ("open-base", "secret-base")),
             *(wheel(name, "1.0", "Requires-Dist: demo") for name in ("open-user", "secret-user")),
         )
+        every, nothing = Selection(parse_version("1.0")), parse_name("nothing-left")
+        app.index.lifecycle.change("delete", ALICE, nothing, every, "")
         yield app
 
 
@@ -53,8 +58,18 @@ def login(app: InProcessServer, actions: str, *projects: str) -> tuple[str, str]
         ("/project/demo/1.1-RC.1/", "/project/demo/1.1rc1/"),
         ("/project/demo/2.0+CU121_x/", "/project/demo/2.0%2Bcu121.x/"),
         ("/project/demo/1.0", "/project/demo/1.0/"),
-        ("/project/demo/1.0/files/", "/project/demo/1.0/"),
-        ("/project/demo/v1/files/1/", "/project/demo/1.0/"),
+        ("/project/Demo/files/?q=x", "/project/demo/files/?q=x"),
+        ("/project/Demo/releases/", "/project/demo/releases/"),
+        ("/project/Demo/dependencies/", "/project/demo/dependencies/"),
+        ("/project/demo/v1/files/", "/project/demo/1.0/files/"),
+        ("/project/demo/v1/dependencies/", "/project/demo/1.0/dependencies/"),
+        ("/project/Demo/v1/requirements.txt", "/project/demo/1.0/requirements.txt"),
+        ("/project/demo/1.0/files/cp312/", "/project/demo/1.0/files/?python=cp312"),
+        (
+            "/project/demo/1.0/files/on-macos/1/",
+            "/project/demo/1.0/files/?platform=on-macos&page=1",
+        ),
+        ("/project/demo/1.0/files/1/", "/project/demo/1.0/files/?page=1"),
     ],
 )
 def test_other_spelling_leads_to_the_usual_page(
@@ -70,19 +85,98 @@ def test_other_spelling_leads_to_the_usual_page(
 def test_missing_release_links_to_those_there(app: InProcessServer, version: str) -> None:
     """A release that is not there is a page with a link to those that are."""
     reader = login(app, "read", "demo")
-    for path in (f"/project/demo/{version}/", f"/project/demo/{version}/files/2/"):
+    for path in (f"/project/demo/{version}/", f"/project/demo/{version}/files/"):
         answer = app.get(path, HTML, reader)
         assert answer.status == 404
-        assert b'project/demo/#releases"' in answer.body
+        assert b'project/demo/releases/"' in answer.body
         assert b"<b>" not in answer.body
-        assert app.get(path, HTML, login(app, "read", "open-*")).body.count(b"#releases") == 0
+        assert app.get(path, HTML, login(app, "read", "open-*")).body.count(b"releases/") == 0
 
 
-@pytest.mark.parametrize("part", ["2/", "cp312/", "0/", "x/2/", "1/1/", "%2e%2e/"])
-def test_there_is_no_page_beyond_the_last(app: InProcessServer, part: str) -> None:
-    """There are no pages of files beyond those that the page of a release leads to."""
-    answer = app.get(f"/project/demo/1.0/files/{part}", login(app, "read", "demo"))
-    assert answer.status == 404
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("page=2", 404), ("page=0", 400), ("page=x", 400), ("type=x", 400), ("type=wheel", 200)],
+)
+def test_there_is_no_page_beyond_the_last(app: InProcessServer, query: str, status: int) -> None:
+    """There are no pages of files beyond those that the form and the links lead to."""
+    answer = app.get(f"/project/demo/1.0/files/?{query}", HTML, login(app, "read", "demo"))
+    assert answer.status == status
+
+
+def test_filtered_files_are_kept_by_nobody(app: InProcessServer) -> None:
+    """A filter looks at all files; what it finds is in no cache, as there are too many filters."""
+    reader = login(app, "read", "demo")
+    page = app.get("/project/demo/1.0/files/?q=demo+WHL", HTML, reader)
+    assert b"demo-1.0-py3-none-any.whl" in page.body
+    assert page.headers["cache-control"] == "no-store"
+    assert b"demo-1.0-py3" not in app.get("/project/demo/1.0/files/?q=x", HTML, reader).body
+
+
+def test_requirement_installs_the_release(app: InProcessServer) -> None:
+    """The requirement with hashes has the digest of each file of the release."""
+    reader = login(app, "read", "demo")
+    answer = app.get("/project/demo/1.0/requirements.txt", reader)
+    digest = wheel("demo", "1.0", *NEEDS).sha256
+    assert answer.body.decode() == f"demo==1.0 \\\n    --hash=sha256:{digest}\n"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert app.get("/project/demo/7.0/requirements.txt", reader).status == 404
+
+
+def test_project_without_releases_has_all_pages(app: InProcessServer) -> None:
+    """A project without files has the same pages as any other, which say so."""
+    for tab in ("", "files/", "releases/", "dependencies/", "history/"):
+        answer = app.get(f"/project/nothing-left/{tab}", HTML, login(app, "read", "nothing-left"))
+        assert answer.status == 200
+        assert b"were deleted" in answer.body or tab == "history/"
+        assert answer.body.count(b'aria-current="page"') == 1
+
+
+@pytest.mark.parametrize(
+    ("cookie", "shown"),
+    [
+        ("wheelyard-client=pip", "pip"),
+        ("a=b; wheelyard-client=poetry; c=d", "poetry"),
+        ("wheelyard-client=uv", "uv"),
+        ("wheelyard-client=<b>", "uv"),
+        ("wheelyard-client=npm", "uv"),
+        ("not-wheelyard-client=pip", "uv"),
+    ],
+)
+def test_chosen_client_is_remembered_for_one_browser(
+    tmp_path: Path, cookie: str, shown: str
+) -> None:
+    """A browser sees the client that it has chosen, and nobody else does, from any cache."""
+    settings = Settings(http=HttpSettings(public_max_age=3600))
+    with in_process(tmp_path, settings) as app:
+        app.publish(wheel("demo"))
+        for _ in range(3):
+            for given, wanted in (((), "uv"), ((("cookie", cookie),), shown)):
+                answer = app.get("/project/demo/", HTML, *given)
+                assert f'value="{wanted}" checked'.encode() in answer.body
+                caching = answer.headers["cache-control"]
+                assert caching == (
+                    "public, max-age=3600" if wanted == "uv" else "private, no-cache"
+                )
+        assert app.get("/project/demo/", HTML, ("cookie", cookie)).was_quick
+
+
+def test_choice_is_kept_in_a_cookie(tmp_path: Path) -> None:
+    """Without scripts, a form keeps the choice in a cookie, and leads back to its page alone."""
+    settings = Settings(server=ServerSettings(public_url="http://index/py", path_prefix="/py"))
+    with in_process(tmp_path, settings) as app:
+        for referer, target in (
+            ("http://index/py/project/demo/", "/py/project/demo/"),
+            ("http://elsewhere/py/project/demo/", "/py/"),
+            ("", "/py/"),
+        ):
+            answer = app.get("/py/-/client/?client=pdm", HTML, ("referer", referer))
+            assert (answer.status, answer.headers["location"]) == (303, target)
+            cookie = answer.headers["set-cookie"]
+            assert cookie == "wheelyard-client=pdm; Max-Age=31536000; Path=/py/; SameSite=Lax"
+        for bad in ("", "?client=", "?client=npm", "?client=pip&client=uv", "?client=%0d%0aX:y"):
+            answer = app.get(f"/py/-/client/{bad}", HTML)
+            assert answer.status == 400
+            assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
@@ -106,7 +200,7 @@ def test_caller_sees_neighbours_it_may_read(app: InProcessServer, path: str) -> 
                 if f"/{name}/" in page
             }
             assert shown.setdefault(who, links) == links
-            assert ('href="manage/"' in page) == (who == "managed" and path == "/project/demo/")
+            assert ("project/demo/manage/" in page) == (who == "managed")
             assert "secret-user" not in page or who == "everything"
     users = {"open-user", "secret-user"} if path == "/project/demo/" else set[str]()
     assert shown["everything"] == {"open-base", "secret-base", *users}
@@ -148,7 +242,7 @@ def test_managers_see_who_may_upload(tmp_path: Path) -> None:
         app.publish(wheel("demo"))
         for action, is_shown in (("manage", True), ("upload", False), ("read", False)):
             page = app.get("/project/demo/", HTML, login(app, action, "demo")).body.decode()
-            assert ("Who may upload" in page) == ("group:ml" in page) == is_shown
+            assert ("Who may upload" in page) == ("the group ml<" in page) == is_shown
             assert "@acme.dev" not in page
 
 

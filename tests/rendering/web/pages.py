@@ -8,11 +8,21 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import NOON, file
 from wheelyard.model.metadata import CoreMetadata, parse_metadata
-from wheelyard.model.project import File, Project
-from wheelyard.rendering.project_facts import Release, latest_release, releases_of
+from wheelyard.model.project import File
+from wheelyard.rendering.listing import ShownFile, ShownProject
+from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
-from wheelyard.rendering.web.project_pages import ProjectContent, project_page
-from wheelyard.rendering.web.release_page import ReleaseContent, release_page
+from wheelyard.rendering.web.file_list import ALL_FILES, FileFilter, file_list
+from wheelyard.rendering.web.project_frame import DESCRIPTION
+from wheelyard.rendering.web.project_pages import ProjectContent, empty_page, project_page
+from wheelyard.rendering.web.public_package import PublicPackage
+from wheelyard.rendering.web.release_page import (
+    ReleaseContent,
+    ReleaseHead,
+    dependencies_page,
+    files_page,
+    release_page,
+)
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 PLAIN = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
@@ -24,16 +34,25 @@ def core(*lines: str, description: str = "") -> CoreMetadata:
     return parse_metadata(f"{text}\n{description}".encode())
 
 
+def release_head(
+    project: ShownProject[ShownFile], version: str = "", **more: object
+) -> ReleaseHead:
+    """Return what the pages about a release have in common, of the latest one without a version."""
+    releases = releases_of(project)
+    latest = latest_release(releases)
+    assert latest is not None
+    release = next((each for each in releases if each.version == version), latest)
+    head = ReleaseHead(project=project, release=release, latest=latest, is_release=bool(version))
+    return replace(head, **more)
+
+
 def release_content(
-    project: Project, release: Release, metadata: CoreMetadata, *known: str
+    head: ReleaseHead, metadata: CoreMetadata | None = None, *known: str
 ) -> ReleaseContent:
     """Return what the page of a release shows."""
-    latest = latest_release(releases_of(project))
-    assert latest is not None
+    metadata = metadata or core()
     return ReleaseContent(
-        project=project,
-        release=release,
-        latest=latest.version,
+        head=head,
         core=metadata,
         description=Markup("<pre>{}</pre>").format(metadata.description or ""),
         linked_names=frozenset(map(NormalizedName, known)),
@@ -41,27 +60,46 @@ def release_content(
 
 
 def shown_project(
-    project: Project, metadata: CoreMetadata | None = None, viewer: Viewer = ANYONE, **more: object
+    project: ShownProject[ShownFile],
+    metadata: CoreMetadata | None = None,
+    viewer: Viewer = ANYONE,
+    public: PublicPackage | None = None,
+    **more: object,
 ) -> str:
     """Return the HTML of the page of a project."""
     releases = releases_of(project)
-    latest = latest_release(releases)
-    shown = latest and release_content(project, latest, metadata or core())
-    content = ProjectContent(project=project, releases=releases, latest=shown, **more)  # type: ignore[arg-type]
-    return project_page(ENVIRONMENT, viewer, content).decode()
+    if not releases:
+        return empty_page(
+            ENVIRONMENT, viewer, project, DESCRIPTION, public, has_deleted_files=False
+        ).decode()
+    content = release_content(release_head(project, public=public), metadata)
+    shown = ProjectContent(project=project, releases=releases, latest=content, **more)  # type: ignore[arg-type]
+    return project_page(ENVIRONMENT, viewer, shown).decode()
 
 
 def shown_release(
-    project: Project,
+    project: ShownProject[ShownFile],
     version: str,
     metadata: CoreMetadata | None = None,
     *known: str,
     viewer: Viewer = ANYONE,
+    environment: PageEnvironment = ENVIRONMENT,
 ) -> str:
     """Return the HTML of the page of a release."""
-    release = next(each for each in releases_of(project) if each.version == version)
-    content = release_content(project, release, metadata or core(), *known)
-    return release_page(ENVIRONMENT, viewer, content).decode()
+    content = release_content(release_head(project, version), metadata, *known)
+    return release_page(environment, viewer, content).decode()
+
+
+def shown_files(head: ReleaseHead, selected: FileFilter = ALL_FILES, number: int = 1) -> str:
+    """Return the HTML of a page of the files of a release."""
+    files = file_list(head.release, selected, number)
+    assert files is not None
+    return files_page(ENVIRONMENT, ANYONE, head, files).decode()
+
+
+def shown_dependencies(content: ReleaseContent, *users: ProjectFacts) -> str:
+    """Return the HTML of the page of what a release needs."""
+    return dependencies_page(ENVIRONMENT, ANYONE, content, users).decode()
 
 
 def many_files(count: int) -> list[File]:

@@ -1,4 +1,4 @@
-"""The files of a release: rows, pages, and pages of some of them."""
+"""The files of a release: rows, filters, pages, and the pinned requirement."""
 
 import gzip
 import re
@@ -9,17 +9,23 @@ import pytest
 from msgspec.structs import replace
 
 from tests.rendering.examples import file, project
-from tests.rendering.web.pages import ENVIRONMENT, many_files, shown_project, shown_release
-from wheelyard.rendering.listing import ShownFile
-from wheelyard.rendering.project_facts import ReleaseOf
-from wheelyard.rendering.web.environment import ANYONE
-from wheelyard.rendering.web.release_page import (
-    FILES_PER_PAGE,
+from tests.rendering.web.pages import (
+    many_files,
+    release_head,
+    shown_files,
+    shown_project,
+    shown_release,
+)
+from wheelyard.model.project import File
+from wheelyard.rendering.project_facts import ReleaseOf, releases_of
+from wheelyard.rendering.web.environment import FILES_PER_PAGE
+from wheelyard.rendering.web.file_list import (
+    FILTERED_FILES,
     MAX_FACETS,
+    FileFilter,
     file_list,
-    file_pages,
-    file_rows,
-    files_page,
+    has_requirements_file,
+    pinned_requirement,
     readable_size,
 )
 
@@ -41,6 +47,21 @@ def test_size_has_the_largest_unit(size: int, text: str) -> None:
     assert readable_size(size) == text
 
 
+def names(release: ReleaseOf[File], **fields: str) -> list[str]:
+    """Return the names of the files of a release that a filter finds, on all pages."""
+    found, number = list[str](), 1
+    while True:
+        page = file_list(release, FileFilter(**fields), number)
+        assert page is not None
+        assert page.last - page.first + 1 == len(page.shown) or not page.shown
+        found += [each.file.filename for each in page.shown]
+        if number == page.pages:
+            assert page.total == len(found)
+            assert file_list(release, FileFilter(**fields), number + 1) is None
+            return found
+        number += 1
+
+
 def test_row_has_all_that_is_known() -> None:
     """A row has all that is known of a file, and links to the file and to its core metadata."""
     shown = replace(
@@ -49,70 +70,61 @@ def test_row_has_all_that_is_known() -> None:
         uploaded_by_name="<i>ci</i>",
         waived_rules=("duplicate_member",),
     )
-    row = file_rows([shown], project().name, "../../files")
-    url = f"../../files/demo/{shown.sha256}/{shown.filename}"
-    assert f'<a href="{url}">{shown.filename}</a>' in row
-    assert f'<a href="{url}.metadata">metadata</a>' in row
-    text = unescape(re.sub(r"<[^>]*>", " ", row))
-    for wanted in ("wheel", "any Python 3", "1.3 KiB", "2026-11-20 12:00 UTC", shown.sha256):
+    page = shown_files(release_head(project(shown)))
+    url = f"../../../files/demo/{shown.sha256}/{shown.filename}"
+    assert f'<a href="{url}">{shown.filename}</a>' in page
+    assert f'<a href="{url}.metadata">Metadata</a>' in page
+    text = unescape(re.sub(r"<[^>]*>", " ", page))
+    for wanted in ("Wheels", "any Python 3", "1.3 KiB", "2026-11-20 12:00 UTC", shown.sha256):
         assert wanted in text
-    for wanted in ("token:abc (<i>ci</i>)", "<b>bad</b>", "imported as it is: duplicate_member"):
+    for wanted in ("the API token <i>ci</i>", "<b>bad</b>", "imported as it is: duplicate_member"):
         assert wanted in text
 
 
-def test_few_files_have_one_page() -> None:
-    """A release with few files has nothing to select, and no other pages."""
-    release = ReleaseOf("1.0", tuple(many_files(FILES_PER_PAGE)))
-    found = file_list(release)
-    assert found is not None
-    assert (len(found.shown), found.pages, found.interpreters) == (FILES_PER_PAGE, (), ())
-    assert list(file_pages(release)) == []
-    assert file_list(release, "cp312") is None
-    assert file_list(release, "", 2) is None
+def test_few_files_need_no_filter() -> None:
+    """A release with few files has one page, and nothing to filter."""
+    few, more = (project(*many_files(count)) for count in (FILTERED_FILES, FILTERED_FILES + 1))
+    assert 'name="python"' not in shown_files(release_head(few))
+    assert 'name="python"' in shown_files(release_head(more))
+    assert 'aria-label="Pages"' not in shown_files(release_head(project(*many_files(100))))
 
 
-def test_files_for_most_people_come_first() -> None:
-    """Files that suit most people come first, then new Python versions, then source code."""
+def test_source_is_apart_and_files_for_most_people_come_first() -> None:
+    """Source comes first and apart, then wheels for most people, then new Python versions."""
     ordered = ["py3-none-any", "cp312-none-any", "cp39-none-any", "pp310-none-any"]
-    names = [f"demo-1.0-{tags}.whl" for tags in sorted(ordered)]
-    files = [replace(file(), filename=name) for name in names]
-    found = file_list(ReleaseOf("1.0", (file(is_wheel=False), *files)))
-    assert found is not None
-    expected = [*(f"demo-1.0-{tags}.whl" for tags in ordered), "demo-1.0.tar.gz"]
-    assert [each.filename for each in found.shown] == expected
+    files = [replace(file(), filename=f"demo-1.0-{tags}.whl") for tags in sorted(ordered)]
+    release = ReleaseOf("1.0", (*files, file(is_wheel=False)))
+    assert names(release) == ["demo-1.0.tar.gz", *(f"demo-1.0-{tags}.whl" for tags in ordered)]
+    assert names(release, type="source") == ["demo-1.0.tar.gz"]
+    page = shown_files(release_head(project(*release.files)))
+    assert page.index("<h3>Source</h3>") < page.index("<h3>Wheels</h3>")
 
 
-def test_every_file_is_on_the_pages() -> None:
-    """Each file is on one page of all files, and on those for its Python and its platform."""
-    release = ReleaseOf("1.0", tuple(many_files(450)))
-    listed: dict[str, list[ShownFile]] = {}
-    first = file_list(release)
-    assert first is not None
-    pages = [first.selection, *file_pages(release)]
-    assert len({each.path for each in pages}) == len(pages)
-    for selection in pages:
-        facet = selection.facet.path if selection.facet else ""
-        page = file_list(release, facet, selection.number)
-        assert page is not None
-        assert page.selection == selection
-        assert 0 < len(page.shown) <= FILES_PER_PAGE
-        listed.setdefault(facet, []).extend(page.shown)
-        assert page.last - page.first + 1 == len(page.shown)
-    assert sorted(listed.pop(""), key=lambda each: each.filename) == list(release.files)
-    assert all(
-        f"-{facet}-" in file.filename
-        for facet, files in listed.items()
-        if facet.startswith("cp")
-        for file in files
-    )
-    assert sum(len(files) for facet, files in listed.items() if facet.startswith("on-")) == 450
+def test_filter_looks_at_every_file() -> None:
+    """A filter looks at the files of all pages: by words, type, Python and platform."""
+    release = ReleaseOf("1.0", (*many_files(450), file(is_wheel=False)))
+    whole = file_list(release)
+    assert whole is not None
+    assert len(names(release)) == whole.of_release == 451
+    found = names(release, python="cp312", platform="on-windows")
+    assert len(found) == 2
+    assert all("-cp312-win" in name for name in found)
+    assert names(release, text="3.12 Windows") == found
+    assert names(release, text="CP312 win_amd64") == [found[-1]]
+    assert len(names(release, type="wheel")) == 450
+    assert names(release, text="no such file") == []
+    sums = [sum(len(names(release, python=one.path)) for one in whole.interpreters)]
+    sums += [sum(len(names(release, platform=one.path)) for one in whole.platforms)]
+    assert sums == [450, 450]
 
 
-def test_pages_are_limited() -> None:
-    """However odd the tags of its files are, a release has a limited number of pages."""
+def test_choices_are_limited() -> None:
+    """However odd the tags of its files are, a form offers a limited number of choices."""
     odd = [f"demo-1.0-x{number}-none-y{number}.whl" for number in range(100, 300)]
     release = ReleaseOf("1.0", tuple(replace(file(), filename=each) for each in odd))
-    assert len(list(file_pages(release))) == 1 + MAX_FACETS + 2  # all have one platform, "other"
+    page = file_list(release)
+    assert page is not None
+    assert (len(page.interpreters), len(page.platforms)) == (MAX_FACETS, 1)  # all are "other"
 
 
 def test_pages_of_thousands_of_files_are_small() -> None:
@@ -121,19 +133,33 @@ def test_pages_of_thousands_of_files_are_small() -> None:
     for index, each in enumerate(files):  # digests do not compress
         files[index] = replace(each, sha256=sha256(each.filename.encode()).hexdigest())
     whole = project(*files)
-    release = ReleaseOf("1.0", tuple(files))
-    page = file_list(release, "cp312", 2)
-    assert page is not None
     texts = [
         shown_project(whole),
         shown_release(whole, "1.0"),
-        files_page(ENVIRONMENT, ANYONE, whole, release, page).decode(),
+        shown_files(release_head(whole, "1.0"), FileFilter(python="cp312"), 2),
     ]
     for text in texts:
         assert len(gzip.compress(text.encode(), 6)) < 25_000
-        assert text.count("<tr>") <= FILES_PER_PAGE + 3  # heads, and a release
-    assert 'href="1.0/files/20/"' in texts[0]
-    assert 'href="./files/on-macos/"' in texts[1]
-    assert "Files 101 to 200 of 200 for CPython 3.12." in texts[2]
-    assert 'href="../../../../../../files/demo/' in texts[2]
-    assert 'href="../../../files/cp312/" aria-current' in texts[2]
+        assert text.count("<tr>") <= FILES_PER_PAGE + 1  # the head
+    assert 'href="../../project/demo/files/">2000 wheels' in texts[0]
+    assert 'href="1.0/requirements.txt"' in texts[0]
+    assert 'href="../../../project/demo/1.0/files/"' in texts[1]
+    assert "101 to 200 of 200 files that match, of 2,000" in texts[2]
+    assert 'href="../../../../files/demo/' in texts[2]
+    assert 'href="?python=cp312&amp;page=1" rel="prev"' in texts[2]
+
+
+def test_pinned_requirement_has_each_file_that_installers_choose() -> None:
+    """The pinned requirement has the hashes of the files that are not yanked, or else of all."""
+    first, second = replace(file(), sha256="1" * 64), replace(file(is_wheel=False), sha256="2" * 64)
+    yanked = replace(first, yanked="bad")
+    both = f"demo==1.0 \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}"
+    for files, wanted in (
+        ((first, second), both),
+        ((yanked, second), f"demo==1.0 \\\n    --hash=sha256:{'2' * 64}"),
+        ((yanked, replace(second, yanked="")), both),
+    ):
+        (release,) = releases_of(project(*files))
+        assert pinned_requirement(project().name, release) == wanted
+        assert not has_requirements_file(release)
+        assert wanted in unescape(shown_project(project(*files)))

@@ -10,6 +10,7 @@ ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 def test_uploads_of_one_release_are_one_change() -> None:
     """What one person uploads of a release in a row is one item; a yank is one of its own."""
     ana, bob = "user:ana@acme.dev", "user:bob@acme.dev"
+    in_words = {ana: "ana@acme.dev, by Google", bob: "bob@acme.dev, by Google"}
     entries = [
         change("uploaded", "demo-1.0.tar.gz", commit=1, by=ana),
         change("uploaded", "demo-1.0-py3-none-any.whl", commit=2, by=ana),
@@ -21,7 +22,8 @@ def test_uploads_of_one_release_are_one_change() -> None:
         change("status", commit=7, by=bob),
     ]
 
-    told = [(each.who, each.what, len(each.files)) for each in changes_of(entries)]
+    told = [(each.principal, each.what, len(each.files)) for each in changes_of(entries)]
+    assert all(each.who == in_words[each.principal] for each in changes_of(entries))
 
     assert told == [
         (bob, "set the status to archived", 0),
@@ -53,8 +55,8 @@ def test_hostile_texts_are_texts() -> None:
     entry = change("yanked", "demo-1.0.tar.gz", reason="<script>", by="user:<b>")
 
     shown = History(name=DEMO, changes=changes_of([entry]), lost=[2])
-    page = ENVIRONMENT.render("history.html", ANYONE, shown.links.root, history=shown)
+    page = shown.render(ENVIRONMENT, ANYONE)
 
-    assert b"yanked 1.0: <bdi>&lt;script&gt;</bdi>" in page
+    assert b"<strong>yanked 1.0</strong>: <bdi>&lt;script&gt;</bdi>" in page
     assert b"<b>" not in page
     assert b"has lost 1 of the commits" in page

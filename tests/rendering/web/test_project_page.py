@@ -8,10 +8,19 @@ from hypothesis import given
 from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, file, project
-from tests.rendering.web.pages import core, shown_project
+from tests.rendering.web.pages import (
+    ENVIRONMENT,
+    core,
+    release_content,
+    release_head,
+    shown_dependencies,
+    shown_project,
+    shown_release,
+)
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
-from wheelyard.rendering.web.environment import Viewer
+from wheelyard.rendering.web.environment import ANYONE, Viewer
+from wheelyard.rendering.web.project_pages import releases_page
 
 
 def in_text(page: str) -> str:
@@ -56,6 +65,12 @@ def test_any_project_has_a_page(project: Project) -> None:
     assert "<script>" not in text  # ours have a URL
 
 
+FULL_LINES = (
+    "Requires-Dist: base>=2",
+    "Requires-Dist: fast; extra == 'speed'",
+    "Provides-Extra: speed",
+    "Provides-Extra: none",
+)
 FULL = core(
     "Summary: A demo of it",
     "License-Expression: MIT OR Apache-2.0",
@@ -66,10 +81,7 @@ FULL = core(
     "Classifier: Programming Language :: Python :: 3.12",
     "Classifier: Programming Language :: Python :: 3",
     "Project-URL: Code, https://git.example/demo",
-    "Requires-Dist: base>=2",
-    "Requires-Dist: fast; extra == 'speed'",
-    "Provides-Extra: speed",
-    "Provides-Extra: none",
+    *FULL_LINES,
     description="It is *small*.",
 )
 
@@ -85,32 +97,46 @@ def test_page_has_all_of_the_core_metadata() -> None:
     page = shown_project(whole, FULL, used_by=users("acme-core", "acme-web"))
     text = in_text(page)
     for wanted in (
-        *("demo 1.1", "A demo of it", "Released on 2026-11-20, for Python >=3.9"),
+        *("demo 1.1", "A demo of it", "Released 2026-11-20 Requires Python >=3.9"),
         *("License MIT OR Apache-2.0", "Author Ann", "Maintainer The Team"),
         *("Keywords first thing", "Programming Language Python :: 3 Python :: 3.12"),
-        *("Topic System :: Archiving", "It is *small*.", "base >=2", "With the extra speed fast"),
-        *("With the extra none Nothing more.", "Used by acme-core acme-web", "1.0 2026-11-20 2"),
-        'With extras, write "demo[speed]" in place of demo. There are speed, none.',
+        *("Topic System :: Archiving", "It is *small*.", "base >=2", "And 1 more, by extra"),
+        *("Extras speed, none", "Used by acme-core acme-web", "1.0 2026-11-20 2 files"),
+        'With extras, write "demo[speed]" in place of demo.',
         *("uv pip install --index http://index.example/simple/ demo", "Code Source code"),
     ):
         assert wanted in text
     for link in (
         *("mailto:ann@x.example", "https://git.example/demo", "../../?q=first%20thing"),
-        *("../acme-core/", "1.0/", "1.1/", "history/", "feed.xml", "../../simple/demo/"),
-        *("../../pypi/demo/json", "#releases", "#used-by"),
+        *("../acme-core/", "1.0/", "1.1/", "feed.xml", "../../simple/demo/"),
+        *("../../pypi/demo/json", "../../project/demo/dependencies/"),
     ):
         assert f'href="{link}"' in page
     assert "base</a>" not in page  # it is not here
     assert "Who may upload" not in text
-    assert 'href="manage/"' not in page
+    assert "manage/" not in page
+
+
+def test_tabs_are_pages_of_their_own() -> None:
+    """Each page of a project leads to the others, and says which one it is."""
+    whole = project(file(), file("2.0rc1"))
+    shown = shown_project(whole, viewer=Viewer(name="ann", may_manage=True))
+    tabs = re.findall(r'<a href="../../project/demo/([a-z]*/?)"( aria-current)?', shown)
+    names = ("files", "releases", "dependencies", "history", "manage", "access")
+    assert tabs[:7] == [("", " aria-current"), *((f"{name}/", "") for name in names)]
+    release = shown_release(whole, "2.0rc1", viewer=Viewer(name="ann", may_manage=True))
+    paths = re.findall(r'<a href="../../../project/demo/([^"]*)"', release.partition("tabs")[2])
+    assert paths[:4] == ["2.0rc1/", "2.0rc1/files/", "releases/", "2.0rc1/dependencies/"]
+    assert paths[4:7] == ["history/", "manage/?version=2.0rc1", "access/"]
 
 
 def test_managers_see_uploaders_and_forms() -> None:
     """Who may manage a project sees who may upload to it, and the way to its forms."""
     viewer = Viewer(name="ann", may_manage=True)
     page = shown_project(project(file()), viewer=viewer, uploaders=("group:ml", "user:bob@x"))
-    assert "Who may upload group:ml user:bob@x" in in_text(page)
-    assert 'href="manage/"' in page
+    assert "Who may upload the group ml bob@x, by Google" in in_text(page)
+    assert 'title="user:bob@x"' in page
+    assert 'href="../../project/demo/manage/"' in page
 
 
 @pytest.mark.parametrize(
@@ -136,19 +162,23 @@ def test_page_says_what_is_wrong_with_its_project(shown: Project, said: str) -> 
 
 def test_commands_pin_a_yanked_release() -> None:
     """If every release is yanked, the install commands pin one, as installers refuse others."""
-    assert "demo==1.0<" in shown_project(project(file(yanked="it breaks")))
-    assert "demo==" not in shown_project(project(file("0.9", yanked=""), file("1.0")))
+    assert "/simple/ demo==1.0<" in shown_project(project(file(yanked="it breaks")))
+    assert "/simple/ demo<" in shown_project(project(file("0.9", yanked=""), file("1.0")))
 
 
-def test_many_releases_are_folded() -> None:
-    """The page of a project with hundreds of releases shows the newest, and unfolds the others."""
-    whole = project(*(file(f"1.{minor}") for minor in range(300)))
+def test_many_releases_have_a_page() -> None:
+    """The page of a project shows the newest releases with what is wrong, a page of its own all."""
+    whole = project(*(file(f"1.{minor}") for minor in range(299)), file("1.299", yanked="<bad>"))
     page = shown_project(whole)
-    recent, _, older = page.partition("<details>\n<summary>280 older releases</summary>")
-    assert 'href="1.299/"' in recent
-    assert 'href="1.279/"' not in recent
-    assert 'href="1.279/"' in older
-    assert 'href="1.0/"' in older
+    assert re.findall(r'href="(1\.[0-9]+)/"', page) == [
+        f"1.{minor}" for minor in range(299, 294, -1)
+    ]
+    assert "yanked: <bad>" in in_text(page)
+    assert 'href="releases/">All 300 releases' in page
+    head = release_head(whole)
+    listed = releases_page(ENVIRONMENT, ANYONE, head, releases_of(whole)).decode()
+    assert listed.index('href="../1.299/"') < listed.index('href="../1.0/"')
+    assert "1.299 yanked: <bad> 2026-11-20 1 file" in in_text(listed)
 
 
 def test_users_are_shown_with_their_status() -> None:
@@ -160,10 +190,25 @@ def test_users_are_shown_with_their_status() -> None:
 
 def test_many_users_are_counted() -> None:
     """A project that hundreds depend on names some of them, and counts the others."""
-    page = shown_project(project(file()), used_by=users(*(f"p{number}" for number in range(120))))
-    assert 'href="../p49/"' in page
-    assert 'href="../p50/"' not in page
-    assert "And 70 more." in in_text(page)
+    many = users(*(f"p{number}" for number in range(600)))
+    page = shown_project(project(file()), used_by=many)
+    assert 'href="../p7/"' in page
+    assert 'href="../p8/"' not in page
+    assert 'href="dependencies/#used-by">All 600' in page
+    whole = shown_dependencies(release_content(release_head(project(file()))), *many)
+    assert whole.count("project/p") == 500
+    assert "And 100 more." in in_text(whole)
+
+
+def test_dependencies_have_conditions_in_words() -> None:
+    """What a release needs is shown by extra, with its conditions in words."""
+    metadata = core("Requires-Dist: old; python_version < '3.9'", *FULL_LINES)
+    text = in_text(shown_dependencies(release_content(release_head(project(file())), metadata)))
+    assert "old only for Python older than 3.9 base >=2" in text
+    assert "With the extra speed fast With the extra none Nothing more." in text
+    assert "No project here needs it." in text
+    bare = in_text(shown_dependencies(release_content(release_head(project(file())))))
+    assert "It needs no other package." in bare
 
 
 HOSTILE = "\"'><img src=x onerror=alert(1)></title><script>alert(1)</script>{{ 7 * 7 }}"

@@ -4,26 +4,24 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
-from markupsafe import Markup
 from packaging.utils import NormalizedName
 
 from tests.rendering.examples import NOON, TEXT
-from tests.rendering.web.pages import ENVIRONMENT, core
+from tests.rendering.web.pages import (
+    ENVIRONMENT,
+    core,
+    release_content,
+    release_head,
+    shown_files,
+    shown_project,
+)
 from tests.rendering.web.test_project_page import HOSTILE, in_text
-from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.rendering.listing import HiddenFiles, Origin
-from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE
-from wheelyard.rendering.web.project_pages import History, ProjectContent, change_by, project_page
-from wheelyard.rendering.web.release_page import (
-    HIDDEN_SHOWN,
-    PublicPackage,
-    ReleaseContent,
-    file_list,
-    files_page,
-    release_page,
-)
+from wheelyard.rendering.web.project_pages import History, change_by, releases_page
+from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, PublicPackage
+from wheelyard.rendering.web.release_page import ReleaseHead, release_page
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 DEMO = NormalizedName("demo")
@@ -43,44 +41,15 @@ def page(*files: UpstreamFile) -> UpstreamPage:
     return UpstreamPage(name=DEMO, upstream="pypi-0", fetched_at=NOON, files=files)
 
 
-def release_content(
-    project: UpstreamPage,
-    public: PublicPackage = PUBLIC,
-    metadata: CoreMetadata | None = None,
-    *,
-    lacks_core: bool = False,
-) -> ReleaseContent:
-    """Return what is shown of the latest release."""
-    latest = latest_release(releases_of(project))
-    assert latest is not None
-    return ReleaseContent(
-        project=project,
-        release=latest,
-        latest=latest.version,
-        core=metadata or core(),
-        description=Markup(),
-        public=public,
-        lacks_core=lacks_core,
-    )
+def head_of(project: UpstreamPage, version: str = "", **more: object) -> ReleaseHead:
+    """Return what the pages about a public release have in common."""
+    return release_head(project, version, **{"public": PUBLIC, **more})
 
 
-def shown_project(
-    project: UpstreamPage, public: PublicPackage = PUBLIC, metadata: CoreMetadata | None = None
-) -> str:
-    """Return the HTML of the page of a project."""
-    releases = releases_of(project)
-    content = ProjectContent(
-        project=project,
-        releases=releases,
-        latest=release_content(project, public, metadata) if releases else None,
-        public=public,
-    )
-    return project_page(ENVIRONMENT, ANYONE, content).decode()
-
-
-def shown_release(project: UpstreamPage, public: PublicPackage = PUBLIC) -> str:
+def shown_release(project: UpstreamPage, **more: object) -> str:
     """Return the HTML of the page of the latest release."""
-    return release_page(ENVIRONMENT, ANYONE, release_content(project, public)).decode()
+    head = head_of(project, project.files[0].version, **more)
+    return release_page(ENVIRONMENT, ANYONE, release_content(head)).decode()
 
 
 def hidden(*versions: str) -> tuple[HiddenFiles, ...]:
@@ -91,31 +60,35 @@ def hidden(*versions: str) -> tuple[HiddenFiles, ...]:
 def test_pages_say_what_is_known() -> None:
     """A file without size, time, digest and metadata is on the pages, which say what they lack."""
     project = page(bare_file())
-    files = file_list(releases_of(project)[0])
-    assert files is not None
-    further = files_page(ENVIRONMENT, ANYONE, project, releases_of(project)[0], files).decode()
-    for shown in (shown_project(project), shown_release(project), further):
-        text = in_text(shown)
+    first, files = shown_project(project, public=PUBLIC), shown_files(head_of(project))
+    for shown in (first, shown_release(project), files):
         assert 'files/demo/demo-1.0.tar.gz"' in shown
-        assert "sdist not known not known" in text
-        assert "SHA-256" not in text
+        assert "SHA-256" not in shown
+        assert "--hash" not in shown
         assert ".metadata" not in shown
-    assert "Released not known" in in_text(shown_project(project))
-    assert "A public package of the upstream index pypi. Nobody" in in_text(shown_project(project))
+        assert "A public package of the upstream index pypi. Nobody" in in_text(shown)
+    assert "source code not known not known" in in_text(files)
+    assert "Released not known" in in_text(first)
 
 
 def test_a_public_project_looks_as_a_private_one() -> None:
     """Its page has what core metadata say, links to its releases, but no uploader, feed or form."""
     metadata = core("Summary: A demo", "License: MIT", "Requires-Dist: base>=2", "Author: Ann")
     known = bare_file(size=5, uploaded_at=NOON, sha256="a" * 64)
-    shown = shown_project(page(known), metadata=metadata)
+    shown = shown_project(page(known), metadata, public=PUBLIC)
     text = in_text(shown)
     for wanted in (
-        *("demo 1.0 A demo Released on 2026-11-20, MIT", "base >=2", "Author Ann"),
-        *("sdist 5 bytes 2026-11-20 12:00 UTC", f"SHA-256 {'a' * 64}"),
+        "demo 1.0 A demo",
+        "Released 2026-11-20",
+        "License MIT",
+        "base >=2",
+        "Author Ann",
     ):
         assert wanted in text
-    for link in ("1.0/", "history/", "../../simple/demo/", "../../pypi/demo/json"):
+    files = in_text(shown_files(head_of(page(known))))
+    assert f"SHA-256 SHA-256 {'a' * 64} 5 bytes 2026-11-20 12:00 UTC" in files
+    links = ("1.0/", "../../project/demo/history/", "../../simple/demo/", "../../pypi/demo/json")
+    for link in links:
         assert f'href="{link}"' in shown
     for missing in ("feed.xml", "manage/"):
         assert missing not in shown
@@ -123,25 +96,23 @@ def test_a_public_project_looks_as_a_private_one() -> None:
 
 
 def test_hidden_versions_have_reasons() -> None:
-    """A project's page says of all its versions what is hidden and why, a release's of its own."""
+    """The list of releases says of all versions what is hidden and why, a release of its own."""
     public = PublicPackage(PYPI, hidden=hidden("2.0", "1.0.0"))
     project = page(bare_file("1"))
-    whole, one = (
-        in_text(shown_project(project, public)),
-        in_text(shown_release(project, public.of_release("1"))),
-    )
+    listed = releases_page(ENVIRONMENT, ANYONE, head_of(project, public=public), ()).decode()
+    whole, one = in_text(listed), in_text(shown_release(project, public=public.of_release("1")))
+    assert 'href="releases/#hidden"' in shown_project(project, public=public)
     assert "Not shown Version Files Why 2.0 1 file 2.0 is <too> young. 1.0.0 1 file" in whole
     assert "1.0.0 is <too> young." in one
     assert "2.0 is" not in one
-    assert "There are no files to install: none of them is shown." in in_text(
-        shown_project(page(), public)
-    )
+    nothing = in_text(shown_project(page(), public=public))
+    assert "There are no files to install: none of them is shown." in nothing
 
 
 def test_many_hidden_versions_are_folded() -> None:
     """Of many hidden versions the newest are shown, and the others unfold."""
     public = PublicPackage(PYPI, hidden=hidden(*(f"{number}.0" for number in range(300))))
-    recent, _, older = shown_project(page(), public).partition("<summary>280 more</summary>")
+    recent, _, older = shown_project(page(), public=public).partition("<summary>280 more</summary>")
     assert recent.count("young") == HIDDEN_SHOWN
     assert older.count("young") == 280
 
@@ -162,7 +133,8 @@ def test_hidden_release_says_why() -> None:
 
 def test_page_says_what_is_missing() -> None:
     """Pages say that nothing is shown, that the index does not answer, and what it has not sent."""
-    refused = in_text(shown_project(page(), PublicPackage(Origin(refusal="It is blocked."))))
+    blocked = PublicPackage(Origin(refusal="It is blocked."))
+    refused = in_text(shown_project(page(), public=blocked))
     assert "A public package. Nobody has published it here." in refused
     assert "Nothing of it is shown. It is blocked." in refused
     assert "no files to install" not in refused
@@ -170,12 +142,10 @@ def test_page_says_what_is_missing() -> None:
     stale = PublicPackage(
         Origin(is_stale=True, confirmed_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     )
-    assert "This is what it had on 2026-01-02 03:04 UTC." in in_text(
-        shown_release(page(bare_file()), stale)
-    )
+    said = in_text(shown_release(page(bare_file()), public=stale))
+    assert "This is what it had on 2026-01-02 03:04 UTC." in said
 
-    content = release_content(page(bare_file()), lacks_core=True)
-    lacking = in_text(release_page(ENVIRONMENT, ANYONE, content).decode())
+    lacking = in_text(shown_release(page(bare_file()), lacks_core=True))
     assert "could not be read from the upstream index" in lacking
 
 
@@ -189,19 +159,20 @@ def shown_history(decisions: list[Decision], *, is_whole: bool = True) -> str:
     """Return the page of decisions about the project demo."""
     changes = [change_by(decision) for decision in decisions]
     page = History(name=DEMO, changes=changes, is_public=True, is_whole=is_whole)
-    return ENVIRONMENT.render("history.html", ANYONE, page.links.root, history=page).decode()
+    return page.render(ENVIRONMENT, ANYONE).decode()
 
 
 def test_decisions_are_on_page_and_history() -> None:
     """The page of a project has the decisions in force, its history those that were made."""
     made = decision(version="1.0", reason=HOSTILE)
-    shown = shown_project(page(), PublicPackage(PYPI, decisions=[made]))
+    shown = shown_project(page(), public=PublicPackage(PYPI, decisions=[made]))
     history = shown_history([made])
+    assert "ana, on the command line blocked demo 1.0" in in_text(shown)
+    assert "blocked demo 1.0" in in_text(history)
+    assert "ana, on the command line at 12:00 UTC" in in_text(history)
     for each in (shown, history):
-        assert "local:ana blocked demo 1.0" in in_text(each)
         assert "<img src=x" not in each
         assert "feed.xml" not in each
-    assert "2026-11-20 12:00 UTC" in in_text(history)
     assert "among the last ones" not in history
     empty = shown_history([], is_whole=False)
     assert "Nobody has decided anything about it." in in_text(empty)
@@ -225,8 +196,9 @@ def test_any_project_has_pages(files: list[UpstreamFile], reasons: list[str]) ->
     """Whatever an upstream index says, the pages can be made, and repeat no markup."""
     public = PublicPackage(PYPI, hidden=[HiddenFiles("3.0", 1, reason) for reason in reasons])
     project = page(*files)
-    shown = shown_project(project, public)
-    assert "<h1>demo" in shown
-    assert "<script>" not in shown
+    shown = [shown_project(project, public=public)]
     if files:
-        assert "<h1>demo" in shown_release(project, public)
+        shown += [shown_release(project, public=public), shown_files(head_of(project))]
+    for text in shown:
+        assert "<h1>demo" in text
+        assert "<script>" not in text

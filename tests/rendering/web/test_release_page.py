@@ -9,8 +9,9 @@ from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import ENVIRONMENT, core, shown_release
 from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
+from wheelyard.rendering.client_settings import INSTALL_CHOICES
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.rendering.web.environment import ANYONE, Viewer
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
@@ -23,13 +24,22 @@ TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
             "2.0",
             "yanked. Installers choose it only where it is pinned. Reason: it <breaks>",
         ),
-        ("2.0", "This is not the latest release. To the latest release"),
-        ("2.1rc1", "It is a pre-release. To the latest release"),
+        ("2.0", "This is not the latest release. The newest stable release is 1.0"),
+        ("2.1rc1", "This is a pre-release. The newest stable release is 1.0"),
     ],
 )
 def test_page_says_which_release_to_take(version: str, said: str) -> None:
     """The page of a release says if one should rather take another."""
     assert said in in_text(shown_release(TWO, version))
+
+
+def test_page_of_a_static_site_names_no_newer_release() -> None:
+    """In a static site a new release changes no page of an old one: they do not name it."""
+    environment = PageEnvironment("http://index.example/simple/", is_static=True)
+    said = in_text(shown_release(TWO, "2.0", environment=environment))
+    assert "This is not the latest release. To the latest release" in said
+    pres = project(file("1.0rc1"), file("1.0rc2"))
+    assert "The latest release is 1.0rc2" in in_text(shown_release(pres, "1.0rc1"))
 
 
 def test_the_latest_release_needs_no_banner() -> None:
@@ -58,23 +68,33 @@ def test_commands_cannot_be_confused() -> None:
     """No command asks two indexes, each is alone, and pip's says when it fails."""
     page = shown_release(TWO, "1.0", core("Requires-Dist: base"))
     commands = re.findall(r'<code data-copy="command for ([^"]+)">(.*?)</code>', page)
-    assert [client for client, _ in commands] == ["uv pip", "uv", "pip", "Poetry", "PDM", "Pipenv"]
+    assert [client for client, _ in commands] == ["uv", "uv pip", "pip", "Poetry", "PDM", "Pipenv"]
     for _, command in commands:
-        assert not {"--no-deps", "extra-index-url", "--source", "&amp;&amp;"} & {*command.split()}
+        assert not {"--no-deps", "extra-index-url", "&amp;&amp;"} & {*command.split()}
     assert "It fails where something is missing here" in in_text(page)
-    server = "--server http://index.example/simple/ --project demo"
-    assert f"wheelyard print-settings poetry {server}" in in_text(page)
+    # these look up in public what their settings do not name
+    for client, command in (
+        ("poetry", "poetry add --source wheelyard demo==1.0"),
+        ("pdm", "pdm add demo==1.0"),
+        ("pipenv", "pipenv install"),
+    ):
+        assert command in [text for _, text in commands]
+        assert f'href="../../../setup/?project=demo&amp;client={client}"' in page
 
 
-def test_extras_are_said_of_commands_that_take_them() -> None:
-    """What to write for extras stands below uv's and pip's commands; the others refuse extras."""
-    text = in_text(shown_release(TWO, "1.0", core("Provides-Extra: x")))
-    assert text.index("--index-url") < text.index("With extras") < text.index("print-settings")
+@pytest.mark.parametrize("client", [*INSTALL_CHOICES, ""])
+def test_chosen_client_is_shown(client: str) -> None:
+    """Of all commands that of the client that was chosen last is shown, uv's without a choice."""
+    page = shown_release(TWO, "1.0", viewer=Viewer(client=client))
+    assert re.findall(r'value="([a-z-]+)" checked', page) == [client or "uv"]
+    assert re.findall(r'<input type="radio"[^>]* value="([a-z-]+)"', page) == [*INSTALL_CHOICES]
+    panels = page.partition('<div class="panels">')[2].partition("</fieldset>")[0]
+    assert panels.count('<div class="line"><code') == len(INSTALL_CHOICES)
 
 
 def test_managers_find_the_forms() -> None:
     """Who may manage a project gets from a release to the forms that change it."""
-    link = 'href="../manage/?version=1.0%2Bcu121"'
+    link = 'href="../../../project/demo/manage/?version=1.0%2Bcu121"'
     shown = project(file("1.0+cu121"))
     assert link in shown_release(shown, "1.0+cu121", viewer=Viewer(name="ann", may_manage=True))
     assert link not in shown_release(shown, "1.0+cu121")
@@ -84,7 +104,7 @@ def test_dependencies_that_are_here_are_links() -> None:
     """Dependencies that are here are links; so are the project and the latest release."""
     metadata = core("Requires-Dist: Base.One>=1", "Requires-Dist: hidden")
     page = shown_release(TWO, "2.0", metadata, "base-one")
-    for link in ("../", "../../../project/base-one/", "../#releases"):
+    for link in ("../../../project/demo/", "../../../project/base-one/"):
         assert f'href="{link}"' in page
     assert "hidden</a>" not in page
     assert f'href="../../../files/demo/{"a" * 64}/demo-2.0-py3-none-any.whl"' in page
@@ -102,7 +122,7 @@ def test_missing_release_leads_to_those_there() -> None:
     name = project().name
     values = {"name": name, "version": "<b>9", "public": None}
     page = ENVIRONMENT.render("missing_release.html", ANYONE, "../../../", **values).decode()
-    assert 'href="../../../project/demo/#releases"' in page
+    assert 'href="../../../project/demo/releases/"' in page
     assert "demo has no release <b>9 here." in in_text(page)
 
 

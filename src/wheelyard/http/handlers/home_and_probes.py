@@ -22,12 +22,14 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
+from wheelyard.http.client_choice import remember_client
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import error_response_for
+from wheelyard.http.forms import referring_page
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import NO_STORE, Header, Request, Response, make_response, redirect
 from wheelyard.http.page_cache import SEARCH
-from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
+from wheelyard.http.representation import GZIP, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.http.requests import has_forwarding_header
 from wheelyard.http.responses import (
@@ -40,6 +42,7 @@ from wheelyard.http.responses import (
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.rendering.client_settings import INSTALL_CHOICES
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import (
     PROJECTS_ON_A_PAGE,
@@ -117,6 +120,20 @@ class HomePages:
         # it is made from no document, and so from no version of one
         return self._web.respond(request, ("setup", viewer), ABSENT, render)
 
+    def remember_client(self, request: Request) -> Response:
+        """
+        Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
+
+        It is for browsers that run no script; it changes nothing that anybody else sees. Raises
+        Invalid (code `invalid_field`) for a client that no page offers.
+        """
+        client, server = request.query_field("client"), self._context.index.settings.server
+        if client not in INSTALL_CHOICES:
+            message = "There is no such client. Choose one on the page of a project."
+            raise Invalid(message, code="invalid_field")
+        target = referring_page(request.joined_headers, server)
+        return redirect(303, target, NO_STORE, remember_client(client, server.path_prefix))
+
     def answer_list(self, request: Request) -> Response:
         """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
         number = _page_number(request.path_params["number"])
@@ -164,8 +181,7 @@ class HomePages:
         body = self._web.environment.render(
             "results.html", self._web.viewer(request.caller), "./", **values
         )
-        headers = self._web.headers(None, request.caller)
-        return make_response(200, MediaType.HTML.value.content_type, body, *headers)
+        return self._web.uncached_page(request, body, *self._web.headers(None, request.caller))
 
     def _find_public(
         self, request: Request, context: ServerContext, name: str

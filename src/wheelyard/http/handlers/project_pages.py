@@ -1,35 +1,26 @@
-"""Handlers of the pages of a project: releases, files, history, and the Atom feeds."""
+"""Handlers of the pages of a project and of its releases."""
 
 import re
+from collections.abc import Hashable
 from contextlib import suppress
 from hashlib import sha256
-from math import inf
 from typing import Final
+from urllib.parse import urlencode
 
 from msgspec import Struct
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
-from wheelyard.http.messages import MadeFrom, Request, Response, redirect
-from wheelyard.http.page_cache import GRANTS, SEARCH, project_key
+from wheelyard.http.messages import NO_STORE, MadeFrom, Request, Response, redirect
+from wheelyard.http.page_cache import GRANTS, SEARCH
 from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
-from wheelyard.http.responses import load_projects, page_response, visibility_key
+from wheelyard.http.responses import load_projects, page_cache_headers, page_response
 from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
-from wheelyard.model.project import Project
-from wheelyard.operations.journal_reader import (
-    CHANGED_PROJECTS,
-    HistoryReader,
-    decision_history,
-    older_pages,
-    read_latest,
-)
-from wheelyard.rendering.feeds import index_feed, project_feed
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import (
     ProjectFacts,
@@ -38,21 +29,29 @@ from wheelyard.rendering.project_facts import (
     release_of,
     releases_of,
 )
+from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.project_pages import (
-    History,
-    HistoryLinks,
-    ProjectContent,
-    change_by,
-    changes_of,
-    project_page,
+from wheelyard.rendering.web.file_list import (
+    ALL_FILES,
+    TYPES,
+    FileFilter,
+    file_list,
+    pinned_requirement,
 )
+from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
+from wheelyard.rendering.web.project_pages import (
+    ProjectContent,
+    empty_page,
+    project_page,
+    releases_page,
+)
+from wheelyard.rendering.web.public_package import public_package
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
-    file_list,
+    ReleaseHead,
+    dependencies_page,
     files_page,
-    public_package,
     release_page,
 )
 
@@ -80,264 +79,272 @@ class _Neighbours(Struct, frozen=True):
         return f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}"
 
 
-_NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
+NO_NEIGHBOURS: Final = _Neighbours(frozenset())
+
+
+class _Place(Struct, frozen=True, kw_only=True):
+    """What the request for a page of a project is about, and who looks at it."""
+
+    listing: OpenListing
+    viewer: Viewer
+    latest: ReleaseOf[ShownFile] | None
+    """The release that describes the project, or None without releases."""
+    release: ReleaseOf[ShownFile] | None
+    """The release that the page is about: the one in its URL, or else the latest one."""
+    is_release: bool
+    """Whether the URL has a version."""
+
+    def key(self, tab: str, *more: Hashable) -> Hashable:
+        """Return the key under which the page of a tab is cached."""
+        version = self.release.version if self.release and self.is_release else ""
+        return ("project", self.listing.name, version, tab, self.viewer, *more)
+
+    def head(self, *, lacks_core: bool = False) -> ReleaseHead:
+        """
+        Return what all pages about the release have in common.
+
+        Raises Unavailable if the decisions about a public package cannot be read.
+        """
+        release, latest, public = self.release, self.latest, public_package(self.listing.origin)
+        assert release is not None and latest is not None  # noqa: S101, PT018 - asked before
+        return ReleaseHead(
+            project=self.listing,
+            release=release,
+            latest=latest,
+            is_release=self.is_release,
+            public=public and public.of_release(release.version) if self.is_release else public,
+            lacks_core=lacks_core,
+        )
 
 
 class ProjectPages:
-    """The pages and the feeds of projects."""
+    """The pages of projects and of their releases."""
 
     def __init__(self, web: WebPages) -> None:
         self._web = web
         self._context = web.context
 
-    def answer_project(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/`: a project's page, or a redirect from another spelling."""
-        name = self._web.require_lookup(request)
-        if name != request.path_params["name"]:
+    def answer_description(self, request: Request) -> Response:
+        """Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description."""
+        place = self._place(request)
+        if isinstance(place, Response):
+            return place
+        if place.release is None:
+            return self._empty(request, place, DESCRIPTION)
+        metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
+        seen, shows = self._neighbours(request, place, metadata)
+
+        def render() -> bytes:
+            content = self._content(place, metadata, seen)
+            if place.is_release:
+                page = release_page(self._web.environment, place.viewer, content)
+            else:
+                project = ProjectContent(
+                    project=place.listing,
+                    releases=releases_of(place.listing),
+                    latest=content,
+                    used_by=seen.used_by,
+                    uploaders=seen.uploaders,
+                )
+                page = project_page(self._web.environment, place.viewer, project)
+            return _checked(page, content)
+
+        key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
+        return self._web.respond(request, key, version, render, listing=place.listing, shows=shows)
+
+    def answer_dependencies(self, request: Request) -> Response:
+        """Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project."""
+        place = self._place(request)
+        if isinstance(place, Response):
+            return place
+        if place.release is None:
+            return self._empty(request, place, DEPENDENCIES)
+        metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
+        seen, shows = self._neighbours(request, place, metadata)
+
+        def render() -> bytes:
+            content = self._content(place, metadata, seen)
+            page = dependencies_page(
+                self._web.environment, place.viewer, content, used_by=seen.used_by
+            )
+            return _checked(page, content)
+
+        key, version = place.key(DEPENDENCIES), seen.version_with(place.listing)
+        return self._web.respond(request, key, version, render, listing=place.listing, shows=shows)
+
+    def answer_files(self, request: Request) -> Response:
+        """Handle GET `/project/.../files/`: the files of a release, filtered by the query."""
+        place = self._place(request)
+        if isinstance(place, Response):
+            return place
+        if place.release is None:
+            return self._empty(request, place, FILES)
+        release, environment = place.release, self._web.environment
+        selected, number = _file_query(request)
+
+        def render() -> bytes:
+            files = file_list(release, selected, number, environment.files_per_page)
+            if files is None:
+                raise NotFound("There is no such page of files. Look at the first one.")
+            return files_page(environment, place.viewer, place.head(), files)
+
+        if selected != ALL_FILES:  # no cache keeps what a filter finds, as there are too many
+            headers = (*self._web.security_headers, NO_STORE)
+            return self._web.uncached_page(request, render(), *headers)
+        key, version = place.key(FILES, number), NO_NEIGHBOURS.version_with(place.listing)
+        return self._web.respond(request, key, version, render, listing=place.listing)
+
+    def answer_old_files(self, request: Request) -> Response:
+        """Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect."""
+        name, params = self._web.require_lookup(request), request.path_params
+        facet, number = params["facet"], params.get("number", "")
+        if facet.isdecimal():
+            facet, number = "", facet
+        field = "platform" if facet.startswith("on-") else "python"
+        query = urlencode([pair for pair in ((field, facet), ("page", number)) if pair[1]])
+        path = self._web.path("project", name, params["version"], "files", query=query.encode())
+        return redirect(301, path)
+
+    def answer_requirements(self, request: Request) -> Response:
+        """Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes."""
+        place = self._place(request)
+        if isinstance(place, Response):
+            return place
+        release, name = place.release, place.listing.name
+        assert release is not None  # noqa: S101 - the URL has a version
+
+        def render() -> bytes:
+            return f"{pinned_requirement(name, release)}\n".encode()
+
+        headers = self._web.headers(name, None)
+        if place.listing.origin.is_upstream:
+            headers = page_cache_headers(0, is_public=False)
+        page = (MediaType.TEXT, ("requirements", name, release.version), place.listing.version)
+        return page_response(
+            self._context, request, *page, render, listing=place.listing, headers=headers
+        )
+
+    def answer_releases(self, request: Request) -> Response:
+        """Handle GET `/project/<name>/releases/`: all releases of a project."""
+        place = self._place(request)
+        if isinstance(place, Response):
+            return place
+        if place.release is None:
+            return self._empty(request, place, RELEASES)
+
+        def render() -> bytes:
+            releases = releases_of(place.listing)
+            return releases_page(self._web.environment, place.viewer, place.head(), releases)
+
+        key, version = place.key(RELEASES), NO_NEIGHBOURS.version_with(place.listing)
+        return self._web.respond(request, key, version, render, listing=place.listing)
+
+    def _place(self, request: Request) -> _Place | Response:
+        """
+        Return what a request is about, or the redirect from another spelling, or what is missing.
+
+        Raises as `WebPages.require_lookup` and `resolver.find`.
+        """
+        name, sent = self._web.require_lookup(request), request.path_params.get("version")
+        if sent is None and name != request.path_params["name"]:
             return self._redirect(request, name)
         listing = resolver.find(self._context, name, request)
-        table, viewer = load_projects(self._context), self._viewer(request, listing)
-        described_by = self._latest_file(listing)
-        metadata = ReleaseMetadata(request, listing, described_by) if described_by else None
-        required = metadata.required_names(self._web.required_names) if metadata else frozenset()
-        visible, uploaders = table.readable_by(request.caller), tuple[str, ...]()
+        viewer = self._web.choosing_viewer(request, None if listing.origin.is_upstream else name)
+        latest = self._latest(listing)
+        release = latest if sent is None else _release(listing, sent)
+        if sent is not None:
+            if release is None:
+                return self._missing_release(request, listing)
+            if (name, release.version) != (request.path_params["name"], sent):
+                return self._redirect(request, name, release.version)
+        return _Place(
+            listing=listing,
+            viewer=viewer,
+            latest=latest,
+            release=release,
+            is_release=sent is not None,
+        )
+
+    def _empty(self, request: Request, place: _Place, tab: str) -> Response:
+        """Return the page of a tab for a project without releases."""
+        listing, files = place.listing, place.listing.open
+        deleted = files.project.deleted_filenames if isinstance(files, PrivateFiles) else ()
+
+        def render() -> bytes:
+            public = public_package(listing.origin)
+            return empty_page(
+                self._web.environment,
+                place.viewer,
+                listing,
+                tab,
+                public,
+                has_deleted_files=bool(deleted),
+            )
+
+        key, version = place.key(tab), NO_NEIGHBOURS.version_with(listing)
+        return self._web.respond(request, key, version, render, listing=listing)
+
+    def _neighbours(
+        self, request: Request, place: _Place, metadata: ReleaseMetadata
+    ) -> tuple[_Neighbours, MadeFrom]:
+        """
+        Return what a page shows besides the listing, and the versions of that.
+
+        Raises as `ReleaseMetadata.core`.
+        """
+        table, name = load_projects(self._context), place.listing.name
+        visible = table.readable_by(request.caller)
         # all that the page shows besides the listing, so that a change of it ends the answer
         shows: MadeFrom = ((SEARCH, str(table.generation)),)
-        if viewer.may_manage:
+        linked = frozenset(visible.existing(metadata.required_names(self._web.required_names)))
+        if place.is_release:
+            return _Neighbours(linked), shows
+        uploaders = tuple[str, ...]()
+        if place.viewer.may_manage:
             access = self._context.index.access
             shows = (*shows, (GRANTS, access.records.get().version))
             uploaders = _uploaders(name, access.load())
-        seen = _Neighbours(
-            frozenset(visible.existing(required)), tuple(visible.used_by(name)), uploaders
-        )
+        return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
 
-        def render() -> bytes:
-            releases = releases_of(listing)
-            latest, content, files = latest_release(releases), None, listing.open
-            if latest is not None and metadata is not None:
-                content = self._release_content(metadata, latest, latest.version, seen)
-            deleted = files.project.deleted_filenames if isinstance(files, PrivateFiles) else ()
-            project = ProjectContent(
-                project=listing,
-                releases=releases,
-                latest=content,
-                used_by=seen.used_by,
-                uploaders=seen.uploaders,
-                has_deleted_files=bool(deleted),
-                public=public_package(listing.origin),
-            )
-            return _checked(project_page(self._web.environment, viewer, project), content)
-
-        key = ("project", name, viewer, visibility_key(request.caller))
-        version = seen.version_with(listing)
-        return self._web.respond(request, key, version, render, listing=listing, shows=shows)
-
-    def answer_release(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/<version>/`: the page of a release, or a redirect to it."""
-        name, sent = self._web.require_lookup(request), request.path_params["version"]
-        listing = resolver.find(self._context, name, request)
-        release = _release(listing, sent)
-        if release is None:
-            return self._missing_release(request, listing)
-        if (name, release.version) != (request.path_params["name"], sent):
-            return self._redirect(request, name, release.version)
-        table, viewer = load_projects(self._context), self._viewer(request, listing)
-        metadata = ReleaseMetadata(request, listing, release.metadata_file)
-        required = metadata.required_names(self._web.required_names)
-        seen = _Neighbours(
-            linked_names=frozenset(table.readable_by(request.caller).existing(required))
-        )
-
-        def render() -> bytes:
-            latest, public = latest_release(releases_of(listing)), public_package(listing.origin)
-            content = self._release_content(
-                metadata, release, latest.version if latest else "", seen
-            )
-            content = replace(content, public=public and public.of_release(release.version))
-            return _checked(release_page(self._web.environment, viewer, content), content)
-
-        key = ("release", name, release.version, viewer, visibility_key(request.caller))
-        version, shows = seen.version_with(listing), ((SEARCH, str(table.generation)),)
-        return self._web.respond(request, key, version, render, listing=listing, shows=shows)
-
-    def answer_files(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
-        name, params = self._web.require_lookup(request), request.path_params
-        listing = resolver.find(self._context, name, request)
-        release = _release(listing, params["version"])
-        if release is None:
-            return self._missing_release(request, listing)
-        facet, number = params.get("facet", ""), params.get("number", "1")
-        if _PAGE_NUMBER.fullmatch(facet) and "number" not in params:
-            facet, number = "", facet
-        files = file_list(release, facet, int(number)) if _PAGE_NUMBER.fullmatch(number) else None
-        if files is None:
-            raise NotFound("There is no such page of files. Look at the page of the release.")
-        path = ("project", name, release.version, *filter(None, files.selection.path.split("/")))
-        if path != request.segments:
-            return self._redirect(request, *path[1:])
-        viewer, version = self._viewer(request, listing), listing.version
-
-        def render() -> bytes:
-            return files_page(self._web.environment, viewer, listing, release, files)
-
-        key = ("files", name, release.version, facet, number, viewer)
-        return self._web.respond(request, key, version, render, listing=listing)
-
-    def _release_content(
-        self,
-        metadata: ReleaseMetadata,
-        release: ReleaseOf[ShownFile],
-        latest: str,
-        seen: _Neighbours,
+    def _content(
+        self, place: _Place, metadata: ReleaseMetadata, seen: _Neighbours
     ) -> ReleaseContent:
         """Return what a page shows of a release."""
         described = self._context.descriptions.render(metadata.core)
         return ReleaseContent(
-            project=metadata.listing,
-            release=release,
-            latest=latest,
+            head=place.head(lacks_core=metadata.is_missing),
             core=metadata.core,
             description=described.html,
             linked_names=seen.linked_names,
-            lacks_core=metadata.is_missing,
             is_final=described.is_final and not metadata.is_missing,
         )
 
-    def _redirect(self, request: Request, *segments: str) -> Response:
-        return redirect(301, self._web.path("project", *segments, query=request.query_string))
-
-    def _viewer(self, request: Request, listing: OpenListing) -> Viewer:
-        """Return who looks at a page of a project, of which nobody manages a public one."""
-        return self._web.viewer(
-            request.caller, None if listing.origin.is_upstream else listing.name
-        )
+    def _redirect(self, request: Request, *place: str) -> Response:
+        """Return the redirect to the same page below the usual path of a project or a release."""
+        rest = request.segments[1 + len(place) :]
+        path = self._web.path("project", *place, *rest, query=request.query_string)
+        return redirect(301, path.replace("/requirements.txt/", "/requirements.txt"))
 
     def _missing_release(self, request: Request, listing: OpenListing) -> Response:
-        viewer, sent = self._viewer(request, listing), request.path_params["version"]
+        sent = request.path_params["version"]
         root, public, version = "../" * len(request.segments), public_package(listing.origin), ""
         with suppress(Invalid):
             version = str(parse_version(sent))
         hidden = public and public.of_release(version)
         values = {"name": listing.name, "version": sent[:TEXT_LIMIT], "public": hidden}
+        viewer = self._web.viewer(request.caller)
         return self._web.show(viewer, 404, "missing_release.html", root, **values)
 
-    def _latest_file(self, listing: OpenListing) -> ShownFile | None:
-        """Return the file that describes the latest release, which is remembered."""
+    def _latest(self, listing: OpenListing) -> ReleaseOf[ShownFile] | None:
+        """Return the release that describes a project, of which one file is remembered."""
         key = f"{listing.name} {listing.version}"
         file = self._web.latest_files.get(key)
-        if file is None and (latest := latest_release(releases_of(listing))) is not None:
-            file = latest.metadata_file
-            self._web.latest_files.put(key, file, _FILE_BYTES)
-        return file
-
-    def answer_history(self, request: Request) -> Response:
-        """
-        Handle GET `/project/<name>/history/` and `/project/<name>/history/<number>/`.
-
-        Without a number it is the newest page. That of a public project is what was decided about
-        it, on one page.
-        """
-        sent, name = request.path_params.get("number"), self._web.require_lookup(request)
-        if name != request.path_params["name"]:
-            path = ("project", name, "history", *filter(None, (sent,)))
-            return redirect(301, self._web.path(*path, query=request.query_string))
-        listing = resolver.find(self._context, name, request)
-        is_private = isinstance(listing.open, PrivateFiles)
-        if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
-            raise NotFound("A page of a history has a number, from 1.")
-        if isinstance(listing.open, PrivateFiles):
-            number = None if sent is None else int(sent)
-            return self._journal(request, listing, listing.open.project, number)
-        return self._decisions(request, listing)
-
-    def _decisions(self, request: Request, listing: OpenListing) -> Response:
-        """Return the response with what was decided about a public project."""
-        index = self._context.index
-        name = listing.name
-        viewer = self._web.viewer(request.caller)
-        version = f"decisions {index.decisions.get().version}"
-
-        def render() -> bytes:
-            decisions, is_whole = decision_history(index.decisions, name)
-            changes = [change_by(decision) for decision in decisions]
-            page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
-            return self._web.environment.render(
-                "history.html", viewer, page.links.root, history=page
-            )
-
-        return self._web.respond(
-            request, ("decisions", name, viewer), version, render, listing=listing
-        )
-
-    def _journal(
-        self, request: Request, listing: OpenListing, project: Project, number: int | None
-    ) -> Response:
-        """
-        Return the response with a page of the journal of a private project.
-
-        Who may manage the project also sees on the newest page who got rights for it.
-        """
-        index, name, version = self._context.index, project.name, listing.version
-        viewer, shows = self._web.viewer(request.caller, name), MadeFrom()
-        # whoever may manage has another `Viewer`, and so another page in the cache
-        if viewer.may_manage and number is None:
-            access = index.access.records.get()
-            version, shows = f"{version} {access.version}", ((GRANTS, access.version),)
-
-        def render() -> bytes:
-            history = HistoryReader(index.projects, index.tokens.records)
-            part = history.read(project, number)
-            entries = part.entries
-            if shows:
-                entries = history.with_access(part, project, index.access.records)
-            links = HistoryLinks(number, older_pages(project.revision))
-            page = History(name=name, changes=changes_of(entries), links=links, lost=part.lost)
-            return self._web.environment.render("history.html", viewer, links.root, history=page)
-
-        key = ("history", name, number, viewer)
-        return self._web.respond(request, key, version, render, listing=listing, shows=shows)
-
-    def answer_feed(self, request: Request) -> Response:
-        """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
-        index = self._context.index
-        caller = request.caller
-        table = load_projects(self._context)
-
-        def render() -> bytes:
-            newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
-            names = [facts.name for facts in newest]
-            entries = read_latest(index.projects, names, is_local=index.is_local)
-            return index_feed(
-                self._web.environment.brand.name, self._web.environment.base_url, entries
-            )
-
-        key, version = ("feed of all", visibility_key(caller)), str(table.generation)
-        page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
-        headers = self._web.headers(None, None)
-        return page_response(
-            self._context, request, *page, repeats=(made_from, inf), headers=headers
-        )
-
-    def answer_project_feed(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
-        name, index = self._web.require_reader(request), self._context.index
-        if name != request.path_params["name"]:
-            return redirect(301, f"{self._web.path('project', name)}feed.xml")
-        project, version = self._context.require_project(name)
-
-        def render() -> bytes:
-            history = HistoryReader(index.projects, index.tokens.records)
-            changes = history.read(project).entries
-            return project_feed(
-                self._web.environment.brand.name, self._web.environment.base_url, project, changes
-            )
-
-        page = (MediaType.ATOM, ("feed", name), version, render)
-        made_from, headers = ((project_key(name), version),), self._web.headers(name, None)
-        return page_response(
-            self._context, request, *page, repeats=(made_from, inf), headers=headers
-        )
+        if file is not None:  # many releases take long to sort
+            return release_of(listing, listed_version(file.version))
+        latest = latest_release(releases_of(listing))
+        if latest is not None:
+            self._web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
+        return latest
 
 
 def _checked(page: bytes, content: ReleaseContent | None) -> bytes:
@@ -357,6 +364,23 @@ def _release(listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
         return release_of(listing, parse_version(text))
     except Invalid:
         return None
+
+
+def _file_query(request: Request) -> tuple[FileFilter, int]:
+    """
+    Return which files a request is for, and the number of the page.
+
+    Raises Invalid (code `invalid_field`) for a field that the form of the page has not.
+    """
+    text, kind, python, platform, page = (
+        (request.query_field(name) or "")[:TEXT_LIMIT]
+        for name in ("q", "type", "python", "platform", "page")
+    )
+    if kind not in ("", *TYPES) or not _PAGE_NUMBER.fullmatch(page or "1"):
+        message = "There is no such page of files. Choose in the form above the list."
+        raise Invalid(message, code="invalid_field")
+    selected = FileFilter(" ".join(text.split()), kind, python, platform)
+    return selected, int(page or "1")
 
 
 def _uploaders(name: NormalizedName, grants: Grants) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from sys import maxsize
 from typing import Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -16,7 +17,7 @@ from msgspec import Struct
 from wheelyard.model.access import describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
-from wheelyard.rendering.client_settings import ClientSettings
+from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
@@ -92,6 +93,8 @@ def _linear(part: float) -> float:
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - as above
 
 
+FILES_PER_PAGE: Final = 100
+"""Of the files of a release."""
 ASSETS_PATH: Final = "-/assets"
 """The folder of the assets, relative to the root of the index, and no project has the name `-`."""
 
@@ -174,6 +177,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_manage: bool = False
     """Whether the viewer may manage the project of this page, and this server takes changes."""
     may_administer: bool = False
+    client: str = ""
+    """The client that was chosen on a page with commands, one of `INSTALL_CHOICES`, or empty."""
 
 
 ANYONE = Viewer()
@@ -221,6 +226,8 @@ class PageEnvironment:
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
         """The absolute URL of the home page, or an empty text if it is uncertain."""
         self.files_url = files_url
+        self.files_per_page = maxsize if is_static else FILES_PER_PAGE
+        """A static site has nobody who would filter the files of a release over several pages."""
         self.brand = brand
         self.assets = load_assets(brand)
         self._is_certain = is_certain
@@ -234,6 +241,7 @@ class PageEnvironment:
             "pip_option": self._pip_option(),
             "serves_public": serves_public,
             "client_settings": self.client_settings,
+            "clients": INSTALL_CHOICES,
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page

@@ -5,7 +5,7 @@ The history of a private project is its journal, on several pages. That of a pub
 decided about it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 from typing import Final
@@ -15,97 +15,142 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import counted
-from wheelyard.model.grants import with_name
 from wheelyard.model.project import File, Project, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
+from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, all_releases, versions_of
 from wheelyard.rendering.simple_pages import listed_version, seconds_text
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
-from wheelyard.rendering.web.release_page import (
-    NOT_KNOWN,
-    PublicPackage,
-    ReleaseContent,
-    file_list,
-    file_values,
-    release_date,
+from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
+from wheelyard.rendering.web.project_frame import (
+    DESCRIPTION,
+    HISTORY,
+    RELEASES,
+    ProjectFrame,
     version_path,
-    yank_mark,
 )
+from wheelyard.rendering.web.public_package import PublicPackage
+from wheelyard.rendering.web.release_page import ReleaseContent, ReleaseHead, release_date
 
-RELEASES_SHOWN: Final = 20
-"""How many releases the history shows at first, before the folded ones."""
-USERS_SHOWN: Final = 50
-"""How many names of projects that use this one are shown."""
+RELEASES_IN_SHORT: Final = 5
+"""How many releases the page of a project names."""
+USERS_IN_SHORT: Final = 8
+"""How many projects that use this one it names."""
 
 
 class ProjectContent(Struct, frozen=True, kw_only=True):
-    """What the page of a project shows, for whoever looks at it."""
+    """What the pages of a project show, for whoever looks at them."""
 
     project: ShownProject[ShownFile]
     releases: Sequence[ReleaseOf[ShownFile]]
     """Newest first."""
-    latest: ReleaseContent | None
+    latest: ReleaseContent | None = None
     """The release that describes the project, or None without releases."""
     used_by: Sequence[ProjectFacts] = ()
     """The projects that require this one and that may be shown."""
     uploaders: Sequence[str] = ()
     """The principals that may upload, for viewers who may know them."""
-    has_deleted_files: bool = False
-    public: PublicPackage | None = None
-    """What else is shown of a project of an upstream index, or None for a private one."""
 
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
-    """Return the bytes of the page of a project."""
-    project, latest = content.project, content.latest
-    if latest is None:
-        return environment.render(
-            "empty_project.html",
-            viewer,
-            "../../",
-            project=project,
-            has_deleted_files=content.has_deleted_files,
-            public=content.public,
-        )
-    base = f"{version_path(latest.release.version)}/"
-    files = file_list(latest.release)
-    return environment.render(
-        "release.html",
+    """Return the bytes of the page of a project with releases."""
+    latest, releases = content.latest, content.releases
+    assert latest is not None  # noqa: S101 - without releases it is `empty_page`
+    release = latest.head.release
+    is_all_yanked = all(release.is_yanked for release in releases)
+    return latest.head.render(
+        environment,
         viewer,
-        "../../",
+        DESCRIPTION,
+        "release.html",
         is_project=True,
-        public=content.public,
-        **latest.values,
-        **file_values(environment, project.name, files, base, ""),
-        releases=content.releases,
-        is_all_yanked=all(release.is_yanked for release in content.releases),
-        recent_rows=release_rows(content.releases[:RELEASES_SHOWN]),
-        older=len(content.releases[RELEASES_SHOWN:]),
-        older_rows=release_rows(content.releases[RELEASES_SHOWN:]),
-        used_by=content.used_by[:USERS_SHOWN],
+        pin=f"=={release.version}" if is_all_yanked else "",
+        is_all_yanked=is_all_yanked,
+        releases=[_listed(release) for release in releases[:RELEASES_IN_SHORT]],
+        release_count=len(releases),
+        used_by=content.used_by[:USERS_IN_SHORT],
         users=len(content.used_by),
         uploaders=content.uploaders,
+        **latest.facts(environment),
     )
 
 
-def release_rows(releases: Iterable[ReleaseOf[ShownFile]]) -> Markup:
-    """Return the rows of a table of releases, built in Python as there may be thousands."""
-    return Markup("".join(map(_release_row, releases)))  # noqa: S704 - they are escaped
+def releases_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    head: ReleaseHead,
+    releases: Sequence[ReleaseOf[ShownFile]],
+) -> bytes:
+    """Return the bytes of the page with all releases of a project."""
+    rows = Markup("".join(map(_release_row, releases)))  # noqa: S704 - they are escaped
+    return head.render(
+        environment, viewer, RELEASES, "releases.html", rows=rows, count=len(releases)
+    )
+
+
+def empty_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    project: ShownProject[ShownFile],
+    tab: str,
+    public: PublicPackage | None,
+    *,
+    has_deleted_files: bool,
+) -> bytes:
+    """Return the bytes of the page of a tab for a project without files that can be installed."""
+    frame = ProjectFrame(name=project.name, tab=tab, may_manage=viewer.may_manage)
+    return environment.render(
+        "empty_project.html",
+        viewer,
+        frame.root,
+        frame=frame,
+        project=project,
+        has_deleted_files=has_deleted_files,
+        public=public,
+    )
+
+
+class ListedRelease(Struct, frozen=True):
+    """A release as the page of its project names it."""
+
+    version: str
+    path: str
+    """The segment of a URL path."""
+    date: str
+    """The time of the first upload, or an empty text if it is not known."""
+    marks: Markup
+    files: str
+    """How many there are, in words."""
+
+
+def _listed(release: ReleaseOf[ShownFile]) -> ListedRelease:
+    version = release.version
+    return ListedRelease(
+        version,
+        version_path(version),
+        release_date(release),
+        Markup(_marks(release)),  # noqa: S704 - it is escaped
+        counted(len(release.files), "file"),
+    )
+
+
+def _marks(release: ReleaseOf[ShownFile]) -> str:
+    """Return the HTML of what is to be known of a release, each mark after a blank."""
+    is_prerelease = listed_version(release.version).is_prerelease
+    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
+    return f"{marks} {yank_mark(release.yanked_reason)}" if release.is_yanked else marks
 
 
 def _release_row(release: ReleaseOf[ShownFile]) -> str:
+    """Return a row of a table of releases, built in Python as there may be thousands."""
     version, date = release.version, release_date(release)
-    name = f'<span class="id"><a href="{version_path(version)}/">{version}</a></span>'
+    name = f'<span class="id"><a href="../{version_path(version)}/">{version}</a></span>'
     time = f'<time datetime="{date}">{date[:10]}</time>' if date else NOT_KNOWN
-    is_prerelease = listed_version(version).is_prerelease
-    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
-    if release.is_yanked:
-        marks += f" {yank_mark(release.yanked_reason)}"
     return (
-        f"<tr><td>{name}{marks}</td><td>{time}</td>"
+        f"<tr><td>{name}{_marks(release)}</td><td>{time}</td>"
         f"<td>{counted(len(release.files), 'file')}</td></tr>\n"
     )
 
@@ -148,7 +193,8 @@ class Change(Struct, frozen=True):
     at: str
     """The time of the newest of them."""
     who: str
-    credential: str
+    """In words."""
+    principal: str
     what: str
     """A sentence without its subject: `uploaded 1.0`."""
     files: tuple[str, ...]
@@ -167,6 +213,12 @@ class History(Struct, frozen=True, kw_only=True):
     is_public: bool = False
     is_whole: bool = True
     """Whether all decisions about a public project are on the page."""
+
+    def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
+        """Return the bytes of the page."""
+        frame = ProjectFrame(name=self.name, tab=HISTORY, may_manage=viewer.may_manage)
+        root = self.links.root
+        return environment.render("history.html", viewer, root, frame=frame, history=self)
 
 
 def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
@@ -188,8 +240,8 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
     newest = entries[0]
     return Change(
         at=seconds_text(newest.at),
-        who=with_name(newest.by, newest.by_name),
-        credential=newest.credential,
+        who=describe_principal(newest.by, newest.by_name),
+        principal=newest.by,
         what=_in_words(newest, versions_of(file for entry in entries for file in entry.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,
@@ -198,7 +250,8 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
 
 def change_by(decision: Decision) -> Change:
     """Return a decision as a change, with its reason among its words."""
-    return Change(seconds_text(decision.at), decision.by, "", describe(decision), (), "")
+    who = describe_principal(decision.by)
+    return Change(seconds_text(decision.at), who, decision.by, describe(decision), (), "")
 
 
 def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
@@ -216,7 +269,8 @@ def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
 def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
     """Yield the files of all entries in order, an imported one with who uploaded it elsewhere."""
     for entry in reversed(entries):
-        source = f" (uploaded elsewhere by {entry.uploaded_by})" if entry.uploaded_by else ""
+        uploader = describe_principal(entry.uploaded_by)
+        source = f" (uploaded elsewhere: {uploader})" if uploader else ""
         yield from (f"{file}{source}" for file in entry.files)
 
 

@@ -115,12 +115,10 @@ class Facet(NamedTuple):
     """A property by which files can be selected."""
 
     path: str
-    """A segment of a URL path, which no page number is equal to."""
+    """Its value in a form and in a URL."""
     label: str
 
 
-SOURCE: Final = Facet("source-code", "Source code")
-OBSOLETE: Final = Facet("obsolete-formats", "Obsolete formats")
 _STABLE: Final = Facet("stable-abi", "Stable ABI of CPython")
 
 
@@ -140,7 +138,7 @@ def compatibility_of(filename: str) -> Compatibility:
     if filename.endswith(".whl"):
         return _of_wheel("-".join(filename[: -len(".whl")].lower().split("-")[-3:]))
     if filename.endswith(SDIST_SUFFIXES):
-        return Compatibility("sdist", "source code", (SOURCE,), (), (9, 0, ""))
+        return Compatibility("sdist", "source code", (), (), (9, 0, ""))
     return _of_obsolete(filename)
 
 
@@ -164,7 +162,7 @@ def _of_obsolete(filename: str) -> Compatibility:
     platform = getattr(distribution, "platform", "")
     words = "any Python" if python == "any" else f"Python {python}"
     text = f"{words}, {platform}" if platform else words
-    return Compatibility(kind, text, (OBSOLETE,), (), (8, 0, filename))
+    return Compatibility(kind, text, (), (), (8, 0, filename))
 
 
 # --- interpreters ---------------------------------------------------------------------------------

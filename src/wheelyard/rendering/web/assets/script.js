@@ -49,33 +49,45 @@
     else text.after(" ", button);
   }
 
-  // a box that filters the rows of a long table of files
-  const table = document.querySelector(".file-table");
-  if (table && table.tBodies[0].rows.length > 10) {
-    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
-    const isPart = document.querySelector(".page-numbers") !== null;
-    const box = document.createElement("input");
-    box.type = "search";
-    box.size = 30;
-    box.placeholder = "Filter, such as 3.12 Linux";
-    box.setAttribute("aria-label", isPart ? "Filter the files of this page" : "Filter these files");
-    const note = document.createElement("span");
-    note.className = "soft";
-    note.setAttribute("role", "status");
-    const hint = isPart ? "It filters this page only." : "";
-    note.textContent = hint;
-    box.addEventListener("input", () => {
-      const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let shown = 0;
-      for (const [row, text] of rows) {
-        row.hidden = !words.every((word) => text.includes(word));
-        shown += row.hidden ? 0 : 1;
-      }
-      const count = isPart ? `the ${rows.length} files of this page` : `${rows.length} files`;
-      note.textContent = words.length ? `${shown} of ${count}` : hint;
+  // the client whose commands were chosen last: where no server has read the cookie, as in a static
+  // site or behind a shared cache, it counts all the same
+  const COOKIE = "wheelyard-client";
+  for (const choices of document.querySelectorAll("[data-remember]")) {
+    const chosen = document.cookie.match(`(?:^|; )${COOKIE}=([a-z-]+)`)?.[1];
+    const button = choices.querySelector(`input[value="${chosen}"]`);
+    if (button && choices.dataset.remember) button.checked = true;
+    choices.addEventListener("change", (event) => {
+      const root = new URL(choices.dataset.remember, location.href).pathname;
+      document.cookie = `${COOKIE}=${event.target.value}; path=${root}; max-age=31536000; samesite=lax`;
     });
-    const line = document.createElement("p");
-    line.append(box, " ", note);
-    table.before(line);
+  }
+
+  // where all files of a release are on one page, its form filters them as one types
+  const form = document.querySelector("form[data-filter]");
+  if (form) {
+    const note = document.querySelector("[data-count]");
+    const rows = [...document.querySelectorAll(".file-table tbody tr")];
+    const texts = rows.map((row) => row.textContent.toLowerCase());
+    const whole = note.textContent;
+    const filter = () => {
+      const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      rows.forEach((row, at) => {
+        row.hidden = !words.every((word) => texts[at].includes(word));
+        shown += row.hidden ? 0 : 1;
+      });
+      for (const table of document.querySelectorAll(".file-table")) {
+        const isEmpty = !table.querySelector("tbody tr:not([hidden])");
+        table.hidden = table.previousElementSibling.hidden = isEmpty;
+      }
+      note.textContent = words.length ? `${shown} of ${rows.length} files` : whole;
+    };
+    form.hidden = false;
+    form.elements.q.addEventListener("input", filter);
+    if (form.hasAttribute("data-static")) {
+      // nobody answers the form
+      form.addEventListener("submit", (event) => event.preventDefault());
+      for (const part of form.querySelectorAll("label, button")) part.remove();
+    }
   }
 })();

@@ -1,0 +1,36 @@
+"""
+The client whose commands somebody has chosen to see, in a cookie of the browser.
+
+A page with another choice than the usual one is for this browser alone, so that no shared cache
+gives it to somebody else. Without the cookie, a page stays as public as it is.
+"""
+
+import re
+from typing import Final
+
+from wheelyard.http.messages import Header
+from wheelyard.rendering.client_settings import INSTALL_CHOICES
+
+COOKIE: Final = "wheelyard-client"
+"""The script of the pages knows this name, too."""
+SECONDS: Final = 365 * 24 * 3600
+
+_USUAL: Final = next(iter(INSTALL_CHOICES))
+_VALUE: Final = re.compile(rb"(?:^|;)[ \t]*%s=([a-z-]{1,20})[ \t]*(?:;|$)" % COOKIE.encode())
+
+
+def chosen_client(cookies: bytes) -> str:
+    """
+    Return the client in a Cookie header, one of `INSTALL_CHOICES`.
+
+    It is empty without one, and for the first of them, which pages show anyway.
+    """
+    match = _VALUE.search(cookies)
+    client = match[1].decode() if match else ""
+    return client if client in INSTALL_CHOICES and client != _USUAL else ""
+
+
+def remember_client(client: str, path_prefix: str) -> Header:
+    """Return the header with which a browser keeps the choice."""
+    text = f"{COOKIE}={client}; Max-Age={SECONDS}; Path={path_prefix}/; SameSite=Lax"
+    return (b"set-cookie", text.encode())

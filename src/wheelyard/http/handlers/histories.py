@@ -1,0 +1,145 @@
+"""Handlers of the history of a project, and of the Atom feeds."""
+
+import re
+from math import inf
+from typing import Final
+
+from wheelyard.errors import NotFound
+from wheelyard.http import resolver
+from wheelyard.http.messages import MadeFrom, Request, Response, redirect
+from wheelyard.http.page_cache import GRANTS, SEARCH, project_key
+from wheelyard.http.representation import MediaType
+from wheelyard.http.resolver import OpenListing, PrivateFiles
+from wheelyard.http.responses import load_projects, page_response, visibility_key
+from wheelyard.http.web_pages import WebPages
+from wheelyard.model.project import Project
+from wheelyard.operations.journal_reader import (
+    CHANGED_PROJECTS,
+    HistoryReader,
+    decision_history,
+    older_pages,
+    read_latest,
+)
+from wheelyard.rendering.feeds import index_feed, project_feed
+from wheelyard.rendering.web.project_pages import (
+    History,
+    HistoryLinks,
+    change_by,
+    changes_of,
+)
+
+_NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
+
+
+class Histories:
+    """The histories of projects, and the feeds."""
+
+    def __init__(self, web: WebPages) -> None:
+        self._web = web
+        self._context = web.context
+
+    def answer_history(self, request: Request) -> Response:
+        """
+        Handle GET `/project/<name>/history/` and `/project/<name>/history/<number>/`.
+
+        Without a number it is the newest page. That of a public project is what was decided about
+        it, on one page.
+        """
+        sent, name = request.path_params.get("number"), self._web.require_lookup(request)
+        if name != request.path_params["name"]:
+            path = ("project", name, "history", *filter(None, (sent,)))
+            return redirect(301, self._web.path(*path, query=request.query_string))
+        listing = resolver.find(self._context, name, request)
+        is_private = isinstance(listing.open, PrivateFiles)
+        if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
+            raise NotFound("A page of a history has a number, from 1.")
+        if isinstance(listing.open, PrivateFiles):
+            number = None if sent is None else int(sent)
+            return self._journal(request, listing, listing.open.project, number)
+        return self._decisions(request, listing)
+
+    def _decisions(self, request: Request, listing: OpenListing) -> Response:
+        """Return the response with what was decided about a public project."""
+        index = self._context.index
+        name = listing.name
+        viewer = self._web.viewer(request.caller)
+        version = f"decisions {index.decisions.get().version}"
+
+        def render() -> bytes:
+            decisions, is_whole = decision_history(index.decisions, name)
+            changes = [change_by(decision) for decision in decisions]
+            page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
+            return page.render(self._web.environment, viewer)
+
+        return self._web.respond(
+            request, ("decisions", name, viewer), version, render, listing=listing
+        )
+
+    def _journal(
+        self, request: Request, listing: OpenListing, project: Project, number: int | None
+    ) -> Response:
+        """
+        Return the response with a page of the journal of a private project.
+
+        Who may manage the project also sees on the newest page who got rights for it.
+        """
+        index, name, version = self._context.index, project.name, listing.version
+        viewer, shows = self._web.viewer(request.caller, name), MadeFrom()
+        # whoever may manage has another `Viewer`, and so another page in the cache
+        if viewer.may_manage and number is None:
+            access = index.access.records.get()
+            version, shows = f"{version} {access.version}", ((GRANTS, access.version),)
+
+        def render() -> bytes:
+            history = HistoryReader(index.projects, index.tokens.records)
+            part = history.read(project, number)
+            entries = part.entries
+            if shows:
+                entries = history.with_access(part, project, index.access.records)
+            links = HistoryLinks(number, older_pages(project.revision))
+            page = History(name=name, changes=changes_of(entries), links=links, lost=part.lost)
+            return page.render(self._web.environment, viewer)
+
+        key = ("history", name, number, viewer)
+        return self._web.respond(request, key, version, render, listing=listing, shows=shows)
+
+    def answer_feed(self, request: Request) -> Response:
+        """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
+        index = self._context.index
+        caller = request.caller
+        table = load_projects(self._context)
+
+        def render() -> bytes:
+            newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
+            names = [facts.name for facts in newest]
+            entries = read_latest(index.projects, names, is_local=index.is_local)
+            return index_feed(
+                self._web.environment.brand.name, self._web.environment.base_url, entries
+            )
+
+        key, version = ("feed of all", visibility_key(caller)), str(table.generation)
+        page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
+        headers = self._web.headers(None, None)
+        return page_response(
+            self._context, request, *page, repeats=(made_from, inf), headers=headers
+        )
+
+    def answer_project_feed(self, request: Request) -> Response:
+        """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
+        name, index = self._web.require_reader(request), self._context.index
+        if name != request.path_params["name"]:
+            return redirect(301, f"{self._web.path('project', name)}feed.xml")
+        project, version = self._context.require_project(name)
+
+        def render() -> bytes:
+            history = HistoryReader(index.projects, index.tokens.records)
+            changes = history.read(project).entries
+            return project_feed(
+                self._web.environment.brand.name, self._web.environment.base_url, project, changes
+            )
+
+        page = (MediaType.ATOM, ("feed", name), version, render)
+        made_from, headers = ((project_key(name), version),), self._web.headers(name, None)
+        return page_response(
+            self._context, request, *page, repeats=(made_from, inf), headers=headers
+        )

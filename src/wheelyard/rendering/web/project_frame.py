@@ -1,0 +1,96 @@
+"""What all pages of a project have in common: the way to them, the name, and the tabs."""
+
+from typing import Final
+from urllib.parse import quote
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+DESCRIPTION: Final = ""
+FILES: Final = "files"
+RELEASES: Final = "releases"
+DEPENDENCIES: Final = "dependencies"
+HISTORY: Final = "history"
+MANAGE: Final = "manage"
+ACCESS: Final = "access"
+
+_TITLES: Final = {
+    DESCRIPTION: "Description",
+    FILES: "Files",
+    RELEASES: "Releases",
+    DEPENDENCIES: "Dependencies",
+    HISTORY: "History",
+    MANAGE: "Manage",
+    ACCESS: "Access",
+}
+"""The tabs in their order; the keys are the last segments of their paths."""
+_OF_RELEASE: Final = frozenset({DESCRIPTION, FILES, DEPENDENCIES})
+"""The tabs that each release has, too."""
+_OF_MANAGERS: Final = frozenset({MANAGE, ACCESS})
+
+
+class Tab(Struct, frozen=True):
+    """A page of a project, as the others link to it."""
+
+    title: str
+    path: str
+    """The URL path of the page, relative to the home page."""
+    is_open: bool
+    """Whether it is this page."""
+
+
+class ProjectFrame(Struct, frozen=True, kw_only=True):
+    """
+    What is around the content of a page of a project.
+
+    It says nothing that a change of the project changes, unless that changes the page anyway: older
+    pages of a history stay as they are in a static site.
+    """
+
+    name: NormalizedName
+    tab: str
+    """One of the constants above."""
+    version: str = ""
+    """Of the release that the page is about, if it is about one."""
+    is_release: bool = False
+    """Whether it is a page of that release, and not of the project."""
+    may_manage: bool = False
+
+    @property
+    def path(self) -> str:
+        """The URL path of the page of the project, relative to the home page."""
+        return f"project/{self.name}/"
+
+    @property
+    def root(self) -> str:
+        """The URL of the home page, relative to this page."""
+        return "../" * (2 + self.is_release + bool(self.tab))
+
+    @property
+    def above(self) -> tuple[tuple[str, str], ...]:
+        """The pages of this project above this one: what they are about, and their paths."""
+        project = (str(self.name), self.path)
+        release = (self.version, f"{self.path}{version_path(self.version)}/")
+        if self.is_release:
+            return (project, release) if self.tab else (project,)
+        return (project,) if self.tab else ()
+
+    @property
+    def tabs(self) -> list[Tab]:
+        """The tabs that the viewer may open."""
+        return [
+            Tab(title, self._path_of(tab), tab == self.tab)
+            for tab, title in _TITLES.items()
+            if self.may_manage or tab not in _OF_MANAGERS
+        ]
+
+    def _path_of(self, tab: str) -> str:
+        version = version_path(self.version)
+        release = f"{version}/" if self.is_release and tab in _OF_RELEASE else ""
+        query = f"?version={version}" if self.is_release and tab == MANAGE else ""
+        return f"{self.path}{release}{f'{tab}/' if tab else ''}{query}"
+
+
+def version_path(version: str) -> str:
+    """Return a version as the segment of a URL path."""
+    return quote(version, safe="!")

@@ -1,0 +1,87 @@
+"""What pages say of a package of an upstream index: where it is from, and what is not shown."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from markupsafe import Markup, escape
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.public_packages import Decision, describe
+from wheelyard.rendering.listing import HiddenFiles, Origin
+from wheelyard.rendering.principals import describe_principal
+from wheelyard.rendering.simple_pages import timestamp
+
+HIDDEN_SHOWN: Final = 20
+"""How many rows of what is not shown are shown at first, before the folded ones."""
+
+
+class PublicPackage(Struct, frozen=True):
+    """Where a project of an upstream index is from, what of it is not shown, and who decided so."""
+
+    origin: Origin
+    hidden: Sequence[HiddenFiles] = ()
+    """Newest first."""
+    decisions: Sequence[Decision] = ()
+    """Those in force."""
+
+    def of_release(self, version: str) -> "PublicPackage":
+        """Return the same for the page of one release, without what is hidden of the others."""
+        wanted = strip_trailing_zeros(version)
+        hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == wanted]
+        return replace(self, hidden=hidden)
+
+    @property
+    def stale_time(self) -> str:
+        """When its upstream index confirmed it, if that does not answer now, or an empty text."""
+        confirmed_at = self.origin.confirmed_at
+        return timestamp(confirmed_at) if self.origin.is_stale and confirmed_at else ""
+
+    @property
+    def recent_rows(self) -> Markup:
+        """The first HIDDEN_SHOWN rows of a table of what is not shown."""
+        return _rows(self.hidden[:HIDDEN_SHOWN])
+
+    @property
+    def older_rows(self) -> Markup:
+        """The rows after `recent_rows`, or none if there are few."""
+        return _rows(self.hidden[HIDDEN_SHOWN:])
+
+    @property
+    def older(self) -> int:
+        """How many rows `older_rows` has."""
+        return len(self.hidden[HIDDEN_SHOWN:])
+
+    @property
+    def told_decisions(self) -> list[tuple[str, str, str]]:
+        """What was decided in words, by whom, and on which day."""
+        return [
+            (describe(made), describe_principal(made.by), timestamp(made.at)[:10])
+            for made in self.decisions
+        ]
+
+
+def public_package(origin: Origin) -> PublicPackage | None:
+    """
+    Return what pages say of a package of an upstream index, or None for a private project.
+
+    Raises Unavailable if the decisions about the project cannot be read.
+    """
+    if not origin.is_upstream:
+        return None
+    return PublicPackage(origin, origin.hidden(), origin.decisions())
+
+
+def _rows(hidden: Iterable[HiddenFiles]) -> Markup:
+    """Return rows of a table, built in Python as there may be thousands."""
+    return Markup("".join(map(_row, hidden)))  # noqa: S704 - they are escaped
+
+
+def _row(hidden: HiddenFiles) -> str:
+    return (
+        f'<tr><td class="id">{escape(hidden.version)}</td>'
+        f"<td>{counted(hidden.count, 'file')}</td>"
+        f'<td class="sentence"><bdi>{escape(hidden.reason)}</bdi></td></tr>\n'
+    )
