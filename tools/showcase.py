@@ -104,6 +104,7 @@ ADMINISTRATION: Final = {
     "history": "grants/history/",
     "explain": "explain/?kind=htpasswd&who=ana&project=acme-core&can=upload",
     "journal": "journal/",
+    "storage": "storage/",
     "tokens": "tokens/",
     "token-form": "tokens/?action=make",
 }

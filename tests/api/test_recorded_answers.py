@@ -65,6 +65,7 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "journal?limit=2", None),
     ("POST", "upstream/decide", {"verdict": "blocked", "packages": [{"project": "idna"}]}),
     ("GET", "upstream/kept", None),
+    ("GET", "usage", None),
     ("POST", "tokens/self/revoke", None),
 )
 

@@ -49,6 +49,7 @@ FORMS = (
     "/-/admin/groups/",
     "/-/admin/groups/?action=make",
     "/-/admin/groups/?group=team",
+    "/-/admin/storage/",
     "/-/admin/tokens/",
     "/-/admin/tokens/?action=make",
     "/-/upload/",

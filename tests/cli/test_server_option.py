@@ -1,5 +1,6 @@
 """`--server`: the commands do to a server what they do to its store, in the same words."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -409,3 +410,19 @@ def test_following_a_server_that_is_restored(
 
     assert [(entry.project, entry.files) for entry in part.entries] == [("restored", (later.name,))]
     assert part.problems == [RESTORED]
+
+
+def test_usage_is_the_same(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
+    """What each project stores is told alike by the server, and by a command that reads it all."""
+    made = put(sandbox.folder, wheel("measured", "1.0"), sdist("measured"))
+    # the server knows at once what it has published itself
+    assert remote("upload", *made).returncode == 0
+    by_command = local("usage", "--json")
+    by_name = {each["name"]: each for each in json.loads(by_command.stdout)["projects"]}
+    assert by_name["measured"] == {
+        "name": "measured",
+        "files": 2,
+        "bytes": sum(path.stat().st_size for path in made),
+    }
+    assert re.search(r"^[0-9.]+ \w+\t2 files\tmeasured$", local("usage").stdout, re.MULTILINE)
+    assert sorted(remote("usage").stdout.splitlines()) == sorted(local("usage").stdout.splitlines())

@@ -8,7 +8,12 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from packaging.utils import NormalizedName
 
-from wheelyard.api import access_operations, journal_operations, project_operations
+from wheelyard.api import (
+    access_operations,
+    journal_operations,
+    project_operations,
+    server_operations,
+)
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
@@ -20,6 +25,7 @@ _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
+_USAGE = RequiredRight.ADMIN, server_operations.USAGE
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
 _KEPT = RequiredRight.ADMIN, "see what is kept of public packages"
@@ -42,6 +48,7 @@ OPERATIONS: Final = (
         "POST", "projects/{name}/release", project_operations.release_name, _MANAGER, repeats=False
     ),
     Row("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
+    Row("GET", "usage", server_operations.show_usage, *_USAGE, is_long=True),
     Row("GET", "journal", journal_operations.list_entries, *_JOURNALS, is_long=True),
     Row("GET", "whoami", access_operations.whoami, takes_iap=True),
     Row("GET", "tokens", access_operations.list_tokens, _CALLER, is_long=True, takes_iap=True),

@@ -13,7 +13,7 @@ The object layout of a store: no other module builds or parses keys.
     changes/<serial>.json                                  older ones, up to this serial
     indexes/<index>/...                                    documents of another index: same keys
     leases/<job>.json                                      who does a job that one process does
-    derived/search-3.msgpack.gz                            facts of all projects, for searches
+    derived/search-4.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
     derived/copied.json                                    what the last copy to here has seen
     decisions.json                                         what of upstream indexes is approved
@@ -68,7 +68,7 @@ SEALED_CHANGES = "changes/"
 INDEXES = "indexes/"
 LEASES = "leases/"
 DERIVED = "derived/"
-SEARCH = Key(f"{DERIVED}search-3.msgpack.gz")
+SEARCH = Key(f"{DERIVED}search-4.msgpack.gz")
 COPIED = Key(f"{DERIVED}copied.json")
 DESCRIPTIONS = f"{DERIVED}descriptions/"
 DECISIONS = Key("decisions.json")

@@ -38,6 +38,7 @@ COMMAND_GROUPS: Final = {
     "Manage": {
         "list": "list the projects, or the files of one",
         "journal": "print who did what, when, and with which credential",
+        "usage": "print how much each project stores",
         "yank": "mark a release, or one file, as not to be chosen any more",
         "unyank": "take that mark back",
         "delete": "remove a release, or one file, for good",
@@ -82,6 +83,7 @@ COMMAND_MODULES: Final = {
     "unyank": "project_commands",
     "upload": "publish_commands",
     "upstream": "upstream_commands",
+    "usage": "store_commands",
     "yank": "project_commands",
 }
 """The module of each subcommand. The function of `print-settings` is `print_settings_command`."""

@@ -19,6 +19,7 @@ from wheelyard.http.handlers.admin.grants import GrantPages
 from wheelyard.http.handlers.admin.groups import GroupPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.docs import DocsPages
@@ -166,6 +167,7 @@ def _administration(web: WebPages) -> Iterator[Route]:
     journal = JournalPages(pages)
     yield from _admin_page("/-/admin/journal/", journal.answer)
     yield from _admin_page("/-/admin/journal/journal.csv", journal.download)
+    yield from _admin_page("/-/admin/storage/", StoragePage(pages).answer)
 
 
 def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) -> Iterator[Route]:

@@ -174,6 +174,10 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """The status unless it is active, else `yanked` if every release is, else an empty text."""
     origin: str = ""
     """The label of the upstream index of a public project, or an empty text for a private one."""
+    files: int = 0
+    """How many files a private project lists, also while it is in quarantine."""
+    bytes: int = 0
+    """Of these files, without their core metadata."""
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
@@ -205,7 +209,11 @@ def private_facts_of(
     events = project.commit.events if project.commit else ()
     changed = max((_milliseconds(event.at) for event in events), default=0)
     return replace(
-        facts_of(project, latest, description), changed=changed, document=str(project.revision)
+        facts_of(project, latest, description),
+        changed=changed,
+        document=str(project.revision),
+        files=len(project.files),
+        bytes=sum(file.size for file in project.files),
     )
 
 

@@ -18,7 +18,7 @@ from tests.rendering.web.pages import (
 )
 from wheelyard.model.project import File
 from wheelyard.rendering.project_facts import ReleaseOf, releases_of
-from wheelyard.rendering.web.environment import FILES_PER_PAGE
+from wheelyard.rendering.web.environment import FILES_PER_PAGE, readable_size
 from wheelyard.rendering.web.file_list import (
     FILTERED_FILES,
     MAX_FACETS,
@@ -26,7 +26,6 @@ from wheelyard.rendering.web.file_list import (
     file_list,
     has_requirements_file,
     pinned_requirement,
-    readable_size,
 )
 
 
@@ -39,7 +38,7 @@ from wheelyard.rendering.web.file_list import (
         (1536, "1.5 KiB"),
         (5 * 1024**2, "5.0 MiB"),
         (3 * 1024**3, "3.0 GiB"),
-        (5000 * 1024**3, "5000.0 GiB"),
+        (5000 * 1024**4, "5000.0 TiB"),
     ],
 )
 def test_size_has_the_largest_unit(size: int, text: str) -> None:

@@ -6,7 +6,7 @@ version, summary, keywords, time of the latest upload, names that the latest rel
 home page, the search, the lists of names and "used by" come from it, and nothing else. Public
 projects are in the same table, and have the label of their upstream index as `origin`.
 
-1. A process begins with the table that another one has stored (`derived/search-3.msgpack.gz`), or
+1. A process begins with the table that another one has stored (`derived/search-4.msgpack.gz`), or
    with the names alone.
 2. The table has the serial up to which it is right. A refresh asks `Changes.since` for what
    follows, reads the documents whose revision is not the one in the table, with the core metadata

@@ -309,10 +309,19 @@ def _templates() -> Environment:
     environment.filters |= {
         "marks": project_marks,
         "principal": describe_principal,
+        "size": readable_size,
         "web": web_address,
         "words": describe_scope,
     }
     return environment
+
+
+def readable_size(size: int) -> str:
+    """Return a size as text with a unit: bytes, KiB, MiB, GiB or TiB."""
+    exponent = min((size.bit_length() - 1) // 10, 4)
+    if exponent <= 0:
+        return f"{size} bytes"
+    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[exponent - 1]}"
 
 
 def contact_link(contact: str) -> Markup:

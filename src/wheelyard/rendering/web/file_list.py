@@ -26,7 +26,7 @@ from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.simple_pages import file_url, timestamp
-from wheelyard.rendering.web.environment import FILES_PER_PAGE, PageEnvironment
+from wheelyard.rendering.web.environment import FILES_PER_PAGE, PageEnvironment, readable_size
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 from wheelyard.rendering.web.tags import Compatibility, Facet, compatibility_of
 
@@ -293,14 +293,6 @@ def yank_mark(reason: str) -> str:
     """Return the HTML of a mark that says that something is yanked, and why."""
     suffix = f": <bdi>{escape(reason)}</bdi>" if reason else ""
     return f'<span class="mark warning">yanked{suffix}</span>'
-
-
-def readable_size(size: int) -> str:
-    """Return a size as text with a unit: bytes, KiB, MiB or GiB."""
-    exponent = min((size.bit_length() - 1) // 10, 3)
-    if exponent <= 0:
-        return f"{size} bytes"
-    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
 
 
 def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:

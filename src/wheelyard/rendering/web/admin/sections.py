@@ -43,4 +43,5 @@ SECTIONS: Final = (
         "Journal",
         "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",
     ),
+    Section("storage/", "Storage", "How much each project stores: bytes and files."),
 )

@@ -1,0 +1,69 @@
+"""The page of what each project stores."""
+
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.http.handlers.admin.administering import Administrator, settings_in
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import Package, wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.api.server_operations import ProjectUsage, show_usage
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
+
+PAGE = "storage/"
+SMALL, LARGE = wheel("demo"), wheel("other", "1.0", f"Summary: {'long ' * 90}")
+
+
+@pytest.fixture
+def stored(server: InProcessServer) -> InProcessServer:
+    """An index with two projects, of which one has two files."""
+    if not server.index.projects.names.get_current().as_set:
+        server.publish(SMALL, LARGE, wheel("other", "2.0"))
+    return server
+
+
+def size_of(*packages: Package) -> int:
+    """Return the bytes of some files."""
+    return sum(len(package.data) for package in packages)
+
+
+def test_page_has_each_project(stored: InProcessServer) -> None:
+    """Each project has its bytes and files, the largest first, and there are sums."""
+    page = Administrator.of(stored).read(PAGE)
+
+    total = size_of(SMALL, LARGE, wheel("other", "2.0"))
+    assert f"Private projects 2 Files 3 Size {total / 1024:.1f} KiB" in page
+    assert page.index(" other ") < page.index(" demo ")
+    by_name = Administrator.of(stored).read(f"{PAGE}?sort=name")
+    assert by_name.index(" demo ") < by_name.index(" other ")
+    assert "page" in Administrator.of(stored).open(f"{PAGE}?page=7&sort=?").body.decode()
+
+
+def test_usage_follows_each_change(tmp_path: Path) -> None:
+    """A deleted file counts no more, a quarantined one does; no file is looked at for that."""
+    with in_process(tmp_path, settings_in(tmp_path)) as server:
+        server.publish(SMALL, LARGE)
+        api, index = Administrator.of(server).api, server.index
+        assert api.call(show_usage).bytes == size_of(SMALL, LARGE)
+        other = NormalizedName("other")
+        index.lifecycle.change("delete", ALICE, other, Selection(parse_version("1.0")), "")
+        index.lifecycle.set_status(ALICE, NormalizedName("demo"), Status.QUARANTINED, "")
+
+        usage = api.call(show_usage)
+
+    sizes = (
+        ProjectUsage(NormalizedName("demo"), 1, size_of(SMALL)),
+        ProjectUsage(other, 0, 0),
+    )
+    assert usage.projects == sizes
+    assert (usage.files, usage.bytes, usage.unread) == (1, size_of(SMALL), 0)
+
+
+def test_storage_is_for_administrators(stored: InProcessServer) -> None:
+    """Others see no size."""
+    assert Administrator.of(stored, "reader").open(PAGE).status == 403
+    assert stored.get(f"/-/admin/{PAGE}").status == 401
