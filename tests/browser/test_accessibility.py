@@ -4,7 +4,7 @@ from itertools import cycle
 
 from tests.browser.axe import misplaced, violations
 from tests.browser.chromium import Browser
-from tests.browser.site import viewers
+from tests.browser.site import PASSWORD, USER, viewers
 from tests.http.servers import RunningServer
 
 PAGES = (
@@ -39,6 +39,8 @@ PAGES = (
 FORMS = (
     "/-/account/",
     "/-/account/password/",
+    "/-/account/tokens/",
+    "/-/sign-in/?again=&next=/-/account/tokens/",
     "/-/admin/",
     "/-/admin/journal/",
     "/-/admin/journal/?project=hostile&what=uploaded",
@@ -70,9 +72,12 @@ WIDTHS = (320, 768, 1024, 1440)
 
 def test_axe_finds_nothing(browser: Browser, site: RunningServer) -> None:
     """Every kind of page is right for axe-core, fits into any window, and breaks no word."""
-    found = list[str]()
+    found, wanted = list[str](), {"name": "laptop of ana", "projects": ["acme-*"], "days": 7}
+    made = site.client.post("/api/v1/tokens", json=wanted, auth=(USER, PASSWORD)).json()
+    questions = (f"/-/account/tokens/?{action}={made['id']}" for action in ("rotate", "revoke"))
+    paths = ("/-/sign-in/", *PAGES, *FORMS, *questions)
     with viewers(browser, site.url) as people:
-        for path, window in zip(("/-/sign-in/", *PAGES, *FORMS), cycle(WINDOWS), strict=False):
+        for path, window in zip(paths, cycle(WINDOWS), strict=False):
             person = people[path != "/-/sign-in/"]
             person.open(path)
             person.look(*window)

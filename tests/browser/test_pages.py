@@ -71,6 +71,48 @@ def test_wrong_password_shows_the_form_again(person: Person) -> None:
     assert person.page.get_by_label("Password").input_value() == ""
 
 
+def test_a_person_makes_replaces_and_revokes_a_token(ana: Person, site: RunningServer) -> None:
+    """A token is made and shown once; it works, until another one has replaced it."""
+    ana.follow(USER)
+    ana.follow("Your tokens")
+    ana.page.get_by_label("Name").fill("laptop")
+    ana.page.get_by_label("Read: install packages.").check()
+    ana.page.get_by_label("Projects", exact=True).fill("*")
+    ana.press("Make the token")
+    token = ana.page.inner_text("#token")
+    assert site.get("/api/v1/whoami", token).json()["principal"] == f"token:{token[4:14]}"
+    ana.follow("Back to the tokens")
+    assert token not in ana.page.content()
+    ana.page.get_by_label(f"Rotate laptop, {token[4:14]}").click()
+    ana.page.get_by_label("No longer").check()
+    ana.press("Make the new token")
+    new = ana.page.inner_text("#token")
+    until(lambda: site.get("/simple/", token).status_code == 401)
+    ana.follow("Back to the tokens")
+    ana.page.get_by_label(f"Revoke laptop, {new[4:14]}").click()
+    ana.press("Revoke the token")
+
+    assert "is revoked" in ana.page.inner_text("main [role=status]")
+    until(lambda: site.get("/simple/", new).status_code == 401)
+
+
+def test_a_person_changes_their_password(ana: Person) -> None:
+    """A password is changed after a mistake was shown, and the person stays signed in."""
+    for old, new in ((PASSWORD, "another of mine"), ("another of mine", PASSWORD)):
+        ana.open("/-/account/")
+        ana.follow("Change your password")
+        for present in ("a mistake", old):
+            ana.page.get_by_label("Present password").fill(present)
+            ana.page.get_by_label("New password", exact=True).fill(new)
+            ana.page.get_by_label("New password, once more").fill(new)
+            ana.press("Change the password")
+            if present != old:
+                assert "not your present password" in ana.text
+                assert ana.page.get_by_label("Present password").input_value() == ""
+
+        assert "Your password is changed" in ana.page.inner_text("main [role=status]")
+
+
 def test_back_button_shows_nothing_private(ana: Person) -> None:
     """After sign-out the back button shows nothing that was private, and nothing can be done."""
     ana.open("/project/acme-core/manage/")
@@ -165,25 +207,6 @@ def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> No
     assert "Breaks &lt;b&gt;logins&lt;/b&gt;" in site.get(f"/simple/{name}/").text
     ana.open(f"/project/{name}/history/")
     assert USER in ana.page.inner_text("main .rows")
-
-
-def test_token_is_shown_once_and_revoked(ana: Person, site: RunningServer) -> None:
-    """A token is made and shown once; it works, and no longer once it is revoked."""
-    ana.follow(USER)
-    ana.follow("everybody's tokens")
-    ana.page.get_by_label("Name").fill("laptop")
-    ana.page.get_by_label("Read: install packages.").check()
-    ana.page.get_by_label("Projects", exact=True).fill("*")
-    ana.press("Make the token")
-    match = re.search(r"wyd_[0-9A-Za-z]+", ana.page.inner_text("#token"))
-    assert match is not None
-    assert site.get("/simple/", match[0]).status_code == 200
-    ana.follow("Back to the tokens")
-    assert match[0] not in ana.page.content()
-    ana.page.get_by_role("link", name=re.compile("^Revoke laptop")).first.click()
-    ana.press("Revoke the token")
-    ana.page.locator("main [role=status]").wait_for()
-    until(lambda: site.get("/simple/", match[0]).status_code == 401)
 
 
 def found(person: Person) -> list[str]:

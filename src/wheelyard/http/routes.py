@@ -29,6 +29,7 @@ from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
+from wheelyard.http.handlers.token_pages import TokenPages
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER
@@ -60,7 +61,7 @@ def build_routes(
         *_api(context),
         *_home(home),
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
-        *_account(AccountPages(pages), PasswordPages(pages)),
+        *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
         *_management(ManagePages(pages, uploads)),
         *_administration(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
@@ -132,16 +133,15 @@ def _home(home: HomePages) -> Iterator[Route]:
     yield _page("/-/client/", home.remember_client)
 
 
-def _account(account: AccountPages, password: PasswordPages) -> Iterator[Route]:
+def _account(account: AccountPages, password: PasswordPages, tokens: TokenPages) -> Iterator[Route]:
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
     yield _page("/-/account/", account.answer_account)
     yield _page("/-/account/password/", password.show)
     yield _form("/-/account/password/", password.change)
-    path = "/-/account/tokens/"
-    yield replace(_page(path, account.answer_tokens), is_long=True)
-    yield replace(_form(path, account.answer_tokens_form), is_long=True)
+    yield replace(_page("/-/account/tokens/", tokens.answer), is_long=True)
+    yield replace(_form("/-/account/tokens/", tokens.answer_form), is_long=True)
 
 
 def _management(manage: ManagePages) -> Iterator[Route]:

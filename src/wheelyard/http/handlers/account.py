@@ -1,33 +1,22 @@
-"""Handlers of signing in and out, of `/-/account/`, and of pages of API tokens."""
+"""Handlers of signing in and out, and of `/-/account/`."""
 
-from contextlib import suppress
 from typing import Final
 
-from wheelyard.api import access_operations
-from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import CredentialType, classify
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.sessions import no_session
-from wheelyard.authentication.token_owners import PASSWORD, can_own_tokens
+from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
-from wheelyard.errors import (
-    Forbidden,
-    NotFound,
-    Unauthenticated,
-    Unavailable,
-    WheelyardError,
-)
-from wheelyard.http.error_responses import error_response_for, read_only, status_of, with_body
+from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http.error_responses import error_response_for, with_body
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
     form_token,
     local_path,
-    parse_form,
     read_form,
     referring_page,
-    refused_form,
     require_form_token,
 )
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
@@ -36,19 +25,11 @@ from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     RequestAuthenticator,
     SessionCookie,
-    signed_in_at,
 )
-from wheelyard.http.token_forms import made_values, new_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
-from wheelyard.model.api_token import ListedToken, has_token_prefix
-from wheelyard.rendering.web.account_pages import (
-    TOKENS_ROOT,
-    Account,
-    FormState,
-    TokensView,
-    tokens_page,
-)
+from wheelyard.model.api_token import has_token_prefix
+from wheelyard.rendering.web.account_pages import Account, FormState
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
@@ -56,7 +37,7 @@ SEE_OTHER: Final = 303
 
 
 class AccountPages:
-    """Signing in and out, the account of a caller, and the pages of API tokens."""
+    """Signing in and out, and the account of a caller."""
 
     def __init__(self, web: WebPages) -> None:
         self._web = web
@@ -80,90 +61,6 @@ class AccountPages:
         viewer, form = self._web.viewer(caller), FormState(form_token(request, context))
         return self._web.show(viewer, 200, "account.html", "../../", account=account, form=form)
 
-    def answer_tokens(self, request: Request) -> Response:
-        """Handle GET: the tokens with the form for a new one, or the question whether to revoke."""
-        view, viewer = self._view(request), self._web.viewer(request.caller)
-        fields = parse_form(request.query_string)
-        form, rows = FormState(form_token(request, self._context)), self._rows(request)
-        by_id = {row.record.id: row for row in rows}
-        to_revoke = by_id.get(fields.text("revoke"))
-        if to_revoke is not None and to_revoke.state == "active":
-            return self._web.show(
-                viewer, 200, "token_revoke.html", TOKENS_ROOT, row=to_revoke, form=form
-            )
-        revoked = by_id.get(fields.text("revoked"))
-        return self._web.own_page(
-            200, tokens_page(self._web.environment, viewer, view, rows, form, revoked)
-        )
-
-    def answer_tokens_form(self, request: Request) -> Response:
-        """Handle POST: make a token and show it once, or revoke one and redirect to the list."""
-        view, fields = self._view(request), read_form(request)
-        try:
-            require_form_token(request, self._context, fields.text(CSRF_FIELD))
-            if fields.action("create", "revoke") == "revoke":
-                return self._revoke(request, fields.text("id"))
-            return self._create(request, view, fields)
-        except WheelyardError as error:
-            form = refused_form(request, self._context, fields, error)
-            rows = list[ListedToken]()
-            with suppress(WheelyardError):  # the form is worth more than the list
-                rows = self._rows(request)
-            page = tokens_page(
-                self._web.environment, self._web.viewer(request.caller), view, rows, form
-            )
-            return self._web.own_page(status_of(error), page)
-
-    def _create(self, request: Request, view: TokensView, fields: FormFields) -> Response:
-        caller, index = request.caller, self._context.index
-        if view.hindrance:
-            raise Forbidden(view.hindrance)
-        new = new_token(fields, view.max_days)
-        signed_in = signed_in_at(request) if can_own_tokens(caller) else None
-        api = LocalApi(index=index, caller=caller, signed_in_at=signed_in)
-        made = api.call(access_operations.create_token, new)
-        values = made_values(self._web.environment, made, TOKENS_ROOT)
-        viewer = self._web.viewer(caller)
-        return self._web.show(viewer, 201, "token_made.html", TOKENS_ROOT, **values)
-
-    def _revoke(self, request: Request, token_id: str) -> Response:
-        LocalApi(index=self._context.index, caller=request.caller).call(
-            access_operations.revoke_token, token_id
-        )
-        return redirect(
-            303, self._web.path(*request.segments, query=f"revoked={token_id}".encode())
-        )
-
-    def _view(self, request: Request) -> TokensView:
-        """
-        Return what the pages know of the caller.
-
-        Raises Unauthenticated for an anonymous one.
-        """
-        caller, index = request.caller, self._context.index
-        if caller.is_anonymous:
-            raise invalid_credential()
-        hindrance, needs_sign_in = "", False
-        if index.settings.server.read_only:
-            hindrance = read_only().message
-        elif not can_own_tokens(caller):
-            hindrance = (
-                "Only a person who has signed in has tokens of their own, and a token makes none. "
-                "Sign in yourself, or ask an administrator of this index to make one for you."
-            )
-        elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
-            hindrance, needs_sign_in = "You have signed in more than an hour ago.", True
-        return TokensView(
-            may_administer=is_token_admin(caller),
-            hindrance=hindrance,
-            needs_sign_in=needs_sign_in,
-            may_revoke=not index.settings.server.read_only,
-            max_days=index.settings.tokens.max_days,
-        )
-
-    def _rows(self, request: Request) -> list[ListedToken]:
-        return self._context.index.caller_tokens.visible(request.caller, only_own=True)
-
     def show_sign_in(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
         index = self._context.index
@@ -171,7 +68,8 @@ class AccountPages:
         target = referring_page(request.joined_headers, server)
         if given is not None:
             target = local_path(given, server)
-        if not request.caller.is_anonymous:
+        is_again = request.query_field("again") is not None
+        if not request.caller.is_anonymous and not is_again:
             return redirect(SEE_OTHER, target)
         self._require_cookie()
         has_signed_out = request.query_field("signed-out") is not None
@@ -224,11 +122,12 @@ class AccountPages:
     def _form(
         self, request: Request, next_path: str, message: str = "", *, has_signed_out: bool = False
     ) -> bytes:
-        settings = self._context.index.settings
+        settings, caller = self._context.index.settings, request.caller
         return self._web.environment.render(
             "sign_in.html",
-            self._web.viewer(request.caller),
+            self._web.viewer(caller),
             "../../",
+            user="" if caller.is_anonymous else caller.principal,
             next_path=next_path,
             has_passwords=bool(settings.access.htpasswd_file),
             takes_id_tokens=bool(settings.google.id_token.audience),

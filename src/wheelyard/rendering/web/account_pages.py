@@ -1,15 +1,13 @@
-"""The pages to sign in, of the person who looks at them, of API tokens, and to upload."""
+"""The pages of the person who looks at them, of their API tokens, and forms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
 from wheelyard.model.access import Caller
-from wheelyard.model.api_token import ListedToken
 from wheelyard.model.grants import credential_of, with_name
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -71,31 +69,8 @@ class TokensView(Struct, frozen=True, kw_only=True):
     may_administer: bool
     hindrance: str = ""
     """Why the caller can make no token here, or an empty text if there is no reason."""
-    needs_sign_in: bool = False
-    """Whether signing in again removes the hindrance."""
-    may_revoke: bool
-    """Whether tokens can be revoked here: not on a read-only server."""
+    sign_in: str = ""
+    """The path on which to sign in again, if that removes the hindrance."""
+    may_change: bool
+    """Whether tokens can be changed here: not on a read-only server."""
     max_days: int
-
-
-def tokens_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    view: TokensView,
-    rows: Sequence[ListedToken],
-    form: FormState,
-    revoked: ListedToken | None = None,
-) -> bytes:
-    """Return the page with the list of tokens and the form for a new one."""
-    newest = sorted(rows, key=lambda row: row.record.created_at, reverse=True)
-    return environment.render(
-        "tokens.html",
-        viewer,
-        TOKENS_ROOT,
-        view=view,
-        active=[row for row in newest if row.state == "active"],
-        # each CI job leaves an expired token, of which there may be thousands
-        others=[row for row in newest if row.state != "active" and not row.record.publishers],
-        form=form,
-        revoked=revoked,
-    )

@@ -1,0 +1,172 @@
+"""Handlers of `/-/account/tokens/`, on which people make, see, rotate and revoke their tokens."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlencode
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import MadeToken, TokenRotation
+from wheelyard.api.table import LocalApi
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.caller_tokens import is_token_admin
+from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked
+from wheelyard.authentication.token_owners import can_own_tokens
+from wheelyard.errors import Forbidden, WheelyardError
+from wheelyard.http.error_responses import read_only, status_of
+from wheelyard.http.forms import (
+    CSRF_FIELD,
+    FormFields,
+    form_body,
+    form_token,
+    local_path,
+    parse_form,
+    read_form,
+    refused_form,
+    require_form_token,
+    sign_in_url,
+)
+from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.request_authentication import signed_in_at
+from wheelyard.http.token_forms import made_values, new_token
+from wheelyard.http.web_pages import WebPages
+from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
+
+PREFILLED: Final = ("name", "can", "projects", "days")
+"""The fields of the form that a link may fill in."""
+
+
+class TokenPages:
+    """The pages of a caller's own API tokens."""
+
+    def __init__(self, web: WebPages) -> None:
+        self._web = web
+        self._context = web.context
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the tokens with the form for a new one, or a question about one of them."""
+        fields = parse_form(request.query_string)
+        view, rows = self._view(request, fields), self._rows(request)
+        typed = {name: fields.all(name) for name in PREFILLED if name in fields.values}
+        form = FormState(form_token(request, self._context), typed)
+        for action in ("revoke", "rotate"):
+            row = rows.get(fields.text(action))
+            if row is not None and row.token.state in WORKING_STATES:
+                template = f"token_{action}.html"
+                return self._show(request, template, 200, view=view, row=row.token, form=form)
+        values = _lists(rows, fields.text("revoked"))
+        return self._show(request, "tokens.html", 200, view=view, form=form, **values)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: make or rotate a token and show it once, or revoke one."""
+        fields = read_form(request)
+        view = self._view(request, fields)
+        try:
+            require_form_token(request, self._context, fields.text(CSRF_FIELD))
+            actions: dict[str, Callable[[Request, FormFields], Response]] = {
+                "create": self._create,
+                "rotate": self._rotate,
+                "revoke": self._revoke,
+            }
+            return actions[fields.action(*actions)](request, fields)
+        except WheelyardError as error:
+            form = refused_form(request, self._context, fields, error)
+            rows = dict[str, MarkedToken]()
+            with suppress(WheelyardError):  # the form is worth more than the list
+                rows = self._rows(request)
+            status, row = status_of(error), rows.get(form.value("token"))
+            if form.value("action") == "rotate" and row is not None:
+                return self._show(
+                    request, "token_rotate.html", status, view=view, row=row.token, form=form
+                )
+            return self._show(request, "tokens.html", status, view=view, form=form, **_lists(rows))
+
+    def _create(self, request: Request, fields: FormFields) -> Response:
+        new = new_token(fields, self._context.index.settings.tokens.max_days)
+        made = self._api_of_person(request).call(access_operations.create_token, new)
+        return self._show_made(request, made)
+
+    def _rotate(self, request: Request, fields: FormFields) -> Response:
+        rotation = form_body(fields, TokenRotation)
+        made = self._api_of_person(request).call(access_operations.rotate_token, rotation)
+        return self._show_made(request, made)
+
+    def _revoke(self, request: Request, fields: FormFields) -> Response:
+        token_id = fields.text("id")
+        api = LocalApi(index=self._context.index, caller=request.caller)
+        api.call(access_operations.revoke_token, token_id)
+        query = urlencode({"revoked": token_id}).encode()
+        return redirect(303, self._web.path(*request.segments, query=query))
+
+    def _show_made(self, request: Request, made: MadeToken) -> Response:
+        values = made_values(self._web.environment, made, TOKENS_ROOT)
+        return self._show(request, "token_made.html", 201, **values)
+
+    def _api_of_person(self, request: Request) -> LocalApi:
+        """Return the index for somebody who can own tokens, or raise Forbidden."""
+        if not can_own_tokens(request.caller):  # else an administrator's token makes one of nobody
+            raise Forbidden(_NOT_A_PERSON)
+        signed_in = signed_in_at(request)
+        return LocalApi(index=self._context.index, caller=request.caller, signed_in_at=signed_in)
+
+    def _view(self, request: Request, fields: FormFields) -> TokensView:
+        """
+        Return what the pages know of the caller, with a link that leads back to what was typed.
+
+        Raises Unauthenticated for an anonymous one.
+        """
+        caller, index = request.caller, self._context.index
+        if caller.is_anonymous:
+            raise invalid_credential()
+        hindrance, sign_in = "", ""
+        if index.settings.server.read_only:
+            hindrance = read_only().message
+        elif not can_own_tokens(caller):
+            hindrance = _NOT_A_PERSON
+        elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
+            hindrance = "You have signed in more than an hour ago, which is too long for that."
+            sign_in = self._sign_in_again(request, fields)
+        return TokensView(
+            may_administer=is_token_admin(caller),
+            hindrance=hindrance,
+            sign_in=sign_in,
+            may_change=not index.settings.server.read_only,
+            max_days=index.settings.tokens.max_days,
+        )
+
+    def _sign_in_again(self, request: Request, fields: FormFields) -> str:
+        """Return the path of the sign-in page that comes back to the form, filled in as it was."""
+        server, here = self._context.index.settings.server, self._web.path(*request.segments)
+        names = [name for name in (*PREFILLED, "rotate") if name in fields.values]
+        kept = {name: fields.all(name) for name in names}
+        if fields.values.get("action") == ("rotate",):
+            kept = {"rotate": fields.all("token")}
+        query = urlencode(kept, doseq=True)
+        if local_path(f"{here}?{query}", server) != f"{here}?{query}":  # it is too long
+            query = ""
+        return f"{sign_in_url(here.encode(), query.encode(), server)}&again="
+
+    def _rows(self, request: Request) -> dict[str, MarkedToken]:
+        """Return the caller's own tokens by their ids, newest first."""
+        index, now = self._context.index, self._context.index.runtime.now()
+        tokens = index.caller_tokens.visible(request.caller, only_own=True)
+        newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
+        # whose owner is gone does not see this page
+        return {token.record.id: marked(token, now, lambda _: False) for token in newest}
+
+    def _show(self, request: Request, template: str, status: int, **values: object) -> Response:
+        viewer = self._web.viewer(request.caller)
+        return self._web.show(viewer, status, template, TOKENS_ROOT, **values)
+
+
+def _lists(rows: Mapping[str, MarkedToken], revoked: str = "") -> dict[str, object]:
+    """Return the tokens that may work, the others, and the one that was revoked just now."""
+    working = [row for row in rows.values() if row.token.state in WORKING_STATES]
+    others = [row for row in rows.values() if row.token.state not in WORKING_STATES]
+    return {"working": working, "others": others, "revoked": rows.get(revoked)}
+
+
+_NOT_A_PERSON: Final = (
+    "Only a person who has signed in has tokens of their own, and a token makes none. Sign in "
+    "yourself, or ask an administrator of this index to make one for you."
+)

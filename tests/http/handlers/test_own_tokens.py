@@ -1,0 +1,184 @@
+"""The tokens of somebody who signs in with a password: making, rotating, and signing in again."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.browser import Browser
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import Action
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+PASSWORD = "s3cret"
+PAGE = "/-/account/tokens/"
+WANTED = {"action": "create", "name": "laptop", "can": "read", "projects": "acme-*", "days": "7"}
+
+
+def settings_in(folder: Path, prefix: str = "") -> Settings:
+    """Return the settings of a private index with the users ana and bo, who may upload."""
+    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
+    access = AccessSettings(cookie_login=True, private=True, htpasswd_file=str(folder / "htpasswd"))
+    server = ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix)
+    return Settings(access=access, server=server)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[InProcessServer]:
+    """Serve a private index."""
+    with in_process(tmp_path, settings_in(tmp_path)) as opened:
+        yield opened
+
+
+def signed_in(server: InProcessServer, user: str = "ana") -> Browser:
+    """Return the browser of somebody who has signed in."""
+    browser = Browser(server)
+    assert browser.sign_in(user, PASSWORD).status == 303
+    return browser
+
+
+def send(browser: Browser, **changes: str) -> InProcessResponse:
+    """Send a form of the page."""
+    fields = {"csrf_token": browser.form_token("/-/account/"), **WANTED, **changes}
+    return browser.send(PAGE, fields)
+
+
+def token_in(answer: InProcessResponse) -> str:
+    """Return the token that a page shows."""
+    assert (answer.status, answer.headers["cache-control"]) == (201, "no-store"), answer.body
+    match = re.search("wyd_[0-9A-Za-z]{48}", answer.body.decode())
+    assert match is not None
+    return match[0]
+
+
+def principal(server: InProcessServer, token: str) -> str:
+    """Return whom a token is for, or an error code."""
+    answer = server.get("/api/v1/whoami", ("Authorization", f"Bearer {token}"))
+    server.clock.advance(seconds=2)
+    found = re.search(b'"(?:principal|error)":"([^"]*)"', answer.body)
+    assert found is not None
+    return found[1].decode()
+
+
+def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
+    """A person makes a token, sees what it may do and when it ends, and replaces it by another."""
+    ana = signed_in(server)
+    token = token_in(send(ana))
+    page = ana.open(PAGE).body.decode()
+    assert token not in page
+    assert all(words in page for words in (token[4:14], "read acme-*", "2026-01-08", "never"))
+    question = ana.open(f"{PAGE}?rotate={token[4:14]}").body.decode()
+    assert "The old token works on" in question
+
+    answer = send(ana, action="rotate", token=token[4:14], hours="24")
+
+    new = token_in(answer)
+    assert "works until 2026-01-02" in answer.body.decode()
+    assert f"?rotate={token[4:14]}" not in ana.open(PAGE).body.decode()
+    assert [principal(server, each) for each in (token, new)] == [
+        f"token:{each[4:14]}" for each in (token, new)
+    ]
+    last = send(ana, action="rotate", token=new[4:14], hours="0")
+    assert f"token:{token_in(last)[4:14]}" == principal(server, token_in(last))
+    assert "is revoked" in last.body.decode()
+    assert principal(server, new) == "token_revoked"
+    refused = send(ana, action="rotate", token=new[4:14], hours="0")
+    assert (refused.status, "is revoked" in refused.body.decode()) == (400, True)
+    assert send(ana, action="rotate", token=token[4:14], hours="x").status == 400
+
+
+def test_nobody_sees_or_changes_tokens_of_others(server: InProcessServer) -> None:
+    """The tokens of others are not shown, and can be neither rotated nor revoked."""
+    token = token_in(send(signed_in(server)))
+    bo = signed_in(server, "bo")
+
+    for target in (PAGE, f"{PAGE}?rotate={token[4:14]}", f"{PAGE}?revoke={token[4:14]}"):
+        assert token[4:14] not in bo.open(target).body.decode()
+    assert send(bo, action="rotate", token=token[4:14], hours="0").status == 404
+    assert send(bo, action="revoke", id=token[4:14]).status == 404
+    assert principal(server, token) == f"token:{token[4:14]}"
+
+
+def sign_in_link(answer: InProcessResponse) -> str:
+    """Return where a page says to sign in again."""
+    match = re.search('href="([^"]*/-/sign-in/[^"]*again=)"', answer.body.decode())
+    assert match is not None, answer.body.decode()
+    return unescape(match[1])
+
+
+@pytest.mark.parametrize("prefix", ["", "/packages"])
+def test_an_old_sign_in_is_renewed_and_leads_back(tmp_path: Path, prefix: str) -> None:
+    """An hour after the sign-in a person signs in again, and finds the form as it was filled in."""
+    with in_process(tmp_path, settings_in(tmp_path, prefix)) as server:
+        browser, page = Browser(server), f"{prefix}{PAGE}"
+        fields = {"user": "ana", "password": PASSWORD, "next": page}
+        browser.send(f"{prefix}/-/sign-in/", fields)
+        form = {"csrf_token": browser.form_token(page), **WANTED, "can": "upload"}
+        server.clock.advance(hours=1, seconds=1)
+        assert "Make the token" not in browser.open(page).body.decode()
+
+        refused = browser.send(page, {**form, "name": "laptop & tablet"})
+
+        assert (refused.status, "more than an hour ago" in refused.body.decode()) == (403, True)
+        link = sign_in_link(refused)
+        again = browser.open(link)
+        text = again.body.decode()
+        assert (again.status, "You are <bdi>ana, by password</bdi>" in text) == (200, True)
+        assert 'value="ana"' in text
+        (target,) = parse_qs(urlsplit(link).query)["next"]
+        answer = browser.send(f"{prefix}/-/sign-in/", {**fields, "next": target})
+        assert (answer.status, answer.headers["location"]) == (303, target)
+        back = browser.open(target).body.decode()
+        assert 'value="laptop &amp; tablet"' in back
+        assert re.search('value="upload" checked', back)
+        form["csrf_token"] = browser.form_token(target)
+        assert browser.send(page, form).status == 201
+
+
+def test_a_rotation_asks_for_a_sign_in_too(server: InProcessServer) -> None:
+    """Who has signed in long ago revokes a token at once, and rotates it after a new sign-in."""
+    ana = signed_in(server)
+    token = token_in(send(ana))
+    server.clock.advance(hours=2)
+
+    question = ana.open(f"{PAGE}?rotate={token[4:14]}")
+    refused = send(ana, action="rotate", token=token[4:14], hours="0")
+
+    for answer in (question, refused):
+        target = parse_qs(urlsplit(sign_in_link(answer)).query)["next"]
+        assert target == [f"{PAGE}?rotate={token[4:14]}"]
+    assert refused.status == 403
+    assert send(ana, action="revoke", id=token[4:14]).status == 303
+
+
+def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
+    """Who has signed in with a token sees it, and makes and rotates none, even an administrator."""
+    owner = server.index.authenticator.owners.named("htpasswd:ana")
+    for request in (
+        TokenRequest(name="mine", owner=owner),
+        TokenRequest(name="free", actions=Action.ADMIN.with_implied),
+    ):
+        token, _ = server.index.tokens.create(request, "local:op")
+        browser = Browser(server)
+        browser.sign_in("", token.text)
+
+        page = browser.open(PAGE).body.decode()
+
+        assert (token.id in page, "Make the token" in page) == (True, False)
+        assert "Only a person who has signed in" in page
+        assert send(browser).status == 403
+        assert send(browser, action="rotate", token=token.id, hours="0").status == 403
+
+
+def test_a_link_fills_in_the_form(server: InProcessServer) -> None:
+    """A link can fill in what a token is for, and the person decides."""
+    page = signed_in(server).open(f"{PAGE}?projects=acme-core&can=upload&name=x%22y").body.decode()
+
+    assert 'value="acme-core"' in page
+    assert 'value="upload" checked' in page
+    assert 'value="x&#34;y"' in page
