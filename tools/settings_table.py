@@ -70,7 +70,7 @@ def _row(setting: Setting, meaning: str) -> str:
     columns = (
         f"`{setting.name}`",
         _kind(setting),
-        f"`{encode(setting.default).decode()}`",
+        "unset" if setting.default is None else f"`{encode(setting.default).decode()}`",
         ", ".join(f"`{name}`" for name in names if name),
         _as_phrase(meaning),
     )

@@ -147,7 +147,9 @@ def memory_index(
     runtime = runtime or system_runtime()
     store = store or MemoryStore(lambda: system_runtime().now().timestamp())
     spool = Spool(folder)
-    return build_index(Stores.of(store), spool, settings or Settings(), runtime, traits, google)
+    return build_index(
+        Stores.of(store), spool, settings or Settings(), runtime, traits, google, is_server=True
+    )
 
 
 def token_of(

@@ -13,7 +13,7 @@ from tests.settings.written import variables_of
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import all_settings
-from wheelyard.settings.value_checks import Bucket, Collector, Url, WholeBucket
+from wheelyard.settings.value_checks import Bucket, Collector, IndexUrl, Url, WholeBucket
 
 LONG: Final = "1" * 5000
 DEEP: Final = "[" * 5000
@@ -96,7 +96,7 @@ def test_bytes_that_are_no_text(variable: str, text: str, words: str) -> None:
 
 def test_every_url_is_tested() -> None:
     """Each setting that holds a URL or a bucket is one of these here."""
-    hints = (Url, Collector, Bucket, WholeBucket)
+    hints = (Url, IndexUrl, Collector, Bucket, WholeBucket)
     names = {each.name for each in all_settings().values() if each.hint in hints}
 
     assert names == {*URLS, *PLACES}

@@ -37,7 +37,6 @@ def upstream_of(*given: str, toml: str = "", **variables: str) -> UpstreamSettin
     ("flags", "words"),
     [
         ([ON, PRIVATE], "no upstream index is named"),
-        ([ON, URL], "no name is said to be private"),
         ([ON, PRIVATE, LOOPBACK], "over plain HTTP"),
         ([ON, PRIVATE, LOOPBACK, "upstream.allow_private_networks=10.0.0.0/8"], "over plain HTTP"),
         (
@@ -106,15 +105,71 @@ def test_tables_that_are_refused(table: str, words: str) -> None:
 )
 def test_private_names_and_https_are_enough(flags: list[str]) -> None:
     """Private names, and HTTPS or a loopback address that is allowed, are all that is needed."""
-    assert upstream_of(*flags).enabled
-    assert upstream_of(ON, PRIVATE, toml=TWO).enabled
+    assert upstream_of(*flags).is_on
+    assert upstream_of(ON, PRIVATE, toml=TWO).is_on
 
 
 def test_off_by_default() -> None:
     """Nothing is looked up elsewhere, and there is no index that would be asked."""
     upstream = upstream_of()
 
-    assert (upstream.enabled, upstream.indexes) == (False, ())
+    assert (upstream.is_on, upstream.indexes) == (False, ())
+
+
+def test_one_line_is_enough() -> None:
+    """The URL alone switches the upstream index on, and its page says the hosts of its files."""
+    line = 'upstream.url = "https://index.example.com/simple/"'
+    upstream = upstream_of(toml=line)
+    (index,) = upstream.indexes
+    assert (upstream.is_on, upstream.finds_file_hosts) == (True, True)
+    assert (index.url, index.file_hosts) == ("https://index.example.com/simple/", None)
+    assert upstream_of(toml=TWO).is_on
+    assert not upstream_of(toml=TWO).finds_file_hosts
+    assert not upstream_of("upstream.enabled=false", toml=line).is_on
+    for known in ("upstream.file_hosts=f.example", "upstream.offline=true"):
+        assert not upstream_of(known, toml=line).finds_file_hosts
+    assert not upstream_of(toml=f"{line}\nupstream.file_hosts = []").finds_file_hosts
+
+
+OTHER: Final = "https://other.example/simple/"
+
+
+@pytest.mark.parametrize(
+    ("toml", "url", "username"),
+    [
+        ("", OTHER, "reader"),
+        (f'[upstream]\nurl = "{OTHER}"\nfile_hosts = ["f.example"]', OTHER.rstrip("/"), "reader"),
+        ('[upstream]\nurl = "https://a.example/"\nfile_hosts = ["f.example"]', OTHER, ""),
+        (TWO, OTHER, ""),
+    ],
+)
+def test_an_option_names_the_only_index(toml: str, url: str, username: str) -> None:
+    """An index that an option names takes the place of all others, and gets no password of them."""
+    environ = {
+        "WHEELYARD_TOML": toml,
+        "WHEELYARD_UPSTREAM_USERNAME": "reader",
+        "WHEELYARD_UPSTREAM_PASSWORD": "hunter2",
+        "WHEELYARD_UPSTREAM_PRIVATE": "acme-*",
+    }
+    upstream = load_settings(
+        environ=environ, overrides={"upstream": {"url": url, "enabled": True}}
+    ).settings.upstream
+
+    (index,) = upstream.indexes
+    is_same = bool(toml) and bool(username)
+    assert (index.url, index.username, bool(index.password)) == (url, username, bool(username))
+    assert index.file_hosts == (("f.example",) if is_same else None)
+    assert (upstream.is_on, upstream.private) == (True, ("acme-*",))
+
+
+def test_a_url_with_a_password_is_refused() -> None:
+    """A URL of an index with a password in it is refused, and not repeated."""
+    wanted = {"upstream": {"url": "https://ana:hunter2@a.example/simple/", "enabled": True}}
+    with pytest.raises(
+        Invalid, match=r"upstream\.url: expected .*, without user and pass"
+    ) as caught:
+        load_settings(environ={}, overrides=wanted)
+    assert "hunter2" not in caught.value.message
 
 
 def test_tables_keep_order_and_passwords(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
             "reading is open to everybody all the same",
         ),
         (UPSTREAM + 'private = ["acme"]\nshadow = ["*"]', "every public name can be taken over"),
+        (UPSTREAM, "no name is said to be private"),
+        (UPSTREAM + "i_have_no_private_prefix = true", None),
         (UPSTREAM + 'private = ["Acme_*"]', "acme-* in upstream.private does not match acme,"),
         (UPSTREAM + 'private = ["acme", "acme-*", "team*"]', None),
         (UPSTREAM + 'private = ["acme-*"]\n[access]\nprivate_names = ["acme"]', None),

@@ -15,7 +15,7 @@ BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "server": {"certificate": "/etc/chain.pem", "key": "/etc/key.pem"},
     "store": {"location": "gs://kept", "files": "gs://open"},
     "google": {"id_token": {"audience": ["https://packages.example.com"]}},
-    "upstream": {"url": "https://index.example.com/simple/", "private": ["acme-*"]},
+    "upstream": {"url": "https://index.example.com/simple/", "enabled": False},
 }
 """Low-precedence values that make every single setting valid."""
 VALUES: Final[Mapping[str, tuple[str, str]]] = {

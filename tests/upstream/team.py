@@ -51,7 +51,7 @@ class Team:
     def index(self, **more: Any) -> Iterator[Index]:  # noqa: ANN401 - values of [upstream]
         """Open the index, as another process would; `enabled=False` is without an upstream."""
         section = upstream_section(self.upstream, **more)
-        section = section if section.enabled else UpstreamSettings()
+        section = section if section.is_on else UpstreamSettings()
         store = StoreSettings(location=self.location or str(self.store))
         index = open_index(Settings(store=store, upstream=section))
         try:

@@ -620,7 +620,7 @@ def test_another_host_for_files(asking: Asking, upstream: FakeUpstream) -> None:
     upstream.behave("requests", Fault.RELATIVE_URL)
     asking.page("requests")
     upstream.behave("requests", Fault.ETAG_CONSTANT)
-    named = replace(asking.servers[0], file_hosts=(*asking.servers[0].file_hosts, "new.example"))
+    named = replace(asking.servers[0], file_hosts=(upstream.file_host, "new.example"))
     with closing(Asking((named,), clock=asking.clock, store=asking.store)) as other:
         urls = [file.url for file in other.page("requests").page.files]
     assert all(upstream.file_host in url for url in urls)

@@ -279,7 +279,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
 def _upstream(call: Call) -> "UpstreamIndex":
     if call.index.upstream is None:
         raise NotFound(
-            "This index has no upstream index. Set upstream.enabled, and restart its server; a "
+            "This index has no upstream index. Set upstream.url, and restart its server; a "
             "command needs the --config of the server, or --server."
         )
     return call.index.upstream

@@ -82,13 +82,20 @@ class Catalog(Struct, frozen=True):
 
 
 def open_catalog(
-    stores: Stores, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
+    stores: Stores,
+    runtime: Runtime,
+    policy: CachePolicy,
+    on_event: EventListener,
+    files: str = "",
+    *,
+    gives_serials: bool = True,
 ) -> Catalog:
     """
     Return the catalog of an index, and write `wheelyard.json` if its store is new.
 
     `on_event` is called with each event of a project after its commit. `files` is the location of a
-    new store's distributions, if they have a bucket of their own.
+    new store's distributions, if they have a bucket of their own. A server that is not meant to
+    write gives no serials.
 
     Raises Invalid as `ensure_format` does. Raises Unavailable if the store does not answer.
     """
@@ -114,7 +121,7 @@ def open_catalog(
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
     last_uses = LastUses(credentials, runtime, threads=threads)
     projects = Projects(store, documents, ProjectNames(name_lists, retries), project_commits)
-    changes = Changes(store, change_logs, runtime, retries, threads)
+    changes = Changes(store, change_logs, runtime, retries, threads, not gives_serials)
     return Catalog(
         is_new=written is None,
         stores=stores,

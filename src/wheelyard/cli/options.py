@@ -171,7 +171,7 @@ def require_upstream(index: Index) -> "UpstreamIndex":
     """
     if index.upstream is None:
         raise Invalid(
-            "No upstream index is configured. Set upstream.enabled and upstream.url.",
+            "There is no upstream index. Set upstream.url, or give the --config of the server.",
             code="bad_setting",
         )
     return index.upstream

@@ -25,7 +25,14 @@ from wheelyard.cli.options import (
     tls_files,
     warn_of_settings_file,
 )
-from wheelyard.cli.output import cli_command, complete_path, log_messages, show_token, warn
+from wheelyard.cli.output import (
+    cli_command,
+    complete_path,
+    log_messages,
+    print_message,
+    show_token,
+    warn,
+)
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
@@ -63,6 +70,11 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     import_first: bool = False  # whether to import existing files before the server starts
 
 
+UPSTREAM: Final = Option(
+    ["--upstream", "upstream"],
+    metavar="URL",
+    help="Serve public packages, too, from the Simple API at this URL.",
+)
 ACCESS: Final = (
     Option(
         ["-P", "--passwords"],
@@ -94,6 +106,7 @@ ACCESS: Final = (
     Option(["--watch", "places"], multiple=True, metavar="PLACE", shell_complete=complete_path),
     Option(["--watch-every", "every"], type=click.FloatRange(min=1), metavar="SECONDS"),
     Option(["--lenient"], is_flag=True),
+    UPSTREAM,
     *ACCESS,
     *STORE,
 )
@@ -144,7 +157,10 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
         if not protected.isdisjoint({"download", "list"}):
             access["private"] = True  # -a never makes a private index public
         access["anonymous_uploads"] = "update" not in protected
-    return {"server": server, "access": access}
+    upstream: dict[str, object] = {"url": options["upstream"]}
+    if options["upstream"] is not None:
+        upstream["enabled"] = True
+    return {"server": server, "access": access, "upstream": upstream}
 
 
 def server_settings(
@@ -193,6 +209,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
     _require_folders(options.places, settings.store.location)
     tls_files(settings)
     settings = replace(settings, server=resolve_bind_address(settings.server))
+    settings = _with_file_hosts(settings)
     try:
         run_server(settings, ServedIndex(settings, options))
     except WheelyardError as fault:
@@ -200,6 +217,24 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
             raise
         logger.critical("%s", fault.message)
         raise SystemExit(1) from fault
+
+
+def _with_file_hosts(settings: Settings) -> Settings:
+    """
+    Return settings with the hosts of upstream files, which one page says if nobody else does.
+
+    All worker processes get them. Raises Invalid or Unavailable if the index cannot be used.
+    """
+    if not settings.upstream.finds_file_hosts:
+        return settings
+    # nothing of it is loaded without an upstream index
+    from wheelyard.wiring.upstream import with_file_hosts
+
+    is_optional = click.get_current_context().params.get("upstream") is None
+    settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
+    level = logging.INFO if settings.upstream.file_hosts is not None else logging.WARNING
+    print_message(level, sentence)
+    return settings
 
 
 def _require_folders(places: tuple[str, ...], store: str) -> None:
@@ -236,7 +271,11 @@ class ServedIndex:
         # a worker process has no context of its command where it is not forked
         with click.Context(serve_command).scope(cleanup=False):
             _prepare_log(settings)
-            index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
+            index = (
+                open_index(settings, create=False, is_server=True)
+                if is_read_only
+                else ensure_index(settings)
+            )
             if index.upstream is not None:
                 for sentence in index.upstream.policy.load():
                     warn(sentence)
@@ -381,7 +420,7 @@ def _install_lines(settings: Settings, read: str) -> str:
     """Return the commands that install from `read`, of which none asks two indexes for a name."""
     printing = f"wheelyard print-settings CLIENT --server {settings.base_url}"
     clients = "# uv, pip, poetry, pdm, pipenv, twine or hatch"
-    if settings.upstream.enabled:
+    if settings.upstream.is_on:
         return f"""
 Install   uv pip install --default-index {read} NAME
           pip install --index-url {read} NAME
@@ -442,6 +481,7 @@ _IGNORED: Final = (
     Option(["-i", "-H", "--interface", "--host", "host"]),
     Option(["--workers"], type=int),
     Option(["--lenient"], is_flag=True),
+    UPSTREAM,
     *ACCESS,
     *_IGNORED,
     *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),

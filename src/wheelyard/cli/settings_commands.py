@@ -75,7 +75,8 @@ def check() -> None:
     Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, if no store can be
     made in a folder, or if a bucket refuses an operation that the index needs. These operations are
     tried, and leave the bucket unchanged. Each upstream index is asked for its root, to see whether
-    it is one. If it is not, that is a warning, and so is a token that expires within 14 days.
+    it is one, and perhaps for a page, to see which hosts its files are on. If it is none, that is a
+    warning, and so is a token that expires within 14 days.
 
     Examples:
         wheelyard config check
@@ -157,7 +158,7 @@ def _summary(settings: Settings, config_source: str) -> Iterator[str]:
     for publisher in settings.publishers if settings.publisher else ():
         can = describe_scope(publisher.scope)
         yield f"publisher {publisher.id}: {publisher.issuer.names[0]} may {can}"
-    for index in settings.upstream.indexes if settings.upstream.enabled else ():
+    for index in settings.upstream.indexes if settings.upstream.is_on else ():
         yield f"upstream {index.label}: {index.url}"
 
 
@@ -193,6 +194,11 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
         else:
             warn(f"{not_proven(server, why)}. {until}".removesuffix(". "))
     upstream.close()
+    if settings.upstream.finds_file_hosts:
+        from wheelyard.wiring.upstream import with_file_hosts
+
+        _, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+        click.echo(escaped(sentence))
 
 
 def _has_pages_of(upstream_id: str, settings: Settings) -> bool:
@@ -323,9 +329,7 @@ def _client_settings(
     if root is not None:
         return ClientSettings(root=root, serves_public=one_url)
     settings = loaded_settings().settings
-    return ClientSettings(
-        root=settings.base_url, serves_public=one_url or settings.upstream.enabled
-    )
+    return ClientSettings(root=settings.base_url, serves_public=one_url or settings.upstream.is_on)
 
 
 def _index_or_advice() -> Index:

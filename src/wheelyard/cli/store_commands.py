@@ -218,7 +218,7 @@ def _store_copy(
         upstream=None if is_shared else copied,
         spool=target_index.spool,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
-        claims_names=settings.upstream.enabled,
+        claims_names=settings.upstream.is_on,
     )
 
 

@@ -273,10 +273,6 @@ def build_context(
         documents, index.runtime.monotonic, remote_images=images, waits=site is not None
     )
     index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
-    if index.settings.server.read_only:  # commands with the same settings give serials
-        changes = replace(index.changes, is_read_only=True)
-        index = replace(index, catalog=replace(index.catalog, changes=changes))
-        index.search.changes = index.serials.changes = index.changes
     return ServerContext(
         index=index,
         pools=pools,

@@ -321,7 +321,7 @@ class WorkerProcess(Struct, frozen=True):
                 index = (
                     self.command.open_index()
                     if is_first
-                    else open_index(self.settings, create=False)
+                    else open_index(self.settings, create=False, is_server=True)
                 )
                 return index, App(index, write_failure=self.folder.write_failure)
             except WheelyardError as error:

@@ -140,7 +140,7 @@ class WebPages:
             files_url=context.files_from_page,
             brand=context.index.brand,
             remote_images=settings.web.remote_images,
-            serves_public=settings.upstream.enabled,
+            serves_public=settings.upstream.is_on,
             is_static=context.site is not None,
         )
         self.security_headers: HeaderList = (

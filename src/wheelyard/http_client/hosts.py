@@ -164,7 +164,8 @@ class AddressPolicy:
 
     named_hosts: Iterable[str] = ()  # hosts that the operator has named
     is_allowed: Callable[[Address], bool] = is_public  # for addresses of other hosts
-    refusal: str = "its host has a private address, which is not allowed"
+    refusal: str = "its host {host} has a private address, which is not allowed"
+    """The reason for a FetchError, in which `{host}` stands for the host."""
     resolve: Callable[[str, int], list[str]] = resolve
     _exempt: set[str] = dataclasses.field(init=False)
 
@@ -185,8 +186,17 @@ class AddressPolicy:
         elif _bare(host) in self._exempt:
             fit = addresses
         if not fit:
-            raise FetchError(self.refusal, is_refused=True)
+            raise FetchError(self.refusal.format(host=_bare(host)), is_refused=True)
         return fit
+
+    def addresses_of(self, host: str, port: int) -> list[str]:
+        """
+        Return the allowed addresses that a host has now.
+
+        It may block. Raises OSError or UnicodeError if the host has no address, and FetchError as
+        `allowed_addresses`.
+        """
+        return self.allowed_addresses(host, self.resolve(_bare(host), port))
 
 
 def _bare(host: str) -> str:

@@ -29,7 +29,13 @@ from wheelyard.settings.sections import (
     is_loopback,
     names_in,
 )
-from wheelyard.settings.upstream_section import INDEX_TABLES, index_problems, variable_part
+from wheelyard.settings.upstream_section import (
+    INDEX_TABLES,
+    OF_ONE_INDEX,
+    UPSTREAM_URL,
+    index_problems,
+    variable_part,
+)
 from wheelyard.settings.validation import validate
 from wheelyard.settings.value_checks import Moment, bad_setting, problem, quote_safely
 
@@ -133,6 +139,7 @@ def load_settings(
     }
     index = given.get(INDEX_TABLES)
     _insert_index_credentials(index.value if index else (), environ)
+    _drop_other_indexes(given, tables, environ)
     if problems := [*_problems(given.values(), config_source)]:
         raise bad_setting(". ".join(problems))
     nested: dict[str, Any] = {}
@@ -302,6 +309,27 @@ def _insert_index_credentials(index: object, environ: Mapping[str, str]) -> None
         if match[1] not in by_label:
             raise bad_setting(f"{name}: no [[upstream.index]] has a label for it")
         by_label[match[1]][match[2].lower()] = environ[name]
+
+
+def _drop_other_indexes(
+    given: dict[SettingPath, _SettingValue], tables: Mapping[str, Any], environ: Mapping[str, str]
+) -> None:
+    """
+    Leave out what is said about other upstream indexes than the one that an option names.
+
+    Its URL must not get the password of another one.
+    """
+    url = given.get(UPSTREAM_URL)
+    if url is None or url.source != OPTION_SOURCE:
+        return
+    others = (*_from_tables(tables, ""), *_from_environment(environ))
+    urls = [value.value for value in others if value.path == UPSTREAM_URL]
+    is_other = bool(urls) and str(urls[-1]).rstrip("/") != str(url.value).rstrip("/")
+    if given.pop(INDEX_TABLES, None) is not None or is_other:
+        for name in OF_ONE_INDEX:
+            path = (*UPSTREAM_URL[:-1], name)
+            if path in given and given[path].source != OPTION_SOURCE:
+                del given[path]
 
 
 def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[str]:

@@ -13,6 +13,10 @@ from wheelyard.settings.value_checks import LARGEST, expected, parse_moment, pro
 
 INDEX_TABLES: Final = ("upstream", "index")
 """The path of the `[[upstream.index]]` tables."""
+UPSTREAM_URL: Final = ("upstream", "url")
+"""The path of the URL of the only upstream index."""
+OF_ONE_INDEX: Final = ("url", "label", "file_hosts", "username", "password", "google")
+"""Settings of `[upstream]` that a `[[upstream.index]]` has of its own."""
 DEFAULT_LABEL: Final = "upstream"
 """The label of the only upstream index, if the operator has chosen none."""
 
@@ -20,9 +24,9 @@ DEFAULT_LABEL: Final = "upstream"
 class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One upstream index: `[upstream]` itself, or a table `[[upstream.index]]`."""
 
-    url: kinds.Url
+    url: kinds.IndexUrl
     label: kinds.Label
-    file_hosts: tuple[kinds.Host, ...] = ()
+    file_hosts: tuple[kinds.Host, ...] | None = ()
     username: str = ""
     password: str = ""
     google: bool = False
@@ -38,14 +42,14 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[upstream]`: other indexes whose packages are served beside the private ones."""
 
-    enabled: bool = False
-    """Whether names that are not private are [looked up at other indexes](upstream.md)."""
-    url: kinds.Url = ""
+    enabled: bool | None = None
+    """Whether other names are [looked up elsewhere](upstream.md); unset: if there is a `url`."""
+    url: kinds.IndexUrl = ""
     """The Simple API of the upstream index, such as `https://index.example.com/simple/`."""
     label: kinds.Label = ""
     """Its short name in messages, metrics and the store; empty: `upstream`."""
-    file_hosts: tuple[kinds.Host, ...] = ()
-    """More hosts that its files may come from; its own host always may."""
+    file_hosts: tuple[kinds.Host, ...] | None = None
+    """More hosts that its files may come from, beside its own; unset: those of its first page."""
     username: str = ""
     """The user name for the upstream index, if it needs one."""
     password: str = ""
@@ -55,7 +59,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     private: tuple[kinds.Pattern, ...] = ()
     """Names that are never asked for upstream, as `[access] private_names`; `*` and `?` match."""
     i_have_no_private_prefix: bool = False
-    """Whether `private` may be empty although `mode` is not set."""
+    """Whether `private` is empty on purpose, so that no warning says it."""
     private_missing: Literal["empty", "404"] = "empty"
     """What a private name without a project answers: a page without files, or 404."""
     mode: Literal["", "open", "allowlist"] = ""
@@ -111,6 +115,16 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"UpstreamSettings(enabled={self.enabled}, url={self.url!r}, mode={self.mode!r})"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an upstream index."""
+        return bool(self.url or self.index) if self.enabled is None else self.enabled
+
+    @property
+    def finds_file_hosts(self) -> bool:
+        """Whether a page of the upstream index has to say which hosts its files are on."""
+        return self.is_on and not self.index and self.file_hosts is None and not self.offline
 
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:

@@ -16,6 +16,7 @@ from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT, 
 from wheelyard.model.grants import Grant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
 from wheelyard.settings.upstream_section import (
+    OF_ONE_INDEX,
     UpstreamIndexSettings,
     UpstreamSettings,
     variable_part,
@@ -24,8 +25,6 @@ from wheelyard.settings.value_checks import bad_setting, quote_safely
 from wheelyard.storage.location import BUCKET_FORMS, BucketLocation, is_bucket, parse_location
 
 _PORT: Final = re.compile(r":[0-9]*\Z")
-_ONE_INDEX: Final = ("url", "label", "file_hosts", "username", "password", "google")
-"""Settings of `[upstream]` that a `[[upstream.index]]` has of its own."""
 
 
 def validate(settings: Settings) -> Settings:
@@ -172,7 +171,7 @@ def _publishing_errors(settings: Settings) -> Iterator[str]:
 def _upstream_errors(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with `[upstream]` and its tables, if it is enabled."""
     upstream = settings.upstream
-    if upstream.enabled:
+    if upstream.is_on:
         yield from _index_errors(upstream, settings.base_url)
         yield from _upstream_contradictions(settings)
         for number, index in enumerate(upstream.indexes, 1):
@@ -185,7 +184,7 @@ def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
     if not upstream.indexes:
         why = "Set url to the Simple API of the index whose packages are meant; there is no default"
         yield f"upstream.enabled: no upstream index is named. {why}"
-    own = [name for name in _ONE_INDEX if upstream.index and getattr(upstream, name)]
+    own = [name for name in OF_ONE_INDEX if upstream.index and getattr(upstream, name)]
     if own:
         why = "Write it into one of the [[upstream.index]] tables"
         yield f"upstream.{own[0]}: there are several upstream indexes. {why}"
@@ -201,13 +200,6 @@ def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
 
 def _upstream_contradictions(settings: Settings) -> Iterator[str]:
     upstream = settings.upstream
-    is_decided = upstream.mode or upstream.i_have_no_private_prefix
-    if not settings.upstream_private and not is_decided:
-        yield (
-            "upstream.private: no name is said to be private. List the names that your own "
-            'packages begin with, as ["acme", "acme-*"], so that they are never looked up '
-            "elsewhere; if they have none in common, set i_have_no_private_prefix"
-        )
     if upstream.allow and not upstream.mode:
         why = 'Set mode = "allowlist", so that only these names are looked up'
         yield f"upstream.allow: without a mode it has no effect. {why}"
@@ -336,12 +328,20 @@ def _locations(settings: Settings) -> Iterator[str]:
 
 
 def _upstream(settings: Settings) -> Iterator[str]:
-    if not settings.upstream.enabled:
+    if not settings.upstream.is_on:
         return
     for index in settings.upstream.indexes:
         if index.password and index.url.lower().startswith("http://"):
             why = "is sent over plain HTTP, where others can read it; write https://"
             yield f"the password for the upstream index {index.label} {why}"
+    upstream = settings.upstream
+    is_decided = upstream.mode or upstream.i_have_no_private_prefix
+    if not settings.upstream_private and not is_decided:
+        yield (
+            "no name is said to be private, so each name that nothing is published under here is "
+            "looked up at the upstream index; list what the names of your own packages begin with "
+            'in upstream.private, as ["acme", "acme-*"], or set i_have_no_private_prefix'
+        )
     patterns = parse_name_patterns(settings.upstream_private)
     for text in patterns.texts:  # whether the prefix of private names is itself looked up
         name = text.removesuffix("-*")

@@ -291,7 +291,7 @@ class _SourceFactory(Struct, frozen=True):
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
             credentials = SourceCredentials(own, request.login, netrc)
-        refusal = "its host has a private address; give --allow-private if it may be reached"
+        refusal = "its host {host} has a private address; give --allow-private if it may be reached"
         policy = AddressPolicy((url.host, named.host), refusal=refusal)
         if request.allow_private:
             policy = AddressPolicy(is_allowed=every_address)

@@ -9,8 +9,9 @@ Google's library finds the credentials itself: the file that GOOGLE_APPLICATION_
 gcloud's login, or the metadata server. It is imported by the first request.
 """
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
@@ -50,10 +51,10 @@ PAGE_SECONDS: Final = 20.0
 MAX_ETAG_LENGTH: Final = 256
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_PRIVATE_NETWORK: Final = (
-    "its host has a private address, and its network is not in upstream.allow_private_networks"
+    "its host {host} has a private address, and upstream.allow_private_networks lacks its network"
 )
 NO_TLS: Final = (
-    "its URL is http, which needs upstream.allow_insecure, or a host that is this machine"
+    "its URL at {host} is http, which needs upstream.allow_insecure, or a host that is this machine"
 )
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
 
@@ -77,16 +78,35 @@ class UpstreamClient:
         google: "GoogleToken | None" = None,
         observation: Observation | None = None,
     ) -> None:
-        self.server = server
         self._config = config
         self._runtime = runtime
         self._retries = Retries(runtime, 2, _is_worth_a_retry)
         agent = f"wheelyard/{version('wheelyard')}"  # takes a millisecond
         agent += f" (+{config.contact})" if config.contact else ""
         self._headers = {"User-Agent": agent, "Via": f"1.1 {config.via}"}
-        rules = _UpstreamRules(server, google, observation)
-        self._requester = Requester(runtime, _network(config), rules)
+        self._rules = _UpstreamRules(server, google, observation)
+        self._network = _network(config)
+        self._requester = Requester(runtime, self._network, self._rules)
         self._large_pages = BoundedSemaphore(MAX_LARGE_PAGES)
+
+    @property
+    def server(self) -> UpstreamServer:
+        """The index, as the operator names it, with the hosts of its files once they are known."""
+        return self._rules.server
+
+    def set_file_hosts(self, hosts: Iterable[str]) -> None:
+        """Set the hosts of files, which stay for as long as the process runs."""
+        self._rules.server = replace(self.server, file_hosts=tuple(hosts))
+
+    def require_address(self, url: Url) -> None:
+        """
+        Raise FetchError if the host of a URL has no address that may be connected to.
+
+        A host whose name is not known now passes. Proxies check addresses themselves.
+        """
+        if not self._config.trust_env:
+            with suppress(OSError, UnicodeError):
+                self._network.policies[url.scheme].addresses_of(url.host, url.port)
 
     def close(self) -> None:
         """Close every connection."""
@@ -206,7 +226,7 @@ class _UpstreamRules(RequestRules):
         google: "GoogleToken | None",
         observation: Observation | None,
     ) -> None:
-        self._server = server
+        self.server = server
         self._google = google
         self._observation = observation
 
@@ -216,22 +236,22 @@ class _UpstreamRules(RequestRules):
 
         Raises FetchError as `GoogleToken`.
         """
-        if url.origin != self._server.url.origin:
+        if url.origin != self.server.url.origin:
             return None
         if self._google is not None:
             return self._google.authorization()
-        return None if self._server.login is None else self._server.login.authorization
+        return None if self.server.login is None else self.server.login.authorization
 
     def refusal(self, url: Url) -> str:
         """Return why nothing may be fetched from a URL, or an empty text."""
         if url.host.removesuffix(".") in METADATA_HOSTS:
             return "its host is that of the machine's metadata"
-        return self._server.refusal(url)
+        return self.server.refusal(url)
 
     def circuit_changed(self, *, is_open: bool) -> None:
         """Count and log it."""
         if self._observation is not None:
-            self._observation.breaker(self._server.label, is_open=is_open)
+            self._observation.breaker(self.server.label, is_open=is_open)
 
 
 def _network(config: UpstreamConfig) -> Network:

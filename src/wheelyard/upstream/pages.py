@@ -29,6 +29,7 @@ from wheelyard.errors import BAD_UPSTREAM, Conflict, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.client import UpstreamClients
+from wheelyard.upstream.file_hosts import learn_file_hosts
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_lookup import IndexProof, PageRequests, StoredPages
@@ -452,6 +453,8 @@ class UpstreamPages:
 
     def _remember(self, held: _HeldPage) -> None:
         page = held.page
+        # before any of its files is fetched
+        learn_file_hosts(self._clients[page.upstream], page)
         files = len(page.files) + len(page.removed) + len(page.changed)
         # the largest page is kept, too, then alone
         weight = min(PAGE_BYTES + FILE_BYTES * files, MEMORY_BYTES)

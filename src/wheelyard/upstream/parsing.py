@@ -303,7 +303,7 @@ class _FileParser(Struct):
             url = self.base.resolved(reference)
         except BadUrl:
             return ""
-        why = "its URL has a user name" if "@" in host else self.server.refusal(url)
+        why = "its URL has a user name" if "@" in host else self.server.refusal_on_page(url)
         if why:
             if len(self.refused) < MAX_LOCATIONS:
                 self.refused[url.authority] = why
@@ -411,6 +411,21 @@ def _why_not_json(root: RootPage) -> str:
         return OTHER_PAGE
     has_names = all(isinstance(project, dict) and "name" in project for project in projects)
     return "" if has_names else OTHER_PAGE
+
+
+def first_projects(root: RootPage) -> list[NormalizedName]:
+    """Return the projects in the start of a root that shows an index, in its order."""
+    names: Iterable[object] = ()
+    if "json" in root.content_type.lower():
+        document = _document(root)
+        projects = document.get("projects", ()) if isinstance(document, dict) else ()
+        names = [project.get("name") for project in projects if isinstance(project, dict)]
+    else:
+        page = read_page(root.body.decode("latin-1"), root.content_type, len(root.body))
+        with suppress(BadUrl):
+            names = _names(root.url, page)
+    projects = [_project(name) for name in names if isinstance(name, str)]
+    return [NormalizedName(name) for name in projects if name]
 
 
 def _document(root: RootPage) -> object:

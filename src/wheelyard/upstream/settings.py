@@ -29,8 +29,12 @@ class UpstreamServer:
     """The URL of its Simple API, with a slash at the end and without a credential."""
     label: str
     """The name that messages call it by: lower-case letters, digits and `-`."""
-    file_hosts: tuple[str, ...] = ()
-    """More hosts that its files may be on, each as `host` or `host:port`."""
+    file_hosts: tuple[str, ...] | None = ()
+    """
+    More hosts that its files may be on, each as `host` or `host:port`.
+
+    None until they are taken from the first page with files (`upstream/file_hosts.py`).
+    """
     login: UserPassword | None = field(default=None, repr=False)
     """User name and password, sent to this index alone."""
     google: bool = False
@@ -52,21 +56,33 @@ class UpstreamServer:
 
         A page that was read under others is asked for again, whole, such as after a new host.
         """
-        rules = " ".join((READING, *sorted(self.file_hosts)))
+        rules = " ".join((READING, *sorted(self.file_hosts or ())))
         return sha256(rules.encode()).hexdigest()[:8]
 
     def refusal(self, url: Url) -> str:
-        """Return why nothing may be fetched from a URL of a page or redirect, or an empty text."""
+        """
+        Return why nothing may be fetched from a URL, or an empty text.
+
+        While the hosts of files are not known, only its own host may be asked.
+        """
         if self.url.is_secure and not url.is_secure:
             return "its URL is http, and that of the index is https"
-        if url.origin == self.url.origin:
+        if self.is_own(url):
             return ""
         names = {url.authority, f"{url.host}:{url.port}"}
-        if url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]:
-            return ""
-        if names.isdisjoint(host.lower() for host in self.file_hosts):
+        if names.isdisjoint(host.lower() for host in self.file_hosts or ()):
             return f"the host {url.authority} is not in upstream.file_hosts"
         return ""
+
+    def refusal_on_page(self, url: Url) -> str:
+        """Return as `refusal`, for a URL of a page, which may say the hosts of files."""
+        is_known = self.file_hosts is not None or (self.url.is_secure and not url.is_secure)
+        return self.refusal(url) if is_known else ""
+
+    def is_own(self, url: Url) -> bool:
+        """Return whether a URL is on the host of the index, at its port or the default one."""
+        is_default = url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]
+        return url.origin == self.url.origin or is_default
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):

@@ -466,16 +466,21 @@ class Index(Struct, frozen=True, kw_only=True):
         return AddedGrant(grant_id, describe_grant(made), warnings)
 
 
-def open_index(settings: Settings, *, create: bool = True) -> Index:
+def open_index(settings: Settings, *, create: bool = True, is_server: bool = False) -> Index:
     """
     Return the index of the settings, whose store is made if it is missing and `create` is set.
+
+    `is_server` is for a process that serves it, and not for a command.
 
     Raises Invalid for a wrong setting, a missing store, or one that this version cannot open.
     Raises Unavailable if the store does not answer.
     """
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
-    return build_index(opened.stores, opened.spool, settings, runtime, opened.traits, google)
+    return build_index(
+        *(opened.stores, opened.spool, settings, runtime, opened.traits, google),
+        is_server=is_server,
+    )
 
 
 def index_without_store(settings: Settings) -> Index:
@@ -497,6 +502,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
     documents: CachePolicy | None = None,
+    *,
+    is_server: bool = False,
 ) -> Index:
     """Return an index over stores (local without `traits`), and write the format of a new one."""
     traits = traits or StoreTraits()
@@ -509,7 +516,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         search.note_commit(project.name)  # it is made below, before anything is committed
         catalog.serials.note_commit()
 
-    catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
+    # commands give serials with these settings, too: there may be no server that does
+    gives_serials = not (is_server and settings.server.read_only)
+    catalog = open_catalog(
+        stores, runtime, policy, on_event, traits.files, gives_serials=gives_serials
+    )
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
     is_read_only = settings.server.read_only
     access = AccessControl(settings.grants, catalog.access_records, runtime)
@@ -553,7 +564,7 @@ def _upstream(
 
     They are None without any upstream index.
     """
-    if not settings.upstream.enabled:
+    if not settings.upstream.is_on:
         return None, None, None
     # nothing of it is loaded without an upstream index
     from wheelyard.upstream.search_facts import PublicProjectList

@@ -131,7 +131,7 @@ def _folders(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "store.location", location
     for setting, folder in (
         ("access.credentials_store", settings.access.credentials_store),
-        ("upstream.bucket", upstream.bucket if upstream.enabled else ""),
+        ("upstream.bucket", upstream.bucket if upstream.is_on else ""),
     ):
         if folder and not is_bucket(folder):
             yield setting, folder
@@ -224,7 +224,7 @@ def _buckets(settings: Settings) -> Iterator[Store]:
         with suppress(WheelyardError):  # `read_steps` reports this error
             stored_format = read_format(store)
             files = stored_format.files if stored_format else files
-    upstream = settings.upstream.bucket if settings.upstream.enabled else ""
+    upstream = settings.upstream.bucket if settings.upstream.is_on else ""
     for location in (files, settings.access.credentials_store, upstream):
         if is_bucket(location):
             yield store_in(location)

@@ -5,10 +5,13 @@ Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is 
 """
 
 import re
+from contextlib import closing
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
@@ -17,8 +20,9 @@ from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
-from wheelyard.errors import Invalid
+from wheelyard.errors import UPSTREAM_UNAVAILABLE, Invalid, Unavailable
 from wheelyard.http_client.client import tls_context
+from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import UserPassword, parse_url
 from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.model.decoding import escaped
@@ -32,6 +36,7 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.client import UpstreamClients
+from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page_lookup import StoredPages
@@ -46,7 +51,7 @@ from wheelyard.upstream.policy.evaluation import (
 from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import PolicyRules, VersionNotes, parse_exceptions
-from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_outage
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 
@@ -104,6 +109,45 @@ def build_upstream(
         runtime=runtime,
         is_local=is_local,
         waits_for_licences=bool(upstream.blocked_licenses),
+    )
+
+
+def with_file_hosts(
+    settings: Settings, runtime: Runtime, *, is_optional: bool
+) -> tuple[Settings, str]:
+    """
+    Return settings that name the hosts of the files of the upstream index, and a sentence.
+
+    It asks the index. The settings stay as they are if it has no file yet, or if it does not answer
+    and `is_optional` is set: then the first page that is read says the hosts. Raises Invalid (code
+    `bad_setting`) or Unavailable if it cannot be used.
+    """
+    config = upstream_config(settings)
+    (client,) = (clients := UpstreamClients(config, runtime, Observation(runtime))).in_order
+    place, later = client.server.url.redacted, "They are those of the first page that is read."
+    with closing(clients):
+        try:
+            private = parse_name_patterns(settings.upstream_private)
+            found = find_file_hosts(client, private, runtime.now())
+        except FetchError as fault:
+            if not is_outage(fault):
+                why = f"{place} cannot be used as an upstream index: {fault.why}"
+                raise bad_setting(f"upstream.url: {why}") from None
+            why = f"The upstream index {place} does not answer: {fault.why}."
+            if not is_optional:
+                message = f"{why} Try again, or start without it."
+                raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from None
+            return settings, f"{why} So it is not known which hosts its files are on. {later}"
+    if found is None:
+        return (
+            settings,
+            f"The upstream index {place} shows no file yet. The hosts of files: {later}",
+        )
+    upstream = replace(settings.upstream, file_hosts=found.hosts)
+    hosts = ", ".join(found.hosts) or "its own host"
+    return replace(settings, upstream=upstream), (
+        f"the files of {place} are on {hosts}, as the page of {found.project} says: fixed for this "
+        "run. Write them into upstream.file_hosts, and no start asks."
     )
 
 

@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with running_app(open_index(Settings(store=store)), folder) as writing:
         publish(writing, wheel())
     reading = ServerSettings(read_only=True, roots=("acme",))
-    index = open_index(Settings(store=store, server=reading))
+    index = open_index(Settings(store=store, server=reading), is_server=True)
     with running_app(index, folder) as server:
         yield server
 
@@ -73,7 +73,8 @@ def test_read_only_server_answers_reads(server: RunningServer) -> None:
 def test_read_only_server_notes_no_token_use(tmp_path: Path, *, reads_only: bool) -> None:
     """A server that only reads writes nothing by itself, not even when a token was used."""
     store = StoreSettings(location=str(tmp_path / "store"))
-    index = open_index(Settings(store=store, server=ServerSettings(read_only=reads_only)))
+    settings = Settings(store=store, server=ServerSettings(read_only=reads_only))
+    index = open_index(settings, is_server=True)
     with running_app(index, tmp_path) as server:
         assert server.get("/simple/", server.token).status_code == 200
         # one after the other is noted, in the background

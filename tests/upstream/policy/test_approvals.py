@@ -174,7 +174,7 @@ def test_nobody_can_be_asked(tmp_path: Path, public: FakeUpstream, store: Store)
         with pytest.raises(Invalid, match="is private here"):
             deciding(server).approve(NormalizedName("team-x"), ONE, "")
         alone = Deciding(server.index.decisions, "local:ana")
-        with pytest.raises(Invalid, match=r"upstream\.enabled is not set"):
+        with pytest.raises(Invalid, match=r"upstream\.url is not set"):
             alone.approve(DEMO, ONE, "")
         for wanted, digest in ((None, "0" * 64), (ONE, "0" * 63), (ONE, "g" * 64)):
             with pytest.raises(Invalid):

@@ -192,7 +192,7 @@ class Deciding(Struct, frozen=True):
         target = f"{project} {version}" if version else project
         if self.upstream is None:
             raise Invalid(
-                f"{target} cannot be approved here, as upstream.enabled is not set: "
+                f"{target} cannot be approved here, as upstream.url is not set: "
                 "give those of the server, or the digests of the files of a version.",
                 code="bad_setting",
             )

@@ -1,0 +1,196 @@
+"""The hosts of an upstream index's files are those that one of its pages names."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from tests.cli.conftest import Serve, Typed
+from tests.cli.conftest import serve as _serve
+from tests.cli.conftest import wheelyard as _wheelyard
+from tests.ports import free_port
+from tests.upstream.asking import Asking
+from tests.upstream.fake_pages import Fault
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import LABEL
+from tests.upstream.team import Team, locked
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.urls import parse_url
+from wheelyard.model.access import NameFilter, parse_name_patterns
+from wheelyard.settings.sections import Settings
+from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.upstream.file_hosts import FoundHosts, find_file_hosts
+from wheelyard.upstream.settings import UpstreamServer
+from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.upstream import with_file_hosts
+
+pytestmark = pytest.mark.integration
+wheelyard, serve = _wheelyard, _serve
+
+IDNA = public_wheel("idna", "3.10")
+
+
+def section(upstream: FakeUpstream, **more: object) -> UpstreamSettings:
+    """Return `[upstream]` with the URL alone, as one line of a file has it."""
+    networks = ("127.0.0.0/8",)
+    return replace(
+        UpstreamSettings(url=upstream.url, label=LABEL, allow_private_networks=networks), **more
+    )
+
+
+@pytest.fixture
+def asking(upstream: FakeUpstream) -> Iterator[Asking]:
+    """A process that does not know the hosts of files."""
+    url = parse_url(upstream.url)
+    made = Asking((UpstreamServer(url=url, label="public", file_hosts=None),))
+    yield made
+    made.close()
+
+
+def found(asking: Asking, private: tuple[str, ...] = ()) -> FoundHosts | None:
+    """Return what is found at the start of a server."""
+    (client,) = asking.clients.in_order
+    return find_file_hosts(client, parse_name_patterns(private), asking.clock.now)
+
+
+def test_one_page_says_them(upstream: FakeUpstream, asking: Asking) -> None:
+    """One request, for a project that nearly every index has, brings the hosts."""
+    upstream.publish(public_wheel("pip", "26.0"), IDNA)
+    assert found(asking) == FoundHosts("pip", (upstream.file_host,))  # type: ignore[arg-type]
+    assert [each.path for each in upstream.requests] == ["/simple/pip/"]
+
+    upstream.behave("pip", Fault.RELATIVE_URL)
+    assert found(asking) == FoundHosts("pip", ())  # type: ignore[arg-type]
+
+
+def test_an_index_without_that_project(upstream: FakeUpstream, asking: Asking) -> None:
+    """Else some projects of the list are asked for, and never a private one, or a denied one."""
+    upstream.behave("empty")
+    upstream.publish(IDNA, public_wheel("acme-x", "1.0"))
+
+    hosts = found(asking, private=("acme-*", "pip"))
+
+    assert hosts == FoundHosts("idna", (upstream.file_host,))  # type: ignore[arg-type]
+    assert upstream.asked("acme-x") == upstream.asked("pip") == []
+    upstream.drop("idna")
+    assert found(asking, private=("acme-*",)) is None
+
+
+def test_names_of_an_allowlist_come_first(upstream: FakeUpstream) -> None:
+    """An index that is asked for a few names only is asked for one of them."""
+    upstream.publish(IDNA, public_wheel("pip", "26.0"))
+    names = NameFilter(parse_name_patterns(("team-*", "idna")))
+    url = parse_url(upstream.url)
+    asking = Asking((UpstreamServer(url=url, label="a", file_hosts=None, names=names),))
+    try:
+        hosts = found(asking)
+    finally:
+        asking.close()
+    assert hosts is not None
+    assert hosts.project == "idna"
+    assert [each.path for each in upstream.requests] == ["/simple/idna/"]
+
+
+def test_the_first_page_of_a_command_says_them(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A command takes them from the page that it reads anyway, also from the store."""
+    upstream.publish(IDNA)
+    team = Team(tmp_path, upstream)
+    assert team.prefetch(locked(IDNA), dry_run=True, file_hosts=None, enabled=None).results
+    asked = len(upstream.requests)
+
+    report = team.prefetch(
+        locked(IDNA), file_hosts=None, enabled=None
+    )  # its page is fresh in the store
+
+    assert team.stored() == {IDNA.filename, f"{IDNA.filename}.metadata"}
+    assert report.fetched_bytes == len(IDNA.data)
+    assert len(upstream.requests) == asked + 2
+
+
+def test_they_stay_for_the_run(upstream: FakeUpstream, asking: Asking) -> None:
+    """The first page fixes them: a later page with another host loses its files."""
+    upstream.publish(IDNA, public_wheel("other", "1.0"))
+    upstream.behave("other", Fault.ABS_URL_OTHER_HOST)
+    assert asking.found("idna") is not None
+    with pytest.raises(Unavailable, match="is not in upstream"):
+        asking.found("other")
+    assert upstream.asked_stranger() == []
+
+
+def test_a_redirect_says_nothing(upstream: FakeUpstream, asking: Asking) -> None:
+    """A page that leads to another host is not followed there, as nobody has named that host."""
+    upstream.publish(public_wheel("pip", "26.0"))
+    upstream.behave("pip", Fault.REDIRECT_OTHER)
+    with pytest.raises(FetchError, match="is not in upstream"):
+        found(asking)
+    assert upstream.asked_stranger() == []
+
+
+def test_private_addresses_stay_refused(upstream: FakeUpstream) -> None:
+    """A host of files with a private address is named, with the setting that allows it."""
+    upstream.publish(public_wheel("pip", "26.0"))
+    upstream.behave("pip", Fault.URL_METADATA_IP)
+    settings = Settings(upstream=section(upstream, allow_insecure=True))
+    words = "169.254.169.254 has a private address, and upstream.allow_private_networks lacks"
+    with pytest.raises(Invalid, match=words):
+        with_file_hosts(settings, system_runtime(), is_optional=True)
+
+
+def test_an_index_that_does_not_answer(upstream: FakeUpstream) -> None:
+    """An index of an option has to answer; that of a file may be away at a start."""
+    settings = Settings(upstream=section(upstream))
+    upstream.stop()
+    place = upstream.url
+    with pytest.raises(Unavailable, match=f"{place} does not answer: it cannot be reached"):
+        with_file_hosts(settings, system_runtime(), is_optional=False)
+    same, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+    assert (same, "not known which hosts" in sentence) == (settings, True)
+
+
+def test_what_is_no_index(upstream: FakeUpstream) -> None:
+    """A URL that is no index stops the start, whoever names it."""
+    upstream.root = (200, "text/html", b"<html><a href='about'>About us</a></html>")
+    settings = Settings(upstream=section(upstream))
+    for is_optional in (True, False):
+        with pytest.raises(Invalid, match="cannot be used as an upstream index: its root is a pag"):
+            with_file_hosts(settings, system_runtime(), is_optional=is_optional)
+
+
+def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream) -> None:
+    """`serve --upstream URL` reads one page, prints the hosts, and every worker sends files."""
+    upstream.publish(public_wheel("pip", "26.0"), IDNA)
+    networks = {"WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
+
+    serving = serve("--upstream", upstream.url, "--workers", "2", **networks)
+
+    log = serving.log.read_text()
+    said = f"the files of {upstream.url} are on {upstream.file_host}, as the page of pip says"
+    assert log.count(said) == 1
+    assert "no name is said to be private" in log
+    with httpx2.Client(base_url=f"http://127.0.0.1:{serving.port}") as client:
+        for _ in range(4):
+            page = client.get("/simple/idna/", headers={"connection": "close"})
+            (link,) = re.findall(r'href="../../(files/[^"#]+)', page.text)
+            assert client.get(f"/{link}", headers={"connection": "close"}).content == IDNA.data
+    assert len(upstream.asked_pages("pip")) == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "run"])
+def test_a_bad_upstream_ends_the_start(wheelyard: Typed, command: str) -> None:
+    """One line says what is wrong with --upstream, without a password."""
+    port = free_port()
+    networks = {"WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
+    folders = ["."] if command == "run" else []
+    for url, words in (
+        (f"http://127.0.0.1:{port}/simple/", "does not answer: it cannot be reached. Try again"),
+        ("https://ana:hunter2@index.example.com/simple/", "without user and password"),
+        ("http://index.example.com/simple/", "over plain HTTP others can change"),
+    ):
+        done = wheelyard(command, "--port", "0", "--upstream", url, *folders, **networks)
+        (line,) = done.stderr.splitlines()
+        assert (done.returncode, words in line, "hunter2" in line) == (1, True, False), line
