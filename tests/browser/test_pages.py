@@ -198,7 +198,7 @@ def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> No
     ana.open(f"/project/{name}/")
     ana.follow("Manage")
     ana.page.locator("main").get_by_role("link", name="1.0", exact=True).click()
-    ana.follow("Yank")
+    ana.press("Yank")
     ana.page.get_by_label("Reason").fill("Breaks <b>logins</b>")
     ana.press("Yank the ticked files")
     ana.page.locator("main [role=status]").wait_for()
@@ -207,6 +207,55 @@ def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> No
     assert "Breaks &lt;b&gt;logins&lt;/b&gt;" in site.get(f"/simple/{name}/").text
     ana.open(f"/project/{name}/history/")
     assert USER in ana.page.inner_text("main .rows")
+
+
+def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> None:
+    """Releases are ticked, and yanked together with one reason, after a page has named all files."""
+    name = "many-with" if ana.has_scripts else "many-without"
+    publish(site, *(wheel(name, version) for version in ("1.0", "1.1", "2.0")))
+    ana.open(f"/project/{name}/manage/")
+    for version in ("1.0", "1.1"):
+        ana.page.get_by_role("checkbox", name=version).check()
+    ana.press("Yank")
+    ana.page.get_by_label("Reason").fill("Both leak")
+    ana.press("Yank the ticked files")
+    said = ana.page.inner_text("main [role=status]")
+
+    assert "yanked 2 releases: Both leak" in said
+    listed = site.get(f"/simple/{name}/").text
+    assert listed.count("Both leak") == 2
+    ana.page.locator(".tabs").get_by_role("link", name="Releases").click()
+    assert ana.page.locator(".mark.warning").all_inner_texts() == ["yanked: Both leak"] * 2
+
+
+def test_project_is_deleted_with_its_typed_name(ana: Person, site: RunningServer) -> None:
+    """A project is deleted by who types its name, and an administrator gives up the name."""
+    name = "gone-with" if ana.has_scripts else "gone-without"
+    publish(site, wheel(name, "1.0"), wheel(name, "1.1"))
+    ana.open(f"/project/{name}/manage/")
+    ana.follow("Delete the project")
+    ana.page.get_by_label("To confirm").fill("gone")
+    ana.press("Delete the project")
+    assert "Type exactly" in ana.text
+    ana.page.get_by_label("To confirm").fill(name)
+    ana.press("Delete the project")
+
+    assert "deleted 2 releases" in ana.page.inner_text("main [role=status]")
+    assert "whl" not in site.get(f"/simple/{name}/").text
+    ana.page.get_by_label("To confirm").fill(name)
+    ana.press("Give up the name")
+    assert "The name is given up" in ana.text
+    assert site.get(f"/project/{name}/", accept="text/html").status_code == 404
+
+
+def test_box_in_the_head_ticks_all(scripted: Person) -> None:
+    """With scripts, a box in the head of the list ticks all releases."""
+    scripted.open("/project/acme-core/manage/")
+    scripted.page.get_by_role("checkbox", name="All").check()
+
+    boxes = scripted.page.locator("tbody input[type=checkbox]")
+    assert boxes.count() == 3
+    assert all(box.is_checked() for box in boxes.all())
 
 
 def found(person: Person) -> list[str]:

@@ -30,6 +30,7 @@ from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
 from wheelyard.http.handlers.token_pages import TokenPages
+from wheelyard.http.handlers.upload_page import UploadPage
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER
@@ -62,7 +63,7 @@ def build_routes(
         *_home(home),
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
         *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
-        *_management(ManagePages(pages, uploads)),
+        *_management(ManagePages(pages), UploadPage(pages, uploads)),
         *_administration(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
         *_index(context, home, packages),
@@ -144,13 +145,13 @@ def _account(account: AccountPages, password: PasswordPages, tokens: TokenPages)
     yield replace(_form("/-/account/tokens/", tokens.answer_form), is_long=True)
 
 
-def _management(manage: ManagePages) -> Iterator[Route]:
+def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:
     yield _page("/project/{name}/manage/", manage.answer_manage)
     yield _form("/project/{name}/manage/", manage.answer_change)
     yield replace(_page("/project/{name}/access/", manage.answer_access), is_long=True)
-    page, form = manage.answer_upload_page, manage.answer_upload_form
+    page = upload.answer_page
     yield _page("/-/upload/", page)
-    yield replace(_form("/-/upload/", page), handler=form, is_coroutine=True)
+    yield replace(_form("/-/upload/", page), handler=upload.answer_form, is_coroutine=True)
 
 
 def _administration(web: WebPages) -> Iterator[Route]:

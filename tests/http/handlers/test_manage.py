@@ -65,7 +65,7 @@ def project(server: InProcessServer, name: str = "demo") -> Project:
     return server.index.projects.get(NormalizedName(name))
 
 
-def changed(browser: Browser, name: str, **fields: str) -> InProcessResponse:
+def changed(browser: Browser, name: str, **fields: str | tuple[str, ...]) -> InProcessResponse:
     """Send a form of a project, with its token; return the page that is redirected to."""
     path = f"/project/{name}/manage/"
     answer = browser.send(path, {"csrf_token": browser.form_token("/-/account/"), **fields})
@@ -213,7 +213,7 @@ def test_missing_version_is_said_beside_its_field(manager: Browser) -> None:
         answer = manager.open(f"{MANAGE}?version={version}")
         assert answer.status == status
         assert f'value="{version}" ' in answer.body.decode()
-        assert 'aria-describedby="version-error"' in answer.body.decode()
+        assert 'aria-describedby="versions-error' in answer.body.decode()
 
 
 @pytest.mark.parametrize(
@@ -271,16 +271,162 @@ def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
         assert project(server).revision == 1
 
 
-def test_older_releases_are_folded(server: InProcessServer, manager: Browser) -> None:
-    """Of many releases the newest are shown, and the others can be chosen by typing."""
-    server.publish(*(wheel("demo-m", f"3.{number}") for number in range(30)))
+def chosen(browser: Browser, name: str, *fields: tuple[str, str]) -> InProcessResponse:
+    """Send the form in which releases were chosen; return the page that names their files."""
+    sent = {"csrf_token": [browser.form_token("/-/account/")]}
+    for field, text in fields:
+        sent.setdefault(field, []).append(text)
+    return browser.send(f"/project/{name}/manage/", sent)
 
-    page = manager.open("/project/demo-m/manage/").body.decode()
 
-    assert page.index(">3.29</a>") < page.index("10 older releases") < page.index(">3.0</a>")
-    assert '<option value="3.0">' in page
-    assert manager.open("/project/Demo/manage/?version=3.1").headers["location"] == (
-        "/project/demo/manage/?version=3.1"
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([("version", "3.1"), ("version", "3.7")], ["3.7", "3.1"]),
+        ([("versions", "<3.2")], ["3.1", "3.0"]),
+        ([("version", "3.9"), ("versions", "3.0")], ["3.9", "3.0"]),
+        ([("versions", "==3.8.*")], ["3.8"]),
+    ],
+)
+def test_many_releases_are_chosen_at_once(
+    server: InProcessServer, manager: Browser, fields: list[tuple[str, str]], expected: list[str]
+) -> None:
+    """Releases are ticked, or written as a set; the next page names each file, and asks why."""
+    if NormalizedName("demo-m") not in server.index.projects.names.get_current().as_set:
+        server.publish(*(wheel("demo-m", f"3.{number}") for number in range(10)))
+    before = project(server, "demo-m")
+
+    page = chosen(manager, "demo-m", ("choose", "yank"), *fields).body.decode()
+
+    assert re.findall(r'name="version" value="([^"]*)"', page) == expected
+    files = [f"demo_m-{version}-py3-none-any.whl" for version in expected]
+    assert re.findall(r'name="file" value="([^"]*)" checked', page) == files
+    assert page.count('name="reason"') == 1
+    assert project(server, "demo-m") == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ([], 400, "Tick the releases that you mean"),
+        ([("versions", "<1")], 404, "demo has no such release"),
+        ([("versions", "9.9")], 404, "demo has no such release"),
+        ([("version", "9.9")], 404, "demo has no such release"),
+        ([("versions", "newest")], 400, "is not a set of versions"),
+        ([("versions", "1.x")], 400, "1.x"),
+        ([("choose", "unyank"), ("version", "1.0")], 400, "None of these files can be unyanked"),
+    ],
+)
+def test_wrong_choice_is_said_beside_its_field(
+    manager: Browser, fields: list[tuple[str, str]], status: int, words: str
+) -> None:
+    """A choice of nothing, or of what is not there, is said beside the field of the list."""
+    choose = [] if dict(fields).get("choose") else [("choose", "yank")]
+    answer = chosen(manager, "demo", *choose, *fields)
+
+    assert answer.status == status
+    assert words in text_of(answer)
+    assert 'aria-describedby="versions-error' in answer.body.decode()
+
+
+def test_many_releases_are_yanked_in_one_commit(server: InProcessServer, manager: Browser) -> None:
+    """Many releases are yanked with one reason in one commit, but for files that are not ticked."""
+    name = "demo-a"
+    server.publish(*(wheel(name, version) for version in ("1.0", "1.1", "2.0")), sdist(name))
+    revision = project(server, name).revision
+    sent = {
+        "version": ("1.0", "1.1"),
+        "file": ("demo_a-1.0-py3-none-any.whl", "demo_a-1.1-py3-none-any.whl"),
+    }
+
+    page = changed(manager, name, action="yank", reason="both broken", **sent)
+
+    assert "yanked 2 releases : both broken" in text_of(page)
+    after = project(server, name)
+    assert after.revision == revision + 1
+    yanked = {file.filename for file in after.files if file.yanked == "both broken"}
+    assert yanked == set(sent["file"])
+
+
+def test_many_releases_are_deleted_by_who_types_the_name(
+    server: InProcessServer, manager: Browser
+) -> None:
+    """Who deletes several releases types the name of the project; a crash leaves nothing listed."""
+    name = "demo-b"
+    server.publish(*(wheel(name, version) for version in ("1.0", "1.1", "2.0")))
+    page = chosen(manager, name, ("choose", "delete"), ("versions", "<2"))
+    assert "To confirm, type: demo-b" in text_of(page)
+    files = ("demo_b-1.0-py3-none-any.whl", "demo_b-1.1-py3-none-any.whl")
+    sent = {"version": ("1.0", "1.1"), "file": files}
+
+    done = text_of(changed(manager, name, action="delete", confirmation="Demo_B", **sent))
+
+    assert "deleted 2 releases" in done
+    assert "it removes the rest within a day" in done
+    assert project(server, name).deleted_filenames == files
+    assert [file.version for file in project(server, name).files] == ["2.0"]
+
+
+def test_project_is_deleted_by_who_types_its_name(
+    server: InProcessServer, manager: Browser
+) -> None:
+    """A project is deleted as it was shown; then its name is still private, and can be given up."""
+    name, files = "demo-w", ("demo_w-1.0-py3-none-any.whl", "demo_w-2.0-py3-none-any.whl")
+    server.publish(wheel(name), wheel(name, "2.0"))
+    form = manager.open(f"/project/{name}/manage/?action=delete")
+    assert re.findall(r'type="hidden" name="file" value="([^"]*)"', form.body.decode()) == [
+        *reversed(files)
+    ]
+    server.publish(wheel(name, "3.0"))  # by somebody who knows nothing of it
+    sent = {"whole": ("1",), "file": files}
+    token = {"csrf_token": manager.form_token("/-/account/"), "action": "delete"}
+    refused = manager.send(f"/project/{name}/manage/", {**token, **sent, "confirmation": "demo"})
+    assert refused.status == 400
+    assert "Type exactly: demo-w" in text_of(refused)
+    assert refused.body.count(b'name="whole"') == 1
+
+    page = changed(manager, name, action="delete", **sent, confirmation=name)
+
+    assert "deleted 2 releases" in text_of(page)
+    assert [file.version for file in project(server, name).files] == ["3.0"]
+    last = {"whole": "1", "file": "demo_w-3.0-py3-none-any.whl", "confirmation": name}
+    page = changed(manager, name, action="delete", **last)
+    assert "all of them were deleted" in text_of(page)
+    assert "Give up the name" not in text_of(page)  # that is for administrators
+    assert manager.open(f"/project/{name}/").status == 200
+
+
+def test_name_is_given_up_by_an_administrator(server: InProcessServer) -> None:
+    """An administrator gives up the name of a project without files, after typing it."""
+    name, admin = "demo-n", signed_in(server, "admin")
+    server.publish(wheel(name))
+    manage = f"/project/{name}/manage/"
+    release = {"csrf_token": admin.form_token("/-/account/"), "action": "release"}
+    full = admin.send(manage, {**release, "confirmation": name})
+    assert full.status == 409
+    assert "has files" in text_of(full)
+    gone = {"whole": "1", "file": "demo_n-1.0-py3-none-any.whl", "confirmation": name}
+    assert "Give up the name" in text_of(changed(admin, name, action="delete", **gone))
+    wrong = admin.send(manage, {**release, "confirmation": "demo", "reason": "typo"})
+    assert wrong.status == 400
+    assert 'value="typo"' in wrong.body.decode()
+
+    answer = admin.send(manage, {**release, "confirmation": name, "reason": "typo"})
+
+    assert answer.status == 200
+    assert "The name is given up" in text_of(answer)
+    assert admin.open(f"/project/{name}/").status == 404
+    refused = signed_in(server, "manager").send(
+        "/project/demo/manage/",
+        {**release, "csrf_token": signed_in(server, "manager").form_token("/-/account/")},
+    )
+    assert refused.status == 403
+
+
+def test_other_spelling_leads_to_the_usual_page(manager: Browser) -> None:
+    """Another spelling of the name leads to the page of the usual one."""
+    assert manager.open("/project/Demo/manage/?version=1.0").headers["location"] == (
+        "/project/demo/manage/?version=1.0"
     )
 
 
@@ -290,8 +436,9 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
 
     said = text_of(manager.open(path))
 
-    assert "group:team htpasswd:manager read, upload, manage grant 3 of the settings" in said
-    assert "htpasswd:uploader read, upload grant 2 of the settings" in said
+    team = "the group team manager, by password read, upload, manage grant 3 of the settings"
+    assert team in said
+    assert "uploader, by password read, upload grant 2 of the settings" in said
     assert "hidden" not in said
     assert "x7" not in said
     assert "for demo*, hidden; x7" in text_of(signed_in(server, "admin").open(path))

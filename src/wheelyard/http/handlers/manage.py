@@ -1,22 +1,21 @@
-"""Handlers of the pages on which people upload, and manage a project."""
+"""Handlers of the pages on which people manage a project."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Struct
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import ReleaseChange, StatusChange
+from wheelyard.api.project_operations import NameChange, ReleaseChange, StatusChange
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Invalid, NotFound, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.http.error_responses import read_only, status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -30,29 +29,34 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.messages import Request, Response, redirect
-from wheelyard.http.requests import json_response
-from wheelyard.http.upload_form import FormReader
-from wheelyard.http.uploads import UploadHandler, require_upload
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Action
 from wheelyard.model.decoding import require_one_line
-from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
+from wheelyard.model.distribution_filename import (
+    parse_known_filename,
+    parse_name,
+    parse_version,
+    parse_version_set,
+)
 from wheelyard.model.project import EventKind, Project
 from wheelyard.model.project_json import EventJson, entry_of
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.project_pages import (
-    ROOT,
+from wheelyard.rendering.web.manage_pages import (
+    RELEASE,
     STATUS,
     STATUS_MEANINGS,
     VERBS,
-    Change,
     ChoosableFile,
+    ChosenRelease,
     FileChange,
-    changes_of,
-    manage_page,
+    ManagedProject,
+    chosen_releases,
+    render_form,
 )
+from wheelyard.rendering.web.project_frame import ACCESS, MANAGE
+from wheelyard.rendering.web.project_pages import Change, changes_of
 
 FORM_LIMIT_BYTES: Final = 1 << 20
 MAX_FIELDS: Final = 10_000
@@ -63,29 +67,22 @@ _ACTIONS: Final = {
     "unyank": project_operations.unyank,
     "delete": project_operations.delete,
 }
-_NUMBER = re.compile("[0-9]{1,15}")
-
-
-class UploadedFile(Struct, frozen=True):
-    """A file that was uploaded, also as JSON for the script of the page."""
-
-    filename: str
-    status: Literal["uploaded", "there"]
-    """`there` if it was listed with the same content already."""
-    project: str
-    warnings: tuple[str, ...]
+_NUMBER: Final = re.compile("[0-9]{1,15}")
+EVERY_VERSION: Final = ">=0.dev0"
+"""The set of all versions, as the first one of PEP 440 is in it."""
+_VERSION_START: Final = re.compile("[0-9vV]")
+"""The beginning of a version, and of no set of versions."""
 
 
 class ManagePages:
-    """The pages on which people upload, and manage a project."""
+    """The pages on which people manage a project."""
 
-    def __init__(self, web: WebPages, uploads: UploadHandler) -> None:
+    def __init__(self, web: WebPages) -> None:
         self._web = web
         self._context = web.context
-        self._uploads = uploads
 
     def answer_manage(self, request: Request) -> Response:
-        """Handle GET: what can be changed, one release, or the form of one change."""
+        """Handle GET: what can be changed, the files of one release, or the form of one change."""
         context, name = self._context, self._web.require_manager(request)
         if name != request.path_params["name"]:
             return redirect(
@@ -94,39 +91,53 @@ class ManagePages:
         if context.index.settings.server.read_only:
             raise read_only()
         fields, form = parse_form(request.query_string), FormState(form_token(request, context))
-        viewer = self._web.viewer(request.caller, name)
         project = context.index.projects.get_current(name)
         version, action = fields.text("version"), fields.text("action")
+        if version:
+            return self._answer_release(request, project, fields, form)
         if action == STATUS:
-            return self._status_form(viewer, 200, name, project, form)
-        if not version:
-            done = _done(context.index.projects, project, fields.text("commit"))
-            return self._web.own_page(
-                200, manage_page(self._web.environment, viewer, project, form, done)
-            )
+            return self._status_form(request, 200, name, project, form)
+        if action == "delete":
+            return self._change_form(request, 200, form, _change_of(project, action))
+        done = _done(context.index.projects, project, fields.text("commit"))
+        return self._overview(request, 200, project, form, done)
+
+    def _answer_release(
+        self, request: Request, project: Project, fields: FormFields, form: FormState
+    ) -> Response:
+        """Return the page of the files of one release, or the form of one change of them."""
+        version, action = fields.text("version"), fields.text("action")
         try:
             release = _find_release(project, version)
         except WheelyardError as error:
-            form = FormState("", fields.values, error.on_page, "version")
-            page = manage_page(self._web.environment, viewer, project, form)
-            return self._web.own_page(status_of(error), page)
-        files = _choosable(release, action, fields.all("file") or None)
-        if not files:
-            return self._web.show(
-                viewer, 200, "manage_release.html", ROOT, name=name, release=release
-            )
-        change = FileChange(name, action, release.version, files)
-        return self._web.show(viewer, 200, "manage_files.html", ROOT, change=change, form=form)
+            form = FormState(form.token, {"versions": (version,)}, error.on_page, "versions")
+            return self._overview(request, status_of(error), project, form)
+        filenames = fields.all("file") or None
+        change = _change_of(project, action, {release.version}, filenames)
+        if change.releases:
+            return self._change_form(request, 200, form, change)
+        template = "manage_release.html"
+        return self._show(request, 200, project.name, template, release=release, form=form)
 
     def answer_change(self, request: Request) -> Response:
-        """Handle POST: make the change of a form, and redirect to a page that says what it was."""
+        """
+        Handle POST: make the change of a form, and redirect to a page that says what it was.
+
+        A form in which releases or files were chosen changes nothing yet: the answer is the form
+        that names all of their files.
+        """
         context, name = self._context, self._web.require_manager(request)
         # the handler is called again once the body has come, and changes nothing before
         fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
-        fields.action(STATUS, *VERBS)
+        if fields.text("choose") in VERBS:
+            return self._choose(request, name, fields)
+        action = fields.action(STATUS, RELEASE, *VERBS)
+        api = LocalApi(index=context.index, caller=request.caller)
         try:
             require_form_token(request, context, fields.text(CSRF_FIELD))
-            number = _change(LocalApi(index=context.index, caller=request.caller), name, fields)
+            if action == RELEASE:
+                return self._release_name(request, api, name, fields)
+            number = _change(api, name, fields)
         except WheelyardError as error:  # nothing was changed
             return self._ask_again(request, name, fields, error)
         return redirect(303, self._web.path("project", name, "manage", query=b"commit=%d" % number))
@@ -139,33 +150,99 @@ class ManagePages:
                 301, self._web.path("project", name, "access", query=request.query_string)
             )
         self._context.require_project(name)
-        viewer, is_admin = self._web.viewer(request.caller, name), is_token_admin(request.caller)
         entries = effective_access(name, index.authenticator, index.tokens.all())
-        values = {"name": name, "entries": entries, "has_details": is_admin}
-        return self._web.show(viewer, 200, "access.html", ROOT, **values)
+        has_details = is_token_admin(request.caller)
+        return self._show(
+            request, 200, name, "access.html", ACCESS, entries=entries, has_details=has_details
+        )
+
+    def _choose(self, request: Request, name: NormalizedName, fields: FormFields) -> Response:
+        """Return the form that names the files of the chosen releases, or what is wrong."""
+        form = FormState(form_token(request, self._context))
+        project, action = self._context.index.projects.get_current(name), fields.text("choose")
+        try:
+            versions = _chosen_versions(project, fields)
+            change = _change_of(project, action, versions, fields.all("file") or None)
+            if not change.releases:
+                message = f"None of these files can be {action}ed. Choose others."
+                raise Invalid(message, code="invalid_field")
+        except WheelyardError as error:
+            form = FormState(form.token, fields.values, error.on_page, "versions")
+            return self._overview(request, status_of(error), project, form)
+        return self._change_form(request, 200, form, change)
+
+    def _release_name(
+        self, request: Request, api: LocalApi, name: NormalizedName, fields: FormFields
+    ) -> Response:
+        """
+        Give up a name without files, and return the page that says so.
+
+        Raises Invalid unless the name was typed, and what `release_name` raises.
+        """
+        with checking("confirmation"):
+            _require_confirmation(fields.text("confirmation"), name)
+        body = form_body(fields, NameChange)
+        api.call(project_operations.release_name, name, body)
+        viewer = self._web.viewer(request.caller)
+        return self._web.show(viewer, 200, "name_released.html", "../../../", name=name)
+
+    def _overview(
+        self,
+        request: Request,
+        status: int,
+        project: Project,
+        form: FormState,
+        done: Sequence[Change] | None = None,
+    ) -> Response:
+        """Return the page on which one chooses what to change."""
+        may_release = request.caller.may(Action.ADMIN, project.name)
+        managed = ManagedProject(project=project, may_release=may_release, done=done)
+        viewer = self._web.viewer(request.caller, project.name)
+        return self._web.own_page(status, managed.render(self._web.environment, viewer, form))
+
+    def _change_form(
+        self, request: Request, status: int, form: FormState, change: FileChange
+    ) -> Response:
+        template = "manage_files.html"
+        return self._show(request, status, change.name, template, change=change, form=form)
 
     def _status_form(
         self,
-        viewer: Viewer,
+        request: Request,
         status: int,
         name: NormalizedName,
         project: Project | None,
         form: FormState,
     ) -> Response:
         """Return the page with the form that sets the status of a project, which may be unknown."""
-        values = {
-            "name": name,
-            "project": project,
-            "meanings": STATUS_MEANINGS.items(),
-            "form": form,
-        }
-        return self._web.show(viewer, status, "manage_status.html", ROOT, **values)
+        return self._show(
+            request,
+            status,
+            name,
+            "manage_status.html",
+            project=project,
+            meanings=STATUS_MEANINGS.items(),
+            form=form,
+        )
+
+    def _show(
+        self,
+        request: Request,
+        status: int,
+        name: NormalizedName,
+        template: str,
+        tab: str = MANAGE,
+        **values: object,
+    ) -> Response:
+        viewer = self._web.viewer(request.caller, name)
+        page = render_form(self._web.environment, viewer, name, template, tab, **values)
+        return self._web.own_page(status, page)
 
     def _ask_again(
         self, request: Request, name: NormalizedName, fields: FormFields, error: WheelyardError
     ) -> Response:
         """Return the page with the form that was refused, with the reason and what was typed."""
-        store, viewer = self._context.index.projects, self._web.viewer(request.caller, name)
+        store = self._context.index.projects
         form = refused_form(request, self._context, fields, error)
         if isinstance(error, Unavailable):
             # while the store does not answer, what is remembered has to do
@@ -173,68 +250,12 @@ class ManagePages:
             project = cached.value if cached is not None else None
         else:
             project = store.get_current(name)
-        action, version = fields.text("action"), fields.text("version")
-        if action == STATUS:
-            return self._status_form(viewer, status_of(error), name, project, form)
-        ticked = fields.all("file")
-        files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
-        with suppress(Invalid, NotFound):
-            if project is not None:
-                files = _choosable(_find_release(project, version), action, ticked) or files
-        change, status = FileChange(name, action, version, files), status_of(error)
-        return self._web.show(viewer, status, "manage_files.html", ROOT, change=change, form=form)
-
-    def answer_upload_page(self, request: Request) -> Response:
-        """Handle GET: the form."""
-        require_upload(request.caller)
-        if self._context.index.settings.server.read_only:
-            raise read_only()
-        return self._page(request, 200, FormState(form_token(request, self._context)))
-
-    async def answer_upload_form(self, request: Request) -> Response:
-        """Handle POST: upload the file, and answer with what became of it."""
-        context, pools = self._context, self._context.pools
-        wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
-        try:
-            if context.index.settings.server.read_only:
-                raise read_only()
-            check_token = partial(require_form_token, request, context)
-            boundary, uploads = self._uploads.boundary_of(request), context.index.uploads
-            reader = FormReader(boundary, uploads, request.caller, check_token)
-            published = await self._uploads.receive(reader, request)
-        except WheelyardError as error:
-            if wants_json or isinstance(error, Unauthenticated):
-                raise
-            form = await pools.run_in(
-                pools.reads, refused_form, request, context, FormFields({}), error
-            )
-            return self._page(request, status_of(error), form)
-        uploaded = None
-        if published is not None:
-            project = parse_known_filename(published.filename).project
-            uploaded = UploadedFile(
-                published.filename, published.status, project, published.warnings
-            )
-        if wants_json:
-            return json_response(200, uploaded)
-        token = await pools.run_in(pools.reads, form_token, request, context)
-        return self._page(request, 200, FormState(token), uploaded)
-
-    def _page(
-        self, request: Request, status: int, form: FormState, uploaded: UploadedFile | None = None
-    ) -> Response:
-        settings = self._context.index.settings.uploads
-        viewer = self._web.viewer(request.caller)
-        return self._web.show(
-            viewer,
-            status,
-            "upload.html",
-            "../../",
-            form=form,
-            uploaded=uploaded,
-            max_size=settings.max_file_size,
-            zip_sdists=settings.zip_sdists,
-        )
+        action, status = fields.text("action"), status_of(error)
+        if action == RELEASE and project is not None:
+            return self._overview(request, status, project, form)
+        if action == STATUS or (project is None and action == RELEASE):
+            return self._status_form(request, status, name, project, form)
+        return self._change_form(request, status, form, _asked_change(project, name, fields))
 
 
 def _find_release(project: Project, text: str) -> Release:
@@ -251,17 +272,66 @@ def _find_release(project: Project, text: str) -> Release:
         raise NotFound(f"{project.name} has no release {version}. Choose another one.")
 
 
-def _choosable(
-    release: Release, action: str, ticked: Iterable[str] | None
-) -> tuple[ChoosableFile, ...]:
-    """Return the files that `action` can change, and whether they are `ticked` (None: all are)."""
-    if action not in VERBS:
-        return ()
-    return tuple(
-        ChoosableFile(file.filename, file, ticked is None or file.filename in ticked)
-        for file in release.files
-        if action != "unyank" or file.yanked is not None
+def _change_of(
+    project: Project,
+    action: str,
+    versions: Collection[str] | None = None,
+    filenames: Collection[str] | None = None,
+) -> FileChange:
+    """
+    Return the change of these files, which has no releases if there is nothing to change.
+
+    It is about the whole project if neither is given.
+    """
+    releases = chosen_releases(project, action, versions, filenames) if action in VERBS else ()
+    return FileChange(
+        name=project.name,
+        action=action,
+        releases=tuple(releases),
+        is_whole=versions is None,
     )
+
+
+def _chosen_versions(project: Project, fields: FormFields) -> set[str]:
+    """
+    Return the versions of the releases that are ticked or in the set of versions of a form.
+
+    Raises Invalid if the set is malformed, or nothing is chosen. Raises NotFound if the project has
+    no such release.
+    """
+    releases, text = all_releases(project), fields.text("versions")
+    chosen = {release.version for release in releases} & set(fields.all("version"))
+    if text:
+        is_set = not _VERSION_START.match(text)
+        wanted = parse_version_set(text) if is_set else SpecifierSet(f"=={parse_version(text)}")
+        matching = wanted.filter([release.version for release in releases], prereleases=True)
+        chosen.update(matching)
+    if not chosen and (text or fields.all("version")):
+        raise NotFound(f"{project.name} has no such release. Choose others.")
+    if not chosen:
+        message = "Tick the releases that you mean, or write a set of versions."
+        raise Invalid(message, code="missing_field")
+    return chosen
+
+
+def _asked_change(project: Project | None, name: NormalizedName, fields: FormFields) -> FileChange:
+    """Return the change that a form has asked for, also if its project or its files are gone."""
+    action, ticked = fields.text("action"), fields.all("file")
+    is_whole, releases = bool(fields.text("whole")), tuple[ChosenRelease, ...]()
+    if project is not None:
+        versions = None if is_whole else {*fields.all("version"), *map(_version_in, ticked)}
+        releases = tuple(chosen_releases(project, action, versions, ticked))
+    if not releases:
+        files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
+        releases = (ChosenRelease(next(iter(fields.all("version")), ""), files),)
+    return FileChange(name=name, action=action, releases=releases, is_whole=is_whole)
+
+
+def _version_in(filename: str) -> str:
+    """Return the version in the name of a file, or an empty text for no such name."""
+    with suppress(Invalid):
+        return str(parse_known_filename(filename).version)
+    return ""
 
 
 def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
@@ -290,23 +360,31 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
         project = api.call(project_operations.set_status, name, status)
         events = project.commit.events if project.commit else ()
         return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
-    version = parse_version(fields.text("version"))
+    versions = [parse_version(text) for text in fields.all("version")]
     with checking("file"):
         if not fields.all("file"):
             message = "No file is ticked. Tick the files that you mean."
             raise Invalid(message, code="missing_field")
+    one = versions[0] if len(versions) == 1 else None
     if action == "delete":
         with checking("confirmation"):
-            _require_confirmation(fields.text("confirmation"), name, version)
-    change = form_body(fields, ReleaseChange, "file")
+            _require_confirmation(fields.text("confirmation"), name, one)
+    version, every = (str(one), "") if one else ("", EVERY_VERSION)
+    change = ReleaseChange(version, every, fields.all("file"), fields.text("reason"))
     changed = api.call(_ACTIONS[action], name, change)
     return changed.revision if changed.changed else 0
 
 
-def _require_confirmation(text: str, name: NormalizedName, version: Version) -> None:
-    """Raise Invalid unless `text` is the name and the version, in any spelling of them."""
+def _require_confirmation(text: str, name: NormalizedName, version: Version | None = None) -> None:
+    """Raise Invalid unless `text` is the name, and the version if there is one, in any spelling."""
     typed_name, _, typed_version = text.partition(" ")
     with suppress(Invalid):
-        if parse_name(typed_name) == name and parse_version(typed_version.strip()) == version:
+        is_version = (
+            not typed_version
+            if version is None
+            else (parse_version(typed_version.strip()) == version)
+        )
+        if parse_name(typed_name) == name and is_version:
             return
-    raise Invalid(f"Type exactly: {name} {version}", code="not_confirmed")
+    expected = f"{name} {version}" if version else name
+    raise Invalid(f"Type exactly: {expected}", code="not_confirmed")

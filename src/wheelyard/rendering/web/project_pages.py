@@ -1,13 +1,12 @@
 """
-The pages of a project: its releases, its history, and for those who manage it.
+The pages of a project: its description, its releases, and its history.
 
 The history of a private project is its journal, on several pages. That of a public one is what was
 decided about it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from types import MappingProxyType
 from typing import Final
 
 from markupsafe import Markup
@@ -15,14 +14,12 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import counted
-from wheelyard.model.project import File, Project, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.principals import describe_principal
-from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, all_releases, versions_of
+from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import listed_version, seconds_text
-from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
 from wheelyard.rendering.web.project_frame import (
@@ -69,7 +66,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         is_project=True,
         pin=f"=={release.version}" if is_all_yanked else "",
         is_all_yanked=is_all_yanked,
-        releases=[_listed(release) for release in releases[:RELEASES_IN_SHORT]],
+        releases=list(map(listed_release, releases[:RELEASES_IN_SHORT])),
         release_count=len(releases),
         used_by=content.used_by[:USERS_IN_SHORT],
         users=len(content.used_by),
@@ -122,37 +119,33 @@ class ListedRelease(Struct, frozen=True):
     date: str
     """The time of the first upload, or an empty text if it is not known."""
     marks: Markup
+    """What is to be known of it, each mark after a blank."""
     files: str
     """How many there are, in words."""
 
 
-def _listed(release: ReleaseOf[ShownFile]) -> ListedRelease:
+def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
+    """Return a release as pages name it."""
     version = release.version
+    is_prerelease = listed_version(version).is_prerelease
+    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
+    if release.is_yanked:
+        marks += f" {yank_mark(release.yanked_reason)}"
     return ListedRelease(
         version,
         version_path(version),
         release_date(release),
-        Markup(_marks(release)),  # noqa: S704 - it is escaped
+        Markup(marks),  # noqa: S704 - they are escaped
         counted(len(release.files), "file"),
     )
 
 
-def _marks(release: ReleaseOf[ShownFile]) -> str:
-    """Return the HTML of what is to be known of a release, each mark after a blank."""
-    is_prerelease = listed_version(release.version).is_prerelease
-    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
-    return f"{marks} {yank_mark(release.yanked_reason)}" if release.is_yanked else marks
-
-
 def _release_row(release: ReleaseOf[ShownFile]) -> str:
     """Return a row of a table of releases, built in Python as there may be thousands."""
-    version, date = release.version, release_date(release)
-    name = f'<span class="id"><a href="../{version_path(version)}/">{version}</a></span>'
-    time = f'<time datetime="{date}">{date[:10]}</time>' if date else NOT_KNOWN
-    return (
-        f"<tr><td>{name}{_marks(release)}</td><td>{time}</td>"
-        f"<td>{counted(len(release.files), 'file')}</td></tr>\n"
-    )
+    listed = listed_release(release)
+    name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
+    time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>' if listed.date else NOT_KNOWN
+    return f"<tr><td>{name}{listed.marks}</td><td>{time}</td><td>{listed.files}</td></tr>\n"
 
 
 class HistoryLinks(Struct, frozen=True):
@@ -272,71 +265,3 @@ def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
         uploader = describe_principal(entry.uploaded_by)
         source = f" (uploaded elsewhere: {uploader})" if uploader else ""
         yield from (f"{file}{source}" for file in entry.files)
-
-
-ROOT: Final = "../../../"
-"""The home page, relative to `/project/<name>/manage/` and `/project/<name>/access/`."""
-SHOWN_RELEASES: Final = 20
-"""Releases that the page lists at once, before a part that can be opened."""
-STATUS: Final = "status"
-VERBS: Final = MappingProxyType({"yank": "Yank", "unyank": "Unyank", "delete": "Delete"})
-"""The changes of the files of a release, and what their buttons say."""
-STATUS_MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
-    {
-        Status.ACTIVE: "As usual: it is served, and takes uploads.",
-        Status.DEPRECATED: "As active, with a notice that it should not be used any more.",
-        Status.ARCHIVED: "It is served, and takes no uploads.",
-        Status.QUARANTINED: "No file is listed or served under any URL, and it takes no uploads.",
-    }
-)
-
-
-class ChoosableFile(Struct, frozen=True):
-    """A file of a release in a form, with a box to tick."""
-
-    filename: str
-    file: File | None
-    """What the index knows of it, or None if the project could not be read."""
-    is_ticked: bool = True
-
-
-class FileChange(Struct, frozen=True):
-    """The change of some files of a release, before it is made."""
-
-    name: NormalizedName
-    action: str
-    """One of `VERBS`."""
-    version: str
-    files: tuple[ChoosableFile, ...]
-
-    @property
-    def verb(self) -> str:
-        """What the button says."""
-        return VERBS[self.action]
-
-
-def manage_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    project: Project,
-    form: FormState,
-    done: Sequence[Change] | None = None,
-) -> bytes:
-    """
-    Return the page on which one chooses what to change.
-
-    `done` is what was just changed, and empty if everything was so already. It is None if the page
-    does not follow a change.
-    """
-    releases = all_releases(project)
-    return environment.render(
-        "manage.html",
-        viewer,
-        ROOT,
-        project=project,
-        newest=releases[:SHOWN_RELEASES],
-        others=releases[SHOWN_RELEASES:],
-        meaning=STATUS_MEANINGS[project.status],
-        form=form,
-        done=done,
-    )

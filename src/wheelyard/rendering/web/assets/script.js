@@ -62,6 +62,18 @@
     });
   }
 
+  // a box in the head of a table that ticks those of all rows
+  for (const cell of document.querySelectorAll("[data-tick-all]")) {
+    const boxes = cell.closest("table").querySelectorAll("tbody input[type=checkbox]");
+    const all = document.createElement("input");
+    all.type = "checkbox";
+    all.setAttribute("aria-label", "All");
+    all.addEventListener("change", () => {
+      for (const box of boxes) box.checked = all.checked;
+    });
+    cell.append(all);
+  }
+
   // where all files of a release are on one page, its form filters them as one types
   const form = document.querySelector("form[data-filter]");
   if (form) {

@@ -1,0 +1,163 @@
+"""
+The pages on which people change a project.
+
+One chooses releases, or files of one release, and what to do with them. The next page names every
+file that will be changed, and takes the reason. A file can still be left out there.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.model.decoding import counted
+from wheelyard.model.project import File, Project, Status
+from wheelyard.rendering.project_facts import all_releases
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer, readable_size
+from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
+from wheelyard.rendering.web.project_pages import Change, listed_release
+
+STATUS: Final = "status"
+RELEASE: Final = "release"
+"""The action that gives up a name without files."""
+MAX_FILES: Final = 9000
+"""The most files that one change names."""
+VERBS: Final = MappingProxyType({"yank": "Yank", "unyank": "Unyank", "delete": "Delete"})
+"""The changes of files, and what their buttons say."""
+STATUS_MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
+    {
+        Status.ACTIVE: "As usual: it is served, and takes uploads.",
+        Status.DEPRECATED: "As active, with a notice that it should not be used any more.",
+        Status.ARCHIVED: "It is served, and takes no uploads.",
+        Status.QUARANTINED: "No file is listed or served under any URL, and it takes no uploads.",
+    }
+)
+
+
+class ChoosableFile(Struct, frozen=True):
+    """A file in a form, with a box to tick."""
+
+    filename: str
+    file: File | None
+    """What the index knows of it, or None if the project could not be read."""
+    is_ticked: bool = True
+
+
+class ChosenRelease(Struct, frozen=True):
+    """A release in a form, with its files that can be changed."""
+
+    version: str
+    files: tuple[ChoosableFile, ...]
+
+    @property
+    def size(self) -> str:
+        """The size of the files together, or an empty text if it is not known."""
+        files = [choosable.file for choosable in self.files if choosable.file]
+        known = len(files) == len(self.files)
+        return readable_size(sum(file.size for file in files)) if known else ""
+
+
+class FileChange(Struct, frozen=True, kw_only=True):
+    """The change of some files of a project, before it is made."""
+
+    name: NormalizedName
+    action: str
+    """One of `VERBS`."""
+    releases: Sequence[ChosenRelease]
+    is_whole: bool = False
+    """Whether they are all files that the project has."""
+
+    @property
+    def verb(self) -> str:
+        """What the button says."""
+        return VERBS[self.action]
+
+    @property
+    def what(self) -> str:
+        """What is changed, in words."""
+        if self.is_whole and self.action == "delete":
+            return f"the project {self.name}"
+        if len(self.releases) == 1:
+            return f"{self.name} {self.releases[0].version}"
+        return f"{counted(len(self.releases), 'release')} of {self.name}"
+
+    @property
+    def typed(self) -> str:
+        """What has to be typed to confirm a deletion."""
+        if len(self.releases) == 1 and not self.is_whole:
+            return f"{self.name} {self.releases[0].version}"
+        return str(self.name)
+
+    @property
+    def count(self) -> int:
+        """How many files can be changed."""
+        return sum(len(release.files) for release in self.releases)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether a form cannot name so many files."""
+        return self.count > MAX_FILES
+
+
+def chosen_releases(
+    project: Project,
+    action: str,
+    versions: Collection[str] | None = None,
+    filenames: Collection[str] | None = None,
+) -> Iterator[ChosenRelease]:
+    """
+    Yield the releases with files that an action can change, newest first.
+
+    `versions`: only of these; None for all. `filenames`: those to tick; None for all.
+    """
+    for release in all_releases(project):
+        if versions is None or release.version in versions:
+            files = tuple(
+                ChoosableFile(file.filename, file, filenames is None or file.filename in filenames)
+                for file in release.files
+                if action != "unyank" or file.yanked is not None
+            )
+            if files:
+                yield ChosenRelease(release.version, files)
+
+
+class ManagedProject(Struct, frozen=True, kw_only=True):
+    """What the page says of a project that one manages, besides its form."""
+
+    project: Project
+    may_release: bool = False
+    """Whether the viewer may give up the name of the project, once it has no files."""
+    done: Sequence[Change] | None = None
+    """What was just changed, empty if everything was so already, None if nothing was asked for."""
+
+    def render(self, environment: PageEnvironment, viewer: Viewer, form: FormState) -> bytes:
+        """Return the bytes of the page on which one chooses what to change."""
+        project = self.project
+        return render_form(
+            environment,
+            viewer,
+            project.name,
+            "manage.html",
+            project=project,
+            releases=list(map(listed_release, all_releases(project))),
+            meaning=STATUS_MEANINGS[project.status],
+            may_release=self.may_release,
+            form=form,
+            done=self.done,
+        )
+
+
+def render_form(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    name: NormalizedName,
+    template: str,
+    tab: str = MANAGE,
+    **values: object,
+) -> bytes:
+    """Return the bytes of a page for those who manage a project."""
+    frame = ProjectFrame(name=name, tab=tab, may_manage=viewer.may_manage)
+    return environment.render(template, viewer, frame.root, frame=frame, **values)
