@@ -210,7 +210,7 @@ def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> No
 
 
 def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> None:
-    """Releases are ticked, and yanked together with one reason, after a page has named all files."""
+    """Ticked releases are yanked with one reason, once a page has named their files."""
     name = "many-with" if ana.has_scripts else "many-without"
     publish(site, *(wheel(name, version) for version in ("1.0", "1.1", "2.0")))
     ana.open(f"/project/{name}/manage/")

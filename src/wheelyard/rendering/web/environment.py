@@ -346,11 +346,3 @@ def project_marks(project: ProjectFacts) -> Markup:
 def web_address(url: str) -> str:
     """Return `url` if a browser may follow it from a page, else an empty string."""
     return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
-
-
-def readable_size(size: int) -> str:
-    """Return a size as text with a unit: bytes, KiB, MiB or GiB."""
-    exponent = min((size.bit_length() - 1) // 10, 3)
-    if exponent <= 0:
-        return f"{size} bytes"
-    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
