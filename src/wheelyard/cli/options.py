@@ -14,8 +14,6 @@ from click import Option
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api.table import LocalApi
 from wheelyard.api_client import open_connection
-from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
@@ -30,13 +28,12 @@ from wheelyard.settings.load import (
     process_environment,
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.validation import warnings_for
-from wheelyard.storage.location import BUCKET_FORMS, is_bucket
+from wheelyard.storage.location import BUCKET_FORMS
 from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
+from wheelyard.wiring.warnings import write_warnings
 
 if TYPE_CHECKING:
-    from wheelyard.http.server_process import TlsFiles
     from wheelyard.upstream.indexes import UpstreamIndex
 
 
@@ -84,7 +81,8 @@ def command_settings() -> Settings:
 def warn_of_settings_file(reading: LoadedSettings) -> None:
     """Warn if others on this machine can change the settings file."""
     if reading.config_source not in ("", TEXT_VARIABLE):
-        warn_if_writable(Path(reading.config_source))
+        for sentence in write_warnings(Path(reading.config_source)):
+            warn(sentence)
 
 
 def loaded_settings(
@@ -202,42 +200,6 @@ def _login_name() -> str:
     with suppress(KeyError, OSError):  # a container may run as a user without a name
         return escaped(getuser())[:LOGIN_NAME_LIMIT]  # from the environment, untrusted
     return "unknown"
-
-
-def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
-    """
-    Return the certificate and key of the server, or an empty tuple if the settings name none.
-
-    Raises Invalid if they cannot be read, or do not belong together.
-    """
-    if not settings.server.certificate:
-        return ()
-    # imported only if needed: cryptography takes a while to import
-    from wheelyard.http.server_process import open_tls_files
-
-    return (open_tls_files(settings, system_runtime()),)
-
-
-def print_warnings(settings: Settings, authenticator: Authenticator) -> None:
-    """
-    Print the warnings about settings, files of secrets, and write access to stored tokens.
-
-    Raises Invalid as `tls_files`.
-    """
-    for file in (*authenticator.files, *tls_files(settings)):
-        for sentence in file.warnings:
-            warn(sentence)
-    store = settings.access.credentials_store or settings.store.location
-    if store != MEMORY_LOCATION and not is_bucket(store):
-        warn_if_writable(Path(store, keys.TOKENS))
-    for sentence in warnings_for(settings):
-        warn(sentence)
-
-
-def warn_if_writable(path: Path) -> None:
-    """Print a warning for each way in which other users of this machine can change `path`."""
-    for way in write_access_warnings(path):
-        warn(f"{path}: {way}.")
 
 
 Api: TypeAlias = LocalApi | RemoteApi

@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,6 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -20,9 +18,7 @@ from wheelyard.cli.options import (
     Tables,
     ensure_index,
     loaded_settings,
-    print_warnings,
     store_options,
-    tls_files,
     warn_of_settings_file,
 )
 from wheelyard.cli.output import (
@@ -43,9 +39,9 @@ from wheelyard.model.decoding import escaped
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import accepts_other_credentials, is_public
-from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.build import Index, open_index
-from wheelyard.wiring.stores import exposed_credentials, system_runtime
+from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.warnings import server_warnings, tls_files
 
 if TYPE_CHECKING:
     from wheelyard.cli.publish_commands import WatcherThreads
@@ -54,7 +50,6 @@ if TYPE_CHECKING:
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
 ACTIONS: Final = frozenset({"download", "list", "update"})
-PROBE_NAME: Final = NormalizedName("trial")
 TOKEN_PLACEHOLDER: Final = "TOKEN"  # noqa: S105 - no token
 """Stands for the token in the client configuration if there is no first token."""
 
@@ -277,8 +272,7 @@ class ServedIndex:
                 else ensure_index(settings)
             )
             if index.upstream is not None:
-                for sentence in index.upstream.policy.load():
-                    warn(sentence)
+                index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
             if self._watchers and self._options.import_first:
                 self._watchers.import_first()
@@ -317,7 +311,8 @@ def print_startup_message(index: Index) -> None:
     """Print the URL, warnings, perhaps a first token, and client configuration to paste."""
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
-    _print_warnings(index)
+    for sentence in server_warnings(index):
+        warn(sentence)
     token = _first_token(index)
     needs_none = settings.access.anonymous_uploads and is_public(settings)
     if token is None and not (needs_none or accepts_other_credentials(settings)):
@@ -325,29 +320,6 @@ def print_startup_message(index: Index) -> None:
             if not index.tokens.any_active():
                 click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
     click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
-
-
-def _print_warnings(index: Index) -> None:
-    print_warnings(index.settings, index.authenticator)
-    kind = remote_file_system(Path(index.settings.store.location))
-    if kind is not None:
-        warn(
-            f"{escaped(index.settings.store.location)} lies on {kind}, where locks and links may "
-            "not hold; keep the store on a local disk"
-        )
-    for folder in exposed_credentials(index.settings):
-        warn(
-            f"other users of this machine may enter {escaped(str(folder))}, and whoever reads the "
-            "key of sessions in it can sign in as anybody; let it belong to the user of the server "
-            f"alone: chown, then chmod go= {quote(escaped(str(folder)))}"
-        )
-    if index.is_local:
-        return
-    try:  # sign a URL now, to warn before the first download
-        key = keys.distribution(PROBE_NAME, "0" * 64, PROBE_NAME)
-        index.files.store.sign(key, timedelta(minutes=2))
-    except Unavailable as fault:
-        warn(f"{fault.message} Until then every download goes through here.")
 
 
 def _first_token(index: Index) -> ApiToken | None:

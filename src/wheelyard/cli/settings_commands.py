@@ -25,9 +25,7 @@ from wheelyard.cli.options import (
     loaded_settings,
     local_api,
     open_api,
-    print_warnings,
     remote_api,
-    tls_files,
 )
 from wheelyard.cli.output import (
     JSON,
@@ -53,6 +51,7 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, has_store, require_places, system_runtime
+from wheelyard.wiring.warnings import settings_warnings, tls_files
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -91,7 +90,8 @@ def check() -> None:
     summary = _summary(settings, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
-    print_warnings(settings, authenticator)
+    for sentence in settings_warnings(settings, authenticator):
+        warn(sentence)
     require_telemetry(settings)
     if index.upstream is not None:
         for sentence in index.upstream.policy.load():

@@ -47,7 +47,6 @@ from wheelyard.http.server_process import (
     ServerCommand,
     WorkerProcess,
     lead,
-    open_tls_files,
     prepare_process,
     store_probe,
     with_tls,
@@ -193,6 +192,9 @@ def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
     """
     if folder is None or not settings.server.certificate:
         return
+    # imported only if needed: cryptography takes a while to import
+    from wheelyard.wiring.tls_files import open_tls_files  # noqa: PLC0415
+
     new = folder.tls.with_suffix(".new")
     new.write_bytes(open_tls_files(settings, system_runtime()).value.pem)
     new.replace(folder.tls)  # at once: Granian may be starting a worker

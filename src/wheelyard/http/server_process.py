@@ -1,9 +1,4 @@
-"""
-What a server process does: its certificate, the allocator of the C library, and worker processes.
-
-What certificates are accepted here, the TLS library of the web server (rustls with ring) accepts
-as well.
-"""
+"""What a server process does: the allocator of the C library, and worker processes."""
 
 import asyncio
 import ctypes
@@ -13,8 +8,6 @@ import signal
 import sys
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
@@ -23,39 +16,21 @@ from threading import Thread
 from time import sleep
 from typing import Final, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509 import Version, load_pem_x509_certificates
 from msgspec import Struct
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wheelyard.authentication.verifiers.verifier import FaultBeside, ParsedFile, ReloadingFile
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.errors import WheelyardError
 from wheelyard.http.app import App
 from wheelyard.http.forms import HttpsOnly
 from wheelyard.http.instrumentation import share_metrics
 from wheelyard.http.logs import configure_logging
-from wheelyard.model.decoding import escaped
 from wheelyard.operations import check_store
 from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.build import Index, open_index
-
-EXPIRY_WARNING: Final = timedelta(days=14)
-RSA_BITS: Final = range(2048, 4097)
-CURVES: Final = ("secp256r1", "secp384r1")
-KEY_ADVICE: Final = "Make one for RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"
-PRIVATE_KEY_END: Final = "PRIVATE KEY-----"
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
@@ -73,98 +48,6 @@ LARGE_BLOCK_BYTES: Final = 1024 * 1024
 """Larger than the batches of an upload, smaller than a page of 2,000 files."""
 
 logger = logging.getLogger("wheelyard")
-
-_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-
-
-@dataclass(frozen=True, slots=True)
-class TlsCertificate:
-    """A certificate with its chain and its private key, in PEM, that clients can verify now."""
-
-    pem: bytes = field(repr=False)
-    """The private key, then the chain."""
-    expires: datetime
-
-
-TlsFiles = ReloadingFile[TlsCertificate]
-
-
-def open_tls_files(settings: Settings, runtime: Runtime) -> TlsFiles:
-    """
-    Read and return the files of `[server] certificate` and `key`.
-
-    Raises Invalid (code `bad_setting`) if a file cannot be read, or clients cannot verify the
-    certificate now.
-    """
-    path = Path(settings.server.certificate)
-    parser = _CertificateParser(path, runtime)
-    return ReloadingFile(Path(settings.server.key), parser.parse, runtime.monotonic, (path,))
-
-
-class _CertificateParser(Struct, frozen=True):
-    """Parses a certificate and its key, both in PEM."""
-
-    path: Path
-    """Of the certificate, for messages."""
-    runtime: Runtime
-
-    def parse(self, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
-        """
-        Return the certificate with its key.
-
-        Raises Invalid for a wrong key, and FaultBeside for a wrong certificate.
-        """
-        return _parse(escaped(str(self.path)), self.runtime.now(), key_text, chain_text)
-
-
-def _parse(shown: str, now: datetime, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
-    key = _parse_key(key_text)
-    try:
-        chain = load_pem_x509_certificates(chain_text.encode())
-    except ValueError:
-        chain = []
-    if not chain:
-        raise FaultBeside(f"{shown}: There is no whole certificate in it. Put one there, in PEM.")
-    leaf = chain[0]
-    if leaf.version != Version.v3:
-        raise FaultBeside(f"{shown}: The certificate is of version 1. Make one of version 3.")
-    if leaf.public_key() != key.public_key():
-        raise Invalid(
-            f"It is not the key of the first certificate in {shown}. Put the two there that "
-            "belong together."
-        )
-    expires, begins = leaf.not_valid_after_utc, leaf.not_valid_before_utc
-    if not begins <= now <= expires:
-        when = f"from {begins:%Y-%m-%d %H:%M} to {expires:%Y-%m-%d %H:%M} UTC"
-        raise FaultBeside(f"{shown}: The certificate is valid {when} only. Put a valid one there.")
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
-    is_soon = expires - now <= EXPIRY_WARNING
-    warning = f"its certificate {shown} expires at {expires:%Y-%m-%d %H:%M} UTC; renew it"
-    return ParsedFile(TlsCertificate(pem, expires), (warning,) if is_soon else ())
-
-
-def _parse_key(text: str) -> _PrivateKey:
-    # what stands before it may be a certificate, or the parameters of a curve
-    start = max(0, text.rfind("-----BEGIN", 0, text.find(PRIVATE_KEY_END) + 1))
-    try:
-        key = load_pem_private_key(text[start:].encode(), None)
-    except TypeError:
-        reason = Invalid(
-            "The private key in it has a password, which nobody could type at a start. Write it "
-            "without one: openssl pkey -in FILE -out NEW."
-        )
-    except (ValueError, UnsupportedAlgorithm):
-        reason = Invalid("There is no whole private key in it. Put one there, in PEM.")
-    else:
-        if isinstance(key, ed25519.Ed25519PrivateKey):
-            return key
-        if isinstance(key, rsa.RSAPrivateKey) and key.key_size in RSA_BITS:
-            return key
-        if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
-            return key
-        reason = Invalid(f"The private key in it is of a kind that is not spoken. {KEY_ADVICE}.")
-    raise reason  # outside of the handler: the library's error may quote the key
 
 
 def return_freed_memory() -> None:

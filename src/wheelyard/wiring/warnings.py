@@ -1,0 +1,96 @@
+"""What of a server's settings and surroundings asks for a look: sentences that say what to do."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.verifiers.verifier import write_access_warnings
+from wheelyard.catalog import keys
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.decoding import escaped
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.settings.validation import warnings_for
+from wheelyard.storage.filesystem import remote_file_system
+from wheelyard.storage.location import is_bucket
+from wheelyard.wiring.build import Index
+from wheelyard.wiring.stores import exposed_credentials, system_runtime
+
+if TYPE_CHECKING:
+    from wheelyard.wiring.tls_files import TlsFiles
+
+TRIAL_NAME: Final = NormalizedName("trial")
+"""The project of a URL that is signed to see whether that works."""
+
+
+def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
+    """
+    Return the certificate and key of the server, or an empty tuple if the settings name none.
+
+    Raises Invalid if they cannot be read, or do not belong together.
+    """
+    if not settings.server.certificate:
+        return ()
+    # imported only if needed: cryptography takes a while to import
+    from wheelyard.wiring.tls_files import open_tls_files  # noqa: PLC0415 - see above
+
+    return (open_tls_files(settings, system_runtime()),)
+
+
+def settings_warnings(settings: Settings, authenticator: Authenticator) -> Iterator[str]:
+    """
+    Yield the warnings about settings, files of secrets, and write access to stored tokens.
+
+    Raises Invalid as `tls_files`.
+    """
+    for file in (*authenticator.files, *tls_files(settings)):
+        yield from file.warnings
+    store = settings.access.credentials_store or settings.store.location
+    if store != MEMORY_LOCATION and not is_bucket(store):
+        yield from write_warnings(Path(store, keys.TOKENS))
+    yield from warnings_for(settings)
+
+
+def write_warnings(path: Path) -> Iterator[str]:
+    """Yield a warning for each way in which other users of this machine can change `path`."""
+    for way in write_access_warnings(path):
+        yield f"{path}: {way}."
+
+
+def place_warnings(index: Index) -> Iterator[str]:
+    """Yield the warnings about where the store is, and whether its downloads can be redirected."""
+    location = index.settings.store.location
+    kind = remote_file_system(Path(location))
+    if kind is not None:
+        yield (
+            f"{escaped(location)} lies on {kind}, where locks and links may not hold; keep the "
+            "store on a local disk"
+        )
+    for folder in exposed_credentials(index.settings):
+        yield (
+            f"other users of this machine may enter {escaped(str(folder))}, and whoever reads the "
+            "key of sessions in it can sign in as anybody; let it belong to the user of the server "
+            f"alone: chown, then chmod go= {quote(escaped(str(folder)))}"
+        )
+    if index.is_local:
+        return
+    try:  # sign a URL now, to warn before the first download
+        key = keys.distribution(TRIAL_NAME, "0" * 64, TRIAL_NAME)
+        index.files.store.sign(key, timedelta(minutes=2))
+    except Unavailable as fault:
+        yield f"{fault.message} Until then every download goes through here."
+
+
+def server_warnings(index: Index) -> Iterator[str]:
+    """Yield all warnings about an index that is served: those that `serve` prints at its start."""
+    try:
+        yield from settings_warnings(index.settings, index.authenticator)
+    except Invalid as fault:  # of the certificate: the server has the one before
+        yield fault.message
+    yield from place_warnings(index)
+    if index.upstream is not None and index.upstream.policy.osv is not None:
+        yield from index.upstream.policy.osv.warnings
