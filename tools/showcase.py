@@ -105,6 +105,8 @@ ADMINISTRATION: Final = {
     "explain": "explain/?kind=htpasswd&who=ana&project=acme-core&can=upload",
     "journal": "journal/",
     "storage": "storage/",
+    "health": "health/",
+    "settings": "settings/",
     "tokens": "tokens/",
     "token-form": "tokens/?action=make",
 }

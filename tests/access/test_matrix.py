@@ -65,6 +65,8 @@ OF_ADMINISTRATORS = {
     "GET access/history": 200,
     "GET journal": 200,
     "GET usage": 200,
+    "GET health": 200,
+    "GET settings": 200,
     "GET journal?before=x": 400,
     "GET access/explain?who=user:ana@acme.dev&project=secret-lib&action=read": 200,
     'POST access/grant {"id": "g0"}': 400,

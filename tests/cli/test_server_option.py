@@ -426,3 +426,23 @@ def test_usage_is_the_same(remote: Typed, local: Typed, sandbox: Sandbox) -> Non
     }
     assert re.search(r"^[0-9.]+ \w+\t2 files\tmeasured$", local("usage").stdout, re.MULTILINE)
     assert sorted(remote("usage").stdout.splitlines()) == sorted(local("usage").stdout.splitlines())
+
+
+def test_health_and_settings_are_told(remote: Typed, local: Typed, server: RunningServer) -> None:
+    """A server tells how it is and where its settings are from, and a command what it can see."""
+    told = remote("health")
+    assert told.returncode == 0
+    assert re.search(r"^ok\tstore\t.* answers\.$", told.stdout, re.MULTILINE)
+    assert "\nok\tqueues\t" in told.stdout
+    parts = json.loads(local("health", "--json").stdout)["parts"]
+    assert [part["name"] for part in parts if part["state"] == "ok"][:2] == ["server", "store"]
+
+    settings = remote("config", "show").stdout
+    assert re.search(r"^server\.port\t\d+\tan option$", settings, re.MULTILINE)
+    assert "access.metrics_token" not in settings
+    everything = remote("config", "show", "--all").stdout
+    assert 'access.metrics_token\t""\tdefault\n' in everything
+    assert (
+        f"store.location\t{json.dumps(str(server.store))}\tan option\n"
+        in local("config", "show").stdout
+    )

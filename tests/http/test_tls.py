@@ -31,9 +31,9 @@ from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
 from wheelyard.http.forms import HttpsOnly
-from wheelyard.wiring.tls_files import TlsFiles, open_tls_files
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.tls_files import TlsFiles, open_tls_files
 
 AUTHORITY = Authority()
 PAGE = "/simple/"

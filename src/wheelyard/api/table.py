@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api import (
     access_operations,
+    health_operations,
     journal_operations,
     project_operations,
     server_operations,
@@ -25,6 +26,8 @@ _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
+_HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
+_SETTINGS = RequiredRight.ADMIN, health_operations.SETTINGS
 _USAGE = RequiredRight.ADMIN, server_operations.USAGE
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
@@ -48,6 +51,8 @@ OPERATIONS: Final = (
         "POST", "projects/{name}/release", project_operations.release_name, _MANAGER, repeats=False
     ),
     Row("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
+    Row("GET", "health", health_operations.show_health, *_HEALTH, is_long=True),
+    Row("GET", "settings", health_operations.show_settings, *_SETTINGS),
     Row("GET", "usage", server_operations.show_usage, *_USAGE, is_long=True),
     Row("GET", "journal", journal_operations.list_entries, *_JOURNALS, is_long=True),
     Row("GET", "whoami", access_operations.whoami, takes_iap=True),

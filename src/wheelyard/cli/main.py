@@ -56,6 +56,7 @@ COMMAND_GROUPS: Final = {
         "copy": "copy a store to another place, to back it up or to move it",
         "export": "write a static site that needs no server",
         "config": "check the settings, and say what is in force",
+        "health": "say how a server is, and what asks for a look",
         "doctor": "say why an install does not work here",
     },
 }
@@ -70,6 +71,7 @@ COMMAND_MODULES: Final = {
     "delete": "project_commands",
     "doctor": "settings_commands",
     "export": "store_commands",
+    "health": "settings_commands",
     "import": "publish_commands",
     "journal": "project_commands",
     "list": "project_commands",

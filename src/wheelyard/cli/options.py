@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 from click import Option
+from msgspec.structs import replace
 
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api.table import LocalApi
@@ -110,7 +111,10 @@ def existing_index() -> Index:
     Raises Invalid if a setting is wrong or the store does not exist, and Unavailable if the store
     does not answer.
     """
-    return _closed_with_command(open_index(command_settings(), create=False))
+    reading = loaded_settings()
+    warn_of_settings_file(reading)
+    index = open_index(reading.settings, create=False)
+    return _closed_with_command(replace(index, sources=reading.sources))
 
 
 def ensure_index(settings: Settings) -> Index:

@@ -1,6 +1,7 @@
 """`wheelyard serve`, and `wheelyard run`: the same with the command line of pypiserver."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -36,8 +37,8 @@ from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
-from wheelyard.settings.load import process_environment
-from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
+from wheelyard.settings.load import LoadedSettings, process_environment
+from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, SettingPath, Settings
 from wheelyard.settings.validation import accepts_other_credentials, is_public
 from wheelyard.wiring.build import Index, open_index
 from wheelyard.wiring.stores import system_runtime
@@ -160,7 +161,7 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
 
 def server_settings(
     options: dict[str, Any], overrides: Tables, defaults: Tables | None = None
-) -> Settings:
+) -> LoadedSettings:
     """
     Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
 
@@ -171,7 +172,7 @@ def server_settings(
     warn_of_settings_file(reading)
     if len(_parse_actions(options["actions"] or NOTHING_PROTECTED) & {"download", "list"}) == 1:
         warn("lists and downloads are one right here, so that both of them need a credential")
-    return reading.settings
+    return reading
 
 
 def _prepare_log(settings: Settings) -> None:
@@ -189,13 +190,14 @@ def _parse_actions(actions: str) -> frozenset[str]:
     return words
 
 
-def run_index(settings: Settings, options: WatchOptions) -> None:
+def run_index(loaded: LoadedSettings, options: WatchOptions) -> None:
     """
     Run the server, and its watch threads, until a signal.
 
     Raises WheelyardError if that fails. With a log in JSON, the error is logged instead, and
     SystemExit raised.
     """
+    settings = loaded.settings
     if settings.server.read_only and options.places:
         message = "server.read_only: a server that only reads imports nothing."
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
@@ -206,7 +208,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
     settings = replace(settings, server=resolve_bind_address(settings.server))
     settings = _with_file_hosts(settings)
     try:
-        run_server(settings, ServedIndex(settings, options))
+        run_server(settings, ServedIndex(settings, options, loaded.sources))
     except WheelyardError as fault:
         if settings.log.format != "json":
             raise
@@ -250,9 +252,12 @@ class ServedIndex:
     It is pickled for worker processes, so it has no open file and no thread before its first call.
     """
 
-    def __init__(self, settings: Settings, options: WatchOptions) -> None:
+    def __init__(
+        self, settings: Settings, options: WatchOptions, sources: Mapping[SettingPath, str]
+    ) -> None:
         self._settings = settings
         self._options = options
+        self._sources = sources
         self._watchers: WatcherThreads | None = None
 
     def open_index(self) -> Index:
@@ -277,7 +282,17 @@ class ServedIndex:
             if self._watchers and self._options.import_first:
                 self._watchers.import_first()
             print_startup_message(index)
-        return index
+        return replace(index, sources=self._sources)
+
+    def open_again(self) -> Index:
+        """
+        Open the index in another process of the server, and print nothing.
+
+        Raises WheelyardError if it cannot be opened.
+        """
+        return replace(
+            open_index(self._settings, create=False, is_server=True), sources=self._sources
+        )
 
     def start_watching(self, index: Index) -> None:
         """

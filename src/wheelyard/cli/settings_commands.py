@@ -1,4 +1,4 @@
-"""`wheelyard config`, `print-settings` and `doctor`: settings of the index, and of its clients."""
+"""`wheelyard config`, `health`, `print-settings` and `doctor`: of the index, and its clients."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.api.health_operations import show_health, show_settings
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
 from wheelyard.api_client import TOKEN_VARIABLE
@@ -101,6 +102,50 @@ def check() -> None:
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _warn_of_expiring_tokens(settings)
+
+
+@config_command.subcommand("show", Option(["--all", "wants_all"], is_flag=True), JSON, *INDEX)
+def show(*, wants_all: bool) -> None:
+    """
+    Print the settings in force that are no defaults, and the file, variable or option of each.
+
+    Secrets are not shown. With --server they are those of a server.
+
+    Options:
+        --all: Print the defaults, too.
+
+    Examples:
+        wheelyard config show
+        wheelyard config show --all
+        wheelyard config show --server https://packages.acme.dev
+
+    Documentation: settings.md
+    """
+    listed = open_api().call(show_settings).settings
+    settings = [setting for setting in listed if wants_all or not setting.is_default]
+    lines = ((each.name, each.value, each.source or "default") for each in settings)
+    print_result({"settings": settings}, lines)
+
+
+@cli_command("health", JSON, *INDEX)
+def health_command() -> int:
+    """
+    Print how a server is: its store, upstream indexes, files of credentials, queues, warnings.
+
+    With a store it is what a command can see of it. The exit status is 1 if something has failed.
+
+    Examples:
+        wheelyard health --server https://packages.acme.dev
+        wheelyard health --json
+
+    Documentation: operating.md
+    """
+    health = open_api().call(show_health)
+    print_result(health, ((part.state, part.name, part.text) for part in health.parts))
+    if not given_option("json"):  # which has them
+        for sentence in health.warnings:
+            warn(sentence)
+    return int(any(part.state == "failed" for part in health.parts))
 
 
 def _warn_of_expiring_tokens(settings: Settings) -> None:

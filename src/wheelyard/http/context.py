@@ -35,6 +35,7 @@ from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.documentation import Documentation, find_folder
+from wheelyard.operations.server_state import ServerState, WorkQueue
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
@@ -74,6 +75,12 @@ class ConcurrencyLimit:
         self._held = Counter[str]()
         self._queues: dict[str, deque[Future[None]]] = {}
         """Waiting requests by client, least recently served client first."""
+
+    @property
+    def queue(self) -> WorkQueue:
+        """How much work runs and waits now. Any thread may ask."""
+        running, waiting = list(self._held.values()), list(self._queues.values())
+        return WorkQueue(self._work, sum(running), sum(map(len, waiting)))
 
     @asynccontextmanager
     async def acquire(self, client: str) -> AsyncIterator[None]:
@@ -272,7 +279,10 @@ def build_context(
     descriptions = Descriptions(
         documents, index.runtime.monotonic, remote_images=images, waits=site is not None
     )
-    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
+    state = ServerState(index.runtime.now(), write_failure)
+    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions), server=state)
+    long_read_limit = ConcurrencyLimit(read_threads // 4, "long answers")
+    state.watch(long_read_limit)
     return ServerContext(
         index=index,
         pools=pools,
@@ -286,7 +296,7 @@ def build_context(
         core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
-        long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
+        long_read_limit=long_read_limit,
         store_errors=StoreErrorLog(index.runtime, is_local=index.is_local),
         site=site,
         write_failure=write_failure,
@@ -301,6 +311,8 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
 
     index.upstream.policy.load()
     reader = UpstreamReader(index.upstream, is_local=index.is_local)
+    if index.server is not None:
+        index.server.watch(reader.limit)
     if not index.settings.server.read_only:
         reader.complete_names()
     return reader

@@ -17,6 +17,7 @@ from wheelyard.http.handlers.account import AccountPages
 from wheelyard.http.handlers.admin.explain import ExplainPage
 from wheelyard.http.handlers.admin.grants import GrantPages
 from wheelyard.http.handlers.admin.groups import GroupPages
+from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.storage import StoragePage
@@ -169,6 +170,9 @@ def _administration(web: WebPages) -> Iterator[Route]:
     yield from _admin_page("/-/admin/journal/", journal.answer)
     yield from _admin_page("/-/admin/journal/journal.csv", journal.download)
     yield from _admin_page("/-/admin/storage/", StoragePage(pages).answer)
+    health = HealthPages(pages)
+    yield from _admin_page("/-/admin/health/", health.answer)
+    yield from _admin_page("/-/admin/settings/", health.answer_settings)
 
 
 def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) -> Iterator[Route]:

@@ -30,7 +30,7 @@ from wheelyard.operations import check_store
 from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import Index
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
@@ -77,6 +77,14 @@ class ServerCommand(Protocol):
         Open the index, make a missing store, and print the start message.
 
         Raises WheelyardError if the index cannot be opened.
+        """
+        ...
+
+    def open_again(self) -> Index:
+        """
+        Open the index in another process of the server, and print nothing.
+
+        Raises WheelyardError if it cannot be opened.
         """
         ...
 
@@ -201,11 +209,7 @@ class WorkerProcess(Struct, frozen=True):
             configure_logging(self.settings.log)
         while True:
             try:
-                index = (
-                    self.command.open_index()
-                    if is_first
-                    else open_index(self.settings, create=False, is_server=True)
-                )
+                index = self.command.open_index() if is_first else self.command.open_again()
                 return index, App(index, write_failure=self.folder.write_failure)
             except WheelyardError as error:
                 if is_first:

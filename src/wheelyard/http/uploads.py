@@ -85,6 +85,8 @@ class UploadHandler:
         self._index = context.index
         self._pools = context.pools
         self._slots = ConcurrencyLimit(context.index.settings.http.concurrent_uploads, "uploads")
+        if context.index.server is not None:
+            context.index.server.watch(self._slots)
 
     @property
     def body_limit(self) -> int:

@@ -49,7 +49,7 @@ class UpstreamReader:
         self.upstream = upstream
         self._is_local = is_local
         self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
-        self._limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
+        self.limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
         self._in_flight = SingleFlight()
         now = upstream.runtime.monotonic
         self._unknown_names = LoginRateLimit(UNKNOWN_NAMES_PER_MINUTE, now)
@@ -113,7 +113,7 @@ class UpstreamReader:
         return await wrap_future(self._threads.start(run))
 
     async def _run_asking(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
-        async with self._limit.acquire(client):
+        async with self.limit.acquire(client):
             return await self.run_waiting(work, *args)
 
     async def answer(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:

@@ -146,6 +146,19 @@ class JobLease:
         self._renew_at = self._runtime.monotonic() + RENEWAL_SECONDS
 
 
+def last_completed(store: Store, job: str) -> datetime | None:
+    """
+    Return when a job was done last, or None if it never was, or that is not known.
+
+    Raises Unavailable if the store does not answer.
+    """
+    stored = store.get(keys.lease(job))
+    with UnreadableIgnored():
+        if isinstance(stored, Stored):
+            return _CODEC.decode(keys.lease(job), stored.body).completed
+    return None
+
+
 def _until(moment: datetime | None, now: datetime, longest: timedelta) -> timedelta:
     """Return how long it is until `moment`, or zero if that has passed, or is too far away."""
     wait = moment - now if moment else timedelta()

@@ -8,6 +8,7 @@ a project stands in the log, and is never a label of a metric.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -97,6 +98,16 @@ class CacheResult(StrEnum):
     """A remembered 404."""
 
 
+class LatestRequest(Struct, frozen=True):
+    """What came of the last request to an upstream index."""
+
+    at: datetime
+    """UTC."""
+    is_answered: bool
+    why: str
+    """What went wrong, or an empty text."""
+
+
 class UpstreamRequest(Struct):
     """One request to an upstream. Its sender fills in what came of it."""
 
@@ -118,6 +129,8 @@ class Observation:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self.latest = dict[str, LatestRequest]()
+        """By the label of the upstream index; without an entry it was not asked yet."""
         self.registry = CollectorRegistry()
         """All metrics of the upstream indexes."""
         self._durations = Histogram(
@@ -148,6 +161,10 @@ class Observation:
         finally:
             seconds = self._runtime.monotonic() - began_at
             self._gauges["inflight"].dec()
+            if request.status != NOT_ASKED:
+                is_answered = request.status != NO_ANSWER and request.status < "5"
+                at = self._runtime.now()
+                self.latest[label] = LatestRequest(at, is_answered, escaped(request.why))
             if kind is Kind.PAGE and request.status != NO_ANSWER and request.status < "5":
                 self.stale(0.0)
             self._durations.labels(kind.value).observe(seconds)

@@ -6,8 +6,10 @@ and it cannot reach the network. Its module is not imported either, because the 
 takes longer to load than everything else together.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
@@ -52,7 +54,7 @@ from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.operations.uploads import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
-from wheelyard.settings.sections import MIB, Settings, WebSettings
+from wheelyard.settings.sections import MIB, SettingPath, Settings, WebSettings
 from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Stores
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
+    from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.indexes import UpstreamIndex
 
@@ -317,6 +320,10 @@ class Index(Struct, frozen=True, kw_only=True):
     publishing_cleanup: PublishingCleanup
     upstream: "UpstreamIndex | None" = None
     """None unless `[upstream]` is enabled."""
+    server: "ServerState | None" = None
+    """Of the process that serves it, or None in a command."""
+    sources: Mapping[SettingPath, str] = MappingProxyType({})
+    """Where each setting comes from: a file, a variable, an option. Others are defaults."""
 
     @property
     def is_new(self) -> bool:

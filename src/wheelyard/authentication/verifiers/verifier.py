@@ -317,6 +317,16 @@ class ReloadingFile(Generic[T]):
         """Warnings about the last valid content and its permissions, each with the file's name."""
         return self._content.warnings
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._paths[0]
+
+    @property
+    def fault(self) -> str:
+        """Why what the file says now is not in force, or an empty text, as of the last check."""
+        return self._last_error
+
     def current(self) -> T:
         """
         Return the last valid value, after a check of the file for changes if one is due.

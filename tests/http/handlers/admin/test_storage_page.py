@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.http.handlers.admin.administering import Administrator, settings_in
+from tests.http.handlers.admin.administering import GRANTS, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package, wheel
 from tests.operations.in_memory_index import ALICE
+from tests.upstream.fake_upstream import running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import file_of
+from tests.upstream.settings import close, upstream_section
 from wheelyard.api.server_operations import ProjectUsage, show_usage
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
@@ -67,3 +71,26 @@ def test_storage_is_for_administrators(stored: InProcessServer) -> None:
     """Others see no size."""
     assert Administrator.of(stored, "reader").open(PAGE).status == 403
     assert stored.get(f"/-/admin/{PAGE}").status == 401
+
+
+@pytest.mark.integration
+def test_public_packages_are_apart(tmp_path: Path) -> None:
+    """With an upstream index there is a list of what is kept of public packages, too."""
+    with running_fake_upstream() as upstream:
+        upstream.publish(public_wheel("requests", "1.0"))
+        everybody = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
+        settings = settings_in(
+            tmp_path, upstream=upstream_section(upstream), grant=(*GRANTS, everybody)
+        )
+        with in_process(tmp_path, settings) as server:
+            server.publish(SMALL)
+            admin = Administrator.of(server)
+            assert "Nothing is stored." in admin.read(f"{PAGE}?of=public")
+            fetched = file_of(server, "requests", "requests-1.0-py3-none-any.whl")
+            page = admin.read(f"{PAGE}?of=public&sort=used")
+            close(server.index)
+
+    assert fetched.status == 200
+    assert "Public packages 1 Files 1" in page
+    assert "2026-01-01" in page
+    assert "demo" not in page

@@ -1,48 +1,69 @@
-"""The page of what each project stores."""
+"""The page of what each project stores, and of what is kept of public packages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from wheelyard.api import server_operations
-from wheelyard.api.server_operations import ProjectUsage
+from wheelyard.api import public_package_operations, server_operations
+from wheelyard.api.public_package_operations import KeptQuery
+from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.pages import AdminPages, page_number, query_of
 from wheelyard.http.messages import Request, Response
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
-ORDERS: Final[Mapping[str, tuple[str, Callable[[ProjectUsage], object]]]] = MappingProxyType(
+PUBLIC: Final = "public"
+"""The value of the field `of` for what is kept of public packages."""
+T = TypeVar("T")
+Order = tuple[str, Callable[[Any], Any]]
+"""The words of an order, and what is sorted by."""
+ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
     {
         "size": ("Largest first", lambda project: (-project.bytes, project.name)),
         "files": ("Most files first", lambda project: (-project.files, project.name)),
         "name": ("Name", lambda project: project.name),
     }
 )
-"""The orders of the list: their words, and what is sorted by."""
+PUBLIC_ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
+    {
+        "size": ("Largest first", lambda package: (-package.bytes, package.project)),
+        "used": ("Longest unused first", lambda package: package.last_used),
+        "files": ("Most files first", lambda package: (-package.files, package.project)),
+        "name": ("Name", lambda package: package.project),
+    }
+)
 
 
 class StoragePage:
-    """The page of what each project stores."""
+    """The page of what each project stores, and of what is kept of public packages."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: Request) -> Response:
-        """Handle GET: how much the private projects store, in the order that was chosen."""
-        query = self._pages.query(request)
-        number, sort = page_number(query), query.text("sort")
-        sort = sort if sort in ORDERS else "size"
-        usage = self._pages.api(request).call(server_operations.show_usage)
-        _, key = ORDERS[sort]
-        start = (number - 1) * ROWS_ON_A_PAGE
-        total = len(usage.projects)
-        values = {
-            "usage": usage,
-            "rows": sorted(usage.projects, key=key)[start : start + ROWS_ON_A_PAGE],  # type: ignore[arg-type]
-            "numbers": PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE)),
-            "sort": sort,
-            "orders": {name: words for name, (words, _) in ORDERS.items()},
-            "links": query_of({"sort": sort}),
-        }
+        """Handle GET: how much is stored, in the order that was chosen."""
+        query, api = self._pages.query(request), self._pages.api(request)
+        has_public = self._pages.index.upstream is not None
+        values: dict[str, object] = {"has_public": has_public}
+        if has_public and query.text("of") == PUBLIC:
+            kept = api.call(public_package_operations.list_kept, KeptQuery())
+            values |= {"usage": kept, "of": PUBLIC, **_part(query, kept.packages, PUBLIC_ORDERS)}
+        else:
+            usage = api.call(server_operations.show_usage)
+            values |= {"usage": usage, "of": "", **_part(query, usage.projects, ORDERS)}
         return self._pages.show(request, SECTION, "storage.html", values)
+
+
+def _part(query: FormFields, rows: Sequence[T], orders: Mapping[str, Order]) -> dict[str, object]:
+    """Return the rows of the page that a query asks for, in its order, and the links to others."""
+    number, sort = page_number(query), query.text("sort")
+    sort = sort if sort in orders else "size"
+    start, total = (number - 1) * ROWS_ON_A_PAGE, len(rows)
+    return {
+        "rows": sorted(rows, key=orders[sort][1])[start : start + ROWS_ON_A_PAGE],
+        "numbers": PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE)),
+        "sort": sort,
+        "orders": {name: words for name, (words, _) in orders.items()},
+        "links": query_of({"of": query.text("of"), "sort": sort}),
+    }

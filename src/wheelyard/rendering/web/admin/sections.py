@@ -44,4 +44,6 @@ SECTIONS: Final = (
         "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",
     ),
     Section("storage/", "Storage", "How much each project stores: bytes and files."),
+    Section("health/", "Health", "What works, what does not, and what of the settings to look at."),
+    Section("settings/", "Settings", "The settings in force, and where each comes from."),
 )

@@ -1,0 +1,190 @@
+"""Operations on how an index is: what works, which settings are in force, and where from."""
+
+import platform
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from wheelyard.api.operation import Call
+from wheelyard.errors import Unavailable
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.operations.server_state import ServerState
+from wheelyard.operations.sweep import EVERY, JOB, last_completed
+from wheelyard.settings.sections import GROUPS, Setting, Settings, all_settings
+from wheelyard.wiring.build import Index
+from wheelyard.wiring.warnings import server_warnings, tls_files
+
+if TYPE_CHECKING:
+    from wheelyard.upstream.indexes import UpstreamIndex
+
+HEALTH: Final = "see the health of the server"
+SETTINGS: Final = "see the settings"
+"""What only administrators may do."""
+SWEEP_WARNING: Final = 2 * EVERY
+"""The age of the last sweep from which on something may be wrong."""
+
+State = Literal["ok", "warning", "failed", "off"]
+
+
+class HealthPart(Struct, frozen=True):
+    """How one part of an index is."""
+
+    name: str
+    """Such as `store`, or `upstream pypi`."""
+    state: State
+    text: str
+    """A sentence, or a few."""
+
+
+class Health(Struct, frozen=True):
+    """How an index is, as the process that answers sees it."""
+
+    version: str
+    """Of wheelyard."""
+    started: datetime | None
+    """When the process has started, or None in a command."""
+    parts: tuple[HealthPart, ...]
+    warnings: tuple[str, ...]
+    """What of the settings asks for a look, and what to do: what `serve` prints at its start."""
+
+
+def show_health(call: Call) -> Health:
+    """Show how the server is: store, upstream indexes, files of credentials, queues, warnings."""
+    index = call.index
+    return Health(
+        version=version("wheelyard"),
+        started=index.server.started_at if index.server else None,
+        parts=tuple(_parts(index)),
+        warnings=tuple(dict.fromkeys(server_warnings(index))),
+    )
+
+
+def _parts(index: Index) -> Iterator[HealthPart]:
+    yield _server_part(index)
+    yield from _store_parts(index)
+    if index.server is not None:
+        yield _queues_part(index.server)
+    if index.upstream is not None:
+        yield from _upstream_parts(index.upstream)
+    for certificate in tls_files(index.settings):
+        text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
+        yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
+    for file in index.authenticator.files:
+        text = "It is in force as it is."
+        if file.fault:
+            text = f"{file.fault} What it said before is in force."
+        yield HealthPart(escaped(str(file.path)), "failed" if file.fault else "ok", text)
+
+
+def _server_part(index: Index) -> HealthPart:
+    text = f"wheelyard {version('wheelyard')} on Python {platform.python_version()}"
+    if index.server is not None:
+        started = f"{index.server.started_at:%Y-%m-%d %H:%M} UTC"
+        workers = counted(index.settings.server.workers, "worker")
+        text = f"{text}, {workers}; this one has started on {started}"
+    if index.settings.server.read_only:
+        return HealthPart("server", "warning", f"{text}. It is read-only: it takes no changes.")
+    return HealthPart("server", "ok", f"{text}.")
+
+
+def _store_parts(index: Index) -> Iterator[HealthPart]:
+    place = escaped(index.settings.store.location)
+    try:
+        index.projects.names.get_current()
+        done = last_completed(index.stores.documents, JOB)
+    except Unavailable as fault:
+        yield HealthPart("store", "failed", f"{place}: {fault.message}")
+        return
+    failure = index.server.write_failure() if index.server is not None else ""
+    if failure:
+        fact = "No write has succeeded since the server was started"
+        yield HealthPart("store", "failed", f"{place}: {fact}. {failure}")
+    else:
+        yield HealthPart("store", "ok", f"{place} answers.")
+    if index.settings.server.read_only:
+        return
+    age = index.runtime.now() - done if done else None
+    when = f"Leftovers were swept last on {done:%Y-%m-%d %H:%M} UTC" if done else "Never swept yet"
+    text = f"{when}; one server does that each day."
+    yield HealthPart("sweep", "warning" if age is not None and age > SWEEP_WARNING else "ok", text)
+
+
+def _queues_part(server: ServerState) -> HealthPart:
+    queues = server.queues
+    waiting = sum(queue.waiting for queue in queues)
+    text = "; ".join(
+        f"{queue.work}: {queue.running} under way"
+        + (f", {queue.waiting} wait" if queue.waiting else "")
+        for queue in queues
+    )
+    return HealthPart("queues", "warning" if waiting else "ok", f"{text}.".capitalize())
+
+
+def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
+    if upstream.config.offline:
+        text = "upstream.offline is set: no connection is opened, and the store is served."
+        yield HealthPart("upstream", "off", text)
+    for server in upstream.config.servers if not upstream.config.offline else ():
+        latest = upstream.observation.latest.get(server.label)
+        name = f"upstream {server.label}"
+        if latest is None:
+            yield HealthPart(name, "ok", "This process has not asked it yet.")
+            continue
+        when = f"{latest.at:%Y-%m-%d %H:%M:%S} UTC"
+        if latest.is_answered:
+            yield HealthPart(name, "ok", f"It has answered on {when}.")
+        else:
+            text = f"It has not answered on {when}: {latest.why or 'no usable answer'}."
+            yield HealthPart(name, "failed", f"{text} Pages and files that are kept are served.")
+    if (osv := upstream.policy.osv) is not None:
+        entries = f"{osv.in_force.entries} usable entries"
+        age = timedelta(seconds=max(upstream.runtime.seconds() - osv.in_force.modified_at, 0))
+        state: State = "failed" if osv.error else "ok"
+        yield HealthPart("advisories", state, f"{entries}, {counted(age.days, 'day')} old.")
+
+
+class SettingInForce(Struct, frozen=True):
+    """A setting, and where its value comes from."""
+
+    name: str
+    value: str
+    """As JSON; how many there are of tables; `(not shown)` if it is a secret that is set."""
+    source: str
+    """The file, variable or option that has set it, or an empty text for a default."""
+    is_default: bool
+    """Whether the value is the default."""
+
+
+class SettingList(Struct, frozen=True):
+    """All settings, in the order of their documentation."""
+
+    settings: tuple[SettingInForce, ...]
+
+
+def show_settings(call: Call) -> SettingList:
+    """Show the settings in force, without secrets, and where each comes from."""
+    index = call.index
+    return SettingList(
+        tuple(
+            SettingInForce(
+                name=setting.name,
+                value=_shown(setting, index.settings),
+                source=index.sources.get(path, ""),
+                is_default=setting.value_in(index.settings) == setting.default,
+            )
+            for path, setting in all_settings().items()
+        )
+    )
+
+
+def _shown(setting: Setting, settings: Settings) -> str:
+    value = setting.value_in(settings)
+    if setting.is_table:
+        return counted(len(value), "group" if setting.path == (GROUPS,) else "table")
+    if setting.is_secret and value:
+        return "(not shown)"
+    return encode(value).decode()

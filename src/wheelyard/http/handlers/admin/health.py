@@ -1,0 +1,35 @@
+"""The pages of how the server is, and of the settings in force."""
+
+from itertools import groupby
+
+from wheelyard.api import health_operations
+from wheelyard.api.health_operations import SettingInForce
+from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.messages import Request, Response
+
+
+class HealthPages:
+    """The pages of how the server is, and of the settings in force."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: what works, and what asks for a look."""
+        health = self._pages.api(request).call(health_operations.show_health)
+        return self._pages.show(request, "health/", "health.html", {"health": health})
+
+    def answer_settings(self, request: Request) -> Response:
+        """Handle GET: the settings that are no defaults, and all of them by section."""
+        settings = self._pages.api(request).call(health_operations.show_settings).settings
+        values = {
+            "changed": [setting for setting in settings if not setting.is_default],
+            "by_section": [(name, list(group)) for name, group in groupby(settings, _section)],
+        }
+        return self._pages.show(request, "settings/", "settings.html", values)
+
+
+def _section(setting: SettingInForce) -> str:
+    """Return the name of the section that a setting is in, with brackets as in the file."""
+    above, _, _ = setting.name.rpartition(".")
+    return f"[{above}]" if above else "Tables"

@@ -1,0 +1,157 @@
+"""The pages of how the server is, and of the settings in force."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from msgspec.structs import replace
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.http.handlers.admin.administering import Administrator, settings_in
+from tests.http.in_process import InProcessServer, in_process
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import close, upstream_section
+from wheelyard.api.health_operations import Health, show_health, show_settings
+from wheelyard.catalog import keys
+from wheelyard.operations.sweep import JOB, JobLease
+from wheelyard.settings.sections import AccessSettings, ServerSettings
+from wheelyard.settings.validation import warnings_for
+from wheelyard.storage.memory import MemoryStore
+
+SECRET = "hunter2-is-no-secret"
+
+
+def parts(health: Health) -> dict[str, str]:
+    """Return the state of each part."""
+    return {part.name: part.state for part in health.parts}
+
+
+def text(health: Health, name: str) -> str:
+    """Return what is said of a part."""
+    return next(part.text for part in health.parts if part.name == name)
+
+
+def test_health_of_a_sound_server(admin: Administrator, server: InProcessServer) -> None:
+    """The page names what works: server, store, sweep, queues, files of credentials."""
+    page = admin.read("health/")
+
+    htpasswd = server.index.settings.access.htpasswd_file
+    for name in ("server", "store", "sweep", "queues", htpasswd):
+        assert f" {name} ok " in page
+    assert "this one has started on 2026-01-01 00:00 UTC" in page
+    assert "uploads: 0 under way" in page
+
+
+def test_warnings_are_those_of_serve(tmp_path: Path) -> None:
+    """Settings that ask for a look are warned of as at the start, with what to do."""
+    access = AccessSettings(cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd"))
+    server = ServerSettings(host="0.0.0.0")  # noqa: S104 - what is warned of
+    settings = settings_in(tmp_path, access=access, server=server)
+    (tmp_path / "htpasswd").chmod(0o666)
+    with in_process(tmp_path, settings) as opened:
+        admin = Administrator.of(opened)
+        warnings = admin.api.call(show_health).warnings
+        page = admin.read("health/")
+
+    assert set(warnings_for(settings)) <= set(warnings)
+    assert any("take that away with 'chmod o-w'" in warning for warning in warnings)
+    assert "credentials may come over plain HTTP" in page
+
+
+def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """A store that cannot be read or written is a part that has failed, and the page is there."""
+    away = Fault(FaultKind.NOT_DONE, "get", f"{keys.LEASES}*", times=9)
+    store = FaultyStore(MemoryStore(lambda: 0.0), (away,))
+    with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
+        admin = Administrator.of(server)
+
+        assert parts(admin.api.call(show_health))["store"] == "failed"
+        assert " store failed " in admin.read("health/")
+
+
+def test_last_sweep_is_known(tmp_path: Path) -> None:
+    """When leftovers were swept last is there, and a warning if that is long ago."""
+    with in_process(tmp_path, settings_in(tmp_path)) as server:
+        api, lease = (
+            Administrator.of(server).api,
+            JobLease(server.index.stores.documents, JOB, server.index.runtime),
+        )
+        assert text(api.call(show_health), "sweep").startswith("Never swept yet")
+        lease.take(timedelta(days=1))
+        lease.complete()
+        assert "last on 2026-01-01 00:00 UTC" in text(api.call(show_health), "sweep")
+        assert parts(api.call(show_health))["sweep"] == "ok"
+        server.clock.advance(days=3)
+        assert parts(api.call(show_health))["sweep"] == "warning"
+
+
+def test_file_that_became_wrong_is_named(tmp_path: Path) -> None:
+    """A file of credentials that is wrong now has failed, and what it said before is in force."""
+    with in_process(tmp_path, settings_in(tmp_path)) as server:
+        admin, path = Administrator.of(server), tmp_path / "htpasswd"
+        path.write_text("admin:no hash at all\n")
+        server.clock.advance(seconds=10)
+        admin.open("health/")  # whose authentication looks at the file
+
+        health = admin.api.call(show_health)
+
+    assert parts(health)[str(path)] == "failed"
+    assert text(health, str(path)).endswith("What it said before is in force.")
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeUpstream]:
+    """An upstream index."""
+    with running_fake_upstream() as opened:
+        opened.publish(FakeFile.of(public_wheel("requests", "1.0")))
+        yield opened
+
+
+@pytest.mark.integration
+def test_upstream_indexes_have_their_states(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """Each upstream index is said to answer, not to answer, or not to have been asked."""
+    settings = settings_in(tmp_path, upstream=upstream_section(upstream, page_ttl=60))
+    with in_process(tmp_path, settings) as server:
+        admin = Administrator.of(server)
+        (label,) = (each.label for each in settings.upstream.indexes)
+        name = f"upstream {label}"
+        assert "not asked it yet" in text(admin.api.call(show_health), name)
+        admin.browser.open("/simple/requests/")
+        assert parts(admin.api.call(show_health))[name] == "ok"
+        upstream.behave("requests", 503)
+        server.clock.advance(minutes=5)
+        admin.browser.open("/simple/requests/")
+        assert parts(admin.api.call(show_health))[name] == "failed"
+        close(server.index)
+
+
+def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
+    """The page has each setting with its value and where that is from, and never a secret."""
+    access = AccessSettings(
+        cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd"), metrics_token=SECRET
+    )
+    with in_process(tmp_path, settings_in(tmp_path, access=access)) as server:
+        sources = MappingProxyType({("access", "cookie_login"): "wheelyard.toml"})
+        admin = Administrator.of(server)
+        api = replace(admin.api, index=replace(server.index, sources=sources))
+        by_name = {each.name: each for each in api.call(show_settings).settings}
+        page = admin.open("settings/").body.decode()
+
+    cookie = by_name["access.cookie_login"]
+    assert (cookie.value, cookie.source, cookie.is_default) == ("true", "wheelyard.toml", False)
+    assert by_name["server.port"].is_default
+    assert by_name["access.metrics_token"].value == "(not shown)"
+    assert by_name["grant"].value == "2 tables"
+    assert SECRET not in page
+    assert "(not shown)" in page
+
+
+@pytest.mark.parametrize("path", ["health/", "settings/"])
+def test_they_are_for_administrators(server: InProcessServer, path: str) -> None:
+    """Others see neither."""
+    assert Administrator.of(server, "reader").open(path).status == 403
+    assert server.get(f"/-/admin/{path}").status == 401
